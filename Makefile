@@ -1,0 +1,33 @@
+# make app    sets up .venv and opens the dashboard
+# make test   sets up .venv with the test tools, then lint, types and all tests
+# make install   the set-up alone
+PYTHON ?= python3
+BIN := .venv/bin
+APP_READY := .venv/.installed
+TEST_READY := .venv/.installed-test
+
+.PHONY: app test install screenshots
+
+app: $(APP_READY)
+	$(BIN)/streamlit run app/main.py
+
+test: $(TEST_READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest
+
+install: $(APP_READY)
+
+$(BIN)/python:
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+
+# The order-only dependency keeps a fresh interpreter's time stamp from causing another installation.
+$(APP_READY): pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install -e .
+	touch $@
+
+$(TEST_READY): pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install -e '.[test]'
+	touch $(APP_READY) $@

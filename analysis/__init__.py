@@ -1,0 +1,1 @@
+"""Measures of a trained DenseNet as tidy tables, and their figures."""

@@ -1,0 +1,125 @@
+"""The feature-reuse table: what every layer of a DenseNet weighs of every layer before it (paper, Figure 5)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from densenet_core import Checkpoint, CheckpointError, DenseNetSpec, checkpoint_from_state_dict
+
+Measure = Literal["mean_abs_weight", "l1_per_input_map"]
+MEASURES: tuple[Measure, ...] = get_args(Measure)
+TargetKind = Literal["dense_layer", "transition", "classifier"]
+Network = Checkpoint | nn.Module | Mapping[str, Tensor]
+
+COLUMNS = (
+    "block",
+    "source_layer",
+    "target_layer",
+    "target_kind",
+    "num_channels",
+    "mean_abs_weight",
+    "l1_per_input_map",
+)
+
+
+@dataclass(frozen=True)
+class Target:
+    """A layer that reads the feature maps of a block: one of its dense layers, or what follows it."""
+
+    block: int  # 1-based
+    layer: int  # 1..n: dense layer; n+1: what follows the block
+    kind: TargetKind
+    weight: str  # name of its first weight tensor, (out, in, *kernel)
+
+
+def connection_weights(network: Network) -> pd.DataFrame:
+    """The feature-reuse table of a trained DenseNet: one row per connection.
+
+    Args:
+        network: a checkpoint, a module, or a state dict in any layout that ``load_checkpoint`` knows.
+
+    Returns:
+        Columns block (1-based), source_layer (0 = what enters the block, s = its s-th dense layer),
+        target_layer (1..n = dense layer, n+1 = what follows the block), target_kind (dense_layer,
+        transition, classifier), num_channels (feature maps that the source gives), and two measures of the
+        weights w with which the target's first convolution reads those maps (paper, section 5, Figure 5):
+        mean_abs_weight, the mean of abs(w) over input channels, output channels and kernel positions;
+        l1_per_input_map, the sum of abs(w) divided by num_channels. The two differ by the factor
+        (output channels x kernel positions), which is one number within a target but not across targets.
+
+    Raises:
+        CheckpointError: the network is no DenseNet.
+    """
+    checkpoint = as_checkpoint(network)
+    parts = [_measured(checkpoint, target) for target in targets(checkpoint.spec)]
+    return pd.DataFrame({column: np.concatenate([part[column] for part in parts]) for column in COLUMNS})
+
+
+def as_checkpoint(network: Network) -> Checkpoint:
+    """The same network as a checkpoint.
+
+    Raises:
+        CheckpointError: it is no DenseNet.
+    """
+    if isinstance(network, Checkpoint):
+        return network
+    if isinstance(network, nn.Module):
+        network = network.state_dict()
+    if not isinstance(network, Mapping):
+        raise CheckpointError(
+            f"network is a {type(network).__name__}: give a Checkpoint, a torch module or a state dict "
+            "(load_checkpoint reads files)"
+        )
+    return checkpoint_from_state_dict(network)
+
+
+def targets(spec: DenseNetSpec) -> Iterator[Target]:
+    """Every layer that reads a block's feature maps, block by block."""
+    last_block = len(spec.block_config)
+    for block, num_layers in enumerate(spec.block_config, start=1):
+        for layer in range(1, num_layers + 1):
+            weight = f"features.denseblock{block}.denselayer{layer}.conv1.weight"
+            yield Target(block, layer, "dense_layer", weight)
+        if block < last_block:
+            yield Target(block, num_layers + 1, "transition", f"features.transition{block}.conv.weight")
+        else:
+            yield Target(block, num_layers + 1, "classifier", "classifier.weight")
+
+
+def connection_filter(checkpoint: Checkpoint, block: int, source_layer: int, target_layer: int) -> Tensor:
+    """The weights of one connection: (output channels, num_channels of the source, *kernel).
+
+    Raises:
+        ValueError: the network has no such connection.
+    """
+    for target in targets(checkpoint.spec):
+        if (target.block, target.layer) == (block, target_layer) and 0 <= source_layer < target_layer:
+            edges = np.cumsum([0, *checkpoint.spec.source_channels(block)])
+            return checkpoint.state_dict[target.weight][:, edges[source_layer] : edges[source_layer + 1]]
+    raise ValueError(f"block {block} has no connection from source layer {source_layer} to target layer {target_layer}")
+
+
+def _measured(checkpoint: Checkpoint, target: Target) -> dict[str, np.ndarray]:
+    """The table's columns for one target, an entry a source."""
+    weight = checkpoint.state_dict[target.weight]
+    channels = np.array(checkpoint.spec.source_channels(target.block)[: target.layer])
+    not_input = [d for d in range(weight.ndim) if d != 1]
+    l1_per_channel = weight.detach().abs().sum(not_input, dtype=torch.float64).cpu().numpy()  # (in,)
+    l1_per_input_map = np.add.reduceat(l1_per_channel, np.cumsum(channels) - channels) / channels
+    weights_per_map = weight.numel() // weight.shape[1]
+    return {
+        "block": np.full(target.layer, target.block),
+        "source_layer": np.arange(target.layer),
+        "target_layer": np.full(target.layer, target.layer),
+        "target_kind": np.full(target.layer, target.kind, dtype=object),
+        "num_channels": channels,
+        "mean_abs_weight": l1_per_input_map / weights_per_map,
+        "l1_per_input_map": l1_per_input_map,
+    }

@@ -1,0 +1,198 @@
+"""Checkpoints: read safely from other people's files, written as safetensors with spec and record inside."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import zipfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from densenet_core.densenet import DenseNet
+from densenet_core.files import write_whole
+from densenet_core.layouts import CheckpointError, ReadStateDict, read_state_dict
+from densenet_core.spec import DenseNetSpec
+
+WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "network", "weights")
+RUN_WEIGHTS = "model.safetensors"  # the weights' name in a run folder
+_METADATA_KEY = "densenet_lens"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A trained network: its architecture, its weights in torchvision's names, and where it comes from."""
+
+    spec: DenseNetSpec
+    state_dict: dict[str, Tensor]
+    record: dict[str, Any] = field(default_factory=dict)  # data set, recipe, seed, epochs, error, hardware
+    layout: str = "torchvision"  # the names that the file used
+    ignored: tuple[str, ...] = ()  # tensors of the file that are no part of the network
+
+    def to_model(self) -> DenseNet:
+        """The network with these weights, in evaluation mode."""
+        with torch.device("meta"):
+            model = DenseNet(self.spec)
+        model.to_empty(device="cpu").load_state_dict(self._missing_counters(model) | self.state_dict)
+        return model.eval()
+
+    @staticmethod
+    def _missing_counters(model: DenseNet) -> dict[str, Tensor]:
+        """Batch norm's counters, which files from before 2018 do not have, at 0."""
+        return {key: torch.tensor(0) for key in model.state_dict() if key.endswith("num_batches_tracked")}
+
+    @property
+    def num_params(self) -> int:
+        """Number of trained weights; the running statistics of batch norm are not counted."""
+        buffers = ("running_mean", "running_var", "num_batches_tracked")
+        return sum(t.numel() for key, t in self.state_dict.items() if not key.endswith(buffers))
+
+
+def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
+    """Reads a trained DenseNet from a file or a run folder.
+
+    What the file is, its content says, not its name: safetensors, or what ``torch.save`` wrote. Nothing
+    in the file is run (``weights_only=True``), and it is mapped, so that only the network's own tensors are read.
+
+    Args:
+        path: a .safetensors, .pt, .pth, .th, .ckpt or .tar file, or a run folder. The state dict may lie
+            under "state_dict", "model" or "model_state_dict", and its names may carry any prefix.
+
+    Raises:
+        CheckpointError: there is no such file, it is damaged, wants to run code, or is no DenseNet.
+    """
+    file = Path(path)
+    try:
+        if file.is_dir():
+            file = _run_weights(file)
+        with file.open("rb") as stream:
+            head = stream.read(9)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise CheckpointError(f"can't read {str(path)!r}: {reason}") from None
+    try:
+        return _read(file, head)
+    except CheckpointError as error:
+        raise CheckpointError(f"{file.name}: {error}") from None
+
+
+def checkpoint_from_state_dict(tensors: Mapping[str, Tensor], record: dict[str, Any] | None = None) -> Checkpoint:
+    """A checkpoint from a state dict in memory, in any known layout.
+
+    Raises:
+        CheckpointError: the tensors are not those of a DenseNet.
+    """
+    found = read_state_dict(tensors)
+    return _checkpoint(found, record or {})
+
+
+def save_checkpoint(checkpoint: Checkpoint, path: str | os.PathLike[str]) -> None:
+    """Writes safetensors with the spec and the record in the file's metadata; ``load_checkpoint`` gives them back.
+
+    The file appears whole or not at all: it is written under a temporary name beside ``path`` and renamed.
+    """
+    file = Path(path)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    metadata = {_METADATA_KEY: json.dumps({"spec": asdict(checkpoint.spec), "record": checkpoint.record})}
+    content = save({key: tensor.contiguous() for key, tensor in checkpoint.state_dict.items()}, metadata)
+    write_whole(file, lambda temporary: temporary.write_bytes(content))
+
+
+def _run_weights(folder: Path) -> Path:
+    file = folder / RUN_WEIGHTS
+    if not file.is_file():
+        raise CheckpointError(
+            f"folder {str(folder)!r} holds no {RUN_WEIGHTS}: give a checkpoint file, "
+            "or a run folder whose first epoch has ended"
+        )
+    return file
+
+
+def _read(file: Path, head: bytes) -> Checkpoint:
+    if len(head) < 9:
+        raise CheckpointError(f"the file has {len(head)} bytes: it is empty or cut short")
+    if head[8:9] == b"{":
+        return _read_safetensors(file)
+    if head[:2] in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
+        return _checkpoint(read_state_dict(_unwrap(_read_torch(file))), {})
+    raise CheckpointError("neither safetensors nor a file of torch.save: save the network's state_dict() with either")
+
+
+def _read_safetensors(file: Path) -> Checkpoint:
+    try:
+        with safe_open(file, framework="pt") as stream:
+            metadata = stream.metadata() or {}
+            tensors = {key: stream.get_tensor(key) for key in stream.keys()}  # noqa: SIM118 (no Mapping)
+    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
+        raise CheckpointError(f"the safetensors file is cut short or damaged: {error}") from None
+    found = read_state_dict(tensors)
+    spec, record = _own_metadata(metadata, found.spec)
+    return _checkpoint(found, record, spec)
+
+
+def _own_metadata(metadata: Mapping[str, str], inferred: DenseNetSpec) -> tuple[DenseNetSpec, dict[str, Any]]:
+    """The spec and record that ``save_checkpoint`` wrote; the spec must agree with the shapes."""
+    if _METADATA_KEY not in metadata:
+        return inferred, {}
+    try:
+        content = json.loads(metadata[_METADATA_KEY])
+        saved = DenseNetSpec(**content["spec"] | {"block_config": tuple(content["spec"]["block_config"])})
+        record = dict(content["record"])
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise CheckpointError(f"the file's metadata can't be read ({error}): save the state_dict() anew") from None
+    # what leaves no trace in the shapes is taken from the metadata, all else must agree with them
+    spec = replace(inferred, drop_rate=saved.drop_rate, compression=saved.compression)
+    if spec != saved or spec.block_inputs != inferred.block_inputs:
+        raise CheckpointError(f"the metadata say {saved.title}, the shapes {inferred.title}: one of them was changed")
+    return spec, record
+
+
+def _read_torch(file: Path) -> Any:
+    try:
+        return torch.load(file, map_location="cpu", mmap=zipfile.is_zipfile(file) or None, weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(_pickle_problem(str(error))) from None
+    except Exception as error:  # torch's readers raise many kinds on damaged files
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CheckpointError(f"the file is cut short or damaged: {reason[:200]}") from None
+
+
+def _pickle_problem(message: str) -> str:
+    way_out = "load it where it was made and save model.state_dict()"
+    for line in message.splitlines():
+        for sign in ("Unsupported global: GLOBAL ", "Unsupported class ", "Unsupported operand "):
+            if sign in line:
+                wanted = line.split(sign, 1)[1].split(" ", 1)[0]
+                return f"the file wants to run code of its own ({wanted}), which is refused: {way_out}"
+    if "TorchScript" in message:
+        return f"the file is a TorchScript archive, which holds code: {way_out}"
+    return f"the file is cut short, damaged or no plain state dict: {way_out}"
+
+
+def _unwrap(content: Any) -> dict[str, Tensor]:
+    """The state dict inside what ``torch.save`` was given, under any of ``WRAPPERS``."""
+    for _ in WRAPPERS:
+        if not isinstance(content, Mapping):
+            break
+        inner = [content[name] for name in WRAPPERS if isinstance(content.get(name), Mapping)]
+        if not inner:
+            break
+        content = inner[0]
+    if not isinstance(content, Mapping):
+        raise CheckpointError(f"the file holds a {type(content).__name__}, not a state dict: save model.state_dict()")
+    tensors = {str(key): value for key, value in content.items() if isinstance(value, Tensor)}
+    if not tensors:
+        keys = ", ".join(repr(str(key)) for key in list(content)[:5]) or "nothing"
+        raise CheckpointError(f"the file holds no tensors, only {keys}: save model.state_dict()")
+    return tensors
+
+
+def _checkpoint(found: ReadStateDict, record: dict[str, Any], spec: DenseNetSpec | None = None) -> Checkpoint:
+    return Checkpoint(spec or found.spec, found.state_dict, record, found.layout, found.ignored)

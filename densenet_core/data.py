@@ -1,0 +1,347 @@
+"""The data sets of the paper and of the suite, with their published splits and preprocessing.
+
+Images that are small and of one size lie in memory as uint8 and are normalised batch by batch; folders of
+photographs are read from disk by a DataLoader. Both give the same thing: an epoch as an iterator of batches.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import torch
+from torch import Generator, Tensor
+from torch.nn import functional as F
+
+DatasetName = Literal["digits", "cifar10", "cifar100", "svhn", "imagenet", "folder"]
+Normalization = Literal["cifar10", "cifar100", "imagenet", "digits", "none"]
+DATASET_NAMES: tuple[DatasetName, ...] = ("digits", "cifar10", "cifar100", "svhn", "imagenet", "folder")
+Batch = tuple[Tensor, Tensor]  # images (N, C, H, W) normalised float, labels (N,)
+
+
+class DataError(Exception):
+    """A data set that is missing or does not fit: says what is wrong and where the data belong."""
+
+
+# Channel means and standard deviations over the training images, in units of 0..1. The CIFAR ones are those of
+# fb.resnet.torch, on which the paper's code stands (in its units of 0..255: 125.3, 123.0, 113.9, ...).
+# "none" divides by 255 and no more, as the paper does for SVHN (section 4.1).
+CHANNEL_STATISTICS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
+    "cifar10": ((0.4914, 0.4824, 0.4467), (0.2471, 0.2435, 0.2616)),
+    "cifar100": ((0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761)),
+    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "digits": ((0.3052,), (0.3760,)),
+    "none": ((0.0,), (1.0,)),
+}
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Random mirroring and shifting, the paper's "+" (section 4.1): shifts are in pixels, padded with zeros."""
+
+    mirror: bool
+    shift: int
+
+
+CIFAR_AUGMENTATION = Augmentation(mirror=True, shift=4)
+DIGITS_AUGMENTATION = Augmentation(mirror=False, shift=1)  # a mirrored digit is no digit; 8x8 pixels bear a shift of 1
+
+
+class Images(Protocol):
+    """Labelled images, given out in normalised batches."""
+
+    num_channels: int
+    class_names: tuple[str, ...]
+
+    def __len__(self) -> int: ...
+
+    def batches(self, batch_size: int, generator: Generator | None = None) -> Iterator[Batch]:
+        """One epoch: shuffled and augmented where a ``generator`` is given, else as they lie and as they are."""
+        ...
+
+
+@dataclass(frozen=True)
+class TensorImages:
+    """Small images of one size, held in memory as uint8 (N, C, H, W)."""
+
+    pixels: Tensor
+    labels: Tensor
+    class_names: tuple[str, ...]
+    normalization: Normalization
+    augmentation: Augmentation | None = None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def num_channels(self) -> int:
+        return int(self.pixels.shape[1])
+
+    def batches(self, batch_size: int, generator: Generator | None = None) -> Iterator[Batch]:
+        shuffled = generator is not None
+        order = torch.randperm(len(self), generator=generator) if shuffled else torch.arange(len(self))
+        for rows in order.split(batch_size):
+            images = normalized(self.pixels[rows], self.normalization)
+            if generator is not None and self.augmentation is not None:
+                images = augmented(images, self.augmentation, generator)
+            yield images, self.labels[rows]
+
+    def subset(self, rows: Tensor, augmentation: Augmentation | None = None) -> TensorImages:
+        """The images of these rows, in their order."""
+        return TensorImages(self.pixels[rows], self.labels[rows], self.class_names, self.normalization, augmentation)
+
+
+@dataclass(frozen=True)
+class FolderImages:
+    """Photographs in class folders, read from disk: 224x224 by the ImageNet recipe (section 4.1)."""
+
+    folder: Path
+    class_names: tuple[str, ...]
+    normalization: Normalization
+    augment: bool = False
+    num_workers: int = 2
+    num_channels: int = 3
+
+    def __len__(self) -> int:
+        return len(self._dataset(train=False))
+
+    def batches(self, batch_size: int, generator: Generator | None = None) -> Iterator[Batch]:
+        train = generator is not None
+        loader = torch.utils.data.DataLoader(
+            self._dataset(train and self.augment),
+            batch_size,
+            shuffle=train,
+            generator=generator,
+            num_workers=self.num_workers,
+        )
+        yield from loader
+
+    def _dataset(self, train: bool) -> Any:
+        from torchvision import datasets, transforms
+
+        crop = (
+            [transforms.RandomResizedCrop(224), transforms.RandomHorizontalFlip()]
+            if train
+            else [transforms.Resize(256), transforms.CenterCrop(224)]
+        )
+        mean, std = CHANNEL_STATISTICS[self.normalization]
+        finish = [transforms.ToTensor(), transforms.Normalize(mean, std)]
+        return datasets.ImageFolder(str(self.folder), transforms.Compose([*crop, *finish]))
+
+
+@dataclass(frozen=True)
+class DataSplits:
+    """The parts of one data set. ``validation`` is held out of ``train``; it is None where none was asked for."""
+
+    title: str
+    train: Images
+    validation: Images | None
+    test: Images
+
+
+def normalized(pixels: Tensor, normalization: Normalization) -> Tensor:
+    """uint8 (N, C, H, W) -> float32 of the same shape, by channel: (pixels / 255 - mean) / std."""
+    mean, std = (torch.tensor(values)[:, None, None] for values in CHANNEL_STATISTICS[normalization])
+    return (pixels.float() / 255 - mean) / std
+
+
+def augmented(images: Tensor, augmentation: Augmentation, generator: Generator) -> Tensor:
+    """Mirrors half of the images and shifts each by up to ``shift`` pixels; (N, C, H, W) -> the same shape."""
+    n, _, height, width = images.shape
+    shift = augmentation.shift
+    if augmentation.mirror:
+        mirrored = torch.rand(n, generator=generator) < 0.5
+        images = torch.where(mirrored[:, None, None, None], images.flip(3), images)
+    padded = F.pad(images, (shift,) * 4)
+    top, left = torch.randint(2 * shift + 1, (2, n), generator=generator)
+    rows = (top[:, None] + torch.arange(height))[:, None, :, None]
+    columns = (left[:, None] + torch.arange(width))[:, None, None, :]
+    return padded[torch.arange(n)[:, None, None, None], torch.arange(images.shape[1])[:, None, None], rows, columns]
+
+
+def load_splits(
+    name: DatasetName | str,
+    root: str | os.PathLike[str] = "data",
+    *,
+    augment: bool = False,
+    validation: bool = False,
+    normalize: Normalization | None = None,
+    title: str | None = None,
+) -> DataSplits:
+    """A data set in its published parts.
+
+    Args:
+        name: one of ``DATASET_NAMES``.
+        root: where the data lie; ``digits`` needs none. A ``folder`` has train/ and test/ (or val/) inside.
+        augment: the paper's "+": mirror and shift the training images.
+        validation: hold out the paper's validation images (5,000 of CIFAR's training images, 6,000 of SVHN's).
+        normalize: for ``folder``: whose channel statistics; by default ImageNet's.
+        title: the name to show and to record instead of the data set's own.
+
+    Raises:
+        DataError: the data are not there (says where they belong), or the options do not fit them.
+    """
+    loaders = {"digits": _digits, "cifar10": _cifar, "cifar100": _cifar, "svhn": _svhn}
+    if name in loaders:
+        if normalize is not None:
+            raise DataError(f"normalize {normalize!r} is for the data set folder: {name} has its published statistics")
+        splits = loaders[name](name, Path(root), augment, validation)
+    elif name in ("imagenet", "folder"):
+        splits = _folder_splits(name, Path(root), augment, validation, normalize or "imagenet")
+    else:
+        raise DataError(f"unknown data set {name!r}: known are {', '.join(DATASET_NAMES)}")
+    return DataSplits(title or splits.title, splits.train, splits.validation, splits.test)
+
+
+def load_test_images(
+    name: DatasetName | str, root: str | os.PathLike[str] = "data", normalize: Normalization | None = None
+) -> Images:
+    """The test images of a data set; for ``folder``, all images of the class folders right under ``root``.
+
+    Raises:
+        DataError: as ``load_splits``.
+    """
+    if name == "folder":
+        return load_folder(Path(root), normalize or "imagenet")
+    return load_splits(name, root, normalize=normalize).test
+
+
+def _digits(_: str, __: Path, augment: bool, validation: bool) -> DataSplits:
+    """Scikit-learn's 1,797 handwritten digits of 8x8 pixels; of each class every fifth is a test image."""
+    from sklearn.datasets import load_digits
+
+    source = load_digits()
+    labels = torch.from_numpy(source.target).long()
+    pixels = torch.from_numpy(np.rint(source.images * (255 / 16)).astype(np.uint8))[:, None]
+    place = torch.zeros_like(labels)  # of an image among those of its class
+    for digit in range(10):
+        place[labels == digit] = torch.arange(int((labels == digit).sum()))
+    images = TensorImages(pixels, labels, tuple("0123456789"), "digits")
+    test, held_out = place % 5 == 4, place % 10 == 0
+    return _split("Digits (8x8)", images, ~test, test, held_out, DIGITS_AUGMENTATION if augment else None, validation)
+
+
+def _cifar(name: str, root: Path, augment: bool, validation: bool) -> DataSplits:
+    from torchvision import datasets
+
+    dataset = {"cifar10": datasets.CIFAR10, "cifar100": datasets.CIFAR100}[name]
+    train, test = (_torchvision(dataset, name, root, train=train) for train in (True, False))
+    statistics: Normalization = "cifar10" if name == "cifar10" else "cifar100"
+    images = _joined([(part.data.transpose(0, 3, 1, 2), part.targets) for part in (train, test)], statistics)
+    images = TensorImages(images.pixels, images.labels, tuple(train.classes), statistics)
+    rows = torch.arange(len(images))
+    held_out = (rows >= 45_000) & (rows < 50_000)  # the last 5,000 of 50,000
+    title = "CIFAR-10" if name == "cifar10" else "CIFAR-100"
+    augmentation = CIFAR_AUGMENTATION if augment else None
+    return _split(title, images, rows < len(train), rows >= len(train), held_out, augmentation, validation)
+
+
+def _svhn(name: str, root: Path, augment: bool, validation: bool) -> DataSplits:
+    """Train and extra images together are the training set; 6,000 of train are held out (section 4.1)."""
+    from torchvision import datasets
+
+    if augment:
+        raise DataError("augment is not for svhn: the paper trains on it without")
+    parts = [_torchvision(datasets.SVHN, name, root, split=split) for split in ("train", "extra", "test")]
+    images = _joined([(part.data, part.labels) for part in parts], "none")
+    rows, num_train = torch.arange(len(images)), len(images) - len(parts[2])
+    held_out = (rows >= len(parts[0]) - 6_000) & (rows < len(parts[0]))
+    return _split("SVHN", images, rows < num_train, rows >= num_train, held_out, None, validation)
+
+
+def _split(
+    title: str,
+    images: TensorImages,
+    train: Tensor,
+    test: Tensor,
+    held_out: Tensor,
+    augmentation: Augmentation | None,
+    validation: bool,
+) -> DataSplits:
+    """Parts by masks over all images; ``held_out`` leaves ``train`` where a validation set is asked for."""
+    held_out = held_out & train
+    train_rows = (train & ~held_out if validation else train).nonzero()[:, 0]
+    return DataSplits(
+        title,
+        images.subset(train_rows, augmentation),
+        images.subset(held_out.nonzero()[:, 0]) if validation else None,
+        images.subset(test.nonzero()[:, 0]),
+    )
+
+
+def _joined(parts: list[tuple[Any, Any]], normalization: Normalization) -> TensorImages:
+    pixels = torch.cat([torch.from_numpy(np.ascontiguousarray(data)) for data, _ in parts])
+    labels = torch.cat([torch.as_tensor(np.asarray(targets)).long() for _, targets in parts])
+    return TensorImages(pixels, labels, tuple(str(c) for c in range(int(labels.max()) + 1)), normalization)
+
+
+def _torchvision(dataset: Any, name: str, root: Path, **options: Any) -> Any:
+    try:
+        return dataset(str(root), download=False, **options)
+    except (RuntimeError, OSError) as error:
+        arguments = ", ".join(f"{key}={value!r}" for key, value in options.items())
+        raise DataError(
+            f"data set {name} is not under {str(root)!r}: put its files there, or download them with "
+            f"`from torchvision import datasets; datasets.{dataset.__name__}({str(root)!r}, {arguments}, "
+            f"download=True)` ({str(error).splitlines()[0]})"
+        ) from None
+
+
+def _folder_splits(
+    name: str, root: Path, augment: bool, validation: bool, normalization: Normalization
+) -> DataSplits:
+    if validation:
+        raise DataError(f"validation is not for the data set {name}: its folders are its parts")
+    test_folder = next((root / part for part in ("test", "val") if (root / part).is_dir()), None)
+    if not (root / "train").is_dir() or test_folder is None:
+        raise DataError(
+            f"data set {name} is not under {str(root)!r}: put class folders of images into "
+            f"{root / 'train'} and {root / 'test'} (or {root / 'val'})"
+        )
+    train = load_folder(root / "train", normalization, augment)
+    test = load_folder(test_folder, normalization)
+    if train.class_names != test.class_names:
+        raise DataError(f"the class folders of {root / 'train'} and {test_folder} differ: they must be the same")
+    return DataSplits("ImageNet" if name == "imagenet" else root.name, train, None, test)
+
+
+def load_folder(folder: Path, normalization: Normalization, augment: bool = False) -> Images:
+    """Class folders of images; images of one small size are read into memory once.
+
+    Raises:
+        DataError: the folder is not there, holds no class folders, or one of them holds no images.
+    """
+    from PIL import Image
+    from torchvision import datasets
+
+    if not folder.is_dir():
+        raise DataError(f"folder {str(folder)!r} is not there: give a folder that holds a folder of images a class")
+    try:
+        dataset = datasets.ImageFolder(str(folder))
+    except FileNotFoundError as error:
+        raise DataError(f"folder {str(folder)!r} holds no class folders of images: {error}") from None
+    class_names = tuple(dataset.classes)
+    with Image.open(dataset.samples[0][0]) as first:
+        size = first.size
+    if max(size) > 64:
+        return FolderImages(folder, class_names, normalization, augment)
+    pixels = np.stack([_pixels(path, size) for path, _ in dataset.samples])
+    images = _joined([(pixels.transpose(0, 3, 1, 2), dataset.targets)], normalization)
+    augmentation = CIFAR_AUGMENTATION if augment else None
+    return TensorImages(images.pixels, images.labels, class_names, normalization, augmentation)
+
+
+def _pixels(path: str, size: tuple[int, int]) -> np.ndarray:
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            if image.size != size:
+                raise DataError(f"image {path!r} is {image.size} where others are {size}: small images need one size")
+            return np.asarray(image.convert("RGB"))
+    except OSError as error:
+        raise DataError(f"image {path!r} can't be read: {error}") from None

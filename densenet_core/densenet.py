@@ -1,0 +1,134 @@
+"""DenseNet as the paper has it, with torchvision's parameter names."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from densenet_core.spec import DenseNetSpec, compressed
+
+_CONV: dict[int, type[nn.Conv1d] | type[nn.Conv2d] | type[nn.Conv3d]] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+_NORM: dict[int, type[nn.Module]] = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
+_MAX_POOL: dict[int, type[nn.Module]] = {1: nn.MaxPool1d, 2: nn.MaxPool2d, 3: nn.MaxPool3d}
+_AVG_POOL: dict[int, type[nn.Module]] = {1: nn.AvgPool1d, 2: nn.AvgPool2d, 3: nn.AvgPool3d}
+
+
+def _conv(spec: DenseNetSpec, in_maps: int, out_maps: int, kernel: int, stride: int = 1) -> nn.Module:
+    return _CONV[spec.spatial_dims](in_maps, out_maps, kernel, stride, padding=kernel // 2, bias=False)
+
+
+def _norm(spec: DenseNetSpec, num_maps: int) -> nn.Module:
+    return _NORM[spec.spatial_dims](num_maps)
+
+
+class DenseLayer(nn.Module):
+    """The composite function H: BN-ReLU-Conv(3x3), after BN-ReLU-Conv(1x1) with a bottleneck (section 3).
+
+    (N, in_maps, H, W) -> (N, k, H, W)
+    """
+
+    def __init__(self, spec: DenseNetSpec, in_maps: int) -> None:
+        super().__init__()
+        self.bottleneck = spec.bottleneck
+        self.drop_rate = spec.drop_rate
+        width = spec.bn_size * spec.growth_rate
+        self.norm1 = _norm(spec, in_maps)
+        if spec.bottleneck:
+            self.conv1 = _conv(spec, in_maps, width, kernel=1)
+            self.norm2 = _norm(spec, width)
+            self.conv2 = _conv(spec, width, spec.growth_rate, kernel=3)
+        else:
+            self.conv1 = _conv(spec, in_maps, spec.growth_rate, kernel=3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self._drop(self.conv1(F.relu(self.norm1(x))))
+        if self.bottleneck:
+            x = self._drop(self.conv2(F.relu(self.norm2(x))))
+        return x
+
+    def _drop(self, x: Tensor) -> Tensor:
+        return F.dropout(x, self.drop_rate, self.training) if self.drop_rate else x
+
+
+class DenseBlock(nn.Module):
+    """Layers that each read all feature maps before them.
+
+    (N, c0, H, W) -> (N, c0 + n*k, H, W)
+    """
+
+    def __init__(self, spec: DenseNetSpec, in_maps: int, num_layers: int) -> None:
+        super().__init__()
+        for s in range(num_layers):
+            self.add_module(f"denselayer{s + 1}", DenseLayer(spec, in_maps + s * spec.growth_rate))
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.children():
+            x = torch.cat((x, layer(x)), dim=1)  # (N, c0 + s*k, H, W): old maps first
+        return x
+
+
+class Transition(nn.Module):
+    """BN-ReLU-Conv(1x1)-AvgPool(2) between two blocks (section 3).
+
+    (N, m, H, W) -> (N, floor(theta*m), H/2, W/2)
+    """
+
+    def __init__(self, spec: DenseNetSpec, in_maps: int) -> None:
+        super().__init__()
+        self.drop_rate = spec.drop_rate
+        self.norm = _norm(spec, in_maps)
+        self.conv = _conv(spec, in_maps, compressed(in_maps, spec.compression), kernel=1)
+        self.pool = _AVG_POOL[spec.spatial_dims](kernel_size=2, stride=2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv(F.relu(self.norm(x)))
+        if self.drop_rate:
+            x = F.dropout(x, self.drop_rate, self.training)
+        out: Tensor = self.pool(x)
+        return out
+
+
+class DenseNet(nn.Module):
+    """A Densely Connected Convolutional Network (Huang, Liu, van der Maaten, Weinberger, CVPR 2017).
+
+    (N, in_channels, H, W) -> (N, num_classes), unnormalised scores.
+
+    Parameter names are torchvision's, so that state dicts of its DenseNets load unchanged.
+    Convolutions start from He's normal distribution over the fan out, as in the authors' code.
+    """
+
+    def __init__(self, spec: DenseNetSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        self.features = _stem(spec)
+        for b, num_layers in enumerate(spec.block_config):
+            self.features.add_module(f"denseblock{b + 1}", DenseBlock(spec, spec.block_inputs[b], num_layers))
+            if b < len(spec.block_config) - 1:
+                self.features.add_module(f"transition{b + 1}", Transition(spec, spec.block_outputs[b]))
+        self.features.add_module("norm5", _norm(spec, spec.block_outputs[-1]))  # torchvision's name, any block count
+        self.classifier = nn.Linear(spec.block_outputs[-1], spec.num_classes)
+        self._initialise()
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.features(x))
+        scores: Tensor = self.classifier(x.flatten(2).mean(2))  # global average pool
+        return scores
+
+    def _initialise(self) -> None:
+        for module in self.modules():
+            if isinstance(module, tuple(_CONV.values())):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        nn.init.zeros_(self.classifier.bias)
+
+
+def _stem(spec: DenseNetSpec) -> nn.Sequential:
+    stem = nn.Sequential()
+    if spec.stem == "cifar":
+        stem.add_module("conv0", _conv(spec, spec.in_channels, spec.num_init_features, kernel=3))
+        return stem
+    stem.add_module("conv0", _conv(spec, spec.in_channels, spec.num_init_features, kernel=7, stride=2))
+    stem.add_module("norm0", _norm(spec, spec.num_init_features))
+    stem.add_module("relu0", nn.ReLU(inplace=True))
+    stem.add_module("pool0", _MAX_POOL[spec.spatial_dims](kernel_size=3, stride=2, padding=1))
+    return stem

@@ -1,0 +1,97 @@
+"""The run folder: what a training leaves behind, how it is written whole, and how it is read back.
+
+    runs/<name>/config.json         what was asked for
+                metrics.csv         epoch, split, loss, error (percent), seconds; a row a split and epoch
+                model.safetensors   the weights after the last finished epoch, with spec and record
+                last.ckpt           what is needed to go on: weights, optimizer state, finished epochs
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from densenet_core.checkpoint import RUN_WEIGHTS
+from densenet_core.files import write_whole
+
+CONFIG, METRICS, WEIGHTS, LAST = "config.json", "metrics.csv", RUN_WEIGHTS, "last.ckpt"
+
+
+class RunError(Exception):
+    """A run that can't be started, resumed or read: says why, and the way out."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A row of metrics.csv."""
+
+    epoch: int  # 1-based
+    split: str  # train, validation or test
+    loss: float  # mean cross-entropy, nats
+    error: float  # percent
+    seconds: float
+
+
+METRIC_COLUMNS = ("epoch", "split", "loss", "error", "seconds")
+
+
+def write_metrics(path: Path, metrics: Iterable[Metric]) -> None:
+    """Writes all rows anew; numbers are written so that they read back equal."""
+
+    def write(file: Path) -> None:
+        with file.open("w", newline="") as stream:
+            writer = csv.writer(stream)
+            writer.writerow(METRIC_COLUMNS)
+            for m in metrics:
+                writer.writerow([m.epoch, m.split, repr(m.loss), repr(m.error), f"{m.seconds:.2f}"])
+
+    write_whole(path, write)
+
+
+def read_metrics(path: Path) -> list[Metric]:
+    """The rows of a metrics.csv, in their order.
+
+    Raises:
+        RunError: the file is not there or a row is not whole.
+    """
+    try:
+        with path.open(newline="") as stream:
+            rows = list(csv.DictReader(stream))
+        return [
+            Metric(int(r["epoch"]), r["split"], float(r["loss"]), float(r["error"]), float(r["seconds"])) for r in rows
+        ]
+    except OSError as error:
+        raise RunError(f"can't read {str(path)!r}: {error.strerror}") from None
+    except (KeyError, TypeError, ValueError) as error:
+        raise RunError(f"{str(path)!r} is damaged: {error}") from None
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """What the run in ``folder`` was asked for.
+
+    Raises:
+        RunError: there is no config.json, or it is damaged.
+    """
+    try:
+        config: dict[str, Any] = json.loads((folder / CONFIG).read_text())
+        return config
+    except OSError as error:
+        raise RunError(f"{str(folder)!r} is no run folder: {CONFIG}: {error.strerror}") from None
+    except ValueError as error:
+        raise RunError(f"{str(folder / CONFIG)!r} is damaged: {error}") from None
+
+
+def write_config(folder: Path, config: dict[str, Any]) -> None:
+    """Writes config.json."""
+    write_whole(folder / CONFIG, lambda file: file.write_text(json.dumps(config, indent=2) + "\n"))
+
+
+def find_runs(runs_dir: str | os.PathLike[str] = "runs") -> list[Path]:
+    """The run folders under ``runs_dir`` that hold weights, by name; none where the folder is not there."""
+    root = Path(runs_dir)
+    return sorted(path.parent for path in root.glob(f"*/{WEIGHTS}"))

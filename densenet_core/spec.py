@@ -1,0 +1,165 @@
+"""What a DenseNet is made of: one frozen dataclass and its depth and channel arithmetic."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+Stem = Literal["cifar", "imagenet"]
+ImageNetVariant = Literal["121", "161", "169", "201", "264"]
+
+# Block configuration and growth rate of the ImageNet networks (paper, Table 1; 161 is the
+# wider k=48 network of the paper's code).
+IMAGENET_VARIANTS: dict[str, tuple[tuple[int, ...], int]] = {
+    "121": ((6, 12, 24, 16), 32),
+    "161": ((6, 12, 36, 24), 48),
+    "169": ((6, 12, 32, 32), 32),
+    "201": ((6, 12, 48, 32), 32),
+    "264": ((6, 12, 64, 48), 32),
+}
+
+CIFAR_BLOCKS = 3
+
+
+@dataclass(frozen=True)
+class DenseNetSpec:
+    """The architecture of one DenseNet (Huang et al. 2017, sections 3 and 4).
+
+    ``DenseNetSpec.cifar`` and ``DenseNetSpec.imagenet`` give the paper's networks; the plain
+    constructor gives any other.
+    """
+
+    block_config: tuple[int, ...]  # dense layers in each block
+    growth_rate: int  # feature maps that each dense layer adds (k in the paper)
+    num_init_features: int  # feature maps of the stem (k0)
+    bottleneck: bool = True  # a 1x1 convolution to bn_size * k maps before each 3x3 (DenseNet-B)
+    compression: float = 0.5  # share of maps that a transition keeps (theta; below 1: DenseNet-C)
+    num_classes: int = 10
+    stem: Stem = "cifar"  # cifar: 3x3; imagenet: 7x7 stride 2, norm, ReLU, 3x3 max pool stride 2
+    in_channels: int = 3
+    bn_size: int = 4  # width of the bottleneck in growth rates
+    drop_rate: float = 0.0  # dropout after every convolution but the first
+    spatial_dims: int = 2  # 1, 2 or 3: the convolutions' dimensions
+
+    def __post_init__(self) -> None:
+        if not self.block_config or min(self.block_config) < 1:
+            raise ValueError(f"block_config {self.block_config} needs one or more layers in every block")
+        for field in ("growth_rate", "num_init_features", "num_classes", "in_channels", "bn_size"):
+            if getattr(self, field) < 1:
+                raise ValueError(f"{field} {getattr(self, field)} must be 1 or more")
+        if not 0 < self.compression <= 1:
+            raise ValueError(f"compression {self.compression} must be above 0 and at most 1")
+        if not 0 <= self.drop_rate < 1:
+            raise ValueError(f"drop_rate {self.drop_rate} must be at least 0 and below 1")
+        if self.stem not in ("cifar", "imagenet"):
+            raise ValueError(f"stem {self.stem!r} is neither 'cifar' nor 'imagenet'")
+        if self.spatial_dims not in (1, 2, 3):
+            raise ValueError(f"spatial_dims {self.spatial_dims} is not 1, 2 or 3")
+
+    @classmethod
+    def cifar(
+        cls,
+        depth: int,
+        growth_rate: int,
+        bottleneck: bool = False,
+        compression: float = 1.0,
+        num_classes: int = 10,
+        in_channels: int = 3,
+        drop_rate: float = 0.0,
+    ) -> DenseNetSpec:
+        """A network for small images: three equal blocks behind a 3x3 stem (paper, section 3).
+
+        The stem gives 16 feature maps, or 2k where the network is a DenseNet-BC.
+
+        Raises:
+            ValueError: ``depth`` does not divide into three equal blocks; the nearest that do are named.
+        """
+        layers_per_block = _layers_per_cifar_block(depth, bottleneck)
+        is_bc = bottleneck and compression < 1
+        return cls(
+            block_config=(layers_per_block,) * CIFAR_BLOCKS,
+            growth_rate=growth_rate,
+            num_init_features=2 * growth_rate if is_bc else 16,
+            bottleneck=bottleneck,
+            compression=compression,
+            num_classes=num_classes,
+            stem="cifar",
+            in_channels=in_channels,
+            drop_rate=drop_rate,
+        )
+
+    @classmethod
+    def imagenet(
+        cls,
+        variant: ImageNetVariant | str,
+        num_classes: int = 1000,
+        in_channels: int = 3,
+        drop_rate: float = 0.0,
+    ) -> DenseNetSpec:
+        """A DenseNet-BC for 224x224 images: "121", "161", "169", "201" or "264" (paper, Table 1).
+
+        Raises:
+            ValueError: ``variant`` is none of these.
+        """
+        if str(variant) not in IMAGENET_VARIANTS:
+            raise ValueError(f"variant {variant!r} is none of {', '.join(IMAGENET_VARIANTS)}")
+        block_config, growth_rate = IMAGENET_VARIANTS[str(variant)]
+        return cls(
+            block_config=block_config,
+            growth_rate=growth_rate,
+            num_init_features=2 * growth_rate,
+            num_classes=num_classes,
+            stem="imagenet",
+            in_channels=in_channels,
+            drop_rate=drop_rate,
+        )
+
+    @property
+    def depth(self) -> int:
+        """Number of layers with weights (L in the paper): the convolutions and the classifier.
+
+        The network that the paper calls DenseNet-264 has 265 by this count.
+        """
+        convs_per_layer = 2 if self.bottleneck else 1
+        return convs_per_layer * sum(self.block_config) + len(self.block_config) + 1
+
+    @property
+    def block_inputs(self) -> tuple[int, ...]:
+        """Feature maps that enter each block."""
+        widths = [self.num_init_features]
+        for num_layers in self.block_config[:-1]:
+            widths.append(compressed(widths[-1] + num_layers * self.growth_rate, self.compression))
+        return tuple(widths)
+
+    @property
+    def block_outputs(self) -> tuple[int, ...]:
+        """Feature maps that leave each block: its input and what every layer added."""
+        return tuple(c0 + n * self.growth_rate for c0, n in zip(self.block_inputs, self.block_config, strict=True))
+
+    def source_channels(self, block: int) -> tuple[int, ...]:
+        """Feature maps of each source in ``block`` (1-based): the block's input, then its layers."""
+        return (self.block_inputs[block - 1], *(self.growth_rate,) * self.block_config[block - 1])
+
+    @property
+    def title(self) -> str:
+        """The network as the paper writes it, such as "DenseNet-BC (L=100, k=12)"."""
+        kind = ("B" if self.bottleneck else "") + ("C" if self.compression < 1 else "")
+        return f"DenseNet{'-' + kind if kind else ''} (L={self.depth}, k={self.growth_rate})"
+
+
+def compressed(num_features: int, compression: float) -> int:
+    """Feature maps that a transition makes of ``num_features``: floor(theta * m) (paper, section 3)."""
+    return math.floor(round(num_features * compression, 6))  # 0.29 * 100 is 28.999... in binary
+
+
+def _layers_per_cifar_block(depth: int, bottleneck: bool) -> int:
+    step = CIFAR_BLOCKS * (2 if bottleneck else 1)
+    offset = CIFAR_BLOCKS + 1
+    layers, rest = divmod(depth - offset, step)
+    if rest or layers < 1:
+        below, above = max(layers, 1), max(layers + 1, 1)
+        nearest = " and ".join(str(step * n + offset) for n in sorted({below, above}))
+        kind = "with" if bottleneck else "without"
+        raise ValueError(f"depth {depth} is not {step}*n+{offset} ({kind} bottleneck): the nearest are {nearest}")
+    return layers
