@@ -8,7 +8,6 @@ from typing import Literal, get_args
 
 import numpy as np
 import pandas as pd
-import torch
 from torch import Tensor, nn
 
 from densenet_core import Checkpoint, CheckpointError, DenseNetSpec, checkpoint_from_state_dict
@@ -108,12 +107,12 @@ def connection_filter(checkpoint: Checkpoint, block: int, source_layer: int, tar
 
 def _measured(checkpoint: Checkpoint, target: Target) -> dict[str, np.ndarray]:
     """The table's columns for one target, an entry a source."""
-    weight = checkpoint.state_dict[target.weight]
+    weight = checkpoint.state_dict[target.weight].detach().float().cpu().numpy()
     channels = np.array(checkpoint.spec.source_channels(target.block)[: target.layer])
-    not_input = [d for d in range(weight.ndim) if d != 1]
-    l1_per_channel = weight.detach().abs().sum(not_input, dtype=torch.float64).cpu().numpy()  # (in,)
+    not_input = tuple(d for d in range(weight.ndim) if d != 1)
+    l1_per_channel = np.abs(weight).sum(axis=not_input, dtype=np.float64)  # (in,)
     l1_per_input_map = np.add.reduceat(l1_per_channel, np.cumsum(channels) - channels) / channels
-    weights_per_map = weight.numel() // weight.shape[1]
+    weights_per_map = weight.size // weight.shape[1]
     return {
         "block": np.full(target.layer, target.block),
         "source_layer": np.arange(target.layer),

@@ -54,8 +54,11 @@ DIGITS_AUGMENTATION = Augmentation(mirror=False, shift=1)  # a mirrored digit is
 class Images(Protocol):
     """Labelled images, given out in normalised batches."""
 
-    num_channels: int
-    class_names: tuple[str, ...]
+    @property
+    def num_channels(self) -> int: ...
+
+    @property
+    def class_names(self) -> tuple[str, ...]: ...
 
     def __len__(self) -> int: ...
 
@@ -291,9 +294,7 @@ def _torchvision(dataset: Any, name: str, root: Path, **options: Any) -> Any:
         ) from None
 
 
-def _folder_splits(
-    name: str, root: Path, augment: bool, validation: bool, normalization: Normalization
-) -> DataSplits:
+def _folder_splits(name: str, root: Path, augment: bool, validation: bool, normalization: Normalization) -> DataSplits:
     if validation:
         raise DataError(f"validation is not for the data set {name}: its folders are its parts")
     test_folder = next((root / part for part in ("test", "val") if (root / part).is_dir()), None)

@@ -116,8 +116,10 @@ class DenseNet(nn.Module):
         return scores
 
     def _initialise(self) -> None:
+        if self.classifier.weight.is_meta:
+            return  # nothing to fill, and drawing on the meta device would import half of torch's compiler
         for module in self.modules():
-            if isinstance(module, tuple(_CONV.values())):
+            if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
         nn.init.zeros_(self.classifier.bias)
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import cast
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -178,7 +179,7 @@ def _block_config(shapes: Iterable[str]) -> tuple[int, ...]:
         layers = found.get(block, set())
         missing = set(range(1, max(layers, default=1) + 1)) - layers
         if missing:
-            raise CheckpointError(f"dense layer {min(missing)} of block {block} is missing, though later ones are there")
+            raise CheckpointError(f"dense layer {min(missing)} of block {block} is missing, but later ones are there")
     return tuple(len(found[block]) for block in sorted(found))
 
 
@@ -206,10 +207,8 @@ def _compression(shapes: Mapping[str, tuple[int, ...]], num_blocks: int) -> floa
         for theta in (round(largest_ratio, digits), round(largest_ratio + 10**-digits, digits)):
             if all(compressed(in_maps, theta) == out_maps for in_maps, out_maps in transitions):
                 return theta
-    raise CheckpointError(
-        f"the transitions keep uneven shares of their feature maps ({_listed([f'{o} of {i}' for i, o in transitions])}): "
-        "one compression for all is needed"
-    )
+    kept = _listed([f"{out_maps} of {in_maps}" for in_maps, out_maps in transitions])
+    raise CheckpointError(f"the transitions keep uneven shares of their feature maps ({kept}): one for all is needed")
 
 
 def _check_against_spec(state_dict: Mapping[str, Tensor], spec: DenseNetSpec) -> None:
@@ -232,12 +231,10 @@ def _check_values(state_dict: Mapping[str, Tensor]) -> None:
             continue
         if tensor.layout != torch.strided or not tensor.is_floating_point():
             raise CheckpointError(f"tensor {key!r} is {tensor.dtype}, {tensor.layout}: dense floating point is needed")
-        if not torch.isfinite(tensor).all():
+        if not np.isfinite(tensor.detach().float().cpu().numpy()).all():
             raise CheckpointError(f"tensor {key!r} holds NaN or infinite values: the training that made it diverged")
 
 
 def _listed(names: list[str], most: int = 3) -> str:
     shown = ", ".join(repr(name) for name in names[:most])
     return f"{shown}, ... ({len(names)} in all)" if len(names) > most else shown or "nothing"
-
-

@@ -1,9 +1,9 @@
 """The run folder: what a training leaves behind, how it is written whole, and how it is read back.
 
-    runs/<name>/config.json         what was asked for
-                metrics.csv         epoch, split, loss, error (percent), seconds; a row a split and epoch
-                model.safetensors   the weights after the last finished epoch, with spec and record
-                last.ckpt           what is needed to go on: weights, optimizer state, finished epochs
+runs/<name>/config.json         what was asked for
+            metrics.csv         epoch, split, loss, error (percent), seconds; a row a split and epoch
+            model.safetensors   the weights after the last finished epoch, with spec and record
+            last.ckpt           what is needed to go on: weights, optimizer state, finished epochs
 """
 
 from __future__ import annotations

@@ -101,7 +101,7 @@ def train(config: TrainingConfig, show_progress: bool = True) -> Path:
         spec_from_name(config.arch, len(splits.train.class_names), splits.train.num_channels, config.drop_rate)
     )
     check_fit(model, splits.test)
-    model.to(device=_device(), memory_format=torch.channels_last)
+    model.to(_device()).to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(
         model.parameters(),
         lr=config.learning_rate,
@@ -203,7 +203,8 @@ def _resume(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) ->
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
     except Exception as error:  # torch's readers raise many kinds on damaged files
-        raise RunError(f"{str(folder / runs.LAST)!r} is damaged ({error}): delete the run folder to start anew") from None
+        file = str(folder / runs.LAST)
+        raise RunError(f"{file!r} is damaged ({error}): delete the run folder to start anew") from None
     # A kill between the two files leaves metrics of an epoch that last.ckpt does not have.
     return [metric for metric in runs.read_metrics(folder / runs.METRICS) if metric.epoch <= state["epoch"]]
 

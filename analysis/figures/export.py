@@ -1,0 +1,56 @@
+"""Figures to files: PDF, SVG and PNG with the same bytes for the same input, the table beside them."""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+
+import matplotlib as mpl
+import pandas as pd
+from matplotlib.figure import Figure
+
+from analysis.figures.paper import STYLE
+
+FORMATS = ("pdf", "svg", "png")
+# No time stamps: the same figure gives the same bytes.
+_METADATA: dict[str, dict[str, None]] = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {}}
+
+
+def figure_bytes(figure: Figure, file_format: str) -> bytes:
+    """A figure as a file's content: "pdf" and "svg" as vectors with fonts embedded, "png" at 300 dpi.
+
+    Raises:
+        ValueError: another format.
+    """
+    if file_format not in FORMATS:
+        raise ValueError(f"format {file_format!r} is none of {', '.join(FORMATS)}")
+    buffer = io.BytesIO()
+    dpi = 300 if file_format == "png" else 600  # of the rasterized cells inside a vector file
+    with mpl.rc_context(fname=STYLE):
+        figure.savefig(buffer, format=file_format, dpi=dpi, metadata=_METADATA[file_format])
+    return buffer.getvalue()
+
+
+def table_bytes(table: pd.DataFrame) -> bytes:
+    """A table as the content of a CSV file."""
+    return table.to_csv(index=False, lineterminator="\n").encode()
+
+
+def save_figure(figure: Figure, path: str | os.PathLike[str], table: pd.DataFrame | None = None) -> list[Path]:
+    """Writes a figure by its file's ending, and the table that it shows beside it as CSV.
+
+    Returns:
+        The files written: ``fig5.pdf`` and, with a table, ``fig5.csv``.
+
+    Raises:
+        ValueError: the ending is none of .pdf, .svg and .png.
+    """
+    file = Path(path)
+    contents = {file: figure_bytes(figure, file.suffix.lower().removeprefix("."))}
+    if table is not None:
+        contents[file.with_suffix(".csv")] = table_bytes(table)
+    for target, content in contents.items():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content)
+    return list(contents)

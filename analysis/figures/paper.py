@@ -1,0 +1,117 @@
+"""Figures as papers print them, with Matplotlib and seaborn."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from analysis.figures.heatmap import (
+    HIGHLIGHTED,
+    ColorMap,
+    block_matrix,
+    caption,
+    check_color_map,
+    color_range,
+    color_title,
+    ticks,
+)
+from analysis.scaling import Scaling, scaled
+
+COLUMN_WIDTHS = {1: 3.25, 2: 6.875}  # inches: one column and both of a two-column conference paper
+STYLE = str(files("analysis.figures") / "paper.mplstyle")
+
+
+def feature_reuse_figure(
+    table: pd.DataFrame,
+    measure: str = "mean_abs_weight",
+    scaling: Scaling = "block_max",
+    color_map: ColorMap = "jet",
+    columns: int = 2,
+) -> Figure:
+    """The paper's Figure 5 for any DenseNet: a heatmap a block, source layer down, target layer across.
+
+    Args:
+        table: as ``connection_weights`` gives it.
+        measure: the column to draw.
+        scaling: how it is scaled for the colours; the figure says so.
+        color_map: "jet" looks like the paper; "viridis" and "cividis" are perceptually uniform.
+        columns: width of the figure in columns of a paper: 1 (3.25 inches) or 2 (6.875 inches).
+
+    Raises:
+        ValueError: an option is not known; those that are, are listed.
+    """
+    if columns not in COLUMN_WIDTHS:
+        raise ValueError(f"columns {columns} is neither 1 nor 2")
+    check_color_map(color_map)
+    values = scaled(table, measure, scaling)
+    blocks = sorted(table["block"].unique())
+    low, high = color_range(values, scaling)
+    with mpl.rc_context(fname=STYLE):
+        figure, axes, bar_axes = _panels(len(blocks), columns)
+        for ax, block in zip(axes, blocks, strict=True):
+            _draw_block(ax, block_matrix(table, values, block), block, vmin=low, vmax=high, cmap=color_map)
+            if table.loc[table["block"] == block, "target_kind"].isin(HIGHLIGHTED).any():
+                _highlight_last_target(ax)
+        colors = mpl.cm.ScalarMappable(mpl.colors.Normalize(low, high), color_map)
+        bar = figure.colorbar(colors, cax=bar_axes)
+        bar.set_label(color_title(measure, scaling))
+        bar.outline.set_linewidth(0.5)
+        text = caption(measure, scaling, line_break="\n" if columns == 1 else " ")
+        figure.text(0.5, 0.03 / figure.get_figheight(), text, ha="center", va="bottom", fontsize=6, color="#333333")
+    return figure
+
+
+def _panels(num_blocks: int, columns: int) -> tuple[Figure, list[Axes], Axes]:
+    """Square panels in rows, and the colour bar's axes.
+
+    Everything is placed in inches, so that a figure of any number of blocks has the same margins.
+    """
+    per_row = min(num_blocks, 4 if columns == 2 else 2)
+    rows = -(-num_blocks // per_row)
+    width, left, gap, right, top, bottom = COLUMN_WIDTHS[columns], 0.36, 0.28, 0.66, 0.22, 0.34
+    caption_height = 0.14 if columns == 2 else 0.26  # one line or two
+    side = min((width - left - right - gap * (per_row - 1)) / per_row, 2.4)
+    height = rows * (top + side + bottom) + caption_height
+    figure = Figure(figsize=(width, height))
+
+    def place(x: float, y: float, w: float, h: float) -> Axes:
+        return figure.add_axes((x / width, y / height, w / width, h / height))
+
+    axes = []
+    for panel in range(num_blocks):
+        row, column = divmod(panel, per_row)
+        y = height - row * (top + side + bottom) - top - side
+        axes.append(place(left + column * (side + gap), y, side, side))
+    bar_left = left + per_row * side + (per_row - 1) * gap + 0.1
+    lowest = caption_height + bottom
+    return figure, axes, place(bar_left, lowest, 0.09, height - top - lowest)
+
+
+def _draw_block(ax: Axes, matrix: np.ndarray, block: int, **colors: Any) -> None:
+    import seaborn as sns
+
+    size = len(matrix)
+    # Cells as pixels, text as text: vector cells show white seams in PDF viewers.
+    sns.heatmap(matrix, ax=ax, cbar=False, square=True, rasterized=True, **colors)
+    ax.set_title(f"Dense block {block}")
+    ax.set_xlabel("Target layer ($\\ell$)")
+    if ax.get_position().x0 < 0.15:  # the first of its row
+        ax.set_ylabel("Source layer ($s$)")
+    ax.set_xticks([t - 0.5 for t in ticks(size, first=1)], [str(t) for t in ticks(size, first=1)], rotation=0)
+    ax.set_yticks([s + 0.5 for s in ticks(size - 1)], [str(s) for s in ticks(size - 1)], rotation=0)
+    for spine in ax.spines.values():
+        spine.set_visible(True)
+
+
+def _highlight_last_target(ax: Axes) -> None:
+    size = ax.get_xlim()[1]
+    cell_points = 72 * ax.get_position().width * ax.get_figure().get_figwidth() / size  # type: ignore[union-attr]
+    line = min(1.4, cell_points / 3)
+    ax.add_patch(Rectangle((size - 1, 0), 1, size, fill=False, edgecolor="black", linewidth=line, clip_on=False))

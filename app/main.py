@@ -1,0 +1,11 @@
+"""The dashboard: `streamlit run app/main.py`, with folders to serve after `--`: `-- --root DIR --root DIR`."""
+
+import streamlit as st
+
+from app.views import feature_reuse
+
+st.set_page_config(page_title="DenseNet Lens", page_icon=":material/grid_on:", layout="wide")
+st.html("<style>.block-container {padding: 2.5rem 3rem 3rem;}</style>")
+
+PAGES = [st.Page(feature_reuse.show, title="Feature reuse", icon=":material/grid_on:", url_path="reuse", default=True)]
+st.navigation(PAGES, position="top").run()

@@ -1,0 +1,36 @@
+"""Words on the screen: foreign text shown as it is, and numbers as people write them."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from densenet_core import Checkpoint
+
+
+def literal(text: str) -> str:
+    """Text of a file or an error, so that Markdown shows it letter for letter."""
+    return re.sub(r"([\\`*_{}\[\]()<>#+\-.!|~$:])", r"\\\1", text)
+
+
+def network_facts(checkpoint: Checkpoint) -> list[tuple[str, str]]:
+    """What is known of a network, as (label, value): its size, and what its record says of its training."""
+    record = checkpoint.record
+    facts = [("Network", checkpoint.spec.title), ("Parameters", f"{checkpoint.num_params:,}")]
+    facts += [(label, _shown(record[key], form)) for label, key, form in _RECORD_FACTS if record.get(key) is not None]
+    return facts
+
+
+_RECORD_FACTS = (
+    ("Trained on", "dataset", "{}"),
+    ("Epochs", "epochs", "{}"),
+    ("Seed", "seed", "{}"),
+    ("Test error, last epoch", "test_error", "{:.2f} %"),
+)
+
+
+def _shown(value: Any, form: str) -> str:
+    try:
+        return form.format(value)
+    except (TypeError, ValueError):
+        return str(value)  # a record that others wrote
