@@ -156,6 +156,9 @@ def _own_metadata(metadata: Mapping[str, str], inferred: DenseNetSpec) -> tuple[
 
 def _read_torch(file: Path) -> Any:
     try:
+        if file.suffix == ".safetensors":  # torch.load goes by a path's ending, not by the content
+            with file.open("rb") as stream:
+                return torch.load(stream, map_location="cpu", weights_only=True)
         return torch.load(file, map_location="cpu", mmap=zipfile.is_zipfile(file) or None, weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(_pickle_problem(str(error))) from None

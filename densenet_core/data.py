@@ -23,7 +23,7 @@ DATASET_NAMES: tuple[DatasetName, ...] = ("digits", "cifar10", "cifar100", "svhn
 Batch = tuple[Tensor, Tensor]  # images (N, C, H, W) normalised float, labels (N,)
 
 
-class DataError(Exception):
+class DataError(ValueError):
     """A data set that is missing or does not fit: says what is wrong and where the data belong."""
 
 
@@ -319,6 +319,8 @@ def load_folder(folder: Path, normalization: Normalization, augment: bool = Fals
     from PIL import Image
     from torchvision import datasets
 
+    if normalization not in CHANNEL_STATISTICS:
+        raise DataError(f"normalize {normalization!r} is none of {', '.join(CHANNEL_STATISTICS)}")
     if not folder.is_dir():
         raise DataError(f"folder {str(folder)!r} is not there: give a folder that holds a folder of images a class")
     try:
@@ -326,6 +328,8 @@ def load_folder(folder: Path, normalization: Normalization, augment: bool = Fals
     except FileNotFoundError as error:
         raise DataError(f"folder {str(folder)!r} holds no class folders of images: {error}") from None
     class_names = tuple(dataset.classes)
+    if class_names in (("test", "train"), ("train", "val")):
+        raise DataError(f"folder {str(folder)!r} holds {' and '.join(class_names)}: give the one to evaluate")
     with Image.open(dataset.samples[0][0]) as first:
         size = first.size
     if max(size) > 64:

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from densenet_core.data import DataError, Images
-from densenet_core.densenet import DenseNet
+from densenet_core.spec import DenseNetSpec
 
 
 @dataclass(frozen=True)
@@ -43,13 +43,12 @@ def evaluate(model: nn.Module, images: Images, batch_size: int = 256) -> Evaluat
     return Evaluation(loss / n, 100 * (1 - top1 / n), 100 * (1 - top5 / n), n)
 
 
-def check_fit(model: DenseNet, images: Images) -> None:
+def check_fit(spec: DenseNetSpec, images: Images) -> None:
     """Says before anything runs whether these images fit this network.
 
     Raises:
         DataError: the channels or the number of classes differ.
     """
-    spec = model.spec
     if images.num_channels != spec.in_channels:
         raise DataError(f"the images have {images.num_channels} channels, the network takes {spec.in_channels}")
     if len(images.class_names) != spec.num_classes:

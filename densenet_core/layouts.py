@@ -15,7 +15,7 @@ from densenet_core.densenet import DenseNet
 from densenet_core.spec import DenseNetSpec, Stem, compressed
 
 
-class CheckpointError(Exception):
+class CheckpointError(ValueError):
     """A file or state dict that can't be used as a network: says what is wrong with what, and the way out."""
 
 
@@ -144,15 +144,18 @@ def infer_spec(shapes: Mapping[str, tuple[int, ...]]) -> DenseNetSpec:
         raise CheckpointError(
             f"tensor {last_conv!r} gives {width} feature maps, which is no multiple of the growth rate {growth_rate}"
         )
+    compression = _compression(shapes, len(block_config))
+    num_classes = _shape(shapes, "classifier.weight", least_dims=2)[0]
+    stem = _stem_kind(shapes, stem_shape)
     try:
         return DenseNetSpec(
             block_config=block_config,
             growth_rate=growth_rate,
             num_init_features=stem_shape[0],
             bottleneck=bottleneck,
-            compression=_compression(shapes, len(block_config)),
-            num_classes=_shape(shapes, "classifier.weight", least_dims=2)[0],
-            stem=_stem_kind(shapes, stem_shape),
+            compression=compression,
+            num_classes=num_classes,
+            stem=stem,
             in_channels=stem_shape[1],
             bn_size=width // growth_rate if bottleneck else 4,
             spatial_dims=len(stem_shape) - 2,

@@ -22,7 +22,7 @@ from densenet_core.files import write_whole
 CONFIG, METRICS, WEIGHTS, LAST = "config.json", "metrics.csv", RUN_WEIGHTS, "last.ckpt"
 
 
-class RunError(Exception):
+class RunError(ValueError):
     """A run that can't be started, resumed or read: says why, and the way out."""
 
 

@@ -100,7 +100,7 @@ def train(config: TrainingConfig, show_progress: bool = True) -> Path:
     model = DenseNet(
         spec_from_name(config.arch, len(splits.train.class_names), splits.train.num_channels, config.drop_rate)
     )
-    check_fit(model, splits.test)
+    check_fit(model.spec, splits.test)
     model.to(_device()).to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(
         model.parameters(),

@@ -37,6 +37,20 @@ def table_bytes(table: pd.DataFrame) -> bytes:
     return table.to_csv(index=False, lineterminator="\n").encode()
 
 
+def save_table(table: pd.DataFrame, path: str | os.PathLike[str]) -> Path:
+    """Writes a table as CSV.
+
+    Raises:
+        ValueError: the ending is not .csv.
+    """
+    file = Path(path)
+    if file.suffix.lower() != ".csv":
+        raise ValueError(f"table file {file.name!r} does not end in .csv: tables are written as CSV")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(table_bytes(table))
+    return file
+
+
 def save_figure(figure: Figure, path: str | os.PathLike[str], table: pd.DataFrame | None = None) -> list[Path]:
     """Writes a figure by its file's ending, and the table that it shows beside it as CSV.
 
@@ -47,10 +61,9 @@ def save_figure(figure: Figure, path: str | os.PathLike[str], table: pd.DataFram
         ValueError: the ending is none of .pdf, .svg and .png.
     """
     file = Path(path)
-    contents = {file: figure_bytes(figure, file.suffix.lower().removeprefix("."))}
-    if table is not None:
-        contents[file.with_suffix(".csv")] = table_bytes(table)
-    for target, content in contents.items():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(content)
-    return list(contents)
+    file_format = file.suffix.lower().removeprefix(".")
+    if file_format not in FORMATS:
+        raise ValueError(f"figure file {file.name!r} does not end in .{', .'.join(FORMATS)}")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(figure_bytes(figure, file_format))
+    return [file] if table is None else [file, save_table(table, file.with_suffix(".csv"))]

@@ -115,7 +115,7 @@ def _remember_click() -> None:
 def _chosen_cell(key: NetworkKey, table: pd.DataFrame) -> Connection:
     """The cell that was clicked; for a network not seen before, its connection of the largest mean |w|."""
     if st.session_state.get("cell_of") != key:
-        strongest = table.loc[table["mean_abs_weight"].idxmax()]
+        strongest = table.iloc[int(table["mean_abs_weight"].argmax())]
         st.session_state["cell"] = Connection(
             int(strongest["block"]), int(strongest["source_layer"]), int(strongest["target_layer"])
         )
@@ -130,10 +130,7 @@ def _show_observations(table: pd.DataFrame) -> None:
         with st.container(border=True, gap="xsmall"):
             _show_verdict(observation)
             st.markdown(f"{observation.number}. {observation.statement}")
-            value = "–" if observation.value is None else f"{observation.value:.3g}"
-            st.caption(
-                f"{observation.statistic}: **{value}** (criterion: {observation.criterion}) {observation.reason}"
-            )
+            st.caption(_evidence(observation))
 
 
 def _evidence(observation: Observation) -> str:

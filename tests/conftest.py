@@ -1,0 +1,41 @@
+"""What the tests share: small networks, and the papers' files where they lie beside the project."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from densenet_core import Checkpoint, DenseNet, DenseNetSpec
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+torch.set_num_threads(2)
+
+
+def shared_file(name: str) -> Path:
+    """A file of the folder beside the project; the test is skipped where it is not there."""
+    if not (SHARED / name).exists():
+        pytest.skip(f"../shared/{name} is not there")
+    return SHARED / name
+
+
+def trained_like(spec: DenseNetSpec, seed: int = 0) -> DenseNet:
+    """A network with random weights and batch-norm statistics that differ from channel to channel."""
+    generator = torch.Generator().manual_seed(seed)
+    model = DenseNet(spec)
+    for key, tensor in model.state_dict().items():
+        if tensor.is_floating_point():
+            noise = torch.rand(tensor.shape, generator=generator)
+            tensor.copy_(noise + 0.5 if "norm" in key else (noise - 0.5) * 0.2)
+    return model.eval()
+
+
+@pytest.fixture
+def small_spec() -> DenseNetSpec:
+    return DenseNetSpec(block_config=(3, 4, 2), growth_rate=4, num_init_features=8, num_classes=5)
+
+
+@pytest.fixture
+def small_checkpoint(small_spec: DenseNetSpec) -> Checkpoint:
+    return Checkpoint(small_spec, trained_like(small_spec).state_dict(), {"dataset": "noise", "seed": 0})
