@@ -95,12 +95,11 @@ def train(config: TrainingConfig, show_progress: bool = True) -> Path:
         normalize=config.normalize,
         title=config.dataset_title,
     )
+    spec = spec_from_name(config.arch, len(splits.train.class_names), splits.train.num_channels, config.drop_rate)
+    check_fit(spec, splits.test)
     folder = _claim_folder(config)
     torch.manual_seed(config.seed)
-    model = DenseNet(
-        spec_from_name(config.arch, len(splits.train.class_names), splits.train.num_channels, config.drop_rate)
-    )
-    check_fit(model.spec, splits.test)
+    model = DenseNet(spec)
     model.to(_device()).to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(
         model.parameters(),

@@ -58,7 +58,7 @@ def test_an_unknown_name_lists_the_nearest() -> None:
 def test_a_wrong_field_is_named_with_its_value(field: str, value: float) -> None:
     options = {"block_config": (2, 2), "growth_rate": 4, "num_init_features": 8} | {field: value}
     with pytest.raises(ValueError, match=f"{field} {value}"):
-        DenseNetSpec(**options)  # type: ignore[arg-type]
+        DenseNetSpec(**options)
 
 
 def test_title_is_the_papers() -> None:

@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+import torchvision
+from PIL import Image
+
+from analysis import connection_weights
+from app.cli import run
+from densenet_core import Checkpoint, load_checkpoint, load_zoo, save_checkpoint
+
+
+def test_reuse_writes_figure_and_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    figure, table = tmp_path / "fig5.pdf", tmp_path / "weights.csv"
+    assert run(["reuse", "densenet-40-12-digits", "--figure", str(figure), "--table", str(table)]) == 0
+    assert figure.read_bytes().startswith(b"%PDF")
+    expected = connection_weights(load_zoo("densenet-40-12-digits"))
+    pd.testing.assert_frame_equal(pd.read_csv(table), expected, check_dtype=False, rtol=1e-12)
+    assert not figure.with_suffix(".csv").exists()
+    out = capsys.readouterr().out
+    assert "DenseNet (L=40, k=12): 273 connections in 3 blocks" in out
+    assert out.count("holds:") + out.count("does not hold:") == 4
+
+
+def test_train_then_reuse_evaluate_and_inspect(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = ["train", "--arch", "densenet-7-2", "--dataset", "digits", "--epochs", "2", "--seed", "0", "--name", "demo"]
+    assert run([*line, "--runs", str(tmp_path)]) == 0
+    assert "test error" in capsys.readouterr().out
+    demo = str(tmp_path / "demo")
+    assert run([*line, "--runs", str(tmp_path)]) == 0  # the same line again
+    capsys.readouterr()
+    assert run(["reuse", demo, "--figure", str(tmp_path / "f.svg"), "--columns", "1", "--color-map", "viridis"]) == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"demo", "f.svg", "f.csv"}
+    capsys.readouterr()
+    assert run(["evaluate", demo]) == 0
+    record = load_checkpoint(demo).record
+    assert f"Top-1 error  {record['test_error']:.2f} %" in capsys.readouterr().out
+    assert run(["inspect", demo, "--layers"]) == 0
+    out = capsys.readouterr().out
+    assert "DenseNet (L=7, k=2)" in out
+    assert "features.denseblock1.denselayer1.conv1.weight" in out
+
+
+def test_evaluate_class_folders(
+    tmp_path: Path, small_checkpoint: Checkpoint, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_checkpoint(small_checkpoint, tmp_path / "net.safetensors")
+    for label in range(5):
+        folder = tmp_path / "images" / str(label)
+        folder.mkdir(parents=True)
+        Image.new("RGB", (16, 16), (50 * label, 0, 0)).save(folder / "a.png")
+    options = ["--dataset", "folder", "--data", str(tmp_path / "images"), "--normalize", "cifar10"]
+    assert run(["evaluate", str(tmp_path / "net.safetensors"), *options]) == 0
+    out = capsys.readouterr().out
+    assert "Images       5" in out
+    assert "Top-5 error  0.00 %" in out
+
+
+def test_zoo_lists_every_network(capsys: pytest.CaptureFixture[str]) -> None:
+    from densenet_core import zoo_names
+
+    assert run(["zoo"]) == 0
+    out = capsys.readouterr().out
+    assert all(name in out for name in zoo_names())
+
+
+MISTAKES = {
+    "no such file": (["reuse", "nope.pt"], "'nope.pt' is neither a file, a run folder nor in the zoo (densenet-40-12"),
+    "wrong flag": (["reuse", "x", "--figur", "f.pdf"], "No such option: --figur"),
+    "wrong command": (["resue"], "No such command 'resue'"),
+    "no architecture": (["train"], "Missing option '--arch'"),
+    "wrong architecture": (["train", "--arch", "densenet-41-12"], "nearest are 40 and 43"),
+    "wrong data set": (["train", "--arch", "densenet-40-12", "--dataset", "mnist"], "unknown data set 'mnist'"),
+    "wrong measure": (
+        ["reuse", "densenet-40-12-digits", "--figure", "f.pdf", "--measure", "l2"],
+        "measure 'l2' is none",
+    ),
+    "wrong figure": (
+        ["reuse", "densenet-40-12-digits", "--figure", "f.jpg"],
+        "'f.jpg' does not end in .pdf, .svg, .png",
+    ),
+    "wrong table": (["reuse", "densenet-40-12-digits", "--table", "t.xls"], "'t.xls' does not end in .csv"),
+    "data that do not fit": (["evaluate", "densenet-40-12-digits", "--dataset", "folder", "--data", "."], "no class"),
+    "missing data": (["evaluate", "densenet-40-12-digits", "--dataset", "svhn"], "svhn is not under 'data'"),
+    "unwritable": (["reuse", "densenet-40-12-digits", "--table", "/proc/t.csv"], "/proc/t.csv"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_one_line_on_stderr(
+    mistake: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    arguments, message = MISTAKES[mistake]
+    assert run(arguments) == 2
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert captured.err.count("\n") == 1
+    assert captured.err.startswith("densenet-lens: ")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_bug_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("analysis.connection_weights", lambda network: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        run(["reuse", "densenet-40-12-digits"])
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["reuse", "--help"], ["train", "--help"]])
+def test_help_needs_no_heavy_import(arguments: list[str]) -> None:
+    code = f"import sys; from app.cli import run; run({arguments!r}); sys.exit('torch' in sys.modules)"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert "Usage: densenet-lens" in result.stdout
+
+
+def test_the_exit_code_reaches_the_shell() -> None:
+    result = subprocess.run([sys.executable, "-m", "app", "reuse", "nope"], capture_output=True, text=True)
+    assert result.returncode == 2
+    assert result.stderr.startswith("densenet-lens: checkpoint 'nope'")
+    assert result.stdout == ""
+
+
+def test_a_torchvision_file_of_the_largest_network(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    torch.save(torchvision.models.densenet201().state_dict(), tmp_path / "densenet201.pth")
+    assert run(["reuse", str(tmp_path / "densenet201.pth"), "--figure", str(tmp_path / "f.pdf")]) == 0
+    assert "DenseNet-BC (L=201, k=32): 1905 connections in 4 blocks" in capsys.readouterr().out

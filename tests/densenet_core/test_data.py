@@ -1,0 +1,176 @@
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from scipy.io import savemat
+
+from densenet_core.data import (
+    CIFAR_AUGMENTATION,
+    Augmentation,
+    DataError,
+    FolderImages,
+    TensorImages,
+    augmented,
+    load_folder,
+    load_splits,
+    load_test_images,
+)
+
+
+def tensors(images: object) -> TensorImages:
+    assert isinstance(images, TensorImages)
+    return images
+
+
+def test_digits_are_split_once_and_for_all() -> None:
+    splits = load_splits("digits", validation=True)
+    sizes = [len(part) for part in (splits.train, splits.validation, splits.test) if part is not None]
+    assert sizes == [1257, 185, 355]
+    assert sum(sizes) == 1797
+    assert len(load_splits("digits").train) == 1442  # without validation images
+    assert tensors(splits.test).labels.bincount().tolist() == [35, 36, 35, 36, 36, 36, 36, 35, 34, 36]
+
+
+def test_no_image_is_in_two_parts() -> None:
+    splits = load_splits("digits", validation=True)
+    parts = [{p.numpy().tobytes() for p in tensors(s).pixels} for s in (splits.train, splits.validation, splits.test)]
+    assert not parts[0] & parts[2]
+    assert not parts[0] & parts[1]
+    assert not parts[1] & parts[2]
+
+
+def test_normalised_images_have_mean_0_and_deviation_1() -> None:
+    images, _ = next(load_splits("digits").train.batches(2000))
+    assert abs(images.mean()) < 2e-3
+    assert abs(images.std() - 1) < 2e-3
+
+
+def test_an_epoch_is_all_images_once_and_the_seed_decides_the_order() -> None:
+    train = load_splits("digits").train
+    epochs = [
+        torch.cat([labels for _, labels in train.batches(64, torch.Generator().manual_seed(seed))])
+        for seed in (1, 1, 2)
+    ]
+    assert torch.equal(epochs[0], epochs[1])
+    assert not torch.equal(epochs[0], epochs[2])
+    assert torch.equal(epochs[0].bincount(), tensors(train).labels.bincount())
+
+
+def test_augmentation_mirrors_and_shifts_with_zeros() -> None:
+    image = torch.arange(1.0, 26).view(1, 1, 5, 5).repeat(200, 1, 1, 1)
+    out = augmented(image, Augmentation(mirror=True, shift=1), torch.Generator().manual_seed(0))
+    padded = torch.nn.functional.pad(image[:1], (1,) * 4)
+    flipped = torch.nn.functional.pad(image[:1].flip(3), (1,) * 4)
+    possible = {
+        whole[0, 0, top : top + 5, left : left + 5].numpy().tobytes()
+        for whole in (padded, flipped)
+        for top in range(3)
+        for left in range(3)
+    }
+    assert {o[0].numpy().tobytes() for o in out} == possible  # all 18, and nothing else
+
+
+def write_cifar10(root: Path, per_batch: int) -> None:
+    """CIFAR-10's files as they are on disk, with few images; an image's first pixel is its number."""
+    folder = root / "cifar-10-batches-py"
+    folder.mkdir(parents=True)
+    names = [f"data_batch_{i}" for i in range(1, 6)] + ["test_batch"]
+    for number, name in enumerate(names):
+        data = np.zeros((per_batch, 3072), np.uint8)
+        data[:, 0] = number
+        (folder / name).write_bytes(pickle.dumps({"data": data, "labels": [i % 10 for i in range(per_batch)]}))
+    (folder / "batches.meta").write_bytes(pickle.dumps({"label_names": [f"class{i}" for i in range(10)]}))
+
+
+def test_cifar10_from_its_own_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from torchvision import datasets
+
+    monkeypatch.setattr(datasets.CIFAR10, "_check_integrity", lambda self: True)
+    monkeypatch.setattr("torchvision.datasets.cifar.check_integrity", lambda *_: True)
+    write_cifar10(tmp_path, per_batch=10_000)
+    splits = load_splits("cifar10", tmp_path, augment=True, validation=True)
+    assert splits.validation is not None
+    assert [len(splits.train), len(splits.validation), len(splits.test)] == [45_000, 5_000, 10_000]
+    assert tensors(splits.validation).pixels[:, 0, 0, 0].unique().tolist() == [4]  # the last of the training images
+    assert tensors(splits.test).pixels[:, 0, 0, 0].unique().tolist() == [5]
+    assert tensors(splits.train).augmentation == CIFAR_AUGMENTATION
+    assert tensors(splits.test).augmentation is None
+    assert splits.train.class_names[3] == "class3"
+
+
+def test_svhn_trains_on_the_extra_set_too_and_divides_by_255(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torchvision.datasets.svhn.check_integrity", lambda *_: True)
+    for name, count in (("train", 7000), ("extra", 500), ("test", 100)):
+        pixels = np.full((32, 32, 3, count), 255, np.uint8)
+        savemat(tmp_path / f"{name}_32x32.mat", {"X": pixels, "y": np.arange(count)[:, None] % 10 + 1})
+    splits = load_splits("svhn", tmp_path, validation=True)
+    assert splits.validation is not None
+    assert [len(splits.train), len(splits.validation), len(splits.test)] == [1500, 6000, 100]
+    images, labels = next(splits.test.batches(10))
+    assert images.max() == images.min() == 1.0
+    assert labels.tolist() == [1, 2, 3, 4, 5, 6, 7, 8, 9, 0]
+
+
+@pytest.mark.parametrize("name", ["cifar10", "cifar100", "svhn"])
+def test_a_missing_data_set_says_how_to_get_it(name: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=rf"{name} is not under .*datasets\.{name.upper()}\(.*download=True"):
+        load_splits(name, tmp_path)
+
+
+def write_folder(root: Path, size: int, per_class: int = 3) -> None:
+    for label, color in enumerate(("red", "green")):
+        (root / color).mkdir(parents=True)
+        for i in range(per_class):
+            Image.new("RGB", (size, size), color).save(root / color / f"{label}{i}.png")
+
+
+def test_class_folders_of_small_images_lie_in_memory(tmp_path: Path) -> None:
+    for part in ("train", "test"):
+        write_folder(tmp_path / part, size=32)
+    splits = load_splits("folder", tmp_path, normalize="none")
+    images, labels = next(splits.test.batches(8))
+    assert splits.test.class_names == ("green", "red")
+    assert labels.tolist() == [0, 0, 0, 1, 1, 1]
+    assert images[3, :, 0, 0].tolist() == [1.0, 0.0, 0.0]
+    assert splits.title == tmp_path.name
+
+
+def test_class_folders_of_photographs_are_cropped_to_224(tmp_path: Path) -> None:
+    write_folder(tmp_path, size=300)
+    images = load_folder(tmp_path, "imagenet")
+    assert isinstance(images, FolderImages)
+    batch, labels = next(images.batches(4))
+    assert batch.shape == (4, 3, 224, 224)
+    assert labels.tolist() == [0, 0, 0, 1]
+
+
+def test_wrong_folders_say_what_is_wrong(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="is not there"):
+        load_test_images("folder", tmp_path / "nothing")
+    with pytest.raises(DataError, match="holds no class folders"):
+        load_test_images("folder", tmp_path)
+    with pytest.raises(DataError, match="put class folders of images into"):
+        load_splits("folder", tmp_path)
+    write_folder(tmp_path / "train", size=16)
+    write_folder(tmp_path / "test", size=16)
+    with pytest.raises(DataError, match="holds test and train: give the one to evaluate"):
+        load_test_images("folder", tmp_path)
+    with pytest.raises(DataError, match="normalize 'imagnet' is none of cifar10"):
+        load_test_images("folder", tmp_path / "test", "imagnet")
+    (tmp_path / "test" / "red" / "broken.png").write_bytes(b"no picture")
+    with pytest.raises(DataError, match=r"broken\.png' can't be read"):
+        load_test_images("folder", tmp_path / "test")
+
+
+def test_options_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="unknown data set 'mnist': known are digits"):
+        load_splits("mnist")
+    with pytest.raises(DataError, match="normalize 'none' is for the data set folder"):
+        load_splits("digits", normalize="none")
+    with pytest.raises(DataError, match="validation is not for the data set folder"):
+        load_splits("folder", tmp_path, validation=True)
