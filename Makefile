@@ -1,12 +1,13 @@
 # make app    sets up .venv and opens the dashboard
 # make test   sets up .venv with the test tools, then lint, types and all tests
 # make install   the set-up alone
+# make figures   the README's pictures and tables, anew
 PYTHON ?= python3
 BIN := .venv/bin
 APP_READY := .venv/.installed
 TEST_READY := .venv/.installed-test
 
-.PHONY: app test install screenshots
+.PHONY: app test install figures
 
 app: $(APP_READY)
 	$(BIN)/streamlit run app/main.py
@@ -18,6 +19,9 @@ test: $(TEST_READY)
 	$(BIN)/pytest
 
 install: $(APP_READY)
+
+figures: $(TEST_READY)
+	$(BIN)/python docs/make_figures.py
 
 $(BIN)/python:
 	$(PYTHON) -m venv .venv

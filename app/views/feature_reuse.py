@@ -163,8 +163,8 @@ def _show_connection(key: NetworkKey, table: pd.DataFrame, measure: str, cell: C
     )
     panels = {
         "Its weights": weight_histogram(weights),
-        f"Row: source {cell.source_layer} to every target": source_profile(table, measure, cell),
-        f"Column: target {cell.target_layer} from every source": target_profile(table, measure, cell),
+        f"Row: from source {cell.source_layer}": source_profile(table, measure, cell),
+        f"Column: into target {cell.target_layer}": target_profile(table, measure, cell),
     }
     columns = st.columns(3, gap="medium")
     for number, (title, figure) in enumerate(panels.items()):

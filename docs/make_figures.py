@@ -1,0 +1,87 @@
+"""Every picture of the README, made anew: `make figures` (needs chromium)."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from playwright.sync_api import sync_playwright
+
+from analysis import connection_weights, feature_reuse_figure, figure5_observations, save_figure
+from densenet_core import load_zoo, zoo_names
+
+DOCS = Path(__file__).parent
+PORT = 8654
+FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+
+
+@contextmanager
+def dashboard() -> Iterator[str]:
+    """A running dashboard, and its address."""
+    options = ["--server.headless=true", f"--server.port={PORT}", "--client.toolbarMode=minimal"]
+    command = [sys.executable, "-m", "streamlit", "run", "app/main.py", *options]
+    server = subprocess.Popen(command, cwd=DOCS.parent, stdout=subprocess.DEVNULL)
+    try:
+        for _ in range(300):
+            try:
+                urllib.request.urlopen(f"http://localhost:{PORT}/_stcore/health", timeout=1).close()
+                break
+            except OSError:
+                time.sleep(0.1)
+        yield f"http://localhost:{PORT}"
+    finally:
+        server.terminate()
+
+
+def screenshot(address: str, file: Path, width: int = 1440, height: int = 1000) -> None:
+    """The page as a visitor sees it once its heatmaps stand."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
+        page = browser.new_page(viewport={"width": width, "height": height})
+        page.goto(address)
+        page.wait_for_selector(".js-plotly-plot", timeout=60_000)
+        page.wait_for_load_state("networkidle")
+        time.sleep(2)  # the charts' fonts
+        page.screenshot(path=file)
+        browser.close()
+
+
+def observations_table() -> str:
+    """The paper's observations on every network of the zoo, as Markdown."""
+    columns = {name: figure5_observations(connection_weights(load_zoo(name))) for name in zoo_names()}
+    titles = [f"{load_zoo(name).spec.title}, {load_zoo(name).record['dataset']}" for name in columns]
+    lines = ["| observation | holds if | " + " | ".join(titles) + " |", "| --- " * (len(titles) + 2) + "|"]
+    for row in zip(*columns.values(), strict=True):
+        cells = [f"{'yes' if seen.holds else 'no'} ({seen.value:.3g})" for seen in row]
+        first = row[0]
+        lines.append(
+            f"| {first.number}. {first.statement} | {first.statistic}: {first.criterion} | {' | '.join(cells)} |"
+        )
+    return "\n".join(lines)
+
+
+def fill_readme(mark: str, content: str) -> None:
+    """Puts ``content`` between the README's comments ``mark`` and ``end``."""
+    readme = DOCS.parent / "README.md"
+    head, rest = readme.read_text().split(f"<!-- {mark}: made by docs/make_figures.py -->\n", 1)
+    tail = rest.split("<!-- end -->", 1)[1]
+    comment = f"<!-- {mark}: made by docs/make_figures.py -->"
+    readme.write_text(f"{head}{comment}\n{content}\n\n<!-- end -->{tail}")
+
+
+def main() -> None:
+    fill_readme("observations", observations_table())
+    table = connection_weights(load_zoo("densenet-40-12-digits"))
+    save_figure(feature_reuse_figure(table), DOCS / "feature_reuse_digits.png")
+    with dashboard() as address:
+        screenshot(address, DOCS / "dashboard.png")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,205 @@
+"""Every control of the dashboard, by Streamlit's AppTest."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from streamlit.testing.v1 import AppTest
+
+from analysis import connection_weights, figure5_observations, scaled
+from analysis.figures.screen import Connection
+from analysis.scaling import SCALINGS
+from app.network_picker import ORIGINS
+from densenet_core import Checkpoint, load_zoo, save_checkpoint, zoo_names
+from densenet_core.training import TrainingConfig, train
+from tests.conftest import SHARED, shared_file
+
+MAIN = str(Path(__file__).parents[2] / "app" / "main.py")
+
+
+@pytest.fixture
+def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AppTest:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["streamlit"])
+    return AppTest.from_file(MAIN, default_timeout=60)
+
+
+def shown(app: AppTest) -> str:
+    """All text of the page."""
+    parts = [*app.title, *app.subheader, *app.markdown, *app.caption, *app.info, *app.error]
+    return "\n".join(str(part.value) for part in parts)
+
+
+def heatmap_cells(app: AppTest) -> list[list[object]]:
+    figure = json.loads(app.get("plotly_chart")[0].proto.spec)
+    return [row for trace in figure["data"] if trace["type"] == "scatter" for row in trace["customdata"]]
+
+
+def choose(app: AppTest, origin: str) -> AppTest:
+    app.run()
+    app.selectbox(key="origin").select(origin)
+    return app.run()
+
+
+def test_it_opens_on_the_heatmap_of_a_zoo_network(app: AppTest) -> None:
+    app.run()
+    assert not app.exception
+    assert not app.error
+    name = zoo_names()[0]
+    table = connection_weights(load_zoo(name))
+    cells = heatmap_cells(app)
+    assert len(cells) == len(table)
+    assert [float(row[6]) for row in cells] == pytest.approx(table["mean_abs_weight"].tolist())
+
+
+def test_every_network_of_the_zoo(app: AppTest) -> None:
+    app.run()
+    for name in zoo_names():
+        app.selectbox(key="zoo_name").select(name).run()
+        assert not app.exception
+        assert f"{load_zoo(name).num_params:,}" in shown(app)
+
+
+@pytest.mark.parametrize("scaling", SCALINGS)
+def test_scaling(scaling: str, app: AppTest) -> None:
+    app.run()
+    app.selectbox(key="scaling").select(scaling).run()
+    expected = scaled(connection_weights(load_zoo(zoo_names()[0])), "mean_abs_weight", scaling)
+    assert [float(row[7]) for row in heatmap_cells(app)] == pytest.approx(expected.tolist())
+
+
+def test_measure_and_colours(app: AppTest) -> None:
+    app.run()
+    app.selectbox(key="measure").select("l1_per_input_map").run()
+    app.selectbox(key="color_map").select("cividis").run()
+    assert not app.exception
+    table = connection_weights(load_zoo(zoo_names()[0]))
+    assert [float(row[6]) for row in heatmap_cells(app)] == pytest.approx(table["l1_per_input_map"].tolist())
+
+
+def test_the_four_observations_say_what_the_table_says(app: AppTest) -> None:
+    app.run()
+    page = shown(app)
+    for seen in figure5_observations(connection_weights(load_zoo(zoo_names()[0]))):
+        assert seen.statement in page
+        assert f"**{seen.value:.3g}**" in page
+
+
+def test_the_strongest_connection_is_shown_first_and_a_chosen_one_after(app: AppTest) -> None:
+    app.run()
+    table = connection_weights(load_zoo(zoo_names()[0]))
+    strongest = table.loc[table["mean_abs_weight"].idxmax()]
+    assert f"##### Block {strongest['block']}: from" in shown(app)
+    app.session_state["cell"] = Connection(2, 1, 3)
+    app.run()
+    assert "##### Block 2: from layer 1 to layer 3" in shown(app)
+
+
+@pytest.mark.parametrize("file_format", ["pdf", "svg", "png", "csv"])
+def test_downloads(file_format: str, app: AppTest) -> None:
+    app.run()
+    button = app.download_button(key=f"download_{file_format}")
+    assert button.label == file_format.upper()
+    assert not app.exception
+
+
+def test_no_runs_says_how_to_train_one(app: AppTest) -> None:
+    choose(app, "Runs")
+    assert not app.exception
+    assert "densenet-lens train --arch densenet-40-12 --dataset digits" in shown(app)
+
+
+def test_a_run_of_ones_own(app: AppTest) -> None:
+    train(TrainingConfig("densenet-7-2", "digits", "demo", epochs=1), show_progress=False)
+    choose(app, "Runs")
+    assert not app.exception
+    assert "DenseNet \\(L=7, k=2\\)" in shown(app)
+    assert "Digits \\(8x8\\)" in shown(app)
+
+
+def upload(app: AppTest, name: str, content: bytes) -> AppTest:
+    choose(app, "Upload")
+    app.file_uploader(key="upload").upload(name, content)
+    return app.run()
+
+
+def test_an_upload(app: AppTest, small_checkpoint: Checkpoint, tmp_path: Path) -> None:
+    save_checkpoint(small_checkpoint, tmp_path / "net.safetensors")
+    upload(app, "net.safetensors", (tmp_path / "net.safetensors").read_bytes())
+    assert not app.exception
+    assert not app.error
+    assert len(heatmap_cells(app)) == len(connection_weights(small_checkpoint))
+
+
+def test_a_real_upload(app: AppTest) -> None:
+    file = shared_file("checkpoints/densenet_bc_100_12_cifar10.pth.tar")
+    upload(app, file.name, file.read_bytes())
+    assert not app.exception
+    assert "769,162" in shown(app)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "empty or cut short"),
+        (b"not a checkpoint at all", "neither safetensors nor a file of torch"),
+        (b"\x80\x02cposix\nsystem\n(S'true'\ntR.", "no plain state dict"),
+        (bytes([255] * 7) + b"\x00{" + bytes(50), "cut short or damaged"),
+    ],
+)
+def test_a_wrong_upload_gives_the_errors_own_words(content: bytes, message: str, app: AppTest) -> None:
+    upload(app, "net.pth", content)
+    assert not app.exception
+    assert len(app.error) == 1
+    assert message in app.error[0].value.replace("\\", "")
+    assert not app.get("plotly_chart")
+
+
+def test_an_empty_upload_says_what_to_give(app: AppTest) -> None:
+    choose(app, "Upload")
+    assert "Give a checkpoint file" in shown(app)
+
+
+def test_a_path_under_a_served_folder(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = shared_file("checkpoints/densenet_bc_100_12_cifar10.pth.tar")
+    monkeypatch.setattr("sys.argv", ["streamlit", "--root", str(SHARED / "checkpoints")])
+    choose(app, "Server path")
+    app.selectbox(key="server_path").select(str(file)).run()
+    assert not app.exception
+    assert "769,162" in shown(app)
+
+
+@pytest.mark.parametrize("path", ["net.safetensors", "runs/../net.safetensors", "runs/link.safetensors", "/etc/passwd"])
+def test_a_path_outside_the_served_folders_is_refused(
+    path: str, app: AppTest, small_checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    save_checkpoint(small_checkpoint, tmp_path / "net.safetensors")
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "link.safetensors").symlink_to(tmp_path / "net.safetensors")
+    app.session_state["server_path"] = path
+    choose(app, "Server path")
+    assert not app.exception
+    assert "outside the folders that this server serves" in app.error[0].value.replace("\\", "")
+    assert not app.get("plotly_chart")
+
+
+def test_pretrained_weights_that_cannot_be_had_say_so(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_network(*_: object, **__: object) -> None:
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(Path.cwd() / "hub"))
+    monkeypatch.setattr(torch.hub, "download_url_to_file", no_network)
+    choose(app, "torchvision, pretrained")
+    assert not app.exception
+    assert "can't be downloaded from here (no route to host)" in app.error[0].value.replace("\\", "")
+
+
+@pytest.mark.parametrize("origin", ORIGINS)
+def test_no_origin_ends_in_a_traceback(origin: str, app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(Path.cwd() / "hub"))
+    monkeypatch.setattr(torch.hub, "download_url_to_file", lambda *_, **__: Path("/nowhere").write_text(""))
+    choose(app, origin)
+    assert not app.exception

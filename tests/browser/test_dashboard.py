@@ -1,0 +1,110 @@
+"""The dashboard in a real Chromium: what AppTest can't see, from the server's start to the file on disk."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect, sync_playwright
+
+ROOT = Path(__file__).parents[2]
+FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed"),
+]
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A running dashboard, started as the README says."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    log = tmp_path_factory.mktemp("server") / "log"
+    command = [sys.executable, "-m", "streamlit", "run", "app/main.py", "--server.headless=true"]
+    with log.open("w") as stream:
+        server = subprocess.Popen(
+            [*command, f"--server.port={port}"], cwd=ROOT, stdout=stream, stderr=subprocess.STDOUT
+        )
+    address = f"http://localhost:{port}"
+    try:
+        _wait_for(f"{address}/_stcore/health", server, log)
+        yield address
+    finally:
+        server.terminate()
+        server.wait(10)
+
+
+def _wait_for(address: str, server: subprocess.Popen[bytes], log: Path) -> None:
+    for _ in range(600):
+        assert server.poll() is None, log.read_text()
+        try:
+            with urllib.request.urlopen(address, timeout=1):
+                return
+        except OSError:
+            time.sleep(0.1)
+    pytest.fail(f"the server does not answer: {log.read_text()}")
+
+
+@pytest.fixture(scope="module")
+def page(url: str) -> Iterator[Page]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
+        page = browser.new_page(viewport={"width": 1440, "height": 1100})
+        page.set_default_timeout(60_000)
+        expect.set_options(timeout=60_000)
+        page.goto(url)
+        yield page
+        browser.close()
+
+
+def test_see_the_heatmap_click_a_cell_and_take_the_pdf_home(page: Page) -> None:
+    heatmap = page.locator(".js-plotly-plot").first
+    expect(heatmap.get_by_text("Dense block 3")).to_be_visible()
+    expect(heatmap.locator(".hm image")).to_have_count(3)
+
+    _click_cell(page, block=1, source=2, target=5)
+    expect(page.get_by_role("heading", name="Block 1: from layer 2 to layer 5")).to_be_visible()
+    _click_cell(page, block=2, source=0, target=4)
+    expect(page.get_by_role("heading", name="Block 2: from the block's input to layer 4")).to_be_visible()
+
+    with page.expect_download() as download:
+        page.get_by_role("button", name="PDF", exact=True).click()
+    assert re.fullmatch(r"feature_reuse_mean_abs_weight\.pdf", download.value.suggested_filename)
+    assert Path(download.value.path()).read_bytes().startswith(b"%PDF")
+    expect(page.locator(".stException")).to_have_count(0)
+
+
+def _click_cell(page: Page, block: int, source: int, target: int) -> None:
+    """Clicks the middle of a cell, found by the positions that Plotly gives its axes."""
+    x, y = page.evaluate(
+        """([block, source, target]) => {
+            const plot = document.querySelector(".js-plotly-plot"), layout = plot._fullLayout;
+            const n = block === 1 ? "" : block, box = plot.getBoundingClientRect();
+            const x = layout["xaxis" + n], y = layout["yaxis" + n];
+            return [box.left + x._offset + x.l2p(target), box.top + y._offset + y.l2p(source)];
+        }""",
+        [block, source, target],
+    )
+    page.mouse.move(x, y)
+    expect(page.locator(".hoverlayer").first).to_contain_text(f"block {block}: source {source} → target {target}")
+    page.mouse.click(x, y)
+
+
+def test_a_wrong_file_gives_words_not_a_traceback(page: Page) -> None:
+    page.get_by_role("combobox", name="Where from").click()
+    page.get_by_role("option", name="Upload").click()
+    page.locator("input[type=file]").set_input_files(
+        {"name": "cat.pth", "mimeType": "application/octet-stream", "buffer": b"this is no checkpoint"}
+    )
+    expect(page.get_by_test_id("stAlert").last).to_contain_text("neither safetensors nor a file of torch.save")
+    expect(page.locator(".stException")).to_have_count(0)
