@@ -2,7 +2,7 @@
 
 from densenet_core.checkpoint import Checkpoint, checkpoint_from_state_dict, load_checkpoint, save_checkpoint
 from densenet_core.densenet import DenseNet
-from densenet_core.layouts import CheckpointError
+from densenet_core.errors import CheckpointError, DataError, RunError
 from densenet_core.models import create_model
 from densenet_core.pretrained import load_pretrained
 from densenet_core.spec import DenseNetSpec
@@ -11,8 +11,10 @@ from densenet_core.zoo import load_zoo, zoo_names
 __all__ = [
     "Checkpoint",
     "CheckpointError",
+    "DataError",
     "DenseNet",
     "DenseNetSpec",
+    "RunError",
     "checkpoint_from_state_dict",
     "create_model",
     "load_checkpoint",

@@ -17,8 +17,9 @@ from safetensors.torch import save
 from torch import Tensor
 
 from densenet_core.densenet import DenseNet
+from densenet_core.errors import CheckpointError
 from densenet_core.files import write_whole
-from densenet_core.layouts import CheckpointError, ReadStateDict, read_state_dict
+from densenet_core.layouts import ReadStateDict, read_state_dict
 from densenet_core.spec import DenseNetSpec
 
 WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "network", "weights")

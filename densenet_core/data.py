@@ -17,14 +17,12 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
+from densenet_core.errors import DataError
+
 DatasetName = Literal["digits", "cifar10", "cifar100", "svhn", "imagenet", "folder"]
 Normalization = Literal["cifar10", "cifar100", "imagenet", "digits", "none"]
 DATASET_NAMES: tuple[DatasetName, ...] = ("digits", "cifar10", "cifar100", "svhn", "imagenet", "folder")
 Batch = tuple[Tensor, Tensor]  # images (N, C, H, W) normalised float, labels (N,)
-
-
-class DataError(ValueError):
-    """A data set that is missing or does not fit: says what is wrong and where the data belong."""
 
 
 # Channel means and standard deviations over the training images, in units of 0..1. The CIFAR ones are those of

@@ -8,7 +8,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from densenet_core.data import DataError, Images
+from densenet_core.data import Images
+from densenet_core.errors import DataError
 from densenet_core.spec import DenseNetSpec
 
 

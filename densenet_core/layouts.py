@@ -12,12 +12,8 @@ import torch
 from torch import Tensor
 
 from densenet_core.densenet import DenseNet
+from densenet_core.errors import CheckpointError
 from densenet_core.spec import DenseNetSpec, Stem, compressed
-
-
-class CheckpointError(ValueError):
-    """A file or state dict that can't be used as a network: says what is wrong with what, and the way out."""
-
 
 Rules = tuple[tuple[str, str], ...]  # (pattern of a whole key, replacement)
 

@@ -9,7 +9,7 @@ from urllib.error import URLError
 import torch
 
 from densenet_core.checkpoint import Checkpoint, load_checkpoint
-from densenet_core.layouts import CheckpointError
+from densenet_core.errors import CheckpointError
 
 PRETRAINED_NAMES = ("densenet121", "densenet161", "densenet169", "densenet201")
 

@@ -17,13 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from densenet_core.checkpoint import RUN_WEIGHTS
+from densenet_core.errors import RunError
 from densenet_core.files import write_whole
 
 CONFIG, METRICS, WEIGHTS, LAST = "config.json", "metrics.csv", RUN_WEIGHTS, "last.ckpt"
-
-
-class RunError(ValueError):
-    """A run that can't be started, resumed or read: says why, and the way out."""
 
 
 @dataclass(frozen=True)

@@ -27,10 +27,11 @@ from densenet_core import runs
 from densenet_core.checkpoint import Checkpoint, save_checkpoint
 from densenet_core.data import DataSplits, Images, Normalization, load_splits
 from densenet_core.densenet import DenseNet
+from densenet_core.errors import RunError
 from densenet_core.evaluation import check_fit, evaluate
 from densenet_core.files import write_whole
 from densenet_core.models import spec_from_name
-from densenet_core.runs import Metric, RunError
+from densenet_core.runs import Metric
 
 
 @dataclass(frozen=True)

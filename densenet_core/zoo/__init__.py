@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from densenet_core.checkpoint import Checkpoint, load_checkpoint
-from densenet_core.layouts import CheckpointError
+from densenet_core.errors import CheckpointError
 
 ZOO_FOLDER = Path(__file__).parent
 

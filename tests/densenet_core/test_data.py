@@ -12,7 +12,6 @@ from scipy.io import savemat
 from densenet_core.data import (
     CIFAR_AUGMENTATION,
     Augmentation,
-    DataError,
     FolderImages,
     TensorImages,
     augmented,
@@ -20,6 +19,7 @@ from densenet_core.data import (
     load_splits,
     load_test_images,
 )
+from densenet_core.errors import DataError
 
 
 def tensors(images: object) -> TensorImages:

@@ -14,7 +14,8 @@ import pytest
 import torch
 
 from densenet_core import load_checkpoint, training
-from densenet_core.runs import RunError, find_runs, read_metrics
+from densenet_core.errors import RunError
+from densenet_core.runs import find_runs, read_metrics
 from densenet_core.training import TrainingConfig, train
 
 
