@@ -57,7 +57,8 @@ def connection_weights(network: Network) -> pd.DataFrame:
         CheckpointError: the network is no DenseNet.
     """
     checkpoint = as_checkpoint(network)
-    parts = [_measured(checkpoint, target) for target in targets(checkpoint.spec)]
+    spec = dense_spec(checkpoint)
+    parts = [_measured(checkpoint, spec, target) for target in targets(spec)]
     return pd.DataFrame({column: np.concatenate([part[column] for part in parts]) for column in COLUMNS})
 
 
@@ -79,6 +80,17 @@ def as_checkpoint(network: Network) -> Checkpoint:
     return checkpoint_from_state_dict(network)
 
 
+def dense_spec(checkpoint: Checkpoint) -> DenseNetSpec:
+    """The checkpoint's spec.
+
+    Raises:
+        CheckpointError: it is a ResNet's, in which no layer reads another's feature maps by themselves.
+    """
+    if not isinstance(checkpoint.spec, DenseNetSpec):
+        raise CheckpointError(f"feature reuse is read off DenseNets: this is a {checkpoint.spec.title}")
+    return checkpoint.spec
+
+
 def targets(spec: DenseNetSpec) -> Iterator[Target]:
     """Every layer that reads a block's feature maps, block by block."""
     last_block = len(spec.block_config)
@@ -98,17 +110,18 @@ def connection_filter(checkpoint: Checkpoint, block: int, source_layer: int, tar
     Raises:
         ValueError: the network has no such connection.
     """
-    for target in targets(checkpoint.spec):
+    spec = dense_spec(checkpoint)
+    for target in targets(spec):
         if (target.block, target.layer) == (block, target_layer) and 0 <= source_layer < target_layer:
-            edges = np.cumsum([0, *checkpoint.spec.source_channels(block)])
+            edges = np.cumsum([0, *spec.source_channels(block)])
             return checkpoint.state_dict[target.weight][:, edges[source_layer] : edges[source_layer + 1]]
     raise ValueError(f"block {block} has no connection from source layer {source_layer} to target layer {target_layer}")
 
 
-def _measured(checkpoint: Checkpoint, target: Target) -> dict[str, np.ndarray]:
+def _measured(checkpoint: Checkpoint, spec: DenseNetSpec, target: Target) -> dict[str, np.ndarray]:
     """The table's columns for one target, an entry a source."""
     weight = checkpoint.state_dict[target.weight].detach().float().cpu().numpy()
-    channels = np.array(checkpoint.spec.source_channels(target.block)[: target.layer])
+    channels = np.array(spec.source_channels(target.block)[: target.layer])
     not_input = tuple(d for d in range(weight.ndim) if d != 1)
     l1_per_channel = np.abs(weight).sum(axis=not_input, dtype=np.float64)  # (in,)
     l1_per_input_map = np.add.reduceat(l1_per_channel, np.cumsum(channels) - channels) / channels

@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -82,7 +83,7 @@ def reuse(
     look: dict[str, Any] = {"measure": measure, "scaling": scaling, "color_map": color_map, "columns": columns}
     network = _network(checkpoint)
     connections = connection_weights(network)
-    print(f"{network.spec.title}: {len(connections)} connections in {len(network.spec.block_config)} blocks")
+    print(f"{network.spec.title}: {len(connections)} connections in {connections['block'].nunique()} blocks")
     if table:
         print("wrote", save_table(connections, table))
     if figure:
@@ -188,22 +189,9 @@ def inspect(
     from app.text import network_facts
 
     network = _network(checkpoint)
-    spec = network.spec
-    widths = zip(spec.block_inputs, spec.block_outputs, strict=True)
     ignored = f"{len(network.ignored)} tensors: {', '.join(network.ignored[:3])}" if network.ignored else "-"
-    _print_pairs(
-        [
-            *network_facts(network),
-            ("Blocks", " + ".join(str(n) for n in spec.block_config) + " layers"),
-            ("Feature maps", " → ".join(f"{first}..{last}" for first, last in widths)),
-            ("Stem", f"{spec.stem}, {spec.in_channels} channel(s) in, {spec.num_init_features} maps out"),
-            ("Bottleneck", f"{spec.bn_size} x growth rate" if spec.bottleneck else "none"),
-            ("Compression", f"{spec.compression:g}"),
-            ("Classes", str(spec.num_classes)),
-            ("Layout", network.layout),
-            ("Not used", ignored),
-        ]
-    )
+    architecture = [(name, str(value)) for name, value in asdict(network.spec).items()]
+    _print_pairs([*network_facts(network), ("Layout", network.layout), ("Not used", ignored), *architecture])
     if layers:
         _print_table(
             ("tensor", "shape", "numbers"),

@@ -5,6 +5,8 @@ from densenet_core.densenet import DenseNet
 from densenet_core.errors import CheckpointError, DataError, RunError
 from densenet_core.models import create_model
 from densenet_core.pretrained import load_pretrained
+from densenet_core.resnet import ResNet
+from densenet_core.resnet_spec import ResNetSpec
 from densenet_core.spec import DenseNetSpec
 from densenet_core.zoo import load_zoo, zoo_names
 
@@ -14,6 +16,8 @@ __all__ = [
     "DataError",
     "DenseNet",
     "DenseNetSpec",
+    "ResNet",
+    "ResNetSpec",
     "RunError",
     "checkpoint_from_state_dict",
     "create_model",

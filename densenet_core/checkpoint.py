@@ -6,8 +6,8 @@ import json
 import os
 import pickle
 import zipfile
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,36 +16,38 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from densenet_core.densenet import DenseNet
 from densenet_core.errors import CheckpointError
 from densenet_core.files import write_whole
 from densenet_core.layouts import ReadStateDict, read_state_dict
+from densenet_core.models import Network, Spec, build_model
+from densenet_core.resnet_spec import ResNetSpec
 from densenet_core.spec import DenseNetSpec
 
 WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "network", "weights")
 RUN_WEIGHTS = "model.safetensors"  # the weights' name in a run folder
 _METADATA_KEY = "densenet_lens"
+_FAMILIES: dict[str, Callable[..., Spec]] = {"DenseNet": DenseNetSpec, "ResNet": ResNetSpec}
 
 
 @dataclass(frozen=True)
 class Checkpoint:
     """A trained network: its architecture, its weights in torchvision's names, and where it comes from."""
 
-    spec: DenseNetSpec
+    spec: Spec
     state_dict: dict[str, Tensor]
     record: dict[str, Any] = field(default_factory=dict)  # data set, recipe, seed, epochs, error, hardware
     layout: str = "torchvision"  # the names that the file used
     ignored: tuple[str, ...] = ()  # tensors of the file that are no part of the network
 
-    def to_model(self) -> DenseNet:
+    def to_model(self) -> Network:
         """The network with these weights, in evaluation mode."""
         with torch.device("meta"):
-            model = DenseNet(self.spec)
+            model = build_model(self.spec)
         model.to_empty(device="cpu").load_state_dict(self._missing_counters(model) | self.state_dict)
         return model.eval()
 
     @staticmethod
-    def _missing_counters(model: DenseNet) -> dict[str, Tensor]:
+    def _missing_counters(model: Network) -> dict[str, Tensor]:
         """Batch norm's counters, which files from before 2018 do not have, at 0."""
         return {key: torch.tensor(0) for key in model.state_dict() if key.endswith("num_batches_tracked")}
 
@@ -57,7 +59,7 @@ class Checkpoint:
 
 
 def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
-    """Reads a trained DenseNet from a file or a run folder.
+    """Reads a trained DenseNet or ResNet from a file or a run folder.
 
     What the file is, its content says, not its name: safetensors, or what ``torch.save`` wrote. Nothing
     in the file is run (``weights_only=True``), and it is mapped, so that only the network's own tensors are read.
@@ -67,7 +69,7 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
             under "state_dict", "model" or "model_state_dict", and its names may carry any prefix.
 
     Raises:
-        CheckpointError: there is no such file, it is damaged, wants to run code, or is no DenseNet.
+        CheckpointError: there is no such file, it is damaged, wants to run code, or is neither.
     """
     file = Path(path)
     try:
@@ -88,7 +90,7 @@ def checkpoint_from_state_dict(tensors: Mapping[str, Tensor], record: dict[str, 
     """A checkpoint from a state dict in memory, in any known layout.
 
     Raises:
-        CheckpointError: the tensors are not those of a DenseNet.
+        CheckpointError: the tensors are not those of a DenseNet or ResNet.
     """
     found = read_state_dict(tensors)
     return _checkpoint(found, record or {})
@@ -101,7 +103,9 @@ def save_checkpoint(checkpoint: Checkpoint, path: str | os.PathLike[str]) -> Non
     """
     file = Path(path)
     file.parent.mkdir(parents=True, exist_ok=True)
-    metadata = {_METADATA_KEY: json.dumps({"spec": asdict(checkpoint.spec), "record": checkpoint.record})}
+    family = type(checkpoint.spec).__name__.removesuffix("Spec")
+    about = {"family": family, "spec": asdict(checkpoint.spec), "record": checkpoint.record}
+    metadata = {_METADATA_KEY: json.dumps(about)}
     content = save({key: tensor.contiguous() for key, tensor in checkpoint.state_dict.items()}, metadata)
     write_whole(file, lambda temporary: temporary.write_bytes(content))
 
@@ -133,26 +137,25 @@ def _read_safetensors(file: Path) -> Checkpoint:
             tensors = {key: stream.get_tensor(key) for key in stream.keys()}  # noqa: SIM118 (no Mapping)
     except (SafetensorError, OSError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"the safetensors file is cut short or damaged: {error}") from None
-    found = read_state_dict(tensors)
-    spec, record = _own_metadata(metadata, found.spec)
-    return _checkpoint(found, record, spec)
-
-
-def _own_metadata(metadata: Mapping[str, str], inferred: DenseNetSpec) -> tuple[DenseNetSpec, dict[str, Any]]:
-    """The spec and record that ``save_checkpoint`` wrote; the spec must agree with the shapes."""
     if _METADATA_KEY not in metadata:
-        return inferred, {}
+        return _checkpoint(read_state_dict(tensors), {})
+    spec, record = _own_metadata(metadata[_METADATA_KEY])
     try:
-        content = json.loads(metadata[_METADATA_KEY])
-        saved = DenseNetSpec(**content["spec"] | {"block_config": tuple(content["spec"]["block_config"])})
-        record = dict(content["record"])
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        return _checkpoint(read_state_dict(tensors, spec), record)
+    except CheckpointError as error:
+        raise CheckpointError(f"the metadata say {spec.title}, but {error}") from None
+
+
+def _own_metadata(text: str) -> tuple[Spec, dict[str, Any]]:
+    """The spec and record that ``save_checkpoint`` wrote."""
+    try:
+        content = json.loads(text)
+        fields: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in content["spec"].items()
+        }
+        return _FAMILIES[content.get("family", "DenseNet")](**fields), dict(content["record"])
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CheckpointError(f"the file's metadata can't be read ({error}): save the state_dict() anew") from None
-    # what leaves no trace in the shapes is taken from the metadata, all else must agree with them
-    spec = replace(inferred, drop_rate=saved.drop_rate, compression=saved.compression)
-    if spec != saved or spec.block_inputs != inferred.block_inputs:
-        raise CheckpointError(f"the metadata say {saved.title}, the shapes {inferred.title}: one of them was changed")
-    return spec, record
 
 
 def _read_torch(file: Path) -> Any:
@@ -198,5 +201,5 @@ def _unwrap(content: Any) -> dict[str, Tensor]:
     return tensors
 
 
-def _checkpoint(found: ReadStateDict, record: dict[str, Any], spec: DenseNetSpec | None = None) -> Checkpoint:
-    return Checkpoint(spec or found.spec, found.state_dict, record, found.layout, found.ignored)
+def _checkpoint(found: ReadStateDict, record: dict[str, Any]) -> Checkpoint:
+    return Checkpoint(found.spec, found.state_dict, record, found.layout, found.ignored)

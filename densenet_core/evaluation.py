@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from densenet_core.data import Images
 from densenet_core.errors import DataError
-from densenet_core.spec import DenseNetSpec
+from densenet_core.models import Spec
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def evaluate(model: nn.Module, images: Images, batch_size: int = 256) -> Evaluat
     return Evaluation(loss / n, 100 * (1 - top1 / n), 100 * (1 - top5 / n), n)
 
 
-def check_fit(spec: DenseNetSpec, images: Images) -> None:
+def check_fit(spec: Spec, images: Images) -> None:
     """Says before anything runs whether these images fit this network.
 
     Raises:

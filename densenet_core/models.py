@@ -6,9 +6,14 @@ import difflib
 import re
 
 from densenet_core.densenet import DenseNet
+from densenet_core.resnet import ResNet
+from densenet_core.resnet_spec import IMAGENET_RESNETS, Block, ResNetSpec
 from densenet_core.spec import IMAGENET_VARIANTS, DenseNetSpec
 
-# The paper's own networks; any depth-growth rate that fits three blocks may be typed.
+Spec = DenseNetSpec | ResNetSpec
+Network = DenseNet | ResNet
+
+# The papers' own networks; any numbers that fit may be typed.
 MODEL_NAMES = (
     "densenet-40-12",
     "densenet-100-12",
@@ -17,36 +22,63 @@ MODEL_NAMES = (
     "densenet-bc-250-24",
     "densenet-bc-190-40",
     *(f"densenet{variant}" for variant in IMAGENET_VARIANTS),
+    *(f"resnet-{depth}" for depth in (20, 32, 44, 56, 110, 1202)),
+    "preact-resnet-164",
+    "preact-resnet-1001",
+    "wrn-16-4",
+    "wrn-16-8",
+    "wrn-28-10",
+    *(f"resnet{depth}" for depth in IMAGENET_RESNETS),
 )
 
 
-def spec_from_name(name: str, num_classes: int = 10, in_channels: int = 3, drop_rate: float = 0.0) -> DenseNetSpec:
-    """The spec of a network by its name, such as "densenet-bc-100-12" (depth 100, growth rate 12).
+def build_model(spec: Spec) -> Network:
+    """A freshly initialised network of this architecture."""
+    return DenseNet(spec) if isinstance(spec, DenseNetSpec) else ResNet(spec)
+
+
+def spec_from_name(name: str, num_classes: int = 10, in_channels: int = 3, drop_rate: float = 0.0) -> Spec:
+    """The spec of a network by its name.
+
+    ``densenet-40-12`` and the like: depth and growth rate; a kind between them, b, c or bc, adds bottlenecks (B)
+    and compression by half (C). ``densenet121``, ``resnet50``: the ImageNet networks. ``resnet-110``: for small
+    images; ``preact-resnet-164``: with pre-activation, and bottlenecks where the depth is 9n+2; ``wrn-28-10``:
+    depth and width factor.
 
     Raises:
         ValueError: the name is not known, or its depth does not fit; the nearest are named.
     """
-    if match := re.fullmatch(r"densenet-(bc-)?(\d{1,4})-(\d{1,4})", name):
-        is_bc = match[1] is not None
+    if match := re.fullmatch(r"densenet-(?:(b?c?)-)?(\d{1,4})-(\d{1,4})", name):
+        kind = match[1] or ""
         return DenseNetSpec.cifar(
             depth=int(match[2]),
             growth_rate=int(match[3]),
-            bottleneck=is_bc,
-            compression=0.5 if is_bc else 1.0,
+            bottleneck="b" in kind,
+            compression=0.5 if "c" in kind else 1.0,
             num_classes=num_classes,
             in_channels=in_channels,
             drop_rate=drop_rate,
         )
     if (match := re.fullmatch(r"densenet(\d+)", name)) and match[1] in IMAGENET_VARIANTS:
         return DenseNetSpec.imagenet(match[1], num_classes, in_channels, drop_rate)
+    if match := re.fullmatch(r"wrn-(\d{1,4})-(\d{1,2})", name):
+        return ResNetSpec.wide(int(match[1]), int(match[2]), num_classes, in_channels, drop_rate)
+    if drop_rate and "resnet" in name:
+        raise ValueError(f"drop_rate {drop_rate} is for DenseNets and Wide ResNets: {name} has no dropout")
+    if match := re.fullmatch(r"(preact-)?resnet-(\d{1,4})", name):
+        depth, preactivation = int(match[2]), match[1] is not None
+        block: Block = "bottleneck" if preactivation and (depth - 2) % 9 == 0 else "basic"
+        return ResNetSpec.cifar(depth, preactivation, block, num_classes, in_channels)
+    if (match := re.fullmatch(r"resnet(\d+)", name)) and int(match[1]) in IMAGENET_RESNETS:
+        return ResNetSpec.imagenet(int(match[1]), num_classes, in_channels)
     nearest = difflib.get_close_matches(name, MODEL_NAMES, n=3, cutoff=0.0)
     raise ValueError(
-        f"unknown network {name!r}: the nearest are {', '.join(nearest)} "
-        "(densenet-DEPTH-GROWTH, densenet-bc-DEPTH-GROWTH, densenet121 ... densenet264)"
+        f"unknown network {name!r}: the nearest are {', '.join(nearest)} (densenet-DEPTH-GROWTH, "
+        "densenet-bc-DEPTH-GROWTH, densenet121, resnet-DEPTH, preact-resnet-DEPTH, wrn-DEPTH-WIDTH, resnet50, ...)"
     )
 
 
-def create_model(name: str, num_classes: int = 10, in_channels: int = 3, drop_rate: float = 0.0) -> DenseNet:
+def create_model(name: str, num_classes: int = 10, in_channels: int = 3, drop_rate: float = 0.0) -> Network:
     """A freshly initialised network by its name.
 
     >>> create_model("densenet-bc-100-12").spec.title
@@ -55,4 +87,4 @@ def create_model(name: str, num_classes: int = 10, in_channels: int = 3, drop_ra
     Raises:
         ValueError: the name is not known, or its depth does not fit; the nearest are named.
     """
-    return DenseNet(spec_from_name(name, num_classes, in_channels, drop_rate))
+    return build_model(spec_from_name(name, num_classes, in_channels, drop_rate))

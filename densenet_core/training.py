@@ -1,4 +1,4 @@
-"""Training a DenseNet by the paper's recipe (section 4.2), resumable at every epoch.
+"""Training a network by the paper's recipe (section 4.2), resumable at every epoch.
 
 Nothing of an epoch depends on the one before but the weights and the optimizer's state: order, augmentation and
 dropout are drawn from the seed and the epoch's number. So a run that was killed and goes on ends with the same
@@ -26,11 +26,10 @@ from torch.nn import functional as F
 from densenet_core import runs
 from densenet_core.checkpoint import Checkpoint, save_checkpoint
 from densenet_core.data import DataSplits, Images, Normalization, load_splits
-from densenet_core.densenet import DenseNet
 from densenet_core.errors import RunError
 from densenet_core.evaluation import check_fit, evaluate
 from densenet_core.files import write_whole
-from densenet_core.models import spec_from_name
+from densenet_core.models import Network, build_model, spec_from_name
 from densenet_core.runs import Metric
 
 
@@ -100,7 +99,7 @@ def train(config: TrainingConfig, show_progress: bool = True) -> Path:
     check_fit(spec, splits.test)
     folder = _claim_folder(config)
     torch.manual_seed(config.seed)
-    model = DenseNet(spec)
+    model = build_model(spec)
     model.to(_device()).to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(
         model.parameters(),
@@ -123,7 +122,7 @@ def train(config: TrainingConfig, show_progress: bool = True) -> Path:
 
 
 def train_epoch(
-    model: DenseNet,
+    model: nn.Module,
     optimizer: torch.optim.Optimizer,
     images: Images,
     config: TrainingConfig,
@@ -210,7 +209,7 @@ def _resume(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) ->
 
 
 def _save(
-    folder: Path, model: DenseNet, optimizer: torch.optim.Optimizer, metrics: list[Metric], record: dict[str, Any]
+    folder: Path, model: Network, optimizer: torch.optim.Optimizer, metrics: list[Metric], record: dict[str, Any]
 ) -> None:
     """Writes the epoch; last.ckpt comes last, for it says what is finished."""
     weights = {key: tensor.detach().cpu() for key, tensor in model.state_dict().items()}

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from densenet_core import DenseNetSpec
@@ -27,8 +29,9 @@ def test_the_papers_networks(name: str, blocks: tuple[int, ...], init: int) -> N
 
 @pytest.mark.parametrize("name", MODEL_NAMES)
 def test_depth_is_the_one_in_the_name(name: str) -> None:
-    digits = name.removeprefix("densenet-").removeprefix("densenet").removeprefix("bc-").split("-")[0]
-    assert spec_from_name(name).depth == int(digits) + (name == "densenet264")  # by its own formula it has 265
+    in_name = re.search(r"\d+", name)
+    assert in_name
+    assert spec_from_name(name).depth == int(in_name[0]) + (name == "densenet264")  # by its own formula it has 265
 
 
 def test_channels_by_a_hand_formula() -> None:

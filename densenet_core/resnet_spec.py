@@ -1,0 +1,158 @@
+"""What a ResNet is made of: one frozen dataclass and its depth and channel arithmetic."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from densenet_core.spec import Stem
+
+Block = Literal["basic", "bottleneck"]  # two 3x3 convolutions, or 1x1-3x3-1x1
+Shortcut = Literal["projection", "identity"]
+
+# Stage configuration and block of the ImageNet networks (He et al. 2016a, Table 1).
+IMAGENET_RESNETS: dict[int, tuple[tuple[int, ...], Block]] = {
+    18: ((2, 2, 2, 2), "basic"),
+    34: ((3, 4, 6, 3), "basic"),
+    50: ((3, 4, 6, 3), "bottleneck"),
+    101: ((3, 4, 23, 3), "bottleneck"),
+    152: ((3, 8, 36, 3), "bottleneck"),
+}
+EXPANSION: dict[Block, int] = {"basic": 1, "bottleneck": 4}
+CIFAR_STAGES = 3
+
+
+@dataclass(frozen=True)
+class ResNetSpec:
+    """The architecture of one residual network (He et al. 2016a, 2016b; Zagoruyko and Komodakis 2016).
+
+    ``ResNetSpec.cifar``, ``ResNetSpec.wide`` and ``ResNetSpec.imagenet`` give the papers' networks; the
+    plain constructor gives any other.
+    """
+
+    stage_config: tuple[int, ...]  # residual blocks in each stage; the first stage keeps the resolution
+    block: Block = "basic"
+    num_init_features: int = 16  # feature maps of the stem; a stage's width is this doubled at each stage
+    width_factor: int = 1  # widening of all stages behind the stem (k in Wide ResNets)
+    preactivation: bool = False  # BN-ReLU-conv (He et al. 2016b) instead of conv-BN-ReLU
+    shortcut: Shortcut = "projection"  # where the width changes; identity: padded with zeros ("option A")
+    num_classes: int = 10
+    stem: Stem = "cifar"  # cifar: 3x3; imagenet: 7x7 stride 2, norm, ReLU, 3x3 max pool stride 2
+    in_channels: int = 3
+    drop_rate: float = 0.0  # dropout between the convolutions of a block (Wide ResNets)
+
+    def __post_init__(self) -> None:
+        if not self.stage_config or min(self.stage_config) < 1:
+            raise ValueError(f"stage_config {self.stage_config} needs one or more blocks in every stage")
+        for field in ("num_init_features", "width_factor", "num_classes", "in_channels"):
+            if getattr(self, field) < 1:
+                raise ValueError(f"{field} {getattr(self, field)} must be 1 or more")
+        if not 0 <= self.drop_rate < 1:
+            raise ValueError(f"drop_rate {self.drop_rate} must be at least 0 and below 1")
+        options = {"block": EXPANSION, "shortcut": ("projection", "identity"), "stem": ("cifar", "imagenet")}
+        for field, known in options.items():
+            if getattr(self, field) not in known:
+                raise ValueError(f"{field} {getattr(self, field)!r} is none of {', '.join(known)}")
+        if self.preactivation and self.stem == "imagenet":
+            raise ValueError("preactivation is for the stem 'cifar': no ImageNet network here has it")
+
+    @classmethod
+    def cifar(
+        cls,
+        depth: int,
+        preactivation: bool = False,
+        block: Block = "basic",
+        num_classes: int = 10,
+        in_channels: int = 3,
+    ) -> ResNetSpec:
+        """A network for small images: three equal stages (He et al. 2016a, section 4.2).
+
+        Depth is 6n+2 with basic blocks, 9n+2 with bottlenecks. With basic blocks the shortcuts are the
+        paper's option A, identity padded with zeros; with bottlenecks they are projections, as in He et al. 2016b.
+
+        Raises:
+            ValueError: ``depth`` does not divide into three equal stages; the nearest that do are named.
+        """
+        step = 6 if block == "basic" else 9
+        return cls(
+            stage_config=(_blocks_per_stage(depth, step, 2),) * CIFAR_STAGES,
+            block=block,
+            preactivation=preactivation,
+            shortcut="identity" if block == "basic" else "projection",
+            num_classes=num_classes,
+            in_channels=in_channels,
+        )
+
+    @classmethod
+    def wide(
+        cls, depth: int, width_factor: int, num_classes: int = 10, in_channels: int = 3, drop_rate: float = 0.0
+    ) -> ResNetSpec:
+        """A Wide ResNet: pre-activation basic blocks, all stages ``width_factor`` times as wide.
+
+        Depth is 6n+4: its authors count the three projections as layers.
+
+        Raises:
+            ValueError: ``depth`` does not fit; the nearest that do are named.
+        """
+        return cls(
+            stage_config=(_blocks_per_stage(depth, 6, 4),) * CIFAR_STAGES,
+            width_factor=width_factor,
+            preactivation=True,
+            num_classes=num_classes,
+            in_channels=in_channels,
+            drop_rate=drop_rate,
+        )
+
+    @classmethod
+    def imagenet(cls, depth: int, num_classes: int = 1000, in_channels: int = 3) -> ResNetSpec:
+        """ResNet-18, 34, 50, 101 or 152 for 224x224 images (He et al. 2016a, Table 1).
+
+        Raises:
+            ValueError: ``depth`` is none of these.
+        """
+        if depth not in IMAGENET_RESNETS:
+            raise ValueError(f"depth {depth} is none of {', '.join(map(str, IMAGENET_RESNETS))}")
+        stage_config, block = IMAGENET_RESNETS[depth]
+        return cls(
+            stage_config=stage_config,
+            block=block,
+            num_init_features=64,
+            num_classes=num_classes,
+            stem="imagenet",
+            in_channels=in_channels,
+        )
+
+    @property
+    def is_wide(self) -> bool:
+        return self.width_factor > 1
+
+    @property
+    def depth(self) -> int:
+        """Number of layers with weights on the longest path: 6n+2, 9n+2, ...; a Wide ResNet's own count is 6n+4."""
+        per_block = 2 if self.block == "basic" else 3
+        return per_block * sum(self.stage_config) + 2 + (2 if self.is_wide else 0)
+
+    @property
+    def stage_planes(self) -> tuple[int, ...]:
+        """Feature maps of the 3x3 convolutions in each stage."""
+        return tuple(self.num_init_features * self.width_factor * 2**s for s in range(len(self.stage_config)))
+
+    @property
+    def stage_outputs(self) -> tuple[int, ...]:
+        """Feature maps that leave each stage."""
+        return tuple(planes * EXPANSION[self.block] for planes in self.stage_planes)
+
+    @property
+    def title(self) -> str:
+        """The network as papers write it, such as "ResNet-110" or "Wide ResNet-28-10"."""
+        if self.is_wide:
+            return f"Wide ResNet-{self.depth}-{self.width_factor}"
+        return f"ResNet-{self.depth}" + (" (pre-activation)" if self.preactivation else "")
+
+
+def _blocks_per_stage(depth: int, step: int, offset: int) -> int:
+    blocks, rest = divmod(depth - offset, step)
+    if rest or blocks < 1:
+        nearest = " and ".join(str(step * n + offset) for n in sorted({max(blocks, 1), max(blocks + 1, 1)}))
+        raise ValueError(f"depth {depth} is not {step}*n+{offset}: the nearest are {nearest}")
+    return blocks
