@@ -42,6 +42,9 @@ class ResidualBlock(nn.Module):
     (N, in_maps, H, W) -> (N, planes * expansion, H/stride, W/stride)
     """
 
+    conv1: nn.Conv2d
+    bn1: nn.BatchNorm2d
+
     def __init__(self, spec: ResNetSpec, in_maps: int, planes: int, stride: int) -> None:
         super().__init__()
         self.preactivation, self.drop_rate = spec.preactivation, spec.drop_rate

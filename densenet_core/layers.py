@@ -1,0 +1,161 @@
+"""Every layer of a network with its shapes, by arithmetic on the spec: no weights are allocated, no data touched."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal, NamedTuple
+
+from densenet_core.models import Spec
+from densenet_core.resnet_spec import EXPANSION, ResNetSpec
+from densenet_core.spec import DenseNetSpec, compressed
+
+Kind = Literal["conv", "linear", "norm", "relu", "max_pool", "avg_pool", "global_pool", "concat", "pad", "add"]
+
+
+class Layer(NamedTuple):
+    """One layer of a network, in the order in which it runs."""
+
+    name: str  # the module's, in torchvision's names; of an operation without one, that of its owner and the operation
+    kind: Kind
+    stage: str  # stem, block1, transition1, ..., layer1, ..., head
+    in_maps: int
+    out_maps: int
+    kernel: int  # 1 where there is none
+    stride: int
+    in_size: int  # pixels a side (all sides alike)
+    out_size: int
+
+
+def network_layers(spec: Spec, input_size: int) -> list[Layer]:
+    """The layers of a network on an input of ``input_size`` pixels a side.
+
+    Raises:
+        ValueError: the input is too small for the network's strides; the least size that works is named.
+    """
+    if input_size < 1:
+        raise ValueError(f"input size {input_size} must be 1 or more")
+    layers = _layers(spec, input_size)
+    if min(layer.out_size for layer in layers) < 1:
+        least = next(size for size in range(input_size, 4096) if _layers(spec, size)[-1].in_size >= 1)
+        raise ValueError(f"input size {input_size} is too small for {spec.title}: the least that works is {least}")
+    return layers
+
+
+def _layers(spec: Spec, input_size: int) -> list[Layer]:
+    walk = _Walk(spec.in_channels, input_size)
+    if isinstance(spec, DenseNetSpec):
+        _dense_layers(spec, walk)
+    else:
+        _residual_layers(spec, walk)
+    return walk.layers
+
+
+class _Walk:
+    """Where the network's main path stands: its width and resolution, and the layers up to there."""
+
+    def __init__(self, maps: int, size: int) -> None:
+        self.maps, self.size, self.stage = maps, size, "stem"
+        self.layers: list[Layer] = []
+
+    def add(self, name: str, kind: Kind, out_maps: int | None = None, kernel: int = 1, stride: int = 1) -> None:
+        """Appends a layer that reads the main path, which then goes on from its output."""
+        maps = self.maps if out_maps is None else out_maps
+        size = self._out_size(kind, kernel, stride)
+        self.layers.append(Layer(name, kind, self.stage, self.maps, maps, kernel, stride, self.size, size))
+        self.maps, self.size = maps, size
+
+    def _out_size(self, kind: Kind, kernel: int, stride: int) -> int:
+        if kind in ("global_pool", "linear"):
+            return min(1, self.size)
+        if kind == "avg_pool":  # without padding
+            return (self.size - kernel) // stride + 1
+        if kind in ("conv", "max_pool"):  # padded by half the kernel
+            return (self.size - 1) // stride + 1
+        return -(-self.size // stride)
+
+    def stem(self, spec: Spec, names: tuple[str, str, str, str], has_norm: bool) -> None:
+        conv, norm, relu, pool = names
+        kernel, stride = (7, 2) if spec.stem == "imagenet" else (3, 1)
+        self.add(conv, "conv", spec.num_init_features, kernel, stride)
+        if has_norm:
+            self.add(norm, "norm")
+            self.add(relu, "relu")
+        if spec.stem == "imagenet":
+            self.add(pool, "max_pool", kernel=3, stride=2)
+
+    def head(self, norm: str | None, classifier: str, num_classes: int) -> None:
+        self.stage = "head"
+        if norm is not None:
+            self.add(norm, "norm")
+            self.add(f"{norm}.relu", "relu")
+        self.add(f"{classifier}.pool", "global_pool")
+        self.add(classifier, "linear", num_classes)
+
+
+def _dense_layers(spec: DenseNetSpec, walk: _Walk) -> None:
+    names = ("features.conv0", "features.norm0", "features.relu0", "features.pool0")
+    walk.stem(spec, names, has_norm=spec.stem == "imagenet")
+    for b, num_layers in enumerate(spec.block_config, start=1):
+        walk.stage = f"block{b}"
+        for s in range(1, num_layers + 1):
+            _dense_layer(spec, walk, f"features.denseblock{b}.denselayer{s}")
+        if b < len(spec.block_config):
+            walk.stage = name = f"transition{b}"
+            name = f"features.{name}"
+            walk.add(f"{name}.norm", "norm")
+            walk.add(f"{name}.relu", "relu")
+            walk.add(f"{name}.conv", "conv", compressed(walk.maps, spec.compression))
+            walk.add(f"{name}.pool", "avg_pool", kernel=2, stride=2)
+    walk.head("features.norm5", "classifier", spec.num_classes)
+
+
+def _dense_layer(spec: DenseNetSpec, walk: _Walk, name: str) -> None:
+    old_maps = walk.maps
+    walk.add(f"{name}.norm1", "norm")
+    walk.add(f"{name}.relu1", "relu")
+    if spec.bottleneck:
+        walk.add(f"{name}.conv1", "conv", spec.bn_size * spec.growth_rate)
+        walk.add(f"{name}.norm2", "norm")
+        walk.add(f"{name}.relu2", "relu")
+    walk.add(f"{name}.conv{2 if spec.bottleneck else 1}", "conv", spec.growth_rate, kernel=3)
+    walk.add(f"{name}.concat", "concat", old_maps + spec.growth_rate)
+
+
+def _residual_layers(spec: ResNetSpec, walk: _Walk) -> None:
+    walk.stem(spec, ("conv1", "bn1", "relu", "maxpool"), has_norm=not spec.preactivation)
+    for s, (num_blocks, planes) in enumerate(zip(spec.stage_config, spec.stage_planes, strict=True)):
+        walk.stage = f"layer{s + 1}"
+        for b in range(num_blocks):
+            _residual_block(spec, walk, f"layer{s + 1}.{b}", planes, stride=2 if s > 0 and b == 0 else 1)
+    walk.head("bn" if spec.preactivation else None, "fc", spec.num_classes)
+
+
+def _residual_block(spec: ResNetSpec, walk: _Walk, name: str, planes: int, stride: int) -> None:
+    in_maps, in_size, out_maps = walk.maps, walk.size, planes * EXPANSION[spec.block]
+    convs = [(planes, 3, stride), (planes, 3, 1)]
+    if spec.block == "bottleneck":
+        convs = [(planes, 1, 1), (planes, 3, stride), (out_maps, 1, 1)]
+    for i, (maps, kernel, step) in enumerate(convs, start=1):
+        if spec.preactivation:
+            walk.add(f"{name}.bn{i}", "norm")
+            walk.add(f"{name}.relu{i}", "relu")
+        walk.add(f"{name}.conv{i}", "conv", maps, kernel, step)
+        if not spec.preactivation:
+            walk.add(f"{name}.bn{i}", "norm")
+            if i < len(convs):
+                walk.add(f"{name}.relu{i}", "relu")
+    if stride != 1 or in_maps != out_maps:
+        walk.layers += _shortcut(spec, walk, f"{name}.downsample", in_maps, in_size, stride)
+    walk.add(f"{name}.add", "add")
+    if not spec.preactivation:
+        walk.add(f"{name}.relu", "relu")
+
+
+def _shortcut(spec: ResNetSpec, walk: _Walk, name: str, in_maps: int, in_size: int, stride: int) -> Iterator[Layer]:
+    shape = (in_maps, walk.maps, 1, stride, in_size, walk.size)
+    if spec.shortcut == "identity":
+        yield Layer(name, "pad", walk.stage, *shape)
+        return
+    yield Layer(f"{name}.0", "conv", walk.stage, *shape)
+    if not spec.preactivation:
+        yield Layer(f"{name}.1", "norm", walk.stage, walk.maps, walk.maps, 1, 1, walk.size, walk.size)
