@@ -86,6 +86,24 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         raise CheckpointError(f"{file.name}: {error}") from None
 
 
+def read_header(path: str | os.PathLike[str]) -> tuple[Spec, dict[str, Any]]:
+    """The spec and record of a file or run folder that ``save_checkpoint`` wrote, without reading its tensors.
+
+    Raises:
+        CheckpointError: the file is not there, damaged, or not one of the suite's own.
+    """
+    file = Path(path)
+    file = _run_weights(file) if file.is_dir() else file
+    try:
+        with safe_open(file, framework="pt") as stream:
+            metadata = stream.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"can't read {str(file)!r}: {error}") from None
+    if _METADATA_KEY not in metadata:
+        raise CheckpointError(f"{str(file)!r} has no record: it was not written by save_checkpoint")
+    return _own_metadata(metadata[_METADATA_KEY])
+
+
 def checkpoint_from_state_dict(tensors: Mapping[str, Tensor], record: dict[str, Any] | None = None) -> Checkpoint:
     """A checkpoint from a state dict in memory, in any known layout.
 

@@ -56,6 +56,9 @@ class Images(Protocol):
     def num_channels(self) -> int: ...
 
     @property
+    def image_size(self) -> int: ...  # pixels a side
+
+    @property
     def class_names(self) -> tuple[str, ...]: ...
 
     def __len__(self) -> int: ...
@@ -82,6 +85,10 @@ class TensorImages:
     def num_channels(self) -> int:
         return int(self.pixels.shape[1])
 
+    @property
+    def image_size(self) -> int:
+        return int(self.pixels.shape[-1])
+
     def batches(self, batch_size: int, generator: Generator | None = None) -> Iterator[Batch]:
         shuffled = generator is not None
         order = torch.randperm(len(self), generator=generator) if shuffled else torch.arange(len(self))
@@ -106,6 +113,7 @@ class FolderImages:
     augment: bool = False
     num_workers: int = 2
     num_channels: int = 3
+    image_size: int = 224
 
     def __len__(self) -> int:
         return len(self._dataset(train=False))

@@ -143,6 +143,13 @@ class ResNetSpec:
         return tuple(planes * EXPANSION[self.block] for planes in self.stage_planes)
 
     @property
+    def family(self) -> str:
+        """ResNet, ResNet (pre-activation) or Wide ResNet."""
+        if self.is_wide:
+            return "Wide ResNet"
+        return "ResNet (pre-activation)" if self.preactivation else "ResNet"
+
+    @property
     def title(self) -> str:
         """The network as papers write it, such as "ResNet-110" or "Wide ResNet-28-10"."""
         if self.is_wide:

@@ -56,16 +56,32 @@ def read_metrics(path: Path) -> list[Metric]:
     Raises:
         RunError: the file is not there or a row is not whole.
     """
+    metrics, num_damaged = read_whole_metrics(path)
+    if num_damaged:
+        raise RunError(f"{str(path)!r} is damaged: {num_damaged} of its lines are no whole rows")
+    return metrics
+
+
+def read_whole_metrics(path: Path) -> tuple[list[Metric], int]:
+    """The whole rows of a metrics.csv that may have been cut short, and how many lines are none.
+
+    Raises:
+        RunError: the file is not there.
+    """
     try:
-        with path.open(newline="") as stream:
-            rows = list(csv.DictReader(stream))
-        return [
-            Metric(int(r["epoch"]), r["split"], float(r["loss"]), float(r["error"]), float(r["seconds"])) for r in rows
-        ]
+        text = path.read_text(errors="replace")
     except OSError as error:
         raise RunError(f"can't read {str(path)!r}: {error.strerror}") from None
-    except (KeyError, TypeError, ValueError) as error:
-        raise RunError(f"{str(path)!r} is damaged: {error}") from None
+    rows = list(csv.DictReader(text.splitlines()))
+    is_cut = bool(rows) and not text.endswith("\n")  # the last number may have lost digits
+    metrics = []
+    for row in rows[:-1] if is_cut else rows:
+        try:
+            numbers = float(row["loss"]), float(row["error"]), float(row["seconds"])
+            metrics.append(Metric(int(row["epoch"]), row["split"], *numbers))
+        except (KeyError, TypeError, ValueError):
+            continue
+    return metrics, len(rows) - len(metrics)
 
 
 def read_config(folder: Path) -> dict[str, Any]:

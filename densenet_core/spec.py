@@ -142,10 +142,15 @@ class DenseNetSpec:
         return (self.block_inputs[block - 1], *(self.growth_rate,) * self.block_config[block - 1])
 
     @property
+    def family(self) -> str:
+        """DenseNet, DenseNet-B (with bottlenecks), -C (with compression) or -BC."""
+        kind = ("B" if self.bottleneck else "") + ("C" if self.compression < 1 else "")
+        return f"DenseNet-{kind}" if kind else "DenseNet"
+
+    @property
     def title(self) -> str:
         """The network as the paper writes it, such as "DenseNet-BC (L=100, k=12)"."""
-        kind = ("B" if self.bottleneck else "") + ("C" if self.compression < 1 else "")
-        return f"DenseNet{'-' + kind if kind else ''} (L={self.depth}, k={self.growth_rate})"
+        return f"{self.family} (L={self.depth}, k={self.growth_rate})"
 
 
 def compressed(num_features: int, compression: float) -> int:

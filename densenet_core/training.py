@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import platform
 import time
 from collections.abc import Iterator
@@ -29,6 +28,7 @@ from densenet_core.data import DataSplits, Images, Normalization, load_splits
 from densenet_core.errors import RunError
 from densenet_core.evaluation import check_fit, evaluate
 from densenet_core.files import write_whole
+from densenet_core.hardware import device, hardware
 from densenet_core.models import Network, build_model, spec_from_name
 from densenet_core.runs import Metric
 
@@ -100,7 +100,7 @@ def train(config: TrainingConfig, show_progress: bool = True) -> Path:
     folder = _claim_folder(config)
     torch.manual_seed(config.seed)
     model = build_model(spec)
-    model.to(_device()).to(memory_format=torch.channels_last)
+    model.to(device()).to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(
         model.parameters(),
         lr=config.learning_rate,
@@ -135,7 +135,7 @@ def train_epoch(
         RunError: the loss is NaN or infinite; the last finished epoch's files are as they were.
     """
     start = time.perf_counter()
-    device = next(model.parameters()).device
+    place = next(model.parameters()).device
     for group in optimizer.param_groups:
         group["lr"] = config.learning_rate_at(epoch)
     generator = torch.Generator().manual_seed(config.seed * 1_000_003 + epoch)
@@ -143,9 +143,9 @@ def train_epoch(
     model.train()
     total_loss, wrong = 0.0, 0
     for step, (batch, labels) in enumerate(images.batches(config.batch_size, generator), start=1):
-        batch = batch.to(device, memory_format=torch.channels_last)
-        labels = labels.to(device)
-        with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16"):
+        batch = batch.to(place, memory_format=torch.channels_last)
+        labels = labels.to(place)
+        with torch.autocast(place.type, torch.bfloat16, enabled=config.precision == "bf16"):
             scores = model(batch)
         loss = F.cross_entropy(scores.float(), labels)
         value = loss.item()
@@ -198,7 +198,7 @@ def _resume(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) ->
     if not (folder / runs.LAST).exists():
         return []
     try:
-        state = torch.load(folder / runs.LAST, map_location=_device(), weights_only=True)
+        state = torch.load(folder / runs.LAST, map_location=device(), weights_only=True)
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
     except Exception as error:  # torch's readers raise many kinds on damaged files
@@ -232,6 +232,7 @@ def _record(config: TrainingConfig, splits: DataSplits, metrics: list[Metric]) -
         "dataset": splits.title + ("+" if config.augment else ""),
         "train_images": len(splits.train),
         "test_images": len(splits.test),
+        "image_size": splits.train.image_size,
         "seed": config.seed,
         "epochs": last["test"].epoch,
         "epochs_planned": config.epochs,
@@ -240,20 +241,10 @@ def _record(config: TrainingConfig, splits: DataSplits, metrics: list[Metric]) -
         "test_error": last["test"].error,
         "validation_error": last["validation"].error if "validation" in last else None,
         "seconds": round(sum(metric.seconds for metric in metrics), 1),
-        "hardware": _hardware(),
+        "hardware": hardware(),
         "versions": {"torch": torch.__version__, "python": platform.python_version()},
         "recipe": json.loads(json.dumps(recipe)),
     }
-
-
-def _device() -> torch.device:
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def _hardware() -> str:
-    if torch.cuda.is_available():
-        return torch.cuda.get_device_name()
-    return f"CPU ({platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads)"
 
 
 @contextmanager

@@ -1,0 +1,51 @@
+"""What the commands share: their arguments, and how they print."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from densenet_core import Checkpoint
+
+CheckpointArgument = Annotated[
+    str, typer.Argument(metavar="CHECKPOINT", help="A checkpoint file, a run folder, or a name of the zoo.")
+]
+DataOption = Annotated[Path, typer.Option(metavar="DIR", help="Where the data sets lie.")]
+NormalizeOption = Annotated[
+    str | None,
+    typer.Option(
+        help="For the data set folder: whose channel statistics: cifar10, cifar100, imagenet, digits or none.",
+        show_default="imagenet",
+    ),
+]
+
+
+def open_network(text: str) -> Checkpoint:
+    """The network of a file, a run folder or a name of the zoo."""
+    from densenet_core import load_checkpoint, load_zoo, zoo_names
+
+    if Path(text).exists():
+        return load_checkpoint(text)
+    if text in zoo_names():
+        return load_zoo(text)
+    raise ValueError(f"checkpoint {text!r} is neither a file, a run folder nor in the zoo ({', '.join(zoo_names())})")
+
+
+def print_pairs(pairs: Iterable[tuple[str, str]]) -> None:
+    """Labels and values, one pair a line."""
+    pairs = list(pairs)
+    width = max(len(label) for label, _ in pairs)
+    for label, value in pairs:
+        print(f"{label:{width}}  {value}")
+
+
+def print_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """A table in columns."""
+    rows = [header, *rows]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(header))]
+    for row in rows:
+        print("  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())

@@ -1,0 +1,128 @@
+"""Commands about one network: its feature reuse, its error, what its file holds."""
+
+from __future__ import annotations
+
+import gc
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from app.commands.common import (
+    CheckpointArgument,
+    DataOption,
+    NormalizeOption,
+    open_network,
+    print_pairs,
+    print_table,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def reuse(
+    checkpoint: CheckpointArgument,
+    figure: Annotated[Path | None, typer.Option(help="Write Figure 5 here: .pdf, .svg or .png.")] = None,
+    table: Annotated[Path | None, typer.Option(help="Write the feature-reuse table here: .csv.")] = None,
+    measure: Annotated[str, typer.Option(help="mean_abs_weight or l1_per_input_map.")] = "mean_abs_weight",
+    scaling: Annotated[
+        str, typer.Option(help="Of the colours: block_max, network_max, target_max, target_minmax or none.")
+    ] = "block_max",
+    color_map: Annotated[str, typer.Option(help="jet, as in the paper, or viridis or cividis.")] = "jet",
+    columns: Annotated[int, typer.Option(help="Width in columns of a paper: 1 or 2.")] = 2,
+) -> None:
+    """Feature reuse: the paper's Figure 5 and its table, and what the paper's four observations say here."""
+    from analysis import connection_weights, feature_reuse_figure, save_figure
+    from analysis.figures.export import save_table
+
+    look: dict[str, Any] = {"measure": measure, "scaling": scaling, "color_map": color_map, "columns": columns}
+    network = open_network(checkpoint)
+    connections = connection_weights(network)
+    print(f"{network.spec.title}: {len(connections)} connections in {connections['block'].nunique()} blocks")
+    if table:
+        print("wrote", save_table(connections, table))
+    if figure:
+        # the table beside the figure, unless it was asked for elsewhere
+        drawn = feature_reuse_figure(connections, **look)
+        print("wrote", *save_figure(drawn, figure, None if table else connections))
+    _print_observations(connections)
+
+
+def _print_observations(connections: pd.DataFrame) -> None:
+    from analysis import figure5_observations
+
+    verdicts = {True: "holds", False: "does not hold", None: "not decidable"}
+    print("The paper's observations on Figure 5, read off this network:")
+    for seen in figure5_observations(connections):
+        value = seen.reason if seen.value is None else f"{seen.value:.3g}, {seen.criterion}"
+        print(f"  {seen.number}. {seen.statement}\n     {verdicts[seen.holds]}: {seen.statistic} ({value})")
+
+
+def evaluate(
+    checkpoint: CheckpointArgument,
+    dataset: Annotated[str, typer.Option(help="digits, cifar10, cifar100, svhn, imagenet or folder.")] = "digits",
+    data: DataOption = Path("data"),
+    normalize: NormalizeOption = None,
+) -> None:
+    """Loss and error of a network on a data set's test images, or on class folders of images."""
+    from densenet_core.data import load_test_images
+    from densenet_core.evaluation import check_fit
+    from densenet_core.evaluation import evaluate as evaluate_network
+
+    gc.enable()
+    network = open_network(checkpoint)
+    options: dict[str, Any] = {"normalize": normalize}
+    images = load_test_images(dataset, data, **options)
+    check_fit(network.spec, images)
+    result = evaluate_network(network.to_model(), images)
+    print_pairs(
+        [
+            ("Network", network.spec.title),
+            ("Images", f"{result.num_images:,}"),
+            ("Loss", f"{result.loss:.4f} nats"),
+            ("Top-1 error", f"{result.top1_error:.2f} %"),
+            ("Top-5 error", f"{result.top5_error:.2f} %"),
+        ]
+    )
+
+
+def inspect(
+    checkpoint: CheckpointArgument,
+    layers: Annotated[bool, typer.Option("--layers", help="List every tensor.")] = False,
+) -> None:
+    """What a checkpoint holds: network, layers, parameters, and the record of its training."""
+    from app.text import network_facts
+
+    network = open_network(checkpoint)
+    ignored = f"{len(network.ignored)} tensors: {', '.join(network.ignored[:3])}" if network.ignored else "-"
+    architecture = [(name, str(value)) for name, value in asdict(network.spec).items()]
+    print_pairs([*network_facts(network), ("Layout", network.layout), ("Not used", ignored), *architecture])
+    if layers:
+        print_table(
+            ("tensor", "shape", "numbers"),
+            [(key, " x ".join(map(str, t.shape)), f"{t.numel():,}") for key, t in network.state_dict.items()],
+        )
+
+
+def zoo() -> None:
+    """List the networks that ship with the suite, each with its record."""
+    from densenet_core import load_zoo, zoo_names
+
+    networks = {name: load_zoo(name) for name in zoo_names()}
+    print_table(
+        ("name", "network", "parameters", "trained on", "epochs", "seed", "test error"),
+        [
+            (
+                name,
+                network.spec.title,
+                f"{network.num_params:,}",
+                str(network.record["dataset"]),
+                str(network.record["epochs"]),
+                str(network.record["seed"]),
+                f"{network.record['test_error']:.2f} %",
+            )
+            for name, network in networks.items()
+        ],
+    )
