@@ -16,9 +16,9 @@ from densenet_core.models import Spec, build_model
 
 
 def measure_latency(
-    networks: Mapping[str, Spec], input_size: int, batch_size: int = 1, repeats: int = 10
+    networks: Mapping[str, Spec], input_size: int, batch_size: int = 1, repeats: int = 10, training: bool = True
 ) -> pd.DataFrame:
-    """Median time of a forward pass and of a training step, with the memory that the step keeps.
+    """Median time of a forward pass and, with ``training``, of a training step, with the memory that the step keeps.
 
     The networks take turns, so that a busy machine slows all of them alike; the first turn warms up and is not counted.
 
@@ -33,27 +33,19 @@ def measure_latency(
     }
     forward: dict[str, list[float]] = {name: [] for name in networks}
     step: dict[str, list[float]] = {name: [] for name in networks}
-    kept: dict[str, int] = {}
     for _ in range(repeats + 1):
         for name, model in models.items():
             forward[name].append(_seconds(_forward, model, inputs[name]))
-            step[name].append(_seconds(_step, model, inputs[name]))
-    for name, model in models.items():
-        kept[name] = _kept_bytes(model.train(), inputs[name])
-    rows = [
-        {
-            "network": name,
-            "forward_ms": 1000 * statistics.median(forward[name][1:]),
-            "images_per_s": batch_size / statistics.median(forward[name][1:]),
-            "step_ms": 1000 * statistics.median(step[name][1:]),
-            "kept_bytes": kept[name],
-            "batch_size": batch_size,
-            "input_size": input_size,
-            "hardware": hardware(),
-        }
-        for name in networks
-    ]
-    return pd.DataFrame(rows)
+            if training:
+                step[name].append(_seconds(_step, model, inputs[name]))
+    table = pd.DataFrame({"network": list(networks)})
+    seconds = [statistics.median(forward[name][1:]) for name in networks]
+    table["forward_ms"] = [1000 * s for s in seconds]
+    table["images_per_s"] = [batch_size / s for s in seconds]
+    if training:
+        table["step_ms"] = [1000 * statistics.median(step[name][1:]) for name in networks]
+        table["kept_bytes"] = [_kept_bytes(model.train(), inputs[name]) for name, model in models.items()]
+    return table.assign(batch_size=batch_size, input_size=input_size, hardware=hardware())
 
 
 def _seconds(run: Callable[[nn.Module, torch.Tensor], None], model: nn.Module, images: torch.Tensor) -> float:

@@ -8,23 +8,27 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 import streamlit as st
 
 from analysis import connection_weights, feature_reuse_figure
 from analysis.figures import figure_bytes
+from analysis.figures.curves import efficiency_figure, stage_cost_figure, training_curves_figure
 from analysis.figures.heatmap import ColorMap
+from analysis.latency import measure_latency
+from analysis.results import mean_over_seeds, measured_results, published_results, shipped_results
 from analysis.scaling import Scaling
 from densenet_core import Checkpoint, load_checkpoint, load_pretrained
+from densenet_core.models import Spec, published_spec
 
 
 class NetworkKey(NamedTuple):
     """A network to show: where it comes from, and a stamp of its content."""
 
-    origin: str  # file, pretrained or upload
-    name: str  # a path, torchvision's name, or the uploaded file's digest
+    origin: str  # file, pretrained, upload or arch (no weights)
+    name: str  # a path, torchvision's or the architecture's name, or the uploaded file's digest
     stamp: tuple[int, int] = (0, 0)  # of a file: modification time in ns, size in bytes
 
 
@@ -50,6 +54,14 @@ def load(key: NetworkKey) -> Checkpoint:
     if key.origin == "upload":
         return _load_upload(key.name, b"")
     return _load(key)
+
+
+def spec_and_record(key: NetworkKey) -> tuple[Spec, dict[str, Any]]:
+    """A network's architecture and the record of its training, which may be empty."""
+    if key.origin == "arch":
+        return published_spec(key.name), {}
+    network = load(key)
+    return network.spec, network.record
 
 
 @st.cache_resource(max_entries=16, show_spinner="Reading the network …")
@@ -78,3 +90,40 @@ def reuse_figure_file(
     """The paper-style figure as a file's content."""
     figure = feature_reuse_figure(reuse_table(key), measure, scaling, color_map, columns)
     return figure_bytes(figure, file_format)
+
+
+@st.cache_data(max_entries=4, show_spinner="Reading the results …")
+def results_table(stamps: tuple[NetworkKey, ...]) -> pd.DataFrame:
+    """Published results, those of the suite's sweeps and zoo, and those of the run folders of ``stamps``."""
+    measured = measured_results([key.name for key in stamps])
+    table = mean_over_seeds(pd.concat([published_results(), shipped_results(), measured], ignore_index=True))
+    table.attrs["skipped"] = measured.attrs["skipped"]
+    return table
+
+
+@st.cache_data(max_entries=64, show_spinner="Measuring on this machine …")
+def latency_table(
+    names: tuple[str, ...], _specs: tuple[Spec, ...], input_size: int, repeats: int, training: bool
+) -> pd.DataFrame:
+    """Measured times of networks on this machine, one image a pass."""
+    return measure_latency(dict(zip(names, _specs, strict=True)), input_size, repeats=repeats, training=training)
+
+
+@st.cache_data(max_entries=32, show_spinner=False)
+def efficiency_figure_file(results: pd.DataFrame, cost: str, log: bool, file_format: str) -> bytes:
+    """The paper-style efficiency figure as a file's content."""
+    return figure_bytes(
+        efficiency_figure(results, costs=(cost,), log=log, label_points=len(results) <= 12), file_format
+    )
+
+
+@st.cache_data(max_entries=32, show_spinner=False)
+def stages_figure_file(stages: pd.DataFrame, file_format: str) -> bytes:
+    """The paper-style figure of costs by stage as a file's content."""
+    return figure_bytes(stage_cost_figure(stages), file_format)
+
+
+@st.cache_data(max_entries=32, show_spinner=False)
+def curves_figure_file(curves: pd.DataFrame, file_format: str) -> bytes:
+    """The paper-style training curves as a file's content."""
+    return figure_bytes(training_curves_figure(curves), file_format)

@@ -11,48 +11,68 @@ from app.loading import NetworkKey
 from app.roots import RUNS_DIR, listed_files, listed_runs, served_folders, served_path
 from app.text import literal
 from densenet_core import CheckpointError, zoo_names
+from densenet_core.models import MODEL_NAMES
 from densenet_core.pretrained import PRETRAINED_NAMES
 from densenet_core.zoo import ZOO_FOLDER, zoo_path
 
 ORIGINS = ("Zoo", "Runs", "Upload", "Server path", "torchvision, pretrained")
+BY_NAME = "Architecture by name"
 
 
-def pick_network() -> NetworkKey | None:
-    """Shows the choice and gives the chosen network's key; None where nothing is chosen or it can't be read.
+def pick_network(title: str = "Network", side: str = "", with_names: bool = False) -> NetworkKey | None:
+    """Shows the choice in the sidebar and gives the network's key; None where there is none or it can't be read.
 
     What is wrong, or what to do first, is then on the page.
+
+    Args:
+        side: tells the choices of a page apart that has two.
+        with_names: networks without weights may be chosen too, by their names.
     """
+    origins = (BY_NAME, *ORIGINS) if with_names else ORIGINS
+    key, error = None, None
     with st.sidebar:
-        st.subheader("Network")
-        origin = st.selectbox("Where from", ORIGINS, key="origin")
-        choice = _CHOICES[origin]
+        st.subheader(title)
+        origin = st.selectbox("Where from", origins, key=f"origin{side}")
         try:
-            key = choice()
-        except CheckpointError as error:
-            st.session_state["network_error"] = str(error)
-            key = None
-    return _checked(key)
+            key = _CHOICES[origin](side)
+        except CheckpointError as wrong:
+            error = str(wrong)
+    return _checked(key, error)
 
 
-def _checked(key: NetworkKey | None) -> NetworkKey | None:
-    if error := st.session_state.pop("network_error", None):
-        st.error(literal(error), icon=":material/error:")
-    if key is None:
-        return None
-    try:
-        loading.load(key)
-    except CheckpointError as error:
-        st.error(literal(str(error)), icon=":material/error:")
-        return None
-    return key
+def _checked(key: NetworkKey | None, error: str | None) -> NetworkKey | None:
+    """The key, if its network can be read; else the reason stands on the page."""
+    if key is not None:
+        try:
+            loading.spec_and_record(key)
+        except ValueError as wrong:  # a CheckpointError, or a name that is none
+            error = str(wrong)
+    if error is None:
+        return key
+    st.error(literal(error), icon=":material/error:")
+    return None
 
 
-def _zoo() -> NetworkKey:
-    name = st.selectbox("Network of the zoo", zoo_names(), key="zoo_name", help="Trained by this suite, on real data.")
-    return loading.file_key(zoo_path(name))
+def _by_name(side: str) -> NetworkKey | None:
+    name = st.selectbox(
+        "Architecture",
+        MODEL_NAMES,
+        index=MODEL_NAMES.index("resnet50" if side == "b" else "densenet121"),
+        accept_new_options=True,
+        key=f"arch{side}",
+        help="Or type one: densenet-DEPTH-GROWTH, densenet-bc-DEPTH-GROWTH, resnet-DEPTH, wrn-DEPTH-WIDTH.",
+    )
+    return NetworkKey("arch", name) if name else None
 
 
-def _runs() -> NetworkKey | None:
+def _zoo(side: str) -> NetworkKey:
+    about = "Trained by this suite, on real data."
+    return loading.file_key(
+        zoo_path(st.selectbox("Network of the zoo", zoo_names(), key=f"zoo_name{side}", help=about))
+    )
+
+
+def _runs(side: str) -> NetworkKey | None:
     runs = listed_runs([folder for folder in served_folders() if folder != ZOO_FOLDER])
     if not runs:
         st.info(
@@ -60,15 +80,15 @@ def _runs() -> NetworkKey | None:
             "`densenet-lens train --arch densenet-40-12 --dataset digits --epochs 30 --name demo`"
         )
         return None
-    run = st.selectbox("Run", runs, format_func=lambda path: path.name, key="run")
+    run = st.selectbox("Run", runs, format_func=lambda path: path.name, key=f"run{side}")
     return loading.file_key(run)
 
 
-def _upload() -> NetworkKey | None:
+def _upload(side: str) -> NetworkKey | None:
     upload = st.file_uploader(
         "Checkpoint file",
-        key="upload",
-        help=".safetensors, .pt, .pth, .th, .ckpt or .tar with a DenseNet's state dict. Nothing in it is run.",
+        key=f"upload{side}",
+        help=".safetensors, .pt, .pth, .th, .ckpt or .tar with a network's state dict. Nothing in it is run.",
     )
     if upload is None:
         st.info("Give a checkpoint file: a `state_dict` saved with safetensors or `torch.save`.")
@@ -76,7 +96,7 @@ def _upload() -> NetworkKey | None:
     return loading.upload_key(upload.getvalue())
 
 
-def _server_path() -> NetworkKey | None:
+def _server_path(side: str) -> NetworkKey | None:
     folders = served_folders()
     path = st.selectbox(
         "Path on the server",
@@ -84,7 +104,7 @@ def _server_path() -> NetworkKey | None:
         index=None,
         accept_new_options=True,
         placeholder="choose or type a path",
-        key="server_path",
+        key=f"server_path{side}",
         help="Served: " + ", ".join(literal(str(folder)) for folder in folders),
     )
     if not path:
@@ -93,9 +113,9 @@ def _server_path() -> NetworkKey | None:
     return loading.file_key(Path(served_path(path, folders)))
 
 
-def _pretrained() -> NetworkKey:
-    name = st.selectbox("Network", PRETRAINED_NAMES, key="pretrained", help="ImageNet weights, downloaded once.")
-    return NetworkKey("pretrained", name)
+def _pretrained(side: str) -> NetworkKey:
+    about = "ImageNet weights, downloaded once."
+    return NetworkKey("pretrained", st.selectbox("Network", PRETRAINED_NAMES, key=f"pretrained{side}", help=about))
 
 
-_CHOICES = dict(zip(ORIGINS, (_zoo, _runs, _upload, _server_path, _pretrained), strict=True))
+_CHOICES = {BY_NAME: _by_name} | dict(zip(ORIGINS, (_zoo, _runs, _upload, _server_path, _pretrained), strict=True))

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 from densenet_core import Checkpoint
+from densenet_core.models import Spec
 
 
 def literal(text: str) -> str:
     """Text of a file or an error, so that Markdown shows it letter for letter."""
     return re.sub(r"([\\`*_{}\[\]()<>#+\-.!|~$:])", r"\\\1", text)
+
+
+def network_name(origin: str, name: str, spec: Spec) -> str:
+    """A short name for a network: a file's or run's own, an architecture's as papers write it."""
+    if origin == "file":
+        path = Path(name)
+        return path.stem if path.suffix else path.name
+    return spec.title if origin == "upload" else name
 
 
 def network_facts(checkpoint: Checkpoint) -> list[tuple[str, str]]:

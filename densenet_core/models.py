@@ -78,6 +78,17 @@ def spec_from_name(name: str, num_classes: int = 10, in_channels: int = 3, drop_
     )
 
 
+def published_spec(name: str) -> Spec:
+    """A network as its authors give it: 1,000 classes for an ImageNet network, else 10; "121" is densenet121.
+
+    Raises:
+        ValueError: the name is not known; the nearest are named.
+    """
+    name = f"densenet{name}" if name in IMAGENET_VARIANTS else name
+    is_imagenet = name.removeprefix("densenet").removeprefix("resnet").isdigit()
+    return spec_from_name(name, num_classes=1000 if is_imagenet else 10)
+
+
 def create_model(name: str, num_classes: int = 10, in_channels: int = 3, drop_rate: float = 0.0) -> Network:
     """A freshly initialised network by its name.
 

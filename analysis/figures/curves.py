@@ -12,11 +12,10 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter
 
 from analysis.efficiency import count
+from analysis.figures.families import family_styles
 from analysis.figures.paper import COLUMN_WIDTHS, STYLE
 
-# Okabe and Ito's colours, told apart by everyone; one marker a family, for prints in grey.
-COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-MARKERS = ("o", "s", "^", "D", "v", "P")
+COLORS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")  # of networks, in their order
 AXIS_TITLES = {
     "params": "number of parameters",
     "mult_adds": "mult_adds",
@@ -66,17 +65,17 @@ def efficiency_figure(
 def _draw_families(ax: Axes, table: pd.DataFrame, cost: str, log: bool, label_points: bool) -> None:
     import seaborn as sns
 
-    families = list(dict.fromkeys(table["family"]))
+    styles = family_styles(table["family"])
     sns.lineplot(
         table.dropna(subset=[cost, "error"]),
         x=cost,
         y="error",
         hue="family",
-        hue_order=families,
+        hue_order=list(styles),
         style="family",
-        style_order=families,
-        palette=dict(zip(families, COLORS * 3, strict=False)),
-        markers=dict(zip(families, MARKERS * 3, strict=False)),
+        style_order=list(styles),
+        palette={family: style.color for family, style in styles.items()},
+        markers={family: style.marker for family, style in styles.items()},
         dashes=False,
         errorbar="sd",
         err_style="bars",
@@ -159,4 +158,26 @@ def training_curves_figure(curves: pd.DataFrame, columns: int = 1) -> Figure:
         lines = [*ax.get_lines(), *right.get_lines()]
         ax.legend(lines, [str(line.get_label()) for line in lines], frameon=False, fontsize=6)
         ax.grid(linewidth=0.3, color="#cccccc")
+    return figure
+
+
+def stage_cost_figure(stages: pd.DataFrame) -> Figure:
+    """Parameters and mult_adds by stage, a row of panels a network, on common axes.
+
+    Args:
+        stages: as ``compare_stages`` gives it.
+    """
+    networks = list(dict.fromkeys(stages["network"]))
+    with mpl.rc_context(fname=STYLE):
+        figure = Figure(figsize=(COLUMN_WIDTHS[2], 1.7 * len(networks)), layout="constrained")
+        panels = figure.subplots(len(networks), 2, sharex="col", squeeze=False)
+        for row, network, color in zip(panels, networks, COLORS, strict=False):
+            own = stages[stages["network"] == network]
+            for ax, quantity in zip(row, ("params", "mult_adds"), strict=True):
+                ax.barh(own["stage"], own[quantity], color=color, height=0.7)
+                ax.invert_yaxis()
+                ax.set_title(f"{AXIS_TITLES[quantity]}: {network}")
+                ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: count(value)))
+                ax.grid(axis="x", linewidth=0.3, color="#cccccc")
+                ax.set_axisbelow(True)
     return figure

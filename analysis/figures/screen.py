@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -19,10 +19,9 @@ from analysis.figures.heatmap import (
     color_title,
     ticks,
 )
+from analysis.figures.screen_style import ACCENT, GRID, INK, layout
 from analysis.scaling import Scaling, scaled
 
-INK, MUTED, GRID, ACCENT = "#1f2937", "#6b7280", "#e5e7eb", "#2563eb"
-FONT = {"family": "Source Sans, Source Sans Pro, Helvetica, Arial, sans-serif", "color": INK, "size": 13}
 PLOTLY_COLORS = {"jet": "Jet", "viridis": "Viridis", "cividis": "Cividis"}
 PANEL_HEIGHT = 330  # pixels
 _HOVER = (
@@ -77,7 +76,7 @@ def feature_reuse_screen(
     low, high = color_range(values, scaling)
     bar = {"title": {"text": color_title(measure, scaling), "side": "right"}, "thickness": 12, "outlinewidth": 0}
     figure.update_layout(
-        **_layout(height=rows * PANEL_HEIGHT + 60),
+        **layout(height=rows * PANEL_HEIGHT + 60),
         coloraxis={"colorscale": PLOTLY_COLORS[color_map], "cmin": low, "cmax": high, "colorbar": bar},
         dragmode=False,
         hovermode="closest",
@@ -202,19 +201,7 @@ def _profile(x: pd.Series, y: pd.Series, marked: pd.Series, x_title: str, measur
 
 
 def _small(figure: go.Figure, x_title: str, y_title: str) -> go.Figure:
-    figure.update_layout(**_layout(height=220), bargap=0.15)
+    figure.update_layout(**layout(height=220), bargap=0.15)
     figure.update_layout(margin_t=6)
     figure.update_xaxes(title=x_title, fixedrange=True)
     return figure.update_yaxes(title=y_title, fixedrange=True, gridcolor=GRID, rangemode="tozero", nticks=5)
-
-
-def _layout(height: int) -> dict[str, Any]:
-    return {
-        "height": height,
-        "font": FONT,
-        "margin": {"l": 48, "r": 8, "t": 30, "b": 48},
-        "paper_bgcolor": "rgba(0,0,0,0)",
-        "plot_bgcolor": "rgba(0,0,0,0)",
-        "hoverlabel": {"bgcolor": "white", "font": {"color": INK, "size": 13}},
-        "showlegend": False,
-    }

@@ -44,8 +44,11 @@ def print_pairs(pairs: Iterable[tuple[str, str]]) -> None:
 
 
 def print_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """A table in columns."""
-    rows = [header, *rows]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(header))]
-    for row in rows:
-        print("  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
+    """A table in columns, numbers to the right."""
+    rows = list(rows)
+    columns = list(zip(header, *rows, strict=True))
+    sides = [">" if all(cell[:1].isdigit() for cell in column[1:]) else "<" for column in columns]
+    widths = [max(map(len, column)) for column in columns]
+    for row in (header, *rows):
+        cells = (f"{cell:{side}{width}}" for cell, side, width in zip(row, sides, widths, strict=True))
+        print("  ".join(cells).rstrip())

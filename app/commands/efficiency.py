@@ -69,7 +69,7 @@ def compare(
     if measure:
         from analysis.latency import measure_latency
 
-        times = measure_latency(specs, int(table.loc["input_size"].iloc[0]))
+        times = measure_latency(specs, int(str(table.loc["input_size", a])))
         print()
         print_table(list(times.columns), [[_shown(cell) for cell in row] for row in times.itertuples(index=False)])
 
@@ -109,8 +109,11 @@ def table(
     if own.attrs["skipped"]:
         raise ValueError(own.attrs["skipped"][0])
     content = paper_table(number, own)
-    forms = {"latex": latex_table, "csv": lambda t: t.to_csv(index=False), "text": lambda t: t.to_string(index=False)}
-    text = forms[form](content).rstrip() + "\n"
+    if form == "latex":
+        text = latex_table(content)
+    else:
+        text = str(content.to_csv(index=False) if form == "csv" else content.to_string(index=False))
+    text = text.rstrip() + "\n"
     if out:
         out.write_text(text)
         print("wrote", out)
@@ -146,16 +149,11 @@ def _figure(which: str, runs: list[str]) -> tuple[Any, pd.DataFrame]:
 
 
 def _spec(text: str) -> Spec:
-    """A network's architecture by its name ("121" is densenet121), or that of a checkpoint."""
-    from densenet_core.models import spec_from_name
-    from densenet_core.spec import IMAGENET_VARIANTS
+    """The architecture of a checkpoint, or of a network's name."""
+    from densenet_core.models import published_spec
     from densenet_core.zoo import zoo_names
 
-    if Path(text).exists() or text in zoo_names():
-        return open_network(text).spec
-    name = f"densenet{text}" if text in IMAGENET_VARIANTS else text
-    is_imagenet = name.removeprefix("densenet").removeprefix("resnet").isdigit()
-    return spec_from_name(name, num_classes=1000 if is_imagenet else 10)
+    return open_network(text).spec if Path(text).exists() or text in zoo_names() else published_spec(text)
 
 
 def _shown(cell: object) -> str:

@@ -10,7 +10,6 @@ import streamlit as st
 
 from analysis import connection_filter, figure5_observations, target_share
 from analysis.connections import MEASURES
-from analysis.figures.export import FORMATS, table_bytes
 from analysis.figures.heatmap import COLOR_MAPS, MEASURE_TITLES, ColorMap
 from analysis.figures.screen import (
     Connection,
@@ -22,6 +21,7 @@ from analysis.figures.screen import (
 from analysis.observations import Observation
 from analysis.scaling import SCALING_TITLES, SCALINGS, Scaling
 from app import loading
+from app.downloads import download_row
 from app.loading import NetworkKey
 from app.network_picker import pick_network
 from app.text import literal, network_facts
@@ -179,18 +179,7 @@ def _show_export(key: NetworkKey, table: pd.DataFrame, options: Options) -> None
         width = st.segmented_control(
             "Width", (1, 2), default=2, format_func=_width_title, key="width", label_visibility="collapsed"
         )
-        for file_format in FORMATS:
-            st.download_button(
-                file_format.upper(),
-                partial(loading.reuse_figure_file, key, *options, width or 2, file_format),
-                f"{name}.{file_format}",
-                key=f"download_{file_format}",
-                on_click="ignore",
-                icon=":material/download:",
-            )
-        st.download_button(
-            "CSV", table_bytes(table), f"{name}.csv", key="download_csv", on_click="ignore", icon=":material/download:"
-        )
+        download_row(name, table, partial(loading.reuse_figure_file, key, *options, width or 2))
 
 
 def _width_title(columns: int) -> str:

@@ -1,0 +1,41 @@
+"""One colour and one marker for each family of networks, the same on every figure, on the screen and on paper."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+
+class FamilyStyle(NamedTuple):
+    """How a family is drawn."""
+
+    color: str
+    marker: str  # Matplotlib's
+    symbol: str  # Plotly's
+
+
+# Okabe and Ito's colours, which everyone tells apart, for those that are compared most; Tol's muted ones after them.
+_COLORS = ("#D55E00", "#0072B2", "#E69F00", "#56B4E9", "#009E73", "#CC79A7", "#882255", "#332288", "#999933", "#888888")
+_MARKERS = (("s", "square"), ("o", "circle"), ("D", "diamond"), ("^", "triangle-up"), ("v", "triangle-down"))
+_FIRST = (
+    "DenseNet-BC",
+    "ResNet",
+    "DenseNet",
+    "ResNet (pre-activation)",
+    "Wide ResNet",
+    "DenseNet-B",
+    "DenseNet-C",
+    "FractalNet",
+    "ResNet with stochastic depth",
+    "ResNeXt",
+)
+
+
+def family_styles(families: Iterable[str]) -> dict[str, FamilyStyle]:
+    """The styles of families: fixed for the known ones, the others go round."""
+    others = sorted(set(families) - set(_FIRST))
+    order = {family: place for place, family in enumerate([*_FIRST, *others])}
+    return {
+        family: FamilyStyle(_COLORS[order[family] % len(_COLORS)], *_MARKERS[order[family] % len(_MARKERS)])
+        for family in dict.fromkeys(families)
+    }

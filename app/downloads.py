@@ -1,0 +1,36 @@
+"""The row of buttons under a picture: take it home as a vector figure, with its data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import pandas as pd
+import streamlit as st
+
+from analysis.figures.export import FORMATS, table_bytes
+
+
+def download_row(name: str, table: pd.DataFrame, figure_file: Callable[[str], bytes] | None, key: str = "") -> None:
+    """Buttons for PDF, SVG, PNG and CSV.
+
+    Args:
+        name: of the files, without ending.
+        figure_file: gives the figure's file for a format; called when its button is clicked. None: the table alone.
+        key: tells the rows of a page apart.
+    """
+    if figure_file is not None:
+        for file_format in FORMATS:
+            _button(file_format, partial(figure_file, file_format), name, key)
+    _button("csv", table_bytes(table), name, key)
+
+
+def _button(file_format: str, content: bytes | Callable[[], bytes], name: str, key: str) -> None:
+    st.download_button(
+        file_format.upper(),
+        content,
+        f"{name}.{file_format}",
+        key=f"download_{key}{file_format}",
+        on_click="ignore",
+        icon=":material/download:",
+    )
