@@ -94,6 +94,8 @@ def read_header(path: str | os.PathLike[str]) -> tuple[Spec, dict[str, Any]]:
     """
     file = Path(path)
     file = _run_weights(file) if file.is_dir() else file
+    if not file.is_file():
+        raise CheckpointError(f"there is no run or file {str(file)!r}")
     try:
         with safe_open(file, framework="pt") as stream:
             metadata = stream.metadata() or {}

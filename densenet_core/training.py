@@ -59,10 +59,11 @@ class TrainingConfig:
         if not self.name or Path(self.name).name != self.name or self.name.startswith("."):
             raise RunError(f"name {self.name!r} is no folder name: give one without '/' that does not begin with '.'")
         for field in ("epochs", "batch_size"):
-            if getattr(self, field) < 1:
-                raise RunError(f"{field} {getattr(self, field)} must be 1 or more")
-        if not self.learning_rate > 0:
-            raise RunError(f"learning_rate {self.learning_rate} must be above 0")
+            value = getattr(self, field)
+            if not isinstance(value, int) or value < 1:
+                raise RunError(f"{field} {value!r} must be a whole number, 1 or more")
+        if not isinstance(self.learning_rate, int | float) or not self.learning_rate > 0:
+            raise RunError(f"learning_rate {self.learning_rate!r} must be a number above 0")
         if self.precision not in ("fp32", "bf16"):
             raise RunError(f"precision {self.precision!r} is neither 'fp32' nor 'bf16'")
 

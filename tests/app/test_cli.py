@@ -87,6 +87,14 @@ MISTAKES = {
     "wrong table": (["reuse", "densenet-40-12-digits", "--table", "t.xls"], "'t.xls' does not end in .csv"),
     "data that do not fit": (["evaluate", "densenet-40-12-digits", "--dataset", "folder", "--data", "."], "no class"),
     "missing data": (["evaluate", "densenet-40-12-digits", "--dataset", "svhn"], "svhn is not under 'data'"),
+    "input too small": (["cost", "121", "--input", "8"], "the least that works is 29"),
+    "unknown figure": (["figure", "7"], "figure '7' is none of 3, 4-left"),
+    "figure 5 of nothing": (["figure", "5"], "figure 5 needs one checkpoint"),
+    "figure 4 of no run": (["figure", "4-left", "nothing"], "there is no run or file 'nothing'"),
+    "unknown table": (["table", "9"], "table 9 is none of 1, 2, 3"),
+    "unknown format": (["table", "2", "--format", "html"], "format 'html' is none of text, latex, csv"),
+    "unknown network": (["cost", "resnet-21"], "nearest are 20 and 26"),
+    "no sweep": (["sweep", "nothing.toml"], "can't read 'nothing.toml'"),
     "unwritable": (["reuse", "densenet-40-12-digits", "--table", "/proc/t.csv"], "/proc/t.csv"),
 }
 
@@ -130,3 +138,51 @@ def test_a_torchvision_file_of_the_largest_network(tmp_path: Path, capsys: pytes
     torch.save(torchvision.models.densenet201().state_dict(), tmp_path / "densenet201.pth")
     assert run(["reuse", str(tmp_path / "densenet201.pth"), "--figure", str(tmp_path / "f.pdf")]) == 0
     assert "DenseNet-BC (L=201, k=32): 1905 connections in 4 blocks" in capsys.readouterr().out
+
+
+def test_cost_of_a_name_a_shorthand_and_a_checkpoint(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for network in ("121", "densenet121"):
+        assert run(["cost", network, "--input", "224"]) == 0
+        out = capsys.readouterr().out
+        assert "2,834,161,664" in out
+        assert "7,978,856" in out
+    assert run(["cost", "densenet-40-12-digits", "--layers", "--csv", str(tmp_path / "cost.csv")]) == 0
+    assert "features.denseblock3.denselayer12.conv1" in capsys.readouterr().out
+    assert pd.read_csv(tmp_path / "cost.csv")["params"].sum() == load_zoo("densenet-40-12-digits").num_params
+
+
+def test_compare(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["compare", "densenet-bc-40-12", "resnet-20", "--measure"]) == 0
+    out = capsys.readouterr().out
+    assert "176,122" in out
+    assert "269,722" in out
+    assert "forward_ms" in out
+    assert run(["compare", "resnet-20", "resnet-20"]) == 0
+
+
+def test_figures_by_their_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    line = ["train", "--arch", "densenet-7-2", "--epochs", "1", "--name"]
+    assert run([*line, "a"]) == 0
+    assert run([*line, "b"]) == 0
+    for arguments in (["3"], ["4-left"], ["4-middle"], ["4-right", "runs/a", "runs/b"], ["5", "runs/a"]):
+        assert run(["figure", *arguments, "--out", f"fig{arguments[0]}.svg"]) == 0
+        assert Path(f"fig{arguments[0]}.svg").read_text().count("<path") > 10
+        assert len(pd.read_csv(f"fig{arguments[0]}.csv")) > 3
+    assert run(["figure", "4-left", "runs/a", "--out", "own.pdf"]) == 0
+    assert pd.read_csv("own.csv")["source"].tolist() == ["a"]
+
+
+def test_tables_by_their_number(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["table", "2", "--format", "latex"]) == 0
+    assert "\\toprule" in capsys.readouterr().out
+    assert run(["table", "3", "--format", "csv", "--out", str(tmp_path / "t.csv")]) == 0
+    assert pd.read_csv(tmp_path / "t.csv")["top1_single_crop"].tolist() == [25.02, 23.80, 22.58, 22.15]
+    assert run(["table", "1"]) == 0
+
+
+def test_a_sweep_writes_its_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("g.toml").write_text('archs = ["densenet-7-2"]\nseeds = [0, 1]\n[training]\ndataset = "digits"\nepochs = 1\n')
+    assert run(["sweep", "g.toml"]) == 0
+    assert pd.read_csv("runs/g/results.csv")["seed"].tolist() == [0, 1]

@@ -203,3 +203,104 @@ def test_no_origin_ends_in_a_traceback(origin: str, app: AppTest, monkeypatch: p
     monkeypatch.setattr(torch.hub, "download_url_to_file", lambda *_, **__: Path("/nowhere").write_text(""))
     choose(app, origin)
     assert not app.exception
+
+
+def page(app: AppTest, name: str) -> AppTest:
+    """A page other than the first; AppTest switches by the page's function, so the page is run by itself."""
+    return AppTest.from_string(
+        f"import streamlit as st\nfrom app.views import {name}\n{name}.show()\n", default_timeout=60
+    ).run()
+
+
+def points(app: AppTest) -> int:
+    figure = json.loads(app.get("plotly_chart")[0].proto.spec)
+    return sum(len(trace["customdata"]) for trace in figure["data"] if "customdata" in trace)
+
+
+def test_efficiency_opens_on_the_papers_figure_3(app: AppTest) -> None:
+    app = page(app, "efficiency")
+    assert not app.exception
+    assert points(app) == 8
+    assert "At ResNet\\-101's error of 22\\.44 % DenseNet\\-BC needs 1\\.9 times fewer parameters" in shown(app)
+
+
+@pytest.mark.parametrize("dataset", ["C10", "C10+", "C100", "C100+", "SVHN", "ImageNet", "Digits (8x8)"])
+def test_efficiency_of_every_data_set(dataset: str, app: AppTest) -> None:
+    app = page(app, "efficiency")
+    app.selectbox(key="dataset").select(dataset).run()
+    assert not app.exception
+    assert points(app) >= 8
+
+
+@pytest.mark.parametrize("cost", ["mult_adds", "activation_bytes", "images_per_s", "forward_ms"])
+def test_every_cost_axis(cost: str, app: AppTest) -> None:
+    app = page(app, "efficiency")
+    app.segmented_control(key="cost").set_value(cost).run()
+    assert not app.exception
+    if cost in ("mult_adds", "activation_bytes"):
+        assert points(app) == 8
+    else:  # the paper's sources have no throughput, and nothing is measured before it is asked for
+        assert "Choose another axis, source or family." in shown(app)
+
+
+def test_latency_is_measured_when_asked_for(app: AppTest) -> None:
+    app = page(app, "efficiency")
+    app.selectbox(key="dataset").select("C10+").run()
+    app.multiselect(key="sources C10+ test").set_value(["liuzhuang13/DenseNet, README"]).run()
+    app.segmented_control(key="cost").set_value("forward_ms").run()
+    assert app.toggle(key="measure").label == "Measure 3 networks on this machine (32 x 32 pixels)"
+    app.toggle(key="measure").set_value(True).run()
+    assert not app.exception
+    assert points(app) == 3
+
+
+def test_toggles_sources_and_families(app: AppTest) -> None:
+    app = page(app, "efficiency")
+    app.toggle(key="log").set_value(False).run()
+    app.toggle(key="pareto").set_value(False).run()
+    assert not app.exception
+    sources = app.multiselect(key="sources ImageNet top1_single_crop")
+    sources.set_value(["osmr/imgclsmob"]).run()
+    assert not app.exception
+    assert points(app) == 47
+    sources = app.multiselect(key="sources ImageNet top1_single_crop")
+    sources.set_value([]).run()
+    assert not app.exception
+    assert "No result here has this cost" in shown(app)
+
+
+def test_comparison_opens_on_densenet_121_and_resnet_50(app: AppTest) -> None:
+    app = page(app, "comparison")
+    assert not app.exception
+    assert "7,978,856" in app.table[0].value.to_string()
+    assert "25,557,032" in app.table[0].value.to_string()
+
+
+def test_comparison_of_an_input_too_small(app: AppTest) -> None:
+    app = page(app, "comparison")
+    app.number_input[0].set_value(8).run()
+    assert not app.exception
+    assert "the least that works is 29" in app.error[0].value.replace("\\", "")
+
+
+def test_comparison_measures_when_asked_for(app: AppTest) -> None:
+    app = page(app, "comparison")
+    for side, name in (("a", "densenet-40-12"), ("b", "resnet-20")):
+        app.selectbox(key=f"arch{side}").select(name).run()
+    app.toggle(key="measure_both").set_value(True).run()
+    assert not app.exception
+    assert "Forward pass (ms)" in app.dataframe[-1].value.columns
+
+
+def test_comparison_draws_training_curves_of_two_runs(app: AppTest) -> None:
+    for name in ("one", "two"):
+        train(TrainingConfig("densenet-7-2", "digits", name, epochs=1), show_progress=False)
+    app = page(app, "comparison")
+    for side, run in (("a", "one"), ("b", "two")):
+        app.selectbox(key=f"origin{side}").select("Runs").run()
+        app.selectbox(key=f"run{side}").select(Path("runs") / run).run()
+    assert not app.exception
+    assert len(app.get("plotly_chart")) == 2
+    (Path("runs") / "one" / "metrics.csv").write_text("epoch,split,loss,error,seconds\n1,train,1.0,50.0,1.0\n1,te")
+    app.run()
+    assert "1 damaged line" in app.warning[0].value

@@ -160,8 +160,8 @@ def test_a_damaged_run_folder_says_so(config: TrainingConfig) -> None:
     ("field", "value", "message"),
     [
         ("name", "../x", "name '../x' is no folder name"),
-        ("epochs", 0, "epochs 0 must be 1 or more"),
-        ("learning_rate", 0.0, "learning_rate 0.0 must be above 0"),
+        ("epochs", 0, "epochs 0 must be a whole number, 1 or more"),
+        ("learning_rate", 0.0, "learning_rate 0.0 must be a number above 0"),
         ("precision", "fp8", "precision 'fp8' is neither"),
     ],
 )

@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import pytest
+
+from analysis.results import shipped_results
+from analysis.tables import latex_table, paper_table
+
+
+def test_table_1_is_the_papers() -> None:
+    table = paper_table(1)
+    assert table["Layers"].tolist()[2] == "Dense Block (1)"
+    blocks = table[table["Layers"].str.startswith("Dense Block")]
+    assert blocks["Output size"].tolist() == ["56 x 56", "28 x 28", "14 x 14", "7 x 7"]
+    assert [cell.split("x ")[-1] for cell in blocks["DenseNet-201"]] == ["6", "12", "48", "32"]
+
+
+def test_table_2_has_every_method_and_its_two_counts() -> None:
+    table = paper_table(2).set_index("Method")
+    assert table.loc["DenseNet-BC (L=190, k=40)", "C10+"] == "3.46"
+    assert table.loc["DenseNet (L=40, k=12)", "SVHN"] == "1.79"
+    assert table.loc["ResNet-1202 with stochastic depth", ["Params", "Params, printed"]].tolist() == ["19.4M", "10.2M"]
+    assert len(table) == 20
+
+
+def test_own_runs_are_further_rows_and_said_to_be_measured() -> None:
+    table = paper_table(2, shipped_results())
+    own = table[table["Method"].str.contains("measured")]
+    assert len(own) == shipped_results()["model"].nunique()
+    assert own["Digits (8x8)"].str.contains("±").all()
+    assert (own["C10+"] == "").all()
+
+
+def test_latex_is_booktabs_with_its_signs_escaped() -> None:
+    text = latex_table(paper_table(3, None))
+    assert text.count("\\toprule") == text.count("\\midrule") == text.count("\\bottomrule") == 1
+    assert "top1\\_single\\_crop" in text
+    assert "DenseNet-264 & 264" in text
+    assert "$\\pm$" in latex_table(paper_table(2, shipped_results()))
+
+
+def test_an_unknown_table_is_refused() -> None:
+    with pytest.raises(ValueError, match="table 4 is none of 1, 2, 3"):
+        paper_table(4)
