@@ -11,9 +11,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from PIL import Image
 from playwright.sync_api import sync_playwright
 
 from analysis import connection_weights, feature_reuse_figure, figure5_observations, save_figure
+from analysis.figures.by_number import figure_3, figure_4
+from analysis.paper_claims import efficiency_claims
+from analysis.results import mean_over_seeds, shipped_results
 from densenet_core import load_zoo, zoo_names
 
 DOCS = Path(__file__).parent
@@ -66,6 +70,37 @@ def observations_table() -> str:
     return "\n".join(lines)
 
 
+def claims_table() -> str:
+    """The paper's statements on efficiency, as Markdown."""
+    verdicts = {True: "yes", False: "no", None: "not decided by these points"}
+    lines = ["| statement | holds | numbers |", "| --- | --- | --- |"]
+    lines += [
+        f"| {row.statement} | {verdicts[row.holds]} | {row.numbers} |" for row in efficiency_claims().itertuples()
+    ]
+    return "\n".join(lines)
+
+
+def sweep_table() -> str:
+    """The shipped sweep, as Markdown."""
+    lines = ["| network | parameters | mult_adds | test error (%) |", "| --- | ---: | ---: | ---: |"]
+    for row in mean_over_seeds(shipped_results()).itertuples():
+        lines.append(f"| {row.model} | {row.params:,} | {row.mult_adds:,} | {row.error:.2f} ± {row.spread:.2f} |")
+    return "\n".join(lines)
+
+
+def side_by_side(files: list[Path], out: Path) -> None:
+    """Pictures in one row."""
+    pictures = [Image.open(file) for file in files]
+    row = Image.new("RGB", (sum(p.width for p in pictures), max(p.height for p in pictures)), "white")
+    left = 0
+    for picture in pictures:
+        row.paste(picture, (left, 0))
+        left += picture.width
+    row.save(out)
+    for file in files:
+        file.unlink()
+
+
 def fill_readme(mark: str, content: str) -> None:
     """Puts ``content`` between the README's comments ``mark`` and ``end``."""
     readme = DOCS.parent / "README.md"
@@ -79,6 +114,13 @@ def main() -> None:
     fill_readme("observations", observations_table())
     table = connection_weights(load_zoo("densenet-40-12-digits"))
     save_figure(feature_reuse_figure(table), DOCS / "feature_reuse_digits.png")
+    fill_readme("claims", claims_table())
+    fill_readme("sweep", sweep_table())
+    save_figure(figure_3()[0], DOCS / "figure_3.png")
+    panels = [DOCS / "left.png", DOCS / "middle.png"]
+    for panel, file in zip(("left", "middle"), panels, strict=True):
+        save_figure(figure_4(panel, shipped_results())[0], file)
+    side_by_side(panels, DOCS / "figure_4.png")
     with dashboard() as address:
         screenshot(address, DOCS / "dashboard.png")
 

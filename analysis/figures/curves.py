@@ -79,6 +79,7 @@ def _draw_families(ax: Axes, table: pd.DataFrame, cost: str, log: bool, label_po
         dashes=False,
         errorbar="sd",
         err_style="bars",
+        err_kws={"elinewidth": 0.7, "capsize": 1.5},
         linewidth=1,
         markersize=4,
         ax=ax,
@@ -90,7 +91,7 @@ def _draw_families(ax: Axes, table: pd.DataFrame, cost: str, log: bool, label_po
     if log:
         ax.xaxis.set_minor_formatter(FuncFormatter(lambda *_: ""))
     ax.grid(linewidth=0.3, color="#cccccc")
-    ax.legend(title=None, frameon=False, fontsize=7)
+    ax.legend(title=None, frameon=False, fontsize=7, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)
     if label_points:
         _name_points(ax, table, cost)
 

@@ -1,0 +1,62 @@
+"""How long counting DenseNet-201's cost takes, beside the tools that people use: `python benchmarks/cost.py`.
+
+All run in one process after their imports, in turns; medians. fvcore is a test dependency of the project.
+"""
+
+from __future__ import annotations
+
+import logging
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+import torchvision
+from fvcore.nn import FlopCountAnalysis
+from torch.utils.flop_counter import FlopCounterMode
+
+from analysis.cost import count_cost, total_cost
+from densenet_core.models import published_spec
+
+TURNS = 5
+
+
+def main() -> None:
+    logging.getLogger("fvcore").setLevel(logging.ERROR)
+    spec = published_spec("densenet201")
+    model = torchvision.models.densenet201().eval()
+    image = torch.zeros(1, 3, 224, 224)
+
+    def by_fvcore() -> int:
+        counted = FlopCountAnalysis(model, image)
+        counted.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
+        by_operator = counted.by_operator()
+        return int(by_operator["conv"] + by_operator["linear"])
+
+    def by_pytorch() -> int:
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            model(image)
+        return int(counter.get_total_flops() // 2)
+
+    tools: dict[str, Callable[[], int]] = {
+        "count_cost(spec)": lambda: total_cost(count_cost(spec, 224))["mult_adds"],
+        "count_cost(torchvision's module)": lambda: total_cost(count_cost(model, 224))["mult_adds"],
+        "PyTorch's FlopCounterMode": by_pytorch,
+        "fvcore's FlopCountAnalysis": by_fvcore,
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in tools}
+    counts = {name: tool() for name, tool in tools.items()}  # warms up
+    for _ in range(TURNS):
+        for name, tool in tools.items():
+            start = time.perf_counter()
+            tool()
+            seconds[name].append(time.perf_counter() - start)
+    ours = statistics.median(seconds["count_cost(spec)"])
+    print(f"{'tool':34}{'mult_adds':>15}{'ms':>10}{'times ours':>12}")
+    for name, taken in seconds.items():
+        median = statistics.median(taken)
+        print(f"{name:34}{counts[name]:>15,}{1000 * median:>10.1f}{median / ours:>12.0f}")
+
+
+if __name__ == "__main__":
+    main()
