@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from densenet_core.memory_efficient import concat_norm_relu_conv
 from densenet_core.spec import DenseNetSpec, compressed
 
 _CONV: dict[int, type[nn.Conv1d] | type[nn.Conv2d] | type[nn.Conv3d]] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
@@ -42,7 +43,14 @@ class DenseLayer(nn.Module):
             self.conv1 = _conv(spec, in_maps, spec.growth_rate, kernel=3)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self._drop(self.conv1(F.relu(self.norm1(x))))
+        return self._second_half(self.conv1(F.relu(self.norm1(x))))
+
+    def forward_features(self, features: list[Tensor]) -> Tensor:
+        """The same from the maps before their concatenation, which is not kept for the backward pass."""
+        return self._second_half(concat_norm_relu_conv(features, self.norm1, self.conv1))
+
+    def _second_half(self, x: Tensor) -> Tensor:
+        x = self._drop(x)
         if self.bottleneck:
             x = self._drop(self.conv2(F.relu(self.norm2(x))))
         return x
@@ -57,15 +65,25 @@ class DenseBlock(nn.Module):
     (N, c0, H, W) -> (N, c0 + n*k, H, W)
     """
 
-    def __init__(self, spec: DenseNetSpec, in_maps: int, num_layers: int) -> None:
+    def __init__(self, spec: DenseNetSpec, in_maps: int, num_layers: int, memory_efficient: bool = False) -> None:
         super().__init__()
+        self.memory_efficient = memory_efficient
         for s in range(num_layers):
             self.add_module(f"denselayer{s + 1}", DenseLayer(spec, in_maps + s * spec.growth_rate))
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.memory_efficient and torch.is_grad_enabled():
+            return self._forward_memory_efficient(x)
         for layer in self.children():
             x = torch.cat((x, layer(x)), dim=1)  # (N, c0 + s*k, H, W): old maps first
         return x
+
+    def _forward_memory_efficient(self, x: Tensor) -> Tensor:
+        features = [x]  # (N, c0, H, W), then (N, k, H, W) each
+        for layer in self.children():
+            assert isinstance(layer, DenseLayer)
+            features.append(layer.forward_features(features))
+        return torch.cat(features, dim=1)
 
 
 class Transition(nn.Module):
@@ -96,14 +114,20 @@ class DenseNet(nn.Module):
 
     Parameter names are torchvision's, so that state dicts of its DenseNets load unchanged.
     Convolutions start from He's normal distribution over the fan out, as in the authors' code.
+
+    Args:
+        memory_efficient: compute concatenations, their norms and ReLUs again in the backward pass (Pleiss et al. 2017):
+            training then takes memory that grows linearly with depth, for some more time. Results are the same.
     """
 
-    def __init__(self, spec: DenseNetSpec) -> None:
+    def __init__(self, spec: DenseNetSpec, memory_efficient: bool = False) -> None:
         super().__init__()
         self.spec = spec
         self.features = _stem(spec)
         for b, num_layers in enumerate(spec.block_config):
-            self.features.add_module(f"denseblock{b + 1}", DenseBlock(spec, spec.block_inputs[b], num_layers))
+            self.features.add_module(
+                f"denseblock{b + 1}", DenseBlock(spec, spec.block_inputs[b], num_layers, memory_efficient)
+            )
             if b < len(spec.block_config) - 1:
                 self.features.add_module(f"transition{b + 1}", Transition(spec, spec.block_outputs[b]))
         self.features.add_module("norm5", _norm(spec, spec.block_outputs[-1]))  # torchvision's name, any block count

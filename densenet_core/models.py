@@ -32,9 +32,17 @@ MODEL_NAMES = (
 )
 
 
-def build_model(spec: Spec) -> Network:
-    """A freshly initialised network of this architecture."""
-    return DenseNet(spec) if isinstance(spec, DenseNetSpec) else ResNet(spec)
+def build_model(spec: Spec, memory_efficient: bool = False) -> Network:
+    """A freshly initialised network of this architecture.
+
+    Raises:
+        ValueError: ``memory_efficient`` is asked for, and the network is no DenseNet.
+    """
+    if isinstance(spec, DenseNetSpec):
+        return DenseNet(spec, memory_efficient)
+    if memory_efficient:
+        raise ValueError(f"memory_efficient is for DenseNets: {spec.title} is none")
+    return ResNet(spec)
 
 
 def spec_from_name(name: str, num_classes: int = 10, in_channels: int = 3, drop_rate: float = 0.0) -> Spec:
@@ -89,13 +97,22 @@ def published_spec(name: str) -> Spec:
     return spec_from_name(name, num_classes=1000 if is_imagenet else 10)
 
 
-def create_model(name: str, num_classes: int = 10, in_channels: int = 3, drop_rate: float = 0.0) -> Network:
+def create_model(
+    name: str,
+    num_classes: int = 10,
+    in_channels: int = 3,
+    drop_rate: float = 0.0,
+    memory_efficient: bool = False,
+) -> Network:
     """A freshly initialised network by its name.
 
     >>> create_model("densenet-bc-100-12").spec.title
     'DenseNet-BC (L=100, k=12)'
 
+    Args:
+        memory_efficient: a DenseNet that trains in memory linear in its depth (see ``DenseNet``).
+
     Raises:
         ValueError: the name is not known, or its depth does not fit; the nearest are named.
     """
-    return build_model(spec_from_name(name, num_classes, in_channels, drop_rate))
+    return build_model(spec_from_name(name, num_classes, in_channels, drop_rate), memory_efficient)
