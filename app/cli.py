@@ -32,6 +32,7 @@ for command in (
     efficiency.figure,
     efficiency.table,
     training.sweep,
+    training.runs,
 ):
     app.command()(command)
 

@@ -1,9 +1,13 @@
 """The run folder: what a training leaves behind, how it is written whole, and how it is read back.
 
 runs/<name>/config.json         what was asked for
-            metrics.csv         epoch, split, loss, error (percent), seconds; a row a split and epoch
+            metrics.csv         loss, error, speed: a row a split and epoch (``Metric``)
             model.safetensors   the weights after the last finished epoch, with spec and record
             last.ckpt           what is needed to go on: weights, optimizer state, finished epochs
+            summary.json        where the run stands, for lists of many runs
+            diverged.ckpt       the state in which the loss stopped being finite, where it did
+            reuse.parquet       the feature-reuse table after every epoch, where it was asked for
+            train.lock          held by the process that trains; owner.json says which that is
 """
 
 from __future__ import annotations
@@ -11,8 +15,8 @@ from __future__ import annotations
 import csv
 import json
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -21,20 +25,25 @@ from densenet_core.errors import RunError
 from densenet_core.files import write_whole
 
 CONFIG, METRICS, WEIGHTS, LAST = "config.json", "metrics.csv", RUN_WEIGHTS, "last.ckpt"
+SUMMARY, DIVERGED, REUSE, LOCK, OWNER = "summary.json", "diverged.ckpt", "reuse.parquet", "train.lock", "owner.json"
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A row of metrics.csv."""
+    """A row of metrics.csv. The last four are of training rows alone."""
 
     epoch: int  # 1-based
     split: str  # train, validation or test
     loss: float  # mean cross-entropy, nats
     error: float  # percent
     seconds: float
+    learning_rate: float | None = None  # at the epoch's start
+    grad_norm: float | None = None  # L2 norm of all gradients, mean over the steps
+    images_per_s: float | None = None
+    wait_share: float | None = None  # share of the time in which the step waited for data, 0..1
 
 
-METRIC_COLUMNS = ("epoch", "split", "loss", "error", "seconds")
+METRIC_COLUMNS = tuple(field.name for field in fields(Metric))
 
 
 def write_metrics(path: Path, metrics: Iterable[Metric]) -> None:
@@ -42,10 +51,10 @@ def write_metrics(path: Path, metrics: Iterable[Metric]) -> None:
 
     def write(file: Path) -> None:
         with file.open("w", newline="") as stream:
-            writer = csv.writer(stream)
+            writer = csv.writer(stream, lineterminator="\n")
             writer.writerow(METRIC_COLUMNS)
-            for m in metrics:
-                writer.writerow([m.epoch, m.split, repr(m.loss), repr(m.error), f"{m.seconds:.2f}"])
+            for metric in metrics:
+                writer.writerow("" if value is None else value for value in astuple(metric))
 
     write_whole(path, write)
 
@@ -77,11 +86,16 @@ def read_whole_metrics(path: Path) -> tuple[list[Metric], int]:
     metrics = []
     for row in rows[:-1] if is_cut else rows:
         try:
-            numbers = float(row["loss"]), float(row["error"]), float(row["seconds"])
-            metrics.append(Metric(int(row["epoch"]), row["split"], *numbers))
+            metrics.append(_metric(row))
         except (KeyError, TypeError, ValueError):
             continue
     return metrics, len(rows) - len(metrics)
+
+
+def _metric(row: Mapping[str, str]) -> Metric:
+    optional = {key: float(row[key]) for key in METRIC_COLUMNS[5:] if row.get(key)}
+    needed = float(row["loss"]), float(row["error"]), float(row["seconds"])
+    return Metric(int(row["epoch"]), row["split"], *needed, **optional)
 
 
 def read_config(folder: Path) -> dict[str, Any]:

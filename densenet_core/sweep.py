@@ -11,7 +11,8 @@ from typing import Any
 
 from densenet_core.errors import RunError
 from densenet_core.models import spec_from_name
-from densenet_core.training import TrainingConfig, train
+from densenet_core.recipes import TrainingConfig
+from densenet_core.training import OnEpoch, train
 
 
 def load_sweep(path: str | os.PathLike[str], runs_dir: str = "runs", data: str = "data") -> list[TrainingConfig]:
@@ -52,11 +53,12 @@ def run_sweep(
     configs: list[TrainingConfig],
     show_progress: bool = True,
     on_run: Callable[[Path], object] = lambda folder: None,
+    on_epoch: OnEpoch | None = None,
 ) -> list[Path]:
     """Trains every configuration that is not trained yet and returns all run folders."""
     folders = []
     for config in configs:
-        folders.append(train(config, show_progress))
+        folders.append(train(config, show_progress, on_epoch))
         on_run(folders[-1])
     return folders
 

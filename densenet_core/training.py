@@ -11,11 +11,11 @@ import json
 import math
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -23,68 +23,31 @@ from torch import nn
 from torch.nn import functional as F
 
 from densenet_core import runs
-from densenet_core.checkpoint import Checkpoint, save_checkpoint
-from densenet_core.data import DataSplits, Images, Normalization, load_splits
+from densenet_core.data import DataSplits, Images, load_splits
 from densenet_core.errors import RunError
 from densenet_core.evaluation import check_fit, evaluate
-from densenet_core.files import write_whole
 from densenet_core.hardware import device, hardware
 from densenet_core.models import Network, build_model, spec_from_name
+from densenet_core.recipes import TrainingConfig
+from densenet_core.resume import claim_folder, keep_diverged, resume, save
+from densenet_core.run_status import locked
 from densenet_core.runs import Metric
 
-
-@dataclass(frozen=True)
-class TrainingConfig:
-    """One training run. The defaults are the paper's for CIFAR (section 4.2)."""
-
-    arch: str  # a name of ``create_model``
-    dataset: str  # a name of ``data.DATASET_NAMES``
-    name: str  # the run folder's
-    epochs: int = 300
-    seed: int = 0
-    augment: bool = False  # the paper's "+": mirror and shift
-    validation: bool = False  # hold the paper's validation images out of the training set
-    batch_size: int = 64
-    learning_rate: float = 0.1  # divided by 10 at 50 % and at 75 % of the epochs
-    momentum: float = 0.9  # Nesterov's, without dampening
-    weight_decay: float = 1e-4  # on every parameter, as in the authors' code
-    drop_rate: float = 0.0  # the paper: 0.2 without augmentation
-    precision: Literal["fp32", "bf16"] = "fp32"  # bf16: autocast
-    normalize: Normalization | None = None  # for the data set "folder"
-    dataset_title: str | None = None  # what the record calls the data set, where its own name would mislead
-    data: str = "data"  # where the data sets lie
-    runs_dir: str = "runs"
-
-    def __post_init__(self) -> None:
-        if not self.name or Path(self.name).name != self.name or self.name.startswith("."):
-            raise RunError(f"name {self.name!r} is no folder name: give one without '/' that does not begin with '.'")
-        for field in ("epochs", "batch_size"):
-            value = getattr(self, field)
-            if not isinstance(value, int) or value < 1:
-                raise RunError(f"{field} {value!r} must be a whole number, 1 or more")
-        if not isinstance(self.learning_rate, int | float) or not self.learning_rate > 0:
-            raise RunError(f"learning_rate {self.learning_rate!r} must be a number above 0")
-        if self.precision not in ("fp32", "bf16"):
-            raise RunError(f"precision {self.precision!r} is neither 'fp32' nor 'bf16'")
-
-    @property
-    def folder(self) -> Path:
-        return Path(self.runs_dir) / self.name
-
-    def learning_rate_at(self, epoch: int) -> float:
-        """The learning rate of an epoch (1-based): divided by 10 once half of the epochs are done, and at 75 %."""
-        done = (epoch - 1) / self.epochs
-        return self.learning_rate * (0.01 if done >= 0.75 else 0.1 if done >= 0.5 else 1.0)
+OnEpoch = Callable[[Path, int, Network], object]
 
 
-def train(config: TrainingConfig, show_progress: bool = True) -> Path:
+def train(config: TrainingConfig, show_progress: bool = True, on_epoch: OnEpoch | None = None) -> Path:
     """Trains a network into the run folder ``runs_dir/name`` and returns that folder.
 
     Called again with the same configuration it goes on after the last finished epoch, and returns at once
     where all epochs are done.
 
+    Args:
+        on_epoch: called after every epoch with the run folder, the epoch's number and the network.
+
     Raises:
-        RunError: the folder holds a run of another configuration, is not writable, or the loss is not finite.
+        RunError: the folder holds a run of another configuration, another process trains it, it is not writable, or
+            the loss is not finite.
         DataError: the data set is not there or does not fit the network.
         ValueError: ``arch`` is not known.
     """
@@ -98,10 +61,24 @@ def train(config: TrainingConfig, show_progress: bool = True) -> Path:
     )
     spec = spec_from_name(config.arch, len(splits.train.class_names), splits.train.num_channels, config.drop_rate)
     check_fit(spec, splits.test)
-    folder = _claim_folder(config)
-    torch.manual_seed(config.seed)
-    model = build_model(spec)
-    model.to(device()).to(memory_format=torch.channels_last)
+    folder = claim_folder(config)
+    with locked(folder):
+        torch.manual_seed(config.seed)
+        model = build_model(spec, config.memory_efficient)
+        model.to(device()).to(memory_format=torch.channels_last)
+        _train(config, splits, model, folder, show_progress, on_epoch)
+    return folder
+
+
+def _train(
+    config: TrainingConfig,
+    splits: DataSplits,
+    model: Network,
+    folder: Path,
+    show_progress: bool,
+    on_epoch: OnEpoch | None,
+) -> None:
+    """All epochs that are still to come."""
     optimizer = torch.optim.SGD(
         model.parameters(),
         lr=config.learning_rate,
@@ -109,17 +86,19 @@ def train(config: TrainingConfig, show_progress: bool = True) -> Path:
         weight_decay=config.weight_decay,
         nesterov=config.momentum > 0,
     )
-    metrics = _resume(folder, model, optimizer)
+    metrics = resume(folder, model, optimizer)
     first_epoch = metrics[-1].epoch + 1 if metrics else 1
     steps = math.ceil(len(splits.train) / config.batch_size)
+    forward: Any = torch.compile(model) if config.compile else model
     with _progress_bar(show_progress) as progress:
         task = progress.add_task(config.name, total=config.epochs * steps, completed=(first_epoch - 1) * steps)
         for epoch in range(first_epoch, config.epochs + 1):
-            train_metric = train_epoch(model, optimizer, splits.train, config, epoch, lambda: progress.advance(task))
+            train_metric = train_epoch(forward, optimizer, splits.train, config, epoch, lambda: progress.advance(task))
             metrics += [train_metric, *_evaluations(model, splits, epoch)]
-            _save(folder, model, optimizer, metrics, _record(config, splits, metrics))
+            if on_epoch is not None:
+                on_epoch(folder, epoch, model)
+            save(folder, model, optimizer, metrics, _record(config, splits, metrics))
             progress.update(task, description=f"{config.name}: test error {metrics[-1].error:.2f} %")
-    return folder
 
 
 def train_epoch(
@@ -133,36 +112,52 @@ def train_epoch(
     """One pass over the training images; the error is that of the training forward passes.
 
     Raises:
-        RunError: the loss is NaN or infinite; the last finished epoch's files are as they were.
+        RunError: the loss is NaN or infinite; the last finished epoch's files are as they were, and the state in
+            which it happened is in diverged.ckpt.
     """
-    start = time.perf_counter()
     place = next(model.parameters()).device
-    for group in optimizer.param_groups:
-        group["lr"] = config.learning_rate_at(epoch)
+    steps = math.ceil(len(images) / config.batch_size)
     generator = torch.Generator().manual_seed(config.seed * 1_000_003 + epoch)
     torch.manual_seed(config.seed * 1_000_003 + epoch)  # dropout
     model.train()
-    total_loss, wrong = 0.0, 0
-    for step, (batch, labels) in enumerate(images.batches(config.batch_size, generator), start=1):
+    total_loss, total_norm, wrong, waited = 0.0, 0.0, 0, 0.0
+    start = asked = time.perf_counter()
+    for step, (batch, labels) in enumerate(images.batches(config.batch_size, generator)):
+        waited += time.perf_counter() - asked
+        for group in optimizer.param_groups:
+            group["lr"] = config.learning_rate_at(epoch, step / steps)
         batch = batch.to(place, memory_format=torch.channels_last)
         labels = labels.to(place)
         with torch.autocast(place.type, torch.bfloat16, enabled=config.precision == "bf16"):
             scores = model(batch)
-        loss = F.cross_entropy(scores.float(), labels)
+        loss = F.cross_entropy(scores.float(), labels, label_smoothing=config.label_smoothing)
         value = loss.item()
         if not math.isfinite(value):
+            keep_diverged(config.folder, model, optimizer, epoch, step + 1)
             raise RunError(
-                f"the loss is {value} at epoch {epoch}, step {step}: try a learning_rate below {config.learning_rate}; "
-                f"{config.folder} holds the state after epoch {epoch - 1}"
+                f"the loss is {value} at epoch {epoch}, step {step + 1}: try a learning_rate below "
+                f"{config.learning_rate}; {config.folder / runs.DIVERGED} holds the state in which it happened"
             )
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        total_norm += float(torch.nn.utils.get_total_norm([p.grad for p in model.parameters() if p.grad is not None]))
         optimizer.step()
         total_loss += value * len(labels)
         wrong += int((scores.argmax(1) != labels).sum())
         on_step()
-    n = len(images)
-    return Metric(epoch, "train", total_loss / n, 100 * wrong / n, time.perf_counter() - start)
+        asked = time.perf_counter()
+    seconds, n = time.perf_counter() - start, len(images)
+    return Metric(
+        epoch,
+        "train",
+        total_loss / n,
+        100 * wrong / n,
+        seconds,
+        learning_rate=config.learning_rate_at(epoch),
+        grad_norm=total_norm / steps,
+        images_per_s=n / seconds,
+        wait_share=waited / seconds,
+    )
 
 
 def _evaluations(model: nn.Module, splits: DataSplits, epoch: int) -> Iterator[Metric]:
@@ -171,56 +166,6 @@ def _evaluations(model: nn.Module, splits: DataSplits, epoch: int) -> Iterator[M
             start = time.perf_counter()
             result = evaluate(model, images)
             yield Metric(epoch, split, result.loss, result.top1_error, time.perf_counter() - start)
-
-
-def _claim_folder(config: TrainingConfig) -> Path:
-    """Makes the run folder, or checks that the run in it is this one."""
-    folder, asked = config.folder, asdict(config)
-    where = ("data", "runs_dir")  # may differ: the same run on another machine
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if not (folder / runs.CONFIG).exists():
-            runs.write_config(folder, asked)
-    except OSError as error:
-        raise RunError(f"can't write the run folder {str(folder)!r}: {error.strerror}") from None
-    found = runs.read_config(folder)
-    differing = sorted(key for key in asked if key not in where and found.get(key) != asked[key])
-    if differing:
-        key = differing[0]
-        raise RunError(
-            f"the run {config.name!r} was started with {key} {found.get(key)!r}, not {asked[key]!r}: "
-            "ask for the same to resume it, or give another name"
-        )
-    return folder
-
-
-def _resume(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> list[Metric]:
-    """Puts the last finished epoch's state back; the metrics up to it."""
-    if not (folder / runs.LAST).exists():
-        return []
-    try:
-        state = torch.load(folder / runs.LAST, map_location=device(), weights_only=True)
-        model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-    except Exception as error:  # torch's readers raise many kinds on damaged files
-        file = str(folder / runs.LAST)
-        raise RunError(f"{file!r} is damaged ({error}): delete the run folder to start anew") from None
-    # A kill between the two files leaves metrics of an epoch that last.ckpt does not have.
-    return [metric for metric in runs.read_metrics(folder / runs.METRICS) if metric.epoch <= state["epoch"]]
-
-
-def _save(
-    folder: Path, model: Network, optimizer: torch.optim.Optimizer, metrics: list[Metric], record: dict[str, Any]
-) -> None:
-    """Writes the epoch; last.ckpt comes last, for it says what is finished."""
-    weights = {key: tensor.detach().cpu() for key, tensor in model.state_dict().items()}
-    state = {"epoch": metrics[-1].epoch, "model": model.state_dict(), "optimizer": optimizer.state_dict()}
-    try:
-        runs.write_metrics(folder / runs.METRICS, metrics)
-        save_checkpoint(Checkpoint(model.spec, weights, record), folder / runs.WEIGHTS)
-        write_whole(folder / runs.LAST, lambda file: torch.save(state, file))
-    except (OSError, RuntimeError) as error:  # torch.save tells of a full disk by a RuntimeError
-        raise RunError(f"can't write the run folder {str(folder)!r}: {error}") from None
 
 
 def _record(config: TrainingConfig, splits: DataSplits, metrics: list[Metric]) -> dict[str, Any]:

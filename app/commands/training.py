@@ -8,37 +8,43 @@ from typing import Annotated, Any
 
 import typer
 
-from app.commands.common import DataOption, NormalizeOption
+from app.commands.common import DataOption, NormalizeOption, print_table
 
 
 def train(
-    arch: Annotated[str, typer.Option(help="densenet-40-12, densenet-bc-100-12, densenet121, ...")],
+    arch: Annotated[str, typer.Option(help="densenet-40-12, densenet-bc-100-12, densenet121, resnet-20, ...")],
     dataset: Annotated[str, typer.Option(help="digits, cifar10, cifar100, svhn, imagenet or folder.")] = "digits",
-    epochs: Annotated[int, typer.Option(help="How often all training images are seen.")] = 300,
+    recipe: Annotated[
+        str | None, typer.Option(help="cifar, svhn or imagenet (the paper's), or fast.", show_default="the data set's")
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="How often all images are seen.", show_default="the recipe's")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of weights, order, augmentation and dropout.")] = 0,
     name: Annotated[str | None, typer.Option(help="The run folder's name.", show_default="ARCH-DATASET")] = None,
     runs: Annotated[Path, typer.Option(metavar="DIR", help="Where run folders lie.")] = Path("runs"),
     data: DataOption = Path("data"),
     augment: Annotated[bool, typer.Option("--augment", help="Mirror and shift: the paper's '+'.")] = False,
     validation: Annotated[bool, typer.Option("--validation", help="Hold the paper's validation images out.")] = False,
-    batch_size: Annotated[int, typer.Option(help="Images a step.")] = 64,
-    learning_rate: Annotated[float, typer.Option(help="Divided by 10 at 50 % and 75 % of the epochs.")] = 0.1,
-    weight_decay: Annotated[float, typer.Option(help="On every parameter.")] = 1e-4,
-    drop_rate: Annotated[float, typer.Option(help="Dropout; the paper has 0.2 without augmentation.")] = 0.0,
+    batch_size: Annotated[int | None, typer.Option(help="Images a step.", show_default="the recipe's")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="The highest.", show_default="the recipe's")] = None,
+    weight_decay: Annotated[float | None, typer.Option(help="On every parameter.", show_default="1e-4")] = None,
+    drop_rate: Annotated[float | None, typer.Option(help="Dropout.", show_default="the recipe's")] = None,
     precision: Annotated[str, typer.Option(help="fp32, or bf16 for autocast.")] = "fp32",
+    memory_efficient: Annotated[bool, typer.Option("--memory-efficient", help="Less memory, more time.")] = False,
+    compile: Annotated[bool, typer.Option("--compile", help="torch.compile.")] = False,
     normalize: NormalizeOption = None,
     title: Annotated[str | None, typer.Option(help="What the record calls the data set.")] = None,
+    reuse: Annotated[bool, typer.Option(help="Keep the feature-reuse table of every epoch.")] = True,
 ) -> None:
-    """Train a DenseNet by the paper's recipe. The same line again resumes it."""
+    """Train a network by one of the paper's recipes. The same line again resumes it."""
+    from analysis.emergence import record_reuse
+    from densenet_core.recipes import recipe_config
     from densenet_core.runs import METRICS, read_metrics
-    from densenet_core.training import TrainingConfig
     from densenet_core.training import train as train_run
 
     gc.enable()
     options: dict[str, Any] = {
-        "arch": arch,
-        "dataset": dataset,
-        "name": name or f"{arch}-{dataset}",
         "epochs": epochs,
         "seed": seed,
         "augment": augment,
@@ -48,14 +54,46 @@ def train(
         "weight_decay": weight_decay,
         "drop_rate": drop_rate,
         "precision": precision,
+        "memory_efficient": memory_efficient,
+        "compile": compile,
         "normalize": normalize,
         "dataset_title": title,
         "data": str(data),
         "runs_dir": str(runs),
     }
-    folder = train_run(TrainingConfig(**options))
+    config = recipe_config(recipe, arch, dataset, name or f"{arch}-{dataset}", **options)
+    folder = train_run(config, on_epoch=record_reuse if reuse else None)
     last = read_metrics(folder / METRICS)[-1]
     print(f"{folder}: {last.split} error {last.error:.2f} % after epoch {last.epoch}")
+
+
+def runs(
+    folder: Annotated[Path, typer.Option("--runs", metavar="DIR", help="Where run folders lie.")] = Path("runs"),
+) -> None:
+    """List runs: state, finished epochs, test error, and how long they will take yet."""
+    from app.text import duration
+    from densenet_core.run_status import list_runs
+
+    found = list_runs(folder)
+    if not found:
+        print(f"no runs in {folder}: train one with densenet-lens train --arch densenet-40-12 --name demo")
+        return
+    print_table(
+        ("name", "network", "data", "seed", "state", "epoch", "test error", "time left"),
+        [
+            (
+                run.name,
+                run.arch,
+                run.dataset,
+                str(run.seed),
+                run.state,
+                f"{run.epoch}/{run.epochs_planned}",
+                "" if run.test_error is None else f"{run.test_error:.2f} %",
+                "" if run.seconds_left is None or run.state == "finished" else duration(run.seconds_left),
+            )
+            for run in found
+        ],
+    )
 
 
 def sweep(
@@ -67,12 +105,13 @@ def sweep(
     ] = None,
 ) -> None:
     """Train a grid of networks and seeds. The same line again goes on where it stopped."""
+    from analysis.emergence import record_reuse
     from analysis.figures.export import save_table
     from analysis.results import measured_results
     from densenet_core.sweep import load_sweep, run_sweep
 
     gc.enable()
     configs = load_sweep(file, str(runs), str(data))
-    folders = run_sweep(configs)
+    folders = run_sweep(configs, on_epoch=record_reuse)
     table = measured_results(folders, include_zoo=False)
     print("wrote", save_table(table, results or runs / file.stem / "results.csv"), f"({len(table)} runs)")

@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 
 from analysis.results import COLUMNS, mean_over_seeds, measured_results, published_results, shipped_results
-from densenet_core.training import TrainingConfig, train
+from densenet_core.recipes import TrainingConfig
+from densenet_core.training import train
 from densenet_core.zoo import zoo_names
 from tests.conftest import shared_file
 

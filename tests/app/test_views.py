@@ -14,7 +14,8 @@ from analysis.figures.screen import Connection
 from analysis.scaling import SCALINGS
 from app.network_picker import ORIGINS
 from densenet_core import Checkpoint, load_zoo, save_checkpoint, zoo_names
-from densenet_core.training import TrainingConfig, train
+from densenet_core.recipes import TrainingConfig
+from densenet_core.training import train
 from tests.conftest import SHARED, shared_file
 
 MAIN = str(Path(__file__).parents[2] / "app" / "main.py")

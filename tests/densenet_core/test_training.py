@@ -1,9 +1,8 @@
 from __future__ import annotations
 
 import json
-import os
+import random
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -13,10 +12,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from densenet_core import load_checkpoint, training
+from densenet_core import load_checkpoint, resume, runs, training
 from densenet_core.errors import RunError
+from densenet_core.recipes import TrainingConfig
+from densenet_core.run_status import read_summary
 from densenet_core.runs import find_runs, read_metrics
-from densenet_core.training import TrainingConfig, train
+from densenet_core.training import train
 
 
 @pytest.fixture
@@ -41,7 +42,15 @@ def assert_same_run(a: Path, b: Path) -> None:
 
 def test_it_learns_and_leaves_a_run_folder(config: TrainingConfig) -> None:
     folder = train(replace(config, arch="densenet-10-6", epochs=6, drop_rate=0.0), show_progress=False)
-    assert {path.name for path in folder.iterdir()} == {"config.json", "metrics.csv", "model.safetensors", "last.ckpt"}
+    assert {path.name for path in folder.iterdir()} == {
+        "config.json",
+        "metrics.csv",
+        "model.safetensors",
+        "last.ckpt",
+        "summary.json",
+        "train.lock",
+        "owner.json",
+    }
     metrics = read_metrics(folder / "metrics.csv")
     assert [(m.epoch, m.split) for m in metrics[:2]] == [(1, "train"), (1, "test")]
     assert metrics[-1].error < 20  # ten classes: chance is 90 %
@@ -80,12 +89,15 @@ def test_the_same_seed_gives_the_same_run_and_another_seed_another(config: Train
     assert numbers(first) != numbers(other)
 
 
-@pytest.mark.parametrize("step", ["train_epoch", "_evaluations", "_save", "write_metrics", "save_checkpoint"])
+@pytest.mark.parametrize(
+    "step", ["train_epoch", "_evaluations", "save", "write_metrics", "save_checkpoint", "write_summary"]
+)
 def test_interrupted_anywhere_it_ends_with_the_same_numbers(
     step: str, config: TrainingConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     unbroken = train(replace(config, name="unbroken"), show_progress=False)
-    owner = training.runs if step == "write_metrics" else training
+    owners = {"write_metrics": runs, "save_checkpoint": resume, "write_summary": resume}
+    owner = owners.get(step, training)
     original, calls = getattr(owner, step), 0
 
     def interrupted(*args: object) -> object:
@@ -103,30 +115,66 @@ def test_interrupted_anywhere_it_ends_with_the_same_numbers(
     assert_same_run(train(config, show_progress=False), unbroken)
 
 
-def test_killed_it_goes_on_to_the_same_numbers(config: TrainingConfig) -> None:
-    long = replace(config, epochs=30)
-    unbroken = train(replace(long, name="unbroken"), show_progress=False)
-    command = [sys.executable, "-m", "app", "train", "--arch", long.arch, "--epochs", "30", "--name", "killed"]
-    command += ["--drop-rate", "0.1", "--runs", long.runs_dir]
-    same_sums = os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())}
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=same_sums)
-    folder = Path(long.runs_dir) / "killed"
-    deadline = time.monotonic() + 120
-    while not (folder / "last.ckpt").exists() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    _, errors = process.communicate()
-    assert (folder / "last.ckpt").exists(), errors
-    assert numbers(folder)[-1][0] < 30
-    assert subprocess.run(command, stdout=subprocess.DEVNULL, env=same_sums).returncode == 0
+TRAIN = """
+import torch
+from densenet_core.data import load_splits
+from densenet_core.recipes import TrainingConfig
+from densenet_core.training import train
+torch.set_num_threads({threads})
+load_splits("digits")
+print("ready", flush=True)
+train(TrainingConfig("densenet-7-2", "digits", {name!r}, epochs=100, runs_dir={runs_dir!r}, drop_rate=0.1), False)
+"""
+
+
+def start(name: str, config: TrainingConfig) -> subprocess.Popen[str]:
+    """A training in a process of its own, about to begin."""
+    script = TRAIN.format(threads=torch.get_num_threads(), name=name, runs_dir=config.runs_dir)
+    process = subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+def test_killed_at_30_random_moments_it_ends_with_the_same_numbers(config: TrainingConfig) -> None:
+    unbroken = train(replace(config, epochs=100, name="unbroken"), show_progress=False)
+    moments, seen = random.Random(0), set()
+    for _ in range(30):
+        process = start("killed", config)
+        time.sleep(moments.uniform(0.0, 1.0))
+        process.kill()
+        process.wait()
+        last = unbroken.parent / "killed" / "last.ckpt"
+        seen.add(torch.load(last, weights_only=True)["epoch"] if last.exists() else 0)
+    assert len(seen) > 3  # killed at many different epochs
+    folder = train(replace(config, epochs=100, name="killed"), show_progress=False)
     assert_same_run(folder, unbroken)
+
+
+def test_two_processes_never_write_one_run(config: TrainingConfig) -> None:
+    process = start("shared", config)
+    try:
+        folder = Path(config.runs_dir) / "shared"
+        deadline = time.monotonic() + 60
+        while not (folder / "last.ckpt").exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        with pytest.raises(RunError, match=f"run 'shared' is being trained by process {process.pid} on "):
+            train(replace(config, epochs=100, name="shared"), show_progress=False)
+        assert read_summary(folder).state == "running"
+    finally:
+        process.kill()
+        process.wait()
+    assert read_summary(folder).state == "stopped"
 
 
 def test_a_finished_run_returns_at_once(config: TrainingConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = train(config, show_progress=False)
-    before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+    files = [path for path in folder.iterdir() if path.name not in ("owner.json", "train.lock")]
+    before = [path.stat().st_mtime_ns for path in files]
     train(config, show_progress=False)
-    assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == before
+    assert [path.stat().st_mtime_ns for path in files] == before
 
 
 def test_another_configuration_is_refused(config: TrainingConfig) -> None:
@@ -140,8 +188,14 @@ def test_an_infinite_loss_stops_the_run_and_keeps_the_last_epoch(
 ) -> None:
     original = training.F.cross_entropy
     monkeypatch.setattr(training.F, "cross_entropy", lambda *a, **k: original(*a, **k) * float("nan"))
-    with pytest.raises(RunError, match=r"loss is nan at epoch 1, step 1: try a learning_rate below 0\.1"):
+    with pytest.raises(RunError, match=r"loss is nan at epoch 1, step 1: try a learning_rate below 0\.1; .*diverged"):
         train(config, show_progress=False)
+    state = torch.load(config.folder / "diverged.ckpt", weights_only=True)
+    assert (state["epoch"], state["step"]) == (1, 1)
+    assert read_summary(config.folder).state == "diverged"
+    monkeypatch.undo()
+    train(config, show_progress=False)  # begins anew
+    assert not (config.folder / "diverged.ckpt").exists()
 
 
 def test_a_damaged_run_folder_says_so(config: TrainingConfig) -> None:
@@ -162,12 +216,75 @@ def test_a_damaged_run_folder_says_so(config: TrainingConfig) -> None:
         ("name", "../x", "name '../x' is no folder name"),
         ("epochs", 0, "epochs 0 must be a whole number, 1 or more"),
         ("learning_rate", 0.0, "learning_rate 0.0 must be a number above 0"),
-        ("precision", "fp8", "precision 'fp8' is neither"),
+        ("precision", "fp8", "precision 'fp8' is none of fp32, bf16"),
+        ("schedule", "cosine", "schedule 'cosine' is none of step, one_cycle"),
     ],
 )
 def test_a_wrong_setting_is_named(field: str, value: object, message: str, config: TrainingConfig) -> None:
     with pytest.raises(RunError, match=message):
         replace(config, **{field: value})
+
+
+def test_a_full_disk_ends_with_a_sentence_and_the_last_epoch_intact(
+    config: TrainingConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = train(replace(config, epochs=3), show_progress=False)
+    before = {path.name: path.read_bytes() for path in first.iterdir() if path.suffix in (".ckpt", ".safetensors")}
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(resume.torch, "save", full)
+    other = replace(config, name="full")
+    with pytest.raises(RunError, match=r"can't write the run folder .*No space left on device"):
+        train(other, show_progress=False)
+    assert not [path for path in other.folder.iterdir() if path.name.endswith(".tmp")]
+    assert {path.name: path.read_bytes() for path in first.iterdir() if path.name in before} == before
+
+
+def test_what_a_row_of_training_says(config: TrainingConfig) -> None:
+    rows = read_metrics(train(config, show_progress=False) / "metrics.csv")
+    first, test = rows[0], rows[1]
+    assert first.learning_rate == pytest.approx(0.1)
+    assert rows[-2].learning_rate == pytest.approx(0.01)  # the third epoch of three begins at 67 %
+    assert first.images_per_s == pytest.approx(1442 / first.seconds)
+    assert first.grad_norm is not None and first.grad_norm > 0
+    assert first.wait_share is not None and 0 <= first.wait_share < 1
+    assert (test.learning_rate, test.grad_norm, test.images_per_s, test.wait_share) == (None,) * 4
+
+
+def test_the_gradient_norm_is_the_mean_over_the_steps(config: TrainingConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    norms = []
+
+    def step(optimizer: torch.optim.SGD) -> None:
+        gradients = [p.grad for group in optimizer.param_groups for p in group["params"]]
+        norms.append(sum(float(g.double().square().sum()) for g in gradients) ** 0.5)
+
+    monkeypatch.setattr(torch.optim.SGD, "step", step)
+    rows = read_metrics(train(replace(config, epochs=1), show_progress=False) / "metrics.csv")
+    assert rows[0].grad_norm == pytest.approx(sum(norms) / len(norms), rel=1e-4)
+
+
+def test_on_epoch_is_called_after_every_epoch(config: TrainingConfig) -> None:
+    called: list[tuple[str, int]] = []
+    train(config, show_progress=False, on_epoch=lambda folder, epoch, model: called.append((folder.name, epoch)))
+    assert called == [("demo", 1), ("demo", 2), ("demo", 3)]
+
+
+def test_memory_efficient_training_gives_the_same_numbers(config: TrainingConfig) -> None:
+    plain = read_metrics(train(config, show_progress=False) / "metrics.csv")
+    other = train(replace(config, name="efficient", memory_efficient=True), show_progress=False)
+    for a, b in zip(plain, read_metrics(other / "metrics.csv"), strict=True):
+        assert a.loss == pytest.approx(b.loss, rel=1e-4)
+
+
+def test_a_run_of_an_older_version_goes_on(config: TrainingConfig) -> None:
+    folder = train(replace(config, epochs=1), show_progress=False)
+    old = json.loads((folder / "config.json").read_text())
+    for newer in ("recipe", "milestones", "schedule", "label_smoothing", "memory_efficient", "compile"):
+        del old[newer]
+    (folder / "config.json").write_text(json.dumps(old))
+    train(replace(config, epochs=1), show_progress=False)
 
 
 def test_a_file_in_the_way_of_the_run_folder(config: TrainingConfig, tmp_path: Path) -> None:

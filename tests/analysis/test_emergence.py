@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from analysis import connection_weights, figure5_observations
+from analysis.emergence import observations_over_training, record_reuse, reuse_over_training
+from densenet_core import RunError, create_model, load_checkpoint
+from densenet_core.recipes import TrainingConfig
+from densenet_core.training import train
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    config = TrainingConfig("densenet-7-2", "digits", "demo", epochs=3, runs_dir=str(tmp_path))
+    return train(config, show_progress=False, on_epoch=record_reuse)
+
+
+def test_every_epoch_has_its_table_and_the_last_is_the_networks(run: Path) -> None:
+    tables = reuse_over_training(run)
+    assert tables["epoch"].unique().tolist() == [1, 2, 3]
+    last = tables[tables["epoch"] == 3].drop(columns="epoch").reset_index(drop=True)
+    pd.testing.assert_frame_equal(last, connection_weights(load_checkpoint(run)), check_dtype=False)
+    first = tables[tables["epoch"] == 1]["mean_abs_weight"]
+    assert (first.to_numpy() != last["mean_abs_weight"].to_numpy()).all()
+
+
+def test_a_killed_run_leaves_no_epoch_twice(run: Path) -> None:
+    model = create_model("densenet-7-2", in_channels=1)
+    record_reuse(run, 2, model)  # as a resumed run does that had written epochs 2 and 3 already
+    tables = reuse_over_training(run)
+    assert tables["epoch"].unique().tolist() == [1, 2]
+    second = tables[tables["epoch"] == 2]["mean_abs_weight"].to_numpy()
+    assert second == pytest.approx(connection_weights(model)["mean_abs_weight"].to_numpy())
+
+
+def test_a_resnet_has_none(tmp_path: Path) -> None:
+    record_reuse(tmp_path, 1, create_model("resnet-8"))
+    with pytest.raises(RunError, match=r"has no reuse\.parquet: train it with"):
+        reuse_over_training(tmp_path)
+
+
+def test_a_damaged_file_says_so(run: Path) -> None:
+    (run / "reuse.parquet").write_bytes(b"cut")
+    with pytest.raises(RunError, match=r"reuse\.parquet' is damaged"):
+        reuse_over_training(run)
+
+
+def test_the_observations_numbers_over_the_epochs(run: Path) -> None:
+    tables = reuse_over_training(run)
+    moved = observations_over_training(tables)
+    assert len(moved) == 3 * 4
+    for epoch in (1, 3):
+        for seen in figure5_observations(tables[tables["epoch"] == epoch]):
+            (value,) = moved[(moved["epoch"] == epoch) & (moved["number"] == seen.number)]["value"]
+            assert (seen.value is None and pd.isna(value)) or value == pytest.approx(seen.value)
