@@ -40,7 +40,7 @@ def _quantities(spec: Spec, input_size: int) -> dict[str, int | str]:
         "other_ops": total["other_ops"],
         "weight_bytes": total["weight_bytes"],
         "training_activation_bytes": training_activation_bytes(spec, input_size),
-        "receptive_field": receptive_field(spec, input_size),
+        "receptive_field": receptive_field(spec),
         "shortest_path": shortest_path(spec),
     }
 
@@ -51,6 +51,8 @@ def compare_stages(networks: Mapping[str, Spec], input_size: int | None = None) 
     Returns:
         Columns network, stage, feature_maps and resolution (pixels a side) of what leaves the stage, params, mult_adds.
     """
+    if not networks:
+        raise ValueError("networks is empty: give one or more")
     size = default_input_size(next(iter(networks.values()))) if input_size is None else input_size
     parts = []
     for name, spec in networks.items():
@@ -65,10 +67,13 @@ def compare_stages(networks: Mapping[str, Spec], input_size: int | None = None) 
     return pd.concat(parts, ignore_index=True)[columns]
 
 
-def receptive_field(spec: Spec, input_size: int | None = None) -> int:
-    """Pixels a side of the input that one value in front of the global pooling can depend on (the longest path)."""
+def receptive_field(spec: Spec) -> int:
+    """Pixels a side that one value in front of the global pooling depends on, on the longest path.
+
+    It may be larger than the input: what lies outside is padding.
+    """
     field, step = 1, 1
-    for layer in network_layers(spec, default_input_size(spec) if input_size is None else input_size):
+    for layer in network_layers(spec, default_input_size(spec)):
         if layer.kind in ("conv", "max_pool", "avg_pool") and ".downsample." not in layer.name:
             field += (layer.kernel - 1) * step
             step *= layer.stride

@@ -11,26 +11,13 @@ from __future__ import annotations
 from typing import Any
 
 import pandas as pd
-import torch
-from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
+from torch import nn
 
+from analysis.traced_cost import BYTES, COLUMNS, traced_cost
 from densenet_core import DenseNetSpec, ResNetSpec
 from densenet_core.layers import Layer, network_layers
 from densenet_core.models import Spec
 
-BYTES = 4  # of a float32
-COLUMNS = (
-    "name",
-    "kind",
-    "stage",
-    "output_shape",
-    "params",
-    "mult_adds",
-    "other_ops",
-    "activation_bytes",
-    "weight_bytes",
-)
 SUMMED = ("params", "mult_adds", "other_ops", "activation_bytes", "weight_bytes")
 
 
@@ -54,12 +41,21 @@ def count_cost(network: Spec | nn.Module, input_size: int | None = None) -> pd.D
     """
     spec = getattr(network, "spec", network)
     if isinstance(spec, DenseNetSpec | ResNetSpec):
-        layers = network_layers(spec, default_input_size(spec) if input_size is None else input_size)
-        rows = [_counted(layer, spatial_dims(spec)) for layer in layers]
-        return pd.DataFrame(rows, columns=list(COLUMNS))
+        table = _by_arithmetic(spec, default_input_size(spec) if input_size is None else input_size)
+        if not isinstance(network, nn.Module) or _num_params(network) == table["params"].sum():
+            return table  # else a module that was changed since it was built: it is traced
     if isinstance(network, nn.Module):
-        return _traced(network, 224 if input_size is None else input_size)
+        return traced_cost(network, 224 if input_size is None else input_size)
     raise ValueError(f"network is a {type(network).__name__}: give a spec or a torch module")
+
+
+def _by_arithmetic(spec: Spec, input_size: int) -> pd.DataFrame:
+    rows = [_counted(layer, spatial_dims(spec)) for layer in network_layers(spec, input_size)]
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _num_params(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
 
 
 def default_input_size(spec: Spec) -> int:
@@ -109,58 +105,3 @@ def _counted(layer: Layer, dims: int) -> tuple[Any, ...]:
         values * BYTES,
         params * BYTES,
     )
-
-
-def _traced(module: nn.Module, input_size: int) -> pd.DataFrame:
-    """One pass of any module on the meta device: leaf modules by hooks, mult_adds by PyTorch's own counter."""
-    rows: dict[str, list[Any]] = {}
-    names = {child: name for name, child in module.named_modules() if not list(child.children())}
-
-    def record(child: nn.Module, _: Any, output: Any) -> None:
-        if not isinstance(output, Tensor):
-            return
-        params = sum(p.numel() for p in child.parameters(recurse=False))
-        values = output[0].numel()
-        ops = values * {"norm": 2, "relu": 1}.get(_kind(child), 0)
-        row = [names[child], _kind(child), names[child].split(".")[0], tuple(output.shape[1:]), params, 0, ops]
-        rows.setdefault(names[child], [*row, values * BYTES, params * BYTES])
-
-    tensors = {**dict(module.named_parameters()), **dict(module.named_buffers())}
-    on_meta = {name: tensor.to("meta") for name, tensor in tensors.items()}
-    first = next((p for p in module.parameters() if p.dim() == 4), None)
-    image = torch.empty(1, 3 if first is None else first.shape[1], input_size, input_size, device="meta")
-    hooks = [child.register_forward_hook(record) for child in names]
-    training = {child: child.training for child in module.modules()}
-    try:
-        module.eval()
-        with FlopCounterMode(display=False) as counter, torch.no_grad():
-            torch.func.functional_call(module, on_meta, (image,))
-    except RuntimeError as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"{type(module).__name__} does not run on {tuple(image.shape)}: {reason}") from None
-    finally:
-        for hook in hooks:
-            hook.remove()
-        for child, mode in training.items():
-            child.training = mode
-    return _with_mult_adds(list(rows.values()), counter.get_flop_counts(), type(module).__name__)
-
-
-def _with_mult_adds(rows: list[list[Any]], flops: Any, root: str) -> pd.DataFrame:
-    table = pd.DataFrame(rows, columns=list(COLUMNS))
-    of = {name: sum(counts.values()) // 2 for name, counts in flops.items()}
-    table["mult_adds"] = [of.get(f"{root}.{name}", 0) for name in table["name"]]
-    elsewhere = of.get("Global", 0) - int(table["mult_adds"].sum())
-    if elsewhere:  # in functions that belong to no leaf module, such as attention
-        table.loc[len(table)] = ["(functions)", "function", "", (), 0, elsewhere, 0, 0, 0]
-    return table
-
-
-def _kind(module: nn.Module) -> str:
-    kinds: dict[str, tuple[type[nn.Module], ...]] = {
-        "conv": (nn.Conv1d, nn.Conv2d, nn.Conv3d),
-        "linear": (nn.Linear,),
-        "norm": (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d),
-        "relu": (nn.ReLU,),
-    }
-    return next((kind for kind, types in kinds.items() if isinstance(module, types)), type(module).__name__)

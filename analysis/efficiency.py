@@ -76,6 +76,8 @@ def parity(results: pd.DataFrame, family: str, reference: pd.Series, cost: str =
         found = sorted({*results[column], reference[column]})
         if len(found) > 1:
             raise ValueError(f"{column} must be one for all: the results have {', '.join(found)}")
+    if pd.isna(reference[cost]):
+        raise ValueError(f"{reference['model']} has no {cost}: take another network as the reference")
     own = results[(results["family"] == family) & results[cost].notna()]
     if own.empty:
         known = ", ".join(sorted(results["family"].unique()))
@@ -105,7 +107,7 @@ def _interpolated(front: pd.DataFrame, family: str, error: float, cost: str) -> 
 
 def count(value: float) -> str:
     """A count as papers write it: 7.0M, 4.29G, 880K."""
-    for unit, size in (("G", 1e9), ("M", 1e6), ("K", 1e3)):
-        if value >= size:
+    for unit, size in (("T", 1e12), ("G", 1e9), ("M", 1e6), ("K", 1e3)):
+        if value >= 0.9995 * size:  # 999,600 is 1M to three digits
             return f"{value / size:.3g}{unit}"
     return f"{value:.0f}"

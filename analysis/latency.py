@@ -11,7 +11,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from analysis.cost import spatial_dims
 from densenet_core.hardware import device, hardware
+from densenet_core.layers import network_layers
 from densenet_core.models import Spec, build_model
 
 
@@ -25,10 +27,20 @@ def measure_latency(
     Returns:
         Columns network, forward_ms, images_per_s (of the forward pass), step_ms (forward, backward and an update by
         SGD), kept_bytes (what autograd kept for the backward pass), batch_size, input_size, hardware.
+
+    Raises:
+        ValueError: the input is too small for a network, or for the batch norms of a training step of one image.
     """
+    for name, spec in networks.items():
+        last = next(layer for layer in network_layers(spec, input_size) if layer.kind == "global_pool")
+        if training and batch_size * last.in_size ** spatial_dims(spec) < 2:
+            raise ValueError(
+                f"{name} leaves one pixel of an image of {input_size} pixels a side, too few for a training step's "
+                "batch norm: give a larger input or a larger batch"
+            )
     models = {name: build_model(spec).to(device()) for name, spec in networks.items()}
     inputs = {
-        name: torch.randn(batch_size, spec.in_channels, input_size, input_size, device=device())
+        name: torch.randn(batch_size, spec.in_channels, *(input_size,) * spatial_dims(spec), device=device())
         for name, spec in networks.items()
     }
     forward: dict[str, list[float]] = {name: [] for name in networks}

@@ -2,12 +2,13 @@
 
 A convolution, a linear layer, a norm and a pooling keep their input, a ReLU keeps its output; a norm keeps the batch's
 mean and deviation too, a max pooling the places of the maxima. A tensor that two layers keep is counted once. This is
-what PyTorch's autograd keeps, to the byte.
+what PyTorch's autograd keeps, to the byte, of networks without dropout, whose masks are not counted.
 """
 
 from __future__ import annotations
 
-from analysis.cost import BYTES, default_input_size, spatial_dims
+from analysis.cost import default_input_size, spatial_dims
+from analysis.traced_cost import BYTES
 from densenet_core import DenseNetSpec
 from densenet_core.layers import Layer, network_layers
 from densenet_core.models import Spec

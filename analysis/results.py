@@ -45,6 +45,14 @@ COLUMNS = (
     "source",
     "note",
 )
+# the paper's short names of data sets, for what the suite's records call them; "+" stays
+SHORT_NAMES = {
+    "CIFAR-10": "C10",
+    "CIFAR-10+": "C10+",
+    "CIFAR-100": "C100",
+    "CIFAR-100+": "C100+",
+    "ImageNet+": "ImageNet",
+}
 CLASSES = {"C100": 100, "C100+": 100, "ImageNet": 1000}  # 10 elsewhere
 TORCHVISION_FAMILIES = {
     "densenet": "DenseNet-BC",
@@ -84,15 +92,18 @@ def measured_results(runs: Iterable[str | Path], include_zoo: bool = True) -> pd
     Returns:
         The columns of ``COLUMNS``; ``attrs["skipped"]`` lists, in words, what could not be read.
     """
-    places = [*(Path(run) for run in runs), *(zoo_path(name) for name in zoo_names() if include_zoo)]
+    places = [
+        *dict.fromkeys(Path(run).resolve() for run in runs),
+        *(zoo_path(name) for name in zoo_names() if include_zoo),
+    ]
     rows, skipped = [], []
     for place in places:
         try:
             rows.append(_measured(*read_header(place)))
         except CheckpointError as error:
             skipped.append(str(error))
-        except KeyError as error:
-            skipped.append(f"{str(place)!r} has no {error} in its record")
+        except (KeyError, TypeError, ValueError) as error:  # a record that others wrote
+            skipped.append(f"{str(place)!r} has a record that can't be used ({type(error).__name__}: {error})")
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     table.attrs["skipped"] = skipped
     return table
@@ -151,9 +162,9 @@ def _measured(spec: Spec, record: dict[str, Any]) -> dict[str, Any]:
         "arch": record["arch"],
         "depth": spec.depth,
         "growth_rate": getattr(spec, "growth_rate", None),
-        "dataset": record["dataset"],
-        "error_kind": "test",
-        "error": record["test_error"],
+        "dataset": (dataset := SHORT_NAMES.get(record["dataset"], str(record["dataset"]))),
+        "error_kind": "top1_single_crop" if dataset == "ImageNet" else "test",
+        "error": float(record["test_error"]),
         "seeds": 1,
         "epochs": record["epochs"],
         "seed": record["seed"],

@@ -21,19 +21,25 @@ def paper_table(number: int, own: pd.DataFrame | None = None) -> pd.DataFrame:
 
     Args:
         number: 1: the ImageNet architectures, from their specs; 2: errors on CIFAR and SVHN; 3: errors on ImageNet.
-        own: for 2 and 3, measured results (``analysis.results``) to append, seeds as mean ± standard deviation. A data
-            set that the paper does not have gets a column of its own.
+        own: for 2 and 3, measured results (``analysis.results``) to append, seeds as mean ± standard deviation. In
+            Table 2 a data set that the paper does not have gets a column of its own; Table 3 is of ImageNet alone.
 
     Returns:
-        Text cells, as they are printed; an empty one where there is no number.
+        Text cells, as they are printed; an empty one where there is no number. A star marks other people's networks
+        that the paper's authors ran themselves.
 
     Raises:
-        ValueError: there is no such table.
+        ValueError: there is no such table, or it has no place for ``own``.
     """
     if number not in (1, 2, 3):
         raise ValueError(f"table {number} is none of 1, 2, 3")
+    has_own = own is not None and not own.empty
+    if number == 1 and has_own:
+        raise ValueError("table 1 is of architectures: it has no place for runs")
     if number == 1:
         return _table_1()
+    if number == 3 and own is not None and not (own["dataset"] == "ImageNet").all():
+        raise ValueError("table 3 is of ImageNet: leave out runs on other data")
     results = published_results()
     published = results[results["source"] == TABLE_SOURCES[number]]
     return _errors(published, own, per="dataset" if number == 2 else "error_kind")
@@ -52,7 +58,7 @@ def _errors(published: pd.DataFrame, own: pd.DataFrame | None, per: str) -> pd.D
     columns = list(dict.fromkeys(results[per]))
     ordered = [c for c in DATASETS if c in columns] + [c for c in columns if c not in DATASETS]
     rows = []
-    for (origin, model), group in results.groupby(["origin", "model"], sort=False):
+    for (origin, model, _), group in results.groupby(["origin", "model", "epochs"], sort=False, dropna=False):
         first = group.iloc[0]
         row = {
             "Method": model if origin == "published" else f"{model} (measured, {first['epochs']:.0f} epochs)",
@@ -70,7 +76,9 @@ def _error(rows: pd.DataFrame) -> str:
         return ""
     first = rows.iloc[0]
     spread = f" ± {first['spread']:.2f}" if first["seeds"] > 1 and pd.notna(first["spread"]) else ""
-    return f"{first['error']:.2f}{spread}"
+    is_theirs = isinstance(first["note"], str) and "run by the DenseNet authors" in first["note"]
+    star = "*" if is_theirs and not str(first["family"]).startswith("DenseNet") else ""
+    return f"{first['error']:.2f}{spread}{star}"
 
 
 def _number(value: float, form: object) -> str:
@@ -106,5 +114,8 @@ def _side(size: int) -> str:
 
 
 def _escaped(cell: object) -> str:
-    text = re.sub(r"([&%$#_{}])", r"\\\1", str(cell))
-    return text.replace("±", r"$\pm$").replace(" x ", r" $\times$ ")
+    text = str(cell).replace("\\", r"\textbackslash ")
+    text = re.sub(r"([&%$#_{}])", r"\\\1", text)
+    for sign, command in (("~", r"\textasciitilde "), ("^", r"\textasciicircum "), ("±", r"$\pm$")):
+        text = text.replace(sign, command)
+    return text.replace(" x ", r" $\times$ ")

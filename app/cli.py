@@ -50,8 +50,12 @@ def run(arguments: Sequence[str]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         return _complain("interrupted; the same line again goes on with a training where it was", code=130)
     except typer.TyperException as error:
-        return _complain(f"{error.format_message()} (densenet-lens --help tells more)", code=2)
-    except (ValueError, OSError) as error:  # every error of the suite that a user can mend is a ValueError
+        if not (message := error.format_message()):
+            return 2  # no command was given: the help is on the screen
+        return _complain(f"{message} (densenet-lens --help tells more)", code=2)
+    except OSError as error:
+        return _complain(f"{error.filename or 'a file'}: {error.strerror or error}", code=2)
+    except ValueError as error:  # every error of the suite that a user can mend is one
         return _complain(str(error), code=2)
 
 

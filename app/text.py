@@ -34,7 +34,7 @@ def network_facts(checkpoint: Checkpoint) -> list[tuple[str, str]]:
     """What is known of a network, as (label, value): its size, and what its record says of its training."""
     record = checkpoint.record
     facts = [("Network", checkpoint.spec.title), ("Parameters", f"{checkpoint.num_params:,}")]
-    facts += [(label, _shown(record[key], form)) for label, key, form in _RECORD_FACTS if record.get(key) is not None]
+    facts += [(label, shown(record[key], form)) for label, key, form in _RECORD_FACTS if record.get(key) is not None]
     return facts
 
 
@@ -46,8 +46,9 @@ _RECORD_FACTS = (
 )
 
 
-def _shown(value: Any, form: str) -> str:
+def shown(value: Any, form: str) -> str:
+    """A value of a record in its form, or as it is where others wrote something else."""
     try:
         return form.format(value)
     except (TypeError, ValueError):
-        return str(value)  # a record that others wrote
+        return str(value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import warnings
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -26,6 +27,7 @@ from densenet_core.spec import DenseNetSpec
 WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "network", "weights")
 RUN_WEIGHTS = "model.safetensors"  # the weights' name in a run folder
 _METADATA_KEY = "densenet_lens"
+_WAY_OUT = "load it where it was made and save model.state_dict()"
 _FAMILIES: dict[str, Callable[..., Spec]] = {"DenseNet": DenseNetSpec, "ResNet": ResNetSpec}
 
 
@@ -75,8 +77,12 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     try:
         if file.is_dir():
             file = _run_weights(file)
+        if file.exists() and not file.is_file():
+            raise CheckpointError(f"{str(path)!r} is no file: give a checkpoint file or a run folder")
         with file.open("rb") as stream:
             head = stream.read(9)
+    except CheckpointError:
+        raise
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise CheckpointError(f"can't read {str(path)!r}: {reason}") from None
@@ -126,7 +132,7 @@ def save_checkpoint(checkpoint: Checkpoint, path: str | os.PathLike[str]) -> Non
     family = type(checkpoint.spec).__name__.removesuffix("Spec")
     about = {"family": family, "spec": asdict(checkpoint.spec), "record": checkpoint.record}
     metadata = {_METADATA_KEY: json.dumps(about)}
-    content = save({key: tensor.contiguous() for key, tensor in checkpoint.state_dict.items()}, metadata)
+    content = save({key: tensor.clone().contiguous() for key, tensor in checkpoint.state_dict.items()}, metadata)
     write_whole(file, lambda temporary: temporary.write_bytes(content))
 
 
@@ -179,11 +185,12 @@ def _own_metadata(text: str) -> tuple[Spec, dict[str, Any]]:
 
 
 def _read_torch(file: Path) -> Any:
+    if zipfile.is_zipfile(file):
+        _check_archive(file)
     try:
-        if file.suffix == ".safetensors":  # torch.load goes by a path's ending, not by the content
-            with file.open("rb") as stream:
-                return torch.load(stream, map_location="cpu", weights_only=True)
-        return torch.load(file, map_location="cpu", mmap=zipfile.is_zipfile(file) or None, weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of torch.load, on files that it then refuses anyway
+            return _load(file)
     except pickle.UnpicklingError as error:
         raise CheckpointError(_pickle_problem(str(error))) from None
     except Exception as error:  # torch's readers raise many kinds on damaged files
@@ -191,16 +198,30 @@ def _read_torch(file: Path) -> Any:
         raise CheckpointError(f"the file is cut short or damaged: {reason[:200]}") from None
 
 
+def _load(file: Path) -> Any:
+    if file.suffix == ".safetensors":  # torch.load goes by a path's ending, not by the content
+        with file.open("rb") as stream:
+            return torch.load(stream, map_location="cpu", weights_only=True)
+    return torch.load(file, map_location="cpu", mmap=zipfile.is_zipfile(file) or None, weights_only=True)
+
+
+def _check_archive(file: Path) -> None:
+    """Refuses archives that ``torch.save`` does not write: compressed ones would be mapped as garbage, or be bombs."""
+    with zipfile.ZipFile(file) as archive:
+        members = archive.infolist()
+    if any(member.compress_type != zipfile.ZIP_STORED for member in members):
+        raise CheckpointError("the archive was compressed by another program: load it where it was made, save it anew")
+    if any(member.filename.endswith("/constants.pkl") for member in members):
+        raise CheckpointError(f"the file is a TorchScript archive, which holds code: {_WAY_OUT}")
+
+
 def _pickle_problem(message: str) -> str:
-    way_out = "load it where it was made and save model.state_dict()"
     for line in message.splitlines():
-        for sign in ("Unsupported global: GLOBAL ", "Unsupported class ", "Unsupported operand "):
+        for sign in ("Unsupported global: GLOBAL ", "Trying to load unsupported GLOBAL ", "Unsupported class "):
             if sign in line:
                 wanted = line.split(sign, 1)[1].split(" ", 1)[0]
-                return f"the file wants to run code of its own ({wanted}), which is refused: {way_out}"
-    if "TorchScript" in message:
-        return f"the file is a TorchScript archive, which holds code: {way_out}"
-    return f"the file is cut short, damaged or no plain state dict: {way_out}"
+                return f"the file wants to run code of its own ({wanted}), which is refused: {_WAY_OUT}"
+    return f"the file is cut short, damaged or no plain state dict: {_WAY_OUT}"
 
 
 def _unwrap(content: Any) -> dict[str, Tensor]:

@@ -127,7 +127,11 @@ class FolderImages:
             generator=generator,
             num_workers=self.num_workers,
         )
-        yield from loader
+        try:
+            yield from loader
+        except (OSError, RuntimeError) as error:  # of a worker: its last line says what it was
+            reason = str(error).strip().splitlines()[-1]
+            raise DataError(f"an image under {str(self.folder)!r} can't be read: {reason}") from None
 
     def _dataset(self, train: bool) -> Any:
         from torchvision import datasets, transforms

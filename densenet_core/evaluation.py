@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from densenet_core.data import Images
 from densenet_core.errors import DataError
+from densenet_core.layers import network_layers
 from densenet_core.models import Spec
 
 
@@ -48,8 +49,14 @@ def check_fit(spec: Spec, images: Images) -> None:
     """Says before anything runs whether these images fit this network.
 
     Raises:
-        DataError: the channels or the number of classes differ.
+        DataError: the channels or the number of classes differ, or the images are too small for the network's strides.
     """
+    if getattr(spec, "spatial_dims", 2) != 2:
+        raise DataError(f"the images have 2 dimensions, {spec.title} takes {getattr(spec, 'spatial_dims', 2)}")
+    try:
+        network_layers(spec, images.image_size)
+    except ValueError as error:
+        raise DataError(f"the images have {images.image_size} pixels a side: {error}") from None
     if images.num_channels != spec.in_channels:
         raise DataError(f"the images have {images.num_channels} channels, the network takes {spec.in_channels}")
     if len(images.class_names) != spec.num_classes:

@@ -12,6 +12,9 @@ from densenet_core.spec import DenseNetSpec, compressed
 Kind = Literal["conv", "linear", "norm", "relu", "max_pool", "avg_pool", "global_pool", "concat", "pad", "add"]
 
 
+MOST_PIXELS = 65_536  # a side; more would not fit into a count of 64 bits
+
+
 class Layer(NamedTuple):
     """One layer of a network, in the order in which it runs."""
 
@@ -32,11 +35,12 @@ def network_layers(spec: Spec, input_size: int) -> list[Layer]:
     Raises:
         ValueError: the input is too small for the network's strides; the least size that works is named.
     """
-    if input_size < 1:
-        raise ValueError(f"input size {input_size} must be 1 or more")
+    if not 1 <= input_size <= MOST_PIXELS:
+        raise ValueError(f"input size {input_size} must be from 1 to {MOST_PIXELS:,}")
     layers = _layers(spec, input_size)
-    if min(layer.out_size for layer in layers) < 1:
-        least = next(size for size in range(input_size, 4096) if _layers(spec, size)[-1].in_size >= 1)
+    if layers[-1].in_size < 1:
+        fitting = (size for size in range(input_size, MOST_PIXELS) if _layers(spec, size)[-1].in_size >= 1)
+        least = next(fitting, f"above {MOST_PIXELS:,}") if len(layers) < 10_000 else "much larger"
         raise ValueError(f"input size {input_size} is too small for {spec.title}: the least that works is {least}")
     return layers
 

@@ -88,6 +88,7 @@ def read_state_dict(tensors: Mapping[str, Tensor], spec: Spec | None = None) -> 
             or holds NaN or infinite values; the tensor is named.
     """
     layout, prefix = _find_layout(tensors)
+    _check_storage(tensors)
     own = {key.removeprefix(prefix): t for key, t in tensors.items() if key.startswith(prefix)}
     ignored = tuple(key for key in tensors if not key.startswith(prefix))
     state_dict = _rename(own, layout)
@@ -95,6 +96,18 @@ def read_state_dict(tensors: Mapping[str, Tensor], spec: Spec | None = None) -> 
     _check_against_spec(state_dict, spec)
     _check_values(state_dict)
     return ReadStateDict(spec, state_dict, layout.name, ignored)
+
+
+def _check_storage(tensors: Mapping[str, Tensor]) -> None:
+    """Refuses tensors whose shape promises more numbers than the file holds."""
+    for key, tensor in tensors.items():
+        if tensor.is_meta:
+            raise CheckpointError(f"tensor {key!r} is on the meta device, which holds no numbers: save a real one")
+        if (
+            tensor.layout == torch.strided
+            and tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes()
+        ):
+            raise CheckpointError(f"tensor {key!r} claims shape {tuple(tensor.shape)}, and holds fewer numbers")
 
 
 def _find_layout(tensors: Iterable[str]) -> tuple[Layout, str]:
@@ -133,8 +146,11 @@ def _renamed(key: str, rules: Rules) -> str:
 
 
 def _check_against_spec(state_dict: Mapping[str, Tensor], spec: Spec) -> None:
-    with torch.device("meta"):
-        expected = {key: tuple(t.shape) for key, t in build_model(spec).state_dict().items()}
+    try:
+        expected = _expected_shapes(spec)
+    except (RuntimeError, OverflowError, TypeError) as error:  # of sizes that no memory could hold
+        reason = str(error).splitlines()[0]
+        raise CheckpointError(f"no network can be built of these sizes ({reason[:100]})") from None
     required = {key for key in expected if not key.endswith("num_batches_tracked")}  # newer than many files
     for problem, keys in (("missing", required - state_dict.keys()), ("too much", state_dict.keys() - expected.keys())):
         if keys:
@@ -144,6 +160,11 @@ def _check_against_spec(state_dict: Mapping[str, Tensor], spec: Spec) -> None:
             raise CheckpointError(
                 f"tensor {key!r} has shape {tuple(tensor.shape)}: a {spec.title} needs {expected[key]}"
             )
+
+
+def _expected_shapes(spec: Spec) -> dict[str, tuple[int, ...]]:
+    with torch.device("meta"):
+        return {key: tuple(t.shape) for key, t in build_model(spec).state_dict().items()}
 
 
 def _check_values(state_dict: Mapping[str, Tensor]) -> None:

@@ -56,7 +56,7 @@ def spec_from_name(name: str, num_classes: int = 10, in_channels: int = 3, drop_
     Raises:
         ValueError: the name is not known, or its depth does not fit; the nearest are named.
     """
-    if match := re.fullmatch(r"densenet-(?:(b?c?)-)?(\d{1,4})-(\d{1,4})", name):
+    if match := re.fullmatch(r"densenet-(?:(bc|b|c)-)?(\d{1,4})-(\d{1,4})", name):
         kind = match[1] or ""
         return DenseNetSpec.cifar(
             depth=int(match[2]),
@@ -77,7 +77,7 @@ def spec_from_name(name: str, num_classes: int = 10, in_channels: int = 3, drop_
         depth, preactivation = int(match[2]), match[1] is not None
         block: Block = "bottleneck" if preactivation and (depth - 2) % 9 == 0 else "basic"
         return ResNetSpec.cifar(depth, preactivation, block, num_classes, in_channels)
-    if (match := re.fullmatch(r"resnet(\d+)", name)) and int(match[1]) in IMAGENET_RESNETS:
+    if (match := re.fullmatch(r"resnet([1-9]\d*)", name)) and int(match[1]) in IMAGENET_RESNETS:
         return ResNetSpec.imagenet(int(match[1]), num_classes, in_channels)
     nearest = difflib.get_close_matches(name, MODEL_NAMES, n=3, cutoff=0.0)
     raise ValueError(

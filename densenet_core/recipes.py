@@ -50,6 +50,12 @@ class TrainingConfig:
                 raise RunError(f"{field} {value!r} must be a whole number, 1 or more")
         if not isinstance(self.learning_rate, int | float) or not self.learning_rate > 0:
             raise RunError(f"learning_rate {self.learning_rate!r} must be a number above 0")
+        if not isinstance(self.seed, int) or not 0 <= self.seed < 2**32:
+            raise RunError(f"seed {self.seed!r} must be a whole number from 0 to {2**32 - 1}")
+        for field in ("weight_decay", "momentum", "label_smoothing", "drop_rate"):
+            value = getattr(self, field)
+            if not isinstance(value, int | float) or value < 0:
+                raise RunError(f"{field} {value!r} must be a number, 0 or more")
         for field, known in (("precision", get_args(Precision)), ("schedule", get_args(Schedule))):
             if getattr(self, field) not in known:
                 raise RunError(f"{field} {getattr(self, field)!r} is none of {', '.join(known)}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from densenet_core.spec import Stem
+from densenet_core.spec import Stem, check_counts
 
 Block = Literal["basic", "bottleneck"]  # two 3x3 convolutions, or 1x1-3x3-1x1
 Shortcut = Literal["projection", "identity"]
@@ -42,11 +42,7 @@ class ResNetSpec:
     drop_rate: float = 0.0  # dropout between the convolutions of a block (Wide ResNets)
 
     def __post_init__(self) -> None:
-        if not self.stage_config or min(self.stage_config) < 1:
-            raise ValueError(f"stage_config {self.stage_config} needs one or more blocks in every stage")
-        for field in ("num_init_features", "width_factor", "num_classes", "in_channels"):
-            if getattr(self, field) < 1:
-                raise ValueError(f"{field} {getattr(self, field)} must be 1 or more")
+        check_counts(self, "stage_config", ("num_init_features", "width_factor", "num_classes", "in_channels"))
         if not 0 <= self.drop_rate < 1:
             raise ValueError(f"drop_rate {self.drop_rate} must be at least 0 and below 1")
         options = {"block": EXPANSION, "shortcut": ("projection", "identity"), "stem": ("cifar", "imagenet")}

@@ -56,7 +56,13 @@ def resume(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> 
         file = str(folder / runs.LAST)
         raise RunError(f"{file!r} is damaged ({error}): delete the run folder to start anew") from None
     # A kill between the two files leaves metrics of an epoch that last.ckpt does not have.
-    return [metric for metric in runs.read_metrics(folder / runs.METRICS) if metric.epoch <= state["epoch"]]
+    metrics = [metric for metric in runs.read_metrics(folder / runs.METRICS) if metric.epoch <= state["epoch"]]
+    if not metrics or metrics[-1].epoch != state["epoch"]:
+        raise RunError(
+            f"{str(folder / runs.METRICS)!r} ends before epoch {state['epoch']}, which {runs.LAST} holds: "
+            "put the whole file back, or delete the run folder to start anew"
+        )
+    return metrics
 
 
 def save(

@@ -81,7 +81,10 @@ def read_whole_metrics(path: Path) -> tuple[list[Metric], int]:
         text = path.read_text(errors="replace")
     except OSError as error:
         raise RunError(f"can't read {str(path)!r}: {error.strerror}") from None
-    rows = list(csv.DictReader(text.splitlines()))
+    try:
+        rows = list(csv.DictReader(text.splitlines()))
+    except csv.Error as error:
+        raise RunError(f"{str(path)!r} is damaged: {error}") from None
     is_cut = bool(rows) and not text.endswith("\n")  # the last number may have lost digits
     metrics = []
     for row in rows[:-1] if is_cut else rows:
@@ -105,7 +108,9 @@ def read_config(folder: Path) -> dict[str, Any]:
         RunError: there is no config.json, or it is damaged.
     """
     try:
-        config: dict[str, Any] = json.loads((folder / CONFIG).read_text())
+        config = json.loads((folder / CONFIG).read_text())
+        if not isinstance(config, dict):
+            raise ValueError(f"it holds a {type(config).__name__}, not a run's settings")
         return config
     except OSError as error:
         raise RunError(f"{str(folder)!r} is no run folder: {CONFIG}: {error.strerror}") from None

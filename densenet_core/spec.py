@@ -43,11 +43,9 @@ class DenseNetSpec:
     spatial_dims: int = 2  # 1, 2 or 3: the convolutions' dimensions
 
     def __post_init__(self) -> None:
-        if not self.block_config or min(self.block_config) < 1:
-            raise ValueError(f"block_config {self.block_config} needs one or more layers in every block")
-        for field in ("growth_rate", "num_init_features", "num_classes", "in_channels", "bn_size"):
-            if getattr(self, field) < 1:
-                raise ValueError(f"{field} {getattr(self, field)} must be 1 or more")
+        check_counts(
+            self, "block_config", ("growth_rate", "num_init_features", "num_classes", "in_channels", "bn_size")
+        )
         if not 0 < self.compression <= 1:
             raise ValueError(f"compression {self.compression} must be above 0 and at most 1")
         if not 0 <= self.drop_rate < 1:
@@ -56,6 +54,8 @@ class DenseNetSpec:
             raise ValueError(f"stem {self.stem!r} is neither 'cifar' nor 'imagenet'")
         if self.spatial_dims not in (1, 2, 3):
             raise ValueError(f"spatial_dims {self.spatial_dims} is not 1, 2 or 3")
+        if min(self.block_inputs) < 1:
+            raise ValueError(f"compression {self.compression} leaves a block without feature maps: {self.block_inputs}")
 
     @classmethod
     def cifar(
@@ -151,6 +151,18 @@ class DenseNetSpec:
     def title(self) -> str:
         """The network as the paper writes it, such as "DenseNet-BC (L=100, k=12)"."""
         return f"{self.family} (L={self.depth}, k={self.growth_rate})"
+
+
+def check_counts(spec: object, blocks: str, counts: tuple[str, ...]) -> None:
+    """Raises ValueError where a field of counts is not whole, or below 1, or ``blocks`` is empty or has such a one."""
+    for count in (values := getattr(spec, blocks)):
+        if type(count) is not int or count < 1:
+            raise ValueError(f"{blocks} {values} needs whole numbers, 1 or more")
+    if not values:
+        raise ValueError(f"{blocks} is empty: give one number or more")
+    for field in counts:
+        if type(getattr(spec, field)) is not int or getattr(spec, field) < 1:
+            raise ValueError(f"{field} {getattr(spec, field)} must be a whole number, 1 or more")
 
 
 def compressed(num_features: int, compression: float) -> int:

@@ -23,16 +23,23 @@ def load_sweep(path: str | os.PathLike[str], runs_dir: str = "runs", data: str =
     """
     file = Path(path)
     content = _read(file)
-    archs, seeds, common = content.get("archs"), content.get("seeds", [0]), content.get("training", {})
-    if not isinstance(archs, list) or not archs or not isinstance(seeds, list) or not seeds:
-        raise RunError(f"{file.name}: archs and seeds must be lists with one entry or more")
+    archs: Any = content.get("archs")
+    seeds: Any = content.get("seeds", [0])
+    common: Any = content.get("training", {})
+    for name, values in (("archs", archs), ("seeds", seeds)):
+        if not isinstance(values, list) or not values or len(set(map(str, values))) < len(values):
+            raise RunError(f"{file.name}: {name} must be a list of one entry or more, none of them twice")
+    if unknown := sorted(set(content) - {"archs", "seeds", "training"}):
+        raise RunError(f"{file.name}: unknown entry {unknown[0]!r}: known are archs, seeds and [training]")
+    if not isinstance(common, dict) or "dataset" not in common:
+        raise RunError(f"{file.name}: [training] must name the dataset")
     given = {"arch", "seed", "name", "runs_dir", "data"}
     known = {field.name for field in fields(TrainingConfig)} - given
     if unknown := sorted(set(common) - known):
         raise RunError(f"{file.name}: unknown field {unknown[0]!r} in [training]: known are {', '.join(sorted(known))}")
     try:
         for arch in archs:
-            spec_from_name(arch)
+            spec_from_name(arch, drop_rate=common.get("drop_rate", 0.0))
         return [
             TrainingConfig(
                 arch=arch,
@@ -69,5 +76,5 @@ def _read(file: Path) -> dict[str, Any]:
             return tomllib.load(stream)
     except OSError as error:
         raise RunError(f"can't read {str(file)!r}: {error.strerror}") from None
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # no TOML, or no text
         raise RunError(f"{file.name} is no TOML file: {error}") from None

@@ -14,6 +14,7 @@ from matplotlib.ticker import FuncFormatter
 from analysis.efficiency import count
 from analysis.figures.families import family_styles
 from analysis.figures.paper import COLUMN_WIDTHS, STYLE
+from analysis.results import mean_over_seeds
 
 COLORS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")  # of networks, in their order
 AXIS_TITLES = {
@@ -45,12 +46,13 @@ def efficiency_figure(
     Raises:
         ValueError: there are no rows, or they mix data sets or kinds of error.
     """
-    kinds = sorted(results["error_kind"].unique())
-    if len(kinds) != 1 or results["dataset"].nunique() != 1:
-        raise ValueError(
-            f"results must be of one data set and kind of error: they have {', '.join(kinds) or 'no rows'}"
-        )
-    table = results.assign(flops=2 * results["mult_adds"])
+    for column in ("dataset", "error_kind"):
+        found = sorted(results[column].unique())
+        if len(found) != 1:
+            raise ValueError(f"results must be of one {column}: they have {', '.join(found) or 'no rows'}")
+    kinds = [results["error_kind"].iloc[0]]
+    table = mean_over_seeds(results)
+    table = table.assign(flops=2 * table["mult_adds"])
     with mpl.rc_context(fname=STYLE):
         width = COLUMN_WIDTHS[min(len(costs), 2)]
         figure = Figure(figsize=(width, 2.6), layout=ConstrainedLayoutEngine(rect=(0, 0.04, 1, 0.96)))
@@ -77,13 +79,15 @@ def _draw_families(ax: Axes, table: pd.DataFrame, cost: str, log: bool, label_po
         palette={family: style.color for family, style in styles.items()},
         markers={family: style.marker for family, style in styles.items()},
         dashes=False,
-        errorbar="sd",
-        err_style="bars",
-        err_kws={"elinewidth": 0.7, "capsize": 1.5},
+        estimator=None,
         linewidth=1,
         markersize=4,
         ax=ax,
     )
+    for family, style in styles.items():
+        own = table[(table["family"] == family) & table["spread"].notna()]
+        bars = ax.errorbar(own[cost], own["error"], own["spread"], fmt="none", ecolor=style.color, elinewidth=0.7)
+        bars.set_label("_bars")  # not in the legend
     ax.set_xlabel(AXIS_TITLES[cost])
     if log:
         ax.set_xscale("log")

@@ -37,6 +37,18 @@ def table_bytes(table: pd.DataFrame) -> bytes:
     return table.to_csv(index=False, lineterminator="\n").encode()
 
 
+def check_ending(file: Path, formats: tuple[str, ...], what: str) -> str:
+    """The format that a file's ending names.
+
+    Raises:
+        ValueError: it is none of ``formats``.
+    """
+    file_format = file.suffix.lower().removeprefix(".")
+    if file_format not in formats:
+        raise ValueError(f"{what} file {file.name!r} does not end in .{', .'.join(formats)}")
+    return file_format
+
+
 def save_table(table: pd.DataFrame, path: str | os.PathLike[str]) -> Path:
     """Writes a table as CSV.
 
@@ -44,8 +56,7 @@ def save_table(table: pd.DataFrame, path: str | os.PathLike[str]) -> Path:
         ValueError: the ending is not .csv.
     """
     file = Path(path)
-    if file.suffix.lower() != ".csv":
-        raise ValueError(f"table file {file.name!r} does not end in .csv: tables are written as CSV")
+    check_ending(file, ("csv",), "table")
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes(table_bytes(table))
     return file
@@ -61,9 +72,7 @@ def save_figure(figure: Figure, path: str | os.PathLike[str], table: pd.DataFram
         ValueError: the ending is none of .pdf, .svg and .png.
     """
     file = Path(path)
-    file_format = file.suffix.lower().removeprefix(".")
-    if file_format not in FORMATS:
-        raise ValueError(f"figure file {file.name!r} does not end in .{', .'.join(FORMATS)}")
+    file_format = check_ending(file, FORMATS, "figure")
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes(figure_bytes(figure, file_format))
     return [file] if table is None else [file, save_table(table, file.with_suffix(".csv"))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -32,9 +33,11 @@ def cost(
 ) -> None:
     """What a network costs: parameters, mult_adds (FLOPs are twice as many), other operations, activations."""
     from analysis.cost import SUMMED, count_cost, total_cost
-    from analysis.figures.export import save_table
+    from analysis.figures.export import check_ending, save_table
     from analysis.memory import training_activation_bytes
 
+    if csv:
+        check_ending(csv, ("csv",), "table")
     spec = _spec(network)
     counted = count_cost(spec, input_size)
     per = counted if layers else counted.groupby("stage", sort=False)[list(SUMMED)].sum().reset_index()
@@ -115,6 +118,7 @@ def table(
         text = str(content.to_csv(index=False) if form == "csv" else content.to_string(index=False))
     text = text.rstrip() + "\n"
     if out:
+        out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(text)
         print("wrote", out)
     else:
@@ -129,6 +133,8 @@ def _figure(which: str, runs: list[str]) -> tuple[Any, pd.DataFrame]:
     from analysis.training_curves import training_curves
 
     if which == "3":
+        if runs:
+            raise ValueError(f"figure 3 is of published numbers: it takes no run ({runs[0]})")
         return figure_3()
     if which in ("4-left", "4-middle"):
         results = measured_results(runs, include_zoo=False) if runs else shipped_results()
@@ -138,7 +144,13 @@ def _figure(which: str, runs: list[str]) -> tuple[Any, pd.DataFrame]:
     if which == "4-right":
         if not runs:
             raise ValueError("figure 4-right needs run folders: densenet-lens figure 4-right runs/A runs/B")
+        if len(names := {Path(run).name for run in runs}) < len(runs):
+            raise ValueError(f"figure 4-right needs runs of different names: they are {', '.join(sorted(names))}")
+        if len(datasets := sorted(set(measured_results(runs, include_zoo=False)["dataset"]))) > 1:
+            raise ValueError(f"the runs have different data ({', '.join(datasets)}): their errors don't compare")
         curves = training_curves({Path(run).name: run for run in runs})
+        for reason in curves.attrs["skipped"]:
+            print("densenet-lens:", reason, file=sys.stderr)
         return training_curves_figure(curves), curves
     if which == "5":
         if len(runs) != 1:

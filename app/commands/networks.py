@@ -41,12 +41,12 @@ def reuse(
     network = open_network(checkpoint)
     connections = connection_weights(network)
     print(f"{network.spec.title}: {len(connections)} connections in {connections['block'].nunique()} blocks")
+    drawn = feature_reuse_figure(connections, **look) if figure else None  # wrong options are told before any writing
+    if figure and drawn:
+        # the table beside the figure, unless it was asked for elsewhere
+        print("wrote", *save_figure(drawn, figure, None if table else connections))
     if table:
         print("wrote", save_table(connections, table))
-    if figure:
-        # the table beside the figure, unless it was asked for elsewhere
-        drawn = feature_reuse_figure(connections, **look)
-        print("wrote", *save_figure(drawn, figure, None if table else connections))
     _print_observations(connections)
 
 

@@ -16,7 +16,7 @@ from app import loading
 from app.downloads import download_row
 from app.loading import NetworkKey
 from app.network_picker import pick_network
-from app.text import literal, network_name
+from app.text import literal, network_name, shown
 from densenet_core import RunError
 from densenet_core.models import Spec
 
@@ -80,16 +80,17 @@ def _show_quantities(table: pd.DataFrame, records: dict[str, dict[str, Any]]) ->
     errors = {name: _test_error(records[name]) for name in names}
     if any(errors.values()):
         rows.append({"": "Test error, last epoch", **{name: errors[name] or "not known" for name in names}})
-    shown = pd.DataFrame(rows).fillna("")
-    st.table(shown.set_index(""))
+    quantities = pd.DataFrame(rows).fillna("")
+    st.table(quantities.set_index(""))
     with st.container(horizontal=True):
-        download_row("comparison", shown, None, key="quantities_")
+        download_row("comparison", quantities, None, key="quantities_")
 
 
 def _test_error(record: dict[str, Any]) -> str:
     if "test_error" not in record:
         return ""
-    return f"{record['test_error']:.2f} % ({record.get('dataset', 'unknown data')}, {record.get('epochs', '?')} epochs)"
+    error = shown(record["test_error"], "{:.2f} %")
+    return f"{error} ({record.get('dataset', 'unknown data')}, {record.get('epochs', '?')} epochs)"
 
 
 def _show_stages(stages: pd.DataFrame) -> None:
@@ -107,7 +108,11 @@ def _show_latency(specs: dict[str, Spec], size: int) -> None:
     if not st.toggle("Measure a forward pass and a training step of one image", key="measure_both"):
         st.caption("Takes some seconds. DenseNets run slower than their mult_adds say.")
         return
-    times = loading.latency_table(tuple(specs), tuple(specs.values()), size, 5, True)
+    try:
+        times = loading.latency_table(tuple(specs), tuple(specs.values()), size, 5, True)
+    except ValueError as error:
+        st.error(literal(str(error)), icon=":material/error:")
+        return
     columns = {
         "network": "Network",
         "forward_ms": "Forward pass (ms)",

@@ -36,7 +36,7 @@ def test_receptive_field_is_where_gradients_reach(spec: DenseNetSpec | ResNetSpe
     middle = maps[0].shape[-1] // 2
     maps[0][0, :, middle, middle].sum().backward()
     reached = (image.grad[0].abs().sum(0) > 0).any(0)
-    assert int(reached.sum()) == receptive_field(spec, size)
+    assert int(reached.sum()) == receptive_field(spec)
 
 
 def test_shortest_path_by_hand() -> None:

@@ -92,6 +92,7 @@ def test_any_other_module_is_traced_and_left_as_it_was(name: str) -> None:
     before = {key: tensor.clone() for key, tensor in model.state_dict().items()}
     total = total_cost(count_cost(model))
     assert round(total["mult_adds"] / 1e9, 3) == weights.meta["_ops"]
+    assert total["params"] == weights.meta["num_params"]
     assert model.training
     assert all(torch.equal(before[key], tensor) for key, tensor in model.state_dict().items())
     assert not any(module._forward_hooks for module in model.modules())

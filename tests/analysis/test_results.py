@@ -27,7 +27,7 @@ def test_table_2_is_carried_over_to_the_last_number() -> None:
     expected = sorted((names[key], float(row[key])) for row in rows for key in names if row[key])
     found = sorted(zip(table["dataset"], table["error"], strict=True))
     assert found == expected
-    assert table["model"].nunique() == len(rows) - 1  # ResNet-110 has two rows: its own, and another paper's of it
+    assert table["model"].nunique() == len(rows)
 
 
 @pytest.mark.parametrize(

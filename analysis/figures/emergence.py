@@ -1,0 +1,120 @@
+"""How feature reuse emerges over a training: an animated heatmap for the screen and as GIF, and curves."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+from PIL import Image
+
+from analysis.figures.curves import COLORS
+from analysis.figures.heatmap import ColorMap, block_matrix
+from analysis.figures.paper import feature_reuse_figure
+from analysis.figures.screen import feature_reuse_screen
+from analysis.figures.screen_style import GRID, layout
+from analysis.scaling import Scaling, scaled
+
+MOST_FRAMES = 60  # of an animation; epochs between are left out evenly
+
+
+def shown_epochs(tables: pd.DataFrame, most: int = MOST_FRAMES) -> list[int]:
+    """The epochs to draw: all, or ``most`` of them evenly apart, the first and the last among them."""
+    epochs = sorted(int(epoch) for epoch in tables["epoch"].unique())
+    if len(epochs) <= most:
+        return epochs
+    return [epochs[i] for i in np.unique(np.linspace(0, len(epochs) - 1, most).round().astype(int))]
+
+
+def emergence_screen(
+    tables: pd.DataFrame,
+    measure: str = "mean_abs_weight",
+    scaling: Scaling = "network_max",
+    color_map: ColorMap = "viridis",
+) -> go.Figure:
+    """The feature-reuse heatmaps over the epochs, with a slider and a play button.
+
+    Args:
+        tables: as ``reuse_over_training`` gives them.
+        scaling: within each epoch.
+    """
+    epochs = shown_epochs(tables)
+    by_epoch = {epoch: tables[tables["epoch"] == epoch].reset_index(drop=True) for epoch in epochs}
+    figure = feature_reuse_screen(by_epoch[epochs[-1]], measure, scaling, color_map)
+    places = [i for i, trace in enumerate(figure.data) if trace.type == "heatmap"]
+    figure.frames = [
+        go.Frame(
+            name=str(epoch),
+            data=[go.Heatmap(z=matrix) for matrix in _matrices(table, measure, scaling)],
+            traces=places,
+        )
+        for epoch, table in by_epoch.items()
+    ]
+    figure.update_layout(height=figure.layout.height + 110, margin_b=150, sliders=[_slider(epochs)])
+    return figure.update_layout(updatemenus=[_buttons()], clickmode="none")
+
+
+def _matrices(table: pd.DataFrame, measure: str, scaling: Scaling) -> list[np.ndarray]:
+    values = scaled(table, measure, scaling)
+    return [block_matrix(table, values, int(block)) for block in sorted(table["block"].unique())]
+
+
+def _slider(epochs: list[int]) -> dict[str, object]:
+    jump = {"mode": "immediate", "frame": {"duration": 0, "redraw": True}, "transition": {"duration": 0}}
+    steps = [{"label": str(epoch), "method": "animate", "args": [[str(epoch)], jump]} for epoch in epochs]
+    shown = {"prefix": "epoch ", "font": {"size": 14}}
+    return {"active": len(epochs) - 1, "steps": steps, "currentvalue": shown, "x": 0.12, "len": 0.88, "y": -0.12}
+
+
+def _buttons() -> dict[str, object]:
+    play = {"fromcurrent": False, "frame": {"duration": 150, "redraw": True}, "transition": {"duration": 0}}
+    pause = {"mode": "immediate", "frame": {"duration": 0, "redraw": False}}
+    buttons = [
+        {"label": "▶", "method": "animate", "args": [None, play]},
+        {"label": "❚❚", "method": "animate", "args": [[None], pause]},
+    ]
+    return {"type": "buttons", "direction": "left", "buttons": buttons, "x": 0, "y": -0.22, "showactive": False}
+
+
+def emergence_gif(
+    tables: pd.DataFrame,
+    measure: str = "mean_abs_weight",
+    scaling: Scaling = "network_max",
+    color_map: ColorMap = "viridis",
+    seconds_per_frame: float = 0.2,
+) -> bytes:
+    """The same as a GIF: the paper-style figure of each epoch, its number on it, the last one held for two seconds."""
+    epochs = shown_epochs(tables)
+    frames = []
+    for epoch in epochs:
+        table = tables[tables["epoch"] == epoch].reset_index(drop=True)
+        figure = feature_reuse_figure(table, measure, scaling, color_map)
+        figure.text(0.01, 0.01, f"epoch {epoch}", fontsize=9, weight="bold", va="bottom")
+        picture = io.BytesIO()
+        figure.savefig(picture, format="png", dpi=150)
+        frames.append(Image.open(picture).convert("RGB"))
+    buffer = io.BytesIO()
+    durations = [int(1000 * seconds_per_frame)] * (len(frames) - 1) + [2000]
+    frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:], duration=durations, loop=0)
+    return buffer.getvalue()
+
+
+def observations_screen(observations: pd.DataFrame) -> go.Figure:
+    """The numbers of the paper's four observations over the epochs.
+
+    Args:
+        observations: as ``observations_over_training`` gives it.
+    """
+    figure = go.Figure()
+    for (number, statement), color in zip(
+        observations[["number", "statement"]].drop_duplicates().itertuples(index=False), COLORS, strict=False
+    ):
+        own = observations[observations["number"] == number]
+        figure.add_trace(
+            go.Scatter(x=own["epoch"], y=own["value"], name=f"{number}. {statement}", line={"color": color})
+        )
+    figure.update_layout(layout(height=340))
+    figure.update_layout(showlegend=True, legend={"orientation": "h", "y": -0.32}, hovermode="x unified")
+    figure.update_xaxes(title="epoch", gridcolor=GRID, fixedrange=True)
+    return figure.update_yaxes(title="the observation's number", gridcolor=GRID, fixedrange=True, rangemode="tozero")

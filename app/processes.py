@@ -1,0 +1,111 @@
+"""Trainings that the dashboard starts: each in a process of its own, which goes on when the browser is closed."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from densenet_core import RunError
+from densenet_core.recipes import TrainingConfig
+from densenet_core.run_status import is_training
+from densenet_core.runs import OWNER, read_config
+
+LOG = "log.txt"
+
+
+def start_training(config: TrainingConfig) -> None:
+    """Starts ``densenet-lens train`` for a new run, or goes on with one that is stopped.
+
+    Raises:
+        RunError: the run is being trained already, or its folder can't be written.
+    """
+    folder = config.folder
+    if is_training(folder):
+        raise RunError(f"the run {config.name!r} is being trained already")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        log = (folder / LOG).open("a")
+    except OSError as error:
+        raise RunError(f"can't write the run folder {str(folder)!r}: {error.strerror}") from None
+    with log:
+        command = [sys.executable, "-m", "app", "train", *_options(config)]
+        environment = os.environ | {"PYTHONUNBUFFERED": "1"}
+        subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,  # not ended with the dashboard
+            env=environment,
+        )
+
+
+def resume_training(folder: Path) -> None:
+    """Goes on with a stopped run, by its own config.json.
+
+    Raises:
+        RunError: it is being trained already, or its config.json can't be read.
+    """
+    content = read_config(folder)
+    content |= {"milestones": tuple(content.get("milestones", (0.5, 0.75))), "runs_dir": str(folder.parent)}
+    try:
+        config = TrainingConfig(**content)
+    except TypeError as error:
+        raise RunError(f"{str(folder)!r} can't be resumed: {error}") from None
+    start_training(config)
+
+
+def stop_training(folder: Path) -> None:
+    """Ends the process that trains a run; its last finished epoch stays.
+
+    Raises:
+        RunError: no process trains it, or one on another machine.
+    """
+    if not is_training(folder):
+        raise RunError(f"no process trains the run {folder.name!r}")
+    owner = json.loads((folder / OWNER).read_text())
+    if owner["host"] != platform.node():
+        raise RunError(f"the run {folder.name!r} is being trained on {owner['host']}: stop it there")
+    os.kill(owner["process"], signal.SIGINT)
+
+
+def last_words(folder: Path, lines: int = 3) -> str:
+    """The end of what a training said, for a run that ended before its first epoch."""
+    try:
+        said = (folder / LOG).read_text(errors="replace").strip().splitlines()
+    except OSError:
+        return ""
+    return "\n".join(said[-lines:])
+
+
+def _options(config: TrainingConfig) -> list[str]:
+    values = {
+        "--arch": config.arch,
+        "--dataset": config.dataset,
+        "--recipe": config.recipe,
+        "--epochs": config.epochs,
+        "--seed": config.seed,
+        "--name": config.name,
+        "--runs": config.runs_dir,
+        "--data": config.data,
+        "--batch-size": config.batch_size,
+        "--learning-rate": config.learning_rate,
+        "--weight-decay": config.weight_decay,
+        "--drop-rate": config.drop_rate,
+        "--precision": config.precision,
+        "--normalize": config.normalize,
+        "--title": config.dataset_title,
+    }
+    flags = {
+        "--augment": config.augment,
+        "--validation": config.validation,
+        "--memory-efficient": config.memory_efficient,
+        "--compile": config.compile,
+    }
+    given = [word for option, value in values.items() if value is not None for word in (option, str(value))]
+    return [*given, *(flag for flag, is_set in flags.items() if is_set)]

@@ -1,0 +1,151 @@
+"""The Training page: runs with their curves, how their feature reuse emerges, and new runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from analysis.emergence import observations_over_training, reuse_over_training
+from analysis.figures.efficiency_screen import training_curves_screen
+from analysis.figures.emergence import emergence_screen, observations_screen
+from analysis.training_curves import training_curves
+from app import loading
+from app.downloads import download_row
+from app.processes import last_words, resume_training, start_training, stop_training
+from app.roots import RUNS_DIR
+from app.text import duration, literal
+from densenet_core import RunError
+from densenet_core.data import DATASET_NAMES
+from densenet_core.models import MODEL_NAMES
+from densenet_core.recipes import RECIPES, recipe_config
+from densenet_core.run_status import RunSummary, list_runs
+from densenet_core.runs import METRICS, REUSE
+
+PLOTLY_CONFIG = {"displayModeBar": False}
+BADGES = {"running": "blue", "finished": "green", "stopped": "gray", "diverged": "red"}
+REFRESH = 2.0  # seconds
+
+
+def show() -> None:
+    """Draws the page."""
+    st.subheader("Training", anchor=False)
+    with st.sidebar:
+        _start_form()
+    runs = list_runs(RUNS_DIR)
+    if not runs:
+        st.info(
+            "No runs yet. Start one in the sidebar, or with `densenet-lens train --arch densenet-40-12 --name demo`."
+        )
+        return
+    st.dataframe([_row(run) for run in runs], hide_index=True)
+    names = [run.name for run in runs]
+    running = next((run.name for run in runs if run.state == "running"), names[0])
+    name = st.selectbox("Run", names, index=names.index(running), key="training_run")
+    _show_run(name)
+    _show_emergence(RUNS_DIR / name)
+
+
+def _row(run: RunSummary) -> dict[str, Any]:
+    left = run.seconds_left
+    return {
+        "run": run.name,
+        "network": run.arch,
+        "data": run.dataset,
+        "seed": run.seed,
+        "state": run.state,
+        "epoch": f"{run.epoch} of {run.epochs_planned}",
+        "test error (%)": run.test_error,
+        "time left": "" if left is None or run.state == "finished" else duration(left),
+    }
+
+
+def _start_form() -> None:
+    with st.form("start", border=False):
+        st.subheader("New run")
+        arch = st.selectbox("Network", MODEL_NAMES, accept_new_options=True, key="new_arch")
+        dataset = st.selectbox("Data", DATASET_NAMES, key="new_dataset")
+        recipe = st.selectbox("Recipe", list(RECIPES), key="new_recipe", help="fast is not the paper's.")
+        epochs = st.number_input("Epochs", 1, 1000, 30, key="new_epochs")
+        seed = st.number_input("Seed", 0, 10**6, 0, key="new_seed")
+        augment = st.checkbox("Mirror and shift (+)", key="new_augment")
+        name = st.text_input("Name", placeholder=f"{MODEL_NAMES[0]}-{DATASET_NAMES[0]}", key="new_name")
+        if not st.form_submit_button("Start", type="primary", icon=":material/play_arrow:"):
+            return
+    try:
+        config = recipe_config(
+            recipe,
+            str(arch),
+            dataset,
+            name or f"{arch}-{dataset}",
+            epochs=int(epochs),
+            seed=int(seed),
+            augment=augment,
+            runs_dir=str(RUNS_DIR),
+        )
+        start_training(config)
+        st.success(f"Started {literal(config.name)}. It goes on when this page is closed.")
+    except ValueError as error:
+        st.error(literal(str(error)), icon=":material/error:")
+
+
+@st.fragment(run_every=REFRESH)
+def _show_run(name: str) -> None:
+    """Progress and curves of one run, drawn anew while it trains."""
+    run = next((run for run in list_runs(RUNS_DIR) if run.name == name), None)
+    if run is None:
+        return
+    folder = RUNS_DIR / name
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.badge(run.state, color=BADGES[run.state])  # type: ignore[arg-type]
+        st.progress(run.epoch / max(run.epochs_planned, 1), f"epoch {run.epoch} of {run.epochs_planned}")
+        _show_buttons(run, folder)
+    if not (folder / METRICS).exists():
+        said = last_words(folder)
+        st.caption("Its first epoch has not ended yet.")
+        if said and run.state != "running":
+            st.code(said, language=None)
+        return
+    curves = training_curves({name: folder})
+    for reason in curves.attrs["skipped"]:
+        st.warning(literal(reason), icon=":material/warning:")
+    figure = training_curves_screen(curves)
+    st.plotly_chart(figure, theme=None, key="run_curves", config=PLOTLY_CONFIG, alt="Training loss and test error")
+
+
+def _show_buttons(run: RunSummary, folder: Path) -> None:
+    try:
+        if run.state == "running" and st.button("Stop", icon=":material/stop:", key="stop"):
+            stop_training(folder)
+        if run.state in ("stopped", "diverged") and st.button("Resume", icon=":material/play_arrow:", key="resume"):
+            resume_training(folder)
+    except (RunError, OSError) as error:
+        st.error(literal(str(error)), icon=":material/error:")
+
+
+def _show_emergence(folder: Path) -> None:
+    st.markdown("##### How feature reuse emerges")
+    if not (folder / REUSE).exists():
+        st.caption("Runs of DenseNets keep their feature-reuse table of every epoch; this one has none (yet).")
+        return
+    try:
+        tables = reuse_over_training(folder)
+    except RunError as error:
+        st.error(literal(str(error)), icon=":material/error:")
+        return
+    st.plotly_chart(emergence_screen(tables), theme=None, key="emergence", config=PLOTLY_CONFIG, alt="Reuse by epoch")
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.markdown("**Take it home**")
+        st.download_button(
+            "GIF",
+            lambda: loading.emergence_gif_file(tables),
+            f"{folder.name}_reuse.gif",
+            key="download_gif",
+            on_click="ignore",
+            icon=":material/download:",
+        )
+        download_row(f"{folder.name}_reuse", tables, None, key="emergence_")
+    observations = observations_over_training(tables)
+    figure = observations_screen(observations)
+    st.plotly_chart(figure, theme=None, key="observations", config=PLOTLY_CONFIG, alt="The four observations by epoch")
