@@ -92,10 +92,8 @@ def measured_results(runs: Iterable[str | Path], include_zoo: bool = True) -> pd
     Returns:
         The columns of ``COLUMNS``; ``attrs["skipped"]`` lists, in words, what could not be read.
     """
-    places = [
-        *dict.fromkeys(Path(run).resolve() for run in runs),
-        *(zoo_path(name) for name in zoo_names() if include_zoo),
-    ]
+    own = {run.resolve(): run for run in map(Path, runs)}  # none of them twice
+    places = [*own.values(), *(zoo_path(name) for name in zoo_names() if include_zoo)]
     rows, skipped = [], []
     for place in places:
         try:
@@ -119,6 +117,8 @@ def mean_over_seeds(results: pd.DataFrame) -> pd.DataFrame:
     """Runs that differ only in their seed as one row: mean error, its standard deviation, and how many they are."""
     one_run = [column for column in COLUMNS if column not in ("error", "spread", "seeds", "seed", "source", "hardware")]
     measured = results[results["origin"] == "measured"]
+    if measured.empty:
+        return results
     groups = measured.groupby(one_run, dropna=False, sort=False)
     means = groups.agg(
         error=("error", "mean"),

@@ -45,7 +45,7 @@ def test_figure_4_without_such_networks_says_so() -> None:
         figure_4("left", only[only["family"] == "ResNet"])
     with pytest.raises(ValueError, match="panel 'right'"):
         figure_4("right", only)
-    with pytest.raises(ValueError, match="one data set and kind of error"):
+    with pytest.raises(ValueError, match="results must be of one dataset: they have C10"):
         efficiency_figure(published_results())
 
 

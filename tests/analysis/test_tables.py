@@ -19,7 +19,10 @@ def test_table_2_has_every_method_and_its_two_counts() -> None:
     assert table.loc["DenseNet-BC (L=190, k=40)", "C10+"] == "3.46"
     assert table.loc["DenseNet (L=40, k=12)", "SVHN"] == "1.79"
     assert table.loc["ResNet-1202 with stochastic depth", ["Params", "Params, printed"]].tolist() == ["19.4M", "10.2M"]
-    assert len(table) == 20
+    assert len(table) == 21
+    assert table.loc["ResNet-110", ["C10", "C10+"]].tolist() == ["", "6.61"]
+    assert table.loc["ResNet-110 (reported by the stochastic-depth paper)", "C10+"] == "6.41"
+    assert table.loc["ResNet-164 (pre-activation)", ["C10", "C10+"]].tolist() == ["11.26*", "5.46"]
 
 
 def test_own_runs_are_further_rows_and_said_to_be_measured() -> None:

@@ -59,7 +59,10 @@ def test_the_shipped_sweep_is_the_one_whose_results_ship() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("archs = 3", "archs and seeds must be lists"),
+        ("archs = 3", "archs must be a list of one entry or more, none of them twice"),
+        (GRID.replace("[0, 1]", "[0, 0]"), "seeds must be a list of one entry or more, none of them twice"),
+        ("epochs = 1\n" + GRID, r"unknown entry 'epochs': known are archs, seeds and \[training\]"),
+        ('archs = ["resnet-8"]', r"\[training\] must name the dataset"),
         ("archs = ", r"grid\.toml is no TOML file"),
         (GRID.replace("resnet-8", "resnet-9"), "depth 9 is not"),
         (GRID + "epoch = 3\n", r"unknown field 'epoch' in \[training\]: known are augment, batch_size"),
