@@ -14,6 +14,8 @@ import typer
 
 from app.commands import efficiency, networks, training
 
+INTERRUPTED = "interrupted; the same line again goes on with a training where it was"
+
 app = typer.Typer(
     name="densenet-lens",
     help="See how the layers of a trained DenseNet reuse each other's features, and what networks cost.",
@@ -46,9 +48,10 @@ def main() -> None:
 def run(arguments: Sequence[str]) -> int:
     """Runs one command: 0, or 2 for what the user got wrong, or 130 where it was interrupted."""
     try:
-        return app(list(arguments), prog_name="densenet-lens", standalone_mode=False) or 0
-    except (KeyboardInterrupt, typer.Abort):
-        return _complain("interrupted; the same line again goes on with a training where it was", code=130)
+        code = app(list(arguments), prog_name="densenet-lens", standalone_mode=False) or 0
+        return _complain(INTERRUPTED, code) if code == 130 else code  # typer takes the interrupt and gives its code
+    except typer.Abort:
+        return _complain(INTERRUPTED, code=130)
     except typer.TyperException as error:
         if not (message := error.format_message()):
             return 2  # no command was given: the help is on the screen

@@ -209,10 +209,10 @@ def _check_archive(file: Path) -> None:
     """Refuses archives that ``torch.save`` does not write: compressed ones would be mapped as garbage, or be bombs."""
     with zipfile.ZipFile(file) as archive:
         members = archive.infolist()
-    if any(member.compress_type != zipfile.ZIP_STORED for member in members):
-        raise CheckpointError("the archive was compressed by another program: load it where it was made, save it anew")
     if any(member.filename.endswith("/constants.pkl") for member in members):
         raise CheckpointError(f"the file is a TorchScript archive, which holds code: {_WAY_OUT}")
+    if any(member.compress_type != zipfile.ZIP_STORED for member in members):
+        raise CheckpointError("the archive was compressed by another program: load it where it was made, save it anew")
 
 
 def _pickle_problem(message: str) -> str:

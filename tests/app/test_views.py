@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 from streamlit.testing.v1 import AppTest
 
 from analysis import connection_weights, figure5_observations, scaled
+from analysis.emergence import record_reuse
 from analysis.figures.screen import Connection
 from analysis.scaling import SCALINGS
 from app.network_picker import ORIGINS
@@ -147,7 +149,7 @@ def test_a_real_upload(app: AppTest) -> None:
     [
         (b"", "empty or cut short"),
         (b"not a checkpoint at all", "neither safetensors nor a file of torch"),
-        (b"\x80\x02cposix\nsystem\n(S'true'\ntR.", "no plain state dict"),
+        (b"\x80\x02cposix\nsystem\n(S'true'\ntR.", "wants to run code of its own (posix.system)"),
         (bytes([255] * 7) + b"\x00{" + bytes(50), "cut short or damaged"),
     ],
 )
@@ -305,3 +307,46 @@ def test_comparison_draws_training_curves_of_two_runs(app: AppTest) -> None:
     (Path("runs") / "one" / "metrics.csv").write_text("epoch,split,loss,error,seconds\n1,train,1.0,50.0,1.0\n1,te")
     app.run()
     assert "1 damaged line" in app.warning[0].value
+
+
+def test_training_without_runs_says_how_to_start_one(app: AppTest) -> None:
+    app = page(app, "training")
+    assert not app.exception
+    assert "Start one in the sidebar" in shown(app)
+
+
+def test_training_shows_curves_and_how_reuse_emerges(app: AppTest) -> None:
+    config = TrainingConfig("densenet-7-2", "digits", "demo", epochs=2)
+    train(config, show_progress=False, on_epoch=record_reuse)
+    app = page(app, "training")
+    assert not app.exception
+    assert app.dataframe[0].value["state"].tolist() == ["finished"]
+    curves, emergence, observations = (json.loads(chart.proto.spec) for chart in app.get("plotly_chart"))
+    assert len(curves["data"]) == 2
+    assert [frame["name"] for frame in emergence["frames"]] == ["1", "2"]
+    assert len(observations["data"]) == 4
+
+
+def test_a_wrong_new_run_gives_the_errors_own_words(app: AppTest) -> None:
+    app = page(app, "training")
+    app.text_input(key="new_name").set_value("../x")
+    app.button[0].click().run()
+    assert not app.exception
+    assert "name '../x' is no folder name" in app.error[0].value.replace("\\", "")
+
+
+def test_a_run_that_others_broke_does_not_take_the_page_down(app: AppTest, small_checkpoint: Checkpoint) -> None:
+    folder = Path("runs") / "odd"
+    record = {"dataset": "x", "arch": "y", "epochs": None, "epochs_planned": 3, "image_size": "8"}
+    save_checkpoint(replace(small_checkpoint, record=record), folder / "model.safetensors")
+    app = page(app, "efficiency")
+    assert not app.exception
+    assert "has a record that can't be used" in app.warning[0].value.replace("\\", "")
+
+
+def test_comparison_says_why_it_can_not_measure(app: AppTest) -> None:
+    app = page(app, "comparison")
+    app.number_input[0].set_value(32).run()
+    app.toggle(key="measure_both").set_value(True).run()
+    assert not app.exception
+    assert "too few for a training step's batch norm" in app.error[0].value.replace("\\", "")

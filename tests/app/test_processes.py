@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from app.processes import last_words, resume_training, start_training, stop_training
+from densenet_core import RunError, load_checkpoint
+from densenet_core.recipes import TrainingConfig
+from densenet_core.run_status import read_summary
+
+
+def wait_for(folder: Path, state: str, epoch: int = 0) -> None:
+    deadline = time.monotonic() + 180
+    while time.monotonic() < deadline:
+        if (folder / "config.json").exists():
+            summary = read_summary(folder)
+            if summary.state == state and summary.epoch >= epoch:
+                return
+        time.sleep(0.1)
+    pytest.fail(f"{folder} did not become {state}: {last_words(folder)}")
+
+
+def test_a_training_starts_stops_and_goes_on(tmp_path: Path) -> None:
+    config = TrainingConfig("densenet-7-2", "digits", "demo", epochs=40, runs_dir=str(tmp_path))
+    start_training(config)
+    wait_for(config.folder, "running", epoch=1)
+    with pytest.raises(RunError, match="is being trained already"):
+        start_training(config)
+    stop_training(config.folder)
+    wait_for(config.folder, "stopped")
+    with pytest.raises(RunError, match="no process trains the run 'demo'"):
+        stop_training(config.folder)
+    deadline = time.monotonic() + 30
+    while "interrupted" not in last_words(config.folder) and time.monotonic() < deadline:
+        time.sleep(0.1)  # the lock is given back before the last words are said
+    assert "interrupted" in last_words(config.folder)
+    resume_training(config.folder)
+    wait_for(config.folder, "finished")
+    assert load_checkpoint(config.folder).record["epochs"] == 40
+    assert (config.folder / "reuse.parquet").exists()
+
+
+def test_a_training_that_can_not_begin_leaves_its_words(tmp_path: Path) -> None:
+    config = TrainingConfig("densenet-7-2", "cifar10", "none", runs_dir=str(tmp_path), data=str(tmp_path / "nothing"))
+    start_training(config)
+    deadline = time.monotonic() + 60
+    while not last_words(config.folder) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert "cifar10 is not under" in last_words(config.folder)
+
+
+def test_what_is_no_run_can_not_be_resumed(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="is no run folder"):
+        resume_training(tmp_path)
+    (tmp_path / "config.json").write_text('{"flavour": 1}')
+    with pytest.raises(RunError, match="can't be resumed"):
+        resume_training(tmp_path)
