@@ -8,8 +8,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from densenet_core.data import Images
 from densenet_core.errors import DataError
+from densenet_core.images import Images
 from densenet_core.layers import network_layers
 from densenet_core.models import Spec
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import cast
 
 from densenet_core.errors import CheckpointError
@@ -59,18 +59,25 @@ def _shape(shapes: Shapes, key: str, least_dims: int) -> tuple[int, ...]:
     return shapes[key]
 
 
-def _block_config(shapes: Iterable[str]) -> tuple[int, ...]:
-    """Layers in each block, which must be numbered 1, 2, 3, ... without a gap."""
+def _block_config(shapes: Shapes) -> tuple[int, ...]:
+    """Layers in each block."""
+    pattern = r"features\.denseblock(\d{1,4})\.denselayer(\d{1,4})\."
+    return _numbered(shapes, pattern, first=1, missing="dense layer {inner} of block {outer}")
+
+
+def _numbered(shapes: Shapes, pattern: str, first: int, missing: str) -> tuple[int, ...]:
+    """How many inner parts each outer part has; both must be numbered without a gap, the inner ones from ``first``."""
     found: dict[int, set[int]] = {}
     for key in shapes:
-        if match := re.match(r"features\.denseblock(\d{1,4})\.denselayer(\d{1,4})\.", key):
+        if match := re.match(pattern, key):
             found.setdefault(int(match[1]), set()).add(int(match[2]))
-    for block in range(1, max(found, default=0) + 1):
-        layers = found.get(block, set())
-        missing = set(range(1, max(layers, default=1) + 1)) - layers
-        if missing:
-            raise CheckpointError(f"dense layer {min(missing)} of block {block} is missing, but later ones are there")
-    return tuple(len(found[block]) for block in sorted(found))
+    for outer in range(1, max(found, default=0) + 1):
+        inner = found.get(outer, set())
+        if gaps := set(range(first, max(inner, default=first) + 1)) - inner:
+            raise CheckpointError(
+                f"{missing.format(inner=min(gaps), outer=outer)} is missing, but later ones are there"
+            )
+    return tuple(len(found[outer]) for outer in sorted(found))
 
 
 def _stem_kind(shapes: Shapes, stem_shape: tuple[int, ...]) -> Stem:
@@ -134,17 +141,9 @@ def infer_resnet_spec(shapes: Shapes) -> ResNetSpec:
         raise CheckpointError(f"the shapes are those of no ResNet known here: {error}") from None
 
 
-def _stage_config(shapes: Iterable[str]) -> tuple[int, ...]:
-    """Blocks in each stage, which must be numbered 0, 1, 2, ... without a gap."""
-    found: dict[int, set[int]] = {}
-    for key in shapes:
-        if match := re.match(r"layer(\d{1,2})\.(\d{1,4})\.", key):
-            found.setdefault(int(match[1]), set()).add(int(match[2]))
-    for stage in range(1, max(found, default=0) + 1):
-        missing = set(range(max(found.get(stage, set()), default=0) + 1)) - found.get(stage, set())
-        if missing:
-            raise CheckpointError(f"block {min(missing)} of layer{stage} is missing, but later ones are there")
-    return tuple(len(found[stage]) for stage in sorted(found))
+def _stage_config(shapes: Shapes) -> tuple[int, ...]:
+    """Blocks in each stage."""
+    return _numbered(shapes, r"layer(\d{1,2})\.(\d{1,4})\.", first=0, missing="block {inner} of layer{outer}")
 
 
 def _is_preactivated(shapes: Shapes) -> bool:

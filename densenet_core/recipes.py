@@ -6,8 +6,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from densenet_core.data import Normalization
 from densenet_core.errors import RunError
+from densenet_core.images import Normalization
 
 Schedule = Literal["step", "one_cycle"]
 Precision = Literal["fp32", "bf16"]

@@ -23,10 +23,11 @@ from torch import nn
 from torch.nn import functional as F
 
 from densenet_core import runs
-from densenet_core.data import DataSplits, Images, load_splits
+from densenet_core.data import DataSplits, load_splits
 from densenet_core.errors import RunError
 from densenet_core.evaluation import check_fit, evaluate
 from densenet_core.hardware import device, hardware
+from densenet_core.images import Images
 from densenet_core.models import Network, build_model, spec_from_name
 from densenet_core.recipes import TrainingConfig
 from densenet_core.resume import claim_folder, keep_diverged, resume, save

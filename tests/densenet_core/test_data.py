@@ -9,17 +9,9 @@ import torch
 from PIL import Image
 from scipy.io import savemat
 
-from densenet_core.data import (
-    CIFAR_AUGMENTATION,
-    Augmentation,
-    FolderImages,
-    TensorImages,
-    augmented,
-    load_folder,
-    load_splits,
-    load_test_images,
-)
+from densenet_core.data import load_folder, load_splits, load_test_images
 from densenet_core.errors import DataError
+from densenet_core.images import CIFAR_AUGMENTATION, Augmentation, FolderImages, TensorImages, augmented
 
 
 def tensors(images: object) -> TensorImages:
