@@ -7,7 +7,6 @@ from typing import Any
 import pandas as pd
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 BYTES = 4  # of a float32
 COLUMNS = (
@@ -39,6 +38,8 @@ def traced_cost(module: nn.Module, input_size: int) -> pd.DataFrame:
     Raises:
         ValueError: the module does not run on one image of this size.
     """
+    from torch.utils.flop_counter import FlopCounterMode  # imports half of torch's compiler
+
     rows: dict[str, list[Any]] = {}
     names = {child: name or "(itself)" for name, child in module.named_modules() if not list(child.children())}
 
