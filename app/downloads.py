@@ -22,10 +22,10 @@ def download_row(name: str, table: pd.DataFrame, figure_file: Callable[[str], by
     if figure_file is not None:
         for file_format in FORMATS:
             _button(file_format, partial(figure_file, file_format), name, key)
-    _button("csv", table_bytes(table), name, key)
+    _button("csv", partial(table_bytes, table), name, key)
 
 
-def _button(file_format: str, content: bytes | Callable[[], bytes], name: str, key: str) -> None:
+def _button(file_format: str, content: Callable[[], bytes], name: str, key: str) -> None:
     st.download_button(
         file_format.upper(),
         content,

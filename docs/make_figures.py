@@ -22,6 +22,10 @@ from densenet_core import load_zoo, zoo_names
 
 DOCS = Path(__file__).parent
 PORT = 8654
+FEATURE_REUSE = {
+    "densenet-40-12-digits": "feature_reuse_digits.png",
+    "densenet-bc-40-12-cifar10-jpeg": "feature_reuse_cifar10_jpeg.png",
+}
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
 
@@ -112,8 +116,8 @@ def fill_readme(mark: str, content: str) -> None:
 
 def main() -> None:
     fill_readme("observations", observations_table())
-    table = connection_weights(load_zoo("densenet-40-12-digits"))
-    save_figure(feature_reuse_figure(table), DOCS / "feature_reuse_digits.png")
+    for name, picture in FEATURE_REUSE.items():
+        save_figure(feature_reuse_figure(connection_weights(load_zoo(name))), DOCS / picture)
     fill_readme("claims", claims_table())
     fill_readme("sweep", sweep_table())
     save_figure(figure_3()[0], DOCS / "figure_3.png")
