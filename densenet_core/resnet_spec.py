@@ -134,11 +134,6 @@ class ResNetSpec:
         return tuple(self.num_init_features * self.width_factor * 2**s for s in range(len(self.stage_config)))
 
     @property
-    def stage_outputs(self) -> tuple[int, ...]:
-        """Feature maps that leave each stage."""
-        return tuple(planes * EXPANSION[self.block] for planes in self.stage_planes)
-
-    @property
     def family(self) -> str:
         """ResNet, ResNet (pre-activation) or Wide ResNet."""
         if self.is_wide:

@@ -50,7 +50,6 @@ def efficiency_figure(
         found = sorted(results[column].unique())
         if len(found) != 1:
             raise ValueError(f"results must be of one {column}: they have {', '.join(found) or 'no rows'}")
-    kinds = [results["error_kind"].iloc[0]]
     table = mean_over_seeds(results)
     table = table.assign(flops=2 * table["mult_adds"])
     with mpl.rc_context(fname=STYLE):
@@ -58,7 +57,7 @@ def efficiency_figure(
         figure = Figure(figsize=(width, 2.6), layout=ConstrainedLayoutEngine(rect=(0, 0.04, 1, 0.96)))
         for ax, cost in zip(figure.subplots(1, len(costs), sharey=True, squeeze=False)[0], costs, strict=True):
             _draw_families(ax, table, cost, log, label_points)
-            ax.set_ylabel(ERROR_TITLES[kinds[0]])
+            ax.set_ylabel(ERROR_TITLES[results["error_kind"].iloc[0]])
             ax.label_outer(remove_inner_ticks=False)
         figure.text(1, 0, _provenance(results), ha="right", va="bottom", fontsize=5, color="#555555")
     return figure

@@ -13,6 +13,7 @@ from analysis.cost import default_input_size
 from analysis.figures.efficiency_screen import stages_screen, training_curves_screen
 from analysis.training_curves import training_curves
 from app import loading
+from app.charts import show_chart
 from app.downloads import download_row
 from app.loading import NetworkKey
 from app.network_picker import pick_network
@@ -20,7 +21,6 @@ from app.text import literal, network_name, shown
 from densenet_core import RunError
 from densenet_core.models import Spec
 
-PLOTLY_CONFIG = {"displayModeBar": False}
 QUANTITIES = {
     "depth": "Depth (layers with weights)",
     "params": "Parameters",
@@ -95,7 +95,7 @@ def _test_error(record: dict[str, Any]) -> str:
 
 def _show_stages(stages: pd.DataFrame) -> None:
     st.markdown("##### By stage")
-    st.plotly_chart(stages_screen(stages), theme=None, key="stages", config=PLOTLY_CONFIG, alt="Costs by stage")
+    show_chart(stages_screen(stages), key="stages", alt="Costs by stage")
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown("**Take it home**")
         download_row("costs_by_stage", stages, partial(loading.stages_figure_file, stages), key="stages_")
@@ -143,7 +143,7 @@ def _show_curves(keys: tuple[NetworkKey, NetworkKey], records: dict[str, dict[st
     for reason in curves.attrs["skipped"]:
         st.warning(literal(reason), icon=":material/warning:")
     figure = training_curves_screen(curves)
-    st.plotly_chart(figure, theme=None, key="curves", config=PLOTLY_CONFIG, alt="Training loss and test error")
+    show_chart(figure, key="curves", alt="Training loss and test error")
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown("**Take it home**")
         download_row("training_curves", curves, partial(loading.curves_figure_file, curves), key="curves_")

@@ -12,13 +12,13 @@ from analysis.figures.curves import ERROR_TITLES
 from analysis.figures.efficiency_screen import AXIS_TITLES, efficiency_screen
 from analysis.paper_claims import efficiency_claims
 from app import loading
+from app.charts import show_chart
 from app.downloads import download_row
 from app.roots import listed_runs, served_folders
 from app.text import literal
 from densenet_core.models import spec_from_name
 from densenet_core.zoo import ZOO_FOLDER
 
-PLOTLY_CONFIG = {"displayModeBar": False}
 COST_LABELS = {
     "params": "parameters",
     "mult_adds": "mult_adds",
@@ -58,11 +58,9 @@ def show() -> None:
     if drawn.empty:
         st.info("No result here has this cost. Choose another axis, source or family.")
         return
-    st.plotly_chart(
+    show_chart(
         efficiency_screen(drawn, cost, log, pareto),
-        theme=None,
         key="efficiency",
-        config=PLOTLY_CONFIG,
         alt=f"Error against {AXIS_TITLES[cost]}",
     )
     if len(drawn) < len(rows):

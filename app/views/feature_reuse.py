@@ -21,12 +21,12 @@ from analysis.figures.screen import (
 from analysis.observations import Observation
 from analysis.scaling import SCALING_TITLES, SCALINGS, Scaling
 from app import loading
+from app.charts import show_chart
 from app.downloads import download_row
 from app.loading import NetworkKey
 from app.network_picker import pick_network
 from app.text import literal, network_facts
 
-PLOTLY_CONFIG = {"displayModeBar": False}
 DEFINITIONS = """
 **What is computed.** A connection goes from a *source* inside a dense block (0 is what enters the block, *s* its *s*-th
 layer) to a *target* that reads it: a later dense layer, the transition, or the classifier. Its weights *w* are the
@@ -95,13 +95,11 @@ def _choose_options() -> Options:
 
 def _show_heatmap(table: pd.DataFrame, options: Options, cell: Connection) -> None:
     figure = feature_reuse_screen(table, *options, marked=cell)
-    st.plotly_chart(
+    show_chart(
         figure,
-        theme=None,
         key="heatmap",
         on_select=_remember_click,
         selection_mode="points",
-        config=PLOTLY_CONFIG,
         alt="Heatmaps of the weights between the layers of each dense block",
     )
 
@@ -169,7 +167,8 @@ def _show_connection(key: NetworkKey, table: pd.DataFrame, measure: str, cell: C
     columns = st.columns(3, gap="medium")
     for number, (title, figure) in enumerate(panels.items()):
         columns[number].markdown(f"**{title}**")
-        columns[number].plotly_chart(figure, theme=None, config=PLOTLY_CONFIG, key=f"connection_{number}")
+        with columns[number]:
+            show_chart(figure, f"connection_{number}", title)
 
 
 def _show_export(key: NetworkKey, table: pd.DataFrame, options: Options) -> None:

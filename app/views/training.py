@@ -12,6 +12,7 @@ from analysis.figures.efficiency_screen import training_curves_screen
 from analysis.figures.emergence import emergence_screen, observations_screen
 from analysis.training_curves import training_curves
 from app import loading
+from app.charts import show_chart
 from app.downloads import download_row
 from app.processes import last_words, resume_training, start_training, stop_training
 from app.roots import RUNS_DIR
@@ -20,10 +21,9 @@ from densenet_core import RunError
 from densenet_core.data import DATASET_NAMES
 from densenet_core.models import MODEL_NAMES
 from densenet_core.recipes import RECIPES, recipe_config
-from densenet_core.run_status import RunSummary, list_runs
-from densenet_core.runs import METRICS, REUSE
+from densenet_core.run_status import RunSummary, list_runs, read_summary
+from densenet_core.runs import CONFIG, METRICS, REUSE
 
-PLOTLY_CONFIG = {"displayModeBar": False}
 BADGES = {"running": "blue", "finished": "green", "stopped": "gray", "diverged": "red"}
 REFRESH = 2.0  # seconds
 
@@ -93,10 +93,10 @@ def _start_form() -> None:
 @st.fragment(run_every=REFRESH)
 def _show_run(name: str) -> None:
     """Progress and curves of one run, drawn anew while it trains."""
-    run = next((run for run in list_runs(RUNS_DIR) if run.name == name), None)
-    if run is None:
-        return
     folder = RUNS_DIR / name
+    if not (folder / CONFIG).exists():
+        return  # deleted meanwhile
+    run = read_summary(folder)
     with st.container(horizontal=True, vertical_alignment="center"):
         st.badge(run.state, color=BADGES[run.state])  # type: ignore[arg-type]
         st.progress(run.epoch / max(run.epochs_planned, 1), f"epoch {run.epoch} of {run.epochs_planned}")
@@ -111,7 +111,7 @@ def _show_run(name: str) -> None:
     for reason in curves.attrs["skipped"]:
         st.warning(literal(reason), icon=":material/warning:")
     figure = training_curves_screen(curves)
-    st.plotly_chart(figure, theme=None, key="run_curves", config=PLOTLY_CONFIG, alt="Training loss and test error")
+    show_chart(figure, key="run_curves", alt="Training loss and test error")
 
 
 def _show_buttons(run: RunSummary, folder: Path) -> None:
@@ -134,7 +134,7 @@ def _show_emergence(folder: Path) -> None:
     except RunError as error:
         st.error(literal(str(error)), icon=":material/error:")
         return
-    st.plotly_chart(emergence_screen(tables), theme=None, key="emergence", config=PLOTLY_CONFIG, alt="Reuse by epoch")
+    show_chart(emergence_screen(tables), key="emergence", alt="Reuse by epoch")
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown("**Take it home**")
         st.download_button(
@@ -148,4 +148,4 @@ def _show_emergence(folder: Path) -> None:
         download_row(f"{folder.name}_reuse", tables, None, key="emergence_")
     observations = observations_over_training(tables)
     figure = observations_screen(observations)
-    st.plotly_chart(figure, theme=None, key="observations", config=PLOTLY_CONFIG, alt="The four observations by epoch")
+    show_chart(figure, key="observations", alt="The four observations by epoch")
