@@ -12,18 +12,18 @@ from analysis.observations import figure5_observations
 from densenet_core import DenseNet, RunError
 from densenet_core.files import write_whole
 from densenet_core.models import Network
-from densenet_core.runs import REUSE
+from densenet_core.runs import REUSE, Metric
 
 
-def record_reuse(folder: Path, epoch: int, model: Network) -> None:
-    """Adds the network's feature-reuse table to the run's reuse.parquet, under ``epoch``; for ``train``'s on_epoch.
+def record_reuse(folder: Path, model: Network, metrics: list[Metric]) -> None:
+    """Adds the network's feature-reuse table to the run's reuse.parquet, under its epoch; for ``train``'s on_epoch.
 
     Tables of this and later epochs, which a killed run may have left, are replaced. A network that is no DenseNet has
     none.
     """
     if not isinstance(model, DenseNet):
         return
-    table = connection_weights(model)
+    table, epoch = connection_weights(model), metrics[-1].epoch
     table.insert(0, "epoch", epoch)
     file = folder / REUSE
     before = pd.read_parquet(file) if file.exists() else table.head(0)

@@ -100,12 +100,15 @@ def _options(config: TrainingConfig) -> list[str]:
         "--precision": config.precision,
         "--normalize": config.normalize,
         "--title": config.dataset_title,
+        "--workers": config.workers,
     }
     flags = {
         "--augment": config.augment,
         "--validation": config.validation,
         "--memory-efficient": config.memory_efficient,
         "--compile": config.compile,
+        "--no-channels-last": not config.channels_last,
+        "--sync-batch-norm": config.sync_batch_norm,
     }
     given = [word for option, value in values.items() if value is not None for word in (option, str(value))]
     return [*given, *(flag for flag, is_set in flags.items() if is_set)]

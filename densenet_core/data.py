@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,17 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from densenet_core.augmentation import CIFAR_AUGMENTATION, DIGITS_AUGMENTATION, Augmentation
 from densenet_core.errors import DataError
-from densenet_core.images import (
-    CHANNEL_STATISTICS,
-    CIFAR_AUGMENTATION,
-    DIGITS_AUGMENTATION,
-    Augmentation,
-    FolderImages,
-    Images,
-    Normalization,
-    TensorImages,
-)
+from densenet_core.images import CHANNEL_STATISTICS, FolderImages, Images, Normalization, TensorImages
 
 DatasetName = Literal["digits", "cifar10", "cifar100", "svhn", "imagenet", "folder"]
 DATASET_NAMES: tuple[DatasetName, ...] = ("digits", "cifar10", "cifar100", "svhn", "imagenet", "folder")
@@ -35,6 +27,11 @@ class DataSplits:
     train: Images
     validation: Images | None
     test: Images
+
+    def to(self, device: torch.device, num_workers: int = 2) -> DataSplits:
+        """The same where their batches are wanted; ``num_workers`` processes read photographs from disk."""
+        parts = (self.train, self.validation, self.test)
+        return DataSplits(self.title, *(part and part.to(device, num_workers) for part in parts))  # type: ignore[arg-type]
 
 
 def load_splits(
@@ -72,16 +69,30 @@ def load_splits(
 
 
 def load_test_images(
-    name: DatasetName | str, root: str | os.PathLike[str] = "data", normalize: Normalization | None = None
+    name: DatasetName | str,
+    root: str | os.PathLike[str] = "data",
+    normalize: Normalization | None = None,
+    crops: int = 1,
 ) -> Images:
     """The test images of a data set; for ``folder``, all images of the class folders right under ``root``.
 
+    Args:
+        crops: 1, or for photographs 10: corners and centre, and all mirrored.
+
     Raises:
-        DataError: as ``load_splits``.
+        DataError: as ``load_splits``, or ten crops of small images are asked for.
     """
     if name == "folder":
-        return load_folder(Path(root), normalize or "imagenet")
-    return load_splits(name, root, normalize=normalize).test
+        images = load_folder(Path(root), normalize or "imagenet")
+    else:
+        images = load_splits(name, root, normalize=normalize).test
+    if crops == 1:
+        return images
+    if crops != 10:
+        raise DataError(f"crops {crops} is neither 1 nor 10")
+    if not isinstance(images, FolderImages):
+        raise DataError(f"crops 10 is for photographs, the paper's ImageNet: the images of {name} are small, give 1")
+    return replace(images, crops=10)
 
 
 def _digits(_: str, __: Path, augment: bool, validation: bool) -> DataSplits:
@@ -204,7 +215,7 @@ def load_folder(folder: Path, normalization: Normalization, augment: bool = Fals
     with Image.open(dataset.samples[0][0]) as first:
         size = first.size
     if max(size) > 64:
-        return FolderImages(folder, class_names, normalization, augment)
+        return FolderImages(dataset, normalization, augment)
     pixels = np.stack([_pixels(path, size) for path, _ in dataset.samples])
     images = _joined([(pixels.transpose(0, 3, 1, 2), dataset.targets)], normalization)
     augmentation = CIFAR_AUGMENTATION if augment else None

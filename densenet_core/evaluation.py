@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
+from densenet_core.distributed import reduced, shard_of
 from densenet_core.errors import DataError
 from densenet_core.images import Images
 from densenet_core.layers import network_layers
 from densenet_core.models import Spec
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 
 @dataclass(frozen=True)
@@ -24,25 +29,43 @@ class Evaluation:
     num_images: int
 
 
-def evaluate(model: nn.Module, images: Images, batch_size: int = 256) -> Evaluation:
-    """Runs the network over all images once, in evaluation mode; the mode it came in is given back."""
+def evaluate(model: nn.Module, images: Images, batch_size: int = 256, fabric: Fabric | None = None) -> Evaluation:
+    """Runs the network over all images once, in evaluation mode; the mode it came in is given back.
+
+    Where images come in crops, an image's scores are the mean over them (before the softmax, as in fb.resnet.torch, on
+    which the paper's code stands).
+
+    Args:
+        fabric: where several processes evaluate together: each takes its part of the images.
+    """
     was_training = model.training
     model.eval()
     device = next(model.parameters()).device
-    loss, top1, top5 = 0.0, 0, 0
+    sums = torch.zeros(3, dtype=torch.float64)  # loss, right at first guess, right among five
     try:
         with torch.inference_mode():
-            for batch, labels in images.batches(batch_size):
-                labels = labels.to(device)
-                scores = model(batch.to(device)).float()
-                loss += F.cross_entropy(scores, labels, reduction="sum").item()
-                best = scores.topk(min(5, scores.shape[1])).indices == labels[:, None]
-                top1 += int(best[:, 0].sum())
-                top5 += int(best.sum())
+            for batch, labels in images.batches(batch_size, shard=shard_of(fabric) if fabric else None):
+                sums += _sums(_scores(model, batch.to(device)), labels.to(device)).cpu()
     finally:
         model.train(was_training)
-    n = len(images)
+    if fabric is not None:
+        sums = reduced(fabric, sums, "sum")
+    n, (loss, top1, top5) = len(images), sums.tolist()
     return Evaluation(loss / n, 100 * (1 - top1 / n), 100 * (1 - top5 / n), n)
+
+
+def _scores(model: nn.Module, batch: Tensor) -> Tensor:
+    """(N, C, H, W), or (N, crops, C, H, W) -> (N, classes)."""
+    if batch.dim() == 4:
+        return model(batch).float()  # type: ignore[no-any-return]
+    scores = model(batch.flatten(0, 1)).float()
+    return scores.unflatten(0, batch.shape[:2]).mean(1)  # type: ignore[no-any-return]
+
+
+def _sums(scores: Tensor, labels: Tensor) -> Tensor:
+    best = scores.topk(min(5, scores.shape[1])).indices == labels[:, None]
+    loss = F.cross_entropy(scores, labels, reduction="sum")
+    return torch.stack([loss.double(), best[:, 0].sum().double(), best.sum().double()])
 
 
 def check_fit(spec: Spec, images: Images) -> None:

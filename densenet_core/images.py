@@ -1,20 +1,23 @@
-"""Labelled images as batches: small ones in memory, photographs in folders; normalising and augmenting.
+"""Labelled images as batches: small ones in memory, photographs in folders; normalised, and augmented for training.
 
-Images that are small and of one size lie in memory as uint8 and are normalised batch by batch; folders of
-photographs are read from disk by a DataLoader. Both give the same thing: an epoch as an iterator of batches.
+Images that are small and of one size lie on the device as uint8 and are normalised and augmented there, batch by batch;
+folders of photographs are read from disk by worker processes. Both give the same thing: an epoch as an iterator of
+batches.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
+import copy
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal, Protocol
 
 import torch
 from torch import Generator, Tensor
-from torch.nn import functional as F
 
+from densenet_core.augmentation import Augmentation, augmented, draw_moves
+from densenet_core.batching import Shard, batches_of
 from densenet_core.errors import DataError
 
 Normalization = Literal["cifar10", "cifar100", "imagenet", "digits", "none"]
@@ -32,18 +35,6 @@ CHANNEL_STATISTICS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
 }
 
 
-@dataclass(frozen=True)
-class Augmentation:
-    """Random mirroring and shifting, the paper's "+" (section 4.1): shifts are in pixels, padded with zeros."""
-
-    mirror: bool
-    shift: int
-
-
-CIFAR_AUGMENTATION = Augmentation(mirror=True, shift=4)
-DIGITS_AUGMENTATION = Augmentation(mirror=False, shift=1)  # a mirrored digit is no digit; 8x8 pixels bear a shift of 1
-
-
 class Images(Protocol):
     """Labelled images, given out in normalised batches."""
 
@@ -58,8 +49,20 @@ class Images(Protocol):
 
     def __len__(self) -> int: ...
 
-    def batches(self, batch_size: int, generator: Generator | None = None) -> Iterator[Batch]:
-        """One epoch: shuffled and augmented where a ``generator`` is given, else as they lie and as they are."""
+    def to(self, device: torch.device, num_workers: int = 2) -> Images:
+        """The same images where their batches are wanted; ``num_workers`` processes read them, if they are on disk."""
+        ...
+
+    def batches(
+        self, batch_size: int, generator: Generator | None = None, shard: Shard | None = None
+    ) -> Iterator[Batch]:
+        """One epoch.
+
+        Args:
+            batch_size: images of a whole batch, of all processes together.
+            generator: for training: draws order and augmentation. Without one, images come as they lie and as they are.
+            shard: gives only this process's part of every batch (which may be empty without ``generator``).
+        """
         ...
 
 
@@ -84,13 +87,22 @@ class TensorImages:
     def image_size(self) -> int:
         return int(self.pixels.shape[-1])
 
-    def batches(self, batch_size: int, generator: Generator | None = None) -> Iterator[Batch]:
-        shuffled = generator is not None
-        order = torch.randperm(len(self), generator=generator) if shuffled else torch.arange(len(self))
-        for rows in order.split(batch_size):
+    def to(self, device: torch.device, num_workers: int = 0) -> TensorImages:
+        return replace(self, pixels=self.pixels.to(device), labels=self.labels.to(device))
+
+    def batches(
+        self, batch_size: int, generator: Generator | None = None, shard: Shard | None = None
+    ) -> Iterator[Batch]:
+        shard = shard or Shard()
+        order = torch.arange(len(self)) if generator is None else torch.randperm(len(self), generator=generator)
+        for whole in batches_of(order, batch_size, shard if generator else None):
+            own = shard.of(torch.arange(len(whole)))
+            rows = whole[own].to(self.pixels.device)
             images = normalized(self.pixels[rows], self.normalization)
             if generator is not None and self.augmentation is not None:
-                images = augmented(images, self.augmentation, generator)
+                # Drawn for the whole batch, so that an image's fate does not depend on the number of processes.
+                moves = draw_moves(self.augmentation, len(whole), generator)
+                images = augmented(images, self.augmentation, moves.of(own))
             yield images, self.labels[rows]
 
     def subset(self, rows: Tensor, augmentation: Augmentation | None = None) -> TensorImages:
@@ -100,62 +112,87 @@ class TensorImages:
 
 @dataclass(frozen=True)
 class FolderImages:
-    """Photographs in class folders, read from disk: 224x224 by the ImageNet recipe (section 4.1)."""
+    """Photographs in class folders, read from disk: 224x224 by the ImageNet recipe (section 4.1).
 
-    folder: Path
-    class_names: tuple[str, ...]
+    With ``crops`` = 10 batches for evaluation are (N, 10, C, H, W): the corners and the centre, and all mirrored.
+    """
+
+    source: Any  # torchvision's ImageFolder
     normalization: Normalization
     augment: bool = False
+    crops: Literal[1, 10] = 1
     num_workers: int = 2
+    pin_memory: bool = False
     num_channels: int = 3
     image_size: int = 224
 
     def __len__(self) -> int:
-        return len(self._dataset(train=False))
+        return len(self.source)
 
-    def batches(self, batch_size: int, generator: Generator | None = None) -> Iterator[Batch]:
-        train = generator is not None
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return tuple(self.source.classes)
+
+    def to(self, device: torch.device, num_workers: int = 2) -> FolderImages:
+        return replace(self, pin_memory=device.type == "cuda", num_workers=num_workers)
+
+    def batches(
+        self, batch_size: int, generator: Generator | None = None, shard: Shard | None = None
+    ) -> Iterator[Batch]:
+        shard = shard or Shard()
+        order, seed = torch.arange(len(self)), 0
+        if generator is not None:
+            order = torch.randperm(len(self), generator=generator)
+            seed = int(torch.randint(2**62, (), generator=generator)) + shard.rank
+        whole = batches_of(order, batch_size, shard if generator else None)
         loader = torch.utils.data.DataLoader(
-            self._dataset(train and self.augment),
-            batch_size,
-            shuffle=train,
-            generator=generator,
+            self._dataset(generator is not None),
+            batch_sampler=[shard.of(rows).tolist() for rows in whole if len(shard.of(rows))],
+            generator=torch.Generator().manual_seed(seed),  # of the augmentation in the workers
             num_workers=self.num_workers,
+            pin_memory=self.pin_memory,
         )
         try:
             yield from loader
         except (OSError, RuntimeError) as error:  # of a worker: its last line says what it was
             reason = str(error).strip().splitlines()[-1]
-            raise DataError(f"an image under {str(self.folder)!r} can't be read: {reason}") from None
+            raise DataError(f"an image under {self.source.root!r} can't be read: {reason}") from None
 
     def _dataset(self, train: bool) -> Any:
-        from torchvision import datasets, transforms
+        dataset = copy.copy(self.source)
+        dataset.transform = self._training_transform() if train and self.augment else self._test_transform()
+        return dataset
 
-        crop = (
-            [transforms.RandomResizedCrop(224), transforms.RandomHorizontalFlip()]
-            if train
-            else [transforms.Resize(256), transforms.CenterCrop(224)]
+    def _training_transform(self) -> Any:
+        from torchvision import transforms
+
+        return transforms.Compose(
+            [transforms.RandomResizedCrop(224), transforms.RandomHorizontalFlip(), self._finish()]
         )
-        mean, std = CHANNEL_STATISTICS[self.normalization]
-        finish = [transforms.ToTensor(), transforms.Normalize(mean, std)]
-        return datasets.ImageFolder(str(self.folder), transforms.Compose([*crop, *finish]))
+
+    def _test_transform(self) -> Any:
+        from torchvision import transforms
+
+        finish = self._finish()
+        if self.crops == 1:
+            return transforms.Compose([transforms.Resize(256), transforms.CenterCrop(224), finish])
+        return transforms.Compose([transforms.Resize(256), transforms.TenCrop(224), partial(_each, finish)])
+
+    def _finish(self) -> Any:
+        from torchvision import transforms
+
+        return transforms.Compose(
+            [transforms.ToTensor(), transforms.Normalize(*CHANNEL_STATISTICS[self.normalization])]
+        )
+
+
+def _each(transform: Any, crops: Sequence[Any]) -> Tensor:
+    return torch.stack([transform(crop) for crop in crops])
 
 
 def normalized(pixels: Tensor, normalization: Normalization) -> Tensor:
     """uint8 (N, C, H, W) -> float32 of the same shape, by channel: (pixels / 255 - mean) / std."""
-    mean, std = (torch.tensor(values)[:, None, None] for values in CHANNEL_STATISTICS[normalization])
+    mean, std = (
+        torch.tensor(values, device=pixels.device)[:, None, None] for values in CHANNEL_STATISTICS[normalization]
+    )
     return (pixels.float() / 255 - mean) / std
-
-
-def augmented(images: Tensor, augmentation: Augmentation, generator: Generator) -> Tensor:
-    """Mirrors half of the images and shifts each by up to ``shift`` pixels; (N, C, H, W) -> the same shape."""
-    n, _, height, width = images.shape
-    shift = augmentation.shift
-    if augmentation.mirror:
-        mirrored = torch.rand(n, generator=generator) < 0.5
-        images = torch.where(mirrored[:, None, None, None], images.flip(3), images)
-    padded = F.pad(images, (shift,) * 4)
-    top, left = torch.randint(2 * shift + 1, (2, n), generator=generator)
-    rows = (top[:, None] + torch.arange(height))[:, None, :, None]
-    columns = (left[:, None] + torch.arange(width))[:, None, None, :]
-    return padded[torch.arange(n)[:, None, None, None], torch.arange(images.shape[1])[:, None, None], rows, columns]

@@ -12,6 +12,8 @@ from densenet_core.images import Normalization
 Schedule = Literal["step", "one_cycle"]
 Precision = Literal["fp32", "bf16"]
 
+PLACE_FIELDS = ("data", "runs_dir", "workers")  # of a configuration: may differ where the same run goes on elsewhere
+
 
 @dataclass(frozen=True)
 class TrainingConfig:
@@ -36,6 +38,9 @@ class TrainingConfig:
     precision: Precision = "fp32"  # bf16: autocast
     memory_efficient: bool = False  # for DenseNets: less memory, more time, the same numbers
     compile: bool = False  # torch.compile
+    channels_last: bool = True  # the images' memory format: faster convolutions, the same numbers but for rounding
+    sync_batch_norm: bool = False  # on GPUs: batch statistics over the images of all processes
+    workers: int = 2  # processes a process that read photographs from disk
     normalize: Normalization | None = None  # for the data set "folder"
     dataset_title: str | None = None  # what the record calls the data set, where its own name would mislead
     data: str = "data"  # where the data sets lie
@@ -48,6 +53,8 @@ class TrainingConfig:
             value = getattr(self, field)
             if not isinstance(value, int) or value < 1:
                 raise RunError(f"{field} {value!r} must be a whole number, 1 or more")
+        if not isinstance(self.workers, int) or self.workers < 0:
+            raise RunError(f"workers {self.workers!r} must be a whole number, 0 or more")
         if not isinstance(self.learning_rate, int | float) or not self.learning_rate > 0:
             raise RunError(f"learning_rate {self.learning_rate!r} must be a number above 0")
         if not isinstance(self.seed, int) or not 0 <= self.seed < 2**32:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,8 @@ from densenet_core import runs
 from densenet_core.checkpoint import Checkpoint, save_checkpoint
 from densenet_core.errors import RunError
 from densenet_core.files import write_whole
-from densenet_core.hardware import device
 from densenet_core.models import Network
-from densenet_core.recipes import TrainingConfig
+from densenet_core.recipes import PLACE_FIELDS, TrainingConfig
 from densenet_core.run_status import RunSummary, write_summary
 from densenet_core.runs import Metric
 
@@ -24,16 +23,16 @@ from densenet_core.runs import Metric
 def claim_folder(config: TrainingConfig) -> Path:
     """Makes the run folder, or checks that the run in it is this one."""
     folder, asked = config.folder, _plain(asdict(config))
-    where = ("data", "runs_dir")  # may differ: the same run on another machine
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if not (folder / runs.CONFIG).exists():
             runs.write_config(folder, asked)
     except OSError as error:
         raise RunError(f"can't write the run folder {str(folder)!r}: {error.strerror}") from None
-    defaults = {field.name: field.default for field in fields(config)}  # of settings newer than the run
+    # What the run's config.json does not have, because the setting is newer than the run, is as it is by default.
+    defaults = {field.name: field.default for field in fields(config) if field.default is not MISSING}
     found = defaults | runs.read_config(folder)
-    differing = sorted(key for key in asked if key not in where and _plain(found.get(key)) != asked[key])
+    differing = sorted(key for key in asked if key not in PLACE_FIELDS and _plain(found.get(key)) != asked[key])
     if differing:
         key = differing[0]
         raise RunError(
@@ -43,26 +42,55 @@ def claim_folder(config: TrainingConfig) -> Path:
     return folder
 
 
-def resume(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> list[Metric]:
-    """Puts the last finished epoch's state back; the metrics up to it."""
+@dataclass(frozen=True)
+class Finished:
+    """What a run folder holds of the epochs that are done."""
+
+    metrics: list[Metric]
+    state: dict[str, Any] | None  # of last.ckpt; None where no epoch is done
+
+
+def resume(folder: Path) -> Finished:
+    """Reads the last finished epoch's state and the metrics up to it.
+
+    Raises:
+        RunError: a file is damaged.
+    """
     (folder / runs.DIVERGED).unlink(missing_ok=True)
     if not (folder / runs.LAST).exists():
-        return []
+        return Finished([], None)
     try:
-        state = torch.load(folder / runs.LAST, map_location=device(), weights_only=True)
-        model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
+        state = torch.load(folder / runs.LAST, map_location="cpu", weights_only=True)
+        epoch = int(state["epoch"])
     except Exception as error:  # torch's readers raise many kinds on damaged files
-        file = str(folder / runs.LAST)
-        raise RunError(f"{file!r} is damaged ({error}): delete the run folder to start anew") from None
+        raise _damaged(folder, error) from None
     # A kill between the two files leaves metrics of an epoch that last.ckpt does not have.
-    metrics = [metric for metric in runs.read_metrics(folder / runs.METRICS) if metric.epoch <= state["epoch"]]
-    if not metrics or metrics[-1].epoch != state["epoch"]:
+    metrics = [metric for metric in runs.read_metrics(folder / runs.METRICS) if metric.epoch <= epoch]
+    if not metrics or metrics[-1].epoch != epoch:
         raise RunError(
-            f"{str(folder / runs.METRICS)!r} ends before epoch {state['epoch']}, which {runs.LAST} holds: "
+            f"{str(folder / runs.METRICS)!r} ends before epoch {epoch}, which {runs.LAST} holds: "
             "put the whole file back, or delete the run folder to start anew"
         )
-    return metrics
+    return Finished(metrics, state)
+
+
+def load_state(folder: Path, state: dict[str, Any] | None, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    """Puts the weights and the optimizer's state back, where there are any.
+
+    Raises:
+        RunError: they are not those of this network.
+    """
+    if state is None:
+        return
+    try:
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+    except (RuntimeError, KeyError, ValueError, TypeError) as error:
+        raise _damaged(folder, error) from None
+
+
+def _damaged(folder: Path, error: Exception) -> RunError:
+    return RunError(f"{str(folder / runs.LAST)!r} is damaged ({error}): delete the run folder to start anew")
 
 
 def save(

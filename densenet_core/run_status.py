@@ -21,15 +21,18 @@ State = Literal["running", "finished", "stopped", "diverged"]
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path, patience_s: float = 0.0) -> Iterator[None]:
     """Holds a run folder for this process; the lock ends with the process, however it ends.
+
+    Args:
+        patience_s: how long to wait for another process that holds it.
 
     Raises:
         RunError: another process trains this run; it is named.
     """
     lock = FileLock(folder / LOCK)
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=patience_s)
     except Timeout:
         raise RunError(
             f"the run {folder.name!r} is being trained by {_owner(folder)}: wait for it or stop it"

@@ -7,6 +7,7 @@ runs/<name>/config.json         what was asked for
             summary.json        where the run stands, for lists of many runs
             diverged.ckpt       the state in which the loss stopped being finite, where it did
             reuse.parquet       the feature-reuse table after every epoch, where it was asked for
+            tensorboard/        the metrics as TensorBoard's events, where they were asked for
             train.lock          held by the process that trains; owner.json says which that is
 """
 
@@ -25,7 +26,8 @@ from densenet_core.errors import RunError
 from densenet_core.files import write_whole
 
 CONFIG, METRICS, WEIGHTS, LAST = "config.json", "metrics.csv", RUN_WEIGHTS, "last.ckpt"
-SUMMARY, DIVERGED, REUSE, LOCK, OWNER = "summary.json", "diverged.ckpt", "reuse.parquet", "train.lock", "owner.json"
+SUMMARY, DIVERGED, REUSE, TENSORBOARD = "summary.json", "diverged.ckpt", "reuse.parquet", "tensorboard"
+LOCK, OWNER = "train.lock", "owner.json"
 
 
 @dataclass(frozen=True)

@@ -12,66 +12,94 @@ import math
 import platform
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from densenet_core import runs
+from densenet_core.batching import batch_sizes
 from densenet_core.data import DataSplits, load_splits
+from densenet_core.distributed import (
+    average_running_statistics,
+    launch,
+    on_first,
+    reduced,
+    shard_of,
+    synchronise_batch_norm,
+    told_if_others_end,
+)
 from densenet_core.errors import RunError
 from densenet_core.evaluation import check_fit, evaluate
 from densenet_core.hardware import device, hardware
 from densenet_core.images import Images
-from densenet_core.models import Network, build_model, spec_from_name
-from densenet_core.recipes import TrainingConfig
-from densenet_core.resume import claim_folder, keep_diverged, resume, save
+from densenet_core.models import Network, Spec, build_model, spec_from_name
+from densenet_core.recipes import PLACE_FIELDS, TrainingConfig
+from densenet_core.resume import claim_folder, keep_diverged, load_state, resume, save
 from densenet_core.run_status import locked
 from densenet_core.runs import Metric
 
-OnEpoch = Callable[[Path, int, Network], object]
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+OnEpoch = Callable[[Path, Network, list[Metric]], object]
 
 
-def train(config: TrainingConfig, show_progress: bool = True, on_epoch: OnEpoch | None = None) -> Path:
+def train(
+    config: TrainingConfig, show_progress: bool = True, on_epoch: OnEpoch | None = None, patience_s: float = 0.0
+) -> Path:
     """Trains a network into the run folder ``runs_dir/name`` and returns that folder.
 
     Called again with the same configuration it goes on after the last finished epoch, and returns at once
-    where all epochs are done.
+    where all epochs are done. Started by torchrun or SLURM in several processes, these share every batch of
+    ``batch_size`` images; the first of them alone writes.
 
     Args:
-        on_epoch: called after every epoch with the run folder, the epoch's number and the network.
+        on_epoch: called after every epoch with the run folder, the network and all rows of metrics so far.
+        patience_s: how long to wait for another process that trains this run, to end.
 
     Raises:
-        RunError: the folder holds a run of another configuration, another process trains it, it is not writable, or
-            the loss is not finite.
+        RunError: the folder holds a run of another configuration, another process trains it, it is not writable, the
+            loss is not finite, or another process of this training ended.
         DataError: the data set is not there or does not fit the network.
         ValueError: ``arch`` is not known.
     """
-    splits = load_splits(
-        config.dataset,
-        config.data,
-        augment=config.augment,
-        validation=config.validation,
-        normalize=config.normalize,
-        title=config.dataset_title,
-    )
-    spec = spec_from_name(config.arch, len(splits.train.class_names), splits.train.num_channels, config.drop_rate)
-    check_fit(spec, splits.test)
-    folder = claim_folder(config)
-    with locked(folder):
-        torch.manual_seed(config.seed)
-        model = build_model(spec, config.memory_efficient)
-        model.to(device()).to(memory_format=torch.channels_last)
-        _train(config, splits, model, folder, show_progress, on_epoch)
+    fabric = launch(config.precision)
+    with ExitStack() as held, told_if_others_end(fabric, config.folder):
+        splits = load_splits(
+            config.dataset,
+            config.data,
+            augment=config.augment,
+            validation=config.validation,
+            normalize=config.normalize,
+            title=config.dataset_title,
+        ).to(fabric.device, config.workers)
+        spec = spec_from_name(config.arch, len(splits.train.class_names), splits.train.num_channels, config.drop_rate)
+        check_fit(spec, splits.test)
+        if config.batch_size < 2 * fabric.world_size:
+            raise RunError(f"batch_size {config.batch_size} is too small for {fabric.world_size} processes: two each")
+        folder = on_first(fabric, lambda: claim_folder(config))
+        on_first(fabric, lambda: held.enter_context(locked(folder, patience_s)))
+        _train(fabric, config, splits, _new_network(config, spec), folder, show_progress, on_epoch)
     return folder
 
 
+def _new_network(config: TrainingConfig, spec: Spec) -> Network:
+    torch.manual_seed(config.seed)
+    model = build_model(spec, config.memory_efficient)
+    if config.sync_batch_norm:
+        synchronise_batch_norm(model)
+    return model.to(device()).to(memory_format=_memory_format(config))
+
+
 def _train(
+    fabric: Fabric,
     config: TrainingConfig,
     splits: DataSplits,
     model: Network,
@@ -87,92 +115,124 @@ def _train(
         weight_decay=config.weight_decay,
         nesterov=config.momentum > 0,
     )
-    metrics = resume(folder, model, optimizer)
+    finished = on_first(fabric, lambda: resume(folder))
+    load_state(folder, finished.state, model, optimizer)
+    metrics = finished.metrics
+    compiled: Any = torch.compile(model) if config.compile else model
+    forward, wrapped = fabric.setup(compiled, optimizer)
     first_epoch = metrics[-1].epoch + 1 if metrics else 1
-    steps = math.ceil(len(splits.train) / config.batch_size)
-    forward: Any = torch.compile(model) if config.compile else model
-    with _progress_bar(show_progress) as progress:
+    steps = len(batch_sizes(len(splits.train), config.batch_size, shard_of(fabric)))
+    with _progress_bar(show_progress and fabric.is_global_zero) as progress:
         task = progress.add_task(config.name, total=config.epochs * steps, completed=(first_epoch - 1) * steps)
         for epoch in range(first_epoch, config.epochs + 1):
-            train_metric = train_epoch(forward, optimizer, splits.train, config, epoch, lambda: progress.advance(task))
-            metrics += [train_metric, *_evaluations(model, splits, epoch)]
-            if on_epoch is not None:
-                on_epoch(folder, epoch, model)
-            save(folder, model, optimizer, metrics, _record(config, splits, metrics))
+            metrics.append(
+                train_epoch(fabric, forward, wrapped, splits.train, config, epoch, partial(progress.advance, task))
+            )
+            average_running_statistics(fabric, model)
+            metrics += _evaluations(fabric, model, splits, epoch)
+            on_first(fabric, partial(_keep_epoch, config, splits, model, optimizer, metrics, on_epoch))
             progress.update(task, description=f"{config.name}: test error {metrics[-1].error:.2f} %")
 
 
 def train_epoch(
+    fabric: Fabric,
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
     images: Images,
     config: TrainingConfig,
     epoch: int,
-    on_step: Any = lambda: None,
+    on_step: Callable[[], object] = lambda: None,
 ) -> Metric:
     """One pass over the training images; the error is that of the training forward passes.
+
+    Args:
+        model, optimizer: as ``fabric.setup`` gives them.
 
     Raises:
         RunError: the loss is NaN or infinite; the last finished epoch's files are as they were, and the state in
             which it happened is in diverged.ckpt.
     """
-    place = next(model.parameters()).device
-    steps = math.ceil(len(images) / config.batch_size)
-    generator = torch.Generator().manual_seed(config.seed * 1_000_003 + epoch)
-    torch.manual_seed(config.seed * 1_000_003 + epoch)  # dropout
+    shard, seed = shard_of(fabric), config.seed * 1_000_003 + epoch
+    sizes = batch_sizes(len(images), config.batch_size, shard)
+    batches = images.batches(config.batch_size, torch.Generator().manual_seed(seed), shard)
+    torch.manual_seed(seed + shard.rank * 1_000_000_007)  # dropout
     model.train()
-    total_loss, total_norm, wrong, waited = 0.0, 0.0, 0, 0.0
+    total, waited = torch.zeros(3, dtype=torch.float64), 0.0  # loss x images, gradient norm, wrong
     start = asked = time.perf_counter()
-    for step, (batch, labels) in enumerate(images.batches(config.batch_size, generator)):
+    for step, (size, (batch, labels)) in enumerate(zip(sizes, batches, strict=True)):
         waited += time.perf_counter() - asked
         for group in optimizer.param_groups:
-            group["lr"] = config.learning_rate_at(epoch, step / steps)
-        batch = batch.to(place, memory_format=torch.channels_last)
-        labels = labels.to(place)
-        with torch.autocast(place.type, torch.bfloat16, enabled=config.precision == "bf16"):
-            scores = model(batch)
-        loss = F.cross_entropy(scores.float(), labels, label_smoothing=config.label_smoothing)
-        value = loss.item()
+            group["lr"] = config.learning_rate_at(epoch, step / len(sizes))
+        loss, wrong = _forward(fabric, model, batch, labels, size, config)
+        value = reduced(fabric, loss.detach(), "mean").item()
         if not math.isfinite(value):
-            keep_diverged(config.folder, model, optimizer, epoch, step + 1)
+            on_first(fabric, partial(keep_diverged, config.folder, model, optimizer, epoch, step + 1))
             raise RunError(
                 f"the loss is {value} at epoch {epoch}, step {step + 1}: try a learning_rate below "
                 f"{config.learning_rate}; {config.folder / runs.DIVERGED} holds the state in which it happened"
             )
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        total_norm += float(torch.nn.utils.get_total_norm([p.grad for p in model.parameters() if p.grad is not None]))
+        fabric.backward(loss)
+        norm = torch.nn.utils.get_total_norm([p.grad for p in model.parameters() if p.grad is not None])
         optimizer.step()
-        total_loss += value * len(labels)
-        wrong += int((scores.argmax(1) != labels).sum())
+        total += torch.tensor([value * size, float(norm), wrong], dtype=torch.float64)
         on_step()
         asked = time.perf_counter()
-    seconds, n = time.perf_counter() - start, len(images)
+    seconds = time.perf_counter() - start
+    total[2] = reduced(fabric, total[2], "sum")
+    loss_sum, norm_sum, num_wrong = total.tolist()
     return Metric(
         epoch,
         "train",
-        total_loss / n,
-        100 * wrong / n,
+        loss_sum / len(images),
+        100 * num_wrong / len(images),
         seconds,
         learning_rate=config.learning_rate_at(epoch),
-        grad_norm=total_norm / steps,
-        images_per_s=n / seconds,
+        grad_norm=norm_sum / len(sizes),
+        images_per_s=len(images) / seconds,
         wait_share=waited / seconds,
     )
 
 
-def _evaluations(model: nn.Module, splits: DataSplits, epoch: int) -> Iterator[Metric]:
+def _forward(
+    fabric: Fabric, model: nn.Module, batch: Tensor, labels: Tensor, size: int, config: TrainingConfig
+) -> tuple[Tensor, int]:
+    """The loss and how many are wrong; the mean of the losses over the processes is that over all ``size`` images."""
+    labels = labels.to(fabric.device, non_blocking=True)
+    scores = model(batch.to(fabric.device, memory_format=_memory_format(config), non_blocking=True)).float()
+    loss = F.cross_entropy(scores, labels, label_smoothing=config.label_smoothing)
+    return loss * (len(labels) * fabric.world_size / size), int((scores.argmax(1) != labels).sum())
+
+
+def _memory_format(config: TrainingConfig) -> torch.memory_format:
+    return torch.channels_last if config.channels_last else torch.contiguous_format
+
+
+def _evaluations(fabric: Fabric, model: nn.Module, splits: DataSplits, epoch: int) -> Iterator[Metric]:
     for split, images in (("validation", splits.validation), ("test", splits.test)):
         if images is not None:
             start = time.perf_counter()
-            result = evaluate(model, images)
+            result = evaluate(model, images, fabric=fabric)
             yield Metric(epoch, split, result.loss, result.top1_error, time.perf_counter() - start)
+
+
+def _keep_epoch(
+    config: TrainingConfig,
+    splits: DataSplits,
+    model: Network,
+    optimizer: torch.optim.Optimizer,
+    metrics: list[Metric],
+    on_epoch: OnEpoch | None,
+) -> None:
+    if on_epoch is not None:
+        on_epoch(config.folder, model, metrics)
+    save(config.folder, model, optimizer, metrics, _record(config, splits, metrics))
 
 
 def _record(config: TrainingConfig, splits: DataSplits, metrics: list[Metric]) -> dict[str, Any]:
     """Where a result comes from. Errors are those of the last epoch, never of the best."""
     last = {metric.split: metric for metric in metrics if metric.epoch == metrics[-1].epoch}
-    recipe = {key: value for key, value in asdict(config).items() if key not in ("name", "data", "runs_dir")}
+    recipe = {key: value for key, value in asdict(config).items() if key not in ("name", *PLACE_FIELDS)}
     return {
         "name": config.name,
         "arch": config.arch,

@@ -65,22 +65,24 @@ def evaluate(
     dataset: Annotated[str, typer.Option(help="digits, cifar10, cifar100, svhn, imagenet or folder.")] = "digits",
     data: DataOption = Path("data"),
     normalize: NormalizeOption = None,
+    crops: Annotated[int, typer.Option(help="1, or 10 of each photograph: corners and centre, mirrored too.")] = 1,
 ) -> None:
     """Loss and error of a network on a data set's test images, or on class folders of images."""
     from densenet_core.data import load_test_images
     from densenet_core.evaluation import check_fit
     from densenet_core.evaluation import evaluate as evaluate_network
+    from densenet_core.hardware import device
 
     gc.enable()
     network = open_network(checkpoint)
-    options: dict[str, Any] = {"normalize": normalize}
+    options: dict[str, Any] = {"normalize": normalize, "crops": crops}
     images = load_test_images(dataset, data, **options)
     check_fit(network.spec, images)
-    result = evaluate_network(network.to_model(), images)
+    result = evaluate_network(network.to_model().to(device()), images.to(device()))
     print_pairs(
         [
             ("Network", network.spec.title),
-            ("Images", f"{result.num_images:,}"),
+            ("Images", f"{result.num_images:,}" + (f", {crops} crops each" if crops > 1 else "")),
             ("Loss", f"{result.loss:.4f} nats"),
             ("Top-1 error", f"{result.top1_error:.2f} %"),
             ("Top-5 error", f"{result.top5_error:.2f} %"),

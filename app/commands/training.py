@@ -33,14 +33,26 @@ def train(
     precision: Annotated[str, typer.Option(help="fp32, or bf16 for autocast.")] = "fp32",
     memory_efficient: Annotated[bool, typer.Option("--memory-efficient", help="Less memory, more time.")] = False,
     compile: Annotated[bool, typer.Option("--compile", help="torch.compile.")] = False,
+    channels_last: Annotated[bool, typer.Option(help="The images' memory format; faster on most devices.")] = True,
+    sync_batch_norm: Annotated[
+        bool, typer.Option("--sync-batch-norm", help="On GPUs: batch statistics over all processes.")
+    ] = False,
+    workers: Annotated[int, typer.Option(help="Processes that read photographs from disk.")] = 2,
     normalize: NormalizeOption = None,
     title: Annotated[str | None, typer.Option(help="What the record calls the data set.")] = None,
     reuse: Annotated[bool, typer.Option(help="Keep the feature-reuse table of every epoch.")] = True,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write TensorBoard's events too.")] = False,
 ) -> None:
-    """Train a network by one of the paper's recipes. The same line again resumes it."""
+    """Train a network by one of the paper's recipes. The same line again resumes it.
+
+    On several GPUs or machines: torchrun --nproc-per-node 8 -m app train ..., or srun.
+    """
     from analysis.emergence import record_reuse
+    from densenet_core.distributed import is_first_process
     from densenet_core.recipes import recipe_config
     from densenet_core.runs import METRICS, read_metrics
+    from densenet_core.tensorboard import TensorBoardLog
+    from densenet_core.training import OnEpoch
     from densenet_core.training import train as train_run
 
     gc.enable()
@@ -56,15 +68,20 @@ def train(
         "precision": precision,
         "memory_efficient": memory_efficient,
         "compile": compile,
+        "channels_last": channels_last,
+        "sync_batch_norm": sync_batch_norm,
+        "workers": workers,
         "normalize": normalize,
         "dataset_title": title,
         "data": str(data),
         "runs_dir": str(runs),
     }
     config = recipe_config(recipe, arch, dataset, name or f"{arch}-{dataset}", **options)
-    folder = train_run(config, on_epoch=record_reuse if reuse else None)
-    last = read_metrics(folder / METRICS)[-1]
-    print(f"{folder}: {last.split} error {last.error:.2f} % after epoch {last.epoch}")
+    hooks: list[OnEpoch] = [*([record_reuse] if reuse else []), *([TensorBoardLog()] if tensorboard else [])]
+    folder = train_run(config, on_epoch=lambda *epoch: [hook(*epoch) for hook in hooks])
+    if is_first_process():
+        last = read_metrics(folder / METRICS)[-1]
+        print(f"{folder}: {last.split} error {last.error:.2f} % after epoch {last.epoch}")
 
 
 def runs(
@@ -103,6 +120,11 @@ def sweep(
     results: Annotated[
         Path | None, typer.Option(help="Write the results here: .csv.", show_default="RUNS/FILE/results.csv")
     ] = None,
+    ray_address: Annotated[
+        str | None, typer.Option(help="Train on a Ray cluster: HOST:PORT, auto, or local.", show_default="here")
+    ] = None,
+    cpus: Annotated[float, typer.Option(help="With Ray: CPUs of one training.")] = 2,
+    gpus: Annotated[float, typer.Option(help="With Ray: GPUs of one training.")] = 0,
 ) -> None:
     """Train a grid of networks and seeds. The same line again goes on where it stopped."""
     from analysis.emergence import record_reuse
@@ -112,6 +134,11 @@ def sweep(
 
     gc.enable()
     configs = load_sweep(file, str(runs), str(data))
-    folders = run_sweep(configs, on_epoch=record_reuse)
+    if ray_address is None:
+        folders = run_sweep(configs, on_epoch=record_reuse)
+    else:
+        from densenet_core.ray_sweep import run_sweep_on_ray
+
+        folders = run_sweep_on_ray(configs, ray_address, cpus, gpus, lambda folder: print(folder), record_reuse)
     table = measured_results(folders, include_zoo=False)
     print("wrote", save_table(table, results or runs / file.stem / "results.csv"), f"({len(table)} runs)")

@@ -9,6 +9,7 @@ from analysis import connection_weights, figure5_observations
 from analysis.emergence import observations_over_training, record_reuse, reuse_over_training
 from densenet_core import RunError, create_model, load_checkpoint
 from densenet_core.recipes import TrainingConfig
+from densenet_core.runs import read_metrics
 from densenet_core.training import train
 
 
@@ -29,7 +30,8 @@ def test_every_epoch_has_its_table_and_the_last_is_the_networks(run: Path) -> No
 
 def test_a_killed_run_leaves_no_epoch_twice(run: Path) -> None:
     model = create_model("densenet-7-2", in_channels=1)
-    record_reuse(run, 2, model)  # as a resumed run does that had written epochs 2 and 3 already
+    metrics = read_metrics(run / "metrics.csv")[:4]
+    record_reuse(run, model, metrics)  # epoch 2, as a resumed run does that had written epochs 2 and 3 already
     tables = reuse_over_training(run)
     assert tables["epoch"].unique().tolist() == [1, 2]
     second = tables[tables["epoch"] == 2]["mean_abs_weight"].to_numpy()
@@ -37,7 +39,7 @@ def test_a_killed_run_leaves_no_epoch_twice(run: Path) -> None:
 
 
 def test_a_resnet_has_none(tmp_path: Path) -> None:
-    record_reuse(tmp_path, 1, create_model("resnet-8"))
+    record_reuse(tmp_path, create_model("resnet-8"), [])
     with pytest.raises(RunError, match=r"has no reuse\.parquet: train it with"):
         reuse_over_training(tmp_path)
 

@@ -9,9 +9,11 @@ import torch
 from PIL import Image
 from scipy.io import savemat
 
+from densenet_core.augmentation import CIFAR_AUGMENTATION, Augmentation, augmented, draw_moves
+from densenet_core.batching import Shard
 from densenet_core.data import load_folder, load_splits, load_test_images
 from densenet_core.errors import DataError
-from densenet_core.images import CIFAR_AUGMENTATION, Augmentation, FolderImages, TensorImages, augmented
+from densenet_core.images import FolderImages, TensorImages
 
 
 def tensors(images: object) -> TensorImages:
@@ -55,7 +57,8 @@ def test_an_epoch_is_all_images_once_and_the_seed_decides_the_order() -> None:
 
 def test_augmentation_mirrors_and_shifts_with_zeros() -> None:
     image = torch.arange(1.0, 26).view(1, 1, 5, 5).repeat(200, 1, 1, 1)
-    out = augmented(image, Augmentation(mirror=True, shift=1), torch.Generator().manual_seed(0))
+    kind = Augmentation(mirror=True, shift=1)
+    out = augmented(image, kind, draw_moves(kind, 200, torch.Generator().manual_seed(0)))
     padded = torch.nn.functional.pad(image[:1], (1,) * 4)
     flipped = torch.nn.functional.pad(image[:1].flip(3), (1,) * 4)
     possible = {
@@ -65,6 +68,31 @@ def test_augmentation_mirrors_and_shifts_with_zeros() -> None:
         for left in range(3)
     }
     assert {o[0].numpy().tobytes() for o in out} == possible  # all 18, and nothing else
+
+
+@pytest.mark.parametrize("batch_size", [64, 47, 1442, 5000])
+@pytest.mark.parametrize("world_size", [1, 2, 3])
+def test_processes_see_every_image_once_an_epoch_and_what_one_alone_would_see(batch_size: int, world_size: int) -> None:
+    train = load_splits("digits", augment=True).train
+    epoch = [
+        list(train.batches(batch_size, torch.Generator().manual_seed(5), Shard(rank, world_size)))
+        for rank in range(world_size)
+    ]
+    whole = list(train.batches(batch_size, torch.Generator().manual_seed(5), Shard()))
+    assert sum(len(labels) for _, labels in whole) == len(train)
+    for part in range(2):  # images, labels
+        together = torch.cat([torch.cat([batch[part] for batch in step]) for step in zip(*epoch, strict=True)])
+        assert torch.equal(together, torch.cat([batch[part] for batch in whole]))
+    assert min(len(labels) for rank in epoch for _, labels in rank) >= 2
+
+
+def test_a_last_batch_of_one_image_joins_the_one_before_for_training_alone() -> None:
+    images = tensors(load_splits("digits").test).subset(torch.arange(9))
+    generator = torch.Generator().manual_seed(0)
+    assert [len(labels) for _, labels in images.batches(4, generator)] == [4, 5]
+    assert [len(labels) for _, labels in images.batches(4)] == [4, 4, 1]
+    two = [[len(labels) for _, labels in images.batches(6, generator, Shard(rank, 2))] for rank in range(2)]
+    assert two == [[5], [4]]  # three images would leave one process with one
 
 
 def write_cifar10(root: Path, per_batch: int) -> None:

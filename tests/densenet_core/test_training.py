@@ -270,7 +270,11 @@ def test_the_gradient_norm_is_the_mean_over_the_steps(config: TrainingConfig, mo
 
 def test_on_epoch_is_called_after_every_epoch(config: TrainingConfig) -> None:
     called: list[tuple[str, int]] = []
-    train(config, show_progress=False, on_epoch=lambda folder, epoch, model: called.append((folder.name, epoch)))
+    train(
+        config,
+        show_progress=False,
+        on_epoch=lambda folder, model, metrics: called.append((folder.name, metrics[-1].epoch)),
+    )
     assert called == [("demo", 1), ("demo", 2), ("demo", 3)]
 
 
