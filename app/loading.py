@@ -15,8 +15,8 @@ import streamlit as st
 
 from analysis import connection_weights, feature_reuse_figure
 from analysis.figures import figure_bytes
+from analysis.figures.animation import animation_bytes
 from analysis.figures.curves import efficiency_figure, stage_cost_figure, training_curves_figure
-from analysis.figures.emergence import emergence_gif
 from analysis.figures.heatmap import ColorMap
 from analysis.latency import measure_latency
 from analysis.results import mean_over_seeds, measured_results, published_results, shipped_results
@@ -131,6 +131,6 @@ def curves_figure_file(curves: pd.DataFrame, file_format: str) -> bytes:
 
 
 @st.cache_data(max_entries=8, show_spinner=False)
-def emergence_gif_file(tables: pd.DataFrame) -> bytes:
-    """The feature-reuse heatmaps over the epochs as a GIF."""
-    return emergence_gif(tables)
+def animation_file(tables: pd.DataFrame, file_format: str) -> bytes:
+    """The feature-reuse heatmaps over the epochs as a file of their own."""
+    return animation_bytes(tables, file_format)

@@ -1,14 +1,21 @@
-"""Step time and memory of a training step: ours plain and memory-efficient, torchvision's both ways.
+"""Step time and memory of training: ours plain and memory-efficient, torchvision's both ways, and our options.
 
-`python benchmarks/training.py`: three depths, batch 16 of 32x32, the networks in turns, medians; one process. Memory is
-what autograd keeps for the backward pass, by arithmetic on ours (tested against autograd to the byte).
+`python benchmarks/training.py`: batch 16 of 32x32, the networks in turns in one process, medians. Peak memory is how
+much the resident memory of a process of its own rises in its first step; "kept" is what autograd keeps for the backward
+pass, by arithmetic on ours (tested against autograd to the byte). `--compile` measures torch.compile too (a minute).
 """
 
 from __future__ import annotations
 
+import re
 import statistics
+import subprocess
+import sys
 import time
+from collections.abc import Callable
+from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -16,56 +23,104 @@ from torchvision.models import DenseNet as TorchvisionDenseNet
 
 from analysis.memory import training_activation_bytes
 from densenet_core import DenseNet, DenseNetSpec
+from densenet_core.hardware import hardware
 
 DEPTHS, BATCH, TURNS = (40, 70, 100), 16, 5
+NAMES = ("ours", "ours, memory_efficient", "torchvision", "torchvision, memory_efficient")
+Step = Callable[[], float]
 
 
-def networks(depth: int) -> dict[str, nn.Module]:
-    """DenseNet-BC (L=depth, k=12) four ways."""
-    spec = DenseNetSpec.cifar(depth, 12, bottleneck=True, compression=0.5)
-    shape = {"growth_rate": 12, "block_config": spec.block_config, "num_init_features": 24, "num_classes": 10}
-    models = {
-        "ours": DenseNet(spec),
-        "ours, memory_efficient": DenseNet(spec, memory_efficient=True),
-        "torchvision": TorchvisionDenseNet(**shape),
-        "torchvision, memory_efficient": TorchvisionDenseNet(**shape, memory_efficient=True),
-    }
-    for name, model in models.items():
-        if name.startswith("torchvision"):  # the stem for small images, so that all do the same work
-            for part in ("norm0", "relu0", "pool0"):
-                setattr(model.features, part, nn.Identity())
-            model.features.conv0 = nn.Conv2d(3, 24, 3, padding=1, bias=False)
-    return {name: model.train() for name, model in models.items()}
+def spec_of(depth: int) -> DenseNetSpec:
+    """DenseNet-BC (L=depth, k=12)."""
+    return DenseNetSpec.cifar(depth, 12, bottleneck=True, compression=0.5)
 
 
-def step(model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> float:
-    """Seconds of one forward and backward pass."""
-    start = time.perf_counter()
-    F.cross_entropy(model(images), labels).backward()
-    model.zero_grad(set_to_none=True)
-    return time.perf_counter() - start
+def network(name: str, depth: int) -> nn.Module:
+    """One of ``NAMES``; all do the same work."""
+    efficient = "memory_efficient" in name
+    if name.startswith("ours"):
+        return DenseNet(spec_of(depth), memory_efficient=efficient).train()
+    shape = {"growth_rate": 12, "block_config": spec_of(depth).block_config, "num_init_features": 24}
+    model = TorchvisionDenseNet(**shape, num_classes=10, memory_efficient=efficient).train()
+    for part in ("norm0", "relu0", "pool0"):  # the stem for small images
+        setattr(model.features, part, nn.Identity())
+    model.features.conv0 = nn.Conv2d(3, 24, 3, padding=1, bias=False)
+    return model
+
+
+def step_of(model: nn.Module, memory_format: torch.memory_format = torch.contiguous_format, bf16: bool = False) -> Step:
+    """One forward and backward pass, which gives its seconds."""
+    images, labels = torch.randn(BATCH, 3, 32, 32).to(memory_format=memory_format), torch.randint(10, (BATCH,))
+    model.to(memory_format=memory_format)
+
+    def step() -> float:
+        start = time.perf_counter()
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            scores = model(images)
+        F.cross_entropy(scores.float(), labels).backward()
+        model.zero_grad(set_to_none=True)
+        return time.perf_counter() - start
+
+    return step
+
+
+def interleaved(steps: dict[str, Step]) -> dict[str, float]:
+    """Median seconds of each; the first turn warms up."""
+    turns = [{name: step() for name, step in steps.items()} for _ in range(TURNS + 1)][1:]
+    return {name: statistics.median(turn[name] for turn in turns) for name in steps}
+
+
+def peak_megabytes(name: str, depth: int) -> float:
+    """Of a first step, in a process of its own."""
+    command = [sys.executable, __file__, "--peak", name, str(depth)]
+    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+def print_peak(name: str, depth: int) -> None:
+    step = step_of(network(name, depth))
+    step_of(nn.Sequential(nn.Flatten(), nn.Linear(3072, 10)))()  # loads what any step loads
+    before = peak_kilobytes()
+    step()
+    print((peak_kilobytes() - before) / 1024)
+
+
+def peak_kilobytes() -> int:
+    """The most memory that this process has held (Linux)."""
+    return int(re.search(r"VmHWM:\s*(\d+)", Path("/proc/self/status").read_text())[1])
 
 
 def main() -> None:
-    images, labels = torch.randn(BATCH, 3, 32, 32), torch.randint(10, (BATCH,))
-    print(f"{'L':>4}  {'network':32}{'ms':>8}{'times ours':>12}{'kept, MB':>10}")
+    print(f"DenseNet-BC (k=12), batch {BATCH} of 32x32, {hardware()}, torch {torch.__version__}\n")
+    print(f"{'L':>4}  {'network':32}{'ms':>8}{'times ours':>12}{'peak, MB':>10}{'kept, MB':>10}")
+    peaks: dict[str, list[float]] = {name: [] for name in NAMES}
     for depth in DEPTHS:
-        models = networks(depth)
-        seconds: dict[str, list[float]] = {name: [] for name in models}
-        for turn in range(TURNS + 1):
-            for name, model in models.items():
-                taken = step(model, images, labels)
-                if turn:  # the first warms up
-                    seconds[name].append(taken)
-        ours = statistics.median(seconds["ours"])
-        spec = models["ours"].spec
-        for name, taken in seconds.items():
+        seconds = interleaved({name: step_of(network(name, depth)) for name in NAMES})
+        for name, median in seconds.items():
+            peaks[name].append(peak_megabytes(name, depth))
             kept = ""
             if name.startswith("ours"):
-                kept = f"{training_activation_bytes(spec, 32, BATCH, 'efficient' in name) / 1e6:.0f}"
-            median = statistics.median(taken)
-            print(f"{depth:>4}  {name:32}{1000 * median:>8.0f}{median / ours:>12.2f}{kept:>10}")
+                kept = f"{training_activation_bytes(spec_of(depth), 32, BATCH, 'efficient' in name) / 1e6:.0f}"
+            ratio = median / seconds["ours"]
+            print(f"{depth:>4}  {name:32}{1000 * median:>8.0f}{ratio:>12.2f}{peaks[name][-1]:>10.0f}{kept:>10}")
+    print("\nhow peak memory grows, MB per dense layer (a constant is linear growth), and R² of a straight line:")
+    layers = np.array([sum(spec_of(depth).block_config) for depth in DEPTHS])
+    for name, found in peaks.items():
+        slopes = ", ".join(f"{slope:.1f}" for slope in np.diff(found) / np.diff(layers))
+        print(f"  {name:32}{slopes:>12}{np.corrcoef(layers, found)[0, 1] ** 2:>10.4f}")
+    print("\noptions, L=40:")
+    options = {
+        "fp32, contiguous": step_of(network("ours", 40)),
+        "fp32, channels_last": step_of(network("ours", 40), torch.channels_last),
+        "bf16, channels_last": step_of(network("ours", 40), torch.channels_last, bf16=True),
+    }
+    if "--compile" in sys.argv:
+        options["fp32, channels_last, compiled"] = step_of(torch.compile(network("ours", 40)), torch.channels_last)
+    for name, median in (seconds := interleaved(options)).items():
+        print(f"  {name:32}{1000 * median:>8.0f} ms{median / seconds['fp32, contiguous']:>8.2f}")
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:2] == ["--peak"]:
+        print_peak(sys.argv[2], int(sys.argv[3]))
+    else:
+        main()

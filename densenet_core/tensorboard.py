@@ -23,12 +23,12 @@ class TensorBoardLog:
 
     def __init__(self) -> None:
         try:
-            from torch.utils import tensorboard
+            from torch.utils.tensorboard import SummaryWriter
         except ImportError:
             raise RunError(
                 "tensorboard is not installed: pip install 'densenet-lens[tensorboard]', or leave --tensorboard out"
             ) from None
-        self._writer_class: Any = tensorboard.SummaryWriter
+        self._writer_class: Any = SummaryWriter
         self._writer: Any = None
 
     def __call__(self, folder: Path, model: Network, metrics: list[Metric]) -> None:

@@ -1,17 +1,13 @@
-"""How feature reuse emerges over a training: an animated heatmap for the screen and as GIF, and curves."""
+"""How feature reuse emerges over a training, on the screen: an animated heatmap, and curves."""
 
 from __future__ import annotations
-
-import io
 
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
-from PIL import Image
 
 from analysis.figures.curves import COLORS
 from analysis.figures.heatmap import ColorMap, block_matrix
-from analysis.figures.paper import feature_reuse_figure
 from analysis.figures.screen import feature_reuse_screen
 from analysis.figures.screen_style import GRID, layout
 from analysis.scaling import Scaling, scaled
@@ -75,29 +71,6 @@ def _buttons() -> dict[str, object]:
         {"label": "❚❚", "method": "animate", "args": [[None], pause]},
     ]
     return {"type": "buttons", "direction": "left", "buttons": buttons, "x": 0, "y": -0.22, "showactive": False}
-
-
-def emergence_gif(
-    tables: pd.DataFrame,
-    measure: str = "mean_abs_weight",
-    scaling: Scaling = "network_max",
-    color_map: ColorMap = "viridis",
-    seconds_per_frame: float = 0.2,
-) -> bytes:
-    """The same as a GIF: the paper-style figure of each epoch, its number on it, the last one held for two seconds."""
-    epochs = shown_epochs(tables)
-    frames = []
-    for epoch in epochs:
-        table = tables[tables["epoch"] == epoch].reset_index(drop=True)
-        figure = feature_reuse_figure(table, measure, scaling, color_map)
-        figure.text(0.01, 0.01, f"epoch {epoch}", fontsize=9, weight="bold", va="bottom")
-        picture = io.BytesIO()
-        figure.savefig(picture, format="png", dpi=150)
-        frames.append(Image.open(picture).convert("RGB"))
-    buffer = io.BytesIO()
-    durations = [int(1000 * seconds_per_frame)] * (len(frames) - 1) + [2000]
-    frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:], duration=durations, loop=0)
-    return buffer.getvalue()
 
 
 def observations_screen(observations: pd.DataFrame) -> go.Figure:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import streamlit as st
 
 from analysis.emergence import observations_over_training, reuse_over_training
+from analysis.figures.animation import has_ffmpeg
 from analysis.figures.efficiency_screen import training_curves_screen
 from analysis.figures.emergence import emergence_screen, observations_screen
 from analysis.training_curves import training_curves
@@ -26,6 +28,7 @@ from densenet_core.runs import CONFIG, METRICS, REUSE
 
 BADGES = {"running": "blue", "finished": "green", "stopped": "gray", "diverged": "red"}
 REFRESH = 2.0  # seconds
+ANIMATIONS = {"gif": "GIF", "mp4": "MP4", "zip": "PDFs"}
 
 
 def show() -> None:
@@ -137,15 +140,20 @@ def _show_emergence(folder: Path) -> None:
     show_chart(emergence_screen(tables), key="emergence", alt="Reuse by epoch")
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown("**Take it home**")
-        st.download_button(
-            "GIF",
-            lambda: loading.emergence_gif_file(tables),
-            f"{folder.name}_reuse.gif",
-            key="download_gif",
-            on_click="ignore",
-            icon=":material/download:",
-        )
+        for file_format, label in ANIMATIONS.items():
+            st.download_button(
+                label,
+                partial(loading.animation_file, tables, file_format),
+                f"{folder.name}_reuse.{file_format}",
+                key=f"download_{file_format}",
+                on_click="ignore",
+                icon=":material/download:",
+                disabled=file_format == "mp4" and not has_ffmpeg(),
+                help="One figure an epoch." if file_format == "zip" else None,
+            )
         download_row(f"{folder.name}_reuse", tables, None, key="emergence_")
+    if not has_ffmpeg():
+        st.caption("For MP4, install the program ffmpeg where the dashboard runs.")
     observations = observations_over_training(tables)
     figure = observations_screen(observations)
     show_chart(figure, key="observations", alt="The four observations by epoch")

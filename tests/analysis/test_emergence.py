@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+import io
+import subprocess
+import zipfile
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from PIL import Image
 
 from analysis import connection_weights, figure5_observations
 from analysis.emergence import observations_over_training, record_reuse, reuse_over_training
+from analysis.figures.animation import animation_bytes, has_ffmpeg
 from densenet_core import RunError, create_model, load_checkpoint
 from densenet_core.recipes import TrainingConfig
 from densenet_core.runs import read_metrics
@@ -58,3 +63,28 @@ def test_the_observations_numbers_over_the_epochs(run: Path) -> None:
         for seen in figure5_observations(tables[tables["epoch"] == epoch]):
             (value,) = moved[(moved["epoch"] == epoch) & (moved["number"] == seen.number)]["value"]
             assert (seen.value is None and pd.isna(value)) or value == pytest.approx(seen.value)
+
+
+def test_the_animation_has_a_frame_an_epoch(run: Path) -> None:
+    tables = reuse_over_training(run)
+    with Image.open(io.BytesIO(animation_bytes(tables, "gif"))) as gif:
+        assert gif.n_frames == 3
+    with zipfile.ZipFile(io.BytesIO(animation_bytes(tables, "zip"))) as archive:
+        assert archive.namelist() == [f"epoch_000{epoch}.pdf" for epoch in (1, 2, 3)]
+        assert archive.read("epoch_0002.pdf").startswith(b"%PDF")
+    with pytest.raises(ValueError, match="format 'avi' is none of gif, mp4, zip"):
+        animation_bytes(tables, "avi")
+
+
+@pytest.mark.skipif(not has_ffmpeg(), reason="ffmpeg is not installed")
+def test_the_animation_as_mp4_holds_its_last_frame(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").write_bytes(animation_bytes(reuse_over_training(run), "mp4"))
+    probe = ("ffprobe", "-v", "error", "-show_entries", "format=duration", "-of", "csv=p=0", str(tmp_path / "a.mp4"))
+    seconds = float(subprocess.run(probe, capture_output=True, text=True, check=True).stdout)
+    assert seconds == pytest.approx(2 * 0.2 + 2.0, abs=0.05)
+
+
+def test_mp4_without_ffmpeg_says_so(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(RunError, match="MP4 needs the program ffmpeg"):
+        animation_bytes(reuse_over_training(run), "mp4")

@@ -13,7 +13,9 @@ from densenet_core.augmentation import CIFAR_AUGMENTATION, Augmentation, augment
 from densenet_core.batching import Shard
 from densenet_core.data import load_folder, load_splits, load_test_images
 from densenet_core.errors import DataError
+from densenet_core.evaluation import evaluate
 from densenet_core.images import FolderImages, TensorImages
+from densenet_core.models import create_model
 
 
 def tensors(images: object) -> TensorImages:
@@ -167,6 +169,51 @@ def test_class_folders_of_photographs_are_cropped_to_224(tmp_path: Path) -> None
     batch, labels = next(images.batches(4))
     assert batch.shape == (4, 3, 224, 224)
     assert labels.tolist() == [0, 0, 0, 1]
+
+
+def test_ten_crops_are_the_corners_the_centre_and_their_mirror_images(tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    ramp = np.linspace(0, 255, 256 * 256, dtype=np.uint8).reshape(256, 256)
+    Image.fromarray(np.stack([ramp, ramp.T, ramp[::-1]], axis=2)).save(tmp_path / "one" / "a.png")
+    whole, _ = next(load_test_images("folder", tmp_path, "none", crops=10).batches(4))
+    single, _ = next(load_test_images("folder", tmp_path, "none").batches(4))
+    assert whole.shape == (1, 10, 3, 224, 224)
+    assert torch.equal(whole[0, 4], single[0])  # the fifth is the centre
+    assert torch.equal(whole[0, 5:], whole[0, [1, 0, 3, 2, 4]].flip(3))  # the same places of the mirrored picture
+    picture = torch.from_numpy(ramp / 255).float()
+    for crop, (top, left) in zip(whole[0, :4, 0], ((0, 0), (0, 32), (32, 0), (32, 32)), strict=True):
+        assert torch.allclose(crop, picture[top : top + 224, left : left + 224])
+
+
+def test_an_images_scores_are_the_mean_over_its_crops(tmp_path: Path) -> None:
+    write_folder(tmp_path, size=300)
+    model = create_model("densenet-10-4", num_classes=2).eval()
+    crops = load_test_images("folder", tmp_path, crops=10)
+    batch, labels = next(crops.batches(6))
+    scores = torch.stack([model(image).mean(0) for image in batch])
+    result = evaluate(model, crops)
+    assert result.loss == pytest.approx(torch.nn.functional.cross_entropy(scores, labels).item(), rel=1e-5)
+    assert result.top1_error == pytest.approx(100 * (scores.argmax(1) != labels).float().mean().item())
+    assert result.num_images == 6
+
+
+def test_ten_crops_are_for_photographs() -> None:
+    with pytest.raises(DataError, match="crops 10 is for photographs"):
+        load_test_images("digits", crops=10)
+    with pytest.raises(DataError, match="crops 5 is neither 1 nor 10"):
+        load_test_images("digits", crops=5)
+
+
+def test_photographs_are_augmented_by_the_seed(tmp_path: Path) -> None:
+    write_folder(tmp_path, size=300)
+    images = load_folder(tmp_path, "imagenet", augment=True)
+    first, again, other = (
+        next(images.batches(6, torch.Generator().manual_seed(seed), Shard()))[1] for seed in (0, 0, 3)
+    )
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    parts = [list(images.batches(4, torch.Generator().manual_seed(0), Shard(rank, 2))) for rank in range(2)]
+    assert [len(labels) for _, labels in parts[0] + parts[1]] == [3, 3]  # 4 and 2 would leave one process with one
 
 
 def test_wrong_folders_say_what_is_wrong(tmp_path: Path) -> None:

@@ -1,0 +1,44 @@
+"""How long the list of 1,000 runs takes: `python benchmarks/runs.py [NUMBER]`; median of seven, in one process."""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import tempfile
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from densenet_core.hardware import hardware
+from densenet_core.recipes import TrainingConfig
+from densenet_core.run_status import RunSummary, list_runs, write_summary
+from densenet_core.runs import LOCK, METRICS, Metric, write_config, write_metrics
+
+
+def make_runs(folder: Path, number: int) -> None:
+    """Run folders of trainings of 300 epochs, each after its 200th, as ``train`` leaves them but for the weights."""
+    metrics = [Metric(epoch, split, 0.1, 5.0, 60.0) for epoch in range(1, 201) for split in ("train", "test")]
+    config = TrainingConfig("densenet-40-12", "cifar10", "run", runs_dir=str(folder))
+    for i in range(number):
+        own = replace(config, name=f"run{i:04}", seed=i)
+        own.folder.mkdir()
+        write_config(own.folder, asdict(own))
+        write_metrics(own.folder / METRICS, metrics)
+        write_summary(own.folder, RunSummary(own.name, own.arch, "CIFAR-10", i, 300, 200, 5.0, 60.0))
+        (own.folder / LOCK).touch()
+
+
+def main(number: int = 1000) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        make_runs(Path(folder), number)
+        seconds = []
+        for _ in range(7):
+            start = time.perf_counter()
+            found = list_runs(folder)
+            seconds.append(time.perf_counter() - start)
+    assert len(found) == number
+    print(f"{number:,} runs listed in {statistics.median(seconds):.3f} s ({hardware()})")
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))
