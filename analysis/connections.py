@@ -12,8 +12,11 @@ from torch import Tensor, nn
 
 from densenet_core import Checkpoint, CheckpointError, DenseNetSpec, checkpoint_from_state_dict
 
-Measure = Literal["mean_abs_weight", "l1_per_input_map"]
-MEASURES: tuple[Measure, ...] = get_args(Measure)
+WeightMeasure = Literal["mean_abs_weight", "l1_per_input_map", "effective_weight"]
+DataMeasure = Literal["contribution", "taylor", "ablation"]
+WEIGHT_MEASURES: tuple[WeightMeasure, ...] = get_args(WeightMeasure)
+DATA_MEASURES: tuple[DataMeasure, ...] = get_args(DataMeasure)
+MEASURES: tuple[WeightMeasure | DataMeasure, ...] = (*WEIGHT_MEASURES, *DATA_MEASURES)
 TargetKind = Literal["dense_layer", "transition", "classifier"]
 Network = Checkpoint | nn.Module | Mapping[str, Tensor]
 
@@ -23,8 +26,7 @@ COLUMNS = (
     "target_layer",
     "target_kind",
     "num_channels",
-    "mean_abs_weight",
-    "l1_per_input_map",
+    *WEIGHT_MEASURES,
 )
 
 
@@ -36,6 +38,7 @@ class Target:
     layer: int  # 1..n: dense layer; n+1: what follows the block
     kind: TargetKind
     weight: str  # name of its first weight tensor, (out, in, *kernel)
+    norm: str  # name of the norm before it
 
 
 def connection_weights(network: Network) -> pd.DataFrame:
@@ -47,11 +50,13 @@ def connection_weights(network: Network) -> pd.DataFrame:
     Returns:
         Columns block (1-based), source_layer (0 = what enters the block, s = its s-th dense layer),
         target_layer (1..n = dense layer, n+1 = what follows the block), target_kind (dense_layer,
-        transition, classifier), num_channels (feature maps that the source gives), and two measures of the
+        transition, classifier), num_channels (feature maps that the source gives), and three measures of the
         weights w with which the target's first convolution reads those maps (paper, section 5, Figure 5):
         mean_abs_weight, the mean of abs(w) over input channels, output channels and kernel positions;
         l1_per_input_map, the sum of abs(w) divided by num_channels. The two differ by the factor
         (output channels x kernel positions), which is one number within a target but not across targets.
+        effective_weight is the mean of abs(w) x abs(gamma), where gamma is the factor of the target's own batch norm
+        for that input channel: the weight per standard deviation of the source, for that norm divides by it.
 
     Raises:
         CheckpointError: the network is no DenseNet.
@@ -96,12 +101,13 @@ def targets(spec: DenseNetSpec) -> Iterator[Target]:
     last_block = len(spec.block_config)
     for block, num_layers in enumerate(spec.block_config, start=1):
         for layer in range(1, num_layers + 1):
-            weight = f"features.denseblock{block}.denselayer{layer}.conv1.weight"
-            yield Target(block, layer, "dense_layer", weight)
+            name = f"features.denseblock{block}.denselayer{layer}"
+            yield Target(block, layer, "dense_layer", f"{name}.conv1.weight", f"{name}.norm1")
         if block < last_block:
-            yield Target(block, num_layers + 1, "transition", f"features.transition{block}.conv.weight")
+            name = f"features.transition{block}"
+            yield Target(block, num_layers + 1, "transition", f"{name}.conv.weight", f"{name}.norm")
         else:
-            yield Target(block, num_layers + 1, "classifier", "classifier.weight")
+            yield Target(block, num_layers + 1, "classifier", "classifier.weight", "features.norm5")
 
 
 def connection_filter(checkpoint: Checkpoint, block: int, source_layer: int, target_layer: int) -> Tensor:
@@ -121,10 +127,12 @@ def connection_filter(checkpoint: Checkpoint, block: int, source_layer: int, tar
 def _measured(checkpoint: Checkpoint, spec: DenseNetSpec, target: Target) -> dict[str, np.ndarray]:
     """The table's columns for one target, an entry a source."""
     weight = checkpoint.state_dict[target.weight].detach().float().cpu().numpy()
+    gamma = checkpoint.state_dict[f"{target.norm}.weight"].detach().double().abs().cpu().numpy()  # (in,)
     channels = np.array(spec.source_channels(target.block)[: target.layer])
+    starts = np.cumsum(channels) - channels
     not_input = tuple(d for d in range(weight.ndim) if d != 1)
     l1_per_channel = np.abs(weight).sum(axis=not_input, dtype=np.float64)  # (in,)
-    l1_per_input_map = np.add.reduceat(l1_per_channel, np.cumsum(channels) - channels) / channels
+    l1_per_input_map = np.add.reduceat(l1_per_channel, starts) / channels
     weights_per_map = weight.size // weight.shape[1]
     return {
         "block": np.full(target.layer, target.block),
@@ -134,4 +142,5 @@ def _measured(checkpoint: Checkpoint, spec: DenseNetSpec, target: Target) -> dic
         "num_channels": channels,
         "mean_abs_weight": l1_per_input_map / weights_per_map,
         "l1_per_input_map": l1_per_input_map,
+        "effective_weight": np.add.reduceat(l1_per_channel * gamma, starts) / channels / weights_per_map,
     }

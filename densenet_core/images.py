@@ -53,6 +53,10 @@ class Images(Protocol):
         """The same images where their batches are wanted; ``num_workers`` processes read them, if they are on disk."""
         ...
 
+    def subset(self, rows: Tensor) -> Images:
+        """The images of these rows, in their order, without augmentation."""
+        ...
+
     def batches(
         self, batch_size: int, generator: Generator | None = None, shard: Shard | None = None
     ) -> Iterator[Batch]:
@@ -158,6 +162,11 @@ class FolderImages:
             reason = str(error).strip().splitlines()[-1]
             raise DataError(f"an image under {self.source.root!r} can't be read: {reason}") from None
 
+    def subset(self, rows: Tensor) -> FolderImages:
+        source = copy.copy(self.source)
+        source.samples = [self.source.samples[row] for row in rows.tolist()]
+        return replace(self, source=source, augment=False)
+
     def _dataset(self, train: bool) -> Any:
         dataset = copy.copy(self.source)
         dataset.transform = self._training_transform() if train and self.augment else self._test_transform()
@@ -184,6 +193,19 @@ class FolderImages:
         return transforms.Compose(
             [transforms.ToTensor(), transforms.Normalize(*CHANNEL_STATISTICS[self.normalization])]
         )
+
+
+def evenly_spaced(images: Images, number: int) -> Images:
+    """``number`` of the images, evenly spaced over the set, so that all classes are in it; all, if there are no more.
+
+    Raises:
+        DataError: ``number`` is below 1.
+    """
+    if number < 1:
+        raise DataError(f"num_images {number} must be 1 or more")
+    if number >= len(images):
+        return images
+    return images.subset(torch.linspace(0, len(images) - 1, number, dtype=torch.float64).round().long())
 
 
 def _each(transform: Any, crops: Sequence[Any]) -> Tensor:

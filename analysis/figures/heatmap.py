@@ -15,6 +15,10 @@ COLOR_MAPS: tuple[ColorMap, ...] = get_args(ColorMap)  # jet: the paper's look; 
 MEASURE_TITLES = {
     "mean_abs_weight": "mean |w|",
     "l1_per_input_map": "L1 norm per input map",
+    "effective_weight": "mean |w γ|",
+    "contribution": "contribution",
+    "taylor": "Taylor |Σ g·a|",
+    "ablation": "loss rise when cut",
 }
 SCALED_TITLES: dict[Scaling, str] = {
     "block_max": "block's maximum",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,6 +23,8 @@ NormalizeOption = Annotated[
         show_default="imagenet",
     ),
 ]
+DatasetOption = Annotated[str, typer.Option(help="digits, cifar10, cifar100, svhn, imagenet or folder.")]
+ImagesOption = Annotated[int, typer.Option(metavar="NUMBER", help="Test images to take, evenly spaced over the set.")]
 
 
 def open_network(text: str) -> Checkpoint:
@@ -33,6 +36,17 @@ def open_network(text: str) -> Checkpoint:
     if text in zoo_names():
         return load_zoo(text)
     raise ValueError(f"checkpoint {text!r} is neither a file, a run folder nor in the zoo ({', '.join(zoo_names())})")
+
+
+@contextmanager
+def progress(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on standard error; the function that moves it takes what is done and the whole."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def print_pairs(pairs: Iterable[tuple[str, str]]) -> None:

@@ -12,34 +12,53 @@ import typer
 from app.commands.common import (
     CheckpointArgument,
     DataOption,
+    DatasetOption,
+    ImagesOption,
     NormalizeOption,
     open_network,
     print_pairs,
     print_table,
+    progress,
 )
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from densenet_core import Checkpoint
 
 
 def reuse(
     checkpoint: CheckpointArgument,
     figure: Annotated[Path | None, typer.Option(help="Write Figure 5 here: .pdf, .svg or .png.")] = None,
     table: Annotated[Path | None, typer.Option(help="Write the feature-reuse table here: .csv.")] = None,
-    measure: Annotated[str, typer.Option(help="mean_abs_weight or l1_per_input_map.")] = "mean_abs_weight",
+    measure: Annotated[
+        str,
+        typer.Option(
+            help="mean_abs_weight, l1_per_input_map or effective_weight; on data: contribution, taylor or ablation."
+        ),
+    ] = "mean_abs_weight",
     scaling: Annotated[
         str, typer.Option(help="Of the colours: block_max, network_max, target_max, target_minmax or none.")
     ] = "block_max",
     color_map: Annotated[str, typer.Option(help="jet, as in the paper, or viridis or cividis.")] = "jet",
     columns: Annotated[int, typer.Option(help="Width in columns of a paper: 1 or 2.")] = 2,
+    dataset: DatasetOption = "digits",
+    data: DataOption = Path("data"),
+    normalize: NormalizeOption = None,
+    images: ImagesOption = 500,
+    replace: Annotated[str, typer.Option(help="What ablation puts in a source's place: zero or mean.")] = "zero",
 ) -> None:
-    """Feature reuse: the paper's Figure 5 and its table, and what the paper's four observations say here."""
-    from analysis import connection_weights, feature_reuse_figure, save_figure
+    """Feature reuse: the paper's Figure 5 and its table, and what the paper's four observations say here.
+
+    By the weights, or by a measure on test images (--dataset, --data, --images).
+    """
+    from analysis import feature_reuse_figure, save_figure
     from analysis.figures.export import save_table
 
     look: dict[str, Any] = {"measure": measure, "scaling": scaling, "color_map": color_map, "columns": columns}
     network = open_network(checkpoint)
-    connections = connection_weights(network)
+    on_data: dict[str, Any] = {"dataset": dataset, "root": data, "normalize": normalize}
+    connections = _measured(network, measure, images, replace, on_data)
     print(f"{network.spec.title}: {len(connections)} connections in {connections['block'].nunique()} blocks")
     drawn = feature_reuse_figure(connections, **look) if figure else None  # wrong options are told before any writing
     if figure and drawn:
@@ -48,6 +67,23 @@ def reuse(
     if table:
         print("wrote", save_table(connections, table))
     _print_observations(connections)
+
+
+def _measured(
+    network: Checkpoint, measure: str, num_images: int, replace: Any, on_data: dict[str, Any]
+) -> pd.DataFrame:
+    """The feature-reuse table; images are read where the measure needs some."""
+    from analysis.connections import DATA_MEASURES, connection_weights
+
+    if measure not in DATA_MEASURES:
+        return connection_weights(network)
+    from analysis.measures import cache_folder, measure_reuse
+    from densenet_core.data import load_test_images
+
+    gc.enable()
+    images = load_test_images(on_data.pop("dataset"), **on_data)
+    with progress(f"{measure} of {network.spec.title}") as on_batch:
+        return measure_reuse(network, (measure,), images, num_images, replace, on_batch, cache_folder())
 
 
 def _print_observations(connections: pd.DataFrame) -> None:
@@ -62,7 +98,7 @@ def _print_observations(connections: pd.DataFrame) -> None:
 
 def evaluate(
     checkpoint: CheckpointArgument,
-    dataset: Annotated[str, typer.Option(help="digits, cifar10, cifar100, svhn, imagenet or folder.")] = "digits",
+    dataset: DatasetOption = "digits",
     data: DataOption = Path("data"),
     normalize: NormalizeOption = None,
     crops: Annotated[int, typer.Option(help="1, or 10 of each photograph: corners and centre, mirrored too.")] = 1,

@@ -36,12 +36,21 @@ def naive_table(checkpoint: Checkpoint) -> list[tuple[object, ...]]:
             first = 0
             for source in range(target):
                 channels = width_in if source == 0 else spec.growth_rate
-                total = sum(weight[:, c].abs().double().sum().item() for c in range(first, first + channels))
-                per_map = weight[:, 0].numel()
-                rows.append((block, source, target, kind, channels, total / (channels * per_map), total / channels))
+                sums = [weight[:, c].abs().double().sum().item() for c in range(first, first + channels)]
+                per_map, total = weight[:, 0].numel(), sum(sums)
+                gamma = state[_norm(kind, block, target)][first : first + channels].abs().tolist()
+                effective = sum(s * g for s, g in zip(sums, gamma, strict=True)) / (channels * per_map)
+                weighed = (total / (channels * per_map), total / channels, effective)
+                rows.append((block, source, target, kind, channels, *weighed))
                 first += channels
             assert first == weight.shape[1]  # the sources' channels add up to the target's input width
     return rows
+
+
+def _norm(kind: str, block: int, target: int) -> str:
+    if kind == "dense_layer":
+        return f"features.denseblock{block}.denselayer{target}.norm1.weight"
+    return f"features.transition{block}.norm.weight" if kind == "transition" else "features.norm5.weight"
 
 
 def assert_table_is_naive(checkpoint: Checkpoint) -> None:

@@ -114,7 +114,7 @@ def test_a_mistake_is_one_line_on_stderr(
 
 
 def test_a_bug_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("analysis.connection_weights", lambda network: 1 / 0)
+    monkeypatch.setattr("analysis.connections.connection_weights", lambda network: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         run(["reuse", "densenet-40-12-digits"])
 
