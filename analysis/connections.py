@@ -11,6 +11,7 @@ import pandas as pd
 from torch import Tensor, nn
 
 from densenet_core import Checkpoint, CheckpointError, DenseNetSpec, checkpoint_from_state_dict
+from densenet_core.pruned import with_all_connections
 
 WeightMeasure = Literal["mean_abs_weight", "l1_per_input_map", "effective_weight"]
 DataMeasure = Literal["contribution", "taylor", "ablation"]
@@ -68,13 +69,19 @@ def connection_weights(network: Network) -> pd.DataFrame:
 
 
 def as_checkpoint(network: Network) -> Checkpoint:
-    """The same network as a checkpoint.
+    """The same network as a checkpoint; where connections were cut, with weights of 0 in their place.
 
     Raises:
         CheckpointError: it is no DenseNet.
     """
+    if (
+        isinstance(network, nn.Module)
+        and isinstance(spec := getattr(network, "spec", None), DenseNetSpec)
+        and spec.cuts
+    ):
+        network = Checkpoint(spec, network.state_dict())
     if isinstance(network, Checkpoint):
-        return network
+        return with_all_connections(network)
     if isinstance(network, nn.Module):
         network = network.state_dict()
     if not isinstance(network, Mapping):

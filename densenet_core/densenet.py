@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from densenet_core.memory_efficient import concat_norm_relu_conv
-from densenet_core.spec import DenseNetSpec, compressed
+from densenet_core.spec import DenseNetSpec
 
 _CONV: dict[int, type[nn.Conv1d] | type[nn.Conv2d] | type[nn.Conv3d]] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 _NORM: dict[int, type[nn.Module]] = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
@@ -23,14 +23,23 @@ def _norm(spec: DenseNetSpec, num_maps: int) -> nn.Module:
     return _NORM[spec.spatial_dims](num_maps)
 
 
+def _selected(x: Tensor, runs: tuple[tuple[int, int], ...]) -> Tensor:
+    """The feature maps in these runs of channels: all but for those of connections that were cut."""
+    if runs == ((0, x.shape[1]),):
+        return x
+    return torch.cat([x[:, first:end] for first, end in runs], dim=1)
+
+
 class DenseLayer(nn.Module):
     """The composite function H: BN-ReLU-Conv(3x3), after BN-ReLU-Conv(1x1) with a bottleneck (section 3).
 
-    (N, in_maps, H, W) -> (N, k, H, W)
+    (N, c0 + s*k, H, W) -> (N, k, H, W)
     """
 
-    def __init__(self, spec: DenseNetSpec, in_maps: int) -> None:
+    def __init__(self, spec: DenseNetSpec, block: int, layer: int) -> None:
         super().__init__()
+        self.runs, self.sources = spec.channel_runs(block, layer), spec.sources(block, layer)
+        in_maps = spec.input_maps(block, layer)
         self.bottleneck = spec.bottleneck
         self.drop_rate = spec.drop_rate
         width = spec.bn_size * spec.growth_rate
@@ -43,10 +52,11 @@ class DenseLayer(nn.Module):
             self.conv1 = _conv(spec, in_maps, spec.growth_rate, kernel=3)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self._second_half(self.conv1(F.relu(self.norm1(x))))
+        return self._second_half(self.conv1(F.relu(self.norm1(_selected(x, self.runs)))))
 
     def forward_features(self, features: list[Tensor]) -> Tensor:
-        """The same from the maps before their concatenation, which is not kept for the backward pass."""
+        """The same from each source's maps; their concatenation is not kept for the backward pass."""
+        features = [features[source] for source in self.sources]
         return self._second_half(concat_norm_relu_conv(features, self.norm1, self.conv1))
 
     def _second_half(self, x: Tensor) -> Tensor:
@@ -65,11 +75,11 @@ class DenseBlock(nn.Module):
     (N, c0, H, W) -> (N, c0 + n*k, H, W)
     """
 
-    def __init__(self, spec: DenseNetSpec, in_maps: int, num_layers: int, memory_efficient: bool = False) -> None:
+    def __init__(self, spec: DenseNetSpec, block: int, memory_efficient: bool = False) -> None:
         super().__init__()
         self.memory_efficient = memory_efficient
-        for s in range(num_layers):
-            self.add_module(f"denselayer{s + 1}", DenseLayer(spec, in_maps + s * spec.growth_rate))
+        for layer in range(1, spec.block_config[block - 1] + 1):
+            self.add_module(f"denselayer{layer}", DenseLayer(spec, block, layer))
 
     def forward(self, x: Tensor) -> Tensor:
         if self.memory_efficient and torch.is_grad_enabled():
@@ -92,15 +102,17 @@ class Transition(nn.Module):
     (N, m, H, W) -> (N, floor(theta*m), H/2, W/2)
     """
 
-    def __init__(self, spec: DenseNetSpec, in_maps: int) -> None:
+    def __init__(self, spec: DenseNetSpec, block: int) -> None:
         super().__init__()
+        target = spec.block_config[block - 1] + 1
+        self.runs, in_maps = spec.channel_runs(block, target), spec.input_maps(block, target)
         self.drop_rate = spec.drop_rate
         self.norm = _norm(spec, in_maps)
-        self.conv = _conv(spec, in_maps, compressed(in_maps, spec.compression), kernel=1)
+        self.conv = _conv(spec, in_maps, spec.block_inputs[block], kernel=1)
         self.pool = _AVG_POOL[spec.spatial_dims](kernel_size=2, stride=2)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.conv(F.relu(self.norm(x)))
+        x = self.conv(F.relu(self.norm(_selected(x, self.runs))))
         if self.drop_rate:
             x = F.dropout(x, self.drop_rate, self.training)
         out: Tensor = self.pool(x)
@@ -124,18 +136,21 @@ class DenseNet(nn.Module):
         super().__init__()
         self.spec = spec
         self.features = _stem(spec)
-        for b, num_layers in enumerate(spec.block_config):
-            self.features.add_module(
-                f"denseblock{b + 1}", DenseBlock(spec, spec.block_inputs[b], num_layers, memory_efficient)
-            )
-            if b < len(spec.block_config) - 1:
-                self.features.add_module(f"transition{b + 1}", Transition(spec, spec.block_outputs[b]))
-        self.features.add_module("norm5", _norm(spec, spec.block_outputs[-1]))  # torchvision's name, any block count
-        self.classifier = nn.Linear(spec.block_outputs[-1], spec.num_classes)
+        num_blocks = len(spec.block_config)
+        for block in range(1, num_blocks + 1):
+            self.features.add_module(f"denseblock{block}", DenseBlock(spec, block, memory_efficient))
+            if block < num_blocks:
+                self.features.add_module(f"transition{block}", Transition(spec, block))
+        target = spec.block_config[-1] + 1
+        self.runs, out_maps = spec.channel_runs(num_blocks, target), spec.input_maps(num_blocks, target)
+        self.features.add_module("norm5", _norm(spec, out_maps))  # torchvision's name, any number of blocks
+        self.classifier = nn.Linear(out_maps, spec.num_classes)
         self._initialise()
 
     def forward(self, x: Tensor) -> Tensor:
-        x = F.relu(self.features(x))
+        for part in self.features[:-1]:
+            x = part(x)
+        x = F.relu(self.features[-1](_selected(x, self.runs)))
         scores: Tensor = self.classifier(x.flatten(2).mean(2))  # global average pool
         return scores
 

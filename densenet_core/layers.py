@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 from densenet_core.models import Spec
 from densenet_core.resnet_spec import EXPANSION, ResNetSpec
-from densenet_core.spec import DenseNetSpec, compressed
+from densenet_core.spec import DenseNetSpec
 
 Kind = Literal["conv", "linear", "norm", "relu", "max_pool", "avg_pool", "global_pool", "concat", "pad", "add"]
 
@@ -102,19 +102,29 @@ def _dense_layers(spec: DenseNetSpec, walk: _Walk) -> None:
     for b, num_layers in enumerate(spec.block_config, start=1):
         walk.stage = f"block{b}"
         for s in range(1, num_layers + 1):
-            _dense_layer(spec, walk, f"features.denseblock{b}.denselayer{s}")
+            _dense_layer(spec, walk, b, s)
         if b < len(spec.block_config):
             walk.stage = name = f"transition{b}"
             name = f"features.{name}"
+            _select(spec, walk, b, num_layers + 1, name)
             walk.add(f"{name}.norm", "norm")
             walk.add(f"{name}.relu", "relu")
-            walk.add(f"{name}.conv", "conv", compressed(walk.maps, spec.compression))
+            walk.add(f"{name}.conv", "conv", spec.block_inputs[b])
             walk.add(f"{name}.pool", "avg_pool", kernel=2, stride=2)
+    walk.stage = "head"
+    _select(spec, walk, len(spec.block_config), spec.block_config[-1] + 1, "features.norm5")
     walk.head("features.norm5", "classifier", spec.num_classes)
 
 
-def _dense_layer(spec: DenseNetSpec, walk: _Walk, name: str) -> None:
-    old_maps = walk.maps
+def _select(spec: DenseNetSpec, walk: _Walk, block: int, target: int, name: str) -> None:
+    """Where connections were cut, the maps that are left are put together anew."""
+    if (in_maps := spec.input_maps(block, target)) < walk.maps:
+        walk.add(f"{name}.select", "concat", in_maps)
+
+
+def _dense_layer(spec: DenseNetSpec, walk: _Walk, block: int, layer: int) -> None:
+    name, old_maps = f"features.denseblock{block}.denselayer{layer}", walk.maps
+    _select(spec, walk, block, layer, name)
     walk.add(f"{name}.norm1", "norm")
     walk.add(f"{name}.relu1", "relu")
     if spec.bottleneck:

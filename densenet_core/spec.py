@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Literal
 
 Stem = Literal["cifar", "imagenet"]
@@ -41,6 +42,8 @@ class DenseNetSpec:
     bn_size: int = 4  # width of the bottleneck in growth rates
     drop_rate: float = 0.0  # dropout after every convolution but the first
     spatial_dims: int = 2  # 1, 2 or 3: the convolutions' dimensions
+    # Connections that are not there: (block, source layer, target layer), as in the feature-reuse table.
+    cuts: tuple[tuple[int, int, int], ...] = ()
 
     def __post_init__(self) -> None:
         check_counts(
@@ -56,6 +59,17 @@ class DenseNetSpec:
             raise ValueError(f"spatial_dims {self.spatial_dims} is not 1, 2 or 3")
         if min(self.block_inputs) < 1:
             raise ValueError(f"compression {self.compression} leaves a block without feature maps: {self.block_inputs}")
+        object.__setattr__(self, "cuts", tuple(sorted(tuple(cut) for cut in self.cuts)))
+        self._check_cuts()
+
+    def _check_cuts(self) -> None:
+        for cut in self.cuts:
+            block, source, target = cut
+            if not (1 <= block <= len(self.block_config) and 0 <= source < target <= self.block_config[block - 1] + 1):
+                raise ValueError(f"cuts hold {cut}: there is no such connection (block, source layer, target layer)")
+        for block, target in {(block, target) for block, _, target in self.cuts}:
+            if not self.sources(block, target):
+                raise ValueError(f"cuts leave layer {target} of block {block} without a source: one must stay")
 
     @classmethod
     def cifar(
@@ -142,6 +156,31 @@ class DenseNetSpec:
         return (self.block_inputs[block - 1], *(self.growth_rate,) * self.block_config[block - 1])
 
     @property
+    def num_connections(self) -> int:
+        """Connections of the network without cuts: n(n+1)/2 + n+1 in a block of n layers."""
+        return sum((n + 1) * (n + 2) // 2 for n in self.block_config)
+
+    def sources(self, block: int, target: int) -> tuple[int, ...]:
+        """The source layers that layer ``target`` of ``block`` reads (n+1: what follows the block's n layers)."""
+        cut = {s for b, s, t in self.cuts if (b, t) == (block, target)}
+        return tuple(source for source in range(target) if source not in cut)
+
+    def channel_runs(self, block: int, target: int) -> tuple[tuple[int, int], ...]:
+        """Where these sources' feature maps lie among the block's: (first, end) of each stretch of channels."""
+        edges = [0, *accumulate(self.source_channels(block))]
+        runs: list[tuple[int, int]] = []
+        for source in self.sources(block, target):
+            first, end = edges[source], edges[source + 1]
+            if runs and runs[-1][1] == first:
+                first = runs.pop()[0]
+            runs.append((first, end))
+        return tuple(runs)
+
+    def input_maps(self, block: int, target: int) -> int:
+        """Feature maps that layer ``target`` of ``block`` reads."""
+        return sum(end - first for first, end in self.channel_runs(block, target))
+
+    @property
     def family(self) -> str:
         """DenseNet, DenseNet-B (with bottlenecks), -C (with compression) or -BC."""
         kind = ("B" if self.bottleneck else "") + ("C" if self.compression < 1 else "")
@@ -149,8 +188,9 @@ class DenseNetSpec:
 
     @property
     def title(self) -> str:
-        """The network as the paper writes it, such as "DenseNet-BC (L=100, k=12)"."""
-        return f"{self.family} (L={self.depth}, k={self.growth_rate})"
+        """The network as the paper writes it, such as "DenseNet-BC (L=100, k=12)"; with cuts, their number."""
+        cut = f", {len(self.cuts)} of {self.num_connections} connections cut" if self.cuts else ""
+        return f"{self.family} (L={self.depth}, k={self.growth_rate}{cut})"
 
 
 def check_counts(spec: object, blocks: str, counts: tuple[str, ...]) -> None:

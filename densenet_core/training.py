@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 OnEpoch = Callable[[Path, Network, list[Metric]], object]
+OnStep = Callable[[], object]
 
 
 def train(
@@ -141,7 +142,7 @@ def train_epoch(
     images: Images,
     config: TrainingConfig,
     epoch: int,
-    on_step: Callable[[], object] = lambda: None,
+    on_step: OnStep = lambda: None,
 ) -> Metric:
     """One pass over the training images; the error is that of the training forward passes.
 

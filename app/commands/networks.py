@@ -135,7 +135,7 @@ def inspect(
 
     network = open_network(checkpoint)
     ignored = f"{len(network.ignored)} tensors: {', '.join(network.ignored[:3])}" if network.ignored else "-"
-    architecture = [(name, str(value)) for name, value in asdict(network.spec).items()]
+    architecture = [(name, str(value)) for name, value in asdict(network.spec).items() if name != "cuts"]
     print_pairs([*network_facts(network), ("Layout", network.layout), ("Not used", ignored), *architecture])
     if layers:
         print_table(
