@@ -158,9 +158,10 @@ def _residual_block(spec: ResNetSpec, walk: _Walk, name: str, planes: int, strid
             walk.add(f"{name}.bn{i}", "norm")
             if i < len(convs):
                 walk.add(f"{name}.relu{i}", "relu")
-    if stride != 1 or in_maps != out_maps:
-        walk.layers += _shortcut(spec, walk, f"{name}.downsample", in_maps, in_size, stride)
-    walk.add(f"{name}.add", "add")
+    if spec.shortcut != "none":
+        if stride != 1 or in_maps != out_maps:
+            walk.layers += _shortcut(spec, walk, f"{name}.downsample", in_maps, in_size, stride)
+        walk.add(f"{name}.add", "add")
     if not spec.preactivation:
         walk.add(f"{name}.relu", "relu")
 

@@ -29,6 +29,9 @@ MODEL_NAMES = (
     "wrn-16-8",
     "wrn-28-10",
     *(f"resnet{depth}" for depth in IMAGENET_RESNETS),
+    "plain-20",
+    "plain-56",
+    "plain-110",
 )
 
 
@@ -51,7 +54,7 @@ def spec_from_name(name: str, num_classes: int = 10, in_channels: int = 3, drop_
     ``densenet-40-12`` and the like: depth and growth rate; a kind between them, b, c or bc, adds bottlenecks (B)
     and compression by half (C). ``densenet121``, ``resnet50``: the ImageNet networks. ``resnet-110``: for small
     images; ``preact-resnet-164``: with pre-activation, and bottlenecks where the depth is 9n+2; ``wrn-28-10``:
-    depth and width factor.
+    depth and width factor. ``plain-110``: the ResNet of that depth without shortcuts.
 
     Raises:
         ValueError: the name is not known, or its depth does not fit; the nearest are named.
@@ -71,8 +74,10 @@ def spec_from_name(name: str, num_classes: int = 10, in_channels: int = 3, drop_
         return DenseNetSpec.imagenet(match[1], num_classes, in_channels, drop_rate)
     if match := re.fullmatch(r"wrn-(\d{1,4})-(\d{1,2})", name):
         return ResNetSpec.wide(int(match[1]), int(match[2]), num_classes, in_channels, drop_rate)
-    if drop_rate and "resnet" in name:
+    if drop_rate and ("resnet" in name or "plain" in name):
         raise ValueError(f"drop_rate {drop_rate} is for DenseNets and Wide ResNets: {name} has no dropout")
+    if match := re.fullmatch(r"plain-(\d{1,4})", name):
+        return ResNetSpec.plain(int(match[1]), num_classes, in_channels)
     if match := re.fullmatch(r"(preact-)?resnet-(\d{1,4})", name):
         depth, preactivation = int(match[2]), match[1] is not None
         block: Block = "bottleneck" if preactivation and (depth - 2) % 9 == 0 else "basic"
@@ -82,7 +87,8 @@ def spec_from_name(name: str, num_classes: int = 10, in_channels: int = 3, drop_
     nearest = difflib.get_close_matches(name, MODEL_NAMES, n=3, cutoff=0.0)
     raise ValueError(
         f"unknown network {name!r}: the nearest are {', '.join(nearest)} (densenet-DEPTH-GROWTH, "
-        "densenet-bc-DEPTH-GROWTH, densenet121, resnet-DEPTH, preact-resnet-DEPTH, wrn-DEPTH-WIDTH, resnet50, ...)"
+        "densenet-bc-DEPTH-GROWTH, densenet121, resnet-DEPTH, preact-resnet-DEPTH, wrn-DEPTH-WIDTH, resnet50, "
+        "plain-DEPTH, ...)"
     )
 
 

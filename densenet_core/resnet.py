@@ -37,7 +37,7 @@ def _shortcut(spec: ResNetSpec, in_maps: int, out_maps: int, stride: int) -> nn.
 
 
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions, or 1x1-3x3-1x1, beside a shortcut; the stride is that of the (first) 3x3.
+    """Two 3x3 convolutions, or 1x1-3x3-1x1, beside a shortcut (or none); the stride is that of the (first) 3x3.
 
     (N, in_maps, H, W) -> (N, planes * expansion, H/stride, W/stride)
     """
@@ -57,8 +57,9 @@ class ResidualBlock(nn.Module):
         for i, conv in enumerate(convs, start=1):
             self.add_module(f"conv{i}", conv)
             self.add_module(f"bn{i}", nn.BatchNorm2d(conv.in_channels if spec.preactivation else conv.out_channels))
-        keeps_shape = stride == 1 and in_maps == out_maps
-        self.downsample: nn.Module | None = None if keeps_shape else _shortcut(spec, in_maps, out_maps, stride)
+        self.has_shortcut = spec.shortcut != "none"
+        needs_none = not self.has_shortcut or (stride == 1 and in_maps == out_maps)
+        self.downsample: nn.Module | None = None if needs_none else _shortcut(spec, in_maps, out_maps, stride)
 
     def forward(self, x: Tensor) -> Tensor:
         return self._preactivated(x) if self.preactivation else self._postactivated(x)
@@ -69,7 +70,9 @@ class ResidualBlock(nn.Module):
             out = getattr(self, f"bn{i}")(getattr(self, f"conv{i}")(out))
             if i < self.num_convs:
                 out = self._drop(F.relu(out))
-        return F.relu(out + (x if self.downsample is None else self.downsample(x)))
+        if self.has_shortcut:
+            out = out + (x if self.downsample is None else self.downsample(x))
+        return F.relu(out)
 
     def _preactivated(self, x: Tensor) -> Tensor:
         out = F.relu(self.bn1(x))
@@ -80,7 +83,7 @@ class ResidualBlock(nn.Module):
         out = self.conv1(out)
         for i in range(2, self.num_convs + 1):
             out = getattr(self, f"conv{i}")(self._drop(F.relu(getattr(self, f"bn{i}")(out))))
-        total: Tensor = out + shortcut
+        total: Tensor = out + shortcut if self.has_shortcut else out
         return total
 
     def _drop(self, x: Tensor) -> Tensor:

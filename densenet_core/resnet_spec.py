@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
 
 from densenet_core.spec import Stem, check_counts
 
 Block = Literal["basic", "bottleneck"]  # two 3x3 convolutions, or 1x1-3x3-1x1
-Shortcut = Literal["projection", "identity"]
+Shortcut = Literal["projection", "identity", "none"]
 
 # Stage configuration and block of the ImageNet networks (He et al. 2016a, Table 1).
 IMAGENET_RESNETS: dict[int, tuple[tuple[int, ...], Block]] = {
@@ -35,7 +35,9 @@ class ResNetSpec:
     num_init_features: int = 16  # feature maps of the stem; a stage's width is this doubled at each stage
     width_factor: int = 1  # widening of all stages behind the stem (k in Wide ResNets)
     preactivation: bool = False  # BN-ReLU-conv (He et al. 2016b) instead of conv-BN-ReLU
-    shortcut: Shortcut = "projection"  # where the width changes; identity: padded with zeros ("option A")
+    shortcut: Shortcut = (
+        "projection"  # where the width changes; identity: padded with zeros ("option A"); none at all: plain
+    )
     num_classes: int = 10
     stem: Stem = "cifar"  # cifar: 3x3; imagenet: 7x7 stride 2, norm, ReLU, 3x3 max pool stride 2
     in_channels: int = 3
@@ -45,7 +47,7 @@ class ResNetSpec:
         check_counts(self, "stage_config", ("num_init_features", "width_factor", "num_classes", "in_channels"))
         if not 0 <= self.drop_rate < 1:
             raise ValueError(f"drop_rate {self.drop_rate} must be at least 0 and below 1")
-        options = {"block": EXPANSION, "shortcut": ("projection", "identity"), "stem": ("cifar", "imagenet")}
+        options = {"block": EXPANSION, "shortcut": get_args(Shortcut), "stem": ("cifar", "imagenet")}
         for field, known in options.items():
             if getattr(self, field) not in known:
                 raise ValueError(f"{field} {getattr(self, field)!r} is none of {', '.join(known)}")
@@ -78,6 +80,15 @@ class ResNetSpec:
             num_classes=num_classes,
             in_channels=in_channels,
         )
+
+    @classmethod
+    def plain(cls, depth: int, num_classes: int = 10, in_channels: int = 3) -> ResNetSpec:
+        """The CIFAR ResNet of this depth without its shortcuts: the control of He et al. 2016a, section 4.2.
+
+        Raises:
+            ValueError: ``depth`` is not 6n+2; the nearest that are, are named.
+        """
+        return replace(cls.cifar(depth, num_classes=num_classes, in_channels=in_channels), shortcut="none")
 
     @classmethod
     def wide(
@@ -135,7 +146,9 @@ class ResNetSpec:
 
     @property
     def family(self) -> str:
-        """ResNet, ResNet (pre-activation) or Wide ResNet."""
+        """ResNet, ResNet (pre-activation), Wide ResNet or Plain network."""
+        if self.shortcut == "none":
+            return "Plain network"
         if self.is_wide:
             return "Wide ResNet"
         return "ResNet (pre-activation)" if self.preactivation else "ResNet"
@@ -143,6 +156,8 @@ class ResNetSpec:
     @property
     def title(self) -> str:
         """The network as papers write it, such as "ResNet-110" or "Wide ResNet-28-10"."""
+        if self.shortcut == "none":
+            return f"Plain-{self.depth}"
         if self.is_wide:
             return f"Wide ResNet-{self.depth}-{self.width_factor}"
         return f"ResNet-{self.depth}" + (" (pre-activation)" if self.preactivation else "")

@@ -1,0 +1,124 @@
+"""Paths from layers to the classifier, counted exactly: how short they are, and how many there are of each length.
+
+A path goes from a layer to one that reads its output, and so on to the classifier; its length is the number of layers
+with weights on it (the classifier counted). In a residual network the shortcut is a way of its own, of length 0 unless it
+has weights. The longest path from the image has the network's depth L.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+from densenet_core import DenseNetSpec
+from densenet_core.models import Spec
+
+Lengths = Counter[int]  # how many paths there are of each length; Python's whole numbers, of any size
+
+
+@dataclass
+class _Node:
+    """A stretch of layers that lie one after the other, and what reads its output."""
+
+    name: str
+    stage: str
+    length: int  # layers with weights
+    readers: list[_Node] = field(default_factory=list)
+
+
+def path_counts(spec: Spec) -> pd.DataFrame:
+    """How many paths lead from the image to the scores, by their length.
+
+    Returns:
+        Columns length (layers with weights), num_paths (whole numbers of any size: dtype object).
+    """
+    nodes = _graph(spec)
+    stem = nodes[0]
+    lengths = _shifted(_lengths_behind(nodes)[id(stem)], stem.length)
+    return pd.DataFrame(sorted(lengths.items()), columns=["length", "num_paths"]).astype({"num_paths": object})
+
+
+def layer_paths(spec: Spec) -> pd.DataFrame:
+    """How every layer (a dense layer, a transition, a residual block's convolutions) is connected to the loss.
+
+    Returns:
+        Columns name, stage, shortest (layers with weights between its output and the scores, the classifier counted),
+        num_paths (to the scores; dtype object), is_direct (whether the classifier itself reads its output).
+    """
+    nodes = _graph(spec)
+    behind = _lengths_behind(nodes)
+    rows = [
+        (node.name, node.stage, min(behind[id(node)]), sum(behind[id(node)].values()), min(behind[id(node)]) == 1)
+        for node in nodes[:-1]
+        if node.length
+    ]
+    table = pd.DataFrame(rows, columns=["name", "stage", "shortest", "num_paths", "is_direct"])
+    return table.astype({"num_paths": object})
+
+
+def _lengths_behind(nodes: list[_Node]) -> dict[int, Lengths]:
+    """Of each node, the lengths of the paths from its output to the scores; nodes come before their readers."""
+    behind: dict[int, Lengths] = {id(nodes[-1]): Counter({0: 1})}
+    for node in reversed(nodes[:-1]):
+        total: Lengths = Counter()
+        for reader in node.readers:
+            total += _shifted(behind[id(reader)], reader.length)
+        behind[id(node)] = total
+    return behind
+
+
+def _shifted(lengths: Lengths, by: int) -> Lengths:
+    return Counter({length + by: number for length, number in lengths.items()})
+
+
+def _graph(spec: Spec) -> list[_Node]:
+    nodes = [_Node("stem", "stem", 1)]
+    if isinstance(spec, DenseNetSpec):
+        _add_dense_blocks(spec, nodes)
+    else:
+        for s, num_blocks in enumerate(spec.stage_config):
+            for b in range(num_blocks):
+                _add_residual_block(nodes, f"layer{s + 1}", b, *_residual_lengths(spec, s, b))
+        _add(nodes, _Node("classifier", "head", 1), [nodes[-1]])
+    return nodes
+
+
+def _add(nodes: list[_Node], node: _Node, sources: list[_Node]) -> _Node:
+    for source in sources:
+        source.readers.append(node)
+    nodes.append(node)
+    return node
+
+
+def _add_dense_blocks(spec: DenseNetSpec, nodes: list[_Node]) -> None:
+    block_input, last = nodes[0], len(spec.block_config)
+    for block, num_layers in enumerate(spec.block_config, start=1):
+        found = [block_input]
+        for layer in range(1, num_layers + 1):
+            node = _Node(f"denseblock{block}.denselayer{layer}", f"block{block}", 2 if spec.bottleneck else 1)
+            found.append(_add(nodes, node, [found[s] for s in spec.sources(block, layer)]))
+        behind = _Node(f"transition{block}", f"transition{block}", 1)
+        if block == last:
+            behind = _Node("classifier", "head", 1)
+        block_input = _add(nodes, behind, [found[s] for s in spec.sources(block, num_layers + 1)])
+
+
+def _residual_lengths(spec: Spec, stage: int, block: int) -> tuple[int, int | None]:
+    """Layers with weights on a residual block's main way and on its shortcut (None: there is no shortcut)."""
+    assert not isinstance(spec, DenseNetSpec)
+    main = 2 if spec.block == "basic" else 3
+    if spec.shortcut == "none":
+        return main, None
+    widens = spec.block == "bottleneck" or spec.is_wide
+    changes_shape = block == 0 and (stage > 0 or widens)
+    return main, int(changes_shape and spec.shortcut == "projection")
+
+
+def _add_residual_block(nodes: list[_Node], stage: str, block: int, main: int, shortcut: int | None) -> None:
+    before = nodes[-1]
+    ways = [_add(nodes, _Node(f"{stage}.{block}", stage, main), [before])]
+    if shortcut is not None:
+        ways.append(_add(nodes, _Node(f"{stage}.{block}.shortcut", stage, shortcut), [before]))
+    _add(nodes, _Node(f"{stage}.{block}.sum", stage, 0), ways)
