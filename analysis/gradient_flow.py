@@ -49,7 +49,7 @@ def _norms(model: nn.Module, images: Tensor, labels: Tensor) -> list[tuple[str, 
     def keep(name: str) -> object:
         def hook(module: nn.Module, _: object, output: Tensor) -> None:
             names.append(name)
-            weights.append(module.weight)
+            weights.append(module.get_parameter("weight"))
             outputs.append(output)
 
         return hook

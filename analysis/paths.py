@@ -1,8 +1,8 @@
 """Paths from layers to the classifier, counted exactly: how short they are, and how many there are of each length.
 
 A path goes from a layer to one that reads its output, and so on to the classifier; its length is the number of layers
-with weights on it (the classifier counted). In a residual network the shortcut is a way of its own, of length 0 unless it
-has weights. The longest path from the image has the network's depth L.
+with weights on it (the classifier counted). In a residual network a shortcut is a way of its own, of length 0 where it
+has no weights. The longest path from the image has the network's depth L.
 """
 
 from __future__ import annotations
