@@ -94,7 +94,8 @@ def spearman(a: np.ndarray, b: np.ndarray) -> float:
     ranks = [pd.Series(values).rank().to_numpy() for values in (a, b)]
     if any(np.ptp(rank) == 0 for rank in ranks):
         return float("nan")
-    return float(np.corrcoef(*ranks)[0, 1])
+    centred = [rank - rank.mean() for rank in ranks]
+    return float(centred[0] @ centred[1] / np.sqrt((centred[0] @ centred[0]) * (centred[1] @ centred[1])))
 
 
 def _chosen(table: pd.DataFrame, measures: tuple[str, str], kind: str | None) -> pd.DataFrame:

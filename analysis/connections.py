@@ -123,6 +123,7 @@ def connection_filter(checkpoint: Checkpoint, block: int, source_layer: int, tar
     Raises:
         ValueError: the network has no such connection.
     """
+    checkpoint = as_checkpoint(checkpoint)
     spec = dense_spec(checkpoint)
     for target in targets(spec):
         if (target.block, target.layer) == (block, target_layer) and 0 <= source_layer < target_layer:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from analysis.agreement import spearman
 from analysis.connections import connection_weights
 from analysis.observations import figure5_observations
 from densenet_core import DenseNet, RunError
@@ -44,6 +45,32 @@ def reuse_over_training(run: str | os.PathLike[str]) -> pd.DataFrame:
         return pd.read_parquet(file)
     except (OSError, ValueError) as error:
         raise RunError(f"{str(file)!r} is damaged: {error}") from None
+
+
+STEADY = 0.9  # a rank correlation with the end that counts as the same pattern
+
+
+def likeness_to_end(tables: pd.DataFrame, measure: str = "mean_abs_weight") -> pd.DataFrame:
+    """How like the end the pattern of reuse is after each epoch.
+
+    Args:
+        tables: as ``reuse_over_training`` gives them.
+
+    Returns:
+        Columns epoch, likeness: Spearman's rank correlation of the measure, over all connections, with the last
+        epoch's.
+    """
+    epochs = sorted(int(epoch) for epoch in tables["epoch"].unique())
+    values = {epoch: tables.loc[tables["epoch"] == epoch, measure].to_numpy(float) for epoch in epochs}
+    rows = [(epoch, spearman(values[epoch], values[epochs[-1]])) for epoch in epochs]
+    return pd.DataFrame(rows, columns=["epoch", "likeness"])
+
+
+def onset(likeness: pd.DataFrame) -> int:
+    """The epoch in which reuse sets in: from it on, the likeness to the end stays at ``STEADY`` or above."""
+    below = likeness.loc[likeness["likeness"] < STEADY, "epoch"]
+    later = likeness.loc[likeness["epoch"] > (below.max() if len(below) else 0), "epoch"]
+    return int(later.min())
 
 
 def observations_over_training(tables: pd.DataFrame) -> pd.DataFrame:

@@ -10,8 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from densenet_core import DenseNetSpec
-from densenet_core.models import Spec
+from analysis.connections import as_checkpoint, dense_spec
+from densenet_core import Checkpoint, DenseNetSpec
+from densenet_core.evaluation import check_fit
+from densenet_core.images import Images, evenly_spaced
+from densenet_core.models import Spec, build_model
 from densenet_core.resnet_spec import ResNetSpec
 
 
@@ -96,6 +99,28 @@ def controls(spec: DenseNetSpec) -> dict[str, Spec]:
     resnet = ResNetSpec.cifar(depth, num_classes=spec.num_classes, in_channels=spec.in_channels)
     plain = ResNetSpec.plain(depth, spec.num_classes, spec.in_channels)
     return {resnet.title: resnet, plain.title: plain}
+
+
+def flow_beside_controls(network: Checkpoint, images: Images, num_images: int = 64, seed: int = 0) -> pd.DataFrame:
+    """``gradient_flow`` of a network, of its architecture at initialisation, and of its controls', on one batch.
+
+    Args:
+        images: ``num_images`` of them are taken, evenly spaced over the set.
+        seed: of the networks that are only initialised.
+
+    Raises:
+        CheckpointError: the network is no DenseNet.
+        DataError: the images do not fit it.
+    """
+    checkpoint = as_checkpoint(network)
+    spec = dense_spec(checkpoint)
+    check_fit(spec, images)
+    networks: dict[str, nn.Module] = {f"{spec.title}, this network": checkpoint.to_model()}
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        for title, own in {spec.title: spec, **controls(spec)}.items():
+            networks[f"{title}, untrained"] = build_model(own)
+    return gradient_flow(networks, *next(evenly_spaced(images, num_images).batches(num_images)))
 
 
 def reach(flow: pd.DataFrame) -> pd.Series:

@@ -60,6 +60,21 @@ def chosen_cuts(
     input_size: int | None = None,
 ) -> list[Cut]:
     """The connections to cut, least important first; arguments and errors as ``prune``'s."""
+    cuts, left = _cut_down_to(checkpoint, table, importance, keep, budget, input_size)
+    if left > keep:
+        raise ValueError(f"keep {keep} of {budget} can't be reached: with one source a target {left:.3g} is left")
+    return cuts
+
+
+def _cut_down_to(
+    checkpoint: Checkpoint,
+    table: pd.DataFrame,
+    importance: pd.Series,
+    keep: float,
+    budget: Budget,
+    input_size: int | None,
+) -> tuple[list[Cut], float]:
+    """The cuts, and the share of the budget that is then left, which is above ``keep`` where no more can be cut."""
     if not 0 < keep <= 1:
         raise ValueError(f"keep {keep} must be above 0 and at most 1")
     price, whole = connection_costs(checkpoint, table, budget, input_size)
@@ -69,17 +84,13 @@ def chosen_cuts(
     connections: dict[Any, Cut] = dict(zip(table.index, places, strict=True))
     for row in importance.sort_values(kind="stable").index:
         if left <= keep * whole:
-            return cuts
+            break
         block, source, target = connections[row]
         if left_sources[block, target] > 1:
             left_sources[block, target] -= 1
             left -= price[row]
             cuts.append((block, source, target))
-    if left > keep * whole:
-        raise ValueError(
-            f"keep {keep} of {budget} can't be reached: with one source a target {left / whole:.3g} is left"
-        )
-    return cuts
+    return cuts, left / whole
 
 
 def connection_costs(
@@ -121,6 +132,8 @@ def pruning_curves(
 ) -> pd.DataFrame:
     """Loss and error as less and less is left, a curve a measure, beside random pruning: no fine-tuning.
 
+    A curve ends where no more can be cut.
+
     Args:
         table: with a column a measure, as ``measure_reuse`` gives it.
         images: labelled; ``num_images`` of them are taken, evenly spaced over the set.
@@ -139,15 +152,22 @@ def pruning_curves(
     steps = [(*order, keep) for order in orders for keep in keeps]
     rows, size = [], images.image_size
     images = images.to(device())
+    found: dict[frozenset[Cut], tuple[float, ...]] = {}  # the whole network stands at the start of every curve
     for done, (measure, seed, importance, keep) in enumerate(steps, start=1):
-        cuts = chosen_cuts(checkpoint, table, importance, keep, budget, size)
-        pruned = without_connections(checkpoint, cuts)
-        cost = total_cost(count_cost(pruned.spec, size))
-        result = evaluate(pruned.to_model().to(device()), images)
-        found = (cost["params"], cost["mult_adds"], result.loss, result.top1_error)
-        rows.append((measure, seed, keep, *found))
+        cuts, left = _cut_down_to(checkpoint, table, importance, keep, budget, size)
+        if left <= keep:
+            if (key := frozenset(cuts)) not in found:
+                found[key] = _cost_and_error(without_connections(checkpoint, cuts), images)
+            rows.append((measure, seed, keep, *found[key]))
         on_step(done, len(steps))
     return pd.DataFrame(rows, columns=["measure", "seed", "keep", "params", "mult_adds", "loss", "error"])
+
+
+def _cost_and_error(network: Checkpoint, images: Images) -> tuple[float, ...]:
+    """params, mult_adds, loss, error."""
+    cost = total_cost(count_cost(network.spec, images.image_size))
+    result = evaluate(network.to_model().to(device()), images)
+    return cost["params"], cost["mult_adds"], result.loss, result.top1_error
 
 
 def before_and_after(whole: Checkpoint, pruned: Checkpoint, images: Images | None) -> pd.DataFrame:

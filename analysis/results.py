@@ -107,6 +107,14 @@ def measured_results(runs: Iterable[str | Path], include_zoo: bool = True) -> pd
     return table
 
 
+def result_of(spec: Spec, record: dict[str, Any]) -> pd.Series | None:
+    """One network's result, with the columns of ``COLUMNS``; None where its record does not tell."""
+    try:
+        return pd.Series(_measured(spec, record)).reindex(list(COLUMNS))
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
 @functools.cache
 def shipped_results() -> pd.DataFrame:
     """The results of the suite's own sweeps, in the form of ``measured_results``. Do not change it: it is shared."""

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 
 import typer
 
-from app.commands import efficiency, networks, training
+from app.commands import effects, efficiency, networks, training
 
-INTERRUPTED = "interrupted; the same line again goes on with a training where it was"
+INTERRUPTED = "interrupted; the same line again goes on with a training or an ablation where it was"
 
 app = typer.Typer(
     name="densenet-lens",
@@ -25,6 +25,9 @@ app = typer.Typer(
 )
 for command in (
     networks.reuse,
+    effects.agreement,
+    effects.claims,
+    effects.prune,
     training.train,
     networks.evaluate,
     networks.inspect,

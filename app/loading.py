@@ -7,21 +7,28 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
 import streamlit as st
+from matplotlib.figure import Figure
 
-from analysis import connection_weights, feature_reuse_figure
+from analysis import connection_weights
+from analysis.claims import check_claims, claims_table
 from analysis.figures import figure_bytes
 from analysis.figures.animation import animation_bytes
 from analysis.figures.curves import efficiency_figure, stage_cost_figure, training_curves_figure
-from analysis.figures.heatmap import ColorMap
+from analysis.gradient_flow import flow_beside_controls
 from analysis.latency import measure_latency
+from analysis.measures import cache_folder, measure_reuse
+from analysis.pruning import pruning_curves
 from analysis.results import mean_over_seeds, measured_results, published_results, shipped_results
-from analysis.scaling import Scaling
 from densenet_core import Checkpoint, load_checkpoint, load_pretrained
+from densenet_core.data import load_measuring_images, load_test_images
+from densenet_core.evaluation import check_fit
+from densenet_core.images import Images
 from densenet_core.models import Spec, published_spec
 
 
@@ -78,19 +85,63 @@ def _load_upload(digest: str, _content: bytes) -> Checkpoint:
         return load_checkpoint(file)
 
 
-@st.cache_data(max_entries=32, show_spinner=False)
-def reuse_table(key: NetworkKey) -> pd.DataFrame:
-    """The network's feature-reuse table."""
-    return connection_weights(load(key))
+@st.cache_resource(max_entries=4, show_spinner="Reading the images …")
+def _test_images(dataset: str, root: str, normalize: Any) -> Images:
+    return load_test_images(dataset, root, normalize)
+
+
+@st.cache_resource(max_entries=2, show_spinner="Reading the images …")
+def _measuring_images(dataset: str, root: str, normalize: Any) -> tuple[Images, Images]:
+    return load_measuring_images(dataset, root, normalize)
+
+
+def check_images(images: Any, key: NetworkKey) -> None:
+    """Says whether these images are there and fit this network.
+
+    Raises:
+        DataError: they do not.
+    """
+    check_fit(load(key).spec, _test_images(*images[:3]))
+
+
+@st.cache_data(max_entries=32, show_spinner="Measuring on the images …")
+def measured_table(key: NetworkKey, measures: tuple[str, ...], images: Any) -> pd.DataFrame:
+    """The feature-reuse table with these measures; ``images`` is an ``ImagesKey``, or None for the weights' alone."""
+    if images is None:
+        return connection_weights(load(key))
+    return measure_reuse(load(key), measures, _test_images(*images[:3]), images[3], keep_in=cache_folder())
+
+
+@st.cache_data(max_entries=32, show_spinner="Checking the claims …")
+def claims(key: NetworkKey, images: Any, beside: NetworkKey | None) -> pd.DataFrame:
+    """The paper's claims on this network."""
+    other = None if beside is None else load(beside)
+    given = None if images is None else _test_images(*images[:3])
+    return claims_table(check_claims(load(key), given, other, 0 if images is None else images[3]))
+
+
+@st.cache_data(max_entries=16, show_spinner="Sending gradients through …")
+def gradient_flows(key: NetworkKey, images: Any) -> pd.DataFrame:
+    """The network's, its own architecture's at initialisation, and its controls', on one batch of 64 images."""
+    return flow_beside_controls(load(key), _test_images(*images[:3]))
+
+
+@st.cache_data(max_entries=16, show_spinner="Pruning and evaluating …")
+def pruning_table(key: NetworkKey, measures: tuple[str, ...], budget: Any, images: Any) -> pd.DataFrame:
+    """Error as connections go, by each measure and at random."""
+    chosen_by, judged_by = _measuring_images(*images[:3])
+    table = measure_reuse(load(key), measures, chosen_by, images[3], keep_in=cache_folder())
+    return pruning_curves(load(key), table, measures, judged_by, budget=budget, num_images=images[3])
 
 
 @st.cache_data(max_entries=32, show_spinner=False)
-def reuse_figure_file(
-    key: NetworkKey, measure: str, scaling: Scaling, color_map: ColorMap, columns: int, file_format: str
-) -> bytes:
-    """The paper-style figure as a file's content."""
-    figure = feature_reuse_figure(reuse_table(key), measure, scaling, color_map, columns)
-    return figure_bytes(figure, file_format)
+def figure_file(_draw: Callable[..., Figure], name: str, table: pd.DataFrame, *options: Any) -> bytes:
+    """A paper-style figure of a table as a file's content: ``_draw(table, *options)``; the last option is the format.
+
+    Args:
+        name: of the figure, which tells the cached ones apart.
+    """
+    return figure_bytes(_draw(table, *options[:-1]), options[-1])
 
 
 @st.cache_data(max_entries=4, show_spinner="Reading the results …")

@@ -2,14 +2,18 @@
 
 import streamlit as st
 
-from app.views import comparison, efficiency, feature_reuse, training
+from app.views import agreement, claims, comparison, efficiency, feature_reuse, gradient_flow, pruning, training
 
 st.set_page_config(page_title="DenseNet Lens", page_icon=":material/grid_on:", layout="wide")
 st.html("<style>.block-container {padding: 4.5rem 3rem 3rem;}</style>")
 
 PAGES = [
     st.Page(feature_reuse.show, title="Feature reuse", icon=":material/grid_on:", url_path="reuse", default=True),
-    st.Page(efficiency.show, title="Efficiency", icon=":material/scatter_plot:", url_path="efficiency"),
+    st.Page(agreement.show, title="Agreement", icon=":material/scatter_plot:", url_path="agreement"),
+    st.Page(claims.show, title="Claims", icon=":material/fact_check:", url_path="claims"),
+    st.Page(gradient_flow.show, title="Gradient flow", icon=":material/show_chart:", url_path="gradients"),
+    st.Page(pruning.show, title="Pruning", icon=":material/content_cut:", url_path="pruning"),
+    st.Page(efficiency.show, title="Efficiency", icon=":material/monitoring:", url_path="efficiency"),
     st.Page(comparison.show, title="Comparison", icon=":material/compare_arrows:", url_path="comparison"),
     st.Page(training.show, title="Training", icon=":material/model_training:", url_path="training"),
 ]

@@ -95,6 +95,24 @@ def load_test_images(
     return replace(images, crops=10)
 
 
+def load_measuring_images(
+    name: DatasetName | str, root: str | os.PathLike[str] = "data", normalize: Normalization | None = None
+) -> tuple[Images, Images]:
+    """Images to choose by, and others to judge the choice: training images (as they are) and test images.
+
+    For ``folder``, all class folders right under ``root`` dealt out in turns.
+
+    Raises:
+        DataError: as ``load_splits``.
+    """
+    if name == "folder":
+        images = load_folder(Path(root), normalize or "imagenet")
+        rows = torch.arange(len(images))
+        return images.subset(rows[::2]), images.subset(rows[1::2])
+    splits = load_splits(name, root, normalize=normalize)
+    return splits.train, splits.test
+
+
 def _digits(_: str, __: Path, augment: bool, validation: bool) -> DataSplits:
     """Scikit-learn's 1,797 handwritten digits of 8x8 pixels; of each class every fifth is a test image."""
     from sklearn.datasets import load_digits

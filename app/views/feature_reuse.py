@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import pandas as pd
 import streamlit as st
 
-from analysis import connection_filter, figure5_observations, target_share
-from analysis.connections import MEASURES
+from analysis import connection_filter, feature_reuse_figure, figure5_observations, target_share
+from analysis.connections import DATA_MEASURES, MEASURES
 from analysis.figures.heatmap import COLOR_MAPS, MEASURE_TITLES, ColorMap
 from analysis.figures.screen import (
     Connection,
@@ -22,6 +22,7 @@ from analysis.observations import Observation
 from analysis.scaling import SCALING_TITLES, SCALINGS, Scaling
 from app import loading
 from app.charts import show_chart
+from app.data_picker import pick_images
 from app.downloads import download_row
 from app.loading import NetworkKey
 from app.network_picker import pick_network
@@ -35,6 +36,15 @@ slice of the target's **first** convolution (or the classifier's matrix) that re
 - **mean |w|**: the mean of |w| over the source's channels, all output channels and all kernel positions.
 - **L1 norm per input map**: the sum of |w| over output channels and kernel positions, divided by the source's
   channels.
+- **mean |w γ|** (effective weight): |w| times the factor γ of the target's own batch norm for that channel: the weight
+  per standard deviation of the source.
+
+On images:
+
+- **contribution**: the L2 norm of what the source adds to the target's pre-activation, as a share of all its sources'.
+- **Taylor**: |Σ gradient × activation|: the first-order change of the loss when the connection is cut.
+- **loss rise when cut** (ablation): the true change of the mean cross-entropy, in nats, when zeros stand in the
+  source's place, after the target's norm and ReLU. Below 0 the network is better without; colours begin at 0.
 
 Within a target the two differ by one factor; between a 3x3 target, a 1x1 transition and the classifier by another, so
 the framed columns change with the measure. **Scaling** is for the colours alone; the table keeps the raw values. The
@@ -61,14 +71,17 @@ def show() -> None:
         st.title("Feature reuse")
         st.write("Choose a network in the sidebar to see how its layers use each other's feature maps.")
         return
-    table = loading.reuse_table(key)
-    cell = _chosen_cell(key, table)
     _show_heading(key)
+    table = _table(key)
+    if table is None:
+        _choose_options()
+        return
+    cell = _chosen_cell(key, table)
     left, right = st.columns([3, 1], gap="medium")
     with left:
         options = _choose_options()
         _show_heatmap(table, options, cell)
-        _show_export(key, table, options)
+        _show_export(table, options)
         _show_connection(key, table, options.measure, cell)
     with right:
         _show_observations(table)
@@ -76,6 +89,15 @@ def show() -> None:
         st.markdown(DEFINITIONS)
     with st.expander("The table", icon=":material/table:"):
         st.dataframe(table, hide_index=True)
+
+
+def _table(key: NetworkKey) -> pd.DataFrame | None:
+    """The feature-reuse table with the chosen measure; None where that needs images and there are none that fit."""
+    measure = st.session_state.get("measure", MEASURES[0])
+    if measure not in DATA_MEASURES:
+        return loading.measured_table(key, (), None)
+    images = pick_images(key)
+    return None if images is None else loading.measured_table(key, (measure,), images)
 
 
 def _show_heading(key: NetworkKey) -> None:
@@ -159,6 +181,8 @@ def _show_connection(key: NetworkKey, table: pd.DataFrame, measure: str, cell: C
         f"mean |w| **{row['mean_abs_weight']:.4g}**  ·  L1 norm per input map **{row['l1_per_input_map']:.4g}**  ·  "
         "Click a cell of the heatmap for another connection."
     )
+    if measure in DATA_MEASURES:
+        st.caption(f"{MEASURE_TITLES[measure]}: **{row[measure]:.4g}**")
     panels = {
         "Its weights": weight_histogram(weights),
         f"Row: from source {cell.source_layer}": source_profile(table, measure, cell),
@@ -171,14 +195,18 @@ def _show_connection(key: NetworkKey, table: pd.DataFrame, measure: str, cell: C
             show_chart(figure, f"connection_{number}", title)
 
 
-def _show_export(key: NetworkKey, table: pd.DataFrame, options: Options) -> None:
+def _show_export(table: pd.DataFrame, options: Options) -> None:
     name = f"feature_reuse_{options.measure}"
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown("**Take it home**")
         width = st.segmented_control(
             "Width", (1, 2), default=2, format_func=_width_title, key="width", label_visibility="collapsed"
         )
-        download_row(name, table, partial(loading.reuse_figure_file, key, *options, width or 2))
+        download_row(
+            name,
+            table,
+            partial(loading.figure_file, feature_reuse_figure, "feature_reuse", table, *options, width or 2),
+        )
 
 
 def _width_title(columns: int) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import streamlit as st
 
-from analysis.emergence import observations_over_training, reuse_over_training
+from analysis.emergence import STEADY, likeness_to_end, observations_over_training, onset, reuse_over_training
 from analysis.figures.animation import has_ffmpeg
 from analysis.figures.efficiency_screen import training_curves_screen
 from analysis.figures.emergence import emergence_screen, observations_screen
@@ -154,6 +154,10 @@ def _show_emergence(folder: Path) -> None:
         download_row(f"{folder.name}_reuse", tables, None, key="emergence_")
     if not has_ffmpeg():
         st.caption("For MP4, install the program ffmpeg where the dashboard runs.")
+    st.caption(
+        f"Reuse sets in with epoch **{onset(likeness_to_end(tables))}**: from there on, the order of the connections "
+        f"by mean |w| is that of the last epoch (rank correlation {STEADY} or more)."
+    )
     observations = observations_over_training(tables)
     figure = observations_screen(observations)
     show_chart(figure, key="observations", alt="The four observations by epoch")

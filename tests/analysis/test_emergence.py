@@ -10,7 +10,13 @@ import pytest
 from PIL import Image
 
 from analysis import connection_weights, figure5_observations
-from analysis.emergence import observations_over_training, record_reuse, reuse_over_training
+from analysis.emergence import (
+    likeness_to_end,
+    observations_over_training,
+    onset,
+    record_reuse,
+    reuse_over_training,
+)
 from analysis.figures.animation import animation_bytes, has_ffmpeg
 from densenet_core import RunError, create_model, load_checkpoint
 from densenet_core.recipes import TrainingConfig
@@ -63,6 +69,15 @@ def test_the_observations_numbers_over_the_epochs(run: Path) -> None:
         for seen in figure5_observations(tables[tables["epoch"] == epoch]):
             (value,) = moved[(moved["epoch"] == epoch) & (moved["number"] == seen.number)]["value"]
             assert (seen.value is None and pd.isna(value)) or value == pytest.approx(seen.value)
+
+
+def test_reuse_sets_in_where_the_order_stays_that_of_the_end() -> None:
+    orders = {1: [3, 2, 1, 4], 2: [1, 2, 3, 4], 3: [2, 1, 4, 3], 4: [1, 2, 3, 4], 5: [10, 20, 30, 40]}
+    tables = pd.concat([pd.DataFrame({"epoch": e, "mean_abs_weight": values}) for e, values in orders.items()])
+    likeness = likeness_to_end(tables)
+    assert likeness["likeness"].tolist() == pytest.approx([0.2, 1.0, 0.6, 1.0, 1.0])
+    assert onset(likeness) == 4
+    assert onset(likeness.tail(2)) == 4
 
 
 def test_the_animation_has_a_frame_an_epoch(run: Path) -> None:

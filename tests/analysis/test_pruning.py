@@ -92,6 +92,13 @@ def test_the_curves_begin_with_the_whole_network_and_random_orders_differ() -> N
     assert own.params == sum(p.numel() for p in expected.to_model().parameters())
 
 
+def test_a_curve_ends_where_no_more_can_be_cut() -> None:
+    checkpoint, images = checkpoint_of(SPEC), images_for(SPEC)
+    table = connection_weights(checkpoint)
+    curves = pruning_curves(checkpoint, table, ["mean_abs_weight"], images, (0.9, 0.5, 0.1), num_random=0)
+    assert curves["keep"].tolist() == [0.9, 0.5]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -186,3 +187,77 @@ def test_a_sweep_writes_its_results(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     Path("g.toml").write_text('archs = ["densenet-7-2"]\nseeds = [0, 1]\n[training]\ndataset = "digits"\nepochs = 1\n')
     assert run(["sweep", "g.toml"]) == 0
     assert pd.read_csv("runs/g/results.csv")["seed"].tolist() == [0, 1]
+
+
+SMALL = "densenet-40-12-digits"
+
+
+@pytest.fixture
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "densenet-lens"
+
+
+@pytest.mark.parametrize("measure", ["contribution", "taylor", "ablation"])
+def test_reuse_by_a_measure_on_images(measure: str, own_cache: Path, tmp_path: Path) -> None:
+    out = tmp_path / "weights.csv"
+    assert run(["reuse", SMALL, "--measure", measure, "--images", "20", "--table", str(out)]) == 0
+    assert measure in out.read_text().splitlines()[0].split(",")
+    assert own_cache.exists() == (measure == "ablation")
+
+
+def test_claims_are_printed_and_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "claims.csv"
+    assert run(["claims", SMALL, "--dataset", "digits", "--images", "20", "--table", str(out)]) == 0
+    said = capsys.readouterr().out
+    assert " 3. Layers after the first block give the transition's output (row 0) the least weight." in said
+    assert "does not hold: share of the dense layers" in said
+    assert len(out.read_text().splitlines()) == 11
+
+
+def test_agreement_prints_numbers_and_writes_the_scatter(
+    own_cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "scatter.pdf"
+    assert run(["agreement", SMALL, "--second", "taylor", "--images", "20", "--figure", str(out)]) == 0
+    assert "rank correlation (Spearman)" in capsys.readouterr().out
+    assert out.read_bytes().startswith(b"%PDF")
+
+
+def test_prune_writes_a_network_that_every_command_reads(
+    own_cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = str(tmp_path / "small.safetensors")
+    assert run(["prune", SMALL, "--keep", "0.8", "--measure", "mean_abs_weight", "--out", out, "--finetune", "1"]) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"connections +273 +218", said)
+    for command in (
+        ["evaluate", out],
+        ["inspect", out],
+        ["cost", out, "--input", "8"],
+        ["reuse", out],
+        ["claims", out],
+    ):
+        assert run(command) == 0, command
+    assert "55 of 273 connections cut" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["prune", SMALL, "--out", "small.pt"], "--out 'small.pt' does not end in .safetensors"),
+        (["prune", SMALL, "--keep", "2", "--measure", "mean_abs_weight", "--out", "a.safetensors"], "keep 2.0 must be"),
+        (["prune", SMALL, "--measure", "x", "--out", "a.safetensors"], "measure 'x' is none of mean_abs_weight"),
+        (["agreement", SMALL, "--second", "x"], "measure 'x' is none of mean_abs_weight"),
+        (["reuse", SMALL, "--measure", "taylor", "--dataset", "cifar10"], "data set cifar10 is not under"),
+        (["reuse", SMALL, "--measure", "ablation", "--images", "0"], "num_images 0 must be 1 or more"),
+        (["reuse", SMALL, "--measure", "ablation", "--replace", "x"], "replace 'x' is none of zero, mean"),
+        (["evaluate", SMALL, "--crops", "10"], "crops 10 is for photographs"),
+        (["claims", SMALL, "--beside", "nothing"], "checkpoint 'nothing' is neither"),
+    ],
+)
+def test_what_is_wrong_with_an_effect_is_one_sentence(
+    arguments: list[str], message: str, own_cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(arguments) == 2
+    assert message in capsys.readouterr().err

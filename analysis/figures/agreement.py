@@ -1,0 +1,75 @@
+"""Two measures of feature reuse against each other, connection by connection: for the screen and for paper."""
+
+from __future__ import annotations
+
+import matplotlib as mpl
+import pandas as pd
+import plotly.graph_objects as go
+from matplotlib.figure import Figure
+
+from analysis.agreement import agreement
+from analysis.figures.curves import COLORS
+from analysis.figures.heatmap import MEASURE_TITLES
+from analysis.figures.paper import COLUMN_WIDTHS, STYLE
+from analysis.figures.screen_style import GRID, layout
+
+
+def agreement_figure(table: pd.DataFrame, first: str, second: str, kind: str | None = "dense_layer") -> Figure:
+    """A point a connection, by the ranks that two measures give it (0 = least, 1 = largest), coloured by block.
+
+    Raises:
+        ValueError: as ``agreement``.
+    """
+    found = agreement(table, first, second, kind)
+    rows = _ranked(table, first, second, kind)
+    with mpl.rc_context(fname=STYLE):
+        figure = Figure(figsize=(COLUMN_WIDTHS[1], 3.0), layout="constrained")
+        ax = figure.subplots()
+        for color, (block, own) in zip(_colors(rows), rows.groupby("block"), strict=True):
+            ax.scatter(own["x"], own["y"], s=9, color=color, linewidths=0, alpha=0.75, label=f"block {block}")
+        ax.plot((0, 1), (0, 1), color="#999999", linewidth=0.6, zorder=0)
+        ax.set_xlabel(f"rank by {MEASURE_TITLES.get(first, first)}")
+        ax.set_ylabel(f"rank by {MEASURE_TITLES.get(second, second)}")
+        ax.set_aspect("equal")
+        ax.set_title(f"Spearman {found.spearman:.2f} [{found.low:.2f}, {found.high:.2f}]", fontsize=8)
+        figure.legend(frameon=False, fontsize=7, loc="outside lower center", ncols=4, handletextpad=0.1)
+    return figure
+
+
+def agreement_screen(table: pd.DataFrame, first: str, second: str, kind: str | None = "dense_layer") -> go.Figure:
+    """The same for the screen, with each connection's numbers on hover."""
+    rows = _ranked(table, first, second, kind)
+    figure = go.Figure(go.Scatter(x=(0, 1), y=(0, 1), mode="lines", line={"color": GRID}, showlegend=False))
+    figure.update_traces(hoverinfo="skip")
+    for color, (block, own) in zip(_colors(rows), rows.groupby("block"), strict=True):
+        custom = own[["block", "source_layer", "target_layer", first, second]].to_numpy()
+        figure.add_trace(
+            go.Scatter(
+                x=own["x"],
+                y=own["y"],
+                mode="markers",
+                name=f"block {block}",
+                marker={"color": color, "size": 8, "opacity": 0.75},
+                customdata=custom,
+                hovertemplate=(
+                    "<b>block %{customdata[0]}: source %{customdata[1]} → target %{customdata[2]}</b><br>"
+                    f"{MEASURE_TITLES.get(first, first)}: %{{customdata[3]:.4g}}<br>"
+                    f"{MEASURE_TITLES.get(second, second)}: %{{customdata[4]:.4g}}<extra></extra>"
+                ),
+            )
+        )
+    figure.update_layout(layout(height=480))
+    figure.update_layout(showlegend=True, legend={"orientation": "h", "y": 1.08})
+    axis = {"gridcolor": GRID, "fixedrange": True, "range": (-0.03, 1.03), "zeroline": False}
+    figure.update_xaxes(axis | {"title": f"rank by {MEASURE_TITLES.get(first, first)} (1 = largest)"})
+    return figure.update_yaxes(axis | {"title": f"rank by {MEASURE_TITLES.get(second, second)}"})
+
+
+def _ranked(table: pd.DataFrame, first: str, second: str, kind: str | None) -> pd.DataFrame:
+    rows = table if kind is None else table[table["target_kind"] == kind]
+    ranks = {axis: (rows[name].rank() - 1) / max(1, len(rows) - 1) for axis, name in (("x", first), ("y", second))}
+    return rows.assign(**ranks)
+
+
+def _colors(rows: pd.DataFrame) -> list[str]:
+    return [COLORS[i % len(COLORS)] for i in range(rows["block"].nunique())]

@@ -1,0 +1,105 @@
+"""The gradient that reaches each layer, a curve a network: for the screen and for paper."""
+
+from __future__ import annotations
+
+import matplotlib as mpl
+import pandas as pd
+import plotly.graph_objects as go
+from matplotlib.figure import Figure
+
+from analysis.figures.curves import COLORS
+from analysis.figures.paper import COLUMN_WIDTHS, STYLE
+from analysis.figures.screen_style import GRID, layout
+
+QUANTITIES = {
+    "output_gradient": "gradient by the layer's output (L2 norm)",
+    "weight_gradient": "gradient by the layer's weights (L2 norm)",
+}
+
+
+def gradient_flow_figure(flow: pd.DataFrame, quantity: str = "output_gradient", columns: int = 1) -> Figure:
+    """A logarithmic curve a network, from its first layer to its last.
+
+    Args:
+        flow: as ``gradient_flow`` gives it.
+        quantity: output_gradient or weight_gradient.
+        columns: width of the figure in columns of a paper.
+
+    Raises:
+        ValueError: the quantity is neither.
+    """
+    _check(quantity)
+    with mpl.rc_context(fname=STYLE):
+        figure = Figure(figsize=(COLUMN_WIDTHS[columns], 2.4), layout="constrained")
+        ax = figure.subplots()
+        for color, (network, own) in zip(COLORS, flow.groupby("network", sort=False), strict=False):
+            ax.plot(own["position"], own[quantity], color=color, linewidth=1, label=str(network))
+        ax.set_yscale("log")
+        ax.set_xlabel("layer (0: first, 1: last)")
+        ax.set_ylabel(QUANTITIES[quantity])
+        ax.grid(linewidth=0.3, color="#cccccc")
+        figure.legend(frameon=False, fontsize=7, loc="outside lower center", ncols=2)
+    return figure
+
+
+def gradient_flow_screen(flow: pd.DataFrame, quantity: str = "output_gradient") -> go.Figure:
+    """The same for the screen, each layer named on hover."""
+    _check(quantity)
+    figure = go.Figure()
+    for color, (network, own) in zip(COLORS, flow.groupby("network", sort=False), strict=False):
+        figure.add_trace(
+            go.Scatter(
+                x=own["position"],
+                y=own[quantity],
+                name=str(network),
+                mode="lines+markers",
+                line={"color": color, "width": 2},
+                marker={"size": 5},
+                customdata=own[["layer", "name"]].to_numpy(),
+                hovertemplate=(
+                    f"<b>{network}</b><br>layer %{{customdata[0]}}: %{{customdata[1]}}<br>%{{y:.3g}}<extra></extra>"
+                ),
+            )
+        )
+    figure.update_layout(layout(height=440))
+    figure.update_layout(showlegend=True, legend={"orientation": "h", "y": 1.1})
+    figure.update_xaxes(title="layer (0: first, 1: last)", gridcolor=GRID, fixedrange=True, zeroline=False)
+    return figure.update_yaxes(
+        title=QUANTITIES[quantity], type="log", nticks=8, exponentformat="power", gridcolor=GRID, fixedrange=True
+    )
+
+
+def path_lengths_screen(counts: dict[str, pd.DataFrame]) -> go.Figure:
+    """How many paths of each length lead from the image to the scores, a line a network.
+
+    Args:
+        counts: by network, as ``path_counts`` gives them.
+    """
+    figure = go.Figure()
+    for color, (network, own) in zip(COLORS, counts.items(), strict=False):
+        numbers = [float(number) for number in own["num_paths"]]
+        figure.add_trace(
+            go.Scatter(
+                x=own["length"],
+                y=numbers,
+                name=network,
+                mode="lines+markers",
+                line={"color": color, "width": 2},
+                marker={"size": 5},
+                customdata=[
+                    f"{number:,}" if number < 10**15 else f"{float(number):.3g}" for number in own["num_paths"]
+                ],
+                hovertemplate=f"<b>{network}</b><br>%{{customdata}} paths of %{{x}} layers<extra></extra>",
+            )
+        )
+    figure.update_layout(layout(height=340))
+    figure.update_layout(showlegend=True, legend={"orientation": "h", "y": 1.14})
+    figure.update_xaxes(title="layers with weights on the path", gridcolor=GRID, fixedrange=True, rangemode="tozero")
+    return figure.update_yaxes(
+        title="number of paths", type="log", nticks=8, exponentformat="power", gridcolor=GRID, fixedrange=True
+    )
+
+
+def _check(quantity: str) -> None:
+    if quantity not in QUANTITIES:
+        raise ValueError(f"quantity {quantity!r} is none of {', '.join(QUANTITIES)}")

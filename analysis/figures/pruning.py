@@ -1,0 +1,96 @@
+"""Error as connections go, a curve a measure beside random pruning: for the screen and for paper."""
+
+from __future__ import annotations
+
+import matplotlib as mpl
+import pandas as pd
+import plotly.graph_objects as go
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
+
+from analysis.efficiency import count
+from analysis.figures.curves import COLORS
+from analysis.figures.heatmap import MEASURE_TITLES
+from analysis.figures.paper import COLUMN_WIDTHS, STYLE
+from analysis.figures.screen_style import GRID, MUTED, layout
+from analysis.pruning import RANDOM
+
+X_TITLES = {"params": "parameters left", "mult_adds": "mult_adds left", "keep": "share of the budget left"}
+
+
+def pruning_figure(curves: pd.DataFrame, x: str = "params", columns: int = 1) -> Figure:
+    """Test error against what is left; random pruning is the mean over its seeds, with their range.
+
+    Args:
+        curves: as ``pruning_curves`` gives them.
+        x: params, mult_adds or keep.
+        columns: width of the figure in columns of a paper.
+
+    Raises:
+        ValueError: ``x`` is none of these.
+    """
+    with mpl.rc_context(fname=STYLE):
+        figure = Figure(figsize=(COLUMN_WIDTHS[columns], 2.6), layout="constrained")
+        ax = figure.subplots()
+        for measure, color, own in _lines(curves, x):
+            dashes = "--" if measure == RANDOM else "-"
+            ax.plot(
+                own[x], own["error"], dashes, color=color, linewidth=1, marker="o", markersize=2.5, label=_name(measure)
+            )
+            if measure == RANDOM:
+                ax.fill_between(own[x], own["least"], own["most"], color=color, alpha=0.15, linewidth=0)
+        ax.set_xlabel(X_TITLES[x])
+        ax.set_ylabel("test error (%)")
+        if x != "keep":
+            ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: count(value)))
+        ax.grid(linewidth=0.3, color="#cccccc")
+        ax.set_ylim(bottom=0)
+        figure.legend(frameon=False, fontsize=7, loc="outside lower center", ncols=2)
+    return figure
+
+
+def pruning_screen(curves: pd.DataFrame, x: str = "params") -> go.Figure:
+    """The same for the screen."""
+    figure = go.Figure()
+    for measure, color, own in _lines(curves, x):
+        figure.add_trace(
+            go.Scatter(
+                x=own[x],
+                y=own["error"],
+                name=_name(measure),
+                mode="lines+markers",
+                line={"color": color, "width": 2, "dash": "dash" if measure == RANDOM else "solid"},
+                customdata=own[["keep", "params", "mult_adds", "least", "most"]].to_numpy(),
+                hovertemplate=(
+                    f"<b>{_name(measure)}</b><br>%{{customdata[0]:.0%}} left: %{{customdata[1]:,.0f}} parameters, "
+                    "%{customdata[2]:,.0f} mult_adds<br>error %{y:.2f} % (%{customdata[3]:.2f} to %{customdata[4]:.2f})"
+                    "<extra></extra>"
+                ),
+            )
+        )
+    figure.update_layout(layout(height=460))
+    figure.update_layout(showlegend=True, legend={"orientation": "h", "y": 1.12})
+    figure.update_xaxes(title=X_TITLES[x], gridcolor=GRID, fixedrange=True, exponentformat="SI")
+    return figure.update_yaxes(title="test error (%)", gridcolor=GRID, fixedrange=True, rangemode="tozero")
+
+
+def _lines(curves: pd.DataFrame, x: str) -> list[tuple[str, str, pd.DataFrame]]:
+    """Measure, colour, and mean, least and most over the seeds."""
+    if x not in X_TITLES:
+        raise ValueError(f"x {x!r} is none of {', '.join(X_TITLES)}")
+    lines = []
+    for place, (measure, own) in enumerate(curves.groupby("measure", sort=False)):
+        means = own.groupby("keep", sort=False).agg(
+            params=("params", "mean"),
+            mult_adds=("mult_adds", "mean"),
+            error=("error", "mean"),
+            least=("error", "min"),
+            most=("error", "max"),
+        )
+        color = MUTED if measure == RANDOM else COLORS[place % len(COLORS)]
+        lines.append((str(measure), color, means.reset_index()))
+    return lines
+
+
+def _name(measure: str) -> str:
+    return "random (mean over seeds)" if measure == RANDOM else MEASURE_TITLES.get(measure, measure)

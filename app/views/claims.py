@@ -1,0 +1,73 @@
+"""The Claims page: what the paper says of DenseNets, checked on one network."""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+
+from app import loading
+from app.data_picker import pick_images
+from app.downloads import download_row
+from app.network_picker import pick_network
+from app.roots import listed_runs, served_folders
+from app.text import literal
+
+BADGES = {
+    "holds": ("green", ":material/check:"),
+    "does not hold": ("red", ":material/close:"),
+    "not decidable": ("gray", ":material/help:"),
+}
+
+
+def show() -> None:
+    """Draws the page."""
+    st.subheader("The paper's claims, on this network", anchor=False)
+    key = pick_network()
+    if key is None:
+        st.write("Choose a network in the sidebar.")
+        return
+    images = pick_images(key)
+    with st.sidebar:
+        st.subheader("Beside it")
+        runs = listed_runs(list(served_folders()))
+        beside = st.selectbox(
+            "A ResNet on the same data",
+            [None, *runs],
+            format_func=lambda run: run.name if run else "none",
+            key="beside",
+        )
+    try:
+        table = loading.claims(key, images, None if beside is None else loading.file_key(beside))
+    except ValueError as error:
+        st.error(literal(str(error)), icon=":material/error:")
+        return
+    counts = table["verdict"].value_counts()
+    st.caption("  ·  ".join(f"**{counts.get(verdict, 0)}** {verdict}" for verdict in BADGES))
+    for number, row in enumerate(table.itertuples(), start=1):
+        with st.container(border=True, gap="xsmall"):
+            _show_claim(number, row)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.markdown("**Take it home**")
+        download_row("claims", table, None)
+    st.caption(
+        "The claims are the paper's, in our words; statistics and criteria are this suite's. *Untrained* is a network "
+        "of the same architecture that was only initialised, its batch norms with the statistics of the same images."
+    )
+
+
+def _show_claim(number: int, row: object) -> None:
+    claim = pd.Series(row._asdict())  # type: ignore[attr-defined]
+    words, numbers = st.columns([3, 2], gap="medium", vertical_alignment="center")
+    with words:
+        color, icon = BADGES[claim["verdict"]]
+        st.badge(claim["verdict"], icon=icon, color=color)  # type: ignore[arg-type]
+        st.markdown(f"{number}. {literal(claim['claim'])}  \n:gray[section {claim['section']}]")
+    with numbers:
+        st.caption(literal(claim["statistic"]))
+        if pd.isna(claim["value"]):
+            st.caption(f"*{literal(claim['reason'])}*")
+            return
+        a, b, c = st.columns(3)
+        a.markdown(f"**{claim['value']:.3g}**  \n:gray[this network]")
+        b.markdown(f"{'–' if pd.isna(claim['null']) else format(claim['null'], '.3g')}  \n:gray[untrained]")
+        c.markdown(f"{claim['criterion']}  \n:gray[to hold]")

@@ -1,0 +1,112 @@
+"""The pages that measure on images: reuse by effect, agreement, claims, gradient flow and pruning."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from analysis.agreement import agreement
+from analysis.connections import DATA_MEASURES
+from analysis.measures import measure_reuse
+from densenet_core import load_zoo, save_checkpoint
+from densenet_core.checkpoint import Checkpoint
+from densenet_core.data import load_test_images
+from densenet_core.models import create_model
+from tests.app.test_views import app, heatmap_cells, page, shown  # noqa: F401 (a fixture)
+
+NAME = "densenet-40-12-digits"
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.mark.parametrize("measure", DATA_MEASURES)
+def test_the_heatmap_of_a_measure_on_images(measure: str, app: AppTest) -> None:  # noqa: F811
+    app.run()
+    app.selectbox(key="measure").select(measure).run()
+    app.number_input(key="images_number").set_value(30).run()
+    assert not app.exception
+    table = measure_reuse(load_zoo(NAME), (measure,), load_test_images("digits"), 30)
+    assert [float(row[6]) for row in heatmap_cells(app)] == pytest.approx(table[measure].tolist(), abs=1e-6)
+
+
+def test_images_that_do_not_fit_say_so_and_the_measure_can_be_changed_back(app: AppTest) -> None:  # noqa: F811
+    app.run()
+    app.selectbox(key="measure").select("taylor").run()
+    app.selectbox(key="images_digits").select("cifar10").run()
+    assert not app.exception
+    assert "data set cifar10 is not under 'data'" in app.error[0].value.replace("\\", "")
+    app.text_input(key="images_root").set_value("/etc").run()
+    assert "outside the folders that this server serves" in app.error[0].value.replace("\\", "")
+    app.selectbox(key="measure").select("mean_abs_weight").run()
+    assert not app.error
+    assert heatmap_cells(app)
+
+
+def test_agreement_shows_what_the_function_gives(app: AppTest) -> None:  # noqa: F811
+    found = page(app, "agreement")
+    found.number_input(key="images_number").set_value(30).run()
+    found.selectbox(key="agreement_second").select("contribution").run()
+    assert not found.exception
+    table = measure_reuse(load_zoo(NAME), ("contribution",), load_test_images("digits"), 30)
+    expected = agreement(table, "mean_abs_weight", "contribution")
+    assert [metric.value for metric in found.metric] == [
+        f"{expected.spearman:.2f}",
+        f"{expected.low:.2f} to {expected.high:.2f}",
+        f"{expected.within_targets:.2f}",
+        f"{expected.overlap:.0%}",
+    ]
+    found.selectbox(key="agreement_kind").select("transition").run()
+    assert not found.exception
+    found.selectbox(key="agreement_first").select("l1_per_input_map").run()
+    assert not found.exception
+
+
+def test_claims_stand_beside_an_untrained_network(app: AppTest) -> None:  # noqa: F811
+    found = page(app, "claims")
+    found.number_input(key="images_number").set_value(30).run()
+    assert not found.exception
+    assert "10. DenseNets need fewer parameters than ResNets" in shown(found).replace("\\", "")
+    assert "not decidable" in shown(found)
+
+
+def test_gradient_flow_of_the_network_and_its_controls(app: AppTest) -> None:  # noqa: F811
+    found = page(app, "gradient_flow")
+    assert not found.exception
+    figure = json.loads(found.get("plotly_chart")[0].proto.spec)
+    names = [trace["name"] for trace in figure["data"]]
+    assert names == [
+        "DenseNet (L=40, k=12), this network",
+        "DenseNet (L=40, k=12), untrained",
+        "ResNet-38, untrained",
+        "Plain-38, untrained",
+    ]
+    assert len(found.get("plotly_chart")) == 2  # and the paths
+
+
+def test_pruning_curves_begin_at_the_networks_error(app: AppTest) -> None:  # noqa: F811
+    found = page(app, "pruning")
+    found.number_input(key="images_number").set_value(40).run()
+    found.multiselect(key="pruning_measures").set_value(["mean_abs_weight"]).run()
+    assert not found.exception
+    figure = json.loads(found.get("plotly_chart")[0].proto.spec)
+    assert [trace["name"] for trace in figure["data"]] == ["mean |w|", "random (mean over seeds)"]
+    found.selectbox(key="pruning_budget").select("params").run()
+    assert not found.exception
+    assert not found.error
+
+
+@pytest.mark.parametrize("name", ["agreement", "claims", "gradient_flow", "pruning"])
+def test_a_resnet_is_told_to_be_none(name: str, app: AppTest, tmp_path: Path) -> None:  # noqa: F811
+    model = create_model("resnet-8", in_channels=1)
+    save_checkpoint(Checkpoint(model.spec, model.state_dict()), tmp_path / "runs" / "r" / "model.safetensors")
+    (tmp_path / "runs" / "r" / "config.json").write_text("{}")
+    found = page(app, name)
+    found.selectbox(key="origin").select("Runs").run()
+    assert not found.exception
+    assert "this is a ResNet-8" in shown(found).replace("\\", "")
