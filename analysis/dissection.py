@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from analysis.connections import Network, Target, as_checkpoint, dense_spec, targets
 from densenet_core.densenet import DenseLayer, DenseNet, Transition
+from densenet_core.inference import scale_and_shift
 
 _CONV: dict[int, Any] = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 
@@ -29,7 +30,8 @@ class Reader:
 
     target: Target
     edges: tuple[int, ...]  # of its sources' channels: source s gives the channels edges[s] to edges[s+1]
-    norm: nn.Module
+    scale: Tensor  # (C, 1, 1): the target's norm with its running statistics, scale * x + shift
+    shift: Tensor  # (C, 1, 1)
     pool: Callable[[Tensor], Tensor] | None
     weight: Tensor  # (out, in, *kernel)
     bias: Tensor | None  # (out,)
@@ -41,10 +43,7 @@ class Reader:
         (N, c, H, W) -> the same, or pooled.
         """
         low, high = self._channels(first, end)
-        norm: Any = self.norm
-        statistics = (norm.running_mean[low:high], norm.running_var[low:high])
-        maps = F.batch_norm(maps, *statistics, norm.weight[low:high], norm.bias[low:high], eps=norm.eps)
-        active = F.relu(maps, inplace=not torch.is_grad_enabled())
+        active = torch.addcmul(self.shift[low:high], maps, self.scale[low:high]).relu_()
         return active if self.pool is None else self.pool(active)
 
     def read(self, activation: Tensor, first: int = 0, end: int | None = None) -> Tensor:
@@ -130,22 +129,28 @@ def _reader(model: DenseNet, target: Target, edges: tuple[int, ...], fold: bool)
     features: Any = model.features
     if target.kind == "classifier":
         classifier = model.classifier
-        return Reader(target, edges, features.norm5, _average, classifier.weight, classifier.bias, _same)
+        norm = _affine(model, features.norm5)
+        return Reader(target, edges, *norm, _average, classifier.weight, classifier.bias, _same)
     if target.kind == "transition":
         transition: Transition = features.get_submodule(f"transition{target.block}")
         weight: Any = transition.conv.weight
-        return Reader(target, edges, transition.norm, transition.pool, weight, None, _same)
+        return Reader(target, edges, *_affine(model, transition.norm), transition.pool, weight, None, _same)
     layer: DenseLayer = features.get_submodule(f"denseblock{target.block}.denselayer{target.layer}")
-    weight = layer.conv1.weight
+    weight, norm = layer.conv1.weight, _affine(model, layer.norm1)
     if not layer.bottleneck:
-        return Reader(target, edges, layer.norm1, None, weight, None, _same)
+        return Reader(target, edges, *norm, None, weight, None, _same)
     if not fold:
-        return Reader(target, edges, layer.norm1, None, weight, None, lambda z: layer.conv2(F.relu(layer.norm2(z))))
-    norm: Any = layer.norm2
-    scale = norm.weight / (norm.running_var + norm.eps).sqrt()
-    bias = norm.bias - scale * norm.running_mean
+        return Reader(target, edges, *norm, None, weight, None, lambda z: layer.conv2(F.relu(layer.norm2(z))))
+    scale, bias = scale_and_shift(layer.norm2)
     folded = weight * scale.view(-1, *(1,) * (weight.dim() - 1))
-    return Reader(target, edges, layer.norm1, None, folded, bias, lambda z: layer.conv2(F.relu(z, inplace=True)))
+    return Reader(target, edges, *norm, None, folded, bias, lambda z: layer.conv2(F.relu(z, inplace=True)))
+
+
+def _affine(model: DenseNet, norm: nn.Module) -> tuple[Tensor, Tensor]:
+    """Factor and summand of a norm, (C, 1, 1) each."""
+    scale, shift = scale_and_shift(norm)
+    shape = (-1, *(1,) * model.spec.spatial_dims)
+    return scale.view(shape), shift.view(shape)
 
 
 def _average(maps: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ import pandas as pd
 from analysis.connections import Network, as_checkpoint, dense_spec, targets
 from analysis.cost import count_cost, default_input_size, total_cost
 from densenet_core import Checkpoint
-from densenet_core.evaluation import check_fit, evaluate
+from densenet_core.evaluation import check_fit, evaluate_checkpoint
 from densenet_core.hardware import device
 from densenet_core.images import Images, evenly_spaced
 from densenet_core.pruned import Cut, without_connections
@@ -166,7 +166,7 @@ def pruning_curves(
 def _cost_and_error(network: Checkpoint, images: Images) -> tuple[float, ...]:
     """params, mult_adds, loss, error."""
     cost = total_cost(count_cost(network.spec, images.image_size))
-    result = evaluate(network.to_model().to(device()), images)
+    result = evaluate_checkpoint(network, images)
     return cost["params"], cost["mult_adds"], result.loss, result.top1_error
 
 
@@ -182,7 +182,7 @@ def before_and_after(whole: Checkpoint, pruned: Checkpoint, images: Images | Non
     rows.append(("connections", _num_connections(whole), _num_connections(pruned)))
     rows += [(what, costs[0][what], costs[1][what]) for what in ("params", "mult_adds", "activation_bytes")]
     if images is not None:
-        results = [evaluate(network.to_model().to(device()), images.to(device())) for network in (whole, pruned)]
+        results = [evaluate_checkpoint(network, images) for network in (whole, pruned)]
         rows += [("loss", results[0].loss, results[1].loss), ("error", results[0].top1_error, results[1].top1_error)]
     return pd.DataFrame(rows, columns=["quantity", "before", "after"])
 

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from densenet_core.checkpoint import Checkpoint
+from densenet_core.densenet import DenseNet
 from densenet_core.distributed import reduced, shard_of
 from densenet_core.errors import DataError
+from densenet_core.hardware import device
 from densenet_core.images import Images
+from densenet_core.inference import fuse
 from densenet_core.layers import network_layers
 from densenet_core.models import Spec
 
@@ -40,18 +45,25 @@ def evaluate(model: nn.Module, images: Images, batch_size: int = 256, fabric: Fa
     """
     was_training = model.training
     model.eval()
-    device = next(model.parameters()).device
+    place = next(chain(model.parameters(), model.buffers())).device
     sums = torch.zeros(3, dtype=torch.float64)  # loss, right at first guess, right among five
     try:
         with torch.inference_mode():
             for batch, labels in images.batches(batch_size, shard=shard_of(fabric) if fabric else None):
-                sums += _sums(_scores(model, batch.to(device)), labels.to(device)).cpu()
+                sums += _sums(_scores(model, batch.to(place)), labels.to(place)).cpu()
     finally:
         model.train(was_training)
     if fabric is not None:
         sums = reduced(fabric, sums, "sum")
     n, (loss, top1, top5) = len(images), sums.tolist()
     return Evaluation(loss / n, 100 * (1 - top1 / n), 100 * (1 - top5 / n), n)
+
+
+def evaluate_checkpoint(checkpoint: Checkpoint, images: Images) -> Evaluation:
+    """Evaluates a stored network on the GPU where there is one, DenseNets in their fused form."""
+    model = checkpoint.to_model()
+    fast = fuse(model) if isinstance(model, DenseNet) else model
+    return evaluate(fast.to(device()), images.to(device()))
 
 
 def _scores(model: nn.Module, batch: Tensor) -> Tensor:

@@ -11,11 +11,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pandas as pd
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
 from analysis import connection_weights, feature_reuse_figure, figure5_observations, save_figure
+from analysis.agreement import agreement
+from analysis.connections import MEASURES
+from analysis.figures.agreement import agreement_figure
 from analysis.figures.by_number import figure_3, figure_4
+from analysis.figures.heatmap import MEASURE_TITLES
+from analysis.figures.pruning import pruning_figure
 from analysis.paper_claims import efficiency_claims
 from analysis.results import mean_over_seeds, shipped_results
 from densenet_core import load_zoo, zoo_names
@@ -26,6 +32,11 @@ FEATURE_REUSE = {
     "densenet-40-12-digits": "feature_reuse_digits.png",
     "densenet-bc-40-12-cifar10-jpeg": "feature_reuse_cifar10_jpeg.png",
 }
+ABLATION = {"densenet-bc-40-12-cifar10-jpeg": "ablation_cifar10_jpeg.png"}
+SHOWN = "densenet-bc-40-12-cifar10-jpeg"  # in the pictures of agreement and pruning
+DATA_CLAIMS = (4, 5, 6)  # rows of check_claims that are measured on images
+SHOWN_KEEPS = (0.7, 0.5)
+MEASURED = DOCS.parent / "analysis" / "measured"  # by docs/measure_effects.py
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
 
@@ -60,10 +71,16 @@ def screenshot(address: str, file: Path, width: int = 1440, height: int = 1000) 
         browser.close()
 
 
+def network_title(name: str) -> str:
+    """A network of the zoo and its data."""
+    network = load_zoo(name)
+    return f"{network.spec.title}, {network.record['dataset']}"
+
+
 def observations_table() -> str:
     """The paper's observations on every network of the zoo, as Markdown."""
     columns = {name: figure5_observations(connection_weights(load_zoo(name))) for name in zoo_names()}
-    titles = [f"{load_zoo(name).spec.title}, {load_zoo(name).record['dataset']}" for name in columns]
+    titles = [network_title(name) for name in columns]
     lines = ["| observation | holds if | " + " | ".join(titles) + " |", "| --- " * (len(titles) + 2) + "|"]
     for row in zip(*columns.values(), strict=True):
         cells = [f"{'yes' if seen.holds else 'no'} ({seen.value:.3g})" for seen in row]
@@ -71,6 +88,57 @@ def observations_table() -> str:
         lines.append(
             f"| {first.number}. {first.statement} | {first.statistic}: {first.criterion} | {' | '.join(cells)} |"
         )
+    return "\n".join(lines)
+
+
+def data_claims_table() -> str:
+    """The claims that are measured on images, on every network of the zoo, as Markdown."""
+    tables = {name: pd.read_csv(MEASURED / f"claims_{name}.csv") for name in zoo_names()}
+    titles = [network_title(name) for name in tables]
+    lines = ["| claim | holds if | " + " | ".join(titles) + " |", "| --- " * (len(titles) + 2) + "|"]
+    for row in DATA_CLAIMS:
+        found = [table.iloc[row] for table in tables.values()]
+        cells = [f"{'yes' if f['verdict'] == 'holds' else 'no'} ({f['value']:.3g}; {f['null']:.3g})" for f in found]
+        lines.append(
+            f"| {found[0]['claim']} | {found[0]['statistic']}: {found[0]['criterion']} | {' | '.join(cells)} |"
+        )
+    return "\n".join(lines)
+
+
+def in_table(text: str) -> str:
+    """Text as a cell of a Markdown table."""
+    return text.replace("|", "\\|")
+
+
+def effects(name: str) -> pd.DataFrame:
+    """The shipped feature-reuse table with all measures."""
+    return pd.read_csv(MEASURED / f"effects_{name}.csv")
+
+
+def agreement_rows() -> str:
+    """How each measure agrees with ablation on every network of the zoo, as Markdown."""
+    titles = [network_title(name) for name in zoo_names()]
+    lines = ["| measure | " + " | ".join(titles) + " |", "| --- " * (len(titles) + 1) + "|"]
+    for measure in (m for m in MEASURES if m not in ("ablation", "l1_per_input_map")):
+        found = [agreement(effects(name), measure, "ablation") for name in zoo_names()]
+        cells = [
+            f"{a.spearman:.2f} [{a.low:.2f}, {a.high:.2f}]; {a.within_targets:.2f}; {a.overlap:.0%}" for a in found
+        ]
+        lines.append(f"| {in_table(MEASURE_TITLES[measure])} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def pruning_rows() -> str:
+    """Test error with half and with 40 % of the connections left, as Markdown."""
+    titles = [network_title(name) for name in zoo_names()]
+    lines = ["| least first, by | " + " | ".join(titles) + " |", "| --- " * (len(titles) + 1) + "|"]
+    tables = [pd.read_csv(MEASURED / f"pruning_{name}.csv") for name in zoo_names()]
+    for measure in tables[0]["measure"].unique():
+        cells = []
+        for table in tables:
+            own = table[table["measure"] == measure].groupby("keep")["error"].mean()
+            cells.append(" / ".join(f"{own[keep]:.1f}" for keep in (1.0, *SHOWN_KEEPS)))
+        lines.append(f"| {in_table(MEASURE_TITLES.get(measure, measure))} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -118,6 +186,15 @@ def main() -> None:
     fill_readme("observations", observations_table())
     for name, picture in FEATURE_REUSE.items():
         save_figure(feature_reuse_figure(connection_weights(load_zoo(name))), DOCS / picture)
+    fill_readme("agreement", agreement_rows())
+    fill_readme("pruning", pruning_rows())
+    fill_readme("data_claims", data_claims_table())
+    for name, picture in ABLATION.items():
+        save_figure(feature_reuse_figure(effects(name), "ablation"), DOCS / picture)
+    panels = [DOCS / "left.png", DOCS / "right.png"]
+    save_figure(agreement_figure(effects(SHOWN), "mean_abs_weight", "ablation"), panels[0])
+    save_figure(pruning_figure(pd.read_csv(MEASURED / f"pruning_{SHOWN}.csv")), panels[1])
+    side_by_side(panels, DOCS / "effects.png")
     fill_readme("claims", claims_table())
     fill_readme("sweep", sweep_table())
     save_figure(figure_3()[0], DOCS / "figure_3.png")

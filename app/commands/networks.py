@@ -105,16 +105,14 @@ def evaluate(
 ) -> None:
     """Loss and error of a network on a data set's test images, or on class folders of images."""
     from densenet_core.data import load_test_images
-    from densenet_core.evaluation import check_fit
-    from densenet_core.evaluation import evaluate as evaluate_network
-    from densenet_core.hardware import device
+    from densenet_core.evaluation import check_fit, evaluate_checkpoint
 
     gc.enable()
     network = open_network(checkpoint)
     options: dict[str, Any] = {"normalize": normalize, "crops": crops}
     images = load_test_images(dataset, data, **options)
     check_fit(network.spec, images)
-    result = evaluate_network(network.to_model().to(device()), images.to(device()))
+    result = evaluate_checkpoint(network, images)
     print_pairs(
         [
             ("Network", network.spec.title),

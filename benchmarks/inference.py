@@ -1,0 +1,74 @@
+"""Evaluation forward passes: fused, plain and torchvision's networks, in turns in one process, medians.
+
+`python benchmarks/inference.py`: DenseNet-BC (L=100, k=12), batch 32 of 32x32, and densenet121, batch 4 of 224x224.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torchvision.models import DenseNet as TorchvisionDenseNet
+from torchvision.models import densenet121
+
+from densenet_core import create_model
+from densenet_core.hardware import hardware
+from densenet_core.inference import fuse
+
+TURNS = 9
+CASES = {"densenet-bc-100-12": (32, 32), "densenet121": (4, 224)}  # batch, pixels a side
+
+
+def torchvisions(name: str) -> nn.Module:
+    """The same network as torchvision builds it."""
+    if name == "densenet121":
+        return densenet121()
+    model = TorchvisionDenseNet(12, (16, 16, 16), 24, num_classes=10)
+    for part in ("norm0", "relu0", "pool0"):  # the stem for small images
+        setattr(model.features, part, nn.Identity())
+    model.features.conv0 = nn.Conv2d(3, 24, 3, padding=1, bias=False)
+    return model
+
+
+def ways(name: str, images: Tensor) -> dict[str, Callable[[], Tensor]]:
+    """Every way to run the network; all give the same scores."""
+    peer, own = torchvisions(name).eval(), create_model(name, 1000 if name == "densenet121" else 10).eval()
+    own.load_state_dict(peer.state_dict())
+    nhwc, fused = images.to(memory_format=torch.channels_last), fuse(own)
+    peer_nhwc = torchvisions(name).eval()
+    peer_nhwc.load_state_dict(peer.state_dict())
+    peer_nhwc.to(memory_format=torch.channels_last)
+    return {
+        "torchvision": lambda: peer(images),
+        "torchvision, channels_last": lambda: peer_nhwc(nhwc),
+        "ours, plain": lambda: own(images),
+        "ours, fused": lambda: fused(images),
+    }
+
+
+def main() -> None:
+    print(f"{hardware()}, torch {torch.__version__}, fp32, medians of {TURNS}")
+    for name, (batch, size) in CASES.items():
+        torch.manual_seed(0)
+        images = torch.randn(batch, 3, size, size)
+        runs = ways(name, images)
+        with torch.inference_mode():
+            scores = {way: run() for way, run in runs.items()}
+            seconds: dict[str, list[float]] = {way: [] for way in runs}
+            for _ in range(TURNS):
+                for way, run in runs.items():
+                    start = time.perf_counter()
+                    run()
+                    seconds[way].append(time.perf_counter() - start)
+        fused = statistics.median(seconds["ours, fused"])
+        print(f"\n{name}, batch {batch} of {size}x{size}")
+        for way, taken in seconds.items():
+            median, difference = statistics.median(taken), (scores[way] - scores["torchvision"]).abs().max()
+            print(f"  {way:28}{1000 * median:>7.0f} ms{median / fused:>7.2f} x fused   differs by {difference:.1e}")
+
+
+if __name__ == "__main__":
+    main()
