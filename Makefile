@@ -1,13 +1,14 @@
 # make app    sets up .venv and opens the dashboard
 # make test   sets up .venv with the test tools, then lint, types and all tests
 # make install   the set-up alone
+# make bench     every benchmark, some minutes
 # make figures   the README's pictures and tables, anew
 PYTHON ?= python3
 BIN := .venv/bin
 APP_READY := .venv/.installed
 TEST_READY := .venv/.installed-test
 
-.PHONY: app test install figures
+.PHONY: app test install figures bench
 
 app: $(APP_READY)
 	$(BIN)/streamlit run app/main.py
@@ -22,6 +23,9 @@ install: $(APP_READY)
 
 figures: $(TEST_READY)
 	$(BIN)/python docs/make_figures.py
+
+bench: $(TEST_READY)
+	for file in benchmarks/*.py; do echo; $(BIN)/python $$file || exit 1; done
 
 $(BIN)/python:
 	$(PYTHON) -m venv .venv

@@ -1,8 +1,8 @@
 """Ablation of every connection: ours beside one evaluation of the network a connection, the plain way.
 
 `python benchmarks/ablation.py`: DenseNet-BC (L=100, k=12), 32 images of 32x32. The plain way sets the source's slice to
-zero by a hook and evaluates the network; it is timed on every tenth connection, in turns with ours, and its numbers are
-compared with ours on these.
+zero by a hook and evaluates the network; it is timed on every tenth connection, behind ours in the same process, and
+its numbers are compared with ours on these.
 """
 
 from __future__ import annotations
