@@ -8,7 +8,7 @@ import pandas as pd
 
 from analysis.cost import count_cost, default_input_size, total_cost
 from analysis.memory import training_activation_bytes
-from densenet_core import DenseNetSpec
+from analysis.paths import path_counts
 from densenet_core.layers import network_layers
 from densenet_core.models import Spec
 
@@ -85,7 +85,4 @@ def shortest_path(spec: Spec) -> int:
 
     In a DenseNet it leads through the transitions alone, in a ResNet through the projections among the shortcuts.
     """
-    if isinstance(spec, DenseNetSpec):
-        return len(spec.block_config) + 1
-    layers = network_layers(spec, default_input_size(spec))
-    return 2 + sum(layer.kind == "conv" and ".downsample." in layer.name for layer in layers)
+    return int(path_counts(spec)["length"].min())

@@ -30,6 +30,17 @@ def _selected(x: Tensor, runs: tuple[tuple[int, int], ...]) -> Tensor:
     return torch.cat([x[:, first:end] for first, end in runs], dim=1)
 
 
+class Selected(nn.Module):
+    """Before the classifier's norm, where connections to the classifier were cut: what it still reads."""
+
+    def __init__(self, runs: tuple[tuple[int, int], ...]) -> None:
+        super().__init__()
+        self.runs = runs
+
+    def forward(self, x: Tensor) -> Tensor:
+        return _selected(x, self.runs)
+
+
 class DenseLayer(nn.Module):
     """The composite function H: BN-ReLU-Conv(3x3), after BN-ReLU-Conv(1x1) with a bottleneck (section 3).
 
@@ -143,14 +154,14 @@ class DenseNet(nn.Module):
                 self.features.add_module(f"transition{block}", Transition(spec, block))
         target = spec.block_config[-1] + 1
         self.runs, out_maps = spec.channel_runs(num_blocks, target), spec.input_maps(num_blocks, target)
+        if spec.cuts:
+            self.features.add_module("selected", Selected(self.runs))
         self.features.add_module("norm5", _norm(spec, out_maps))  # torchvision's name, any number of blocks
         self.classifier = nn.Linear(out_maps, spec.num_classes)
         self._initialise()
 
     def forward(self, x: Tensor) -> Tensor:
-        for part in self.features[:-1]:
-            x = part(x)
-        x = F.relu(self.features[-1](_selected(x, self.runs)))
+        x = F.relu(self.features(x))
         scores: Tensor = self.classifier(x.flatten(2).mean(2))  # global average pool
         return scores
 

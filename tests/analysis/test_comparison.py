@@ -43,6 +43,7 @@ def test_shortest_path_by_hand() -> None:
     assert shortest_path(spec_from_name("densenet-40-12")) == 4  # stem, two transitions, classifier
     assert shortest_path(spec_from_name("resnet-110")) == 2  # identities all the way
     assert shortest_path(spec_from_name("resnet50")) == 2 + 4  # four projections
+    assert shortest_path(spec_from_name("plain-20")) == 20
 
 
 def test_stages_add_up_to_the_network() -> None:

@@ -8,6 +8,7 @@ import pytest
 from densenet_core import RunError
 from densenet_core.recipes import TrainingConfig
 from densenet_core.run_status import list_runs, read_summary
+from densenet_core.runs import Metric
 from densenet_core.training import train
 
 
@@ -15,8 +16,8 @@ def test_runs_in_every_state(tmp_path: Path) -> None:
     config = {"arch": "densenet-7-2", "dataset": "digits", "epochs": 2, "runs_dir": str(tmp_path)}
     train(TrainingConfig(name="finished", **config), show_progress=False)
 
-    def stop(folder: Path, epoch: int, model: object) -> None:
-        if epoch == 2:
+    def stop(folder: Path, model: object, metrics: list[Metric]) -> None:
+        if metrics[-1].epoch == 2:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
