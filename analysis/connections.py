@@ -108,13 +108,9 @@ def targets(spec: DenseNetSpec) -> Iterator[Target]:
     last_block = len(spec.block_config)
     for block, num_layers in enumerate(spec.block_config, start=1):
         for layer in range(1, num_layers + 1):
-            name = f"features.denseblock{block}.denselayer{layer}"
-            yield Target(block, layer, "dense_layer", f"{name}.conv1.weight", f"{name}.norm1")
-        if block < last_block:
-            name = f"features.transition{block}"
-            yield Target(block, num_layers + 1, "transition", f"{name}.conv.weight", f"{name}.norm")
-        else:
-            yield Target(block, num_layers + 1, "classifier", "classifier.weight", "features.norm5")
+            yield Target(block, layer, "dense_layer", *spec.target_names(block, layer))
+        kind: TargetKind = "transition" if block < last_block else "classifier"
+        yield Target(block, num_layers + 1, kind, *spec.target_names(block, num_layers + 1))
 
 
 def connection_filter(checkpoint: Checkpoint, block: int, source_layer: int, target_layer: int) -> Tensor:

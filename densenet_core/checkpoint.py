@@ -17,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from densenet_core.concat_order import Order
 from densenet_core.errors import CheckpointError
 from densenet_core.files import write_whole
 from densenet_core.layouts import ReadStateDict, read_state_dict
@@ -40,6 +41,7 @@ class Checkpoint:
     record: dict[str, Any] = field(default_factory=dict)  # data set, recipe, seed, epochs, error, hardware
     layout: str = "torchvision"  # the names that the file used
     ignored: tuple[str, ...] = ()  # tensors of the file that are no part of the network
+    order: Order | None = None  # in which the file's network concatenated, where it was seen or told; ours: old first
 
     def to_model(self) -> Network:
         """The network with these weights, in evaluation mode."""
@@ -60,7 +62,7 @@ class Checkpoint:
         return sum(t.numel() for key, t in self.state_dict.items() if not key.endswith(buffers))
 
 
-def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
+def load_checkpoint(path: str | os.PathLike[str], order: Order | None = None) -> Checkpoint:
     """Reads a trained DenseNet or ResNet from a file or a run folder.
 
     What the file is, its content says, not its name: safetensors, or what ``torch.save`` wrote. Nothing
@@ -69,6 +71,9 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     Args:
         path: a .safetensors, .pt, .pth, .th, .ckpt or .tar file, or a run folder. The state dict may lie
             under "state_dict", "model" or "model_state_dict", and its names may carry any prefix.
+        order: in which another's DenseNet concatenates: "old_first", as torchvision, or "new_first". By default as its
+            batch norms' running statistics show; where they show nothing, old maps first. A network that puts new maps
+            first is turned into ours, which is the same function.
 
     Raises:
         CheckpointError: there is no such file, it is damaged, wants to run code, or is neither.
@@ -87,7 +92,7 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         reason = getattr(error, "strerror", None) or str(error)
         raise CheckpointError(f"can't read {str(path)!r}: {reason}") from None
     try:
-        return _read(file, head)
+        return _read(file, head, order)
     except CheckpointError as error:
         raise CheckpointError(f"{file.name}: {error}") from None
 
@@ -146,17 +151,17 @@ def _run_weights(folder: Path) -> Path:
     return file
 
 
-def _read(file: Path, head: bytes) -> Checkpoint:
+def _read(file: Path, head: bytes, order: Order | None) -> Checkpoint:
     if len(head) < 9:
         raise CheckpointError(f"the file has {len(head)} bytes: it is empty or cut short")
     if head[8:9] == b"{":
-        return _read_safetensors(file)
+        return _read_safetensors(file, order)
     if head[:2] in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
-        return _checkpoint(read_state_dict(_unwrap(_read_torch(file))), {})
+        return _checkpoint(read_state_dict(_unwrap(_read_torch(file)), order=order), {})
     raise CheckpointError("neither safetensors nor a file of torch.save: save the network's state_dict() with either")
 
 
-def _read_safetensors(file: Path) -> Checkpoint:
+def _read_safetensors(file: Path, order: Order | None) -> Checkpoint:
     try:
         with safe_open(file, framework="pt") as stream:
             metadata = stream.metadata() or {}
@@ -164,7 +169,7 @@ def _read_safetensors(file: Path) -> Checkpoint:
     except (SafetensorError, OSError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"the safetensors file is cut short or damaged: {error}") from None
     if _METADATA_KEY not in metadata:
-        return _checkpoint(read_state_dict(tensors), {})
+        return _checkpoint(read_state_dict(tensors, order=order), {})
     spec, record = _own_metadata(metadata[_METADATA_KEY])
     try:
         return _checkpoint(read_state_dict(tensors, spec), record)
@@ -243,4 +248,4 @@ def _unwrap(content: Any) -> dict[str, Tensor]:
 
 
 def _checkpoint(found: ReadStateDict, record: dict[str, Any]) -> Checkpoint:
-    return Checkpoint(found.spec, found.state_dict, record, found.layout, found.ignored)
+    return Checkpoint(found.spec, found.state_dict, record, found.layout, found.ignored, found.order)

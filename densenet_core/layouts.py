@@ -10,9 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from densenet_core.concat_order import Order, seen_order, to_old_first
 from densenet_core.errors import CheckpointError
 from densenet_core.infer_spec import Shapes, infer_densenet_spec, infer_resnet_spec, listed
 from densenet_core.models import Spec, build_model
+from densenet_core.spec import DenseNetSpec
 
 Rules = tuple[tuple[str, str], ...]  # (pattern of a whole key, replacement)
 
@@ -55,6 +57,19 @@ LAYOUTS = (
         ),
     ),
     Layout(
+        "CIFAR style (dense1.0)",  # kuangliu's, which concatenates new maps first, and bamos's, which does not
+        r"dense1\.0\.bn1\.weight",
+        (
+            (r"conv1\.weight", r"features.conv0.weight"),
+            (rf"dense(\d+)\.(\d+)\.bn([12])\.{_TENSOR}", r"features.denseblock\1.denselayer{\2}.norm\3.\4"),
+            (r"dense(\d+)\.(\d+)\.conv([12])\.weight", r"features.denseblock\1.denselayer{\2}.conv\3.weight"),
+            (rf"trans(\d+)\.bn1?\.{_TENSOR}", r"features.transition\1.norm.\2"),
+            (r"trans(\d+)\.conv1?\.weight", r"features.transition\1.conv.weight"),
+            (rf"bn1?\.{_TENSOR}", r"features.norm5.\1"),
+            (r"(?:fc|linear)\.(weight|bias)", r"classifier.\1"),
+        ),
+    ),
+    Layout(
         "ResNet",  # torchvision's, and the CIFAR repositories' with `linear` and `shortcut`
         r"layer1\.0\.conv1\.weight",
         (
@@ -74,14 +89,18 @@ class ReadStateDict:
     state_dict: dict[str, Tensor]
     layout: str  # a Layout's name
     ignored: tuple[str, ...]  # tensors of the file that are no part of the network
+    order: Order | None = None  # in which the file's network concatenates, where its statistics show it
 
 
-def read_state_dict(tensors: Mapping[str, Tensor], spec: Spec | None = None) -> ReadStateDict:
-    """Renames a network's state dict to torchvision's names and infers its spec.
+def read_state_dict(
+    tensors: Mapping[str, Tensor], spec: Spec | None = None, order: Order | None = None
+) -> ReadStateDict:
+    """Renames a network's state dict to torchvision's names, infers its spec, and puts its feature maps in our order.
 
     Args:
         tensors: the state dict, in any layout of ``LAYOUTS``, with any prefix in front.
-        spec: the network's architecture where it is known; the tensors must fit it.
+        spec: the network's architecture where the suite itself wrote it; the tensors must fit it.
+        order: in which the network concatenates; None: as its running statistics show, else old maps first.
 
     Raises:
         CheckpointError: no layout fits, or a tensor is missing, too much, of a wrong shape or type,
@@ -92,10 +111,15 @@ def read_state_dict(tensors: Mapping[str, Tensor], spec: Spec | None = None) -> 
     own = {key.removeprefix(prefix): t for key, t in tensors.items() if key.startswith(prefix)}
     ignored = tuple(key for key in tensors if not key.startswith(prefix))
     state_dict = _rename(own, layout)
+    is_ours = spec is not None
     spec = spec or layout.infer({key: tuple(t.shape) for key, t in state_dict.items()})
     _check_against_spec(state_dict, spec)
     _check_values(state_dict)
-    return ReadStateDict(spec, state_dict, layout.name, ignored)
+    if isinstance(spec, DenseNetSpec):
+        order = "old_first" if is_ours else order or seen_order(state_dict, spec)
+        if order == "new_first":
+            state_dict = to_old_first(state_dict, spec)
+    return ReadStateDict(spec, state_dict, layout.name, ignored, order)
 
 
 def _check_storage(tensors: Mapping[str, Tensor]) -> None:

@@ -56,14 +56,8 @@ def with_all_connections(checkpoint: Checkpoint) -> Checkpoint:
 
 def _cut_targets(spec: DenseNetSpec) -> Iterator[tuple[tuple[int, int], str, str]]:
     """(block, layer) of each target that lost a source, and the names of its weight and its norm."""
-    for block, layer in sorted({(block, target) for block, _, target in spec.cuts}):
-        if layer <= spec.block_config[block - 1]:
-            name = f"features.denseblock{block}.denselayer{layer}"
-            yield (block, layer), f"{name}.conv1.weight", f"{name}.norm1"
-        elif block < len(spec.block_config):
-            yield (block, layer), f"features.transition{block}.conv.weight", f"features.transition{block}.norm"
-        else:
-            yield (block, layer), "classifier.weight", "features.norm5"
+    for place in sorted({(block, target) for block, _, target in spec.cuts}):
+        yield place, *spec.target_names(*place)
 
 
 def _kept_channels(spec: DenseNetSpec, block: int, layer: int) -> Tensor:

@@ -180,6 +180,15 @@ class DenseNetSpec:
         """Feature maps that layer ``target`` of ``block`` reads."""
         return sum(end - first for first, end in self.channel_runs(block, target))
 
+    def target_names(self, block: int, target: int) -> tuple[str, str]:
+        """The state dict's names of the first weight of layer ``target`` of ``block``, and of the norm before it."""
+        if target <= self.block_config[block - 1]:
+            name = f"features.denseblock{block}.denselayer{target}"
+            return f"{name}.conv1.weight", f"{name}.norm1"
+        if block < len(self.block_config):
+            return f"features.transition{block}.conv.weight", f"features.transition{block}.norm"
+        return "classifier.weight", "features.norm5"
+
     @property
     def family(self) -> str:
         """DenseNet, DenseNet-B (with bottlenecks), -C (with compression) or -BC."""

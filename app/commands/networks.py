@@ -124,17 +124,28 @@ def evaluate(
     )
 
 
+ORDERS = {
+    "old_first": "old feature maps first",
+    "new_first": "new feature maps first; put in our order, which gives the same scores",
+    None: "old feature maps first, assumed: the running statistics do not tell",
+}
+
+
 def inspect(
     checkpoint: CheckpointArgument,
     layers: Annotated[bool, typer.Option("--layers", help="List every tensor.")] = False,
 ) -> None:
     """What a checkpoint holds: network, layers, parameters, and the record of its training."""
     from app.text import network_facts
+    from densenet_core import DenseNetSpec
 
     network = open_network(checkpoint)
     ignored = f"{len(network.ignored)} tensors: {', '.join(network.ignored[:3])}" if network.ignored else "-"
     architecture = [(name, str(value)) for name, value in asdict(network.spec).items() if name != "cuts"]
-    print_pairs([*network_facts(network), ("Layout", network.layout), ("Not used", ignored), *architecture])
+    found = [("Layout", network.layout), ("Not used", ignored)]
+    if isinstance(network.spec, DenseNetSpec):
+        found.insert(1, ("Concatenation", ORDERS[network.order]))
+    print_pairs([*network_facts(network), *found, *architecture])
     if layers:
         print_table(
             ("tensor", "shape", "numbers"),

@@ -1,0 +1,69 @@
+"""In which order a network concatenates: old feature maps first, as torchvision, or the new ones before them.
+
+It can be seen in a trained network: successive batch norms saw the same feature map in the same batches, so their
+running statistics of it agree. What one norm holds stands at the beginning of the next one's (old first) or at its end
+(new first).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from densenet_core.spec import DenseNetSpec
+
+Order = Literal["old_first", "new_first"]
+SAME = 1e-3  # relative difference of statistics that are of the same feature map
+LEAST_SHARE = 0.9  # of the feature maps that must agree for an order to be seen
+
+
+def seen_order(state_dict: Mapping[str, Tensor], spec: DenseNetSpec) -> Order | None:
+    """The order that the running statistics show; None where they show neither, or both (an untrained network)."""
+    shares = {order: _share_that_agrees(state_dict, spec, order) for order in ("old_first", "new_first")}
+    old, new = shares["old_first"], shares["new_first"]
+    if max(old, new) < LEAST_SHARE or min(old, new) >= LEAST_SHARE:
+        return None
+    return "old_first" if old > new else "new_first"
+
+
+def _share_that_agrees(state_dict: Mapping[str, Tensor], spec: DenseNetSpec, order: str) -> float:
+    """Of the feature maps that two successive norms of a block read, those with the same statistics in both."""
+    agreeing, total = 0, 0
+    for block in range(1, len(spec.block_config) + 1):
+        norms = [norm for _, norm in _block_tensors(spec, block)]
+        for before, behind in pairwise(norms):
+            same = torch.ones(len(state_dict[f"{before}.running_mean"]), dtype=torch.bool)
+            for name in ("running_mean", "running_var"):
+                old, later = state_dict[f"{before}.{name}"].float(), state_dict[f"{behind}.{name}"].float()
+                later = later[: len(old)] if order == "old_first" else later[-len(old) :]
+                same &= (old - later).abs() <= SAME * (old.abs() + later.abs()) / 2 + 1e-12
+            agreeing, total = agreeing + int(same.sum()), total + len(same)
+    return agreeing / total if total else 0.0
+
+
+def to_old_first(state_dict: Mapping[str, Tensor], spec: DenseNetSpec) -> dict[str, Tensor]:
+    """Weights of a network that concatenates new maps first, for one that puts them last: the same function."""
+    state = dict(state_dict)
+    for block in range(1, len(spec.block_config) + 1):
+        for layer, (weight, norm) in enumerate(_block_tensors(spec, block), start=1):
+            place = _places(spec.source_channels(block)[:layer])
+            state[weight] = state[weight][:, place]
+            for name in ("weight", "bias", "running_mean", "running_var"):
+                state[f"{norm}.{name}"] = state[f"{norm}.{name}"][place]
+    return state
+
+
+def _places(channels: tuple[int, ...]) -> Tensor:
+    """Where the sources' maps stand with the newest first, source by source in our order."""
+    ends = torch.tensor(channels).flip(0).cumsum(0).flip(0)  # of each source, counted from the newest
+    return torch.cat([torch.arange(int(end) - width, int(end)) for end, width in zip(ends, channels, strict=True)])
+
+
+def _block_tensors(spec: DenseNetSpec, block: int) -> Iterator[tuple[str, str]]:
+    """The first weight and norm of every target of a block."""
+    for target in range(1, spec.block_config[block - 1] + 2):
+        yield spec.target_names(block, target)
