@@ -16,6 +16,13 @@ from densenet_core.run_status import is_training
 from densenet_core.runs import OWNER, read_config
 
 LOG = "log.txt"
+# A dashboard in the background of a shell has SIGINT ignored, and its children with it: they could not be stopped.
+TRAIN = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from app.cli import main
+main()
+"""
 
 
 def start_training(config: TrainingConfig) -> None:
@@ -33,7 +40,7 @@ def start_training(config: TrainingConfig) -> None:
     except OSError as error:
         raise RunError(f"can't write the run folder {str(folder)!r}: {error.strerror}") from None
     with log:
-        command = [sys.executable, "-m", "app", "train", *_options(config)]
+        command = [sys.executable, "-c", TRAIN, "train", *_options(config)]
         environment = os.environ | {"PYTHONUNBUFFERED": "1"}
         subprocess.Popen(
             command,

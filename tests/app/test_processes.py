@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,7 +24,17 @@ def wait_for(folder: Path, state: str, epoch: int = 0) -> None:
     pytest.fail(f"{folder} did not become {state}: {last_words(folder)}")
 
 
-def test_a_training_starts_stops_and_goes_on(tmp_path: Path) -> None:
+@pytest.fixture(params=["foreground", "background"])
+def shell(request: pytest.FixtureRequest) -> Iterator[None]:
+    """How the dashboard was started: shells let their background jobs ignore SIGINT, which children inherit."""
+    before = signal.getsignal(signal.SIGINT)
+    if request.param == "background":
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_a_training_starts_stops_and_goes_on(shell: None, tmp_path: Path) -> None:
     config = TrainingConfig("densenet-7-2", "digits", "demo", epochs=40, runs_dir=str(tmp_path))
     start_training(config)
     wait_for(config.folder, "running", epoch=1)
