@@ -1,12 +1,12 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import random
 import shutil
-import subprocess
-import sys
 import time
 from dataclasses import replace
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
@@ -115,67 +115,40 @@ def test_interrupted_anywhere_it_ends_with_the_same_numbers(
     assert_same_run(train(config, show_progress=False), unbroken)
 
 
-TRAIN = """
-import torch
-from densenet_core.data import load_splits
-from densenet_core.distributed import launch
-from densenet_core.recipes import TrainingConfig
-from densenet_core.training import train
-torch.set_num_threads({threads})
-load_splits("digits")
-launch()
-print("ready", flush=True)
-input()
-train(TrainingConfig("densenet-7-2", "digits", {name!r}, epochs=200, runs_dir={runs_dir!r}, drop_rate=0.1), False)
-"""
+def train_demo(name: str, runs_dir: str, threads: int) -> None:
+    torch.set_num_threads(threads)
+    train(TrainingConfig("densenet-7-2", "digits", name, epochs=200, runs_dir=runs_dir, drop_rate=0.1), False)
 
 
-def prepare(name: str, config: TrainingConfig) -> subprocess.Popen[str]:
-    """A process that imports what a training needs, and waits for ``go``."""
-    script = TRAIN.format(threads=torch.get_num_threads(), name=name, runs_dir=config.runs_dir)
-    return subprocess.Popen(
-        [sys.executable, "-c", script],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-
-
-def go(process: subprocess.Popen[str]) -> None:
-    assert process.stdout is not None and process.stdin is not None
-    assert process.stdout.readline() == "ready\n"
-    process.stdin.write("\n")
-    process.stdin.flush()
+def start(name: str, config: TrainingConfig) -> BaseProcess:
+    """A training in a process of its own; they are forked off one that has imported everything."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["lightning_fabric", "sklearn.datasets", __name__])
+    process = context.Process(target=train_demo, args=(name, config.runs_dir, torch.get_num_threads()))
+    process.start()
+    return process
 
 
 def test_killed_at_30_random_moments_it_ends_with_the_same_numbers(config: TrainingConfig) -> None:
     unbroken = train(replace(config, epochs=200, name="unbroken"), show_progress=False)
     moments, seen, last = random.Random(0), set(), unbroken.parent / "killed" / "last.ckpt"
-    waiting = [prepare("killed", config) for _ in range(2)]  # the next ones import while one trains
     for _ in range(30):
         before = last.stat().st_mtime_ns if last.exists() else 0
-        process = waiting.pop(0)
-        waiting.append(prepare("killed", config))
-        go(process)
+        process = start("killed", config)
         deadline = time.monotonic() + 60
         while (last.stat().st_mtime_ns if last.exists() else 0) == before and time.monotonic() < deadline:
             time.sleep(0.01)
         time.sleep(moments.uniform(0.0, 0.4))  # an epoch or two: in a step, an evaluation or a write
         process.kill()
-        process.wait()
+        process.join()
         seen.add(torch.load(last, weights_only=True)["epoch"])
-    for process in waiting:
-        process.kill()
-        process.wait()
     assert len(seen) >= 20  # killed at many different epochs
     folder = train(replace(config, epochs=200, name="killed"), show_progress=False)
     assert_same_run(folder, unbroken)
 
 
 def test_two_processes_never_write_one_run(config: TrainingConfig) -> None:
-    process = prepare("shared", config)
-    go(process)
+    process = start("shared", config)
     try:
         folder = Path(config.runs_dir) / "shared"
         deadline = time.monotonic() + 60
@@ -186,7 +159,7 @@ def test_two_processes_never_write_one_run(config: TrainingConfig) -> None:
         assert read_summary(folder).state == "running"
     finally:
         process.kill()
-        process.wait()
+        process.join()
     assert read_summary(folder).state == "stopped"
 
 
