@@ -33,7 +33,7 @@ FABRIC_PRECISION: dict[Precision, Any] = {"fp32": "32-true", "bf16": "bf16-mixed
 _NEW_NAME = "forward_sync_buffers"
 _HAS_NEW_NAME = _NEW_NAME in signature(DistributedDataParallel).parameters
 _DDP_OPTIONS: dict[str, Any] = {_NEW_NAME if _HAS_NEW_NAME else "broadcast_buffers": False}
-_LOST_SIGNS = ("gloo", "nccl", "connection closed", "connection reset", "connect")
+_LOST_SIGNS = ("gloo", "nccl", "connect")  # in the messages of transports
 
 
 def launch(precision: Precision = "fp32") -> Fabric:

@@ -37,7 +37,7 @@ from densenet_core.distributed import (
 )
 from densenet_core.errors import RunError
 from densenet_core.evaluation import check_fit, evaluate
-from densenet_core.hardware import device, hardware
+from densenet_core.hardware import hardware
 from densenet_core.images import Images
 from densenet_core.models import Network, Spec, build_model, spec_from_name
 from densenet_core.recipes import PLACE_FIELDS, TrainingConfig
@@ -87,7 +87,8 @@ def train(
             raise RunError(f"batch_size {config.batch_size} is too small for {fabric.world_size} processes: two each")
         folder = on_first(fabric, lambda: claim_folder(config))
         on_first(fabric, lambda: held.enter_context(locked(folder, patience_s)))
-        _train(fabric, config, splits, _new_network(config, spec), folder, show_progress, on_epoch)
+        model = _new_network(config, spec).to(fabric.device)
+        _train(fabric, config, splits, model, folder, show_progress, on_epoch)
     return folder
 
 
@@ -96,7 +97,7 @@ def _new_network(config: TrainingConfig, spec: Spec) -> Network:
     model = build_model(spec, config.memory_efficient)
     if config.sync_batch_norm:
         synchronise_batch_norm(model)
-    return model.to(device()).to(memory_format=_memory_format(config))
+    return model.to(memory_format=_memory_format(config))
 
 
 def _train(
