@@ -6,6 +6,7 @@ import io
 import json
 import resource
 import struct
+import tempfile
 import time
 import zipfile
 from pathlib import Path
@@ -30,12 +31,9 @@ def torch_file(content: object) -> bytes:
 
 
 def own_file() -> bytes:
-    folder = Path("/tmp") / f"densenet-lens-fuzz-{torch.randint(10**9, ()).item()}.safetensors"
-    try:
-        save_checkpoint(Checkpoint(SPEC, STATE), folder)
-        return folder.read_bytes()
-    finally:
-        folder.unlink(missing_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        save_checkpoint(Checkpoint(SPEC, STATE), Path(folder) / "a.safetensors")
+        return (Path(folder) / "a.safetensors").read_bytes()
 
 
 SEEDS = (torch_file(STATE), torch_file({"state_dict": STATE, "epoch": 3}), save(STATE), own_file())
