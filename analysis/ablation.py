@@ -92,8 +92,7 @@ def connection_ablation(
 
 def _ablate_batch(dissection: Dissection, images: Tensor, labels: Tensor, means: list[Tensor] | None) -> np.ndarray:
     """Loss and wrong answers, summed over the images: whole, then each cut's change; (1 + connections, 2)."""
-    whole = _judged(dissection(images), labels)
-    maps, rows = dissection.stem(images), [whole]
+    maps, cuts = dissection.stem(images), list[Tensor]()
     left_means = iter(means or [])
     for b, readers in enumerate(dissection.blocks):
         # Of every target of the block: the sum of the parts of the sources that are there so far.
@@ -102,9 +101,10 @@ def _ablate_batch(dissection: Dissection, images: Tensor, labels: Tensor, means:
             mean = next(left_means) if means is not None else None
             for cut in _cut_variants(reader, maps, sums[reader.target.layer - 1], mean):
                 scores = _go_on(dissection, b, reader, cut, sums)
-                rows += [_judged(own, labels) - whole for own in scores.split(len(labels))]
+                cuts += [_judged(own, labels) for own in scores.split(len(labels))]
             maps = _add_source(reader, readers, maps, sums)
-    return torch.stack(rows).cpu().numpy()
+    whole = _judged(maps, labels)  # behind the last target the maps are the scores
+    return torch.stack([whole, *(cut - whole for cut in cuts)]).cpu().numpy()
 
 
 def _judged(scores: Tensor, labels: Tensor) -> Tensor:
@@ -162,14 +162,11 @@ def _mean_activations(dissection: Dissection, images: Images, batch_size: int) -
     """Of every target, each input channel's mean over all images and positions: (C, 1, 1)."""
     totals = [torch.zeros(reader.edges[-1], dtype=torch.float64, device=device()) for reader in dissection.readers]
     for batch, _ in batches_on_device(images, batch_size):
-        maps, b = dissection.stem(batch), iter(totals)
-        for readers in dissection.blocks:
-            for reader in readers:
-                active = reader.activation(maps)
-                total = next(b)
-                total += active.flatten(2).double().mean(2).sum(0) if active.dim() > 2 else active.double().sum(0)
-                out = reader.whole(reader.read(active))
-                maps = torch.cat((maps, out), dim=1) if reader.target.kind == "dense_layer" else out
+        maps = dissection.stem(batch)
+        for reader, total in zip(dissection.readers, totals, strict=True):
+            active = reader.activation(maps)
+            total += active.flatten(2).double().mean(2).sum(0) if active.dim() > 2 else active.double().sum(0)
+            maps = reader.onward(maps, active)
     return [(total / len(images)).float() for total in totals]
 
 

@@ -8,7 +8,7 @@ pooling and its 1x1 convolution may change places, and the classifier reads aver
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,6 +61,11 @@ class Reader:
             pre_activation = pre_activation + self.bias.view(-1, *(1,) * (pre_activation.dim() - 2))
         return self.finish(pre_activation)
 
+    def onward(self, maps: Tensor, activation: Tensor) -> Tensor:
+        """The block's ``maps`` with those that this target adds; from what follows the block, what it gives instead."""
+        out = self.whole(self.read(activation))
+        return torch.cat((maps, out), dim=1) if self.target.kind == "dense_layer" else out
+
     def _channels(self, first: int, end: int | None) -> tuple[int, int]:
         return self.edges[first], self.edges[self.target.layer if end is None else end]
 
@@ -85,12 +90,11 @@ class Dissection:
         return [reader for readers in self.blocks for reader in readers]
 
 
-def through_block(readers: tuple[Reader, ...], maps: Tensor) -> Tensor:
-    """A block and what follows it: (N, c0, H, W) -> the next block's input, or the scores."""
-    for reader in readers[:-1]:
-        maps = torch.cat((maps, reader.whole(reader.read(reader.activation(maps)))), dim=1)
-    last = readers[-1]
-    return last.whole(last.read(last.activation(maps)))
+def through_block(readers: Sequence[Reader], maps: Tensor) -> Tensor:
+    """Through successive targets; a whole block's: (N, c0, H, W) -> the next block's input, or the scores."""
+    for reader in readers:
+        maps = reader.onward(maps, reader.activation(maps))
+    return maps
 
 
 def dissect(network: Network, device: torch.device | None = None, fold: bool = False) -> Dissection:

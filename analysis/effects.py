@@ -82,13 +82,11 @@ def _measure_batch(dissection: Dissection, images: Tensor, labels: Tensor) -> tu
 def _forward(dissection: Dissection, images: Tensor) -> tuple[list[Tensor], Tensor]:
     """Every target's activation, each a node of the graph that ends in the scores."""
     activations, maps = [], dissection.stem(images)
-    for readers in dissection.blocks:
-        for reader in readers:
-            active = reader.activation(maps)
-            active = active if active.requires_grad else active.requires_grad_()
-            activations.append(active)
-            out = reader.whole(reader.read(active))
-            maps = torch.cat((maps, out), dim=1) if reader.target.kind == "dense_layer" else out
+    for reader in dissection.readers:
+        active = reader.activation(maps)
+        active = active if active.requires_grad else active.requires_grad_()
+        activations.append(active)
+        maps = reader.onward(maps, active)
     return activations, maps
 
 

@@ -54,7 +54,7 @@ def measure_reuse(
     if images is None:
         raise ValueError(f"measure {min(wanted & set(DATA_MEASURES))} needs images")
     if wanted & {"contribution", "taylor"}:
-        table = connection_effects(network, images, num_images)
+        table = connection_effects(network, images, num_images, on_batch=on_batch)
     if "ablation" in wanted:
         cut = connection_ablation(network, images, num_images, replace, on_batch=on_batch, keep_in=keep_in)
         table = table.assign(ablation=cut["ablation"], ablation_error=cut["ablation_error"])

@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import pandas as pd
 
-from analysis.connections import Network, as_checkpoint, dense_spec, targets
+from analysis.connections import Network, as_checkpoint, dense_spec
 from analysis.cost import count_cost, default_input_size, total_cost
 from densenet_core import Checkpoint
 from densenet_core.evaluation import check_fit, evaluate_checkpoint
@@ -60,37 +60,33 @@ def chosen_cuts(
     input_size: int | None = None,
 ) -> list[Cut]:
     """The connections to cut, least important first; arguments and errors as ``prune``'s."""
-    cuts, left = _cut_down_to(checkpoint, table, importance, keep, budget, input_size)
-    if left > keep:
-        raise ValueError(f"keep {keep} of {budget} can't be reached: with one source a target {left:.3g} is left")
+    _check_keep(keep)
+    price, whole = connection_costs(checkpoint, table, budget, input_size)
+    cuts, left = _cut_down_to(keep * whole, table, importance, price, whole)
+    if left > keep * whole:
+        raise ValueError(
+            f"keep {keep} of {budget} can't be reached: with one source a target {left / whole:.3g} is left"
+        )
     return cuts
 
 
 def _cut_down_to(
-    checkpoint: Checkpoint,
-    table: pd.DataFrame,
-    importance: pd.Series,
-    keep: float,
-    budget: Budget,
-    input_size: int | None,
+    bound: float, table: pd.DataFrame, importance: pd.Series, price: pd.Series, whole: float
 ) -> tuple[list[Cut], float]:
-    """The cuts, and the share of the budget that is then left, which is above ``keep`` where no more can be cut."""
-    if not 0 < keep <= 1:
-        raise ValueError(f"keep {keep} must be above 0 and at most 1")
-    price, whole = connection_costs(checkpoint, table, budget, input_size)
+    """The cuts, and what of the budget is then left, which is above ``bound`` where no more can be cut."""
     left_sources = table.groupby(["block", "target_layer"])["source_layer"].size().to_dict()
     left, cuts = whole, list[Cut]()
     places = table[KEYS].itertuples(index=False, name=None)
     connections: dict[Any, Cut] = dict(zip(table.index, places, strict=True))
     for row in importance.sort_values(kind="stable").index:
-        if left <= keep * whole:
+        if left <= bound:
             break
         block, source, target = connections[row]
         if left_sources[block, target] > 1:
             left_sources[block, target] -= 1
             left -= price[row]
             cuts.append((block, source, target))
-    return cuts, left / whole
+    return cuts, left
 
 
 def connection_costs(
@@ -106,8 +102,8 @@ def connection_costs(
         return pd.Series(1.0, index=table.index), float(len(table))
     spec = dense_spec(checkpoint)
     cost = count_cost(spec, input_size or default_input_size(spec)).set_index("name")
-    weights = {(t.block, t.layer): t.weight.removesuffix(".weight") for t in targets(spec)}
-    layers = [weights[key] for key in zip(table["block"], table["target_layer"], strict=True)]
+    places = zip(table["block"], table["target_layer"], strict=True)
+    layers = [spec.target_names(*place)[0].removesuffix(".weight") for place in places]
     widths = table.groupby(["block", "target_layer"])["num_channels"].transform("sum").to_numpy()
     mult_adds = cost.loc[layers, "mult_adds"].to_numpy()
     if budget == "mult_adds":
@@ -149,18 +145,26 @@ def pruning_curves(
     check_fit(checkpoint.spec, images)
     orders = [(measure, 0, table[measure]) for measure in measures]
     orders += [(RANDOM, seed, _random_order(table, seed)) for seed in range(num_random)]
+    keeps = list(keeps)
+    for keep in keeps:
+        _check_keep(keep)
     steps = [(*order, keep) for order in orders for keep in keeps]
-    rows, size = [], images.image_size
-    images = images.to(device())
+    price, whole = connection_costs(checkpoint, table, budget, images.image_size)
+    rows, images = [], images.to(device())
     found: dict[frozenset[Cut], tuple[float, ...]] = {}  # the whole network stands at the start of every curve
     for done, (measure, seed, importance, keep) in enumerate(steps, start=1):
-        cuts, left = _cut_down_to(checkpoint, table, importance, keep, budget, size)
-        if left <= keep:
+        cuts, left = _cut_down_to(keep * whole, table, importance, price, whole)
+        if left <= keep * whole:
             if (key := frozenset(cuts)) not in found:
                 found[key] = _cost_and_error(without_connections(checkpoint, cuts), images)
             rows.append((measure, seed, keep, *found[key]))
         on_step(done, len(steps))
     return pd.DataFrame(rows, columns=["measure", "seed", "keep", "params", "mult_adds", "loss", "error"])
+
+
+def _check_keep(keep: float) -> None:
+    if not 0 < keep <= 1:
+        raise ValueError(f"keep {keep} must be above 0 and at most 1")
 
 
 def _cost_and_error(network: Checkpoint, images: Images) -> tuple[float, ...]:

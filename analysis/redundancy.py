@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from analysis.connections import Network, as_checkpoint
-from analysis.dissection import dissect
+from analysis.dissection import dissect, through_block
 from analysis.effects import batches_on_device
 from densenet_core.evaluation import check_fit
 from densenet_core.hardware import device
@@ -82,15 +82,13 @@ def _covariances(
     with torch.inference_mode():
         for batch, _ in batches_on_device(images, batch_size):
             maps = dissection.stem(batch)
-            for b, readers in enumerate(dissection.blocks):
-                for reader in readers[:-1]:
-                    maps = torch.cat((maps, reader.whole(reader.read(reader.activation(maps)))), dim=1)
+            for b, (*layers, behind) in enumerate(dissection.blocks):
+                maps = through_block(layers, maps)
                 values = _by_channel(maps)
                 products[b] += values @ values.T
                 sums[b] += values.sum(1)
                 count[b] += values.shape[1]
-                last = readers[-1]
-                maps = last.whole(last.read(last.activation(maps)))
+                maps = through_block((behind,), maps)
     means = [total / n for total, n in zip(sums, count, strict=True)]
     found = [p / n - torch.outer(m, m) for p, n, m in zip(products, count, means, strict=True)]
     return [covariance.cpu().numpy() for covariance in found], edges

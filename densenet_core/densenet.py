@@ -23,7 +23,7 @@ def _norm(spec: DenseNetSpec, num_maps: int) -> nn.Module:
     return _NORM[spec.spatial_dims](num_maps)
 
 
-def _selected(x: Tensor, runs: tuple[tuple[int, int], ...]) -> Tensor:
+def selected(x: Tensor, runs: tuple[tuple[int, int], ...]) -> Tensor:
     """The feature maps in these runs of channels: all but for those of connections that were cut."""
     if runs == ((0, x.shape[1]),):
         return x
@@ -38,7 +38,7 @@ class Selected(nn.Module):
         self.runs = runs
 
     def forward(self, x: Tensor) -> Tensor:
-        return _selected(x, self.runs)
+        return selected(x, self.runs)
 
 
 class DenseLayer(nn.Module):
@@ -63,7 +63,7 @@ class DenseLayer(nn.Module):
             self.conv1 = _conv(spec, in_maps, spec.growth_rate, kernel=3)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self._second_half(self.conv1(F.relu(self.norm1(_selected(x, self.runs)))))
+        return self._second_half(self.conv1(F.relu(self.norm1(selected(x, self.runs)))))
 
     def forward_features(self, features: list[Tensor]) -> Tensor:
         """The same from each source's maps; their concatenation is not kept for the backward pass."""
@@ -123,7 +123,7 @@ class Transition(nn.Module):
         self.pool = _AVG_POOL[spec.spatial_dims](kernel_size=2, stride=2)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.conv(F.relu(self.norm(_selected(x, self.runs))))
+        x = self.conv(F.relu(self.norm(selected(x, self.runs))))
         if self.drop_rate:
             x = F.dropout(x, self.drop_rate, self.training)
         out: Tensor = self.pool(x)

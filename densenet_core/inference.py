@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from densenet_core.densenet import DenseLayer, DenseNet, Transition
+from densenet_core.densenet import DenseLayer, DenseNet, Transition, selected
 
 CACHE_BYTES = 12_000_000  # what the largest buffer of a part of the batch may take on a CPU
 _CONV: dict[int, Any] = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
@@ -131,7 +131,7 @@ class _Layer(nn.Module):
         self.conv2 = _Conv(layer.conv2) if layer.bottleneck else None
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.conv1(self.norm(_part(x, self.runs)))
+        x = self.conv1(self.norm(selected(x, self.runs)))
         return x if self.conv2 is None else self.conv2(x.relu_())
 
 
@@ -145,7 +145,7 @@ class _Transition(nn.Module):
         self.conv = _Conv(transition.conv)
 
     def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.conv(self.pool(self.norm(_part(x, self.runs))))
+        out: Tensor = self.conv(self.pool(self.norm(selected(x, self.runs))))
         return out
 
 
@@ -178,12 +178,7 @@ class _Head(nn.Module):
         self.register_buffer("bias", model.classifier.bias.detach().clone())
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.linear(self.norm(_part(x, self.runs)).flatten(2).mean(2), self.weight, self.bias)  # type: ignore[arg-type]
-
-
-def _part(x: Tensor, runs: tuple[tuple[int, int], ...]) -> Tensor:
-    """The feature maps that a target reads."""
-    return x if runs == ((0, x.shape[1]),) else torch.cat([x[:, first:end] for first, end in runs], dim=1)
+        return F.linear(self.norm(selected(x, self.runs)).flatten(2).mean(2), self.weight, self.bias)  # type: ignore[arg-type]
 
 
 def scale_and_shift(norm: nn.Module) -> tuple[Tensor, Tensor]:
