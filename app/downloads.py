@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 
 import pandas as pd
 import streamlit as st
 
 from analysis.figures.export import FORMATS, table_bytes
+
+
+@contextmanager
+def take_home() -> Iterator[None]:
+    """The row in which a picture's downloads stand, with its label."""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.markdown("**Take it home**")
+        yield
 
 
 def download_row(name: str, table: pd.DataFrame, figure_file: Callable[[str], bytes] | None, key: str = "") -> None:

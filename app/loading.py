@@ -19,7 +19,7 @@ from analysis import connection_weights
 from analysis.claims import check_claims, claims_table
 from analysis.figures import figure_bytes
 from analysis.figures.animation import animation_bytes
-from analysis.figures.curves import efficiency_figure, stage_cost_figure, training_curves_figure
+from analysis.figures.curves import efficiency_figure
 from analysis.gradient_flow import flow_beside_controls
 from analysis.latency import measure_latency
 from analysis.measures import cache_folder, measure_reuse
@@ -167,18 +167,6 @@ def efficiency_figure_file(results: pd.DataFrame, cost: str, log: bool, file_for
     return figure_bytes(
         efficiency_figure(results, costs=(cost,), log=log, label_points=len(results) <= 12), file_format
     )
-
-
-@st.cache_data(max_entries=32, show_spinner=False)
-def stages_figure_file(stages: pd.DataFrame, file_format: str) -> bytes:
-    """The paper-style figure of costs by stage as a file's content."""
-    return figure_bytes(stage_cost_figure(stages), file_format)
-
-
-@st.cache_data(max_entries=32, show_spinner=False)
-def curves_figure_file(curves: pd.DataFrame, file_format: str) -> bytes:
-    """The paper-style training curves as a file's content."""
-    return figure_bytes(training_curves_figure(curves), file_format)
 
 
 @st.cache_data(max_entries=8, show_spinner=False)

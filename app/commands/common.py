@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from densenet_core import Checkpoint
+    from densenet_core.images import Images
 
 CheckpointArgument = Annotated[
     str, typer.Argument(metavar="CHECKPOINT", help="A checkpoint file, a run folder, or a name of the zoo.")
@@ -47,6 +50,16 @@ def progress(what: str) -> Iterator[Callable[[int, int], None]]:
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def measured(
+    network: Checkpoint, measures: Sequence[str], images: Images | None, number: int, replace: Any = "zero"
+) -> pd.DataFrame:
+    """The feature-reuse table with these measures; a bar moves meanwhile, and what takes long is kept."""
+    from analysis.measures import cache_folder, measure_reuse
+
+    with progress(f"{', '.join(measures)} of {network.spec.title}") as on_batch:
+        return measure_reuse(network, measures, images, number, replace, on_batch, cache_folder())
 
 
 def print_pairs(pairs: Iterable[tuple[str, str]]) -> None:

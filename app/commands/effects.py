@@ -14,9 +14,9 @@ from app.commands.common import (
     DatasetOption,
     ImagesOption,
     NormalizeOption,
+    measured,
     open_network,
     print_table,
-    progress,
 )
 
 if TYPE_CHECKING:
@@ -70,13 +70,12 @@ def agreement(
     from analysis.agreement import disagreements
     from analysis.figures.agreement import agreement_figure
     from analysis.figures.export import save_figure
-    from analysis.measures import cache_folder, measure_reuse, needs_images
+    from analysis.measures import needs_images
 
     gc.enable()
     network, kind = open_network(checkpoint), None if every_kind else "dense_layer"
     taken = _images(dataset, data, normalize) if needs_images((first, second)) else None
-    with progress(f"measures of {network.spec.title}") as on_batch:
-        reuse = measure_reuse(network, (first, second), taken, images, on_batch=on_batch, keep_in=cache_folder())
+    reuse = measured(network, (first, second), taken, images)
     found = agree(reuse, first, second, kind)
     print(f"{network.spec.title}: {first} and {second} on {found.num_connections} connections")
     print(f"rank correlation (Spearman) {found.spearman:.2f}, 95 % interval {found.low:.2f} to {found.high:.2f}")
@@ -113,7 +112,6 @@ def prune(
 
     Measures on data are taken on training images, errors on all test images.
     """
-    from analysis.measures import cache_folder, measure_reuse
     from analysis.pruning import before_and_after
     from analysis.pruning import prune as prune_network
     from densenet_core import save_checkpoint
@@ -126,8 +124,7 @@ def prune(
     norm: Any = normalize
     network = open_network(checkpoint)
     chosen_by, taken = load_measuring_images(dataset, data, norm)
-    with progress(f"{measure} of {network.spec.title}") as on_batch:
-        reuse = measure_reuse(network, (measure,), chosen_by, images, on_batch=on_batch, keep_in=cache_folder())
+    reuse = measured(network, (measure,), chosen_by, images)
     pruned = prune_network(network, reuse, measure, keep, input_size=taken.image_size, **options)
     if finetune:
         from densenet_core.data import load_splits

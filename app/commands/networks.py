@@ -15,10 +15,10 @@ from app.commands.common import (
     DatasetOption,
     ImagesOption,
     NormalizeOption,
+    measured,
     open_network,
     print_pairs,
     print_table,
-    progress,
 )
 
 if TYPE_CHECKING:
@@ -77,13 +77,11 @@ def _measured(
 
     if measure not in DATA_MEASURES:
         return connection_weights(network)
-    from analysis.measures import cache_folder, measure_reuse
     from densenet_core.data import load_test_images
 
     gc.enable()
     images = load_test_images(on_data.pop("dataset"), **on_data)
-    with progress(f"{measure} of {network.spec.title}") as on_batch:
-        return measure_reuse(network, (measure,), images, num_images, replace, on_batch, cache_folder())
+    return measured(network, (measure,), images, num_images, replace)
 
 
 def _print_observations(connections: pd.DataFrame) -> None:

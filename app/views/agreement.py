@@ -14,7 +14,7 @@ from analysis.figures.heatmap import MEASURE_TITLES
 from app import loading
 from app.charts import show_chart
 from app.data_picker import pick_images
-from app.downloads import download_row
+from app.downloads import download_row, take_home
 from app.loading import NetworkKey
 from app.network_picker import pick_network
 from app.text import literal
@@ -51,8 +51,7 @@ def show() -> None:
     with left:
         figure = agreement_screen(table, first, second, kind)
         show_chart(figure, key="agreement", alt="A point a connection, by its rank under both measures")
-        with st.container(horizontal=True, vertical_alignment="center"):
-            st.markdown("**Take it home**")
+        with take_home():
             draw = partial(loading.figure_file, agreement_figure, "agreement", table, first, second, kind)
             download_row(f"agreement_{first}_{second}", table, draw)
     with right:

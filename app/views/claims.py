@@ -7,7 +7,7 @@ import streamlit as st
 
 from app import loading
 from app.data_picker import pick_images
-from app.downloads import download_row
+from app.downloads import download_row, take_home
 from app.network_picker import pick_network
 from app.roots import listed_runs, served_folders
 from app.text import literal
@@ -46,8 +46,7 @@ def show() -> None:
     for number, row in enumerate(table.itertuples(), start=1):
         with st.container(border=True, gap="xsmall"):
             _show_claim(number, row)
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.markdown("**Take it home**")
+    with take_home():
         download_row("claims", table, None)
     st.caption(
         "The claims are the paper's, in our words; statistics and criteria are this suite's. *Untrained* is a network "

@@ -10,11 +10,12 @@ import streamlit as st
 
 from analysis.comparison import compare, compare_stages
 from analysis.cost import default_input_size
+from analysis.figures.curves import stage_cost_figure, training_curves_figure
 from analysis.figures.efficiency_screen import stages_screen, training_curves_screen
 from analysis.training_curves import training_curves
 from app import loading
 from app.charts import show_chart
-from app.downloads import download_row
+from app.downloads import download_row, take_home
 from app.loading import NetworkKey
 from app.network_picker import pick_network
 from app.text import literal, network_name, shown
@@ -96,9 +97,10 @@ def _test_error(record: dict[str, Any]) -> str:
 def _show_stages(stages: pd.DataFrame) -> None:
     st.markdown("##### By stage")
     show_chart(stages_screen(stages), key="stages", alt="Costs by stage")
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.markdown("**Take it home**")
-        download_row("costs_by_stage", stages, partial(loading.stages_figure_file, stages), key="stages_")
+    with take_home():
+        download_row(
+            "costs_by_stage", stages, partial(loading.figure_file, stage_cost_figure, "stages", stages), key="stages_"
+        )
     with st.expander("Feature maps and resolution of each stage", icon=":material/table:"):
         st.dataframe(stages, hide_index=True)
 
@@ -144,6 +146,10 @@ def _show_curves(keys: tuple[NetworkKey, NetworkKey], records: dict[str, dict[st
         st.warning(literal(reason), icon=":material/warning:")
     figure = training_curves_screen(curves)
     show_chart(figure, key="curves", alt="Training loss and test error")
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.markdown("**Take it home**")
-        download_row("training_curves", curves, partial(loading.curves_figure_file, curves), key="curves_")
+    with take_home():
+        download_row(
+            "training_curves",
+            curves,
+            partial(loading.figure_file, training_curves_figure, "curves", curves),
+            key="curves_",
+        )

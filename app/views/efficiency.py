@@ -13,7 +13,7 @@ from analysis.figures.efficiency_screen import AXIS_TITLES, efficiency_screen
 from analysis.paper_claims import efficiency_claims
 from app import loading
 from app.charts import show_chart
-from app.downloads import download_row
+from app.downloads import download_row, take_home
 from app.roots import listed_runs, served_folders
 from app.text import literal
 from densenet_core.models import spec_from_name
@@ -129,8 +129,7 @@ def _with_latency(rows: pd.DataFrame) -> pd.DataFrame:
 
 def _show_downloads(rows: pd.DataFrame, cost: str, log: bool) -> None:
     is_drawn_on_paper = cost in ("params", "mult_adds", "activation_bytes")
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.markdown("**Take it home**")
+    with take_home():
         figure_file = partial(loading.efficiency_figure_file, rows, cost, log) if is_drawn_on_paper else None
         download_row(f"error_vs_{cost}", rows, figure_file)
 

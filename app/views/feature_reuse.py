@@ -23,7 +23,7 @@ from analysis.scaling import SCALING_TITLES, SCALINGS, Scaling
 from app import loading
 from app.charts import show_chart
 from app.data_picker import pick_images
-from app.downloads import download_row
+from app.downloads import download_row, take_home
 from app.loading import NetworkKey
 from app.network_picker import pick_network
 from app.text import literal, network_facts
@@ -197,8 +197,7 @@ def _show_connection(key: NetworkKey, table: pd.DataFrame, measure: str, cell: C
 
 def _show_export(table: pd.DataFrame, options: Options) -> None:
     name = f"feature_reuse_{options.measure}"
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.markdown("**Take it home**")
+    with take_home():
         width = st.segmented_control(
             "Width", (1, 2), default=2, format_func=_width_title, key="width", label_visibility="collapsed"
         )

@@ -18,7 +18,7 @@ from analysis.paths import layer_paths, path_counts
 from app import loading
 from app.charts import show_chart
 from app.data_picker import pick_images
-from app.downloads import download_row
+from app.downloads import download_row, take_home
 from app.loading import NetworkKey
 from app.network_picker import pick_network
 from app.text import literal
@@ -51,8 +51,7 @@ def _show_flow(key: NetworkKey, images: object) -> None:
     )
     chosen = quantity or "output_gradient"
     show_chart(gradient_flow_screen(flow, chosen), key="flow", alt="Gradient norm by layer, a curve a network")
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.markdown("**Take it home**")
+    with take_home():
         draw = partial(loading.figure_file, gradient_flow_figure, "gradient_flow", flow, chosen, 1)
         download_row("gradient_flow", flow, draw)
     ratios = "  ·  ".join(f"{literal(str(name))}: **{ratio:.3g}**" for name, ratio in reach(flow).items())

@@ -14,7 +14,7 @@ from analysis.pruning import Budget
 from app import loading
 from app.charts import show_chart
 from app.data_picker import pick_images
-from app.downloads import download_row
+from app.downloads import download_row, take_home
 from app.network_picker import pick_network
 from app.text import literal
 
@@ -43,8 +43,7 @@ def show() -> None:
         st.error(literal(str(error)), icon=":material/error:")
         return
     show_chart(pruning_screen(curves, x), key="pruning", alt="Test error against what is left, a curve a measure")
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.markdown("**Take it home**")
+    with take_home():
         download_row("pruning", curves, partial(loading.figure_file, pruning_figure, "pruning", curves, x, 1))
     st.caption(
         "Without fine-tuning. Every point is a network with the least important connections cut, in the order of the "

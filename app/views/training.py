@@ -15,7 +15,7 @@ from analysis.figures.emergence import emergence_screen, observations_screen
 from analysis.training_curves import training_curves
 from app import loading
 from app.charts import show_chart
-from app.downloads import download_row
+from app.downloads import download_row, take_home
 from app.processes import last_words, resume_training, start_training, stop_training
 from app.roots import RUNS_DIR
 from app.text import duration, literal
@@ -138,8 +138,7 @@ def _show_emergence(folder: Path) -> None:
         st.error(literal(str(error)), icon=":material/error:")
         return
     show_chart(emergence_screen(tables), key="emergence", alt="Reuse by epoch")
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.markdown("**Take it home**")
+    with take_home():
         for file_format, label in ANIMATIONS.items():
             st.download_button(
                 label,
