@@ -68,7 +68,7 @@ def connection_ablation(
         raise ValueError(f"replace {replace!r} is none of {', '.join(get_args(Replace))}")
     checkpoint = as_checkpoint(network)
     table = connection_weights(checkpoint)
-    check_fit(checkpoint.spec, images)
+    check_fit(checkpoint.architecture, images)
     chosen = evenly_spaced(images, num_images)
     with torch.inference_mode():
         dissection = dissect(checkpoint, device(), fold=True)

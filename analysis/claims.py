@@ -60,7 +60,7 @@ def check_claims(
     """
     checkpoint = as_checkpoint(network)
     if images is not None:
-        check_fit(checkpoint.spec, images)
+        check_fit(checkpoint.architecture, images)
         images = evenly_spaced(images, num_images)
     null = untrained(checkpoint, images)
     return (
@@ -197,7 +197,7 @@ def _loss_gap(network: Checkpoint | None) -> float | None:
 
 def _fewer_parameters(checkpoint: Checkpoint) -> Claim:
     value, reason = None, "its record does not say what it reaches on which data"
-    own = result_of(checkpoint.spec, checkpoint.record)
+    own = result_of(checkpoint.architecture, checkpoint.record)
     if own is not None:
         everything = pd.concat([published_results(), mean_over_seeds(shipped_results())], ignore_index=True)
         same = everything[(everything["dataset"] == own["dataset"]) & (everything["error_kind"] == own["error_kind"])]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal, get_args
 
 import numpy as np
@@ -11,6 +10,7 @@ import pandas as pd
 from torch import Tensor, nn
 
 from densenet_core import Checkpoint, CheckpointError, DenseNetSpec, checkpoint_from_state_dict
+from densenet_core.concat_spec import ConcatSpec, ConcatTarget, TargetKind
 from densenet_core.pruned import with_all_connections
 
 WeightMeasure = Literal["mean_abs_weight", "l1_per_input_map", "effective_weight"]
@@ -18,7 +18,6 @@ DataMeasure = Literal["contribution", "taylor", "ablation"]
 WEIGHT_MEASURES: tuple[WeightMeasure, ...] = get_args(WeightMeasure)
 DATA_MEASURES: tuple[DataMeasure, ...] = get_args(DataMeasure)
 MEASURES: tuple[WeightMeasure | DataMeasure, ...] = (*WEIGHT_MEASURES, *DATA_MEASURES)
-TargetKind = Literal["dense_layer", "transition", "classifier"]
 Network = Checkpoint | nn.Module | Mapping[str, Tensor]
 
 COLUMNS = (
@@ -31,22 +30,14 @@ COLUMNS = (
 )
 
 
-@dataclass(frozen=True)
-class Target:
-    """A layer that reads the feature maps of a block: one of its dense layers, or what follows it."""
-
-    block: int  # 1-based
-    layer: int  # 1..n: dense layer; n+1: what follows the block
-    kind: TargetKind
-    weight: str  # name of its first weight tensor, (out, in, *kernel)
-    norm: str  # name of the norm before it
-
-
-def connection_weights(network: Network) -> pd.DataFrame:
-    """The feature-reuse table of a trained DenseNet: one row per connection.
+def connection_weights(network: Network, input_shape: Sequence[int] | None = None) -> pd.DataFrame:
+    """The feature-reuse table of a trained DenseNet, or of any network that concatenates: one row per connection.
 
     Args:
-        network: a checkpoint, a module, or a state dict in any layout that ``load_checkpoint`` knows.
+        network: a checkpoint, a state dict in any layout that ``load_checkpoint`` knows, or a module. A module that is
+            none of these is followed through one pass without data (``densenet_core.tracing``); source and target
+            layers are then numbered in the order in which they run, targets always above their sources.
+        input_shape: of the input of a module that has to be followed, (N, C, *spatial).
 
     Returns:
         Columns block (1-based), source_layer (0 = what enters the block, s = its s-th dense layer),
@@ -57,22 +48,22 @@ def connection_weights(network: Network) -> pd.DataFrame:
         l1_per_input_map, the sum of abs(w) divided by num_channels. The two differ by the factor
         (output channels x kernel positions), which is one number within a target but not across targets.
         effective_weight is the mean of abs(w) x abs(gamma), where gamma is the factor of the target's own batch norm
-        for that input channel: the weight per standard deviation of the source, for that norm divides by it.
+        for that input channel: the weight per standard deviation of the source, for that norm divides by it; nan where
+        no norm stands right before the target.
 
     Raises:
-        CheckpointError: the network is no DenseNet.
+        CheckpointError: the network is no DenseNet, and concatenates nothing.
     """
-    checkpoint = as_checkpoint(network)
-    spec = dense_spec(checkpoint)
-    parts = [_measured(checkpoint, spec, target) for target in targets(spec)]
+    checkpoint = as_checkpoint(network, input_shape)
+    parts = [_measured(checkpoint.state_dict, target) for target in targets(concatenations(checkpoint))]
     return pd.DataFrame({column: np.concatenate([part[column] for part in parts]) for column in COLUMNS})
 
 
-def as_checkpoint(network: Network) -> Checkpoint:
+def as_checkpoint(network: Network, input_shape: Sequence[int] | None = None) -> Checkpoint:
     """The same network as a checkpoint; where connections were cut, with weights of 0 in their place.
 
     Raises:
-        CheckpointError: it is no DenseNet.
+        CheckpointError: it is no DenseNet, and concatenates nothing.
     """
     if (
         isinstance(network, nn.Module)
@@ -83,7 +74,9 @@ def as_checkpoint(network: Network) -> Checkpoint:
     if isinstance(network, Checkpoint):
         return with_all_connections(network)
     if isinstance(network, nn.Module):
-        network = network.state_dict()
+        from densenet_core.tracing import checkpoint_from_module  # a file's readers need no tracer
+
+        return checkpoint_from_module(network, input_shape)
     if not isinstance(network, Mapping):
         raise CheckpointError(
             f"network is a {type(network).__name__}: give a Checkpoint, a torch module or a state dict "
@@ -93,24 +86,39 @@ def as_checkpoint(network: Network) -> Checkpoint:
 
 
 def dense_spec(checkpoint: Checkpoint) -> DenseNetSpec:
-    """The checkpoint's spec.
+    """The checkpoint's spec, of a DenseNet that can be built.
 
     Raises:
-        CheckpointError: it is a ResNet's, in which no layer reads another's feature maps by themselves.
+        CheckpointError: it is a ResNet's, in which no layer reads another's feature maps by themselves, or only what
+            the network concatenates is known.
     """
-    if not isinstance(checkpoint.spec, DenseNetSpec):
-        raise CheckpointError(f"feature reuse is read off DenseNets: this is a {checkpoint.spec.title}")
-    return checkpoint.spec
+    spec = checkpoint.architecture
+    if not isinstance(spec, DenseNetSpec):
+        raise CheckpointError(f"feature reuse is read off DenseNets: this is a {spec.title}")
+    return spec
 
 
-def targets(spec: DenseNetSpec) -> Iterator[Target]:
+def concatenations(checkpoint: Checkpoint) -> DenseNetSpec | ConcatSpec:
+    """What the network concatenates.
+
+    Raises:
+        CheckpointError: it is a ResNet.
+    """
+    return checkpoint.spec if isinstance(checkpoint.spec, ConcatSpec) else dense_spec(checkpoint)
+
+
+def targets(spec: DenseNetSpec | ConcatSpec) -> Iterator[ConcatTarget]:
     """Every layer that reads a block's feature maps, block by block."""
+    if isinstance(spec, ConcatSpec):
+        yield from spec.targets
+        return
     last_block = len(spec.block_config)
     for block, num_layers in enumerate(spec.block_config, start=1):
-        for layer in range(1, num_layers + 1):
-            yield Target(block, layer, "dense_layer", *spec.target_names(block, layer))
-        kind: TargetKind = "transition" if block < last_block else "classifier"
-        yield Target(block, num_layers + 1, kind, *spec.target_names(block, num_layers + 1))
+        behind: TargetKind = "transition" if block < last_block else "classifier"
+        for layer in range(1, num_layers + 2):
+            kind: TargetKind = "dense_layer" if layer <= num_layers else behind
+            runs = tuple(enumerate(spec.source_channels(block)[:layer]))
+            yield ConcatTarget(block, layer, kind, *spec.target_names(block, layer), runs)
 
 
 def connection_filter(checkpoint: Checkpoint, block: int, source_layer: int, target_layer: int) -> Tensor:
@@ -120,31 +128,46 @@ def connection_filter(checkpoint: Checkpoint, block: int, source_layer: int, tar
         ValueError: the network has no such connection.
     """
     checkpoint = as_checkpoint(checkpoint)
-    spec = dense_spec(checkpoint)
-    for target in targets(spec):
-        if (target.block, target.layer) == (block, target_layer) and 0 <= source_layer < target_layer:
-            edges = np.cumsum([0, *spec.source_channels(block)])
-            return checkpoint.state_dict[target.weight][:, edges[source_layer] : edges[source_layer + 1]]
+    for target in targets(concatenations(checkpoint)):
+        if (target.block, target.layer) == (block, target_layer) and source_layer in dict(target.runs):
+            channels = np.flatnonzero(_source_of_channel(target) == source_layer)
+            weight = checkpoint.state_dict[target.weight]
+            return _by_input(weight, target)[:, channels]
     raise ValueError(f"block {block} has no connection from source layer {source_layer} to target layer {target_layer}")
 
 
-def _measured(checkpoint: Checkpoint, spec: DenseNetSpec, target: Target) -> dict[str, np.ndarray]:
+def _measured(state_dict: Mapping[str, Tensor], target: ConcatTarget) -> dict[str, np.ndarray]:
     """The table's columns for one target, an entry a source."""
-    weight = checkpoint.state_dict[target.weight].detach().float().cpu().numpy()
-    gamma = checkpoint.state_dict[f"{target.norm}.weight"].detach().double().abs().cpu().numpy()  # (in,)
-    channels = np.array(spec.source_channels(target.block)[: target.layer])
-    starts = np.cumsum(channels) - channels
-    not_input = tuple(d for d in range(weight.ndim) if d != 1)
-    l1_per_channel = np.abs(weight).sum(axis=not_input, dtype=np.float64)  # (in,)
-    l1_per_input_map = np.add.reduceat(l1_per_channel, starts) / channels
-    weights_per_map = weight.size // weight.shape[1]
+    source = _source_of_channel(target)
+    weight = _by_input(state_dict[target.weight].detach(), target).float().cpu().numpy()
+    l1 = np.abs(weight).sum(axis=(0, *range(2, weight.ndim)), dtype=np.float64)  # (in,)
+    gamma = np.full(len(source), np.nan)
+    if target.norm is not None:
+        gamma = state_dict[f"{target.norm}.weight"].detach().double().abs().cpu().numpy()  # (in,)
+    layers = np.unique(source)
+    channels = np.bincount(source)[layers]
+    weights_per_map = weight.size // len(source)
+    l1_per_input_map = np.bincount(source, l1)[layers] / channels
     return {
-        "block": np.full(target.layer, target.block),
-        "source_layer": np.arange(target.layer),
-        "target_layer": np.full(target.layer, target.layer),
-        "target_kind": np.full(target.layer, target.kind, dtype=object),
+        "block": np.full(len(layers), target.block),
+        "source_layer": layers,
+        "target_layer": np.full(len(layers), target.layer),
+        "target_kind": np.full(len(layers), target.kind, dtype=object),
         "num_channels": channels,
         "mean_abs_weight": l1_per_input_map / weights_per_map,
         "l1_per_input_map": l1_per_input_map,
-        "effective_weight": np.add.reduceat(l1_per_channel * gamma, starts) / channels / weights_per_map,
+        "effective_weight": np.bincount(source, l1 * gamma)[layers] / channels / weights_per_map,
     }
+
+
+def _source_of_channel(target: ConcatTarget) -> np.ndarray:
+    """The source layer of each of the target's input channels."""
+    return np.repeat(*np.transpose(target.runs))
+
+
+def _by_input(weight: Tensor, target: ConcatTarget) -> Tensor:
+    """A weight as (outputs that read a channel, input channels, *kernel), grouped and transposed ones too."""
+    if target.input_axis == 0:
+        return weight.transpose(0, 1)
+    by_group: Tensor = weight.unflatten(0, (target.groups, -1))  # (groups, outputs of one, inputs of one, *kernel)
+    return by_group.transpose(0, 1).flatten(1, 2)

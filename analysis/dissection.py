@@ -17,7 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from analysis.connections import Network, Target, as_checkpoint, dense_spec, targets
+from analysis.connections import Network, as_checkpoint, dense_spec, targets
+from densenet_core.concat_spec import ConcatTarget
 from densenet_core.densenet import DenseLayer, DenseNet, Transition
 from densenet_core.inference import scale_and_shift
 
@@ -28,7 +29,7 @@ _CONV: dict[int, Any] = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 class Reader:
     """How one target reads the feature maps of its block."""
 
-    target: Target
+    target: ConcatTarget
     edges: tuple[int, ...]  # of its sources' channels: source s gives the channels edges[s] to edges[s+1]
     scale: Tensor  # (C, 1, 1): the target's norm with its running statistics, scale * x + shift
     shift: Tensor  # (C, 1, 1)
@@ -125,11 +126,11 @@ def dissect(network: Network, device: torch.device | None = None, fold: bool = F
     return Dissection(stem, tuple(blocks))
 
 
-def _edges(channels: tuple[int, ...], target: Target) -> tuple[int, ...]:
+def _edges(channels: tuple[int, ...], target: ConcatTarget) -> tuple[int, ...]:
     return tuple(int(edge) for edge in np.cumsum([0, *channels[: target.layer]]))
 
 
-def _reader(model: DenseNet, target: Target, edges: tuple[int, ...], fold: bool) -> Reader:
+def _reader(model: DenseNet, target: ConcatTarget, edges: tuple[int, ...], fold: bool) -> Reader:
     features: Any = model.features
     if target.kind == "classifier":
         classifier = model.classifier

@@ -50,7 +50,7 @@ def connection_effects(
     """
     checkpoint = as_checkpoint(network)
     table = connection_weights(checkpoint)
-    check_fit(checkpoint.spec, images)
+    check_fit(checkpoint.architecture, images)
     dissection = dissect(checkpoint, device())
     chosen = evenly_spaced(images, num_images)
     norms, slopes = np.zeros(len(table)), np.zeros(len(table))

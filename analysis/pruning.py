@@ -142,7 +142,7 @@ def pruning_curves(
         ValueError, DataError: as ``prune``, or the images do not fit the network.
     """
     checkpoint, images = as_checkpoint(network), evenly_spaced(images, num_images)
-    check_fit(checkpoint.spec, images)
+    check_fit(checkpoint.architecture, images)
     orders = [(measure, 0, table[measure]) for measure in measures]
     orders += [(RANDOM, seed, _random_order(table, seed)) for seed in range(num_random)]
     keeps = list(keeps)
@@ -169,7 +169,7 @@ def _check_keep(keep: float) -> None:
 
 def _cost_and_error(network: Checkpoint, images: Images) -> tuple[float, ...]:
     """params, mult_adds, loss, error."""
-    cost = total_cost(count_cost(network.spec, images.image_size))
+    cost = total_cost(count_cost(network.architecture, images.image_size))
     result = evaluate_checkpoint(network, images)
     return cost["params"], cost["mult_adds"], result.loss, result.top1_error
 
@@ -181,8 +181,8 @@ def before_and_after(whole: Checkpoint, pruned: Checkpoint, images: Images | Non
         Columns quantity, before, after.
     """
     rows: list[tuple[str, Any, Any]] = []
-    size = default_input_size(whole.spec) if images is None else images.image_size
-    costs = [total_cost(count_cost(network.spec, size)) for network in (whole, pruned)]
+    size = default_input_size(whole.architecture) if images is None else images.image_size
+    costs = [total_cost(count_cost(network.architecture, size)) for network in (whole, pruned)]
     rows.append(("connections", _num_connections(whole), _num_connections(pruned)))
     rows += [(what, costs[0][what], costs[1][what]) for what in ("params", "mult_adds", "activation_bytes")]
     if images is not None:

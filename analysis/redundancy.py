@@ -34,7 +34,7 @@ def block_redundancy(network: Network, images: Images, num_images: int = 500, ba
         DataError: the images do not fit it.
     """
     checkpoint = as_checkpoint(network)
-    check_fit(checkpoint.spec, images)
+    check_fit(checkpoint.architecture, images)
     covariances, edges = _covariances(checkpoint, evenly_spaced(images, num_images), batch_size)
     rows = []
     for block, (covariance, own_edges) in enumerate(zip(covariances, edges, strict=True), start=1):

@@ -65,11 +65,15 @@ def load(key: NetworkKey) -> Checkpoint:
 
 
 def spec_and_record(key: NetworkKey) -> tuple[Spec, dict[str, Any]]:
-    """A network's architecture and the record of its training, which may be empty."""
+    """A network's architecture and the record of its training, which may be empty.
+
+    Raises:
+        CheckpointError: the network can't be read, or only what it concatenates is known.
+    """
     if key.origin == "arch":
         return published_spec(key.name), {}
     network = load(key)
-    return network.spec, network.record
+    return network.architecture, network.record
 
 
 @st.cache_resource(max_entries=16, show_spinner="Reading the network …")
@@ -101,7 +105,7 @@ def check_images(images: Any, key: NetworkKey) -> None:
     Raises:
         DataError: they do not.
     """
-    check_fit(load(key).spec, _test_images(*images[:3]))
+    check_fit(load(key).architecture, _test_images(*images[:3]))
 
 
 @st.cache_data(max_entries=32, show_spinner="Measuring on the images …")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import streamlit as st
@@ -19,7 +20,9 @@ ORIGINS = ("Zoo", "Runs", "Upload", "Server path", "torchvision, pretrained")
 BY_NAME = "Architecture by name"
 
 
-def pick_network(title: str = "Network", side: str = "", with_names: bool = False) -> NetworkKey | None:
+def pick_network(
+    title: str = "Network", side: str = "", with_names: bool = False, table_is_enough: bool = False
+) -> NetworkKey | None:
     """Shows the choice in the sidebar and gives the network's key; None where there is none or it can't be read.
 
     What is wrong, or what to do first, is then on the page.
@@ -27,6 +30,7 @@ def pick_network(title: str = "Network", side: str = "", with_names: bool = Fals
     Args:
         side: tells the choices of a page apart that has two.
         with_names: networks without weights may be chosen too, by their names.
+        table_is_enough: networks of which only the feature reuse is known may be chosen too.
     """
     origins = (BY_NAME, *ORIGINS) if with_names else ORIGINS
     key, error = None, None
@@ -37,14 +41,14 @@ def pick_network(title: str = "Network", side: str = "", with_names: bool = Fals
             key = _CHOICES[origin](side)
         except CheckpointError as wrong:
             error = str(wrong)
-    return _checked(key, error)
+    return _checked(key, error, loading.load if table_is_enough else loading.spec_and_record)
 
 
-def _checked(key: NetworkKey | None, error: str | None) -> NetworkKey | None:
+def _checked(key: NetworkKey | None, error: str | None, read: Callable[[NetworkKey], object]) -> NetworkKey | None:
     """The key, if its network can be read; else the reason stands on the page."""
     if key is not None:
         try:
-            loading.spec_and_record(key)
+            read(key)
         except ValueError as wrong:  # a CheckpointError, or a name that is none
             error = str(wrong)
     if error is None:

@@ -18,12 +18,13 @@ from safetensors.torch import save
 from torch import Tensor
 
 from densenet_core.concat_order import Order
+from densenet_core.concat_spec import ConcatSpec
 from densenet_core.errors import CheckpointError
 from densenet_core.files import write_whole
-from densenet_core.layouts import ReadStateDict, read_state_dict
 from densenet_core.models import Network, Spec, build_model
 from densenet_core.resnet_spec import ResNetSpec
 from densenet_core.spec import DenseNetSpec
+from densenet_core.state_dicts import ReadStateDict, read_state_dict
 
 WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "network", "weights")
 RUN_WEIGHTS = "model.safetensors"  # the weights' name in a run folder
@@ -36,17 +37,36 @@ _FAMILIES: dict[str, Callable[..., Spec]] = {"DenseNet": DenseNetSpec, "ResNet":
 class Checkpoint:
     """A trained network: its architecture, its weights in torchvision's names, and where it comes from."""
 
-    spec: Spec
+    spec: Spec | ConcatSpec
     state_dict: dict[str, Tensor]
     record: dict[str, Any] = field(default_factory=dict)  # data set, recipe, seed, epochs, error, hardware
     layout: str = "torchvision"  # the names that the file used
     ignored: tuple[str, ...] = ()  # tensors of the file that are no part of the network
     order: Order | None = None  # in which the file's network concatenated, where it was seen or told; ours: old first
+    evidence: str = "the names of its tensors"  # by which each layer was taken for what it is
+
+    @property
+    def architecture(self) -> Spec:
+        """The spec of a network that can be built.
+
+        Raises:
+            CheckpointError: only what it concatenates is known.
+        """
+        if isinstance(self.spec, ConcatSpec):
+            raise CheckpointError(
+                f"this needs a network that can be built here; of this {self.spec.title} only the feature reuse is "
+                f"known: {self.spec.why}"
+            )
+        return self.spec
 
     def to_model(self) -> Network:
-        """The network with these weights, in evaluation mode."""
+        """The network with these weights, in evaluation mode.
+
+        Raises:
+            CheckpointError: only what it concatenates is known.
+        """
         with torch.device("meta"):
-            model = build_model(self.spec)
+            model = build_model(self.architecture)
         model.to_empty(device="cpu").load_state_dict(self._missing_counters(model) | self.state_dict)
         return model.eval()
 
@@ -117,13 +137,15 @@ def read_header(path: str | os.PathLike[str]) -> tuple[Spec, dict[str, Any]]:
     return _own_metadata(metadata[_METADATA_KEY])
 
 
-def checkpoint_from_state_dict(tensors: Mapping[str, Tensor], record: dict[str, Any] | None = None) -> Checkpoint:
-    """A checkpoint from a state dict in memory, in any known layout.
+def checkpoint_from_state_dict(
+    tensors: Mapping[str, Tensor], record: dict[str, Any] | None = None, order: Order | None = None
+) -> Checkpoint:
+    """A checkpoint from a state dict in memory, in any known layout; ``order`` as in ``load_checkpoint``.
 
     Raises:
         CheckpointError: the tensors are not those of a DenseNet or ResNet.
     """
-    found = read_state_dict(tensors)
+    found = read_state_dict(tensors, order=order)
     return _checkpoint(found, record or {})
 
 
@@ -134,8 +156,9 @@ def save_checkpoint(checkpoint: Checkpoint, path: str | os.PathLike[str]) -> Non
     """
     file = Path(path)
     file.parent.mkdir(parents=True, exist_ok=True)
-    family = type(checkpoint.spec).__name__.removesuffix("Spec")
-    about = {"family": family, "spec": asdict(checkpoint.spec), "record": checkpoint.record}
+    spec = checkpoint.architecture
+    family = type(spec).__name__.removesuffix("Spec")
+    about = {"family": family, "spec": asdict(spec), "record": checkpoint.record}
     metadata = {_METADATA_KEY: json.dumps(about)}
     content = save({key: tensor.clone().contiguous() for key, tensor in checkpoint.state_dict.items()}, metadata)
     write_whole(file, lambda temporary: temporary.write_bytes(content))
@@ -248,4 +271,4 @@ def _unwrap(content: Any) -> dict[str, Tensor]:
 
 
 def _checkpoint(found: ReadStateDict, record: dict[str, Any]) -> Checkpoint:
-    return Checkpoint(found.spec, found.state_dict, record, found.layout, found.ignored, found.order)
+    return Checkpoint(found.spec, found.state_dict, record, found.layout, found.ignored, found.order, found.evidence)

@@ -7,9 +7,9 @@ running statistics of it agree. What one norm holds stands at the beginning of t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -17,32 +17,46 @@ from torch import Tensor
 from densenet_core.spec import DenseNetSpec
 
 Order = Literal["old_first", "new_first"]
+ORDERS: tuple[Order, ...] = get_args(Order)
 SAME = 1e-3  # relative difference of statistics that are of the same feature map
 LEAST_SHARE = 0.9  # of the feature maps that must agree for an order to be seen
 
 
-def seen_order(state_dict: Mapping[str, Tensor], spec: DenseNetSpec) -> Order | None:
-    """The order that the running statistics show; None where they show neither, or both (an untrained network)."""
-    shares = {order: _share_that_agrees(state_dict, spec, order) for order in ("old_first", "new_first")}
+def seen_order(state_dict: Mapping[str, Tensor], blocks: Iterable[Sequence[str]]) -> Order | None:
+    """The order that the running statistics show; None where they show neither, or both (an untrained network).
+
+    Args:
+        blocks: names of the batch norms that read each block's feature maps, in the order of the layers.
+    """
+    blocks = list(blocks)
+    shares = {order: _share_that_agrees(state_dict, blocks, order) for order in ORDERS}
     old, new = shares["old_first"], shares["new_first"]
     if max(old, new) < LEAST_SHARE or min(old, new) >= LEAST_SHARE:
         return None
     return "old_first" if old > new else "new_first"
 
 
-def _share_that_agrees(state_dict: Mapping[str, Tensor], spec: DenseNetSpec, order: str) -> float:
-    """Of the feature maps that two successive norms of a block read, those with the same statistics in both."""
-    agreeing, total = 0, 0
+def block_norms(spec: DenseNetSpec) -> Iterator[list[str]]:
+    """The batch norms that read each block's feature maps."""
     for block in range(1, len(spec.block_config) + 1):
-        norms = [norm for _, norm in _block_tensors(spec, block)]
-        for before, behind in pairwise(norms):
-            same = torch.ones(len(state_dict[f"{before}.running_mean"]), dtype=torch.bool)
-            for name in ("running_mean", "running_var"):
-                old, later = state_dict[f"{before}.{name}"].float(), state_dict[f"{behind}.{name}"].float()
-                later = later[: len(old)] if order == "old_first" else later[-len(old) :]
-                same &= (old - later).abs() <= SAME * (old.abs() + later.abs()) / 2 + 1e-12
-            agreeing, total = agreeing + int(same.sum()), total + len(same)
-    return agreeing / total if total else 0.0
+        yield [norm for _, norm in _block_tensors(spec, block)]
+
+
+def _share_that_agrees(state_dict: Mapping[str, Tensor], blocks: Iterable[Sequence[str]], order: Order) -> float:
+    """Of the feature maps that two successive norms of a block read, those with the same statistics in both."""
+    pairs = [pair for norms in blocks for pair in pairwise(norms)]
+    total = sum(len(state_dict[f"{before}.running_mean"]) for before, _ in pairs)
+    return sum(num_agreeing(state_dict, *pair, order) for pair in pairs) / total if total else 0.0
+
+
+def num_agreeing(state_dict: Mapping[str, Tensor], before: str, behind: str, order: Order) -> int:
+    """Feature maps with the same running statistics in two batch norms, of which ``behind`` reads more."""
+    same = torch.ones(len(state_dict[f"{before}.running_mean"]), dtype=torch.bool)
+    for name in ("running_mean", "running_var"):
+        old, later = state_dict[f"{before}.{name}"].float(), state_dict[f"{behind}.{name}"].float()
+        later = later[: len(old)] if order == "old_first" else later[-len(old) :]
+        same &= (old - later).abs() <= SAME * (old.abs() + later.abs()) / 2 + 1e-12
+    return int(same.sum())
 
 
 def to_old_first(state_dict: Mapping[str, Tensor], spec: DenseNetSpec) -> dict[str, Tensor]:

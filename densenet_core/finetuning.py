@@ -34,7 +34,7 @@ def finetune(
         DataError: the images do not fit it.
         RunError: the loss is not finite.
     """
-    check_fit(checkpoint.spec, splits.train)
+    check_fit(checkpoint.architecture, splits.train)
     config = TrainingConfig(
         "finetuned", "given", "finetuned", epochs=epochs, learning_rate=learning_rate, seed=seed, schedule="one_cycle"
     )

@@ -165,7 +165,7 @@ def _spec(text: str) -> Spec:
     from densenet_core.models import published_spec
     from densenet_core.zoo import zoo_names
 
-    return open_network(text).spec if Path(text).exists() or text in zoo_names() else published_spec(text)
+    return open_network(text).architecture if Path(text).exists() or text in zoo_names() else published_spec(text)
 
 
 def _shown(cell: object) -> str:

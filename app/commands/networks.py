@@ -109,7 +109,7 @@ def evaluate(
     network = open_network(checkpoint)
     options: dict[str, Any] = {"normalize": normalize, "crops": crops}
     images = load_test_images(dataset, data, **options)
-    check_fit(network.spec, images)
+    check_fit(network.architecture, images)
     result = evaluate_checkpoint(network, images)
     print_pairs(
         [

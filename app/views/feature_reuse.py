@@ -66,7 +66,7 @@ class Options(NamedTuple):
 
 def show() -> None:
     """Draws the page."""
-    key = pick_network()
+    key = pick_network(table_is_enough=True)
     if key is None:
         st.title("Feature reuse")
         st.write("Choose a network in the sidebar to see how its layers use each other's feature maps.")

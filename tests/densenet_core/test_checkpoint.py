@@ -193,7 +193,6 @@ BREAKAGES: dict[str, tuple[Any, str]] = {
     "Inf": (lambda s: s[NORM][0:1].fill_(float("inf")), f"'{NORM}' holds NaN or infinite"),
     "missing tensor": (lambda s: s.pop(NORM), f"'{NORM}' is missing"),
     "missing layer": (drop_layer, "dense layer 2 of block 2 is missing"),
-    "extra tensor": (lambda s: s.update({"features.extra": torch.zeros(1)}), "'features.extra' is too much"),
     "wrong shape": (lambda s: s.update({NORM: torch.zeros(3)}), rf"'{NORM}' has shape \(3,\)"),
     "integers": (lambda s: s.update({NORM: s[NORM].long()}), "torch.int64"),
     "sparse": (lambda s: s.update({HEAD: s[HEAD].to_sparse()}), "sparse"),
