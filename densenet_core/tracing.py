@@ -24,7 +24,7 @@ from densenet_core.errors import CheckpointError
 from densenet_core.resnet import ResNet
 from densenet_core.spec import DenseNetSpec
 
-DEFAULT_PIXELS = {1: 4096, 2: 299, 3: 64}  # a side, by the convolutions' dimensions: enough for the usual strides
+DEFAULT_PIXELS = {1: 4096, 2: 224, 3: 64}  # a side, by the convolutions' dimensions: enough for the usual strides
 
 # Operations that leave every feature map by itself, in its place; and beginnings of the names of such.
 _CHANNELWISE = {
@@ -51,21 +51,25 @@ def checkpoint_from_module(module: nn.Module, input_shape: Sequence[int] | None 
     if isinstance(module, DenseNet | ResNet):
         return Checkpoint(module.spec, module.state_dict())
     try:
-        found = checkpoint_from_state_dict(module.state_dict())
-        is_sure = not isinstance(found.spec, ConcatSpec) and (found.order or not isinstance(found.spec, DenseNetSpec))
+        named, problem = checkpoint_from_state_dict(module.state_dict()), ""
     except CheckpointError as error:
-        found, is_sure, problem = None, False, error
-    if found is not None and is_sure:
-        return found
+        named, problem = None, f" ({error})"
+    if named is not None and _is_sure(named):
+        return named
     try:
         spec = trace_concatenations(module, input_shape)
     except CheckpointError as error:
-        if found is not None:
-            return found
-        raise CheckpointError(f"{problem}; {error}") from None
-    if found is not None and not isinstance(found.spec, ConcatSpec):
+        if named is not None:
+            return named
+        raise CheckpointError(f"{error}{problem}") from None
+    if named is not None and isinstance(named.spec, DenseNetSpec):
         return checkpoint_from_state_dict(module.state_dict(), order=_order(spec))
     return Checkpoint(spec, module.state_dict(), layout="a live module", evidence="one pass that was followed")
+
+
+def _is_sure(named: Checkpoint) -> bool:
+    """Whether nothing is left to be seen by following a pass."""
+    return not isinstance(named.spec, ConcatSpec) and (not isinstance(named.spec, DenseNetSpec) or bool(named.order))
 
 
 def trace_concatenations(module: nn.Module, input_shape: Sequence[int] | None = None) -> ConcatSpec:
@@ -73,8 +77,8 @@ def trace_concatenations(module: nn.Module, input_shape: Sequence[int] | None = 
 
     Args:
         module: any network, on any device; it is not changed.
-        input_shape: (N, C, *spatial) of its input; by default that of the first convolution's, with one image of 299
-            pixels a side (64 a side in three dimensions, 4,096 in one).
+        input_shape: (N, C, *spatial) of its input; by default as the first convolution needs it, with one image of
+            224 pixels a side (64 a side in three dimensions, 4,096 in one).
 
     Raises:
         CheckpointError: the module can't be run on the meta device with such an input, writes into parts of tensors, or
@@ -137,6 +141,8 @@ class _Follow(TorchDispatchMode):
         if name == "t" and id(args[0]) in self.weights:
             self.weights[id(out)] = self.weights[id(args[0])]
             self.kept.append(out)
+        elif name.endswith("_like") or name.startswith("new_"):
+            pass  # of the same shape, not of the same content
         elif known := [self.maps[id(tensor)] for tensor in inputs if id(tensor) in self.maps]:
             outs = [o for o in _flat((out,)) if isinstance(o, Tensor)]
             for tensor, maps in zip(outs, self._through(name, args, outs, known), strict=False):
@@ -184,20 +190,17 @@ def _cat(follow: _Follow, args: tuple[Any, ...], outs: list[Tensor], known: list
     return [follow.walk.concatenate(parts)]
 
 
-def _cut(follow: _Follow, args: tuple[Any, ...], outs: list[Tensor], known: list[Maps]) -> list[Maps] | None:
-    """slice, narrow, split and their kind: along the channels each result has its own."""
-    axis = _axis(args, outs)
+def _sliced(follow: _Follow, args: tuple[Any, ...], outs: list[Tensor], known: list[Maps]) -> list[Maps] | None:
+    axis = args[1] % args[0].ndim if len(args) > 1 else 0
+    return [Maps(known[0].channels[slice(*args[2:5])], known[0].norm)] if axis == 1 else known if axis > 1 else None
+
+
+def _split(follow: _Follow, args: tuple[Any, ...], outs: list[Tensor], known: list[Maps]) -> list[Maps] | None:
+    axis = args[2] % args[0].ndim if len(args) > 2 else 0
     if axis != 1:
-        return [known[0]] * len(outs) if axis > 1 else None
-    first = args[2] if len(args) > 2 and len(outs) == 1 else 0
-    ends = np.cumsum([first or 0, *(out.shape[1] for out in outs)])
+        return known * len(outs) if axis > 1 else None
+    ends = np.cumsum([0, *(out.shape[1] for out in outs)])
     return [Maps(known[0].channels[start:end]) for start, end in pairwise(ends)]
-
-
-def _axis(args: tuple[Any, ...], outs: list[Tensor]) -> int:
-    place = 2 if isinstance(args[1], list) or len(outs) > 1 else 1
-    axis = int(args[place]) if len(args) > place else 0
-    return axis + args[0].ndim if axis < 0 else axis
 
 
 def _reshaped(follow: _Follow, args: tuple[Any, ...], outs: list[Tensor], known: list[Maps]) -> list[Maps] | None:
@@ -220,12 +223,15 @@ def _padded(follow: _Follow, args: tuple[Any, ...], outs: list[Tensor], known: l
 
 
 def _scaled(follow: _Follow, args: tuple[Any, ...], outs: list[Tensor], known: list[Maps]) -> list[Maps] | None:
-    """mul, add with a number or a weight; a gate (squeeze and excitation) leaves several sources apart."""
-    if len(known) == 1:
-        return known if outs[0].shape[1] == len(known[0].channels) else None
-    if (name := follow.walk.name(known[0])) is not None:
-        return [follow.walk.source(name, outs[0].shape[1], known)]
-    return known[:1]
+    """mul with a number, a weight or a gate (squeeze and excitation), which leaves several sources apart.
+
+    A gated source is a new one: what reads it for its gate is no target of the block.
+    """
+    whole = [follow.maps[id(a)] for a in args if id(a) in follow.maps and a.shape == outs[0].shape]
+    if len(known) == 1 or len(whole) != 1:
+        return whole if len(known) == 1 and whole else None
+    name = follow.walk.name(whole[0])
+    return whole if name is None else [follow.walk.source(name, outs[0].shape[1], known)]
 
 
 def _added(follow: _Follow, args: tuple[Any, ...], outs: list[Tensor], known: list[Maps]) -> list[Maps] | None:
@@ -234,7 +240,8 @@ def _added(follow: _Follow, args: tuple[Any, ...], outs: list[Tensor], known: li
 
 _RULES: dict[str, Rule] = {
     "cat": _cat,
-    **dict.fromkeys(("slice", "narrow", "split", "split_with_sizes", "unsafe_split"), _cut),
+    "slice": _sliced,
+    **dict.fromkeys(("split", "split_with_sizes", "unsafe_split"), _split),
     **dict.fromkeys(("view", "_unsafe_view", "reshape", "squeeze", "unsqueeze"), _reshaped),
     **dict.fromkeys(("mean", "amax", "sum"), _averaged),
     "constant_pad_nd": _padded,
