@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pickle
-import warnings
-import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -21,15 +18,16 @@ from densenet_core.concat_order import Order
 from densenet_core.concat_spec import ConcatSpec
 from densenet_core.errors import CheckpointError
 from densenet_core.files import write_whole
+from densenet_core.keras_files import HDF5_MAGIC, is_keras_archive, read_keras
 from densenet_core.models import Network, Spec, build_model
+from densenet_core.onnx_files import ONNX_MAGIC, walk_onnx
 from densenet_core.resnet_spec import ResNetSpec
 from densenet_core.spec import DenseNetSpec
-from densenet_core.state_dicts import ReadStateDict, read_state_dict
+from densenet_core.state_dicts import ReadStateDict, read_graph, read_state_dict
+from densenet_core.torch_files import read_torch
 
-WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "network", "weights")
 RUN_WEIGHTS = "model.safetensors"  # the weights' name in a run folder
 _METADATA_KEY = "densenet_lens"
-_WAY_OUT = "load it where it was made and save model.state_dict()"
 _FAMILIES: dict[str, Callable[..., Spec]] = {"DenseNet": DenseNetSpec, "ResNet": ResNetSpec}
 
 
@@ -179,9 +177,15 @@ def _read(file: Path, head: bytes, order: Order | None) -> Checkpoint:
         raise CheckpointError(f"the file has {len(head)} bytes: it is empty or cut short")
     if head[8:9] == b"{":
         return _read_safetensors(file, order)
+    if head[:8] == HDF5_MAGIC or is_keras_archive(file):
+        return _checkpoint(read_state_dict(read_keras(file), order=order), {})
+    if head[:1] == ONNX_MAGIC:
+        return _checkpoint(read_graph(*walk_onnx(file)), {})
     if head[:2] in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
-        return _checkpoint(read_state_dict(_unwrap(_read_torch(file)), order=order), {})
-    raise CheckpointError("neither safetensors nor a file of torch.save: save the network's state_dict() with either")
+        return _checkpoint(read_state_dict(read_torch(file), order=order), {})
+    raise CheckpointError(
+        "neither safetensors nor a file of torch.save, Keras or ONNX: save the network's state_dict() as one of them"
+    )
 
 
 def _read_safetensors(file: Path, order: Order | None) -> Checkpoint:
@@ -210,64 +214,6 @@ def _own_metadata(text: str) -> tuple[Spec, dict[str, Any]]:
         return _FAMILIES[content.get("family", "DenseNet")](**fields), dict(content["record"])
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CheckpointError(f"the file's metadata can't be read ({error}): save the state_dict() anew") from None
-
-
-def _read_torch(file: Path) -> Any:
-    if zipfile.is_zipfile(file):
-        _check_archive(file)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of torch.load, on files that it then refuses anyway
-            return _load(file)
-    except pickle.UnpicklingError as error:
-        raise CheckpointError(_pickle_problem(str(error))) from None
-    except Exception as error:  # torch's readers raise many kinds on damaged files
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(f"the file is cut short or damaged: {reason[:200]}") from None
-
-
-def _load(file: Path) -> Any:
-    if file.suffix == ".safetensors":  # torch.load goes by a path's ending, not by the content
-        with file.open("rb") as stream:
-            return torch.load(stream, map_location="cpu", weights_only=True)
-    return torch.load(file, map_location="cpu", mmap=zipfile.is_zipfile(file) or None, weights_only=True)
-
-
-def _check_archive(file: Path) -> None:
-    """Refuses archives that ``torch.save`` does not write: compressed ones would be mapped as garbage, or be bombs."""
-    with zipfile.ZipFile(file) as archive:
-        members = archive.infolist()
-    if any(member.filename.endswith("/constants.pkl") for member in members):
-        raise CheckpointError(f"the file is a TorchScript archive, which holds code: {_WAY_OUT}")
-    if any(member.compress_type != zipfile.ZIP_STORED for member in members):
-        raise CheckpointError("the archive was compressed by another program: load it where it was made, save it anew")
-
-
-def _pickle_problem(message: str) -> str:
-    for line in message.splitlines():
-        for sign in ("Unsupported global: GLOBAL ", "Trying to load unsupported GLOBAL ", "Unsupported class "):
-            if sign in line:
-                wanted = line.split(sign, 1)[1].split(" ", 1)[0]
-                return f"the file wants to run code of its own ({wanted}), which is refused: {_WAY_OUT}"
-    return f"the file is cut short, damaged or no plain state dict: {_WAY_OUT}"
-
-
-def _unwrap(content: Any) -> dict[str, Tensor]:
-    """The state dict inside what ``torch.save`` was given, under any of ``WRAPPERS``."""
-    for _ in WRAPPERS:
-        if not isinstance(content, Mapping):
-            break
-        inner = [content[name] for name in WRAPPERS if isinstance(content.get(name), Mapping)]
-        if not inner:
-            break
-        content = inner[0]
-    if not isinstance(content, Mapping):
-        raise CheckpointError(f"the file holds a {type(content).__name__}, not a state dict: save model.state_dict()")
-    tensors = {str(key): value for key, value in content.items() if isinstance(value, Tensor)}
-    if not tensors:
-        keys = ", ".join(repr(str(key)) for key in list(content)[:5]) or "nothing"
-        raise CheckpointError(f"the file holds no tensors, only {keys}: save model.state_dict()")
-    return tensors
 
 
 def _checkpoint(found: ReadStateDict, record: dict[str, Any]) -> Checkpoint:

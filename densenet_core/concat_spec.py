@@ -45,6 +45,11 @@ class ConcatSpec:
         return sum(len({source for source, _ in target.runs}) for target in self.targets)
 
     @property
+    def is_old_first(self) -> bool:
+        """Whether every layer finds its sources in the order in which they are made."""
+        return all(list(target.runs) == sorted(target.runs) for target in self.targets)
+
+    @property
     def title(self) -> str:
         """What can be said of it in a few words."""
         return f"concatenating network ({len(self.sources)} blocks, {self.num_connections} connections)"

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from densenet_core.channel_walk import ChannelWalk
 from densenet_core.concat_order import Order, block_norms, seen_order, to_old_first
 from densenet_core.concat_spec import ConcatSpec, ConcatTarget, TargetKind
 from densenet_core.errors import CheckpointError
 from densenet_core.infer_spec import infer_densenet_spec, listed
 from densenet_core.layouts import LAYOUTS, Layout, find_layout
 from densenet_core.models import Spec, build_model
+from densenet_core.onnx_files import FOLDED
 from densenet_core.settled_norms import with_settled_norms
 from densenet_core.spec import DenseNetSpec
 from densenet_core.structure import Shapes, Structure, find_structure
@@ -71,6 +73,32 @@ def read_state_dict(
         if spec is not None:
             raise
         return _read_odd(own, odd, ignored, order)
+
+
+def read_graph(walk: ChannelWalk, tensors: Mapping[str, Tensor], in_channels: int) -> ReadStateDict:
+    """The network of a graph of operations that was walked: a DenseNet where it is one, else what it concatenates.
+
+    Args:
+        tensors: in the order in which the graph uses them, under the names that the walk has.
+
+    Raises:
+        CheckpointError: the graph concatenates nothing, or a tensor holds NaN or infinite values.
+    """
+    spec = walk.spec(in_channels, why="it was read from a graph of operations that are not those of a DenseNet")
+    order: Order = "old_first" if spec.is_old_first else "new_first"
+    _check_values({key: tensors[key] for target in spec.targets for key in _tensors_of(target)})
+    folded = sum(key.endswith(f"{FOLDED}.weight") for key in tensors)
+    scaled = f"; the weights of {folded} convolutions hold the scale of the batch norm behind them" if folded else ""
+    found = ReadStateDict(spec, dict(tensors), "graph", (), order, f"the graph of its operations{scaled}")
+    try:
+        structure = find_structure(_shapes(tensors), is_in_order=True)
+        densenet = _read_by_structure(tensors, structure, order)
+    except CheckpointError:
+        return found
+    same = {(t.block, t.layer, t.weight) for t in spec.targets} == set(structure.readers())
+    if isinstance(densenet.spec, ConcatSpec) or not same:
+        return found
+    return replace(densenet, layout=found.layout, evidence=found.evidence)
 
 
 def _read_named(

@@ -77,13 +77,16 @@ class Structure:
         return {key.removesuffix(".weight"): ours, **norm}
 
 
-def find_structure(shapes: Shapes) -> Structure:
+def find_structure(shapes: Shapes, is_in_order: bool = False) -> Structure:
     """The places of a DenseNet's layers.
+
+    Args:
+        is_in_order: the tensors stand in the order in which they are used: their names need not tell.
 
     Raises:
         CheckpointError: the convolutions are those of no DenseNet, or can be read in two ways.
     """
-    keys = _in_order(list(shapes))
+    keys = list(shapes) if is_in_order else _in_order(list(shapes))
     weights = [key for key in keys if key.endswith("weight") and len(shapes[key]) > 2]
     convs = [_conv(key, shapes[key], place) for place, key in enumerate(weights)]
     heads = {key: shapes[key][1] for key in keys if key.endswith("weight") and len(shapes[key]) == 2}
@@ -96,7 +99,7 @@ def find_structure(shapes: Shapes) -> Structure:
                 "its shapes fit a DenseNet with bottlenecks and one without: rename it to torchvision's"
             )
         if found:
-            return _with_norms(found[0], keys, shapes)
+            return _with_norms(found[0], keys, shapes, is_in_order)
     raise CheckpointError("by its shapes it is no DenseNet: no block's inputs grow by what its layers give")
 
 
@@ -241,7 +244,7 @@ class _Search:
         )
 
 
-def _with_norms(found: Structure, keys: Sequence[str], shapes: Shapes) -> Structure:
+def _with_norms(found: Structure, keys: Sequence[str], shapes: Shapes, is_in_order: bool) -> Structure:
     """The same with the batch norms at their places: all of them, or none where they do not stand before readers."""
     demands = list(_normalised(found, shapes))
     norms = [key.removesuffix(".running_mean") for key in keys if key.endswith(".running_mean")]
@@ -252,7 +255,7 @@ def _with_norms(found: Structure, keys: Sequence[str], shapes: Shapes) -> Struct
         of_width = [norm for norm in norms if shapes[f"{norm}.weight"] == (width,)]
         wanting = [key for key, w in demands if w == width]
         has_stem = width == stem.outputs and len(of_width) > len(wanting)
-        matched |= _match([stem.key] * has_stem + wanting, of_width)
+        matched |= _match([stem.key] * has_stem + wanting, of_width, is_in_order)
     matched |= dict.fromkeys(found.heads, matched.get(found.heads[0], ""))  # all heads read the same
     found = replace(found, norms=matched if all(matched.get(key) for key, _ in demands) else {})
     placed = set(found.renamed())
@@ -269,13 +272,13 @@ def _normalised(found: Structure, shapes: Shapes) -> Iterator[tuple[str, int]]:
     yield found.heads[0], shapes[found.heads[0]][1]
 
 
-def _match(keys: Sequence[str], norms: Sequence[str]) -> dict[str, str]:
+def _match(keys: Sequence[str], norms: Sequence[str], is_in_order: bool) -> dict[str, str]:
     """Norms of one width to the weights that need one: by the beginning of their names, then by their order."""
     from scipy.optimize import linear_sum_assignment
 
     if len(norms) < len(keys):
         return {}
-    far = len(norms) + 1
+    far = 0 if is_in_order else len(norms) + 1
     cost = np.array(
         [[abs(i - j) - far * _common(key, norm) for j, norm in enumerate(norms)] for i, key in enumerate(keys)]
     )

@@ -17,7 +17,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from densenet_core.channel_walk import ChannelWalk, Maps
 from densenet_core.checkpoint import Checkpoint, checkpoint_from_state_dict
-from densenet_core.concat_order import Order
 from densenet_core.concat_spec import ConcatSpec
 from densenet_core.densenet import DenseNet
 from densenet_core.errors import CheckpointError
@@ -63,7 +62,7 @@ def checkpoint_from_module(module: nn.Module, input_shape: Sequence[int] | None 
             return named
         raise CheckpointError(f"{error}{problem}") from None
     if named is not None and isinstance(named.spec, DenseNetSpec):
-        return checkpoint_from_state_dict(module.state_dict(), order=_order(spec))
+        return checkpoint_from_state_dict(module.state_dict(), order="old_first" if spec.is_old_first else "new_first")
     return Checkpoint(spec, module.state_dict(), layout="a live module", evidence="one pass that was followed")
 
 
@@ -114,11 +113,6 @@ def _usual_shape(module: nn.Module) -> tuple[int, ...]:
             dims = part.weight.ndim - 2
             return (1, part.in_channels, *(DEFAULT_PIXELS[dims],) * dims)
     raise CheckpointError("the network has no convolution: give a convolutional one")
-
-
-def _order(spec: ConcatSpec) -> Order:
-    is_rising = all(list(target.runs) == sorted(target.runs) for target in spec.targets)
-    return "old_first" if is_rising else "new_first"
 
 
 class _Follow(TorchDispatchMode):

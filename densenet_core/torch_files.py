@@ -1,0 +1,85 @@
+"""Files of ``torch.save``, read without running what is in them."""
+
+from __future__ import annotations
+
+import pickle
+import warnings
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from densenet_core.errors import CheckpointError
+
+WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "network", "weights")
+_WAY_OUT = "load it where it was made and save model.state_dict()"
+
+
+def read_torch(file: Path) -> dict[str, Tensor]:
+    """The state dict in a file of ``torch.save``, under any of ``WRAPPERS``.
+
+    Raises:
+        CheckpointError: the file is damaged, wants to run code, or holds no state dict.
+    """
+    return _unwrap(_content(file))
+
+
+def _content(file: Path) -> Any:
+    if zipfile.is_zipfile(file):
+        _check_archive(file)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of torch.load, on files that it then refuses anyway
+            return _load(file)
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(_pickle_problem(str(error))) from None
+    except Exception as error:  # torch's readers raise many kinds on damaged files
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CheckpointError(f"the file is cut short or damaged: {reason[:200]}") from None
+
+
+def _load(file: Path) -> Any:
+    if file.suffix == ".safetensors":  # torch.load goes by a path's ending, not by the content
+        with file.open("rb") as stream:
+            return torch.load(stream, map_location="cpu", weights_only=True)
+    return torch.load(file, map_location="cpu", mmap=zipfile.is_zipfile(file) or None, weights_only=True)
+
+
+def _check_archive(file: Path) -> None:
+    """Refuses archives that ``torch.save`` does not write: compressed ones would be mapped as garbage, or be bombs."""
+    with zipfile.ZipFile(file) as archive:
+        members = archive.infolist()
+    if any(member.filename.endswith("/constants.pkl") for member in members):
+        raise CheckpointError(f"the file is a TorchScript archive, which holds code: {_WAY_OUT}")
+    if any(member.compress_type != zipfile.ZIP_STORED for member in members):
+        raise CheckpointError("the archive was compressed by another program: load it where it was made, save it anew")
+
+
+def _pickle_problem(message: str) -> str:
+    for line in message.splitlines():
+        for sign in ("Unsupported global: GLOBAL ", "Trying to load unsupported GLOBAL ", "Unsupported class "):
+            if sign in line:
+                wanted = line.split(sign, 1)[1].split(" ", 1)[0]
+                return f"the file wants to run code of its own ({wanted}), which is refused: {_WAY_OUT}"
+    return f"the file is cut short, damaged or no plain state dict: {_WAY_OUT}"
+
+
+def _unwrap(content: Any) -> dict[str, Tensor]:
+    """The state dict inside what ``torch.save`` was given, under any of ``WRAPPERS``."""
+    for _ in WRAPPERS:
+        if not isinstance(content, Mapping):
+            break
+        inner = [content[name] for name in WRAPPERS if isinstance(content.get(name), Mapping)]
+        if not inner:
+            break
+        content = inner[0]
+    if not isinstance(content, Mapping):
+        raise CheckpointError(f"the file holds a {type(content).__name__}, not a state dict: save model.state_dict()")
+    tensors = {str(key): value for key, value in content.items() if isinstance(value, Tensor)}
+    if not tensors:
+        keys = ", ".join(repr(str(key)) for key in list(content)[:5]) or "nothing"
+        raise CheckpointError(f"the file holds no tensors, only {keys}: save model.state_dict()")
+    return tensors
