@@ -29,7 +29,11 @@ def pick_images(key: loading.NetworkKey) -> ImagesKey | None:
 
     What is wrong is then on the page.
     """
-    spec, record = loading.spec_and_record(key)
+    try:
+        spec, record = loading.spec_and_record(key)
+    except CheckpointError as error:
+        st.error(literal(str(error)), icon=":material/error:")
+        return None
     with st.sidebar:
         st.subheader("Images")
         fitting = "digits" if spec.in_channels == 1 else "cifar10"

@@ -9,7 +9,7 @@ import streamlit as st
 
 from app import loading
 from app.loading import NetworkKey
-from app.roots import RUNS_DIR, listed_files, listed_runs, served_folders, served_path
+from app.roots import CHECKPOINT_ENDINGS, RUNS_DIR, listed_files, listed_runs, served_folders, served_path
 from app.text import literal
 from densenet_core import CheckpointError, zoo_names
 from densenet_core.models import MODEL_NAMES
@@ -92,7 +92,7 @@ def _upload(side: str) -> NetworkKey | None:
     upload = st.file_uploader(
         "Checkpoint file",
         key=f"upload{side}",
-        help=".safetensors, .pt, .pth, .th, .ckpt or .tar with a network's state dict. Nothing in it is run.",
+        help=", ".join(CHECKPOINT_ENDINGS) + ": a network's weights. Nothing in the file is run.",
     )
     if upload is None:
         st.info("Give a checkpoint file: a `state_dict` saved with safetensors or `torch.save`.")

@@ -12,7 +12,7 @@ from densenet_core.runs import find_runs
 from densenet_core.zoo import ZOO_FOLDER
 
 RUNS_DIR = Path("runs")
-CHECKPOINT_ENDINGS = (".safetensors", ".pt", ".pth", ".th", ".ckpt", ".tar")
+CHECKPOINT_ENDINGS = (".safetensors", ".pt", ".pth", ".th", ".ckpt", ".tar", ".h5", ".keras", ".onnx")
 MOST_LISTED = 500
 
 

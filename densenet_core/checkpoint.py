@@ -51,10 +51,7 @@ class Checkpoint:
             CheckpointError: only what it concatenates is known.
         """
         if isinstance(self.spec, ConcatSpec):
-            raise CheckpointError(
-                f"this needs a network that can be built here; of this {self.spec.title} only the feature reuse is "
-                f"known: {self.spec.why}"
-            )
+            raise CheckpointError(f"of this {self.spec.title} only the feature reuse is known: {self.spec.why}")
         return self.spec
 
     def to_model(self) -> Network:
@@ -83,12 +80,13 @@ class Checkpoint:
 def load_checkpoint(path: str | os.PathLike[str], order: Order | None = None) -> Checkpoint:
     """Reads a trained DenseNet or ResNet from a file or a run folder.
 
-    What the file is, its content says, not its name: safetensors, or what ``torch.save`` wrote. Nothing
-    in the file is run (``weights_only=True``), and it is mapped, so that only the network's own tensors are read.
+    What the file is, its content says, not its name. Nothing in it is run (``weights_only=True``), and files of
+    safetensors and ``torch.save`` are mapped, so that only the network's own tensors are read. Of networks that
+    concatenate and can't be built here only this is known: their ``spec`` is a ``ConcatSpec``.
 
     Args:
-        path: a .safetensors, .pt, .pth, .th, .ckpt or .tar file, or a run folder. The state dict may lie
-            under "state_dict", "model" or "model_state_dict", and its names may carry any prefix.
+        path: a file of safetensors, ``torch.save``, Keras or ONNX, or a run folder. A state dict may lie under
+            "state_dict", "model" or "model_state_dict", and its names may carry any prefix.
         order: in which another's DenseNet concatenates: "old_first", as torchvision, or "new_first". By default as its
             batch norms' running statistics show; where they show nothing, old maps first. A network that puts new maps
             first is turned into ours, which is the same function.

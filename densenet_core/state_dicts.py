@@ -17,9 +17,9 @@ from densenet_core.infer_spec import infer_densenet_spec, listed
 from densenet_core.layouts import LAYOUTS, Layout, find_layout
 from densenet_core.models import Spec, build_model
 from densenet_core.onnx_files import FOLDED
-from densenet_core.settled_norms import with_settled_norms
 from densenet_core.spec import DenseNetSpec
-from densenet_core.structure import Shapes, Structure, find_structure
+from densenet_core.structure import find_structure, with_settled_norms
+from densenet_core.structure_search import Shapes, Structure
 
 BY_STRUCTURE = "unknown names, read by shapes"
 
@@ -88,7 +88,7 @@ def read_graph(walk: ChannelWalk, tensors: Mapping[str, Tensor], in_channels: in
     order: Order = "old_first" if spec.is_old_first else "new_first"
     _check_values({key: tensors[key] for target in spec.targets for key in _tensors_of(target)})
     folded = sum(key.endswith(f"{FOLDED}.weight") for key in tensors)
-    scaled = f"; the weights of {folded} convolutions hold the scale of the batch norm behind them" if folded else ""
+    scaled = f"; {folded} convolutions have a bias: their weights may hold the scale of a batch norm" if folded else ""
     found = ReadStateDict(spec, dict(tensors), "graph", (), order, f"the graph of its operations{scaled}")
     try:
         structure = find_structure(_shapes(tensors), is_in_order=True)

@@ -1,80 +1,23 @@
-"""A DenseNet found in a state dict of unknown names, by what its shapes alone tell.
+"""A DenseNet found in a state dict of unknown names: its convolutions by their shapes, its batch norms by theirs.
 
-Inside a block the inputs grow by the growth rate; a bottleneck layer is a 1x1 convolution whose outputs the next one
-reads; a transition is a 1x1 that starts a new width; and in the end every convolution must have its place. Batch norms
-go to the convolution that they stand before, by width, name and order.
+A norm goes to the convolution that it stands before: by width, then by the beginning of their names, then by their
+order. Where a layer's two norms have the same width, the running statistics know which stands first.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
 
-import numpy as np
+from torch import Tensor
 
-from densenet_core.errors import CheckpointError
+from densenet_core.concat_order import ORDERS, num_agreeing
+from densenet_core.structure_search import Shapes, Structure, find_convolutions, num_common
 
-Shapes = Mapping[str, tuple[int, ...]]
-MOST_STEPS = 20_000  # of the search: a network that takes more fits in too many ways
-LONGEST_STEM = 3  # convolutions
+MOST_PAIRS = 250_000  # of norms and the weights that they may belong to
 _NORM = ("weight", "bias", "running_mean", "running_var")
-
-
-@dataclass(frozen=True)
-class Conv:
-    """A convolution's weight: (outputs, inputs, *kernel)."""
-
-    key: str
-    outputs: int
-    inputs: int  # of one group
-    is_pointwise: bool  # 1x1
-    place: int  # among the convolutions, in the file's order
-
-    @property
-    def name(self) -> str:
-        """The module's."""
-        return self.key.removesuffix(".weight")
-
-
-@dataclass(frozen=True)
-class Structure:
-    """The places of a network's convolutions; a layer is one convolution, or two with a bottleneck."""
-
-    stem: tuple[Conv, ...]
-    blocks: tuple[tuple[tuple[Conv, ...], ...], ...]  # layers of each block
-    transitions: tuple[Conv, ...]
-    heads: tuple[str, ...]  # linear layers that read the last block
-    norms: dict[str, str]  # of a weight's key: the norm before it; of the last stem convolution: the norm behind it
-    rest: tuple[str, ...]  # tensors without a place
-
-    def readers(self) -> Iterator[tuple[int, int, str]]:
-        """(block, layer, weight) of everything that reads a block's feature maps, both 1-based."""
-        for block, layers in enumerate(self.blocks, start=1):
-            for layer, convs in enumerate(layers, start=1):
-                yield block, layer, convs[0].key
-            behind = [t.key for t in self.transitions[block - 1 : block]] or self.heads
-            for number, key in enumerate(behind, start=len(layers) + 1):
-                yield block, number, key
-
-    def renamed(self) -> dict[str, str]:
-        """Our names of the tensors that have a place, by the file's; a norm's without its last part."""
-        names = {self.stem[-1].name: "features.conv0"}
-        if norm := self.norms.get(self.stem[-1].key):
-            names[norm] = "features.norm0"
-        for block, layers in enumerate(self.blocks, start=1):
-            for layer, convs in enumerate(layers, start=1):
-                for number, conv in enumerate(convs, start=1):
-                    ours = f"features.denseblock{block}.denselayer{layer}"
-                    names |= self._pair(conv.key, f"{ours}.conv{number}", f"{ours}.norm{number}")
-        for block, conv in enumerate(self.transitions, start=1):
-            names |= self._pair(conv.key, f"features.transition{block}.conv", f"features.transition{block}.norm")
-        return names | self._pair(self.heads[0], "classifier", "features.norm5")
-
-    def _pair(self, key: str, ours: str, our_norm: str) -> dict[str, str]:
-        norm = {self.norms[key]: our_norm} if key in self.norms else {}
-        return {key.removesuffix(".weight"): ours, **norm}
 
 
 def find_structure(shapes: Shapes, is_in_order: bool = False) -> Structure:
@@ -86,21 +29,9 @@ def find_structure(shapes: Shapes, is_in_order: bool = False) -> Structure:
     Raises:
         CheckpointError: the convolutions are those of no DenseNet, or can be read in two ways.
     """
-    keys = list(shapes) if is_in_order else _in_order(list(shapes))
-    weights = [key for key in keys if key.endswith("weight") and len(shapes[key]) > 2]
-    convs = [_conv(key, shapes[key], place) for place, key in enumerate(weights)]
-    heads = {key: shapes[key][1] for key in keys if key.endswith("weight") and len(shapes[key]) == 2}
-    if not convs or not heads:
-        raise CheckpointError("by its shapes it is no DenseNet: convolutions and a linear layer are needed")
-    for may_leave in (False, True):
-        found = [s for bottleneck in (True, False) if (s := _Search(convs, heads, bottleneck, may_leave).run())]
-        if len(found) > 1:
-            raise CheckpointError(
-                "its shapes fit a DenseNet with bottlenecks and one without: rename it to torchvision's"
-            )
-        if found:
-            return _with_norms(found[0], keys, shapes, is_in_order)
-    raise CheckpointError("by its shapes it is no DenseNet: no block's inputs grow by what its layers give")
+    if not is_in_order:
+        shapes = {key: shapes[key] for key in _in_order(list(shapes))}
+    return _with_norms(find_convolutions(shapes), shapes, is_in_order)
 
 
 def _in_order(keys: list[str]) -> list[str]:
@@ -116,138 +47,10 @@ def _parts(key: str) -> list[str]:
     return re.findall(r"\d{1,9}|[^\d._/]+", key)
 
 
-def _conv(key: str, shape: tuple[int, ...], place: int) -> Conv:
-    return Conv(key, shape[0], shape[1], all(side == 1 for side in shape[2:]), place)
-
-
-@dataclass(frozen=True)
-class _State:
-    """How far the search is: the width that the next layer must read, and what is taken."""
-
-    width: int
-    last: int  # the furthest place of what was taken last
-    taken: int  # a bit a convolution
-    layers: tuple[tuple[Conv, ...], ...] = ()  # of the block
-    blocks: tuple[tuple[tuple[Conv, ...], ...], ...] = ()
-    transitions: tuple[Conv, ...] = ()
-
-
-class _Search:
-    """Depth first: what follows in the file is tried before what stands elsewhere."""
-
-    def __init__(self, convs: Sequence[Conv], heads: Mapping[str, int], bottleneck: bool, may_leave: bool) -> None:
-        self.convs, self.heads, self.bottleneck, self.may_leave = convs, heads, bottleneck, may_leave
-        self.by_inputs: dict[int, list[Conv]] = {}
-        for conv in convs:
-            self.by_inputs.setdefault(conv.inputs, []).append(conv)
-        self.seconds: dict[str, list[Conv]] = {}
-
-    def run(self) -> Structure | None:
-        """The first reading in which every convolution has its place, or is a 1x1 that may be left."""
-        for stem in self._stems():
-            steps = 0
-            waiting = [iter([_State(stem[-1].outputs, stem[-1].place, sum(1 << conv.place for conv in stem))])]
-            while waiting and steps < MOST_STEPS:
-                steps += 1
-                state = next(waiting[-1], None)
-                if state is None:
-                    waiting.pop()
-                elif self._is_whole(state):
-                    heads = tuple(key for key, inputs in self.heads.items() if inputs == state.width)
-                    return Structure(stem, (*state.blocks, state.layers), state.transitions, heads, {}, ())
-                else:
-                    waiting.append(self._next(state))
-        return None
-
-    def _stems(self) -> Iterator[tuple[Conv, ...]]:
-        """The convolution of more than one pixel with the fewest inputs, and up to two that follow it in a chain."""
-        first = min(self.convs, key=lambda conv: (conv.is_pointwise, conv.inputs, conv.place))
-        stem: tuple[Conv, ...] = (first,)
-        while len(stem) <= LONGEST_STEM:
-            yield stem
-            behind = [c for c in self._following(stem[-1].outputs, stem[-1].place) if not c.is_pointwise]
-            if not behind or behind[0] in stem:
-                return
-            stem = (*stem, behind[0])
-
-    def _is_whole(self, state: _State) -> bool:
-        if not state.layers or state.width not in self.heads.values() or len(state.blocks) + len(state.layers) < 2:
-            return False
-        left = [conv for conv in self.convs if not state.taken >> conv.place & 1]
-        return not left or (
-            self.may_leave and all(c.is_pointwise or c.inputs == 1 for c in left) and not any(self._next(state))
-        )
-
-    def _following(self, inputs: int, place: int) -> list[Conv]:
-        """Convolutions with so many inputs, those behind ``place`` first."""
-        number = len(self.convs)
-        return sorted(self.by_inputs.get(inputs, []), key=lambda conv: (conv.place - place - 1) % number)
-
-    def _next(self, state: _State) -> Iterator[_State]:
-        free = [conv for conv in self._following(state.width, state.last) if not state.taken >> conv.place & 1]
-        layers = [(conv, layer) for conv in free if (layer := self._layer(state, conv))]
-        transitions = [(conv, transition) for conv in free if (transition := self._transition(state, conv))]
-        begin = {conv: min(part.place for part in layer.layers[-1]) for conv, layer in layers}
-        at_once = {conv for conv, layer in layers if layer.last - begin[conv] < 2}  # its parts stand together
-        likely = [layer for conv, layer in layers if conv in at_once and begin[conv] == state.last + 1]
-        likely += [transition for conv, transition in transitions if conv not in at_once]
-        others = [layer for _, layer in layers] + [transition for _, transition in transitions]
-        yield from likely
-        yield from (state for state in others if state not in likely)
-
-    def _layer(self, state: _State, conv: Conv) -> _State | None:
-        convs: tuple[Conv, ...] = (conv,)
-        if self.bottleneck:
-            seconds = [c for c in self._seconds(conv) if not state.taken >> c.place & 1]
-            if not conv.is_pointwise or not seconds:
-                return None
-            convs = (conv, seconds[0])
-        elif conv.is_pointwise:
-            return None
-        growth = convs[-1].outputs
-        if state.layers and state.layers[0][-1].outputs != growth:
-            return None
-        taken = state.taken | sum(1 << c.place for c in convs)
-        return replace(
-            state,
-            width=state.width + growth,
-            last=max(c.place for c in convs),
-            taken=taken,
-            layers=(*state.layers, convs),
-        )
-
-    def _seconds(self, conv: Conv) -> list[Conv]:
-        """What may read a bottleneck's outputs, in groups too: by name, then by order."""
-        if conv.key not in self.seconds:
-            number = len(self.convs)
-            readers = [c for c in self.convs if not c.is_pointwise and c.inputs > 1 and conv.outputs % c.inputs == 0]
-            self.seconds[conv.key] = sorted(
-                readers,
-                key=lambda c: (
-                    -_common(conv.key, c.key),
-                    c.inputs != conv.outputs,
-                    (c.place - conv.place - 1) % number,
-                ),
-            )
-        return self.seconds[conv.key]
-
-    def _transition(self, state: _State, conv: Conv) -> _State | None:
-        if not conv.is_pointwise or not state.layers or conv.outputs > state.width:
-            return None
-        return _State(
-            conv.outputs,
-            conv.place,
-            state.taken | 1 << conv.place,
-            (),
-            (*state.blocks, state.layers),
-            (*state.transitions, conv),
-        )
-
-
-def _with_norms(found: Structure, keys: Sequence[str], shapes: Shapes, is_in_order: bool) -> Structure:
+def _with_norms(found: Structure, shapes: Shapes, is_in_order: bool) -> Structure:
     """The same with the batch norms at their places: all of them, or none where they do not stand before readers."""
     demands = list(_normalised(found, shapes))
-    norms = [key.removesuffix(".running_mean") for key in keys if key.endswith(".running_mean")]
+    norms = [key.removesuffix(".running_mean") for key in shapes if key.endswith(".running_mean")]
     norms = [norm for norm in norms if all(f"{norm}.{part}" in shapes for part in _NORM)]
     matched: dict[str, str] = {}
     stem = found.stem[-1]
@@ -259,7 +62,7 @@ def _with_norms(found: Structure, keys: Sequence[str], shapes: Shapes, is_in_ord
     matched |= dict.fromkeys(found.heads, matched.get(found.heads[0], ""))  # all heads read the same
     found = replace(found, norms=matched if all(matched.get(key) for key, _ in demands) else {})
     placed = set(found.renamed())
-    return replace(found, rest=tuple(key for key in keys if key.rsplit(".", 1)[0] not in placed))
+    return replace(found, rest=tuple(key for key in shapes if key.rsplit(".", 1)[0] not in placed))
 
 
 def _normalised(found: Structure, shapes: Shapes) -> Iterator[tuple[str, int]]:
@@ -276,16 +79,32 @@ def _match(keys: Sequence[str], norms: Sequence[str], is_in_order: bool) -> dict
     """Norms of one width to the weights that need one: by the beginning of their names, then by their order."""
     from scipy.optimize import linear_sum_assignment
 
-    if len(norms) < len(keys):
+    if len(norms) < len(keys) or len(norms) * len(keys) > MOST_PAIRS:
         return {}
     far = 0 if is_in_order else len(norms) + 1
-    cost = np.array(
-        [[abs(i - j) - far * _common(key, norm) for j, norm in enumerate(norms)] for i, key in enumerate(keys)]
-    )
+    key_parts, norm_parts = [key.split(".") for key in keys], [norm.split(".") for norm in norms]
+    cost = [[abs(i - j) - far * num_common(a, b) for j, b in enumerate(norm_parts)] for i, a in enumerate(key_parts)]
     return {keys[i]: norms[j] for i, j in zip(*linear_sum_assignment(cost), strict=True)}
 
 
-def _common(one: str, other: str) -> int:
-    """Parts that two names begin with in common."""
-    parts = list(zip(one.split("."), other.split("."), strict=False))
-    return next((number for number, (a, b) in enumerate(parts) if a != b), len(parts))
+def with_settled_norms(structure: Structure, tensors: Mapping[str, Tensor]) -> Structure:
+    """The same with such norms in each other's places where that agrees better with the next layer's statistics."""
+    norms = dict(structure.norms)
+    for first, second, behind in _doubtful(structure):
+        agreeing = [
+            max(num_agreeing(tensors, norms[key], norms[behind], order) for order in ORDERS) for key in (first, second)
+        ]
+        if agreeing[1] > agreeing[0]:
+            norms[first], norms[second] = norms[second], norms[first]
+    return replace(structure, norms=norms)
+
+
+def _doubtful(structure: Structure) -> Iterator[tuple[str, str, str]]:
+    """Both weights of a layer whose norms are as wide as each other, and the weight of the block's next reader."""
+    if not structure.norms:
+        return
+    readers = {(block, layer): key for block, layer, key in structure.readers()}
+    for block, layers in enumerate(structure.blocks, start=1):
+        for layer, convs in enumerate(layers, start=1):
+            if len(convs) == 2 and convs[0].inputs == convs[0].outputs:
+                yield convs[0].key, convs[1].key, readers[block, layer + 1]

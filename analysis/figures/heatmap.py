@@ -38,6 +38,18 @@ def block_matrix(table: pd.DataFrame, values: pd.Series, block: int) -> np.ndarr
     return matrix
 
 
+def block_title(table: pd.DataFrame, block: int) -> str:
+    """A dense block has layers that read it and add to it; other networks concatenate without."""
+    is_dense = (table.loc[table["block"] == block, "target_kind"] == "dense_layer").any()
+    return f"{'Dense block' if is_dense else 'Concatenation'} {block}"
+
+
+def highlighted_targets(table: pd.DataFrame, block: int) -> list[int]:
+    """The columns of a block's heatmap that get a black rectangle."""
+    targets = table[(table["block"] == block) & table["target_kind"].isin(HIGHLIGHTED)]
+    return sorted(int(layer) for layer in targets["target_layer"].unique())
+
+
 def ticks(last: int, first: int = 0, most: int = 7) -> list[int]:
     """Whole numbers from ``first`` to ``last``, at most about ``most`` of them, a round step apart."""
     step = next(s for s in (1, 2, 3, 4, 5, 8, 10, 16, 20, 32, 50, 100, last + 1) if (last - first) / s < most)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any
 
@@ -13,13 +14,14 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from analysis.figures.heatmap import (
-    HIGHLIGHTED,
     ColorMap,
     block_matrix,
+    block_title,
     caption,
     check_color_map,
     color_range,
     color_title,
+    highlighted_targets,
     ticks,
 )
 from analysis.scaling import Scaling, scaled
@@ -56,9 +58,9 @@ def feature_reuse_figure(
     with mpl.rc_context(fname=STYLE):
         figure, axes, bar_axes = _panels(len(blocks), columns)
         for ax, block in zip(axes, blocks, strict=True):
-            _draw_block(ax, block_matrix(table, values, block), block, vmin=low, vmax=high, cmap=color_map)
-            if table.loc[table["block"] == block, "target_kind"].isin(HIGHLIGHTED).any():
-                _highlight_last_target(ax)
+            title = block_title(table, block)
+            _draw_block(ax, block_matrix(table, values, block), title, vmin=low, vmax=high, cmap=color_map)
+            _highlight(ax, highlighted_targets(table, block))
         colors = mpl.cm.ScalarMappable(mpl.colors.Normalize(low, high), color_map)
         bar = figure.colorbar(colors, cax=bar_axes)
         bar.set_label(color_title(measure, scaling))
@@ -94,12 +96,12 @@ def _panels(num_blocks: int, columns: int) -> tuple[Figure, list[Axes], Axes]:
     return figure, axes, place(bar_left, lowest, 0.09, height - top - lowest)
 
 
-def _draw_block(ax: Axes, matrix: np.ndarray, block: int, **colors: Any) -> None:
+def _draw_block(ax: Axes, matrix: np.ndarray, title: str, **colors: Any) -> None:
     size = len(matrix)
     # Cells as pixels, text as text: vector cells show white seams in PDF viewers.
     ax.pcolormesh(np.ma.masked_invalid(matrix), rasterized=True, **colors)
     ax.invert_yaxis()  # source 0 on top
-    ax.set_title(f"Dense block {block}")
+    ax.set_title(title)
     ax.set_xlabel("Target layer ($\\ell$)")
     if ax.get_position().x0 < 0.15:  # the first of its row
         ax.set_ylabel("Source layer ($s$)")
@@ -107,8 +109,10 @@ def _draw_block(ax: Axes, matrix: np.ndarray, block: int, **colors: Any) -> None
     ax.set_yticks([s + 0.5 for s in ticks(size - 1)], [str(s) for s in ticks(size - 1)], rotation=0)
 
 
-def _highlight_last_target(ax: Axes) -> None:
+def _highlight(ax: Axes, targets: Sequence[int]) -> None:
     size = ax.get_xlim()[1]
     cell_points = 72 * ax.get_position().width * ax.get_figure().get_figwidth() / size  # type: ignore[union-attr]
     line = min(1.4, cell_points / 3)
-    ax.add_patch(Rectangle((size - 1, 0), 1, size, fill=False, edgecolor="black", linewidth=line, clip_on=False))
+    for target in targets:
+        frame = Rectangle((target - 1, 0), 1, size, fill=False, edgecolor="black", linewidth=line, clip_on=False)
+        ax.add_patch(frame)

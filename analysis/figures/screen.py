@@ -10,13 +10,14 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from analysis.figures.heatmap import (
-    HIGHLIGHTED,
     MEASURE_TITLES,
     ColorMap,
     block_matrix,
+    block_title,
     check_color_map,
     color_range,
     color_title,
+    highlighted_targets,
     ticks,
 )
 from analysis.figures.screen_style import ACCENT, GRID, INK, layout
@@ -65,7 +66,7 @@ def feature_reuse_screen(
     figure = make_subplots(
         rows,
         per_row,
-        subplot_titles=[f"Dense block {block}" for block in blocks],
+        subplot_titles=[block_title(table, block) for block in blocks],
         horizontal_spacing=0.18 / per_row,
         vertical_spacing=0.16,
     )
@@ -113,8 +114,8 @@ def _add_block(
     figure.update_yaxes(axis | {"tickvals": y_ticks, "range": [size - 0.5, -0.5]}, row=row, col=col)
     if col == 1:
         figure.update_yaxes(title="source layer s", row=row, col=col)
-    if table.loc[table["block"] == block, "target_kind"].isin(HIGHLIGHTED).any():
-        frame = {"x0": size - 0.5, "x1": size + 0.5, "y0": -0.5, "y1": size - 0.5}
+    for target in highlighted_targets(table, block):
+        frame = {"x0": target - 0.5, "x1": target + 0.5, "y0": -0.5, "y1": size - 0.5}
         figure.add_shape(type="rect", **frame, line={"color": "black", "width": 2}, row=row, col=col)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -17,6 +17,13 @@ if TYPE_CHECKING:
 
 CheckpointArgument = Annotated[
     str, typer.Argument(metavar="CHECKPOINT", help="A checkpoint file, a run folder, or a name of the zoo.")
+]
+OrderOption = Annotated[
+    str | None,
+    typer.Option(
+        help="In which order the network concatenates: old_first or new_first.",
+        show_default="as its running statistics show, else old_first",
+    ),
 ]
 DataOption = Annotated[Path, typer.Option(metavar="DIR", help="Where the data sets lie.")]
 NormalizeOption = Annotated[
@@ -30,12 +37,15 @@ DatasetOption = Annotated[str, typer.Option(help="digits, cifar10, cifar100, svh
 ImagesOption = Annotated[int, typer.Option(metavar="NUMBER", help="Test images to take, evenly spaced over the set.")]
 
 
-def open_network(text: str) -> Checkpoint:
-    """The network of a file, a run folder or a name of the zoo."""
+def open_network(text: str, order: str | None = None) -> Checkpoint:
+    """The network of a file, a run folder or a name of the zoo; ``order`` as in ``load_checkpoint``."""
     from densenet_core import load_checkpoint, load_zoo, zoo_names
+    from densenet_core.concat_order import ORDERS
 
+    if order is not None and order not in ORDERS:
+        raise ValueError(f"--order {order!r} is none of {', '.join(ORDERS)}")
     if Path(text).exists():
-        return load_checkpoint(text)
+        return load_checkpoint(text, cast(Any, order))
     if text in zoo_names():
         return load_zoo(text)
     raise ValueError(f"checkpoint {text!r} is neither a file, a run folder nor in the zoo ({', '.join(zoo_names())})")

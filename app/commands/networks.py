@@ -15,6 +15,7 @@ from app.commands.common import (
     DatasetOption,
     ImagesOption,
     NormalizeOption,
+    OrderOption,
     measured,
     open_network,
     print_pairs,
@@ -47,6 +48,7 @@ def reuse(
     normalize: NormalizeOption = None,
     images: ImagesOption = 500,
     replace: Annotated[str, typer.Option(help="What ablation puts in a source's place: zero or mean.")] = "zero",
+    order: OrderOption = None,
 ) -> None:
     """Feature reuse: the paper's Figure 5 and its table, and what the paper's four observations say here.
 
@@ -56,7 +58,7 @@ def reuse(
     from analysis.figures.export import save_table
 
     look: dict[str, Any] = {"measure": measure, "scaling": scaling, "color_map": color_map, "columns": columns}
-    network = open_network(checkpoint)
+    network = open_network(checkpoint, order)
     on_data: dict[str, Any] = {"dataset": dataset, "root": data, "normalize": normalize}
     connections = _measured(network, measure, images, replace, on_data)
     print(f"{network.spec.title}: {len(connections)} connections in {connections['block'].nunique()} blocks")
@@ -124,7 +126,7 @@ def evaluate(
 
 ORDERS = {
     "old_first": "old feature maps first",
-    "new_first": "new feature maps first; put in our order, which gives the same scores",
+    "new_first": "new feature maps first",
     None: "old feature maps first, assumed: the running statistics do not tell",
 }
 
@@ -132,23 +134,44 @@ ORDERS = {
 def inspect(
     checkpoint: CheckpointArgument,
     layers: Annotated[bool, typer.Option("--layers", help="List every tensor.")] = False,
+    order: OrderOption = None,
 ) -> None:
-    """What a checkpoint holds: network, layers, parameters, and the record of its training."""
+    """What a checkpoint holds: network, layers, the record of its training, and what can be done with it."""
+    from analysis.abilities import abilities
     from app.text import network_facts
-    from densenet_core import DenseNetSpec
 
-    network = open_network(checkpoint)
+    network = open_network(checkpoint, order)
     ignored = f"{len(network.ignored)} tensors: {', '.join(network.ignored[:3])}" if network.ignored else "-"
-    architecture = [(name, str(value)) for name, value in asdict(network.spec).items() if name != "cuts"]
-    found = [("Layout", network.layout), ("Not used", ignored)]
-    if isinstance(network.spec, DenseNetSpec):
-        found.insert(1, ("Concatenation", ORDERS[network.order]))
-    print_pairs([*network_facts(network), *found, *architecture])
+    found = [("Layout", network.layout), ("Known by", network.evidence), ("Not used", ignored)]
+    print_pairs([*network_facts(network), *found, *_architecture(network)])
+    print("\nWhat can be done with it:")
+    for reason, group in abilities(network).groupby("reason", sort=False):
+        for analysis in group["analysis"]:
+            print(f"  {'no ' if reason else 'yes'}  {analysis}")
+        if reason:
+            print("      ", reason)
     if layers:
         print_table(
             ("tensor", "shape", "numbers"),
             [(key, " x ".join(map(str, t.shape)), f"{t.numel():,}") for key, t in network.state_dict.items()],
         )
+
+
+def _architecture(network: Checkpoint) -> list[tuple[str, str]]:
+    """What the spec says, line by line."""
+    from densenet_core import DenseNetSpec
+    from densenet_core.concat_spec import ConcatSpec
+    from densenet_core.infer_spec import listed
+
+    concatenation = [("Concatenation", ORDERS[network.order])]
+    if isinstance(spec := network.spec, ConcatSpec):
+        blocks = [(f"Block {b}", listed(list(names), most=4)) for b, names in enumerate(spec.sources, start=1)]
+        return [*concatenation, ("No DenseNet", spec.why), *blocks]
+    if not isinstance(spec, DenseNetSpec):
+        concatenation = []
+    elif network.order == "new_first":
+        concatenation.append(("", "put in our order, which gives the same scores"))
+    return [*concatenation, *((name, str(value)) for name, value in asdict(spec).items() if name != "cuts")]
 
 
 def zoo() -> None:

@@ -56,4 +56,4 @@ def test_only_the_transition_makes_the_second_fail() -> None:
 def test_one_block_has_no_transition_to_speak_of() -> None:
     seen = figure5_observations(connection_weights(DenseNet(DenseNetSpec((6,), 4, 8))))
     assert [o.holds for o in seen][1:3] == [None, None]
-    assert seen[1].reason == "the network has one block and no transition"
+    assert seen[1].reason == "no transition reads a dense block"

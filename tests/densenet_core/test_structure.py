@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -134,3 +135,15 @@ def test_what_is_no_network_says_so(tmp_path: Path) -> None:
     torch.save({"a.weight": torch.zeros(3, 3), "b.bias": torch.zeros(3)}, tmp_path / "a.pth")
     with pytest.raises(CheckpointError, match=r"the tensors are named 'a\.weight', 'b\.bias', and by its shapes"):
         load_checkpoint(tmp_path / "a.pth")
+
+
+@pytest.mark.parametrize("number", [480, 3000])
+def test_a_thousand_layers_that_fit_everywhere_end_the_search(number: int) -> None:
+    shapes: dict[str, tuple[int, ...]] = {"stem.weight": (8, 3, 3, 3), "head.weight": (2, 9)}
+    for layer in range(number):
+        shapes |= {f"a{layer}.weight": (8, 8, 1, 1), f"b{layer}.weight": (8, 8, 3, 3)}
+        shapes |= {f"n{layer}.{part}": (8,) for part in ("weight", "bias", "running_mean", "running_var")}
+    start = time.monotonic()
+    with pytest.raises(CheckpointError, match=r"no DenseNet|convolutions"):
+        find_structure(shapes)
+    assert time.monotonic() - start < 5
