@@ -100,7 +100,7 @@ def _upload(side: str) -> NetworkKey | None:
     if upload is None:
         st.info("Give a checkpoint file: a `state_dict` saved with safetensors or `torch.save`.")
         return None
-    return loading.upload_key(upload.getvalue())
+    return loading.upload_key(upload)
 
 
 def _server_path(side: str) -> NetworkKey | None:
