@@ -67,7 +67,7 @@ def is_served(path: Path, folders: Iterable[Path]) -> bool:
     """Whether a path, and what lies right in it where it is a folder, stays in these folders behind all links."""
     try:
         links = [entry.path for entry in os.scandir(path) if entry.is_symlink()] if path.is_dir() else []
-        places = [Path(place).resolve() for place in (path, *links)]
+        places = [path.resolve(), *(Path(link).resolve() for link in links)]
     except (OSError, RuntimeError):  # may not be read, is too long, or is a circle of links
         return False
     roots = [folder.resolve() for folder in folders]
