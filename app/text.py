@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from app.roots import CHECKPOINT_ENDINGS
 from densenet_core import Checkpoint
 from densenet_core.models import Spec
 
@@ -38,7 +39,7 @@ def network_name(origin: str, name: str, spec: Spec) -> str:
     """A short name for a network: a file's or run's own, an architecture's as papers write it."""
     if origin == "file":
         path = Path(name)
-        return path.stem if path.suffix else path.name
+        return path.stem if path.suffix in CHECKPOINT_ENDINGS else path.name
     return spec.title if origin == "upload" else name
 
 
