@@ -172,7 +172,7 @@ def pruning_table(key: NetworkKey, measures: tuple[str, ...], budget: Any, image
     return pruning_curves(load(key), table, measures, judged_by, budget=budget, num_images=images[3])
 
 
-@st.cache_data(max_entries=32, show_spinner=False, scope="session")
+@st.cache_data(max_entries=32, show_spinner=False)
 def figure_file(_draw: Callable[..., Figure], name: str, table: pd.DataFrame, *options: Any) -> bytes:
     """A paper-style figure of a table as a file's content: ``_draw(table, *options)``; the last option is the format.
 
