@@ -2,13 +2,16 @@
 # make test   sets up .venv with the test tools, then lint, types and all tests
 # make install   the set-up alone
 # make bench     every benchmark, some minutes
+# make fuzz      10,000 damaged files, then a minute of fuzzing by coverage: FILES=..., SECONDS=...
 # make figures   the README's pictures and tables, anew
 PYTHON ?= python3
 BIN := .venv/bin
 APP_READY := .venv/.installed
 TEST_READY := .venv/.installed-test
 
-.PHONY: app test install figures bench
+.PHONY: app test install figures bench fuzz
+SECONDS ?= 60
+FILES ?= 10000
 
 app: $(APP_READY)
 	$(BIN)/streamlit run app/main.py
@@ -26,6 +29,11 @@ figures: $(TEST_READY)
 
 bench: $(TEST_READY)
 	for file in benchmarks/*.py; do echo; $(BIN)/python $$file || exit 1; done
+
+fuzz: $(TEST_READY)
+	$(BIN)/python -m tests.fuzz.mutate --files $(FILES)
+	-$(BIN)/python -m pip install --quiet -e '.[fuzz]'
+	$(BIN)/python -m tests.fuzz.fuzz_checkpoint -max_total_time=$(SECONDS)
 
 $(BIN)/python:
 	$(PYTHON) -m venv .venv

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import NamedTuple
 
 import streamlit as st
 
 from app import loading
-from app.roots import served_folders, served_path
+from app.roots import DATA_DIR, data_path
 from app.text import literal
 from densenet_core import CheckpointError, DataError
 from densenet_core.data import DATASET_NAMES
@@ -38,16 +37,14 @@ def pick_images(key: loading.NetworkKey) -> ImagesKey | None:
         st.subheader("Images")
         fitting = "digits" if spec.in_channels == 1 else "cifar10"
         dataset = st.selectbox("Data set", DATASET_NAMES, index=DATASET_NAMES.index(fitting), key=f"images_{fitting}")
-        root, normalize = "data", None
+        root, normalize = str(DATA_DIR), None
         if dataset != "digits":
             root = st.text_input("Folder on the server", root, key="images_root", help="In a served folder, or data/.")
         if dataset == "folder":
             normalize = st.selectbox("Normalise as", list(CHANNEL_STATISTICS), index=2, key="images_normalize")
         number = st.number_input("Test images", 10, 10_000, 200, step=50, key="images_number", help="Evenly spaced.")
-    found = ImagesKey(dataset, root, normalize, int(number))
     try:
-        if dataset != "digits" and Path(root) != Path("data"):
-            served_path(root, served_folders())
+        found = ImagesKey(dataset, str(data_path(root)), normalize, int(number))
         loading.check_images(found, key)
     except (DataError, CheckpointError) as error:
         st.error(literal(str(error)), icon=":material/error:")

@@ -1,11 +1,12 @@
 """The cached functions, all of them: everything else in the dashboard is computed anew at each change.
 
-A network is known by a key that changes when its content does, so a cached result is never of an older file.
+A network is known by a key that changes when its content does, so a cached result is never of an older file. What is of
+an upload is kept for its session alone, and goes with it.
 """
 
 from __future__ import annotations
 
-import hashlib
+import functools
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 import streamlit as st
 from matplotlib.figure import Figure
+from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from analysis import connection_weights
 from analysis.claims import check_claims, claims_table
@@ -25,7 +27,7 @@ from analysis.latency import measure_latency
 from analysis.measures import cache_folder, measure_reuse
 from analysis.pruning import pruning_curves
 from analysis.results import mean_over_seeds, measured_results, published_results, shipped_results
-from densenet_core import Checkpoint, load_checkpoint, load_pretrained
+from densenet_core import Checkpoint, CheckpointError, load_checkpoint, load_pretrained
 from densenet_core.data import load_measuring_images, load_test_images
 from densenet_core.evaluation import check_fit
 from densenet_core.images import Images
@@ -36,7 +38,7 @@ class NetworkKey(NamedTuple):
     """A network to show: where it comes from, and a stamp of its content."""
 
     origin: str  # file, pretrained, upload or arch (no weights)
-    name: str  # a path, torchvision's or the architecture's name, or the uploaded file's digest
+    name: str  # a path, torchvision's or the architecture's name, or Streamlit's own for this upload
     stamp: tuple[int, int] = (0, 0)  # of a file: modification time in ns, size in bytes
 
 
@@ -50,17 +52,26 @@ def file_key(path: Path) -> NetworkKey:
     return NetworkKey("file", str(path), (stat.st_mtime_ns, stat.st_size))
 
 
-def upload_key(content: bytes) -> NetworkKey:
-    """The key of an uploaded file, which is read here, while it is at hand."""
-    key = NetworkKey("upload", hashlib.sha256(content).hexdigest())
-    _load_upload(key.name, content)
+def upload_key(upload: UploadedFile) -> NetworkKey:
+    """The key of an uploaded file, which is read here, while it is at hand.
+
+    Raises:
+        CheckpointError: it is too large, or can't be read.
+    """
+    most = st.get_option("server.maxUploadSize")
+    if upload.size > most * 2**20:  # Streamlit's own check is the browser's
+        raise CheckpointError(
+            f"the file has {upload.size:,} bytes, and uploads are taken up to {most} MB: put it into a served folder"
+        )
+    key = NetworkKey("upload", upload.file_id)
+    _load_upload(key.name, upload)
     return key
 
 
 def load(key: NetworkKey) -> Checkpoint:
-    """The network of a key; shared by all sessions, to be read only."""
+    """The network of a key, to be read only: all sessions share it, but for an upload."""
     if key.origin == "upload":
-        return _load_upload(key.name, b"")
+        return _load_upload(key.name, None)
     return _load(key)
 
 
@@ -81,12 +92,35 @@ def _load(key: NetworkKey) -> Checkpoint:
     return load_pretrained(key.name) if key.origin == "pretrained" else load_checkpoint(key.name)
 
 
-@st.cache_resource(max_entries=16, show_spinner="Reading the network …")
-def _load_upload(digest: str, _content: bytes) -> Checkpoint:
+@st.cache_resource(max_entries=4, show_spinner="Reading the network …", scope="session")
+def _load_upload(file_id: str, _upload: UploadedFile | None) -> Checkpoint:
+    if _upload is None:
+        raise CheckpointError("the uploaded file is gone: give it again")
     with tempfile.TemporaryDirectory(prefix="densenet-lens-", ignore_cleanup_errors=True) as folder:
         file = Path(folder) / "upload"  # never under its own name
-        file.write_bytes(_content)
+        file.write_bytes(_upload.getbuffer())
         return load_checkpoint(file)
+
+
+def _cached_by_network(**options: Any) -> Callable[[Callable[..., pd.DataFrame]], Callable[..., pd.DataFrame]]:
+    """``st.cache_data`` for a function whose first argument is a network's key."""
+
+    def cached(function: Callable[..., pd.DataFrame]) -> Callable[..., pd.DataFrame]:
+        shared = st.cache_data(**options)(function)
+        own = st.cache_data(scope="session", **options)(function)
+
+        @functools.wraps(function)
+        def call(key: NetworkKey, *rest: Any) -> pd.DataFrame:
+            return own(key, *rest) if key.origin == "upload" else shared(key, *rest)
+
+        return call
+
+    return cached
+
+
+def _kept_in(key: NetworkKey) -> Path | None:
+    """Where on disk what was measured on a network is kept: nowhere for an upload."""
+    return None if key.origin == "upload" else cache_folder()
 
 
 @st.cache_resource(max_entries=4, show_spinner="Reading the images …")
@@ -108,15 +142,15 @@ def check_images(images: Any, key: NetworkKey) -> None:
     check_fit(load(key).architecture, _test_images(*images[:3]))
 
 
-@st.cache_data(max_entries=32, show_spinner="Measuring on the images …")
+@_cached_by_network(max_entries=32, show_spinner="Measuring on the images …")
 def measured_table(key: NetworkKey, measures: tuple[str, ...], images: Any) -> pd.DataFrame:
     """The feature-reuse table with these measures; ``images`` is an ``ImagesKey``, or None for the weights' alone."""
     if images is None:
         return connection_weights(load(key))
-    return measure_reuse(load(key), measures, _test_images(*images[:3]), images[3], keep_in=cache_folder())
+    return measure_reuse(load(key), measures, _test_images(*images[:3]), images[3], keep_in=_kept_in(key))
 
 
-@st.cache_data(max_entries=32, show_spinner="Checking the claims …")
+@_cached_by_network(max_entries=32, show_spinner="Checking the claims …")
 def claims(key: NetworkKey, images: Any, beside: NetworkKey | None) -> pd.DataFrame:
     """The paper's claims on this network."""
     other = None if beside is None else load(beside)
@@ -124,17 +158,17 @@ def claims(key: NetworkKey, images: Any, beside: NetworkKey | None) -> pd.DataFr
     return claims_table(check_claims(load(key), given, other, 0 if images is None else images[3]))
 
 
-@st.cache_data(max_entries=16, show_spinner="Sending gradients through …")
+@_cached_by_network(max_entries=16, show_spinner="Sending gradients through …")
 def gradient_flows(key: NetworkKey, images: Any) -> pd.DataFrame:
     """The network's, its own architecture's at initialisation, and its controls', on one batch of 64 images."""
     return flow_beside_controls(load(key), _test_images(*images[:3]))
 
 
-@st.cache_data(max_entries=16, show_spinner="Pruning and evaluating …")
+@_cached_by_network(max_entries=16, show_spinner="Pruning and evaluating …")
 def pruning_table(key: NetworkKey, measures: tuple[str, ...], budget: Any, images: Any) -> pd.DataFrame:
     """Error as connections go, by each measure and at random."""
     chosen_by, judged_by = _measuring_images(*images[:3])
-    table = measure_reuse(load(key), measures, chosen_by, images[3], keep_in=cache_folder())
+    table = measure_reuse(load(key), measures, chosen_by, images[3], keep_in=_kept_in(key))
     return pruning_curves(load(key), table, measures, judged_by, budget=budget, num_images=images[3])
 
 
@@ -159,10 +193,10 @@ def results_table(stamps: tuple[NetworkKey, ...]) -> pd.DataFrame:
 
 @st.cache_data(max_entries=64, show_spinner="Measuring on this machine …")
 def latency_table(
-    names: tuple[str, ...], _specs: tuple[Spec, ...], input_size: int, repeats: int, training: bool
+    names: tuple[str, ...], specs: tuple[Spec, ...], input_size: int, repeats: int, training: bool
 ) -> pd.DataFrame:
     """Measured times of networks on this machine, one image a pass."""
-    return measure_latency(dict(zip(names, _specs, strict=True)), input_size, repeats=repeats, training=training)
+    return measure_latency(dict(zip(names, specs, strict=True)), input_size, repeats=repeats, training=training)
 
 
 @st.cache_data(max_entries=32, show_spinner=False)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
 
 import streamlit as st
 
@@ -84,7 +84,10 @@ def _runs(side: str) -> NetworkKey | None:
             "`densenet-lens train --arch densenet-40-12 --dataset digits --epochs 30 --name demo`"
         )
         return None
-    run = st.selectbox("Run", runs, format_func=lambda path: path.name, key=f"run{side}")
+    named = Counter(run.name for run in runs)
+    run = st.selectbox(
+        "Run", runs, format_func=lambda run: run.name if named[run.name] == 1 else str(run), key=f"run{side}"
+    )
     return loading.file_key(run)
 
 
@@ -97,7 +100,7 @@ def _upload(side: str) -> NetworkKey | None:
     if upload is None:
         st.info("Give a checkpoint file: a `state_dict` saved with safetensors or `torch.save`.")
         return None
-    return loading.upload_key(upload.getvalue())
+    return loading.upload_key(upload)
 
 
 def _server_path(side: str) -> NetworkKey | None:
@@ -114,7 +117,7 @@ def _server_path(side: str) -> NetworkKey | None:
     if not path:
         st.info("Choose a file in a served folder. Serve another with `streamlit run app/main.py -- --root DIR`.")
         return None
-    return loading.file_key(Path(served_path(path, folders)))
+    return loading.file_key(served_path(path, folders))
 
 
 def _pretrained(side: str) -> NetworkKey:

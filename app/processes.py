@@ -58,9 +58,9 @@ def resume_training(folder: Path) -> None:
     Raises:
         RunError: it is being trained already, or its config.json can't be read.
     """
-    content = read_config(folder)
-    content |= {"milestones": tuple(content.get("milestones", (0.5, 0.75))), "runs_dir": str(folder.parent)}
+    content = read_config(folder) | {"name": folder.name, "runs_dir": str(folder.parent)}
     try:
+        content["milestones"] = tuple(content.get("milestones", (0.5, 0.75)))
         config = TrainingConfig(**content)
     except TypeError as error:
         raise RunError(f"{str(folder)!r} can't be resumed: {error}") from None
@@ -75,10 +75,22 @@ def stop_training(folder: Path) -> None:
     """
     if not is_training(folder):
         raise RunError(f"no process trains the run {folder.name!r}")
-    owner = json.loads((folder / OWNER).read_text())
-    if owner["host"] != platform.node():
-        raise RunError(f"the run {folder.name!r} is being trained on {owner['host']}: stop it there")
-    os.kill(owner["process"], signal.SIGINT)
+    process, host = _owner(folder)
+    if host != platform.node():
+        raise RunError(f"the run {folder.name!r} is being trained on {host}: stop it there")
+    os.kill(process, signal.SIGINT)
+
+
+def _owner(folder: Path) -> tuple[int, str]:
+    """The process that trains a run, and its machine."""
+    try:
+        owner = json.loads((folder / OWNER).read_text())
+        process, host = int(owner["process"]), str(owner["host"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError(f"the run {folder.name!r} does not say which process trains it ({error})") from None
+    if process < 2:  # 0 and below stand for groups of processes
+        raise RunError(f"the run {folder.name!r} says that process {process} trains it, which is none")
+    return process, host
 
 
 def last_words(folder: Path, lines: int = 3) -> str:

@@ -6,13 +6,26 @@ import re
 from pathlib import Path
 from typing import Any
 
+from app.roots import CHECKPOINT_ENDINGS
 from densenet_core import Checkpoint
 from densenet_core.models import Spec
 
+# What Streamlit makes links, icons and signs of after Markdown is read, so that a backslash does not keep it from it.
+_LIVE = re.compile(
+    r"(?=https?://|www\.|@)|(?<=:)(?=material[/_]|streamlit:)|(?<!\S)(?=(?:<->|->|<-|--|>=|<=|~=)(?!\S))", re.IGNORECASE
+)
+MOST_SHOWN = 200  # signs of a value that others wrote
+_WORD_JOINER = "\u2060"  # is not seen
+
+
+def visible(text: str) -> str:
+    """Text in one line, with a mark where a character can't be seen or would turn the others around."""
+    return "".join(sign if sign.isprintable() else "\ufffd" for sign in " ".join(text.split()))
+
 
 def literal(text: str) -> str:
-    """Text of a file or an error, so that Markdown shows it letter for letter."""
-    return re.sub(r"([\\`*_{}\[\]()<>#+\-.!|~$:])", r"\\\1", text)
+    """Text of a file or an error, so that Streamlit's Markdown shows it letter for letter."""
+    return re.sub(r"([\\`*_{}\[\]()<>#+\-.!|~$:&])", r"\\\1", _LIVE.sub(_WORD_JOINER, visible(text)))
 
 
 def duration(seconds: float) -> str:
@@ -26,7 +39,7 @@ def network_name(origin: str, name: str, spec: Spec) -> str:
     """A short name for a network: a file's or run's own, an architecture's as papers write it."""
     if origin == "file":
         path = Path(name)
-        return path.stem if path.suffix else path.name
+        return path.stem if path.suffix in CHECKPOINT_ENDINGS else path.name
     return spec.title if origin == "upload" else name
 
 
@@ -49,6 +62,7 @@ _RECORD_FACTS = (
 def shown(value: Any, form: str) -> str:
     """A value of a record in its form, or as it is where others wrote something else."""
     try:
-        return form.format(value)
+        text = form.format(value)
     except (TypeError, ValueError):
-        return str(value)
+        text = str(value)
+    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]} …"

@@ -19,6 +19,7 @@ from densenet_core.concat_spec import ConcatSpec
 from densenet_core.errors import CheckpointError
 from densenet_core.files import write_whole
 from densenet_core.keras_files import HDF5_MAGIC, is_keras_archive, read_keras
+from densenet_core.limits import MOST_HEADER, check_number
 from densenet_core.models import Network, Spec, build_model
 from densenet_core.onnx_files import ONNX_MAGIC, walk_onnx
 from densenet_core.resnet_spec import ResNetSpec
@@ -26,6 +27,7 @@ from densenet_core.spec import DenseNetSpec
 from densenet_core.state_dicts import ReadStateDict, read_graph, read_state_dict
 from densenet_core.torch_files import read_torch
 
+MOST_SAID = 1000  # signs of an error's words
 RUN_WEIGHTS = "model.safetensors"  # the weights' name in a run folder
 _METADATA_KEY = "densenet_lens"
 _FAMILIES: dict[str, Callable[..., Spec]] = {"DenseNet": DenseNetSpec, "ResNet": ResNetSpec}
@@ -110,7 +112,10 @@ def load_checkpoint(path: str | os.PathLike[str], order: Order | None = None) ->
     try:
         return _read(file, head, order)
     except CheckpointError as error:
-        raise CheckpointError(f"{file.name}: {error}") from None
+        words = str(error)
+        if len(words) > MOST_SAID:  # names in a file may be of any length
+            words = f"{words[:MOST_SAID]} …"
+        raise CheckpointError(f"{file.name}: {words}") from None
 
 
 def read_header(path: str | os.PathLike[str]) -> tuple[Spec, dict[str, Any]]:
@@ -174,6 +179,8 @@ def _read(file: Path, head: bytes, order: Order | None) -> Checkpoint:
     if len(head) < 9:
         raise CheckpointError(f"the file has {len(head)} bytes: it is empty or cut short")
     if head[8:9] == b"{":
+        if MOST_HEADER < int.from_bytes(head[:8], "little") <= file.stat().st_size:
+            raise CheckpointError(f"its header is larger than {MOST_HEADER:,} bytes, which no network needs")
         return _read_safetensors(file, order)
     if head[:8] == HDF5_MAGIC or is_keras_archive(file):
         return _checkpoint(read_state_dict(read_keras(file), order=order), {})
@@ -190,7 +197,10 @@ def _read_safetensors(file: Path, order: Order | None) -> Checkpoint:
     try:
         with safe_open(file, framework="pt") as stream:
             metadata = stream.metadata() or {}
+            check_number(len(stream.keys()))
             tensors = {key: stream.get_tensor(key) for key in stream.keys()}  # noqa: SIM118 (no Mapping)
+    except CheckpointError:
+        raise
     except (SafetensorError, OSError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"the safetensors file is cut short or damaged: {error}") from None
     if _METADATA_KEY not in metadata:

@@ -10,6 +10,7 @@ import io
 import json
 import zipfile
 from collections.abc import Mapping, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import torch
 from torch import Tensor
 
 from densenet_core.errors import CheckpointError
+from densenet_core.limits import check_number
 
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 KERAS_WEIGHTS = "model.weights.h5"  # inside a .keras archive
@@ -37,7 +39,7 @@ def is_keras_archive(file: Path) -> bool:
     try:
         with zipfile.ZipFile(file) as archive:
             return KERAS_WEIGHTS in archive.namelist()
-    except (zipfile.BadZipFile, ValueError, NotImplementedError):
+    except Exception:  # zipfile raises many kinds on damaged files
         return False
 
 
@@ -86,7 +88,10 @@ def _layers(h5py: Any, stream: Any) -> dict[str, dict[str, Array]]:
     """Each layer's arrays by Keras's names of them; what links lead to is not visited."""
     found: dict[str, dict[str, Array]] = {}
 
+    visited = count(1)
+
     def visit(path: str, item: Any) -> None:
+        check_number(next(visited))
         if isinstance(item, h5py.Dataset) and not path.startswith("optimizer"):
             layer, part = _place(path, item)
             found.setdefault(layer, {})[part] = _plain(path, item)

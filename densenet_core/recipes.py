@@ -47,7 +47,8 @@ class TrainingConfig:
     runs_dir: str = "runs"
 
     def __post_init__(self) -> None:
-        if not self.name or Path(self.name).name != self.name or self.name.startswith("."):
+        is_one_folder = Path(self.name).name == self.name and not self.name.startswith(".")
+        if not self.name or not is_one_folder or not self.name.isprintable():
             raise RunError(f"name {self.name!r} is no folder name: give one without '/' that does not begin with '.'")
         for field in ("epochs", "batch_size"):
             value = getattr(self, field)

@@ -80,6 +80,13 @@ class RunSummary:
     seconds_per_epoch: float | None = None
     state: State = "stopped"
 
+    def __post_init__(self) -> None:
+        kinds = {"arch": str, "dataset": str, "seed": int, "epochs_planned": int, "epoch": int}
+        may_be_missing = {"test_error": int | float | None, "seconds_per_epoch": int | float | None}
+        for field, kind in (kinds | may_be_missing).items():
+            if not isinstance(getattr(self, field), kind):
+                raise TypeError(f"{field} is {getattr(self, field)!r}")
+
     @property
     def seconds_left(self) -> float | None:
         """What the epochs to come will take, if they take as long as those before."""
@@ -105,7 +112,10 @@ def read_summary(folder: Path) -> RunSummary:
     except (OSError, ValueError, TypeError):  # before its first epoch has ended, or of an older version
         config = read_config(folder)
         known = {key: config.get(key) for key in ("arch", "dataset", "seed")}
-        summary = RunSummary(name=folder.name, epochs_planned=config.get("epochs", 0), **known)  # type: ignore[arg-type]
+        try:
+            summary = RunSummary(name=folder.name, epochs_planned=config.get("epochs", 0), **known)  # type: ignore[arg-type]
+        except TypeError as error:
+            raise RunError(f"{str(folder / CONFIG)!r} is damaged: {error}") from None
     return replace(summary, name=folder.name, state=_state(folder, summary))
 
 

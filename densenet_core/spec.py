@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import accumulate
 from typing import Literal
 
@@ -21,6 +22,7 @@ IMAGENET_VARIANTS: dict[str, tuple[tuple[int, ...], int]] = {
 }
 
 CIFAR_BLOCKS = 3
+MOST_LAYERS = 2000  # a number in a file must not keep a machine busy for hours
 
 
 @dataclass(frozen=True)
@@ -67,8 +69,8 @@ class DenseNetSpec:
             block, source, target = cut
             if not (1 <= block <= len(self.block_config) and 0 <= source < target <= self.block_config[block - 1] + 1):
                 raise ValueError(f"cuts hold {cut}: there is no such connection (block, source layer, target layer)")
-        for block, target in {(block, target) for block, _, target in self.cuts}:
-            if not self.sources(block, target):
+        for (block, target), sources in self._cut_sources.items():
+            if len(sources) == target:
                 raise ValueError(f"cuts leave layer {target} of block {block} without a source: one must stay")
 
     @classmethod
@@ -155,6 +157,14 @@ class DenseNetSpec:
         """Feature maps of each source in ``block`` (1-based): the block's input, then its layers."""
         return (self.block_inputs[block - 1], *(self.growth_rate,) * self.block_config[block - 1])
 
+    @cached_property
+    def _cut_sources(self) -> dict[tuple[int, int], set[int]]:
+        """The sources that are cut off each (block, target)."""
+        found: dict[tuple[int, int], set[int]] = {}
+        for block, source, target in self.cuts:
+            found.setdefault((block, target), set()).add(source)
+        return found
+
     @property
     def num_connections(self) -> int:
         """Connections of the network without cuts: n(n+1)/2 + n+1 in a block of n layers."""
@@ -162,7 +172,7 @@ class DenseNetSpec:
 
     def sources(self, block: int, target: int) -> tuple[int, ...]:
         """The source layers that layer ``target`` of ``block`` reads (n+1: what follows the block's n layers)."""
-        cut = {s for b, s, t in self.cuts if (b, t) == (block, target)}
+        cut = self._cut_sources.get((block, target), set())
         return tuple(source for source in range(target) if source not in cut)
 
     def channel_runs(self, block: int, target: int) -> tuple[tuple[int, int], ...]:
@@ -206,9 +216,11 @@ def check_counts(spec: object, blocks: str, counts: tuple[str, ...]) -> None:
     """Raises ValueError where a field of counts is not whole, or below 1, or ``blocks`` is empty or has such a one."""
     for count in (values := getattr(spec, blocks)):
         if type(count) is not int or count < 1:
-            raise ValueError(f"{blocks} {values} needs whole numbers, 1 or more")
+            raise ValueError(f"{blocks} {values[:20]} needs whole numbers, 1 or more")
     if not values:
         raise ValueError(f"{blocks} is empty: give one number or more")
+    if sum(values) > MOST_LAYERS:
+        raise ValueError(f"{blocks} asks for {sum(values):,} layers: at most {MOST_LAYERS:,} are built")
     for field in counts:
         if type(getattr(spec, field)) is not int or getattr(spec, field) < 1:
             raise ValueError(f"{field} {getattr(spec, field)} must be a whole number, 1 or more")

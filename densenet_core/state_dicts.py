@@ -15,6 +15,7 @@ from densenet_core.concat_spec import ConcatSpec, ConcatTarget, TargetKind
 from densenet_core.errors import CheckpointError
 from densenet_core.infer_spec import infer_densenet_spec, listed
 from densenet_core.layouts import LAYOUTS, Layout, find_layout
+from densenet_core.limits import check_tensors
 from densenet_core.models import Spec, build_model
 from densenet_core.onnx_files import FOLDED
 from densenet_core.spec import DenseNetSpec
@@ -61,6 +62,7 @@ def read_state_dict(
     """
     found = find_layout(tensors)
     _check_storage(tensors)
+    check_tensors(tensors)
     if found is None:
         return _read_unknown(tensors, order)
     layout, prefix = found

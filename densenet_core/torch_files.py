@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 import warnings
 import zipfile
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor
 
 from densenet_core.errors import CheckpointError
+from densenet_core.limits import MOST_PICKLE, CountedReads
 
 WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "network", "weights")
 _WAY_OUT = "load it where it was made and save model.state_dict()"
@@ -28,12 +30,14 @@ def read_torch(file: Path) -> dict[str, Tensor]:
 
 
 def _content(file: Path) -> Any:
-    if zipfile.is_zipfile(file):
-        _check_archive(file)
     try:
+        if zipfile.is_zipfile(file):
+            _check_archive(file)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of torch.load, on files that it then refuses anyway
             return _load(file)
+    except CheckpointError:
+        raise
     except pickle.UnpicklingError as error:
         raise CheckpointError(_pickle_problem(str(error))) from None
     except Exception as error:  # torch's readers raise many kinds on damaged files
@@ -42,10 +46,10 @@ def _content(file: Path) -> Any:
 
 
 def _load(file: Path) -> Any:
-    if file.suffix == ".safetensors":  # torch.load goes by a path's ending, not by the content
-        with file.open("rb") as stream:
-            return torch.load(stream, map_location="cpu", weights_only=True)
-    return torch.load(file, map_location="cpu", mmap=zipfile.is_zipfile(file) or None, weights_only=True)
+    if zipfile.is_zipfile(file) and file.suffix != ".safetensors":  # torch.load goes by a path's ending
+        return torch.load(file, map_location="cpu", mmap=True, weights_only=True)
+    with CountedReads(io.FileIO(file)) as stream:
+        return torch.load(stream, map_location="cpu", weights_only=True)
 
 
 def _check_archive(file: Path) -> None:
@@ -54,6 +58,10 @@ def _check_archive(file: Path) -> None:
         members = archive.infolist()
     if any(member.filename.endswith("/constants.pkl") for member in members):
         raise CheckpointError(f"the file is a TorchScript archive, which holds code: {_WAY_OUT}")
+    if any(member.filename.endswith("/archive_format") for member in members):
+        raise CheckpointError(f"the file is a .pt2 archive of torch.export, which holds a program: {_WAY_OUT}")
+    if any(member.filename.endswith("data.pkl") and member.file_size > MOST_PICKLE for member in members):
+        raise CheckpointError(f"its pickle is larger than {MOST_PICKLE:,} bytes, which no network needs: {_WAY_OUT}")
     if any(member.compress_type != zipfile.ZIP_STORED for member in members):
         raise CheckpointError("the archive was compressed by another program: load it where it was made, save it anew")
 

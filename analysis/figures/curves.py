@@ -131,7 +131,12 @@ def _provenance(results: pd.DataFrame) -> str:
         of = f"{int(seeds.min())}" if seeds.min() == seeds.max() else f"{int(seeds.min())} to {int(seeds.max())}"
         epochs = "/".join(str(int(e)) for e in sorted(measured["epochs"].dropna().unique()))
         parts.append(f"measured: {of} seed(s) each, {epochs} epochs, last epoch; bars: standard deviation")
-    return ". ".join([f"Data: {results['dataset'].iloc[0]}", *parts])
+    return ". ".join([f"Data: {plain(results['dataset'].iloc[0])}", *parts])
+
+
+def plain(text: object) -> str:
+    """Text that others wrote, so that Matplotlib takes no part of it for a formula."""
+    return str(text).replace("$", r"\$")
 
 
 def training_curves_figure(curves: pd.DataFrame, columns: int = 1) -> Figure:
@@ -153,10 +158,9 @@ def training_curves_figure(curves: pd.DataFrame, columns: int = 1) -> Figure:
         for network, color in zip(networks, COLORS, strict=False):
             own = curves[curves["network"] == network]
             test, train = own[own["split"] == "test"], own[own["split"] == "train"]
-            ax.plot(test["epoch"], test["error"], color=color, linewidth=1, label=f"test error: {network}")
-            right.plot(
-                train["epoch"], train["loss"], "--", color=color, linewidth=0.8, label=f"training loss: {network}"
-            )
+            ax.plot(test["epoch"], test["error"], color=color, linewidth=1, label=f"test error: {plain(network)}")
+            label = f"training loss: {plain(network)}"
+            right.plot(train["epoch"], train["loss"], "--", color=color, linewidth=0.8, label=label)
         ax.set(xlabel="epoch", ylabel="test error (%)")
         right.set(ylabel="training loss (nats)", yscale="log")
         lines = [*ax.get_lines(), *right.get_lines()]
@@ -180,7 +184,7 @@ def stage_cost_figure(stages: pd.DataFrame) -> Figure:
             for ax, quantity in zip(row, ("params", "mult_adds"), strict=True):
                 ax.barh(own["stage"], own[quantity], color=color, height=0.7)
                 ax.invert_yaxis()
-                ax.set_title(f"{AXIS_TITLES[quantity]}: {network}")
+                ax.set_title(f"{AXIS_TITLES[quantity]}: {plain(network)}")
                 ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: count(value)))
                 ax.grid(axis="x", linewidth=0.3, color="#cccccc")
                 ax.set_axisbelow(True)

@@ -11,7 +11,7 @@ from plotly.subplots import make_subplots
 from analysis.efficiency import count, pareto_front
 from analysis.figures.curves import COLORS, ERROR_TITLES
 from analysis.figures.families import FamilyStyle, family_styles
-from analysis.figures.screen_style import GRID, MUTED, layout
+from analysis.figures.screen_style import GRID, MUTED, layout, plain
 
 MOST_NAMED = 16  # points with their names beside them
 AXIS_TITLES = {
@@ -75,18 +75,19 @@ def efficiency_screen(
 def _points(points: pd.DataFrame, origin: str, cost: str, style: FamilyStyle, with_names: bool) -> go.Scatter:
     spread = points["spread"].fillna(0)
     seeds = [f" ± {s:.2f} ({n:.0f} seeds)" if n > 1 else "" for s, n in zip(spread, points["seeds"], strict=True)]
-    notes = points["source"] + points["note"].map(lambda note: f"<br>{note}" if isinstance(note, str) else "")
-    shown = [points["model"], seeds, points["params"].map(_count), points["mult_adds"].map(_count), notes]
+    notes = points["source"].map(plain) + points["note"].map(lambda n: f"<br>{plain(n)}" if isinstance(n, str) else "")
+    names = points["model"].map(plain)
+    shown = [names, seeds, points["params"].map(_count), points["mult_adds"].map(_count), notes]
     is_measured = origin == "measured"
     return go.Scatter(
         x=points[cost],
         y=points["error"],
         error_y={"array": spread, "visible": is_measured and bool((spread > 0).any()), "thickness": 1, "width": 3},
         mode="markers+text" if with_names else "markers",
-        text=points["model"],
+        text=names,
         textposition="top right",
         textfont={"size": 11, "color": MUTED},
-        name=f"{points['family'].iloc[0]}, {origin}",
+        name=f"{plain(points['family'].iloc[0])}, {origin}",
         marker={
             "color": style.color if is_measured else "white",
             "symbol": style.symbol,
@@ -117,7 +118,7 @@ def stages_screen(stages: pd.DataFrame) -> go.Figure:
         stages: as ``compare_stages`` gives it.
     """
     networks = list(dict.fromkeys(stages["network"]))
-    titles = [f"{quantity}: {name}" for name in networks for quantity in ("parameters", "mult_adds")]
+    titles = [f"{quantity}: {plain(name)}" for name in networks for quantity in ("parameters", "mult_adds")]
     figure = make_subplots(len(networks), 2, subplot_titles=titles, shared_xaxes="columns", vertical_spacing=0.14)
     for row, (name, color) in enumerate(zip(networks, COLORS, strict=False), start=1):
         own = stages[stages["network"] == name]
@@ -148,7 +149,7 @@ def training_curves_screen(curves: pd.DataFrame) -> go.Figure:
         own = curves[curves["network"] == network]
         for split, column, dash, is_right in (("test", "error", None, False), ("train", "loss", "dash", True)):
             rows = own[own["split"] == split]
-            name = f"{network}: {'training loss' if is_right else 'test error'}"
+            name = f"{plain(network)}: {'training loss' if is_right else 'test error'}"
             line = {"color": color, "width": 1 if is_right else 2, "dash": dash}
             figure.add_trace(go.Scatter(x=rows["epoch"], y=rows[column], name=name, line=line), secondary_y=is_right)
     figure.update_layout(layout(height=380))

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from analysis.figures.curves import COLORS
 from analysis.figures.paper import COLUMN_WIDTHS, STYLE
-from analysis.figures.screen_style import GRID, layout
+from analysis.figures.screen_style import GRID, layout, plain
 
 QUANTITIES = {
     "output_gradient": "gradient by the layer's output (L2 norm)",
@@ -51,13 +51,14 @@ def gradient_flow_screen(flow: pd.DataFrame, quantity: str = "output_gradient") 
             go.Scatter(
                 x=own["position"],
                 y=own[quantity],
-                name=str(network),
+                name=plain(network),
                 mode="lines+markers",
                 line={"color": color, "width": 2},
                 marker={"size": 5},
                 customdata=own[["layer", "name"]].to_numpy(),
                 hovertemplate=(
-                    f"<b>{network}</b><br>layer %{{customdata[0]}}: %{{customdata[1]}}<br>%{{y:.3g}}<extra></extra>"
+                    f"<b>{plain(network)}</b><br>layer %{{customdata[0]}}: %{{customdata[1]}}<br>"
+                    "%{y:.3g}<extra></extra>"
                 ),
             )
         )
@@ -82,14 +83,14 @@ def path_lengths_screen(counts: dict[str, pd.DataFrame]) -> go.Figure:
             go.Scatter(
                 x=own["length"],
                 y=numbers,
-                name=network,
+                name=plain(network),
                 mode="lines+markers",
                 line={"color": color, "width": 2},
                 marker={"size": 5},
                 customdata=[
                     f"{number:,}" if number < 10**15 else f"{float(number):.3g}" for number in own["num_paths"]
                 ],
-                hovertemplate=f"<b>{network}</b><br>%{{customdata}} paths of %{{x}} layers<extra></extra>",
+                hovertemplate=f"<b>{plain(network)}</b><br>%{{customdata}} paths of %{{x}} layers<extra></extra>",
             )
         )
     figure.update_layout(layout(height=340))

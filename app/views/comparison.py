@@ -82,7 +82,7 @@ def _show_quantities(table: pd.DataFrame, records: dict[str, dict[str, Any]]) ->
     if any(errors.values()):
         rows.append({"": "Test error, last epoch", **{name: errors[name] or "not known" for name in names}})
     quantities = pd.DataFrame(rows).fillna("")
-    st.table(quantities.set_index(""))
+    st.table(quantities.rename(columns=literal).map(literal).set_index(""))  # a table's cells are Markdown
     with st.container(horizontal=True):
         download_row("comparison", quantities, None, key="quantities_")
 
@@ -123,7 +123,9 @@ def _show_latency(specs: dict[str, Spec], size: int) -> None:
         "kept_bytes": "Kept by autograd (bytes)",
     }
     st.dataframe(times[list(columns)].rename(columns=columns), hide_index=True)
-    st.caption(f"Median of 5, the two in turns, float32, {size} x {size} pixels, on {times['hardware'].iloc[0]}.")
+    st.caption(
+        f"Median of 5, the two in turns, float32, {size} x {size} pixels, on {literal(str(times['hardware'].iloc[0]))}."
+    )
 
 
 def _show_curves(keys: tuple[NetworkKey, NetworkKey], records: dict[str, dict[str, Any]]) -> None:
@@ -139,7 +141,9 @@ def _show_curves(keys: tuple[NetworkKey, NetworkKey], records: dict[str, dict[st
             "Two runs of yours, with their metrics.csv, are drawn here over their epochs (the paper's Figure 4, right)."
         )
         return
-    if len(datasets) > 1 and not st.toggle(f"Draw them though their data differ ({', '.join(datasets)})", key="mix"):
+    if len(datasets) > 1 and not st.toggle(
+        f"Draw them though their data differ ({literal(', '.join(datasets))})", key="mix"
+    ):
         st.warning(f"The two runs have different data ({literal(' and '.join(datasets))}): their errors don't compare.")
         return
     for reason in curves.attrs["skipped"]:

@@ -123,7 +123,8 @@ def _with_latency(rows: pd.DataFrame) -> pd.DataFrame:
         return rows
     specs = tuple(spec_from_name(arch, 1000 if is_imagenet else 10) for arch in archs)
     times = loading.latency_table(archs, specs, size, 3, False)
-    st.caption(f"Median of 3 passes of one image each, the networks in turns, on {times['hardware'].iloc[0]}.")
+    hardware = literal(str(times["hardware"].iloc[0]))
+    st.caption(f"Median of 3 passes of one image each, the networks in turns, on {hardware}.")
     return rows.assign(forward_ms=rows["arch"].map(dict(zip(times["network"], times["forward_ms"], strict=True))))
 
 

@@ -17,13 +17,13 @@ from app import loading
 from app.charts import show_chart
 from app.downloads import download_row, take_home
 from app.processes import last_words, resume_training, start_training, stop_training
-from app.roots import RUNS_DIR
+from app.roots import RUNS_DIR, check_run_folder, training_folders
 from app.text import duration, literal
 from densenet_core import RunError
 from densenet_core.data import DATASET_NAMES
-from densenet_core.models import MODEL_NAMES
+from densenet_core.models import MODEL_NAMES, spec_from_name
 from densenet_core.recipes import RECIPES, recipe_config
-from densenet_core.run_status import RunSummary, list_runs, read_summary
+from densenet_core.run_status import RunSummary, read_summary
 from densenet_core.runs import CONFIG, METRICS, REUSE
 
 BADGES = {"running": "blue", "finished": "green", "stopped": "gray", "diverged": "red"}
@@ -36,7 +36,7 @@ def show() -> None:
     st.subheader("Training", anchor=False)
     with st.sidebar:
         _start_form()
-    runs = list_runs(RUNS_DIR)
+    runs = _runs()
     if not runs:
         st.info(
             "No runs yet. Start one in the sidebar, or with `densenet-lens train --arch densenet-40-12 --name demo`."
@@ -48,6 +48,17 @@ def show() -> None:
     name = st.selectbox("Run", names, index=names.index(running), key="training_run")
     _show_run(name)
     _show_emergence(RUNS_DIR / name)
+
+
+def _runs() -> list[RunSummary]:
+    """Where the runs stand; what can't be read stands on the page."""
+    runs = []
+    for folder in training_folders():
+        try:
+            runs.append(read_summary(folder))
+        except RunError as error:
+            st.warning(literal(str(error)), icon=":material/warning:")
+    return runs
 
 
 def _row(run: RunSummary) -> dict[str, Any]:
@@ -87,6 +98,8 @@ def _start_form() -> None:
             augment=augment,
             runs_dir=str(RUNS_DIR),
         )
+        spec_from_name(config.arch)
+        check_run_folder(config.folder)
         start_training(config)
         st.success(f"Started {literal(config.name)}. It goes on when this page is closed.")
     except ValueError as error:

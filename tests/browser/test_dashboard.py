@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import re
 import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
-ROOT = Path(__file__).parents[2]
+from tests.browser.serving import ROOT, serving
+
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 pytestmark = [
     pytest.mark.browser,
@@ -26,33 +22,8 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A running dashboard, started as the README says."""
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = free.getsockname()[1]
-    log = tmp_path_factory.mktemp("server") / "log"
-    command = [sys.executable, "-m", "streamlit", "run", "app/main.py", "--server.headless=true"]
-    with log.open("w") as stream:
-        server = subprocess.Popen(
-            [*command, f"--server.port={port}"], cwd=ROOT, stdout=stream, stderr=subprocess.STDOUT
-        )
-    address = f"http://localhost:{port}"
-    try:
-        _wait_for(f"{address}/_stcore/health", server, log)
-        yield address
-    finally:
-        server.terminate()
-        server.wait(10)
-
-
-def _wait_for(address: str, server: subprocess.Popen[bytes], log: Path) -> None:
-    for _ in range(600):
-        assert server.poll() is None, log.read_text()
-        try:
-            with urllib.request.urlopen(address, timeout=1):
-                return
-        except OSError:
-            time.sleep(0.1)
-    pytest.fail(f"the server does not answer: {log.read_text()}")
+    with serving(ROOT, tmp_path_factory.mktemp("server") / "log") as server:
+        yield server.url
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,243 @@
+"""Many people at once, in real browsers on one server, each with a network that no other has.
+
+Run with: `python benchmarks/load.py --sessions 20 --seconds 120`
+
+Each session is a Chromium context of its own, uploads its network and changes controls with pauses of some two seconds.
+After every change it looks whether the page still names its own network and no other, and no error. Two times are taken
+of a change: until the browser has drawn it, and until the server's last message about it has come. Browsers and server
+share the machine, so its use by each is printed too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import random
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from playwright.async_api import Browser, Page, async_playwright
+from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
+
+from analysis.figures.heatmap import MEASURE_TITLES, SCALED_TITLES
+from analysis.scaling import SCALING_TITLES
+from densenet_core import Checkpoint, DenseNet, DenseNetSpec, save_checkpoint
+from densenet_core.hardware import hardware
+
+ROOT = Path(__file__).parents[1]
+FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+PAUSE = 2.0  # seconds between two changes; half to one and a half of it
+MEASURES = ("mean_abs_weight", "l1_per_input_map", "effective_weight")  # those that need no images
+WARM_UP = 1 / 3  # of the time, before memory is compared
+
+
+@contextmanager
+def server(folder: Path) -> Iterator[tuple[str, int]]:
+    """A dashboard, started as the README says; its address and process."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "streamlit", "run", str(ROOT / "app" / "main.py"), "--server.headless=true"]
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen(
+            [*command, f"--server.port={port}"],
+            cwd=folder,
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        for _ in range(600):
+            try:
+                urllib.request.urlopen(f"http://localhost:{port}/_stcore/health", timeout=1).close()
+                break
+            except OSError:
+                time.sleep(0.1)
+        yield f"http://localhost:{port}", process.pid
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+@dataclass
+class Session:
+    """One visitor: its own network's name, and what it lived through."""
+
+    name: str
+    drawn_s: list[float] = field(default_factory=list)  # from the click until the browser shows the change
+    server_s: list[float] = field(default_factory=list)  # from the click until the server's last message about it
+    errors: list[str] = field(default_factory=list)
+    finished: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def hear(self, frame: str | bytes) -> None:
+        """Takes a WebSocket's message; the one that ends a run of the script is what ``server_s`` waits for."""
+        message = ForwardMsg()
+        message.ParseFromString(frame if isinstance(frame, bytes) else frame.encode())
+        if message.WhichOneof("type") == "script_finished":
+            self.finished.set()
+
+
+def own_network(folder: Path, number: int) -> Path:
+    """A network of ordinary size that names its session."""
+    spec = DenseNetSpec((12, 12, 12), 12, 16, bottleneck=False, compression=1.0, num_classes=10 + number)
+    file = folder / f"{number}.safetensors"
+    save_checkpoint(Checkpoint(spec, DenseNet(spec).state_dict(), {"dataset": f"own-{number:03}-network"}), file)
+    return file
+
+
+async def browse(browser: Browser, url: str, file: Path, seconds: float, session: Session) -> None:
+    """Uploads and changes controls until the time is over."""
+    context = await browser.new_context(viewport={"width": 1280, "height": 900})
+    page = await context.new_page()
+    page.set_default_timeout(60_000)
+    page.on("websocket", lambda socket: socket.on("framereceived", session.hear))
+    chance = random.Random(session.name)
+    try:
+        await page.goto(url)
+        await _choose(page, "Where from", "Upload")
+        await page.locator("input[type=file]").set_input_files(file)
+        await page.get_by_text(session.name).first.wait_for()
+        state = {"Measure": MEASURES[0], "Scaling": "block_max"}
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            await asyncio.sleep(PAUSE * (0.5 + chance.random()))
+            await _change(page, session, state, chance)
+            await _look(page, session)
+    except Exception as error:
+        session.errors.append(f"{session.name}: {type(error).__name__}: {str(error).splitlines()[0]}")
+    finally:
+        await context.close()
+
+
+async def _choose(page: Page, label: str, option: str) -> None:
+    await page.get_by_role("combobox", name=label).click()
+    await page.get_by_role("option", name=option, exact=True).click()
+
+
+async def _change(page: Page, session: Session, state: dict[str, str], chance: random.Random) -> None:
+    """Chooses another measure or scaling, and waits until the colour bar names it."""
+    label = chance.choice(("Measure", "Scaling"))
+    titles = {name: MEASURE_TITLES[name] for name in MEASURES} if label == "Measure" else SCALING_TITLES
+    known = [name for name in titles if name != state[label] and name != "none"]
+    state[label] = chance.choice(known)
+    shown = f"{MEASURE_TITLES[state['Measure']]} / {SCALED_TITLES[state['Scaling']]}"  # type: ignore[index]
+    await page.get_by_role("combobox", name=label).click()
+    option = page.get_by_role("option", name=titles[state[label]], exact=True)
+    await option.wait_for()
+    session.finished.clear()
+    start = time.monotonic()
+    await option.click()
+    drawn = page.wait_for_function(
+        "shown => [...document.querySelectorAll('.cbcoloraxis text')].some(text => text.textContent == shown)",
+        arg=shown,
+    )
+
+    async def timed(waiting: object, times: list[float]) -> None:
+        await waiting  # type: ignore[misc]
+        times.append(time.monotonic() - start)
+
+    await asyncio.gather(
+        timed(drawn, session.drawn_s), timed(asyncio.wait_for(session.finished.wait(), 60), session.server_s)
+    )
+
+
+async def _look(page: Page, session: Session) -> None:
+    """Keeps what is wrong: an error on the page, another's network, or not one's own."""
+    words = await page.locator("[data-testid=stMain]").inner_text()
+    if await page.locator(".stException, [data-testid=stAlertContentError]").count():
+        session.errors.append(f"{session.name}: an error on the page")
+    named = {word for word in words.replace("*", " ").split() if word.startswith("own-")}
+    if named != {session.name}:
+        session.errors.append(f"{session.name}: the page names {sorted(named)}")
+
+
+def memory(process: int) -> int:
+    """Of a process, in bytes (Linux)."""
+    lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    return 1024 * int(next(line for line in lines if line.startswith("VmRSS")).split()[1])
+
+
+def cpu_seconds(process: int) -> float:
+    """That a process has used so far."""
+    fields = Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def machine_seconds() -> float:
+    """That all cores have worked since the machine's start."""
+    user, nice, system = map(int, Path("/proc/stat").read_text().split()[1:4])
+    return (user + nice + system) / os.sysconf("SC_CLK_TCK")
+
+
+async def visit(url: str, process: int, folder: Path, number: int, seconds: float) -> tuple[list[Session], list[int]]:
+    """All sessions at once; the server's memory every second meanwhile."""
+    files = [own_network(folder, i) for i in range(number)]
+    sessions = [Session(f"own-{i:03}-network") for i in range(number)]
+    used: list[int] = []
+
+    async def watch() -> None:
+        while True:
+            used.append(memory(process))
+            await asyncio.sleep(1)
+
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
+        watching = asyncio.create_task(watch())
+        await asyncio.gather(
+            *(browse(browser, url, file, seconds, own) for file, own in zip(files, sessions, strict=True))
+        )
+        watching.cancel()
+        await browser.close()
+    return sessions, used
+
+
+def report(sessions: list[Session], used: list[int], server_cpu: float, all_cpu: float, took: float) -> None:
+    """Prints what was measured."""
+    print(f"{len(sessions)} sessions, {took:.0f} s, on {hardware()} ({os.cpu_count()} cores)")
+    for what, times in (
+        ("until the browser has drawn it", [t for session in sessions for t in session.drawn_s]),
+        ("until the server's last message", [t for session in sessions for t in session.server_s]),
+    ):
+        if times:
+            middle, high = np.percentile(times, (50, 95))
+            print(f"a change {what}: median {middle:.2f} s, p95 {high:.2f} s ({len(times)} changes)")
+    warm = used[int(len(used) * WARM_UP) :]
+    thirds = np.array_split(np.array(warm) / 2**20, 3)
+    print(
+        "server's memory: "
+        + ", ".join(f"{part.mean():.0f}" for part in thirds)
+        + f" MiB in three thirds after warm-up; {used[0] / 2**20:.0f} at the start, {max(used) / 2**20:.0f} at most"
+    )
+    print(f"cores kept busy: {all_cpu / took:.2f}, of them {server_cpu / took:.2f} by the server")
+    errors = [error for session in sessions for error in session.errors]
+    print(f"errors: {len(errors)}", *errors[:10], sep="\n  ")
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--sessions", type=int, default=20)
+    parser.add_argument("--seconds", type=float, default=120)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name, server(Path(name)) as (url, process):
+        start, busy, own = time.monotonic(), machine_seconds(), cpu_seconds(process)
+        sessions, used = asyncio.run(visit(url, process, Path(name), arguments.sessions, arguments.seconds))
+        took = time.monotonic() - start
+        report(sessions, used, cpu_seconds(process) - own, machine_seconds() - busy, took)
+    if any(session.errors for session in sessions):
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,160 @@
+"""What strangers send, in a real Chromium: their text shows as text, and their networks go when they do."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from densenet_core import Checkpoint, DenseNetSpec, save_checkpoint
+from tests.browser.serving import Server, serving
+from tests.browser.test_dashboard import FLAGS
+from tests.conftest import trained_like
+
+TEXT = (
+    "<img src=x onerror=alert(1)> [a](javascript:alert(1)) $x^2$ :material/home: :streamlit: :red[x] :smile: a -> b "
+    "-- c https://evil.example www.evil.example me@evil.example **b** `c` &lt;i&gt; %{x}"
+)
+NAME = "<b>bold<i> [a](javascript:x) $x$ :material_home: &amp; <a href='x'>y %{x}"
+SPEC = DenseNetSpec((3, 4, 2), 4, 8, num_classes=5)
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed"),
+]
+
+
+@pytest.fixture(scope="module")
+def hostile() -> Checkpoint:
+    record = {"dataset": TEXT, "epochs": 3, "test_error": TEXT, "seed": 0}
+    return Checkpoint(SPEC, trained_like(SPEC).state_dict(), record)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, hostile: Checkpoint) -> Iterator[Server]:
+    """A dashboard with two runs of strangers, whose sessions end a second after their pages."""
+    folder = tmp_path_factory.mktemp("served")
+    (folder / "temporary").mkdir()
+    for name in (NAME, "other"):
+        save_checkpoint(
+            replace(hostile, record=hostile.record | {"dataset": name}), folder / "runs" / name / "model.safetensors"
+        )
+        (folder / "runs" / name / "metrics.csv").write_text(
+            "epoch,split,loss,error,seconds\n1,train,1,50,1\n1,test,1,50,1\n2,train,1,40,1\n2,test,1,40,1\n"
+        )
+    ending = "--server.disconnectedSessionTTL=1"
+    with serving(folder, folder / "log", ending, TMPDIR=str(folder / "temporary")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
+        expect.set_options(timeout=60_000)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    page = browser.new_page(viewport={"width": 1440, "height": 1600})
+    page.set_default_timeout(60_000)
+    dialogs: list[str] = []
+    page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
+    yield page
+    assert not dialogs
+    page.close()
+
+
+def choose(page: Page, label: str, option: str, place: int = 0) -> None:
+    page.get_by_role("combobox", name=label).nth(place).click()
+    page.get_by_role("option", name=option, exact=True).click()
+
+
+def upload(page: Page, url: str, name: str, content: bytes) -> None:
+    page.goto(url)
+    choose(page, "Where from", "Upload")
+    file = {"name": name, "mimeType": "application/octet-stream", "buffer": content}
+    page.locator("input[type=file]").set_input_files(file)
+
+
+def words(page: Page) -> str:
+    """The page's words without the sign that keeps them from becoming links."""
+    return page.locator("[data-testid=stMain]").inner_text().replace("\u2060", "")
+
+
+def nothing_became_alive(page: Page) -> None:
+    for selector in ("img[src=x]", "a[href*='evil']", "a[href*='javascript']", "[data-testid=stMain] .katex"):
+        expect(page.locator(selector)).to_have_count(0)
+    expect(page.locator(".stException")).to_have_count(0)
+
+
+def test_a_record_shows_as_text(page: Page, server: Server, hostile: Checkpoint, tmp_path: Path) -> None:
+    save_checkpoint(hostile, tmp_path / "a.safetensors")
+    upload(page, server.url, "<img src=x onerror=alert(1)>.safetensors", (tmp_path / "a.safetensors").read_bytes())
+    expect(page.locator(".js-plotly-plot").first).to_be_visible()
+    assert f"Trained on: {TEXT}" in words(page)
+    nothing_became_alive(page)
+
+
+def test_the_names_of_tensors_show_as_text(page: Page, server: Server, tmp_path: Path) -> None:
+    torch.save({TEXT: torch.zeros(3)}, tmp_path / "a.pth")
+    upload(page, server.url, "a.pth", (tmp_path / "a.pth").read_bytes())
+    expect(page.get_by_test_id("stAlert").last).to_contain_text("no DenseNet or ResNet")
+    assert TEXT in words(page)
+    nothing_became_alive(page)
+
+
+def test_the_names_of_runs_show_as_text_in_tables_and_charts(page: Page, server: Server) -> None:
+    page.goto(f"{server.url}/comparison")
+    for side in (0, 1):
+        choose(page, "Where from", "Runs", side)
+        expect(page.get_by_role("combobox", name="Run").nth(side)).to_be_visible()
+    choose(page, "Run", "other", 1)
+    page.get_by_text("Draw them though their data differ").click()
+    expect(page.locator(".js-plotly-plot")).to_have_count(2)
+    assert NAME in words(page)
+    drawn = page.evaluate("[...document.querySelectorAll('.js-plotly-plot svg text')].map(text => text.textContent)")
+    assert f"parameters: {NAME}" in drawn, json.dumps(drawn)
+    assert f"{NAME}: test error" in drawn, json.dumps(drawn)
+    expect(page.locator(".js-plotly-plot svg a")).to_have_count(0)
+    nothing_became_alive(page)
+
+
+def held(server: Server) -> int:
+    """How many parts of uploaded files the server still has in its memory."""
+    return Path(f"/proc/{server.process.pid}/maps").read_text().count("densenet-lens-")
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="needs /proc")
+def test_an_upload_goes_with_its_session(browser: Browser, server: Server, tmp_path: Path) -> None:
+    for _ in range(100):  # those of the tests before
+        if not held(server):
+            break
+        time.sleep(0.1)
+    torch.save(trained_like(SPEC).state_dict(), tmp_path / "a.pth")  # is mapped, and so can be seen
+    page = browser.new_page()
+    upload(page, server.url, "a.pth", (tmp_path / "a.pth").read_bytes())
+    expect(page.locator(".js-plotly-plot").first).to_be_visible()
+    assert held(server)
+    temporary = tmp_path_of(server)
+    assert not list(temporary.rglob("*"))
+    page.close()
+    for _ in range(200):
+        if not held(server):
+            return
+        time.sleep(0.1)
+    pytest.fail("the upload is still held 20 s after its page was closed")
+
+
+def tmp_path_of(server: Server) -> Path:
+    """The folder in which the server may put what it needs for a moment."""
+    environment = Path(f"/proc/{server.process.pid}/environ").read_text().split("\0")
+    return Path(next(entry for entry in environment if entry.startswith("TMPDIR=")).removeprefix("TMPDIR="))
