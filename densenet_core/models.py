@@ -32,6 +32,8 @@ MODEL_NAMES = (
     "plain-20",
     "plain-56",
     "plain-110",
+    "resnet-sd-110",
+    "resnet-sd-1202",
 )
 
 
@@ -54,7 +56,8 @@ def spec_from_name(name: str, num_classes: int = 10, in_channels: int = 3, drop_
     ``densenet-40-12`` and the like: depth and growth rate; a kind between them, b, c or bc, adds bottlenecks (B)
     and compression by half (C). ``densenet121``, ``resnet50``: the ImageNet networks. ``resnet-110``: for small
     images; ``preact-resnet-164``: with pre-activation, and bottlenecks where the depth is 9n+2; ``wrn-28-10``:
-    depth and width factor. ``plain-110``: the ResNet of that depth without shortcuts.
+    depth and width factor. ``plain-110``: the ResNet of that depth without shortcuts; ``resnet-sd-110``: with
+    stochastic depth.
 
     Raises:
         ValueError: the name is not known, or its depth does not fit; the nearest are named.
@@ -78,6 +81,8 @@ def spec_from_name(name: str, num_classes: int = 10, in_channels: int = 3, drop_
         raise ValueError(f"drop_rate {drop_rate} is for DenseNets and Wide ResNets: {name} has no dropout")
     if match := re.fullmatch(r"plain-(\d{1,4})", name):
         return ResNetSpec.plain(int(match[1]), num_classes, in_channels)
+    if match := re.fullmatch(r"resnet-sd-(\d{1,4})", name):
+        return ResNetSpec.stochastic(int(match[1]), num_classes=num_classes, in_channels=in_channels)
     if match := re.fullmatch(r"(preact-)?resnet-(\d{1,4})", name):
         depth, preactivation = int(match[2]), match[1] is not None
         block: Block = "bottleneck" if preactivation and (depth - 2) % 9 == 0 else "basic"
