@@ -22,6 +22,7 @@ from densenet_core.errors import CheckpointError
 from densenet_core.files import write_whole
 from densenet_core.layouts import ReadStateDict, read_state_dict
 from densenet_core.models import Network, Spec, build_model
+from densenet_core.relatives.highway import HighwaySpec
 from densenet_core.resnet_spec import ResNetSpec
 from densenet_core.spec import DenseNetSpec
 
@@ -29,7 +30,11 @@ WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "network", "weight
 RUN_WEIGHTS = "model.safetensors"  # the weights' name in a run folder
 _METADATA_KEY = "densenet_lens"
 _WAY_OUT = "load it where it was made and save model.state_dict()"
-_FAMILIES: dict[str, Callable[..., Spec]] = {"DenseNet": DenseNetSpec, "ResNet": ResNetSpec}
+_FAMILIES: dict[str, Callable[..., Spec]] = {
+    "DenseNet": DenseNetSpec,
+    "ResNet": ResNetSpec,
+    "Highway": HighwaySpec,
+}
 
 
 @dataclass(frozen=True)

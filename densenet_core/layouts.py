@@ -13,7 +13,7 @@ from torch import Tensor
 from densenet_core.concat_order import Order, seen_order, to_old_first
 from densenet_core.errors import CheckpointError
 from densenet_core.infer_spec import Shapes, infer_densenet_spec, infer_resnet_spec, listed
-from densenet_core.models import Spec, build_model
+from densenet_core.models import Relative, Spec, build_model
 from densenet_core.spec import DenseNetSpec
 
 Rules = tuple[tuple[str, str], ...]  # (pattern of a whole key, replacement)
@@ -80,6 +80,8 @@ LAYOUTS = (
     ),
 )
 
+OWN = Layout("DenseNet Lens", "")  # of networks that only the suite's own files hold
+
 
 @dataclass(frozen=True)
 class ReadStateDict:
@@ -106,7 +108,7 @@ def read_state_dict(
         CheckpointError: no layout fits, or a tensor is missing, too much, of a wrong shape or type,
             or holds NaN or infinite values; the tensor is named.
     """
-    layout, prefix = _find_layout(tensors)
+    layout, prefix = (OWN, "") if isinstance(spec, Relative) else _find_layout(tensors)
     _check_storage(tensors)
     own = {key.removeprefix(prefix): t for key, t in tensors.items() if key.startswith(prefix)}
     ignored = tuple(key for key in tensors if not key.startswith(prefix))

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Callable
+from typing import Any
 
 from densenet_core.densenet import DenseNet
+from densenet_core.relatives.highway import Highway, HighwaySpec
 from densenet_core.resnet import ResNet
 from densenet_core.resnet_spec import IMAGENET_RESNETS, Block, ResNetSpec
 from densenet_core.spec import IMAGENET_VARIANTS, DenseNetSpec
 
-Spec = DenseNetSpec | ResNetSpec
-Network = DenseNet | ResNet
+Relative = HighwaySpec
+Spec = DenseNetSpec | ResNetSpec | Relative
+Network = DenseNet | ResNet | Highway
+_NETWORKS: dict[type, Callable[[Any], Network]] = {ResNetSpec: ResNet, HighwaySpec: Highway}
 
 # The papers' own networks; any numbers that fit may be typed.
 MODEL_NAMES = (
@@ -34,6 +39,8 @@ MODEL_NAMES = (
     "plain-110",
     "resnet-sd-110",
     "resnet-sd-1202",
+    "highway-19",
+    "highway-32",
 )
 
 
@@ -47,7 +54,7 @@ def build_model(spec: Spec, memory_efficient: bool = False) -> Network:
         return DenseNet(spec, memory_efficient)
     if memory_efficient:
         raise ValueError(f"memory_efficient is for DenseNets: {spec.title} is none")
-    return ResNet(spec)
+    return _NETWORKS[type(spec)](spec)
 
 
 def spec_from_name(name: str, num_classes: int = 10, in_channels: int = 3, drop_rate: float = 0.0) -> Spec:
@@ -57,7 +64,7 @@ def spec_from_name(name: str, num_classes: int = 10, in_channels: int = 3, drop_
     and compression by half (C). ``densenet121``, ``resnet50``: the ImageNet networks. ``resnet-110``: for small
     images; ``preact-resnet-164``: with pre-activation, and bottlenecks where the depth is 9n+2; ``wrn-28-10``:
     depth and width factor. ``plain-110``: the ResNet of that depth without shortcuts; ``resnet-sd-110``: with
-    stochastic depth.
+    stochastic depth. ``highway-19``: a Highway Network, of three stages with ``highway-10-8``: depth and width.
 
     Raises:
         ValueError: the name is not known, or its depth does not fit; the nearest are named.
@@ -77,7 +84,7 @@ def spec_from_name(name: str, num_classes: int = 10, in_channels: int = 3, drop_
         return DenseNetSpec.imagenet(match[1], num_classes, in_channels, drop_rate)
     if match := re.fullmatch(r"wrn-(\d{1,4})-(\d{1,2})", name):
         return ResNetSpec.wide(int(match[1]), int(match[2]), num_classes, in_channels, drop_rate)
-    if drop_rate and ("resnet" in name or "plain" in name):
+    if drop_rate and re.match("(preact-)?(resnet|plain|highway|fractalnet)", name):
         raise ValueError(f"drop_rate {drop_rate} is for DenseNets and Wide ResNets: {name} has no dropout")
     if match := re.fullmatch(r"plain-(\d{1,4})", name):
         return ResNetSpec.plain(int(match[1]), num_classes, in_channels)
@@ -89,11 +96,15 @@ def spec_from_name(name: str, num_classes: int = 10, in_channels: int = 3, drop_
         return ResNetSpec.cifar(depth, preactivation, block, num_classes, in_channels)
     if (match := re.fullmatch(r"resnet([1-9]\d*)", name)) and int(match[1]) in IMAGENET_RESNETS:
         return ResNetSpec.imagenet(int(match[1]), num_classes, in_channels)
+    if match := re.fullmatch(r"highway-(\d{1,4})(?:-(\d{1,4}))?", name):
+        if match[2] is None:
+            return HighwaySpec.published(int(match[1]), num_classes, in_channels)
+        return HighwaySpec.small(int(match[1]), int(match[2]), num_classes, in_channels)
     nearest = difflib.get_close_matches(name, MODEL_NAMES, n=3, cutoff=0.0)
     raise ValueError(
         f"unknown network {name!r}: the nearest are {', '.join(nearest)} (densenet-DEPTH-GROWTH, "
         "densenet-bc-DEPTH-GROWTH, densenet121, resnet-DEPTH, preact-resnet-DEPTH, wrn-DEPTH-WIDTH, resnet50, "
-        "plain-DEPTH, ...)"
+        "plain-DEPTH, resnet-sd-DEPTH, highway-DEPTH-WIDTH, ...)"
     )
 
 
