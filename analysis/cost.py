@@ -3,8 +3,8 @@
 Conventions, once for the whole suite. One fused multiply-add of a convolution or a linear layer is one mult_add;
 their biases are not counted. ``flops`` is 2 x mult_adds, as in the paper's Figure 3. Everything else is
 ``other_ops``, listed apart because tools differ in it: a batch norm is 2 operations a value (scale and shift), a
-ReLU, a sigmoid or an addition 1, a gate's mixture 3, a pooling 1 for each value that it reads. Bytes are those of
-float32. All of it is for one image, but for the parameters.
+ReLU, a sigmoid or an addition 1, a gate's mixture 3, a join or a pooling 1 for each value that it reads. Bytes are
+those of float32. All of it is for one image, but for the parameters.
 """
 
 from __future__ import annotations
@@ -89,6 +89,8 @@ def _counted(layer: Layer, dims: int) -> tuple[Any, ...]:
         params, other_ops = 2 * layer.out_maps, 2 * values
     elif layer.kind in ("relu", "add", "sigmoid"):
         other_ops = values
+    elif layer.kind == "join":  # additions and a division
+        other_ops = layer.in_maps * pixels
     elif layer.kind == "gate":
         other_ops = 3 * values
     elif layer.kind in ("max_pool", "avg_pool"):

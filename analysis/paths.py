@@ -15,6 +15,7 @@ import pandas as pd
 
 from densenet_core import DenseNetSpec, ResNetSpec
 from densenet_core.models import Spec
+from densenet_core.relatives.fractalnet import FractalNetSpec
 from densenet_core.relatives.highway import HighwaySpec
 
 Lengths = Counter[int]  # how many paths there are of each length; Python's whole numbers, of any size
@@ -76,11 +77,13 @@ def _shifted(lengths: Lengths, by: int) -> Lengths:
 
 
 def _graph(spec: Spec) -> list[_Node]:
-    nodes = [_Node("stem", "stem", 1)]
+    nodes = [_Node("stem", "stem", 0 if isinstance(spec, FractalNetSpec) else 1)]
     if isinstance(spec, DenseNetSpec):
         _add_dense_blocks(spec, nodes)
     elif isinstance(spec, HighwaySpec):
         _add_highway_layers(spec, nodes)
+    elif isinstance(spec, FractalNetSpec):
+        _add_fractal_blocks(spec, nodes)
     else:
         for s, num_blocks in enumerate(spec.stage_config):
             for b in range(num_blocks):
@@ -114,6 +117,22 @@ def _add_highway_layers(spec: HighwaySpec, nodes: list[_Node]) -> None:
     for s, num_layers in enumerate(spec.stage_config, start=1):
         for layer in range(1 if s == 1 else 0, num_layers):
             _add_residual_block(nodes, f"stage{s}", layer, 1, 0 if layer else None)
+    _add(nodes, _Node("classifier", "head", 1), [nodes[-1]])
+
+
+def _add_fractal_blocks(spec: FractalNetSpec, nodes: list[_Node]) -> None:
+    """Every convolution, and the joins, which have no weights."""
+    for b in range(1, len(spec.widths) + 1):
+        stage = f"block{b}"
+        if b in spec.widenings:
+            _add(nodes, _Node(f"widen{b}", stage, 1), [nodes[-1]])
+        inputs = dict.fromkeys(range(1, spec.num_columns + 1), nodes[-1])  # what each column reads next
+        for row in range(1, spec.rows + 1):
+            ending = spec.ending(row)
+            names = {c: f"{stage}.column{c}.{row // spec.span(c) - 1}" for c in ending}
+            ends = [_add(nodes, _Node(names[c], stage, 1), [inputs[c]]) for c in ending]
+            joined = _add(nodes, _Node(f"{stage}.join{row}", stage, 0), ends)
+            inputs |= dict.fromkeys(ending, joined)
     _add(nodes, _Node("classifier", "head", 1), [nodes[-1]])
 
 

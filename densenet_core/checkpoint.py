@@ -22,6 +22,7 @@ from densenet_core.errors import CheckpointError
 from densenet_core.files import write_whole
 from densenet_core.layouts import ReadStateDict, read_state_dict
 from densenet_core.models import Network, Spec, build_model
+from densenet_core.relatives.fractalnet import FractalNetSpec
 from densenet_core.relatives.highway import HighwaySpec
 from densenet_core.resnet_spec import ResNetSpec
 from densenet_core.spec import DenseNetSpec
@@ -34,6 +35,7 @@ _FAMILIES: dict[str, Callable[..., Spec]] = {
     "DenseNet": DenseNetSpec,
     "ResNet": ResNetSpec,
     "Highway": HighwaySpec,
+    "FractalNet": FractalNetSpec,
 }
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
 from densenet_core.models import Spec
+from densenet_core.relatives.fractalnet import FractalNetSpec
 from densenet_core.relatives.highway import HighwaySpec
 from densenet_core.resnet_spec import EXPANSION, ResNetSpec
 from densenet_core.spec import DenseNetSpec
@@ -22,6 +23,7 @@ Kind = Literal[
     "pad",
     "add",
     "sigmoid",
+    "join",  # the mean of several columns
     "gate",  # x + T (h - x), of an input, a layer's output and how far its gate is open
 ]
 MOST_PIXELS = 65_536  # a side; more would not fit into a count of 64 bits
@@ -39,7 +41,7 @@ class Layer(NamedTuple):
     stride: int
     in_size: int  # pixels a side (all sides alike)
     out_size: int
-    is_branch: bool = False  # reads what a layer of the longest path has read: a projection, a gate
+    is_branch: bool = False  # reads what a layer of the longest path has read: a projection, a gate, a shorter column
     has_bias: bool = False  # of convolutions; linear layers have one
 
 
@@ -65,6 +67,8 @@ def _layers(spec: Spec, input_size: int) -> list[Layer]:
         _dense_layers(spec, walk)
     elif isinstance(spec, HighwaySpec):
         _highway_layers(spec, walk)
+    elif isinstance(spec, FractalNetSpec):
+        _fractal_layers(spec, walk)
     else:
         _residual_layers(spec, walk)
     return walk.layers
@@ -217,3 +221,30 @@ def _highway_layers(spec: HighwaySpec, walk: _Walk) -> None:
                 walk.add(f"{name}.gate.sigmoid", "sigmoid")
                 walk.add(f"{name}.mix", "gate")
     walk.head(None, "fc", spec.num_classes)
+
+
+def _fractal_layers(spec: FractalNetSpec, walk: _Walk) -> None:
+    for b, width in enumerate(spec.widths, start=1):
+        walk.stage = f"block{b}"
+        if b in spec.widenings:
+            _conv_unit(walk, f"widen{b}", width, kernel=1)
+        inputs = dict.fromkeys(range(1, spec.num_columns + 1), walk.maps)  # maps that each column reads next
+        for row in range(1, spec.rows + 1):
+            ending = spec.ending(row)
+            for column in ending:  # the deepest first: it alone lies on the longest path
+                walk.maps = inputs[column]
+                _conv_unit(walk, f"block{b}.column{column}.{row // spec.span(column) - 1}", width)
+                if column < spec.num_columns:
+                    walk.layers[-3] = walk.layers[-3]._replace(is_branch=True)
+            if len(ending) > 1:
+                walk.maps = len(ending) * width
+                walk.add(f"block{b}.join{row}", "join", width)
+            inputs |= dict.fromkeys(ending, width)
+        walk.add(f"block{b}.pool", "max_pool", kernel=2, stride=2)
+    walk.head(None, "fc", spec.num_classes)
+
+
+def _conv_unit(walk: _Walk, name: str, maps: int, kernel: int = 3) -> None:
+    walk.add(f"{name}.conv", "conv", maps, kernel)
+    walk.add(f"{name}.norm", "norm")
+    walk.add(f"{name}.relu", "relu")

@@ -8,15 +8,20 @@ from collections.abc import Callable
 from typing import Any
 
 from densenet_core.densenet import DenseNet
+from densenet_core.relatives.fractalnet import FractalNet, FractalNetSpec
 from densenet_core.relatives.highway import Highway, HighwaySpec
 from densenet_core.resnet import ResNet
 from densenet_core.resnet_spec import IMAGENET_RESNETS, Block, ResNetSpec
 from densenet_core.spec import IMAGENET_VARIANTS, DenseNetSpec
 
-Relative = HighwaySpec
+Relative = HighwaySpec | FractalNetSpec
 Spec = DenseNetSpec | ResNetSpec | Relative
-Network = DenseNet | ResNet | Highway
-_NETWORKS: dict[type, Callable[[Any], Network]] = {ResNetSpec: ResNet, HighwaySpec: Highway}
+Network = DenseNet | ResNet | Highway | FractalNet
+_NETWORKS: dict[type, Callable[[Any], Network]] = {
+    ResNetSpec: ResNet,
+    HighwaySpec: Highway,
+    FractalNetSpec: FractalNet,
+}
 
 # The papers' own networks; any numbers that fit may be typed.
 MODEL_NAMES = (
@@ -41,6 +46,7 @@ MODEL_NAMES = (
     "resnet-sd-1202",
     "highway-19",
     "highway-32",
+    "fractalnet-21",
 )
 
 
@@ -65,6 +71,7 @@ def spec_from_name(name: str, num_classes: int = 10, in_channels: int = 3, drop_
     images; ``preact-resnet-164``: with pre-activation, and bottlenecks where the depth is 9n+2; ``wrn-28-10``:
     depth and width factor. ``plain-110``: the ResNet of that depth without shortcuts; ``resnet-sd-110``: with
     stochastic depth. ``highway-19``: a Highway Network, of three stages with ``highway-10-8``: depth and width.
+    ``fractalnet-21``: the paper's FractalNet, of other sizes with ``fractalnet-3-3-8``: blocks, columns, first width.
 
     Raises:
         ValueError: the name is not known, or its depth does not fit; the nearest are named.
@@ -100,11 +107,15 @@ def spec_from_name(name: str, num_classes: int = 10, in_channels: int = 3, drop_
         if match[2] is None:
             return HighwaySpec.published(int(match[1]), num_classes, in_channels)
         return HighwaySpec.small(int(match[1]), int(match[2]), num_classes, in_channels)
+    if match := re.fullmatch(r"fractalnet-(\d{1,3})", name):
+        return FractalNetSpec.published(int(match[1]), num_classes, in_channels)
+    if match := re.fullmatch(r"fractalnet-(\d)-(\d)-(\d{1,4})", name):
+        return FractalNetSpec.small(*(int(number) for number in match.groups()), num_classes, in_channels)
     nearest = difflib.get_close_matches(name, MODEL_NAMES, n=3, cutoff=0.0)
     raise ValueError(
         f"unknown network {name!r}: the nearest are {', '.join(nearest)} (densenet-DEPTH-GROWTH, "
         "densenet-bc-DEPTH-GROWTH, densenet121, resnet-DEPTH, preact-resnet-DEPTH, wrn-DEPTH-WIDTH, resnet50, "
-        "plain-DEPTH, resnet-sd-DEPTH, highway-DEPTH-WIDTH, ...)"
+        "plain-DEPTH, resnet-sd-DEPTH, highway-DEPTH-WIDTH, fractalnet-21, ...)"
     )
 
 

@@ -24,6 +24,7 @@ SMALL = (
     "wrn-10-2",
     "resnet50",
     "highway-10-8",
+    "fractalnet-3-3-8",
 )
 
 
