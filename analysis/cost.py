@@ -15,10 +15,10 @@ import pandas as pd
 from torch import nn
 
 from analysis.traced_cost import BYTES, COLUMNS, traced_cost
-from densenet_core import DenseNetSpec
 from densenet_core.layers import Layer, network_layers
 from densenet_core.models import Spec
 
+VECTORS = ("linear", "global_pool", "companion")  # the kinds of layers whose output has no pixels
 SUMMED = ("params", "mult_adds", "other_ops", "activation_bytes", "weight_bytes")
 
 
@@ -66,7 +66,7 @@ def default_input_size(spec: Spec) -> int:
 
 def spatial_dims(spec: Spec) -> int:
     """Dimensions of a network's images: 2, but for DenseNets of sequences and volumes."""
-    return spec.spatial_dims if isinstance(spec, DenseNetSpec) else 2
+    return getattr(spec, "spatial_dims", 2)
 
 
 def total_cost(cost: pd.DataFrame) -> dict[str, int]:
@@ -85,6 +85,8 @@ def _counted(layer: Layer, dims: int) -> tuple[Any, ...]:
     elif layer.kind == "linear":
         mult_adds = layer.in_maps * layer.out_maps
         params = mult_adds + layer.out_maps
+    elif layer.kind == "companion":
+        params = (layer.in_maps + 1) * layer.out_maps
     elif layer.kind == "norm":
         params, other_ops = 2 * layer.out_maps, 2 * values
     elif layer.kind in ("relu", "add", "sigmoid"):
@@ -97,9 +99,7 @@ def _counted(layer: Layer, dims: int) -> tuple[Any, ...]:
         other_ops = values * layer.kernel**dims
     elif layer.kind == "global_pool":
         other_ops = layer.in_maps * layer.in_size**dims
-    shape = (
-        (layer.out_maps,) if layer.kind in ("linear", "global_pool") else (layer.out_maps, *(layer.out_size,) * dims)
-    )
+    shape = (layer.out_maps,) if layer.kind in VECTORS else (layer.out_maps, *(layer.out_size,) * dims)
     return (
         layer.name,
         layer.kind,

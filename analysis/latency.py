@@ -9,12 +9,12 @@ from collections.abc import Callable, Mapping
 import pandas as pd
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from analysis.cost import spatial_dims
 from densenet_core.hardware import device, hardware
 from densenet_core.layers import network_layers
 from densenet_core.models import Spec, build_model
+from densenet_core.relatives.deeply_supervised import training_loss
 
 
 def measure_latency(
@@ -77,7 +77,7 @@ def _forward(model: nn.Module, images: torch.Tensor) -> None:
 def _step(model: nn.Module, images: torch.Tensor) -> None:
     model.train()
     labels = torch.zeros(len(images), dtype=torch.long, device=images.device)
-    F.cross_entropy(model(images), labels).backward()
+    training_loss(model(images), labels)[0].backward()
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.grad is not None:

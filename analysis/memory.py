@@ -14,7 +14,7 @@ from densenet_core import DenseNetSpec
 from densenet_core.layers import Layer, network_layers
 from densenet_core.models import Spec
 
-KEEP_THEIR_INPUT = ("conv", "linear", "norm", "max_pool", "avg_pool")
+KEEP_THEIR_INPUT = ("conv", "linear", "companion", "norm", "max_pool", "avg_pool")
 INDEX_BYTES = 8  # of an int64
 
 

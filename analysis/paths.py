@@ -15,6 +15,7 @@ import pandas as pd
 
 from densenet_core import DenseNetSpec, ResNetSpec
 from densenet_core.models import Spec
+from densenet_core.relatives.deeply_supervised import DeeplySupervisedSpec
 from densenet_core.relatives.fractalnet import FractalNetSpec
 from densenet_core.relatives.highway import HighwaySpec
 
@@ -77,6 +78,8 @@ def _shifted(lengths: Lengths, by: int) -> Lengths:
 
 
 def _graph(spec: Spec) -> list[_Node]:
+    if isinstance(spec, DeeplySupervisedSpec):
+        return _graph(spec.base)  # companions read layers, and no layer reads them
     nodes = [_Node("stem", "stem", 0 if isinstance(spec, FractalNetSpec) else 1)]
     if isinstance(spec, DenseNetSpec):
         _add_dense_blocks(spec, nodes)

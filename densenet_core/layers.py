@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
 from densenet_core.models import Spec
+from densenet_core.relatives.deeply_supervised import DeeplySupervisedSpec
 from densenet_core.relatives.fractalnet import FractalNetSpec
 from densenet_core.relatives.highway import HighwaySpec
 from densenet_core.resnet_spec import EXPANSION, ResNetSpec
@@ -23,6 +24,7 @@ Kind = Literal[
     "pad",
     "add",
     "sigmoid",
+    "companion",  # a classifier that runs in training alone: weights without operations
     "join",  # the mean of several columns
     "gate",  # x + T (h - x), of an input, a layer's output and how far its gate is open
 ]
@@ -62,6 +64,8 @@ def network_layers(spec: Spec, input_size: int) -> list[Layer]:
 
 
 def _layers(spec: Spec, input_size: int) -> list[Layer]:
+    if isinstance(spec, DeeplySupervisedSpec):
+        return _supervised_layers(spec, _layers(spec.base, input_size))
     walk = _Walk(spec.in_channels, input_size)
     if isinstance(spec, DenseNetSpec):
         _dense_layers(spec, walk)
@@ -248,3 +252,13 @@ def _conv_unit(walk: _Walk, name: str, maps: int, kernel: int = 3) -> None:
     walk.add(f"{name}.conv", "conv", maps, kernel)
     walk.add(f"{name}.norm", "norm")
     walk.add(f"{name}.relu", "relu")
+
+
+def _supervised_layers(spec: DeeplySupervisedSpec, layers: list[Layer]) -> list[Layer]:
+    """The network's own layers, and the companions in front of its classifier."""
+    companions = [
+        Layer(f"companions.{i}", "companion", "companions", maps, spec.num_classes, 1, 1, 1, 1)
+        for i, maps in enumerate(spec.hidden_ends.values())
+    ]
+    own = [layer._replace(name=f"network.{layer.name}") for layer in layers]
+    return [*own[:-1], *companions, own[-1]]

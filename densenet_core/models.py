@@ -8,19 +8,21 @@ from collections.abc import Callable
 from typing import Any
 
 from densenet_core.densenet import DenseNet
+from densenet_core.relatives.deeply_supervised import DeeplySupervised, DeeplySupervisedSpec
 from densenet_core.relatives.fractalnet import FractalNet, FractalNetSpec
 from densenet_core.relatives.highway import Highway, HighwaySpec
 from densenet_core.resnet import ResNet
 from densenet_core.resnet_spec import IMAGENET_RESNETS, Block, ResNetSpec
 from densenet_core.spec import IMAGENET_VARIANTS, DenseNetSpec
 
-Relative = HighwaySpec | FractalNetSpec
+Relative = HighwaySpec | FractalNetSpec | DeeplySupervisedSpec
 Spec = DenseNetSpec | ResNetSpec | Relative
-Network = DenseNet | ResNet | Highway | FractalNet
+Network = DenseNet | ResNet | Highway | FractalNet | DeeplySupervised
 _NETWORKS: dict[type, Callable[[Any], Network]] = {
     ResNetSpec: ResNet,
     HighwaySpec: Highway,
     FractalNetSpec: FractalNet,
+    DeeplySupervisedSpec: lambda spec: DeeplySupervised(spec, build_model(spec.base)),
 }
 
 # The papers' own networks; any numbers that fit may be typed.
@@ -47,6 +49,8 @@ MODEL_NAMES = (
     "highway-19",
     "highway-32",
     "fractalnet-21",
+    "dsn-resnet-56",
+    "dsn-densenet-40-12",
 )
 
 
@@ -72,10 +76,14 @@ def spec_from_name(name: str, num_classes: int = 10, in_channels: int = 3, drop_
     depth and width factor. ``plain-110``: the ResNet of that depth without shortcuts; ``resnet-sd-110``: with
     stochastic depth. ``highway-19``: a Highway Network, of three stages with ``highway-10-8``: depth and width.
     ``fractalnet-21``: the paper's FractalNet, of other sizes with ``fractalnet-3-3-8``: blocks, columns, first width.
+    ``dsn-resnet-56``: any of these with companion classifiers.
 
     Raises:
         ValueError: the name is not known, or its depth does not fit; the nearest are named.
     """
+    if name.startswith("dsn-"):
+        base = spec_from_name(name.removeprefix("dsn-"), num_classes, in_channels, drop_rate)
+        return DeeplySupervisedSpec(base)  # type: ignore[arg-type]  # it refuses what has companions already
     if match := re.fullmatch(r"densenet-(?:(bc|b|c)-)?(\d{1,4})-(\d{1,4})", name):
         kind = match[1] or ""
         return DenseNetSpec.cifar(
@@ -110,12 +118,13 @@ def spec_from_name(name: str, num_classes: int = 10, in_channels: int = 3, drop_
     if match := re.fullmatch(r"fractalnet-(\d{1,3})", name):
         return FractalNetSpec.published(int(match[1]), num_classes, in_channels)
     if match := re.fullmatch(r"fractalnet-(\d)-(\d)-(\d{1,4})", name):
-        return FractalNetSpec.small(*(int(number) for number in match.groups()), num_classes, in_channels)
+        num_blocks, num_columns, width = map(int, match.groups())
+        return FractalNetSpec.small(num_blocks, num_columns, width, num_classes, in_channels)
     nearest = difflib.get_close_matches(name, MODEL_NAMES, n=3, cutoff=0.0)
     raise ValueError(
         f"unknown network {name!r}: the nearest are {', '.join(nearest)} (densenet-DEPTH-GROWTH, "
         "densenet-bc-DEPTH-GROWTH, densenet121, resnet-DEPTH, preact-resnet-DEPTH, wrn-DEPTH-WIDTH, resnet50, "
-        "plain-DEPTH, resnet-sd-DEPTH, highway-DEPTH-WIDTH, fractalnet-21, ...)"
+        "plain-DEPTH, resnet-sd-DEPTH, highway-DEPTH-WIDTH, fractalnet-21, dsn-NETWORK, ...)"
     )
 
 
@@ -126,7 +135,7 @@ def published_spec(name: str) -> Spec:
         ValueError: the name is not known; the nearest are named.
     """
     name = f"densenet{name}" if name in IMAGENET_VARIANTS else name
-    is_imagenet = name.removeprefix("densenet").removeprefix("resnet").isdigit()
+    is_imagenet = name.removeprefix("dsn-").removeprefix("densenet").removeprefix("resnet").isdigit()
     return spec_from_name(name, num_classes=1000 if is_imagenet else 10)
 
 

@@ -66,7 +66,7 @@ class FractalNetSpec:
     @property
     def rows(self) -> int:
         """Convolutions of the deepest column in a block: 2^(C-1)."""
-        return 2 ** (self.num_columns - 1)
+        return 1 << (self.num_columns - 1)
 
     def ending(self, row: int) -> tuple[int, ...]:
         """The columns with a convolution that ends at ``row`` (1..rows) of a block, the deepest first."""
@@ -74,7 +74,7 @@ class FractalNetSpec:
 
     def span(self, column: int) -> int:
         """Rows that one convolution of ``column`` (1..C) spans: 1 in the deepest, all in the first."""
-        return int(2 ** (self.num_columns - column))
+        return 1 << (self.num_columns - column)
 
     @property
     def block_inputs(self) -> tuple[int, ...]:
