@@ -32,8 +32,8 @@ def measure_latency(
         ValueError: the input is too small for a network, or for the batch norms of a training step of one image.
     """
     for name, spec in networks.items():
-        last = next(layer for layer in network_layers(spec, input_size) if layer.kind == "global_pool")
-        if training and batch_size * last.in_size ** spatial_dims(spec) < 2:
+        norms = (layer.out_size for layer in network_layers(spec, input_size) if layer.kind == "norm")
+        if training and batch_size * min(norms, default=2) ** spatial_dims(spec) < 2:
             raise ValueError(
                 f"{name} leaves one pixel of an image of {input_size} pixels a side, too few for a training step's "
                 "batch norm: give a larger input or a larger batch"
