@@ -15,8 +15,10 @@ from analysis.paths import layer_paths, path_counts
 from analysis.pruning import prune, pruning_curves
 from analysis.results import measured_results, published_results, shipped_results
 from analysis.scaling import scaled, target_share
+from analysis.short_paths import carried_shares, direct_connections, fractal_connections, supervision, transform_gates
 
 __all__ = [
+    "carried_shares",
     "check_claims",
     "compare",
     "connection_ablation",
@@ -24,8 +26,10 @@ __all__ = [
     "connection_filter",
     "connection_weights",
     "count_cost",
+    "direct_connections",
     "feature_reuse_figure",
     "figure5_observations",
+    "fractal_connections",
     "layer_paths",
     "measure_reuse",
     "measured_results",
@@ -38,7 +42,9 @@ __all__ = [
     "save_figure",
     "scaled",
     "shipped_results",
+    "supervision",
     "target_share",
     "total_cost",
     "training_activation_bytes",
+    "transform_gates",
 ]

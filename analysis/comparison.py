@@ -74,7 +74,7 @@ def receptive_field(spec: Spec) -> int:
     """
     field, step = 1, 1
     for layer in network_layers(spec, default_input_size(spec)):
-        if layer.kind in ("conv", "max_pool", "avg_pool") and ".downsample." not in layer.name:
+        if layer.kind in ("conv", "max_pool", "avg_pool") and not layer.is_branch:
             field += (layer.kernel - 1) * step
             step *= layer.stride
     return field

@@ -1,9 +1,10 @@
 """What a network costs: parameters, mult_adds, other operations and memory, per layer and in total.
 
-Conventions, once for the whole suite. One fused multiply-add of a convolution or a linear layer is one mult_add; their
-biases are not counted. ``flops`` is 2 x mult_adds, as in the paper's Figure 3. Everything else is ``other_ops``, listed
-apart because tools differ in it: a batch norm is 2 operations a value (scale and shift), a ReLU or an addition 1, a
-pooling 1 for each value that it reads. Bytes are those of float32. All of it is for one image, but for the parameters.
+Conventions, once for the whole suite. One fused multiply-add of a convolution or a linear layer is one mult_add;
+their biases are not counted. ``flops`` is 2 x mult_adds, as in the paper's Figure 3. Everything else is
+``other_ops``, listed apart because tools differ in it: a batch norm is 2 operations a value (scale and shift), a
+ReLU, a sigmoid or an addition 1, a gate's mixture 3, a join or a pooling 1 for each value that it reads. Bytes are
+those of float32. All of it is for one image, but for the parameters.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ import pandas as pd
 from torch import nn
 
 from analysis.traced_cost import BYTES, COLUMNS, traced_cost
-from densenet_core import DenseNetSpec, ResNetSpec
 from densenet_core.layers import Layer, network_layers
 from densenet_core.models import Spec
 
+VECTORS = ("linear", "global_pool", "companion")  # the kinds of layers whose output has no pixels
 SUMMED = ("params", "mult_adds", "other_ops", "activation_bytes", "weight_bytes")
 
 
@@ -40,7 +41,7 @@ def count_cost(network: Spec | nn.Module, input_size: int | None = None) -> pd.D
         ValueError: the input is too small for the network's strides; the least size that works is named.
     """
     spec = getattr(network, "spec", network)
-    if isinstance(spec, DenseNetSpec | ResNetSpec):
+    if isinstance(spec, Spec):
         table = _by_arithmetic(spec, default_input_size(spec) if input_size is None else input_size)
         if not isinstance(network, nn.Module) or _num_params(network) == table["params"].sum():
             return table  # else a module that was changed since it was built: it is traced
@@ -65,7 +66,7 @@ def default_input_size(spec: Spec) -> int:
 
 def spatial_dims(spec: Spec) -> int:
     """Dimensions of a network's images: 2, but for DenseNets of sequences and volumes."""
-    return spec.spatial_dims if isinstance(spec, DenseNetSpec) else 2
+    return getattr(spec, "spatial_dims", 2)
 
 
 def total_cost(cost: pd.DataFrame) -> dict[str, int]:
@@ -80,20 +81,25 @@ def _counted(layer: Layer, dims: int) -> tuple[Any, ...]:
     if layer.kind == "conv":
         params = layer.in_maps * layer.out_maps * layer.kernel**dims
         mult_adds = params * pixels
+        params += layer.out_maps * layer.has_bias
     elif layer.kind == "linear":
         mult_adds = layer.in_maps * layer.out_maps
         params = mult_adds + layer.out_maps
+    elif layer.kind == "companion":
+        params = (layer.in_maps + 1) * layer.out_maps
     elif layer.kind == "norm":
         params, other_ops = 2 * layer.out_maps, 2 * values
-    elif layer.kind in ("relu", "add"):
+    elif layer.kind in ("relu", "add", "sigmoid"):
         other_ops = values
+    elif layer.kind == "join":  # additions and a division
+        other_ops = layer.in_maps * pixels
+    elif layer.kind == "gate":
+        other_ops = 3 * values
     elif layer.kind in ("max_pool", "avg_pool"):
         other_ops = values * layer.kernel**dims
     elif layer.kind == "global_pool":
         other_ops = layer.in_maps * layer.in_size**dims
-    shape = (
-        (layer.out_maps,) if layer.kind in ("linear", "global_pool") else (layer.out_maps, *(layer.out_size,) * dims)
-    )
+    shape = (layer.out_maps,) if layer.kind in VECTORS else (layer.out_maps, *(layer.out_size,) * dims)
     return (
         layer.name,
         layer.kind,

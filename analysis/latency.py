@@ -9,12 +9,12 @@ from collections.abc import Callable, Mapping
 import pandas as pd
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from analysis.cost import spatial_dims
 from densenet_core.hardware import device, hardware
 from densenet_core.layers import network_layers
 from densenet_core.models import Spec, build_model
+from densenet_core.relatives.deeply_supervised import training_loss
 
 
 def measure_latency(
@@ -32,8 +32,8 @@ def measure_latency(
         ValueError: the input is too small for a network, or for the batch norms of a training step of one image.
     """
     for name, spec in networks.items():
-        last = next(layer for layer in network_layers(spec, input_size) if layer.kind == "global_pool")
-        if training and batch_size * last.in_size ** spatial_dims(spec) < 2:
+        norms = (layer.out_size for layer in network_layers(spec, input_size) if layer.kind == "norm")
+        if training and batch_size * min(norms, default=2) ** spatial_dims(spec) < 2:
             raise ValueError(
                 f"{name} leaves one pixel of an image of {input_size} pixels a side, too few for a training step's "
                 "batch norm: give a larger input or a larger batch"
@@ -77,7 +77,7 @@ def _forward(model: nn.Module, images: torch.Tensor) -> None:
 def _step(model: nn.Module, images: torch.Tensor) -> None:
     model.train()
     labels = torch.zeros(len(images), dtype=torch.long, device=images.device)
-    F.cross_entropy(model(images), labels).backward()
+    training_loss(model(images), labels)[0].backward()
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.grad is not None:

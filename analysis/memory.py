@@ -1,8 +1,9 @@
 """How much memory activations take in training: what the forward pass keeps for the backward one.
 
-A convolution, a linear layer, a norm and a pooling keep their input, a ReLU keeps its output; a norm keeps the batch's
-mean and deviation too, a max pooling the places of the maxima. A tensor that two layers keep is counted once. This is
-what PyTorch's autograd keeps, to the byte, of networks without dropout, whose masks are not counted.
+A convolution, a linear layer, a norm and a pooling keep their input, a ReLU and a sigmoid their output; a norm keeps
+the batch's mean and deviation too, a max pooling the places of the maxima, a gate the difference that it scales. A
+tensor that two layers keep is counted once. This is what PyTorch's autograd keeps, to the byte, of networks without
+dropout, whose masks are not counted.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from densenet_core import DenseNetSpec
 from densenet_core.layers import Layer, network_layers
 from densenet_core.models import Spec
 
-KEEP_THEIR_INPUT = ("conv", "linear", "norm", "max_pool", "avg_pool")
+KEEP_THEIR_INPUT = ("conv", "linear", "companion", "norm", "max_pool", "avg_pool")
 INDEX_BYTES = 8  # of an int64
 
 
@@ -55,8 +56,8 @@ class _Images:
 def _kept(image: _Images, before: Layer | None) -> int:
     """Bytes that this layer keeps and none before it has kept already."""
     layer, kept = image.layer, 0
-    is_kept_already = (before is not None and before.kind == "relu") or layer.name.endswith("downsample.0")
-    if layer.kind == "relu" or (layer.kind in KEEP_THEIR_INPUT and not is_kept_already):
+    is_kept_already = (before is not None and before.kind == "relu") or layer.is_branch
+    if layer.kind in ("relu", "sigmoid", "gate") or (layer.kind in KEEP_THEIR_INPUT and not is_kept_already):
         kept = image.input_bytes
     if layer.kind == "norm":
         kept += 2 * layer.in_maps * BYTES

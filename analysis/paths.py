@@ -1,8 +1,9 @@
 """Paths from layers to the classifier, counted exactly: how short they are, and how many there are of each length.
 
 A path goes from a layer to one that reads its output, and so on to the classifier; its length is the number of layers
-with weights on it (the classifier counted). In a residual network a shortcut is a way of its own, of length 0 where it
-has no weights. The longest path from the image has the network's depth L.
+with weights on it (the classifier counted). In a residual network a shortcut is a way of its own, of length 0 where
+it has no weights; in a Highway Network the carried input is one. The longest path from the image has the network's
+depth L.
 """
 
 from __future__ import annotations
@@ -12,8 +13,11 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-from densenet_core import DenseNetSpec
+from densenet_core import DenseNetSpec, ResNetSpec
 from densenet_core.models import Spec
+from densenet_core.relatives.deeply_supervised import DeeplySupervisedSpec
+from densenet_core.relatives.fractalnet import FractalNetSpec
+from densenet_core.relatives.highway import HighwaySpec
 
 Lengths = Counter[int]  # how many paths there are of each length; Python's whole numbers, of any size
 
@@ -74,9 +78,15 @@ def _shifted(lengths: Lengths, by: int) -> Lengths:
 
 
 def _graph(spec: Spec) -> list[_Node]:
-    nodes = [_Node("stem", "stem", 1)]
+    if isinstance(spec, DeeplySupervisedSpec):
+        return _graph(spec.base)  # companions read layers, and no layer reads them
+    nodes = [_Node("stem", "stem", 0 if isinstance(spec, FractalNetSpec) else 1)]
     if isinstance(spec, DenseNetSpec):
         _add_dense_blocks(spec, nodes)
+    elif isinstance(spec, HighwaySpec):
+        _add_highway_layers(spec, nodes)
+    elif isinstance(spec, FractalNetSpec):
+        _add_fractal_blocks(spec, nodes)
     else:
         for s, num_blocks in enumerate(spec.stage_config):
             for b in range(num_blocks):
@@ -105,9 +115,32 @@ def _add_dense_blocks(spec: DenseNetSpec, nodes: list[_Node]) -> None:
         block_input = _add(nodes, behind, [found[s] for s in spec.sources(block, num_layers + 1)])
 
 
-def _residual_lengths(spec: Spec, stage: int, block: int) -> tuple[int, int | None]:
+def _add_highway_layers(spec: HighwaySpec, nodes: list[_Node]) -> None:
+    """A layer, and beside it the way on which its input is carried; the first layer is the stem."""
+    for s, num_layers in enumerate(spec.stage_config, start=1):
+        for layer in range(1 if s == 1 else 0, num_layers):
+            _add_residual_block(nodes, f"stage{s}", layer, 1, 0 if layer else None)
+    _add(nodes, _Node("classifier", "head", 1), [nodes[-1]])
+
+
+def _add_fractal_blocks(spec: FractalNetSpec, nodes: list[_Node]) -> None:
+    """Every convolution, and the joins, which have no weights."""
+    for b in range(1, len(spec.widths) + 1):
+        stage = f"block{b}"
+        if b in spec.widenings:
+            _add(nodes, _Node(f"widen{b}", stage, 1), [nodes[-1]])
+        inputs = dict.fromkeys(range(1, spec.num_columns + 1), nodes[-1])  # what each column reads next
+        for row in range(1, spec.rows + 1):
+            ending = spec.ending(row)
+            names = {c: f"{stage}.column{c}.{row // spec.span(c) - 1}" for c in ending}
+            ends = [_add(nodes, _Node(names[c], stage, 1), [inputs[c]]) for c in ending]
+            joined = _add(nodes, _Node(f"{stage}.join{row}", stage, 0), ends)
+            inputs |= dict.fromkeys(ending, joined)
+    _add(nodes, _Node("classifier", "head", 1), [nodes[-1]])
+
+
+def _residual_lengths(spec: ResNetSpec, stage: int, block: int) -> tuple[int, int | None]:
     """Layers with weights on a residual block's main way and on its shortcut (None: there is no shortcut)."""
-    assert not isinstance(spec, DenseNetSpec)
     main = 2 if spec.block == "basic" else 3
     if spec.shortcut == "none":
         return main, None

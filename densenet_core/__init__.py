@@ -5,6 +5,9 @@ from densenet_core.densenet import DenseNet
 from densenet_core.errors import CheckpointError, DataError, RunError
 from densenet_core.models import create_model
 from densenet_core.pretrained import load_pretrained
+from densenet_core.relatives.deeply_supervised import DeeplySupervisedSpec
+from densenet_core.relatives.fractalnet import FractalNetSpec, SingleColumn
+from densenet_core.relatives.highway import HighwaySpec
 from densenet_core.resnet import ResNet
 from densenet_core.resnet_spec import ResNetSpec
 from densenet_core.spec import DenseNetSpec
@@ -14,11 +17,15 @@ __all__ = [
     "Checkpoint",
     "CheckpointError",
     "DataError",
+    "DeeplySupervisedSpec",
     "DenseNet",
     "DenseNetSpec",
+    "FractalNetSpec",
+    "HighwaySpec",
     "ResNet",
     "ResNetSpec",
     "RunError",
+    "SingleColumn",
     "checkpoint_from_state_dict",
     "create_model",
     "load_checkpoint",

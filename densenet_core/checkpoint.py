@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,9 @@ from densenet_core.keras_files import HDF5_MAGIC, is_keras_archive, read_keras
 from densenet_core.limits import MOST_HEADER, check_number
 from densenet_core.models import Network, Spec, build_model
 from densenet_core.onnx_files import ONNX_MAGIC, walk_onnx
+from densenet_core.relatives.deeply_supervised import DeeplySupervisedSpec
+from densenet_core.relatives.fractalnet import FractalNetSpec
+from densenet_core.relatives.highway import HighwaySpec
 from densenet_core.resnet_spec import ResNetSpec
 from densenet_core.spec import DenseNetSpec
 from densenet_core.state_dicts import ReadStateDict, read_graph, read_state_dict
@@ -30,7 +33,13 @@ from densenet_core.torch_files import read_torch
 MOST_SAID = 1000  # signs of an error's words
 RUN_WEIGHTS = "model.safetensors"  # the weights' name in a run folder
 _METADATA_KEY = "densenet_lens"
-_FAMILIES: dict[str, Callable[..., Spec]] = {"DenseNet": DenseNetSpec, "ResNet": ResNetSpec}
+_FAMILIES: dict[str, Callable[..., Spec]] = {
+    "DenseNet": DenseNetSpec,
+    "ResNet": ResNetSpec,
+    "Highway": HighwaySpec,
+    "FractalNet": FractalNetSpec,
+    "DeeplySupervised": DeeplySupervisedSpec,
+}
 
 
 @dataclass(frozen=True)
@@ -157,9 +166,7 @@ def save_checkpoint(checkpoint: Checkpoint, path: str | os.PathLike[str]) -> Non
     """
     file = Path(path)
     file.parent.mkdir(parents=True, exist_ok=True)
-    spec = checkpoint.architecture
-    family = type(spec).__name__.removesuffix("Spec")
-    about = {"family": family, "spec": asdict(spec), "record": checkpoint.record}
+    about = {**_described(checkpoint.architecture), "record": checkpoint.record}
     metadata = {_METADATA_KEY: json.dumps(about)}
     content = save({key: tensor.clone().contiguous() for key, tensor in checkpoint.state_dict.items()}, metadata)
     write_whole(file, lambda temporary: temporary.write_bytes(content))
@@ -216,12 +223,24 @@ def _own_metadata(text: str) -> tuple[Spec, dict[str, Any]]:
     """The spec and record that ``save_checkpoint`` wrote."""
     try:
         content = json.loads(text)
-        fields: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in content["spec"].items()
-        }
-        return _FAMILIES[content.get("family", "DenseNet")](**fields), dict(content["record"])
+        return _spec(content), dict(content["record"])
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CheckpointError(f"the file's metadata can't be read ({error}): save the state_dict() anew") from None
+
+
+def _described(spec: Any) -> dict[str, Any]:
+    """A spec as JSON holds it; one that holds another's holds it in the same form."""
+    values = {field.name: getattr(spec, field.name) for field in fields(spec)}
+    described = {key: _described(value) if is_dataclass(value) else value for key, value in values.items()}
+    return {"family": type(spec).__name__.removesuffix("Spec"), "spec": described}
+
+
+def _spec(content: Mapping[str, Any]) -> Spec:
+    """The spec that ``_described`` described."""
+    values: dict[str, Any] = {}
+    for key, value in content["spec"].items():
+        values[key] = _spec(value) if isinstance(value, dict) else tuple(value) if isinstance(value, list) else value
+    return _FAMILIES[content.get("family", "DenseNet")](**values)
 
 
 def _checkpoint(found: ReadStateDict, record: dict[str, Any]) -> Checkpoint:

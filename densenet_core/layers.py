@@ -6,12 +6,28 @@ from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
 from densenet_core.models import Spec
+from densenet_core.relatives.deeply_supervised import DeeplySupervisedSpec
+from densenet_core.relatives.fractalnet import FractalNetSpec
+from densenet_core.relatives.highway import HighwaySpec
 from densenet_core.resnet_spec import EXPANSION, ResNetSpec
 from densenet_core.spec import DenseNetSpec
 
-Kind = Literal["conv", "linear", "norm", "relu", "max_pool", "avg_pool", "global_pool", "concat", "pad", "add"]
-
-
+Kind = Literal[
+    "conv",
+    "linear",
+    "norm",
+    "relu",
+    "max_pool",
+    "avg_pool",
+    "global_pool",
+    "concat",
+    "pad",
+    "add",
+    "sigmoid",
+    "companion",  # a classifier that runs in training alone: weights without operations
+    "join",  # the mean of several columns
+    "gate",  # x + T (h - x), of an input, a layer's output and how far its gate is open
+]
 MOST_PIXELS = 65_536  # a side; more would not fit into a count of 64 bits
 
 
@@ -27,6 +43,8 @@ class Layer(NamedTuple):
     stride: int
     in_size: int  # pixels a side (all sides alike)
     out_size: int
+    is_branch: bool = False  # reads what a layer of the longest path has read: a projection, a gate, a shorter column
+    has_bias: bool = False  # of convolutions; linear layers have one
 
 
 def network_layers(spec: Spec, input_size: int) -> list[Layer]:
@@ -46,9 +64,15 @@ def network_layers(spec: Spec, input_size: int) -> list[Layer]:
 
 
 def _layers(spec: Spec, input_size: int) -> list[Layer]:
+    if isinstance(spec, DeeplySupervisedSpec):
+        return _supervised_layers(spec, _layers(spec.base, input_size))
     walk = _Walk(spec.in_channels, input_size)
     if isinstance(spec, DenseNetSpec):
         _dense_layers(spec, walk)
+    elif isinstance(spec, HighwaySpec):
+        _highway_layers(spec, walk)
+    elif isinstance(spec, FractalNetSpec):
+        _fractal_layers(spec, walk)
     else:
         _residual_layers(spec, walk)
     return walk.layers
@@ -61,23 +85,33 @@ class _Walk:
         self.maps, self.size, self.stage = maps, size, "stem"
         self.layers: list[Layer] = []
 
-    def add(self, name: str, kind: Kind, out_maps: int | None = None, kernel: int = 1, stride: int = 1) -> None:
+    def add(
+        self,
+        name: str,
+        kind: Kind,
+        out_maps: int | None = None,
+        kernel: int = 1,
+        stride: int = 1,
+        has_bias: bool = False,
+    ) -> None:
         """Appends a layer that reads the main path, which then goes on from its output."""
         maps = self.maps if out_maps is None else out_maps
         size = self._out_size(kind, kernel, stride)
-        self.layers.append(Layer(name, kind, self.stage, self.maps, maps, kernel, stride, self.size, size))
+        self.layers.append(
+            Layer(name, kind, self.stage, self.maps, maps, kernel, stride, self.size, size, has_bias=has_bias)
+        )
         self.maps, self.size = maps, size
 
     def _out_size(self, kind: Kind, kernel: int, stride: int) -> int:
         if kind in ("global_pool", "linear"):
             return min(1, self.size)
-        if kind == "avg_pool":  # without padding
+        if kernel % 2 == 0:  # a pooling without padding
             return (self.size - kernel) // stride + 1
         if kind in ("conv", "max_pool"):  # padded by half the kernel
             return (self.size - 1) // stride + 1
         return -(-self.size // stride)
 
-    def stem(self, spec: Spec, names: tuple[str, str, str, str], has_norm: bool) -> None:
+    def stem(self, spec: DenseNetSpec | ResNetSpec, names: tuple[str, str, str, str], has_norm: bool) -> None:
         conv, norm, relu, pool = names
         kernel, stride = (7, 2) if spec.stem == "imagenet" else (3, 1)
         self.add(conv, "conv", spec.num_init_features, kernel, stride)
@@ -171,6 +205,60 @@ def _shortcut(spec: ResNetSpec, walk: _Walk, name: str, in_maps: int, in_size: i
     if spec.shortcut == "identity":
         yield Layer(name, "pad", walk.stage, *shape)
         return
-    yield Layer(f"{name}.0", "conv", walk.stage, *shape)
+    yield Layer(f"{name}.0", "conv", walk.stage, *shape, is_branch=True)
     if not spec.preactivation:
         yield Layer(f"{name}.1", "norm", walk.stage, walk.maps, walk.maps, 1, 1, walk.size, walk.size)
+
+
+def _highway_layers(spec: HighwaySpec, walk: _Walk) -> None:
+    for s, (num_layers, width) in enumerate(zip(spec.stage_config, spec.stage_widths, strict=True), start=1):
+        walk.stage = f"stage{s}"
+        if s > 1:
+            walk.add(f"stage{s}.pool", "max_pool", kernel=2, stride=2)
+        for layer in range(num_layers):
+            name = f"stage{s}.{layer}"
+            walk.add(f"{name}.conv", "conv", width, kernel=3, has_bias=True)
+            conv = walk.layers[-1]
+            walk.add(f"{name}.relu", "relu")
+            if layer > 0:
+                walk.layers.append(conv._replace(name=f"{name}.gate", is_branch=True))
+                walk.add(f"{name}.gate.sigmoid", "sigmoid")
+                walk.add(f"{name}.mix", "gate")
+    walk.head(None, "fc", spec.num_classes)
+
+
+def _fractal_layers(spec: FractalNetSpec, walk: _Walk) -> None:
+    for b, width in enumerate(spec.widths, start=1):
+        walk.stage = f"block{b}"
+        if b in spec.widenings:
+            _conv_unit(walk, f"widen{b}", width, kernel=1)
+        inputs = dict.fromkeys(range(1, spec.num_columns + 1), walk.maps)  # maps that each column reads next
+        for row in range(1, spec.rows + 1):
+            ending = spec.ending(row)
+            for column in ending:  # the deepest first: it alone lies on the longest path
+                walk.maps = inputs[column]
+                _conv_unit(walk, f"block{b}.column{column}.{row // spec.span(column) - 1}", width)
+                if column < spec.num_columns:
+                    walk.layers[-3] = walk.layers[-3]._replace(is_branch=True)
+            if len(ending) > 1:
+                walk.maps = len(ending) * width
+                walk.add(f"block{b}.join{row}", "join", width)
+            inputs |= dict.fromkeys(ending, width)
+        walk.add(f"block{b}.pool", "max_pool", kernel=2, stride=2)
+    walk.head(None, "fc", spec.num_classes)
+
+
+def _conv_unit(walk: _Walk, name: str, maps: int, kernel: int = 3) -> None:
+    walk.add(f"{name}.conv", "conv", maps, kernel)
+    walk.add(f"{name}.norm", "norm")
+    walk.add(f"{name}.relu", "relu")
+
+
+def _supervised_layers(spec: DeeplySupervisedSpec, layers: list[Layer]) -> list[Layer]:
+    """The network's own layers, and the companions in front of its classifier."""
+    companions = [
+        Layer(f"companions.{i}", "companion", "companions", maps, spec.num_classes, 1, 1, 1, 1)
+        for i, maps in enumerate(spec.hidden_ends.values())
+    ]
+    own = [layer._replace(name=f"network.{layer.name}") for layer in layers]
+    return [*own[:-1], *companions, own[-1]]

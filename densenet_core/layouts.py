@@ -137,6 +137,8 @@ LAYOUTS = (
     ),
 )
 
+OWN = Layout("DenseNet Lens", "")  # of networks that only the suite's own files hold
+
 
 def find_layout(tensors: Iterable[str]) -> tuple[Layout, str] | None:
     """The layout of a state dict and the prefix of its names; None where no layout is known by these names.

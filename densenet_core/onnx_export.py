@@ -11,7 +11,6 @@ import torch
 
 from densenet_core.checkpoint import Checkpoint
 from densenet_core.errors import RunError
-from densenet_core.spec import DenseNetSpec
 
 TOLERANCE = 1e-4  # of the scores, relative to the largest
 
@@ -35,7 +34,7 @@ def export_onnx(checkpoint: Checkpoint, path: str | os.PathLike[str], input_size
     except ImportError as error:
         raise RunError(f"{error.name} is not installed: pip install 'densenet-lens[onnx]'") from None
     spec, model = checkpoint.spec, checkpoint.to_model()
-    dims = spec.spatial_dims if isinstance(spec, DenseNetSpec) else 2
+    dims = getattr(spec, "spatial_dims", 2)
     images = torch.randn(4, spec.in_channels, *(input_size,) * dims, generator=torch.Generator().manual_seed(0))
     with tempfile.TemporaryDirectory() as folder:
         written = Path(folder) / "network.onnx"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torchvision.ops import stochastic_depth
 
 from densenet_core.resnet_spec import EXPANSION, ResNetSpec
 
@@ -40,14 +41,18 @@ class ResidualBlock(nn.Module):
     """Two 3x3 convolutions, or 1x1-3x3-1x1, beside a shortcut (or none); the stride is that of the (first) 3x3.
 
     (N, in_maps, H, W) -> (N, planes * expansion, H/stride, W/stride)
+
+    Args:
+        survival: chance that a training step keeps the convolutions, drawn once for all images of a batch; else the
+            shortcut alone is left.
     """
 
     conv1: nn.Conv2d
     bn1: nn.BatchNorm2d
 
-    def __init__(self, spec: ResNetSpec, in_maps: int, planes: int, stride: int) -> None:
+    def __init__(self, spec: ResNetSpec, in_maps: int, planes: int, stride: int, survival: float = 1.0) -> None:
         super().__init__()
-        self.preactivation, self.drop_rate = spec.preactivation, spec.drop_rate
+        self.preactivation, self.drop_rate, self.survival = spec.preactivation, spec.drop_rate, survival
         out_maps = planes * EXPANSION[spec.block]
         if spec.block == "basic":
             convs = [_conv(in_maps, planes, 3, stride), _conv(planes, planes, 3)]
@@ -71,7 +76,7 @@ class ResidualBlock(nn.Module):
             if i < self.num_convs:
                 out = self._drop(F.relu(out))
         if self.has_shortcut:
-            out = out + (x if self.downsample is None else self.downsample(x))
+            out = self._survived(out) + (x if self.downsample is None else self.downsample(x))
         return F.relu(out)
 
     def _preactivated(self, x: Tensor) -> Tensor:
@@ -83,8 +88,18 @@ class ResidualBlock(nn.Module):
         out = self.conv1(out)
         for i in range(2, self.num_convs + 1):
             out = getattr(self, f"conv{i}")(self._drop(F.relu(getattr(self, f"bn{i}")(out))))
-        total: Tensor = out + shortcut if self.has_shortcut else out
+        total: Tensor = self._survived(out) + shortcut if self.has_shortcut else out
         return total
+
+    def _survived(self, x: Tensor) -> Tensor:
+        """b x in training, b being 1 or 0, and p x at test time (Huang et al. 2016, eqs. 2 and 5).
+
+        torchvision's function gives (b/p) x and x: p times that is the paper's.
+        """
+        if self.survival == 1:
+            return x
+        kept: Tensor = self.survival * stochastic_depth(x, 1 - self.survival, "batch", self.training)
+        return kept
 
     def _drop(self, x: Tensor) -> Tensor:
         return F.dropout(x, self.drop_rate, self.training) if self.drop_rate else x
@@ -92,6 +107,10 @@ class ResidualBlock(nn.Module):
 
 class ResNet(nn.Module):
     """A residual network (He, Zhang, Ren, Sun, CVPR 2016 and ECCV 2016; Zagoruyko and Komodakis, BMVC 2016).
+
+    With ``survival`` below 1 its blocks are dropped at random in training (stochastic depth: Huang, Sun, Liu, Sedra,
+    Weinberger, ECCV 2016). A dropped block is computed all the same, so that every weight has a gradient in every
+    process of a training: the time that the paper saves is not saved here.
 
     (N, in_channels, H, W) -> (N, num_classes), unnormalised scores.
 
@@ -107,11 +126,12 @@ class ResNet(nn.Module):
         if not spec.preactivation:
             self.bn1 = nn.BatchNorm2d(spec.num_init_features)
         self.maxpool = nn.MaxPool2d(3, 2, padding=1) if is_imagenet else nn.Identity()
-        in_maps = spec.num_init_features
+        in_maps, survivals = spec.num_init_features, iter(spec.survivals)
         for s, (num_blocks, planes) in enumerate(zip(spec.stage_config, spec.stage_planes, strict=True)):
             stage = nn.Sequential()
             for b in range(num_blocks):
-                stage.append(ResidualBlock(spec, in_maps, planes, stride=2 if s > 0 and b == 0 else 1))
+                stride = 2 if s > 0 and b == 0 else 1
+                stage.append(ResidualBlock(spec, in_maps, planes, stride, next(survivals)))
                 in_maps = planes * EXPANSION[spec.block]
             self.add_module(f"layer{s + 1}", stage)
         if spec.preactivation:

@@ -42,11 +42,16 @@ class ResNetSpec:
     stem: Stem = "cifar"  # cifar: 3x3; imagenet: 7x7 stride 2, norm, ReLU, 3x3 max pool stride 2
     in_channels: int = 3
     drop_rate: float = 0.0  # dropout between the convolutions of a block (Wide ResNets)
+    survival: float = 1.0  # chance that training keeps the last block (p_L); 1: no stochastic depth
 
     def __post_init__(self) -> None:
         check_counts(self, "stage_config", ("num_init_features", "width_factor", "num_classes", "in_channels"))
         if not 0 <= self.drop_rate < 1:
             raise ValueError(f"drop_rate {self.drop_rate} must be at least 0 and below 1")
+        if not 0 < self.survival <= 1:
+            raise ValueError(f"survival {self.survival} must be above 0 and at most 1")
+        if self.survival < 1 and self.shortcut == "none":
+            raise ValueError(f"survival {self.survival} needs shortcuts: without one a dropped block leaves nothing")
         options = {"block": EXPANSION, "shortcut": get_args(Shortcut), "stem": ("cifar", "imagenet")}
         for field, known in options.items():
             if getattr(self, field) not in known:
@@ -89,6 +94,15 @@ class ResNetSpec:
             ValueError: ``depth`` is not 6n+2; the nearest that are, are named.
         """
         return replace(cls.cifar(depth, num_classes=num_classes, in_channels=in_channels), shortcut="none")
+
+    @classmethod
+    def stochastic(cls, depth: int, survival: float = 0.5, num_classes: int = 10, in_channels: int = 3) -> ResNetSpec:
+        """The CIFAR ResNet of this depth with stochastic depth: linear decay to ``survival`` (Huang et al. 2016).
+
+        Raises:
+            ValueError: ``depth`` is not 6n+2; the nearest that are, are named.
+        """
+        return replace(cls.cifar(depth, num_classes=num_classes, in_channels=in_channels), survival=survival)
 
     @classmethod
     def wide(
@@ -145,10 +159,23 @@ class ResNetSpec:
         return tuple(self.num_init_features * self.width_factor * 2**s for s in range(len(self.stage_config)))
 
     @property
+    def survivals(self) -> tuple[float, ...]:
+        """Chance of each residual block to be kept in a training step: 1 - l/L (1 - p_L) (Huang et al. 2016, eq. 4)."""
+        num_blocks = sum(self.stage_config)
+        return tuple(1 - block / num_blocks * (1 - self.survival) for block in range(1, num_blocks + 1))
+
+    @property
+    def expected_blocks(self) -> float:
+        """Residual blocks that a training step keeps on average: 40.25 of ResNet-110's 54 (their section 3)."""
+        return sum(self.survivals)
+
+    @property
     def family(self) -> str:
-        """ResNet, ResNet (pre-activation), Wide ResNet or Plain network."""
+        """ResNet, ResNet (pre-activation), ResNet with stochastic depth, Wide ResNet or Plain network."""
         if self.shortcut == "none":
             return "Plain network"
+        if self.survival < 1:
+            return "ResNet with stochastic depth"
         if self.is_wide:
             return "Wide ResNet"
         return "ResNet (pre-activation)" if self.preactivation else "ResNet"
@@ -159,8 +186,10 @@ class ResNetSpec:
         if self.shortcut == "none":
             return f"Plain-{self.depth}"
         if self.is_wide:
-            return f"Wide ResNet-{self.depth}-{self.width_factor}"
-        return f"ResNet-{self.depth}" + (" (pre-activation)" if self.preactivation else "")
+            title = f"Wide ResNet-{self.depth}-{self.width_factor}"
+        else:
+            title = f"ResNet-{self.depth}" + (" (pre-activation)" if self.preactivation else "")
+        return title + (" with stochastic depth" if self.survival < 1 else "")
 
 
 def _blocks_per_stage(depth: int, step: int, offset: int) -> int:

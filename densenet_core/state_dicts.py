@@ -14,9 +14,9 @@ from densenet_core.concat_order import Order, block_norms, seen_order, to_old_fi
 from densenet_core.concat_spec import ConcatSpec, ConcatTarget, TargetKind
 from densenet_core.errors import CheckpointError
 from densenet_core.infer_spec import infer_densenet_spec, listed
-from densenet_core.layouts import LAYOUTS, Layout, find_layout
+from densenet_core.layouts import LAYOUTS, OWN, Layout, find_layout
 from densenet_core.limits import check_tensors
-from densenet_core.models import Spec, build_model
+from densenet_core.models import Relative, Spec, build_model
 from densenet_core.onnx_files import FOLDED
 from densenet_core.spec import DenseNetSpec
 from densenet_core.structure import find_structure, with_settled_norms
@@ -60,7 +60,7 @@ def read_state_dict(
         CheckpointError: no DenseNet or ResNet is found, or a tensor is missing, too much, of a wrong shape or type,
             or holds NaN or infinite values; the tensor is named.
     """
-    found = find_layout(tensors)
+    found = (OWN, "") if isinstance(spec, Relative) else find_layout(tensors)
     _check_storage(tensors)
     check_tensors(tensors)
     if found is None:

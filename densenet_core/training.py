@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from densenet_core import runs
 from densenet_core.batching import batch_sizes
@@ -41,6 +40,7 @@ from densenet_core.hardware import hardware
 from densenet_core.images import Images
 from densenet_core.models import Network, Spec, build_model, spec_from_name
 from densenet_core.recipes import PLACE_FIELDS, TrainingConfig
+from densenet_core.relatives.deeply_supervised import training_loss
 from densenet_core.resume import claim_folder, keep_diverged, load_state, resume, save
 from densenet_core.run_status import locked
 from densenet_core.runs import Metric
@@ -165,7 +165,7 @@ def train_epoch(
         waited += time.perf_counter() - asked
         for group in optimizer.param_groups:
             group["lr"] = config.learning_rate_at(epoch, step / len(sizes))
-        loss, wrong = _forward(fabric, model, batch, labels, size, config)
+        loss, wrong = _forward(fabric, model, batch, labels, size, config, epoch)
         value = reduced(fabric, loss.detach(), "mean").item()
         if not math.isfinite(value):
             on_first(fabric, partial(keep_diverged, config.folder, model, optimizer, epoch, step + 1))
@@ -197,12 +197,12 @@ def train_epoch(
 
 
 def _forward(
-    fabric: Fabric, model: nn.Module, batch: Tensor, labels: Tensor, size: int, config: TrainingConfig
+    fabric: Fabric, model: nn.Module, batch: Tensor, labels: Tensor, size: int, config: TrainingConfig, epoch: int
 ) -> tuple[Tensor, int]:
     """The loss and how many are wrong; the mean of the losses over the processes is that over all ``size`` images."""
     labels = labels.to(fabric.device, non_blocking=True)
-    scores = model(batch.to(fabric.device, memory_format=_memory_format(config), non_blocking=True)).float()
-    loss = F.cross_entropy(scores, labels, label_smoothing=config.label_smoothing)
+    outputs = model(batch.to(fabric.device, memory_format=_memory_format(config), non_blocking=True))
+    loss, scores = training_loss(outputs, labels, (epoch - 1) / config.epochs, config.label_smoothing)
     return loss * (len(labels) * fabric.world_size / size), int((scores.argmax(1) != labels).sum())
 
 

@@ -28,14 +28,19 @@ _FIRST = (
     "FractalNet",
     "ResNet with stochastic depth",
     "ResNeXt",
+    "Highway Network",
+    "Deeply Supervised Net",
+    "Plain network",
 )
 
 
 def family_styles(families: Iterable[str]) -> dict[str, FamilyStyle]:
-    """The styles of families: fixed for the known ones, the others go round."""
+    """The styles of families: fixed for the known ones, the others go round. No two of the first 50 are alike."""
     others = sorted(set(families) - set(_FIRST))
     order = {family: place for place, family in enumerate([*_FIRST, *others])}
-    return {
-        family: FamilyStyle(_COLORS[order[family] % len(_COLORS)], *_MARKERS[order[family] % len(_MARKERS)])
-        for family in dict.fromkeys(families)
-    }
+    return {family: _style(order[family]) for family in dict.fromkeys(families)}
+
+
+def _style(place: int) -> FamilyStyle:
+    rounds, color = divmod(place, len(_COLORS))
+    return FamilyStyle(_COLORS[color], *_MARKERS[(place + rounds) % len(_MARKERS)])

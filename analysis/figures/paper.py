@@ -56,28 +56,28 @@ def feature_reuse_figure(
     blocks = sorted(table["block"].unique())
     low, high = color_range(values, scaling)
     with mpl.rc_context(fname=STYLE):
-        figure, axes, bar_axes = _panels(len(blocks), columns)
+        figure, axes, bar_axes = panels(len(blocks), columns)
         for ax, block in zip(axes, blocks, strict=True):
-            title = block_title(table, block)
-            _draw_block(ax, block_matrix(table, values, block), title, vmin=low, vmax=high, cmap=color_map)
-            _highlight(ax, highlighted_targets(table, block))
-        colors = mpl.cm.ScalarMappable(mpl.colors.Normalize(low, high), color_map)
-        bar = figure.colorbar(colors, cax=bar_axes)
-        bar.set_label(color_title(measure, scaling))
-        bar.outline.set_linewidth(0.5)
-        text = caption(measure, scaling, line_break="\n" if columns == 1 else " ")
-        figure.text(0.5, 0.03 / figure.get_figheight(), text, ha="center", va="bottom", fontsize=6, color="#333333")
+            colors = {"vmin": low, "vmax": high, "cmap": color_map}
+            draw_block(ax, block_matrix(table, values, block), block_title(table, block), **colors)
+            highlight(ax, highlighted_targets(table, block))
+        draw_colors(bar_axes, color_title(measure, scaling), low, high, color_map)
+        write_caption(figure, caption(measure, scaling, line_break="\n" if columns == 1 else " "))
     return figure
 
 
-def _panels(num_blocks: int, columns: int) -> tuple[Figure, list[Axes], Axes]:
+def panels(num_blocks: int, columns: int, per_row: int = 4, top: float = 0.22) -> tuple[Figure, list[Axes], Axes]:
     """Square panels in rows, and the colour bar's axes.
 
     Everything is placed in inches, so that a figure of any number of blocks has the same margins.
+
+    Args:
+        per_row: the most panels in a row of a figure two columns wide; half of them in one.
+        top: inches for a panel's title.
     """
-    per_row = min(num_blocks, 4 if columns == 2 else 2)
+    per_row = min(num_blocks, per_row if columns == 2 else 2)
     rows = -(-num_blocks // per_row)
-    width, left, gap, right, top, bottom = COLUMN_WIDTHS[columns], 0.36, 0.28, 0.66, 0.22, 0.34
+    width, left, gap, right, bottom = COLUMN_WIDTHS[columns], 0.36, 0.28, 0.66, 0.34
     caption_height = 0.14 if columns == 2 else 0.26  # one line or two
     side = min((width - left - right - gap * (per_row - 1)) / per_row, 2.4)
     height = rows * (top + side + bottom) + caption_height
@@ -96,7 +96,8 @@ def _panels(num_blocks: int, columns: int) -> tuple[Figure, list[Axes], Axes]:
     return figure, axes, place(bar_left, lowest, 0.09, height - top - lowest)
 
 
-def _draw_block(ax: Axes, matrix: np.ndarray, title: str, **colors: Any) -> None:
+def draw_block(ax: Axes, matrix: np.ndarray, title: str, **colors: Any) -> None:
+    """One block's matrix as a panel: source layer down, target layer across."""
     size = len(matrix)
     # Cells as pixels, text as text: vector cells show white seams in PDF viewers.
     ax.pcolormesh(np.ma.masked_invalid(matrix), rasterized=True, **colors)
@@ -109,7 +110,21 @@ def _draw_block(ax: Axes, matrix: np.ndarray, title: str, **colors: Any) -> None
     ax.set_yticks([s + 0.5 for s in ticks(size - 1)], [str(s) for s in ticks(size - 1)], rotation=0)
 
 
-def _highlight(ax: Axes, targets: Sequence[int]) -> None:
+def draw_colors(ax: Axes, title: str, low: float, high: float, color_map: ColorMap) -> None:
+    """The colour bar."""
+    colors = mpl.cm.ScalarMappable(mpl.colors.Normalize(low, high), color_map)
+    bar = ax.get_figure().colorbar(colors, cax=ax)  # type: ignore[union-attr]
+    bar.set_label(title)
+    bar.outline.set_linewidth(0.5)
+
+
+def write_caption(figure: Figure, text: str) -> None:
+    """The line under the figure."""
+    figure.text(0.5, 0.03 / figure.get_figheight(), text, ha="center", va="bottom", fontsize=6, color="#333333")
+
+
+def highlight(ax: Axes, targets: Sequence[int]) -> None:
+    """A black rectangle around each of these columns, a transition's or a classifier's."""
     size = ax.get_xlim()[1]
     cell_points = 72 * ax.get_position().width * ax.get_figure().get_figwidth() / size  # type: ignore[union-attr]
     line = min(1.4, cell_points / 3)

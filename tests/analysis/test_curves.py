@@ -114,3 +114,9 @@ def test_stages_are_drawn_for_each_network() -> None:
     assert len(stage_cost_figure(stages).axes) == 4
     screen = stages_screen(stages)
     assert sum(sum(bar.x) for bar in screen.data) == stages["params"].sum() + stages["mult_adds"].sum()
+
+
+def test_every_family_has_a_look_of_its_own() -> None:
+    families = set(published_results()["family"]) | set(shipped_results()["family"]) | {"Plain network", "yours"}
+    assert len(families) > 10  # more than there are colours
+    assert len(set(family_styles(families).values())) == len(families)

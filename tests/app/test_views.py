@@ -350,3 +350,14 @@ def test_comparison_says_why_it_can_not_measure(app: AppTest) -> None:
     app.toggle(key="measure_both").set_value(True).run()
     assert not app.exception
     assert "too few for a training step's batch norm" in app.error[0].value.replace("\\", "")
+
+
+@pytest.mark.parametrize("names", [("highway-19", "resnet-sd-110"), ("fractalnet-21", "dsn-densenet-40-12")])
+def test_comparison_of_the_other_short_path_networks(names: tuple[str, str], app: AppTest) -> None:
+    app = page(app, "comparison")
+    for side, name in zip("ab", names, strict=True):
+        app.selectbox(key=f"arch{side}").select(name).run()
+    assert not app.exception
+    assert not app.error
+    params = {"highway-19": "2,262,714", "fractalnet-21": "33,724,618"}
+    assert params[names[0]] in app.table[0].value.to_string()

@@ -1,0 +1,89 @@
+"""The tables of ``analysis.short_paths`` for paper: siblings of the paper's Figure 5."""
+
+from __future__ import annotations
+
+import matplotlib as mpl
+import pandas as pd
+from matplotlib.figure import Figure
+
+from analysis.figures.heatmap import ColorMap, block_matrix, check_color_map, highlighted_targets
+from analysis.figures.paper import (
+    COLUMN_WIDTHS,
+    STYLE,
+    draw_block,
+    draw_colors,
+    highlight,
+    panels,
+    write_caption,
+)
+
+# measure -> (what the colours are, what the figure shows)
+MEASURES = {
+    "probability": (
+        "probability",
+        "Colour: probability that the target reads the source's output itself, in a training step.",
+    ),
+    "share_carried": (
+        "share of the input",
+        "Colour: share of the source's output in the target's input, mean over images, feature maps and pixels.",
+    ),
+    "share_in_join": (
+        "share in the join",
+        "Colour: share of the convolution from source to target in the mean that joins the columns there.",
+    ),
+}
+GATE_COLOR = "#0072B2"
+
+
+def short_paths_figure(table: pd.DataFrame, measure: str = "probability", color_map: ColorMap = "viridis") -> Figure:
+    """A heatmap a block, source layer down, target layer across; a row of them a network, two columns of a paper wide.
+
+    Args:
+        table: as ``direct_connections``, ``carried_shares`` or ``fractal_connections`` give it, or several of one kind
+            put together, of networks with equally many blocks.
+        measure: probability, share_carried or share_in_join: the table's own column.
+
+    Raises:
+        ValueError: an option is not known, the table has no such measure, or the networks differ in their blocks.
+    """
+    if measure not in MEASURES or measure not in table:
+        raise ValueError(f"measure {measure!r} is no column of the table: known are {', '.join(MEASURES)}")
+    check_color_map(color_map)
+    networks = list(dict.fromkeys(table["network"]))
+    numbers = {network: table.loc[table["network"] == network, "block"].nunique() for network in networks}
+    if len(set(numbers.values())) > 1:
+        raise ValueError(f"the networks have different numbers of blocks ({numbers}): draw them apart")
+    blocks = [(network, block) for network in networks for block in range(1, numbers[network] + 1)]
+    title, text = MEASURES[measure]
+    with mpl.rc_context(fname=STYLE):
+        figure, axes, bar_axes = panels(len(blocks), 2, numbers[networks[0]], top=0.4)
+        for ax, (network, block) in zip(axes, blocks, strict=True):
+            own = table[(table["network"] == network) & (table["block"] == block)]
+            draw_block(ax, block_matrix(own, own[measure], block), f"Block {block}", vmin=0, vmax=1, cmap=color_map)
+            if block == 1:
+                ax.annotate(network, (0, 1), (0, 17), xycoords="axes fraction", textcoords="offset points", fontsize=8)
+            highlight(ax, highlighted_targets(own, block))
+        draw_colors(bar_axes, title, 0, 1, color_map)
+        write_caption(figure, f"{text} Source 0: the block's input.")
+    return figure
+
+
+def gates_figure(table: pd.DataFrame, columns: int = 1) -> Figure:
+    """How far each layer's gate is open, by layer: the table of ``transform_gates``.
+
+    Raises:
+        ValueError: ``columns`` is neither 1 nor 2.
+    """
+    if columns not in COLUMN_WIDTHS:
+        raise ValueError(f"columns {columns} is neither 1 nor 2")
+    with mpl.rc_context(fname=STYLE):
+        figure = Figure(figsize=(COLUMN_WIDTHS[columns], 1.7), layout="constrained")
+        ax = figure.add_subplot()
+        place = range(1, len(table) + 1)
+        ax.bar(place, table["mean_gate"], color=GATE_COLOR, width=0.7)
+        for first in table.reset_index(drop=True).groupby("block").head(1).index[1:]:
+            ax.axvline(first + 0.5, color="#888888", linewidth=0.5, linestyle=":")  # a stage begins
+        ax.set(xlim=(0.4, len(table) + 0.6), ylim=(0, 1), xlabel="Layer with a gate", ylabel="Mean of T(x)")
+        ax.set_title(", ".join(table["network"].unique()))
+        ax.spines[["top", "right"]].set_visible(False)
+    return figure
