@@ -9,6 +9,8 @@ import pandas as pd
 from analysis.connections import targets
 from analysis.cost import count_cost, default_input_size
 from densenet_core import DenseNetSpec
+from densenet_core.layers import network_layers
+from densenet_core.models import Spec
 
 STAGE_COLUMNS = ["stage", "kind", "block", "num_layers", "in_maps", "out_maps", "in_size", "out_size"]
 
@@ -79,6 +81,29 @@ def network_stages(spec: DenseNetSpec, input_size: int | None = None) -> pd.Data
         rows.append((name, kind, block, num_layers, maps, shape[0], size, out_size))
         maps, size = shape[0], out_size
     return pd.DataFrame(rows, columns=STAGE_COLUMNS)
+
+
+_OPERATIONS = {"conv": "Conv", "norm": "BN", "relu": "ReLU", "add": "add", "concat": "concatenate"}
+
+
+def composite_function(spec: Spec) -> pd.DataFrame:
+    """What runs in one layer of a DenseNet, or one block of a ResNet that needs no projection, in its order.
+
+    In the paper's section 3, "Composite function": BN, ReLU, Conv; with a bottleneck twice.
+
+    Returns:
+        Columns operation (BN, ReLU, Conv 1x1, ..., concatenate, add), in_maps, out_maps.
+    """
+    layers = network_layers(spec, default_input_size(spec))
+    if isinstance(spec, DenseNetSpec):
+        prefix = "features.denseblock1.denselayer1."
+    else:  # the last block of the first stage
+        prefix = f"layer1.{spec.stage_config[0] - 1}."
+    rows = []
+    for layer in (layer for layer in layers if layer.name.startswith(prefix)):
+        kernel = f" {layer.kernel}x{layer.kernel}" if layer.kind == "conv" else ""
+        rows.append((_OPERATIONS[layer.kind] + kernel, layer.in_maps, layer.out_maps))
+    return pd.DataFrame(rows, columns=["operation", "in_maps", "out_maps"])
 
 
 def check_block(spec: DenseNetSpec, block: int) -> None:

@@ -14,6 +14,7 @@ from analysis.efficiency import count
 from analysis.results import mean_over_seeds, published_results
 from densenet_core import DenseNetSpec
 from densenet_core.layers import Layer, network_layers
+from densenet_core.models import Spec
 
 DATASETS = ("C10", "C10+", "C100", "C100+", "SVHN")
 TABLE_1_NETWORKS = ("121", "169", "201", "264")
@@ -100,7 +101,7 @@ class _Row(NamedTuple):
     content: str
 
 
-def architecture_table(networks: Mapping[str, DenseNetSpec], input_size: int | None = None) -> pd.DataFrame:
+def architecture_table(networks: Mapping[str, Spec], input_size: int | None = None) -> pd.DataFrame:
     """The paper's Table 1 for any DenseNets: a column a network, a row a stage.
 
     Args:
@@ -112,11 +113,15 @@ def architecture_table(networks: Mapping[str, DenseNetSpec], input_size: int | N
         stage, its cell is empty.
 
     Raises:
-        ValueError: there is no network, or the input is too small for one of them.
+        ValueError: there is no network, one is no DenseNet, or the input is too small for one of them.
     """
     if not networks:
         raise ValueError("networks is empty: give one or more")
-    rows = {name: {row.place: row for row in _rows_1(spec, input_size)} for name, spec in networks.items()}
+    rows: dict[str, dict[tuple[float, int], _Row]] = {}
+    for name, spec in networks.items():
+        if not isinstance(spec, DenseNetSpec):
+            raise ValueError(f"network {name!r} is a {spec.title}: Table 1 is of DenseNets")
+        rows[name] = {row.place: row for row in _rows_1(spec, input_size)}
     table = []
     for place in sorted({place for own in rows.values() for place in own}):
         found = {name: own[place] for name, own in rows.items() if place in own}

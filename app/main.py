@@ -2,10 +2,15 @@
 
 import streamlit as st
 
-from app.views import agreement, claims, comparison, efficiency, feature_reuse, gradient_flow, pruning, training
+from app.language import choose_language, t
+from app.views import agreement, claims, comparison, efficiency, feature_reuse, gradient_flow, notes, pruning, training
 
 st.set_page_config(page_title="DenseNet Lens", page_icon=":material/grid_on:", layout="wide")
-st.html("<style>.block-container {padding: 4.5rem 3rem 3rem;}</style>")
+st.html(
+    "<style>.block-container {padding: 4.5rem 3rem 3rem;} "
+    ".stApp :is(p, h1, h2, h3) {word-break: keep-all;}</style>"  # Korean words are not broken at a line's end
+)
+choose_language()
 
 PAGES = [
     st.Page(feature_reuse.show, title="Feature reuse", icon=":material/grid_on:", url_path="reuse", default=True),
@@ -16,5 +21,6 @@ PAGES = [
     st.Page(efficiency.show, title="Efficiency", icon=":material/monitoring:", url_path="efficiency"),
     st.Page(comparison.show, title="Comparison", icon=":material/compare_arrows:", url_path="comparison"),
     st.Page(training.show, title="Training", icon=":material/model_training:", url_path="training"),
+    st.Page(notes.show, title=t("pages.notes"), icon=":material/menu_book:", url_path="notes"),
 ]
 st.navigation(PAGES, position="top").run()

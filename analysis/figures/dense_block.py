@@ -16,7 +16,7 @@ from analysis.architecture import block_connections, block_layers
 from analysis.figures.arcs import arc, arc_collection, arc_line
 from analysis.figures.heatmap import ticks
 from analysis.figures.paper import COLUMN_WIDTHS, STYLE
-from analysis.figures.screen_style import ACCENT, INK, MUTED, layout
+from analysis.figures.screen_style import ACCENT, INK, layout
 from densenet_core import DenseNetSpec
 
 FAINT = "#c9ced6"  # connections into what follows the block, and those beside the marked ones
@@ -111,25 +111,24 @@ def dense_block_screen(spec: DenseNetSpec, block: int = 1, marked: int | None = 
     figure = go.Figure()
     is_faint = connections["target_layer"] != marked if marked else connections["target_kind"] != "dense_layer"
     for faint in (True, False):  # grey ones below
-        shown = connections[is_faint == faint]
+        drawn = connections[is_faint == faint]
         for source in range(last):
-            ends = list(shown.loc[shown["source_layer"] == source, "target_layer"])
+            ends = list(drawn.loc[drawn["source_layer"] == source, "target_layer"])
             if ends:
                 figure.add_trace(_arc_trace(source, ends, last, faint, marked is not None))
-    colors = [*source_colors(last), "white"]
+    targets = sorted(set(connections["target_layer"]))
+    heads = {"x": [target - NODE for target in targets], "y": [0.02] * len(targets), "mode": "markers"}
+    head = {"symbol": "triangle-down", "size": float(np.clip(90 / last, 3, 9)), "color": INK}
+    figure.add_trace(go.Scatter(**heads, marker=head, hoverinfo="skip", name="arrow heads"))
     for kind, rows in layers.groupby("kind", sort=False):
-        figure.add_trace(_node_trace(spec, block, str(kind), rows, colors, last))
-    figure.update_layout(**layout(height=300), hovermode="closest", dragmode=False)
+        figure.add_trace(_node_trace(spec, block, str(kind), rows, last))
+    figure.update_layout(**layout(height=320), hovermode="closest", dragmode=False, barmode="overlay")
     figure.update_layout(margin={"l": 8, "r": 8, "t": 8, "b": 44})
-    figure.update_xaxes(
-        title="layer (0: the block's input)",
-        tickvals=sorted(_labelled(last) - {last}),
-        range=[-0.6, last + 0.6],
-        showgrid=False,
-        zeroline=False,
-    )
+    shown = sorted(_labelled(last))
+    names = [str(layer) if layer < last else str(layers["kind"].iloc[-1]) for layer in shown]
+    figure.update_xaxes(title="layer (0: the block's input)", tickvals=shown, ticktext=names, range=[-0.6, last + 0.6])
     figure.update_yaxes(visible=False, range=[-0.16, 1.04])
-    return figure.update_xaxes(fixedrange=True).update_yaxes(fixedrange=True)
+    return figure.update_xaxes(showgrid=False, zeroline=False, fixedrange=True).update_yaxes(fixedrange=True)
 
 
 def _arc_trace(source: int, targets: list[int], last: int, faint: bool, is_marking: bool) -> go.Scatter:
@@ -145,26 +144,15 @@ def _arc_trace(source: int, targets: list[int], last: int, faint: bool, is_marki
     )
 
 
-def _node_trace(
-    spec: DenseNetSpec, block: int, kind: str, rows: pd.DataFrame, colors: list[str], last: int
-) -> go.Scatter:
+def _node_trace(spec: DenseNetSpec, block: int, kind: str, rows: pd.DataFrame, last: int) -> go.Bar:
     custom = rows[["layer", "num_sources", "input_maps", "output_maps"]].astype(object)
     custom["sum"] = [_sum_of(spec, block, layer) for layer in rows["layer"]]
-    marker = {
-        "symbol": "square",
-        "size": float(np.clip(260 / last, 5, 22)),
-        "color": [colors[layer] for layer in rows["layer"]],
-        "line": {"color": INK, "width": 1},
-    }
-    return go.Scatter(
+    colors = [*source_colors(last), "white"]
+    return go.Bar(
         x=rows["layer"],
-        y=np.zeros(len(rows)),
-        mode="markers+text" if kind in ("transition", "classifier") else "markers",
-        text=[kind] * len(rows) if kind in ("transition", "classifier") else None,
-        textposition="bottom center",
-        textfont={"color": MUTED, "size": 12},
-        cliponaxis=False,
-        marker=marker,
+        y=np.full(len(rows), -0.15),
+        width=2.6 * NODE,
+        marker={"color": [colors[layer] for layer in rows["layer"]], "line": {"color": INK, "width": 1}},
         customdata=custom.to_numpy(),
         hovertemplate=_HOVERS[kind],
         name=kind,

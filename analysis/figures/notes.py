@@ -53,15 +53,20 @@ def design_costs_screen(costs: pd.DataFrame) -> go.Figure:
             bars = go.Bar(x=rows[quantity], y=rows["design"], orientation="h", name=str(layer))
             bars.update(marker={"color": LAYER_COLORS.get(str(layer), NORM_COLOR)}, hovertemplate=_COST_HOVER)
             bars.update(customdata=np.column_stack([rows["layer"], rows["out_maps"]]))
+            bars.update(showlegend=column == 1 and str(layer) in LAYER_COLORS)
             figure.add_trace(bars, 1, column)
         totals = costs.groupby("design", sort=False)[quantity].sum()
         words = {"x": totals, "y": totals.index, "text": [f" {total:,}" for total in totals], "mode": "text"}
-        figure.add_trace(go.Scatter(**words, textposition="middle right", hoverinfo="skip"), 1, column)
+        figure.add_trace(
+            go.Scatter(**words, textposition="middle right", hoverinfo="skip", showlegend=False), 1, column
+        )
         axis = {"title": COST_TITLES[quantity], "range": [0, 1.3 * totals.max()], "nticks": 5}
         figure.update_xaxes(axis | {"gridcolor": GRID, "fixedrange": True}, row=1, col=column)
-    figure.update_layout(**layout(height=270), barmode="stack", bargap=0.35)
-    figure.update_layout(margin={"l": 120, "t": 8})
-    return figure.update_yaxes(categoryorder="array", categoryarray=DESIGNS[::-1], fixedrange=True)
+    figure.update_layout(**layout(height=290), barmode="stack", bargap=0.35)
+    figure.update_layout(
+        margin={"l": 128, "t": 8}, showlegend=True, legend={"orientation": "h", "y": 1.02, "yanchor": "bottom"}
+    )
+    return figure.update_yaxes(categoryorder="array", categoryarray=DESIGNS[::-1], fixedrange=True, ticklabelstandoff=6)
 
 
 _COST_HOVER = "%{y}, %{customdata[0]}: %{x:,}<br>gives %{customdata[1]} feature maps<extra></extra>"
@@ -81,12 +86,20 @@ def preservation_screen(first_map: dict[Operation, np.ndarray]) -> go.Figure:
         for step, values in enumerate(first_map[operation], start=1):
             heatmap = go.Heatmap(z=values, zmin=low, zmax=high, colorscale="Greys", showscale=False)
             figure.add_trace(heatmap.update(hovertemplate="%{z:.3f}<extra></extra>"), row, step)
+            figure.update_yaxes(scaleanchor=f"x{(row - 1) * steps + step}", row=row, col=step)  # square pixels
         figure.update_yaxes(title=operation, row=row, col=1)
     figure.update_layout(**layout(height=330), dragmode=False)
     figure.update_layout(margin={"l": 32, "r": 4, "t": 26, "b": 4})
     figure.update_annotations(font={"size": 12})
-    figure.update_xaxes(showticklabels=False, fixedrange=True, constrain="domain")
-    return figure.update_yaxes(showticklabels=False, fixedrange=True, autorange="reversed", constrain="domain")
+    bare = {
+        "showticklabels": False,
+        "ticks": "",
+        "showgrid": False,
+        "zeroline": False,
+        "fixedrange": True,
+        "constrain": "domain",
+    }
+    return figure.update_xaxes(bare).update_yaxes(bare | {"autorange": "reversed"})
 
 
 def learning_rate_screen(rates: pd.DataFrame) -> go.Figure:

@@ -16,12 +16,13 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
 from analysis import save_figure
-from analysis.architecture import block_connections, block_layers, network_stages
+from analysis.architecture import block_connections, block_layers, composite_function, network_stages
 from analysis.figures import figure_bytes
 from analysis.figures.dense_block import FAINT, dense_block_figure, dense_block_screen
 from analysis.figures.network import network_figure, network_screen, stage_boxes
 from analysis.figures.screen_style import ACCENT
 from densenet_core import DenseNet, DenseNetSpec
+from densenet_core.models import published_spec
 
 
 def block_of(layers: int) -> DenseNetSpec:
@@ -83,15 +84,27 @@ def test_the_screens_layers_tell_what_they_read() -> None:
     nodes = {trace.name: trace for trace in figure.data if trace.customdata is not None}
     assert nodes["dense_layer"].customdata.tolist()[3] == [4, 4, 18, 4, "6 + 3 × 4"]
     assert nodes["transition"].customdata.tolist() == [[5, 5, 22, 11, "6 + 4 × 4"]]
-    lines = [trace for trace in figure.data if trace.mode == "lines"]
+    lines = [trace for trace in figure.data if trace.type == "scatter" and trace.mode == "lines"]
     assert sum(int(np.isnan(line.y).sum()) for line in lines) == 4 * 5 // 2 + 5  # a gap an arc
 
 
 def test_a_marked_layers_inputs_alone_are_in_colour() -> None:
     figure = dense_block_screen(block_of(4), marked=3)
-    lines = [trace for trace in figure.data if trace.mode == "lines"]
+    lines = [trace for trace in figure.data if trace.type == "scatter" and trace.mode == "lines"]
     assert {line.line.color for line in lines} == {FAINT, ACCENT}
     assert sum(int(np.isnan(line.y).sum()) for line in lines if line.line.color == ACCENT) == 3
+
+
+def test_the_composite_functions_order_is_that_of_the_papers() -> None:
+    orders = {
+        "densenet-40-12": "BN ReLU Conv 3x3 concatenate",
+        "densenet-bc-100-12": "BN ReLU Conv 1x1 BN ReLU Conv 3x3 concatenate",
+        "resnet-20": "Conv 3x3 BN ReLU Conv 3x3 BN add ReLU",
+        "preact-resnet-32": "BN ReLU Conv 3x3 BN ReLU Conv 3x3 add",
+        "plain-20": "Conv 3x3 BN ReLU Conv 3x3 BN ReLU",
+    }
+    for name, order in orders.items():
+        assert " ".join(composite_function(published_spec(name))["operation"]) == order
 
 
 def test_stages_of_densenet_121_are_the_papers() -> None:

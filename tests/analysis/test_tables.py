@@ -4,7 +4,7 @@ import pytest
 
 from analysis.results import shipped_results
 from analysis.tables import architecture_table, latex_table, paper_table
-from densenet_core import DenseNetSpec
+from densenet_core import DenseNetSpec, ResNetSpec
 
 
 def test_table_1_is_the_papers() -> None:
@@ -41,6 +41,8 @@ def test_table_1_of_networks_that_differ_in_everything() -> None:
 def test_table_1_of_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="networks is empty"):
         architecture_table({})
+    with pytest.raises(ValueError, match="network 'x' is a ResNet-20: Table 1 is of DenseNets"):
+        architecture_table({"x": ResNetSpec.cifar(20)})
 
 
 def test_table_2_has_every_method_and_its_two_counts() -> None:
