@@ -113,7 +113,7 @@ def network_screen(spec: DenseNetSpec, input_size: int | None = None) -> go.Figu
     for x, maps in _arrows(boxes):
         ends = {"x": x + ARROW - 0.03, "ax": x + 0.03, "y": 0, "ay": 0, "axref": "x", "ayref": "y"}
         figure.add_annotation(**ends, text="", showarrow=True, arrowhead=2, arrowwidth=1.2, arrowcolor=INK)
-        figure.add_annotation(x=x + ARROW / 2, y=0, yshift=11, text=str(maps), showarrow=False)
+        figure.add_annotation(x=x + ARROW / 2, y=0, yshift=10, text=str(maps), showarrow=False, font={"size": 11})
     custom = [(box.stage, box.in_maps, box.out_maps, box.in_size, box.out_size) for box in boxes]
     square = {"symbol": "square", "size": 34, "color": "rgba(0,0,0,0)", "line": {"width": 0}}
     places = {"x": [box.middle for box in boxes], "y": [0] * len(boxes), "mode": "markers", "marker": square}

@@ -9,6 +9,7 @@ from plotly.subplots import make_subplots
 
 from analysis.architecture import block_connections, block_layers
 from analysis.bottlenecks import DESIGNS
+from analysis.efficiency import count
 from analysis.figures.dense_block import source_colors
 from analysis.figures.heatmap import ticks
 from analysis.figures.screen_style import ACCENT, GRID, layout
@@ -56,7 +57,7 @@ def design_costs_screen(costs: pd.DataFrame) -> go.Figure:
             bars.update(showlegend=column == 1 and str(layer) in LAYER_COLORS)
             figure.add_trace(bars, 1, column)
         totals = costs.groupby("design", sort=False)[quantity].sum()
-        words = {"x": totals, "y": totals.index, "text": [f" {total:,}" for total in totals], "mode": "text"}
+        words = {"x": totals, "y": totals.index, "text": [f" {count(total)}" for total in totals], "mode": "text"}
         figure.add_trace(
             go.Scatter(**words, textposition="middle right", hoverinfo="skip", showlegend=False), 1, column
         )
@@ -64,7 +65,9 @@ def design_costs_screen(costs: pd.DataFrame) -> go.Figure:
         figure.update_xaxes(axis | {"gridcolor": GRID, "fixedrange": True}, row=1, col=column)
     figure.update_layout(**layout(height=290), barmode="stack", bargap=0.35)
     figure.update_layout(
-        margin={"l": 128, "t": 8}, showlegend=True, legend={"orientation": "h", "y": 1.02, "yanchor": "bottom"}
+        margin={"l": 128, "t": 8},
+        showlegend=True,
+        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "traceorder": "normal"},
     )
     return figure.update_yaxes(categoryorder="array", categoryarray=DESIGNS[::-1], fixedrange=True, ticklabelstandoff=6)
 

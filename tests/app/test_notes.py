@@ -9,6 +9,7 @@ from streamlit.testing.v1 import AppTest
 
 from analysis.bottlenecks import design_costs
 from analysis.cost import count_cost, total_cost
+from analysis.efficiency import count
 from analysis.preservation import preservation
 from app import loading
 from app.language import KEY, LANGUAGES, catalogue
@@ -105,16 +106,16 @@ def test_bottlenecks_move_with_every_slider(app: AppTest, words: dict[str, str])
     own, other = (params["DenseNet-B"] / params[design] for design in ("DenseNet", "ResNet, bottleneck"))
     assert words["notes.bottleneck.result"].format(own=own, other=other) in markdown(app)
     drawn = [trace for trace in chart(app, 3)["data"] if trace["type"] == "scatter"]
-    assert [int(text.replace(",", "")) for text in drawn[0]["text"]] == params[drawn[0]["y"]].tolist()
+    assert [text.strip() for text in drawn[0]["text"]] == [count(params[design]) for design in drawn[0]["y"]]
 
 
 def test_compression_moves_the_costs(app: AppTest, words: dict[str, str]) -> None:
     app.slider(key="notes_theta densenet-bc-100-12").set_value(0.25).run()
     spec = DenseNetSpec((16,) * 3, 12, 24, compression=0.25)
-    assert metrics(app)[words["notes.compression.params"]] == f"{total_cost(count_cost(spec))['params']:,}"
+    assert metrics(app)[words["notes.compression.params"]] == count(total_cost(count_cost(spec))["params"])
     app.selectbox(key="notes_network").select("densenet121").run()
     cost = total_cost(count_cost(published_spec("densenet121")))
-    assert metrics(app)[words["notes.compression.mult_adds"]] == f"{cost['mult_adds']:,}"
+    assert metrics(app)[words["notes.compression.mult_adds"]] == count(cost["mult_adds"])
 
 
 def test_an_image_too_small_gives_the_errors_own_words(app: AppTest) -> None:

@@ -11,6 +11,7 @@ import streamlit as st
 from analysis.architecture import block_connections, composite_function, network_stages
 from analysis.bottlenecks import design_costs
 from analysis.cost import count_cost, default_input_size, total_cost
+from analysis.efficiency import count
 from analysis.figures.network import network_figure, network_screen
 from analysis.figures.notes import design_costs_screen
 from app import loading
@@ -79,7 +80,7 @@ def _show_savings(spec: DenseNetSpec, size: int) -> None:
         share = t("notes.compression.without", share=cost[quantity] / without[quantity], full=full.compression)
         column.metric(
             t(f"notes.compression.{quantity}"),
-            f"{cost[quantity]:,}",
+            count(cost[quantity]),
             share,
             delta_color="off",
             delta_arrow="off",

@@ -67,9 +67,10 @@ def show_preservation() -> None:
     image = b.slider(t("notes.preservation.image"), 0, 9, 3, key="notes_digit")
     seed = c.slider(t("notes.preservation.seed"), 0, 20, 0, key="notes_seed")
     text.markdown(t("notes.preservation.text", maps=NUM_DIGITS, layers=layers), width=TEXT_WIDTH)
-    left, right = st.columns(2)
-    left.latex(r"\text{DenseNet:}\quad x_\ell = [x_{\ell-1}, H_\ell(x_{\ell-1})]")
-    right.latex(r"\text{ResNet:}\quad x_\ell = x_{\ell-1} + H_\ell(x_{\ell-1})")
+    st.latex(
+        r"\begin{aligned} \text{DenseNet:}\quad & x_\ell = [x_{\ell-1}, H_\ell(x_{\ell-1})] \\"
+        r"\text{ResNet:}\quad & x_\ell = x_{\ell-1} + H_\ell(x_{\ell-1}) \end{aligned}"
+    )
     found = preservation(loading.digits_as_maps(image, NUM_DIGITS), layers, seed=seed)
     inputs = found.table[found.table["layer"] == 0].set_index("operation")
     a, b, c = st.columns(3)
