@@ -1,14 +1,16 @@
 """The dashboard's languages: a catalogue file each, and ``t``, which looks words up by their key.
 
 ``languages/en.toml`` and ``ko.toml`` have the same keys and placeholders. A key is a table's name and the word's:
-``t("notes.title")``. Numbers go in by placeholders: ``t("notes.growth.result", maps=22)``. The tables "charts" hold the
-words of Plotly figures under the English words themselves, for these come from the analysis, which knows no languages.
+``t("notes.title")``. Numbers go in by placeholders: ``t("notes.growth.result", maps=22)``. The table "analysis"
+holds what comes from the analysis, which knows no languages: words of Plotly figures, titles, statements, each under
+its English words. What is not there stays English, as error sentences and figures for papers do.
 """
 
 from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ import streamlit as st
 LANGUAGES = {"en": "English", "ko": "한국어"}
 FOLDER = Path(__file__).parent / "languages"
 KEY = "language"  # of the session's state, and of the address: a reload keeps it
-_NUMBER = r"\d+"
+_NUMBER = r"\d+(?:[.,]\d+)*"
 _WORDS_OF_FIGURES = ("text", "name", "hovertemplate", "ticktext")
 
 
@@ -55,6 +57,11 @@ def t(key: str, **values: Any) -> str:
     return catalogue(language())[key].format(**values)
 
 
+def names(table: str, options: Iterable[Any]) -> Callable[[Any], str]:
+    """For ``format_func``: the words of a widget's options, which are the keys of a table."""
+    return {option: t(f"{table}.{option}") for option in options}.__getitem__
+
+
 def translated(figure: go.Figure) -> go.Figure:
     """A figure with the words of its axes, titles, legends and hovers in the session's language, where it has them."""
     if language() == "en":
@@ -62,14 +69,19 @@ def translated(figure: go.Figure) -> go.Figure:
     return go.Figure(_translated(figure.to_plotly_json()))
 
 
-def chart_words(text: str) -> str:
-    """A figure's words in the session's language: as they stand, or with any numbers in the place of "{}"."""
+def from_analysis(text: str) -> str:
+    """The analysis's English words in the session's language: as they stand, or with any numbers in place of "{}"."""
     words = catalogue(language())
-    if (key := f"charts.{text}") in words:
+    if (key := f"analysis.{text}") in words:
         return words[key]
-    if (key := f"charts.{re.sub(_NUMBER, '{}', text)}") in words:
+    if (key := f"analysis.{re.sub(_NUMBER, '{}', text)}") in words:
         return words[key].format(*re.findall(_NUMBER, text))
     return text
+
+
+def titles(of: Mapping[Any, str]) -> Callable[[Any], str]:
+    """For ``format_func``: the analysis's titles of a widget's options."""
+    return {option: from_analysis(title) for option, title in of.items()}.__getitem__
 
 
 def _translated(part: Any, key: str = "") -> Any:
@@ -77,7 +89,7 @@ def _translated(part: Any, key: str = "") -> Any:
         return {name: _translated(value, str(name)) for name, value in part.items()}
     if isinstance(part, list | tuple):
         return [_translated(value, key) for value in part]
-    return chart_words(part) if isinstance(part, str) and key in _WORDS_OF_FIGURES else part
+    return from_analysis(part) if isinstance(part, str) and key in _WORDS_OF_FIGURES else part
 
 
 def _flat(tables: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:

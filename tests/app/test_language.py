@@ -12,8 +12,10 @@ import plotly.graph_objects as go
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from analysis.claims import check_claims
 from app import language
-from app.language import FOLDER, LANGUAGES, catalogue, chart_words, translated
+from app.language import FOLDER, LANGUAGES, catalogue, from_analysis, translated
+from densenet_core import load_zoo, zoo_names
 
 ROOT = Path(__file__).parents[2]
 # Digits that are names, not results: of tables and figures, kernels, sections.
@@ -25,11 +27,13 @@ def placeholders(text: str) -> set[str]:
 
 
 def keys_used() -> Iterator[re.Pattern[str]]:
-    """Every first argument of ``t(...)`` in the dashboard; an f-string's values may be anything."""
-    for file in (ROOT / "app").rglob("*.py"):
+    """Every key given to ``t`` and table given to ``names`` in the dashboard; an f-string's values may be anything."""
+    for file in set((ROOT / "app").rglob("*.py")) - {ROOT / "app" / "language.py"}:
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "t":
                 yield from patterns(node.args[0])
+            elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "names":
+                yield re.compile(re.escape(ast.literal_eval(node.args[0])) + r"\.[^.]+")
 
 
 def patterns(key: ast.expr) -> Iterator[re.Pattern[str]]:
@@ -41,7 +45,7 @@ def patterns(key: ast.expr) -> Iterator[re.Pattern[str]]:
     yield re.compile("".join(re.escape(part.value) if isinstance(part, ast.Constant) else "[^.]+" for part in parts))
 
 
-def phrases_of_figures() -> set[str]:
+def phrases_of_the_analysis() -> set[str]:
     """Every string of the analysis, an f-string's values as "{}"."""
     found = set()
     for file in (ROOT / "analysis").rglob("*.py"):
@@ -62,14 +66,14 @@ def test_languages_have_the_same_keys_and_placeholders(other: str) -> None:
     assert list(catalogue(other)) == list(catalogue("en"))
     for key, text in catalogue("en").items():
         there = catalogue(other)[key]
-        if key.startswith("charts."):
+        if key.startswith("analysis."):
             assert sorted(re.findall(r"%?\{[^}]*\}", there)) == sorted(re.findall(r"%?\{[^}]*\}", text)), key
         else:
             assert placeholders(there) == placeholders(text), key
 
 
 def test_every_key_that_is_used_is_there_and_every_key_there_is_used() -> None:
-    keys = [key for key in catalogue("en") if not key.startswith("charts.")]
+    keys = [key for key in catalogue("en") if not key.startswith("analysis.")]
     used = list(keys_used())
     for pattern in used:
         assert any(pattern.fullmatch(key) for key in keys), pattern.pattern
@@ -77,11 +81,11 @@ def test_every_key_that_is_used_is_there_and_every_key_there_is_used() -> None:
         assert any(pattern.fullmatch(key) for pattern in used), key
 
 
-def test_the_words_of_figures_are_those_of_the_analysis() -> None:
-    phrases = phrases_of_figures()
+def test_what_is_translated_of_the_analysis_is_what_it_says() -> None:
+    phrases = phrases_of_the_analysis() | {claim.claim for claim in check_claims(load_zoo(zoo_names()[0]))}
     for key, text in catalogue("en").items():
-        if key.startswith("charts."):
-            assert key == f"charts.{text}"
+        if key.startswith("analysis."):
+            assert key == f"analysis.{text}"
             assert text in phrases, text
 
 
@@ -100,10 +104,9 @@ def test_korean_emphasis_is_closed_where_markdown_sees_it() -> None:
 
 
 def test_korean_is_korean() -> None:
-    named_alike = {"notes.composite.network"}
     for key, text in catalogue("ko").items():
-        words = re.sub(r"%?\{[^}]*\}|<[^>]*>", "", text)
-        if re.search(r"[a-z]{4}", words) and key not in named_alike:
+        words = re.sub(r"%?\{[^}]*\}|<[^>]*>|`[^`]*`|mult_adds", "", text)
+        if re.search(r"[a-z]{4}", words):
             assert re.search(r"[가-힣]", words), (key, text)
 
 
@@ -117,7 +120,7 @@ def test_a_figures_words_are_translated_and_its_numbers_stay(monkeypatch: pytest
     assert korean.layout.annotations[0].text == "밀집 블록 12"
     assert korean.data[0].name == "no such words 7"
     assert list(korean.data[0].customdata) == ["transition"]  # data, not words
-    assert chart_words("%{x} of {}") == "%{x} of {}"
+    assert from_analysis("%{x} of {}") == "%{x} of {}"
 
 
 @pytest.fixture
