@@ -138,7 +138,7 @@ def _show_curves(keys: tuple[NetworkKey, NetworkKey], records: dict[str, dict[st
         st.caption(t("comparison.no_curves"))
         return
     if len(datasets) > 1 and not st.toggle(t("comparison.mix", datasets=", ".join(datasets)), key="mix"):
-        st.warning(t("comparison.differ", datasets=literal(", ".join(datasets))))
+        st.warning(t("comparison.differ", first=literal(datasets[0]), second=literal(datasets[1])))
         return
     for reason in curves.attrs["skipped"]:
         st.warning(literal(reason), icon=":material/warning:")
