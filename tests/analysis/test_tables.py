@@ -18,6 +18,7 @@ def test_table_1_is_the_papers() -> None:
 def test_table_1_of_networks_that_differ_in_everything() -> None:
     specs = {"a": DenseNetSpec.cifar(40, 12), "b": DenseNetSpec.imagenet("121"), "c": DenseNetSpec((3, 1), 4, 8)}
     table = architecture_table(specs).set_index("Layers")
+    assert table.index[-3:].tolist() == ["Dense Block (4)", "Classification Layer", ""]
     assert table.loc["Convolution"].tolist() == [
         "32 x 32 / 112 x 112",
         "3 x 3 conv",

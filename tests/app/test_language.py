@@ -137,3 +137,23 @@ def test_the_switch_in_the_sidebar_changes_the_language(app: AppTest) -> None:
     app.segmented_control(key=language.KEY).set_value("ko").run()
     assert not app.exception
     assert app.session_state[language.KEY] == "ko"
+
+
+VIEWS = ("feature_reuse", "agreement", "claims", "gradient_flow", "pruning", "efficiency", "comparison", "training")
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_every_page_is_shown_in_korean(
+    view: str, app: AppTest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    app = AppTest.from_string(f"from app.views import {view}\n{view}.show()\n", default_timeout=60)
+    app.session_state[language.KEY] = "ko"
+    app.session_state["images_number"] = 20
+    app.run()
+    assert not app.exception
+    assert not app.error
+    assert re.search(r"[가-힣]", app.subheader[0].value)
+    labels = [*app.selectbox, *app.number_input, *app.metric, *app.toggle, *app.multiselect, *app.text_input]
+    for widget in labels:
+        assert re.search(r"[가-힣]", widget.label) or widget.label in ("mult_adds",), widget.label

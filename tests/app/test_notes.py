@@ -79,6 +79,8 @@ def test_the_identity_test_is_the_analysiss(app: AppTest, words: dict[str, str])
     for operation in ("concatenation", "summation"):
         share = table.loc[(operation, 0), "identical_share"]
         assert found[words[f"notes.preservation.{operation}"]] == f"{share:.0%}"
+    change = table.loc[("summation", 0), "max_abs_difference"]
+    assert found[words["notes.preservation.change"]] == f"{change:.3g}"
     assert found[words["notes.preservation.concatenation"]] == "100%"
     assert found[words["notes.preservation.summation"]] == "0%"
 
