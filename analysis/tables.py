@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 import pandas as pd
 
-from analysis.cost import count_cost
+from analysis.cost import default_input_size
 from analysis.efficiency import count
 from analysis.results import mean_over_seeds, published_results
 from densenet_core import DenseNetSpec
+from densenet_core.layers import Layer, network_layers
+from densenet_core.models import Spec
 
 DATASETS = ("C10", "C10+", "C100", "C100+", "SVHN")
 TABLE_1_NETWORKS = ("121", "169", "201", "264")
@@ -37,7 +42,7 @@ def paper_table(number: int, own: pd.DataFrame | None = None) -> pd.DataFrame:
     if number == 1 and has_own:
         raise ValueError("table 1 is of architectures: it has no place for runs")
     if number == 1:
-        return _table_1()
+        return architecture_table({f"DenseNet-{name}": DenseNetSpec.imagenet(name) for name in TABLE_1_NETWORKS})
     if number == 3 and own is not None and not (own["dataset"] == "ImageNet").all():
         raise ValueError("table 3 is of ImageNet: leave out runs on other data")
     results = published_results()
@@ -87,26 +92,77 @@ def _number(value: float, form: object) -> str:
     return form.format(value) if isinstance(form, str) else str(count(value))
 
 
-def _table_1() -> pd.DataFrame:
-    specs = {f"DenseNet-{name}": DenseNetSpec.imagenet(name) for name in TABLE_1_NETWORKS}
-    first = next(iter(specs.values()))
-    cost = count_cost(first, 224)
-    size = {stage: rows["output_shape"].iloc[0][1] for stage, rows in cost[cost["kind"] != "linear"].groupby("stage")}
-    rows = [_row_1("Convolution", size["stem"], "7 x 7 conv, stride 2", specs)]
-    rows.append(_row_1("Pooling", size["block1"], "3 x 3 max pool, stride 2", specs))
-    for block in range(1, len(first.block_config) + 1):
-        layers = {name: f"[1 x 1 conv, 3 x 3 conv] x {spec.block_config[block - 1]}" for name, spec in specs.items()}
-        rows.append({"Layers": f"Dense Block ({block})", "Output size": _side(size[f"block{block}"])} | layers)
-        if block < len(first.block_config):
-            rows.append(_row_1(f"Transition Layer ({block})", size[f"block{block}"], "1 x 1 conv", specs))
-            rows.append(_row_1("", size[f"block{block + 1}"], "2 x 2 average pool, stride 2", specs))
-    rows.append(_row_1("Classification Layer", 1, f"{size['block4']} x {size['block4']} global average pool", specs))
-    rows.append({"Layers": "", "Output size": ""} | dict.fromkeys(specs, "1000D fully-connected, softmax"))
-    return pd.DataFrame(rows)
+class _Row(NamedTuple):
+    """One row of Table 1 for one network; ``place`` orders the rows and finds the same row of another network."""
+
+    place: tuple[float, int]
+    layers: str
+    size: int
+    content: str
 
 
-def _row_1(layers: str, size: int, content: str, networks: dict[str, DenseNetSpec]) -> dict[str, str]:
-    return {"Layers": layers, "Output size": _side(size)} | dict.fromkeys(networks, content)
+def architecture_table(networks: Mapping[str, Spec], input_size: int | None = None) -> pd.DataFrame:
+    """The paper's Table 1 for any DenseNets: a column a network, a row a stage.
+
+    Args:
+        networks: specs under the names to show.
+        input_size: pixels a side of the image; by default what each network is made for.
+
+    Returns:
+        Text cells. Where networks differ in a stage's output, its sizes stand in their order; where one has no such
+        stage, its cell is empty.
+
+    Raises:
+        ValueError: there is no network, one is no DenseNet, or the input is too small for one of them.
+    """
+    if not networks:
+        raise ValueError("networks is empty: give one or more")
+    rows: dict[str, dict[tuple[float, int], _Row]] = {}
+    for name, spec in networks.items():
+        if not isinstance(spec, DenseNetSpec):
+            raise ValueError(f"network {name!r} is a {spec.title}: Table 1 is of DenseNets")
+        rows[name] = {row.place: row for row in _rows_1(spec, input_size)}
+    table = []
+    for place in sorted({place for own in rows.values() for place in own}):
+        found = {name: own[place] for name, own in rows.items() if place in own}
+        sizes = " / ".join(dict.fromkeys(_side(row.size) for row in found.values() if row.size))
+        cells = {name: found[name].content if name in found else "" for name in networks}
+        table.append({"Layers": next(iter(found.values())).layers, "Output size": sizes} | cells)
+    return pd.DataFrame(table)
+
+
+def _rows_1(spec: DenseNetSpec, input_size: int | None) -> Iterator[_Row]:
+    stages: dict[str, list[Layer]] = {}
+    for layer in network_layers(spec, default_input_size(spec) if input_size is None else input_size):
+        stages.setdefault(layer.stage, []).append(layer)
+    yield from _stem_rows(stages["stem"])
+    for block, num_layers in enumerate(spec.block_config, start=1):
+        first = [layer for layer in stages[f"block{block}"] if ".denselayer1." in layer.name and layer.kind == "conv"]
+        convs = ", ".join(f"{_side(conv.kernel)} conv" for conv in first)
+        yield _Row((block, 0), f"Dense Block ({block})", first[-1].out_size, f"[{convs}] x {num_layers}")
+        yield from _transition_rows(block, stages.get(f"transition{block}", []))
+    pooled = next(layer for layer in stages["head"] if layer.kind == "global_pool")
+    text = f"{_side(pooled.in_size)} global average pool"
+    yield _Row((math.inf, 0), "Classification Layer", pooled.out_size, text)
+    yield _Row((math.inf, 1), "", 0, f"{spec.num_classes}D fully-connected, softmax")
+
+
+def _stem_rows(layers: list[Layer]) -> Iterator[_Row]:
+    words = {"conv": ("Convolution", "conv"), "max_pool": ("Pooling", "max pool")}
+    for place, layer in enumerate(layers):
+        if layer.kind in words:
+            label, word = words[layer.kind]
+            stride = f", stride {layer.stride}" if layer.stride > 1 else ""
+            yield _Row((0, place), label, layer.out_size, f"{_side(layer.kernel)} {word}{stride}")
+
+
+def _transition_rows(block: int, layers: list[Layer]) -> Iterator[_Row]:
+    for layer in layers:
+        if layer.kind == "conv":
+            yield _Row((block, 1), f"Transition Layer ({block})", layer.out_size, f"{_side(layer.kernel)} conv")
+        elif layer.kind == "avg_pool":
+            text = f"{_side(layer.kernel)} average pool, stride {layer.stride}"
+            yield _Row((block, 2), "", layer.out_size, text)
 
 
 def _side(size: int) -> str:

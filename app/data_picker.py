@@ -7,6 +7,7 @@ from typing import NamedTuple
 import streamlit as st
 
 from app import loading
+from app.language import t
 from app.roots import DATA_DIR, data_path
 from app.text import literal
 from densenet_core import CheckpointError, DataError
@@ -34,21 +35,25 @@ def pick_images(key: loading.NetworkKey) -> ImagesKey | None:
         st.error(literal(str(error)), icon=":material/error:")
         return None
     with st.sidebar:
-        st.subheader("Images")
+        st.subheader(t("images.title"))
         fitting = "digits" if spec.in_channels == 1 else "cifar10"
-        dataset = st.selectbox("Data set", DATASET_NAMES, index=DATASET_NAMES.index(fitting), key=f"images_{fitting}")
+        dataset = st.selectbox(
+            t("images.dataset"), DATASET_NAMES, index=DATASET_NAMES.index(fitting), key=f"images_{fitting}"
+        )
         root, normalize = str(DATA_DIR), None
         if dataset != "digits":
-            root = st.text_input("Folder on the server", root, key="images_root", help="In a served folder, or data/.")
+            root = st.text_input(t("images.folder"), root, key="images_root", help=t("images.folder_help"))
         if dataset == "folder":
-            normalize = st.selectbox("Normalise as", list(CHANNEL_STATISTICS), index=2, key="images_normalize")
-        number = st.number_input("Test images", 10, 10_000, 200, step=50, key="images_number", help="Evenly spaced.")
+            normalize = st.selectbox(t("images.normalize"), list(CHANNEL_STATISTICS), index=2, key="images_normalize")
+        number = st.number_input(
+            t("images.number"), 10, 10_000, 200, step=50, key="images_number", help=t("images.number_help")
+        )
     try:
         found = ImagesKey(dataset, str(data_path(root)), normalize, int(number))
         loading.check_images(found, key)
     except (DataError, CheckpointError) as error:
         st.error(literal(str(error)), icon=":material/error:")
         if record.get("dataset"):
-            st.caption(f"This network was trained on {literal(str(record['dataset']))}.")
+            st.caption(t("images.trained_on", dataset=literal(str(record["dataset"]))))
         return None
     return found

@@ -10,13 +10,14 @@ import pandas as pd
 import streamlit as st
 
 from analysis.figures.export import FORMATS, table_bytes
+from app.language import t
 
 
 @contextmanager
 def take_home() -> Iterator[None]:
     """The row in which a picture's downloads stand, with its label."""
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.markdown("**Take it home**")
+        st.markdown(f"**{t('common.take_home')}**")
         yield
 
 

@@ -16,6 +16,7 @@ import pandas as pd
 import streamlit as st
 from matplotlib.figure import Figure
 from streamlit.runtime.uploaded_file_manager import UploadedFile
+from torch import Tensor
 
 from analysis import connection_weights
 from analysis.claims import check_claims, claims_table
@@ -131,6 +132,15 @@ def _test_images(dataset: str, root: str, normalize: Any) -> Images:
 @st.cache_resource(max_entries=2, show_spinner="Reading the images …")
 def _measuring_images(dataset: str, root: str, normalize: Any) -> tuple[Images, Images]:
     return load_measuring_images(dataset, root, normalize)
+
+
+@st.cache_data(max_entries=16, show_spinner=False)
+def digits_as_maps(first: int, number: int) -> Tensor:
+    """Handwritten digits from ``first`` on, one of each class, as the feature maps of one image: (1, number, 8, 8)."""
+    test = load_test_images("digits")
+    images, labels = next(test.batches(len(test)))
+    rows = [int((labels == digit % 10).nonzero()[0]) for digit in range(first, first + number)]
+    return images[rows].transpose(0, 1)
 
 
 def check_images(images: Any, key: NetworkKey) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import streamlit as st
 
 from app import loading
+from app.language import names, t
 from app.loading import NetworkKey
 from app.roots import CHECKPOINT_ENDINGS, RUNS_DIR, listed_files, listed_runs, served_folders, served_path
 from app.text import literal
@@ -21,7 +22,7 @@ BY_NAME = "Architecture by name"
 
 
 def pick_network(
-    title: str = "Network", side: str = "", with_names: bool = False, table_is_enough: bool = False
+    title: str | None = None, side: str = "", with_names: bool = False, table_is_enough: bool = False
 ) -> NetworkKey | None:
     """Shows the choice in the sidebar and gives the network's key; None where there is none or it can't be read.
 
@@ -35,8 +36,10 @@ def pick_network(
     origins = (BY_NAME, *ORIGINS) if with_names else ORIGINS
     key, error = None, None
     with st.sidebar:
-        st.subheader(title)
-        origin = st.selectbox("Where from", origins, key=f"origin{side}")
+        st.subheader(title or t("picker.network"))
+        origin = st.selectbox(
+            t("picker.origin"), origins, format_func=names("picker.origins", origins), key=f"origin{side}"
+        )
         try:
             key = _CHOICES[origin](side)
         except CheckpointError as wrong:
@@ -59,46 +62,41 @@ def _checked(key: NetworkKey | None, error: str | None, read: Callable[[NetworkK
 
 def _by_name(side: str) -> NetworkKey | None:
     name = st.selectbox(
-        "Architecture",
+        t("picker.architecture"),
         MODEL_NAMES,
         index=MODEL_NAMES.index("resnet50" if side == "b" else "densenet121"),
         accept_new_options=True,
         key=f"arch{side}",
-        help="Or type one: densenet-DEPTH-GROWTH, densenet-bc-DEPTH-GROWTH, resnet-DEPTH, wrn-DEPTH-WIDTH.",
+        help=t("picker.architecture_help"),
     )
     return NetworkKey("arch", name) if name else None
 
 
 def _zoo(side: str) -> NetworkKey:
-    about = "Trained by this suite, on real data."
-    return loading.file_key(
-        zoo_path(st.selectbox("Network of the zoo", zoo_names(), key=f"zoo_name{side}", help=about))
-    )
+    name = st.selectbox(t("picker.zoo"), zoo_names(), key=f"zoo_name{side}", help=t("picker.zoo_help"))
+    return loading.file_key(zoo_path(name))
 
 
 def _runs(side: str) -> NetworkKey | None:
     runs = listed_runs([folder for folder in served_folders() if folder != ZOO_FOLDER])
     if not runs:
-        st.info(
-            f"No runs in `{literal(str(RUNS_DIR))}` yet. Train one:\n\n"
-            "`densenet-lens train --arch densenet-40-12 --dataset digits --epochs 30 --name demo`"
-        )
+        st.info(t("picker.no_runs", folder=literal(str(RUNS_DIR))))
         return None
     named = Counter(run.name for run in runs)
     run = st.selectbox(
-        "Run", runs, format_func=lambda run: run.name if named[run.name] == 1 else str(run), key=f"run{side}"
+        t("picker.run"), runs, format_func=lambda run: run.name if named[run.name] == 1 else str(run), key=f"run{side}"
     )
     return loading.file_key(run)
 
 
 def _upload(side: str) -> NetworkKey | None:
     upload = st.file_uploader(
-        "Checkpoint file",
+        t("picker.upload"),
         key=f"upload{side}",
-        help=", ".join(CHECKPOINT_ENDINGS) + ": a network's weights. Nothing in the file is run.",
+        help=t("picker.upload_help", endings=", ".join(CHECKPOINT_ENDINGS)),
     )
     if upload is None:
-        st.info("Give a checkpoint file: a `state_dict` saved with safetensors or `torch.save`.")
+        st.info(t("picker.no_upload"))
         return None
     return loading.upload_key(upload)
 
@@ -106,23 +104,24 @@ def _upload(side: str) -> NetworkKey | None:
 def _server_path(side: str) -> NetworkKey | None:
     folders = served_folders()
     path = st.selectbox(
-        "Path on the server",
+        t("picker.path"),
         listed_files(folders),
         index=None,
         accept_new_options=True,
-        placeholder="choose or type a path",
+        placeholder=t("picker.path_placeholder"),
         key=f"server_path{side}",
-        help="Served: " + ", ".join(literal(str(folder)) for folder in folders),
+        help=t("picker.served", folders=", ".join(literal(str(folder)) for folder in folders)),
     )
     if not path:
-        st.info("Choose a file in a served folder. Serve another with `streamlit run app/main.py -- --root DIR`.")
+        st.info(t("picker.no_path"))
         return None
     return loading.file_key(served_path(path, folders))
 
 
 def _pretrained(side: str) -> NetworkKey:
-    about = "ImageNet weights, downloaded once."
-    return NetworkKey("pretrained", st.selectbox("Network", PRETRAINED_NAMES, key=f"pretrained{side}", help=about))
+    about = t("picker.pretrained_help")
+    name = st.selectbox(t("picker.network"), PRETRAINED_NAMES, key=f"pretrained{side}", help=about)
+    return NetworkKey("pretrained", name)
 
 
 _CHOICES = {BY_NAME: _by_name} | dict(zip(ORIGINS, (_zoo, _runs, _upload, _server_path, _pretrained), strict=True))

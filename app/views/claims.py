@@ -8,6 +8,7 @@ import streamlit as st
 from app import loading
 from app.data_picker import pick_images
 from app.downloads import download_row, take_home
+from app.language import from_analysis, t
 from app.network_picker import pick_network
 from app.roots import listed_runs, served_folders
 from app.text import literal
@@ -21,19 +22,19 @@ BADGES = {
 
 def show() -> None:
     """Draws the page."""
-    st.subheader("The paper's claims, on this network", anchor=False)
+    st.subheader(t("claims.heading"), anchor=False)
     key = pick_network()
     if key is None:
-        st.write("Choose a network in the sidebar.")
+        st.write(t("common.choose_network"))
         return
     images = pick_images(key)
     with st.sidebar:
-        st.subheader("Beside it")
-        runs = listed_runs(list(served_folders()))
+        st.subheader(t("claims.beside"))
+        none, runs = t("claims.none"), listed_runs(list(served_folders()))
         beside = st.selectbox(
-            "A ResNet on the same data",
+            t("claims.resnet"),
             [None, *runs],
-            format_func=lambda run: run.name if run else "none",
+            format_func=lambda run: run.name if run else none,
             key="beside",
         )
     try:
@@ -42,16 +43,13 @@ def show() -> None:
         st.error(literal(str(error)), icon=":material/error:")
         return
     counts = table["verdict"].value_counts()
-    st.caption("  ·  ".join(f"**{counts.get(verdict, 0)}** {verdict}" for verdict in BADGES))
+    st.caption("  ·  ".join(f"**{counts.get(verdict, 0)}** {t(f'verdicts.{verdict}')}" for verdict in BADGES))
     for number, row in enumerate(table.itertuples(), start=1):
         with st.container(border=True, gap="xsmall"):
             _show_claim(number, row)
     with take_home():
         download_row("claims", table, None)
-    st.caption(
-        "The claims are the paper's, in our words; statistics and criteria are this suite's. *Untrained* is a network "
-        "of the same architecture that was only initialised, its batch norms with the statistics of the same images."
-    )
+    st.caption(t("claims.note"))
 
 
 def _show_claim(number: int, row: object) -> None:
@@ -59,14 +57,17 @@ def _show_claim(number: int, row: object) -> None:
     words, numbers = st.columns([3, 2], gap="medium", vertical_alignment="center")
     with words:
         color, icon = BADGES[claim["verdict"]]
-        st.badge(claim["verdict"], icon=icon, color=color)  # type: ignore[arg-type]
-        st.markdown(f"{number}. {literal(claim['claim'])}  \n:gray[section {claim['section']}]")
+        st.badge(t(f"verdicts.{claim['verdict']}"), icon=icon, color=color)  # type: ignore[arg-type]
+        section = t("claims.section", section=claim["section"])
+        st.markdown(f"{number}. {literal(from_analysis(claim['claim']))}  \n:gray[{section}]")
     with numbers:
-        st.caption(literal(claim["statistic"]))
+        st.caption(literal(from_analysis(claim["statistic"])))
         if pd.isna(claim["value"]):
-            st.caption(f"*{literal(claim['reason'])}*")
+            st.caption(f"*{literal(from_analysis(claim['reason']))}*")
             return
         a, b, c = st.columns(3)
-        a.markdown(f"**{claim['value']:.3g}**  \n:gray[this network]")
-        b.markdown(f"{'–' if pd.isna(claim['null']) else format(claim['null'], '.3g')}  \n:gray[untrained]")
-        c.markdown(f"{claim['criterion']}  \n:gray[to hold]")
+        a.markdown(f"**{claim['value']:.3g}**  \n:gray[{t('claims.this')}]")
+        b.markdown(
+            f"{'–' if pd.isna(claim['null']) else format(claim['null'], '.3g')}  \n:gray[{t('claims.untrained')}]"
+        )
+        c.markdown(f"{from_analysis(claim['criterion'])}  \n:gray[{t('claims.to_hold')}]")

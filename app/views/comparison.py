@@ -16,30 +16,33 @@ from analysis.training_curves import training_curves
 from app import loading
 from app.charts import show_chart
 from app.downloads import download_row, take_home
+from app.language import t
 from app.loading import NetworkKey
 from app.network_picker import pick_network
 from app.text import literal, network_name, shown
 from densenet_core import RunError
 from densenet_core.models import Spec
 
-QUANTITIES = {
-    "depth": "Depth (layers with weights)",
-    "params": "Parameters",
-    "mult_adds": "mult_adds, one image",
-    "other_ops": "Other operations, one image",
-    "weight_bytes": "Weights (bytes, float32)",
-    "training_activation_bytes": "Activations kept in training, one image (bytes)",
-    "receptive_field": "Receptive field (pixels a side)",
-    "shortest_path": "Shortest path from input to loss (layers with weights)",
-}
+QUANTITIES = (
+    "depth",
+    "params",
+    "mult_adds",
+    "other_ops",
+    "weight_bytes",
+    "training_activation_bytes",
+    "receptive_field",
+    "shortest_path",
+)
+LATENCIES = ("network", "forward_ms", "images_per_s", "step_ms", "kept_bytes")
 
 
 def show() -> None:
     """Draws the page."""
-    st.subheader("Two networks side by side", anchor=False)
-    keys = [pick_network("First network", "a", with_names=True), pick_network("Second network", "b", with_names=True)]
+    st.subheader(t("comparison.heading"), anchor=False)
+    sides = {"a": t("comparison.first"), "b": t("comparison.second")}
+    keys = [pick_network(title, side, with_names=True) for side, title in sides.items()]
     if keys[0] is None or keys[1] is None:
-        st.write("Choose two networks in the sidebar: by name, of the zoo, of your runs, or a file.")
+        st.write(t("comparison.choose"))
         return
     both = (keys[0], keys[1])
     specs, records = _named(both)
@@ -60,7 +63,7 @@ def _named(keys: tuple[NetworkKey, NetworkKey]) -> tuple[dict[str, Spec], dict[s
     found = [loading.spec_and_record(key) for key in keys]
     names = [network_name(key.origin, key.name, spec) for key, (spec, _) in zip(keys, found, strict=True)]
     if names[0] == names[1]:
-        names[1] = f"{names[1]} (second)"
+        names[1] = t("comparison.again", network=names[1])
     return (
         {name: spec for name, (spec, _) in zip(names, found, strict=True)},
         {name: record for name, (_, record) in zip(names, found, strict=True)},
@@ -69,18 +72,20 @@ def _named(keys: tuple[NetworkKey, NetworkKey]) -> tuple[dict[str, Spec], dict[s
 
 def _choose_input_size(specs: dict[str, Spec]) -> int:
     size = default_input_size(next(iter(specs.values())))
-    return int(st.number_input("Input (pixels a side)", 1, 2048, size, key=f"input {size}", width=200))
+    return int(st.number_input(t("comparison.input"), 1, 2048, size, key=f"input {size}", width=200))
 
 
 def _show_quantities(table: pd.DataFrame, records: dict[str, dict[str, Any]]) -> None:
     names = list(table.columns)
     rows = []
-    for quantity, label in QUANTITIES.items():
+    for quantity in QUANTITIES:
         a, b = (int(table[name][quantity]) for name in names)
-        rows.append({"": label, names[0]: f"{a:,}", names[1]: f"{b:,}", "first / second": f"{a / b:.2f}"})
+        label, ratio = t(f"comparison.quantities.{quantity}"), t("comparison.ratio")
+        rows.append({"": label, names[0]: f"{a:,}", names[1]: f"{b:,}", ratio: f"{a / b:.2f}"})
     errors = {name: _test_error(records[name]) for name in names}
     if any(errors.values()):
-        rows.append({"": "Test error, last epoch", **{name: errors[name] or "not known" for name in names}})
+        unknown = t("comparison.not_known")
+        rows.append({"": t("comparison.test_error"), **{name: errors[name] or unknown for name in names}})
     quantities = pd.DataFrame(rows).fillna("")
     st.table(quantities.rename(columns=literal).map(literal).set_index(""))  # a table's cells are Markdown
     with st.container(horizontal=True):
@@ -91,45 +96,38 @@ def _test_error(record: dict[str, Any]) -> str:
     if "test_error" not in record:
         return ""
     error = shown(record["test_error"], "{:.2f} %")
-    return f"{error} ({record.get('dataset', 'unknown data')}, {record.get('epochs', '?')} epochs)"
+    dataset = record.get("dataset", t("comparison.unknown_data"))
+    return t("comparison.reached", error=error, dataset=dataset, epochs=record.get("epochs", "?"))
 
 
 def _show_stages(stages: pd.DataFrame) -> None:
-    st.markdown("##### By stage")
-    show_chart(stages_screen(stages), key="stages", alt="Costs by stage")
+    st.markdown(f"##### {t('comparison.by_stage')}")
+    show_chart(stages_screen(stages), key="stages", alt=t("comparison.stages_alt"))
     with take_home():
         download_row(
             "costs_by_stage", stages, partial(loading.figure_file, stage_cost_figure, "stages", stages), key="stages_"
         )
-    with st.expander("Feature maps and resolution of each stage", icon=":material/table:"):
+    with st.expander(t("comparison.stages_table"), icon=":material/table:"):
         st.dataframe(stages, hide_index=True)
 
 
 def _show_latency(specs: dict[str, Spec], size: int) -> None:
-    st.markdown("##### Measured on this machine")
-    if not st.toggle("Measure a forward pass and a training step of one image", key="measure_both"):
-        st.caption("Takes some seconds. DenseNets run slower than their mult_adds say.")
+    st.markdown(f"##### {t('comparison.measured')}")
+    if not st.toggle(t("comparison.measure"), key="measure_both"):
+        st.caption(t("comparison.takes"))
         return
     try:
         times = loading.latency_table(tuple(specs), tuple(specs.values()), size, 5, True)
     except ValueError as error:
         st.error(literal(str(error)), icon=":material/error:")
         return
-    columns = {
-        "network": "Network",
-        "forward_ms": "Forward pass (ms)",
-        "images_per_s": "Images per second",
-        "step_ms": "Training step (ms)",
-        "kept_bytes": "Kept by autograd (bytes)",
-    }
+    columns = {column: t(f"comparison.latencies.{column}") for column in LATENCIES}
     st.dataframe(times[list(columns)].rename(columns=columns), hide_index=True)
-    st.caption(
-        f"Median of 5, the two in turns, float32, {size} x {size} pixels, on {literal(str(times['hardware'].iloc[0]))}."
-    )
+    st.caption(t("comparison.median", size=size, hardware=literal(str(times["hardware"].iloc[0]))))
 
 
 def _show_curves(keys: tuple[NetworkKey, NetworkKey], records: dict[str, dict[str, Any]]) -> None:
-    st.markdown("##### Training curves")
+    st.markdown(f"##### {t('comparison.curves')}")
     runs = {name: key.name for name, key in zip(records, keys, strict=True) if key.origin == "file"}
     datasets = sorted({str(records[name].get("dataset")) for name in runs})
     try:
@@ -137,19 +135,15 @@ def _show_curves(keys: tuple[NetworkKey, NetworkKey], records: dict[str, dict[st
     except RunError:
         curves = None  # a file beside no metrics.csv
     if curves is None:
-        st.caption(
-            "Two runs of yours, with their metrics.csv, are drawn here over their epochs (the paper's Figure 4, right)."
-        )
+        st.caption(t("comparison.no_curves"))
         return
-    if len(datasets) > 1 and not st.toggle(
-        f"Draw them though their data differ ({literal(', '.join(datasets))})", key="mix"
-    ):
-        st.warning(f"The two runs have different data ({literal(' and '.join(datasets))}): their errors don't compare.")
+    if len(datasets) > 1 and not st.toggle(t("comparison.mix", datasets=literal(", ".join(datasets))), key="mix"):
+        st.warning(t("comparison.differ", first=literal(datasets[0]), second=literal(datasets[1])))
         return
     for reason in curves.attrs["skipped"]:
         st.warning(literal(reason), icon=":material/warning:")
     figure = training_curves_screen(curves)
-    show_chart(figure, key="curves", alt="Training loss and test error")
+    show_chart(figure, key="curves", alt=t("common.curves_alt"))
     with take_home():
         download_row(
             "training_curves",

@@ -14,41 +14,24 @@ from analysis.paper_claims import efficiency_claims
 from app import loading
 from app.charts import show_chart
 from app.downloads import download_row, take_home
+from app.language import from_analysis, names, t, titles
 from app.roots import listed_runs, served_folders
 from app.text import literal
 from densenet_core.models import spec_from_name
 from densenet_core.zoo import ZOO_FOLDER
 
-COST_LABELS = {
-    "params": "parameters",
-    "mult_adds": "mult_adds",
-    "activation_bytes": "activation memory",
-    "images_per_s": "throughput (published)",
-    "forward_ms": "latency (measured here)",
-}
+COSTS = ("params", "mult_adds", "activation_bytes", "images_per_s", "forward_ms")
 FIRST_SOURCES = (  # the paper's tables and what it compares with, where a data set has them
     "Huang et al. 2017, Table 2",
     "Huang et al. 2017, Table 3",
     "fb.resnet.torch, pretrained models",
 )
 SHOWN = ["origin", "family", "model", "params", "params_printed", "mult_adds", "error", "spread", "seeds", "epochs"]
-NOTES = """
-One fused multiply-add of a convolution or a linear layer is one mult_add; the paper's FLOPs are 2 x mult_adds.
-Parameters and mult_adds are this suite's arithmetic; **params_printed** is what the source prints. Where the two
-differ, the source rounds or counts otherwise: Table 2's 10.2M for the 1202-layer network with stochastic depth fits no
-count of it (19.4M).
-
-**DenseNets are slower than their FLOPs say**: they read and write many feature maps for each of them. On the axes of
-throughput and latency the picture is another one than on that of mult_adds.
-
-Results of different **sources** come from different recipes. With one recipe for all (osmr/imgclsmob) ResNets match or
-beat DenseNets at several equal costs; with the paper's numbers it is the other way round.
-"""
 
 
 def show() -> None:
     """Draws the page."""
-    st.subheader("What networks pay for their error", anchor=False)
+    st.subheader(t("efficiency.heading"), anchor=False)
     table = _all_results()
     rows = _choose_rows(table)
     cost, log, pareto = _choose_axes()
@@ -56,28 +39,29 @@ def show() -> None:
         rows = _with_latency(rows)
     drawn = rows.dropna(subset=[cost]) if cost in rows else rows.head(0)
     if drawn.empty:
-        st.info("No result here has this cost. Choose another axis, source or family.")
+        st.info(t("efficiency.none"))
         return
     show_chart(
         efficiency_screen(drawn, cost, log, pareto),
         key="efficiency",
-        alt=f"Error against {AXIS_TITLES[cost]}",
+        alt=t("efficiency.alt", cost=from_analysis(AXIS_TITLES[cost])),
     )
     if len(drawn) < len(rows):
-        st.caption(f"{len(rows) - len(drawn)} of {len(rows)} results have no {COST_LABELS[cost]} and are not drawn.")
+        missing, label = len(rows) - len(drawn), t(f"efficiency.costs.{cost}")
+        st.caption(t("efficiency.not_drawn", missing=missing, all=len(rows), cost=label))
     _show_downloads(drawn, cost, log)
     _show_parity(rows)
     _show_table(drawn, cost)
     _show_claims()
-    with st.expander("What exactly is counted, and what can't be compared", icon=":material/function:"):
-        st.markdown(NOTES)
+    with st.expander(t("efficiency.counted"), icon=":material/function:"):
+        st.markdown(t("efficiency.notes"))
 
 
 def _all_results() -> pd.DataFrame:
     runs = listed_runs([folder for folder in served_folders() if folder != ZOO_FOLDER])
     table = loading.results_table(tuple(loading.file_key(run) for run in runs))
     for reason in table.attrs["skipped"]:
-        st.warning(f"Skipped: {literal(reason)}", icon=":material/warning:")
+        st.warning(t("efficiency.skipped", reason=literal(reason)), icon=":material/warning:")
     return table
 
 
@@ -85,18 +69,22 @@ def _choose_rows(table: pd.DataFrame) -> pd.DataFrame:
     """The rows of one data set, kind of error, and the chosen sources and families."""
     left, middle, right = st.columns([1, 1.3, 2.7])
     datasets = list(table["dataset"].value_counts().index)
-    dataset = left.selectbox("Data set", datasets, index=datasets.index("ImageNet"), key="dataset")
+    dataset = left.selectbox(t("efficiency.dataset"), datasets, index=datasets.index("ImageNet"), key="dataset")
     rows = table[table["dataset"] == dataset]
     kinds = [kind for kind in ERROR_TITLES if kind in set(rows["error_kind"])]
-    kind = middle.selectbox("Error", kinds, format_func=ERROR_TITLES.__getitem__, key=f"error_kind {dataset}")
+    kind = middle.selectbox(t("efficiency.error"), kinds, format_func=titles(ERROR_TITLES), key=f"error_kind {dataset}")
     rows = rows[rows["error_kind"] == kind]
     published = sorted(rows.loc[rows["origin"] == "published", "source"].unique())
     first = [source for source in published if source in FIRST_SOURCES] or published
-    sources = right.multiselect("Published sources", published, default=first, key=f"sources {dataset} {kind}")
+    sources = right.multiselect(t("efficiency.sources"), published, default=first, key=f"sources {dataset} {kind}")
     rows = rows[(rows["origin"] == "measured") | rows["source"].isin(sources)]
     families = sorted(rows["family"].unique())
     chosen = st.pills(
-        "Families", families, selection_mode="multi", default=families, key=f"families {dataset} {len(families)}"
+        t("efficiency.families"),
+        families,
+        selection_mode="multi",
+        default=families,
+        key=f"families {dataset} {len(families)}",
     )
     shown: pd.DataFrame = rows[rows["family"].isin(chosen)]
     return shown
@@ -105,10 +93,10 @@ def _choose_rows(table: pd.DataFrame) -> pd.DataFrame:
 def _choose_axes() -> tuple[str, bool, bool]:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         cost = st.segmented_control(
-            "Cost", list(COST_LABELS), default="params", format_func=COST_LABELS.__getitem__, key="cost"
+            t("efficiency.cost"), COSTS, default="params", format_func=names("efficiency.costs", COSTS), key="cost"
         )
-        log = st.toggle("log axis", value=True, key="log")
-        pareto = st.toggle("Pareto front", value=True, key="pareto")
+        log = st.toggle(t("efficiency.log"), value=True, key="log")
+        pareto = st.toggle(t("efficiency.pareto"), value=True, key="pareto")
     return cost or "params", log, pareto
 
 
@@ -117,14 +105,11 @@ def _with_latency(rows: pd.DataFrame) -> pd.DataFrame:
     archs = tuple(sorted(rows["arch"].dropna().unique()))
     is_imagenet = bool((rows["dataset"] == "ImageNet").any())
     size = 224 if is_imagenet else 32
-    if not archs or not st.toggle(
-        f"Measure {len(archs)} networks on this machine ({size} x {size} pixels)", key="measure"
-    ):
+    if not archs or not st.toggle(t("efficiency.measure", number=len(archs), size=size), key="measure"):
         return rows
     specs = tuple(spec_from_name(arch, 1000 if is_imagenet else 10) for arch in archs)
     times = loading.latency_table(archs, specs, size, 3, False)
-    hardware = literal(str(times["hardware"].iloc[0]))
-    st.caption(f"Median of 3 passes of one image each, the networks in turns, on {hardware}.")
+    st.caption(t("efficiency.median", hardware=literal(str(times["hardware"].iloc[0]))))
     return rows.assign(forward_ms=rows["arch"].map(dict(zip(times["network"], times["forward_ms"], strict=True))))
 
 
@@ -136,28 +121,26 @@ def _show_downloads(rows: pd.DataFrame, cost: str, log: bool) -> None:
 
 
 def _show_parity(rows: pd.DataFrame) -> None:
-    st.markdown("##### At the same error")
+    st.markdown(f"##### {t('efficiency.parity')}")
     costed = rows.dropna(subset=["params"])
     families = sorted(costed["family"].unique())
     if len(families) < 2:
-        st.caption("Show two families or more to set one against the other.")
+        st.caption(t("efficiency.two_families"))
         return
     ours, theirs = st.columns(2)
     start = families.index("DenseNet-BC") if "DenseNet-BC" in families else 0
-    family = ours.selectbox("What would", families, index=start, key="parity_family")
+    family = ours.selectbox(t("efficiency.what_would"), families, index=start, key="parity_family")
     others = costed[costed["family"] != family].sort_values("error")
-    model = theirs.selectbox("need for the error of", others["model"].unique(), key="parity_model")
+    model = theirs.selectbox(t("efficiency.need"), others["model"].unique(), key="parity_model")
     reference = others[others["model"] == model].iloc[0]
     for cost in ("params", "mult_adds"):
         if pd.notna(reference[cost]) and costed.loc[costed["family"] == family, cost].notna().any():
             st.markdown(f"- {literal(str(parity(costed, family, reference, cost)))}.")
-    st.caption(
-        "Interpolated on the family's Pareto front, the logarithm of the cost linear in the error; never outside it."
-    )
+    st.caption(t("efficiency.interpolated"))
 
 
 def _show_table(rows: pd.DataFrame, cost: str) -> None:
-    with st.expander("The table", icon=":material/table:"):
+    with st.expander(t("common.table"), icon=":material/table:"):
         shown = [*SHOWN, *([cost] if cost not in SHOWN else []), "source", "note"]
         st.dataframe(
             rows.assign(on_front=pareto_front(rows, cost if cost != "forward_ms" else "params"))[[*shown, "on_front"]],
@@ -166,7 +149,7 @@ def _show_table(rows: pd.DataFrame, cost: str) -> None:
 
 
 def _show_claims() -> None:
-    with st.expander("What the paper says of efficiency, checked", icon=":material/fact_check:"):
-        verdicts = {True: "holds", False: "does not hold", None: "these points do not decide"}
+    with st.expander(t("efficiency.claims"), icon=":material/fact_check:"):
+        verdicts = {True: t("verdicts.holds"), False: t("verdicts.does not hold"), None: t("efficiency.undecided")}
         claims = efficiency_claims()
         st.table(claims.assign(holds=[verdicts[holds] for holds in claims["holds"]]).set_index("statement"))

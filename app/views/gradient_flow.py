@@ -19,6 +19,7 @@ from app import loading
 from app.charts import show_chart
 from app.data_picker import pick_images
 from app.downloads import download_row, take_home
+from app.language import t, titles
 from app.loading import NetworkKey
 from app.network_picker import pick_network
 from app.text import literal
@@ -28,10 +29,10 @@ from densenet_core.models import Spec
 
 def show() -> None:
     """Draws the page."""
-    st.subheader("How the gradient reaches the layers", anchor=False)
+    st.subheader(t("gradients.heading"), anchor=False)
     key = pick_network()
     if key is None:
-        st.write("Choose a network in the sidebar.")
+        st.write(t("common.choose_network"))
         return
     try:
         spec = dense_spec(loading.load(key))
@@ -47,28 +48,28 @@ def show() -> None:
 def _show_flow(key: NetworkKey, images: object) -> None:
     flow = loading.gradient_flows(key, images)
     quantity = st.segmented_control(
-        "Quantity", list(QUANTITIES), default="output_gradient", format_func=QUANTITIES.__getitem__, key="flow_quantity"
+        t("gradients.quantity"),
+        list(QUANTITIES),
+        default="output_gradient",
+        format_func=titles(QUANTITIES),
+        key="flow_quantity",
     )
     chosen = quantity or "output_gradient"
-    show_chart(gradient_flow_screen(flow, chosen), key="flow", alt="Gradient norm by layer, a curve a network")
+    show_chart(gradient_flow_screen(flow, chosen), key="flow", alt=t("gradients.alt"))
     with take_home():
         draw = partial(loading.figure_file, gradient_flow_figure, "gradient_flow", flow, chosen, 1)
         download_row("gradient_flow", flow, draw)
     ratios = "  ·  ".join(f"{literal(str(name))}: **{ratio:.3g}**" for name, ratio in reach(flow).items())
-    st.caption(f"Median of the first third of the layers over that of the last third, by the outputs: {ratios}")
-    st.caption(
-        "One batch of 64 images, mean cross-entropy; batch norm with the batch's statistics, as in a training step, "
-        "dropout off. The controls are a ResNet and the same network without shortcuts, as deep (depths 6n+2), "
-        "initialised with seed 0."
-    )
+    st.caption(t("gradients.ratios", ratios=ratios))
+    st.caption(t("gradients.note"))
 
 
 def _show_paths(specs: dict[str, Spec]) -> None:
-    st.markdown("##### Paths to the loss, counted exactly")
+    st.markdown(f"##### {t('gradients.paths')}")
     left, right = st.columns(2, gap="medium")
     with left:
         counts = {title: path_counts(spec) for title, spec in specs.items()}
-        show_chart(path_lengths_screen(counts), key="paths", alt="Number of paths by length, a line a network")
+        show_chart(path_lengths_screen(counts), key="paths", alt=t("gradients.paths_alt"))
     with right:
         rows = []
         for title, spec in specs.items():
@@ -76,14 +77,11 @@ def _show_paths(specs: dict[str, Spec]) -> None:
             total = sum(counts[title]["num_paths"])
             rows.append(
                 {
-                    "network": title,
-                    "paths": f"{total:,}" if total < 10**9 else f"{float(total):.2e}",
-                    "to the loss, mean": round(float(layers["shortest"].mean()), 1),
-                    "read by the classifier": f"{int(layers['is_direct'].sum())} of {len(layers)}",
+                    t("columns.network"): title,
+                    t("columns.paths"): f"{total:,}" if total < 10**9 else f"{float(total):.2e}",
+                    t("columns.to_loss"): round(float(layers["shortest"].mean()), 1),
+                    t("columns.read"): t("common.of", part=int(layers["is_direct"].sum()), whole=len(layers)),
                 }
             )
         st.dataframe(rows, hide_index=True)
-        st.caption(
-            "A path goes from a layer to one that reads its output; its length counts the layers with weights on it. "
-            "To the loss: the shortest path from a layer's output, mean over the layers."
-        )
+        st.caption(t("gradients.paths_note"))

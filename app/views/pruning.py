@@ -15,6 +15,7 @@ from app import loading
 from app.charts import show_chart
 from app.data_picker import pick_images
 from app.downloads import download_row, take_home
+from app.language import names, t, titles
 from app.network_picker import pick_network
 from app.text import literal
 
@@ -23,33 +24,30 @@ DEFAULT = ("mean_abs_weight", "effective_weight", "taylor")
 
 def show() -> None:
     """Draws the page."""
-    st.subheader("Which connections can go?", anchor=False)
+    st.subheader(t("pruning.heading"), anchor=False)
     key = pick_network()
     if key is None:
-        st.write("Choose a network in the sidebar.")
+        st.write(t("common.choose_network"))
         return
     images = pick_images(key)
     if images is None:
         return
     a, b, c = st.columns([2, 1, 1])
+    budgets = get_args(Budget)
     measures = a.multiselect(
-        "Least first, by", MEASURES, default=DEFAULT, format_func=MEASURE_TITLES.__getitem__, key="pruning_measures"
+        t("pruning.by"), MEASURES, default=DEFAULT, format_func=titles(MEASURE_TITLES), key="pruning_measures"
     )
-    budget = b.selectbox("Budget", get_args(Budget), key="pruning_budget")
-    x = c.selectbox("Across", list(X_TITLES), format_func=X_TITLES.__getitem__, key="pruning_x")
+    budget = b.selectbox(
+        t("pruning.budget"), budgets, format_func=names("pruning.budgets", budgets), key="pruning_budget"
+    )
+    x = c.selectbox(t("pruning.across"), list(X_TITLES), format_func=titles(X_TITLES), key="pruning_x")
     try:
         curves = loading.pruning_table(key, tuple(measures), budget, images)
     except ValueError as error:
         st.error(literal(str(error)), icon=":material/error:")
         return
-    show_chart(pruning_screen(curves, x), key="pruning", alt="Test error against what is left, a curve a measure")
+    show_chart(pruning_screen(curves, x), key="pruning", alt=t("pruning.alt"))
     with take_home():
         download_row("pruning", curves, partial(loading.figure_file, pruning_figure, "pruning", curves, x, 1))
-    st.caption(
-        "Without fine-tuning. Every point is a network with the least important connections cut, in the order of the "
-        "measure; a target's last source stays. Random: five orders, mean. Measures on data are taken on as many "
-        "training images, errors on the test images."
-    )
-    st.caption(
-        "`densenet-lens prune CHECKPOINT --keep 0.6 --measure taylor --out small.safetensors` writes the network."
-    )
+    st.caption(t("pruning.note"))
+    st.caption(t("pruning.command"))

@@ -16,6 +16,7 @@ from analysis.training_curves import training_curves
 from app import loading
 from app.charts import show_chart
 from app.downloads import download_row, take_home
+from app.language import t
 from app.processes import last_words, resume_training, start_training, stop_training
 from app.roots import RUNS_DIR, check_run_folder, training_folders
 from app.text import duration, literal
@@ -33,19 +34,17 @@ ANIMATIONS = {"gif": "GIF", "mp4": "MP4", "zip": "PDFs"}
 
 def show() -> None:
     """Draws the page."""
-    st.subheader("Training", anchor=False)
+    st.subheader(t("pages.training"), anchor=False)
     with st.sidebar:
         _start_form()
     runs = _runs()
     if not runs:
-        st.info(
-            "No runs yet. Start one in the sidebar, or with `densenet-lens train --arch densenet-40-12 --name demo`."
-        )
+        st.info(t("training.no_runs"))
         return
     st.dataframe([_row(run) for run in runs], hide_index=True)
     names = [run.name for run in runs]
     running = next((run.name for run in runs if run.state == "running"), names[0])
-    name = st.selectbox("Run", names, index=names.index(running), key="training_run")
+    name = st.selectbox(t("picker.run"), names, index=names.index(running), key="training_run")
     _show_run(name)
     _show_emergence(RUNS_DIR / name)
 
@@ -64,28 +63,28 @@ def _runs() -> list[RunSummary]:
 def _row(run: RunSummary) -> dict[str, Any]:
     left = run.seconds_left
     return {
-        "run": run.name,
-        "network": run.arch,
-        "data": run.dataset,
-        "seed": run.seed,
-        "state": run.state,
-        "epoch": f"{run.epoch} of {run.epochs_planned}",
-        "test error (%)": run.test_error,
-        "time left": "" if left is None or run.state == "finished" else duration(left),
+        t("training.columns.run"): run.name,
+        t("columns.network"): run.arch,
+        t("training.columns.data"): run.dataset,
+        t("training.columns.seed"): run.seed,
+        t("training.columns.state"): t(f"training.states.{run.state}"),
+        t("training.columns.epoch"): t("training.done", done=run.epoch, planned=run.epochs_planned),
+        t("training.columns.error"): run.test_error,
+        t("training.columns.left"): "" if left is None or run.state == "finished" else duration(left),
     }
 
 
 def _start_form() -> None:
     with st.form("start", border=False):
-        st.subheader("New run")
-        arch = st.selectbox("Network", MODEL_NAMES, accept_new_options=True, key="new_arch")
-        dataset = st.selectbox("Data", DATASET_NAMES, key="new_dataset")
-        recipe = st.selectbox("Recipe", list(RECIPES), key="new_recipe", help="fast is not the paper's.")
-        epochs = st.number_input("Epochs", 1, 1000, 30, key="new_epochs")
-        seed = st.number_input("Seed", 0, 10**6, 0, key="new_seed")
-        augment = st.checkbox("Mirror and shift (+)", key="new_augment")
-        name = st.text_input("Name", placeholder=f"{MODEL_NAMES[0]}-{DATASET_NAMES[0]}", key="new_name")
-        if not st.form_submit_button("Start", type="primary", icon=":material/play_arrow:"):
+        st.subheader(t("training.new"))
+        arch = st.selectbox(t("picker.network"), MODEL_NAMES, accept_new_options=True, key="new_arch")
+        dataset = st.selectbox(t("training.data"), DATASET_NAMES, key="new_dataset")
+        recipe = st.selectbox(t("training.recipe"), list(RECIPES), key="new_recipe", help=t("training.recipe_help"))
+        epochs = st.number_input(t("training.epochs"), 1, 1000, 30, key="new_epochs")
+        seed = st.number_input(t("training.seed"), 0, 10**6, 0, key="new_seed")
+        augment = st.checkbox(t("training.augment"), key="new_augment")
+        name = st.text_input(t("training.name"), placeholder=f"{MODEL_NAMES[0]}-{DATASET_NAMES[0]}", key="new_name")
+        if not st.form_submit_button(t("training.start"), type="primary", icon=":material/play_arrow:"):
             return
     try:
         config = recipe_config(
@@ -101,7 +100,7 @@ def _start_form() -> None:
         spec_from_name(config.arch)
         check_run_folder(config.folder)
         start_training(config)
-        st.success(f"Started {literal(config.name)}. It goes on when this page is closed.")
+        st.success(t("training.started", name=literal(config.name)))
     except ValueError as error:
         st.error(literal(str(error)), icon=":material/error:")
 
@@ -114,12 +113,13 @@ def _show_run(name: str) -> None:
         return  # deleted meanwhile
     run = read_summary(folder)
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.badge(run.state, color=BADGES[run.state])  # type: ignore[arg-type]
-        st.progress(run.epoch / max(run.epochs_planned, 1), f"epoch {run.epoch} of {run.epochs_planned}")
+        st.badge(t(f"training.states.{run.state}"), color=BADGES[run.state])  # type: ignore[arg-type]
+        words = t("training.progress", done=run.epoch, planned=run.epochs_planned)
+        st.progress(run.epoch / max(run.epochs_planned, 1), words)
         _show_buttons(run, folder)
     if not (folder / METRICS).exists():
         said = last_words(folder)
-        st.caption("Its first epoch has not ended yet.")
+        st.caption(t("training.first_epoch"))
         if said and run.state != "running":
             st.code(said, language=None)
         return
@@ -127,30 +127,32 @@ def _show_run(name: str) -> None:
     for reason in curves.attrs["skipped"]:
         st.warning(literal(reason), icon=":material/warning:")
     figure = training_curves_screen(curves)
-    show_chart(figure, key="run_curves", alt="Training loss and test error")
+    show_chart(figure, key="run_curves", alt=t("common.curves_alt"))
 
 
 def _show_buttons(run: RunSummary, folder: Path) -> None:
     try:
-        if run.state == "running" and st.button("Stop", icon=":material/stop:", key="stop"):
+        if run.state == "running" and st.button(t("training.stop"), icon=":material/stop:", key="stop"):
             stop_training(folder)
-        if run.state in ("stopped", "diverged") and st.button("Resume", icon=":material/play_arrow:", key="resume"):
+        if run.state in ("stopped", "diverged") and st.button(
+            t("training.resume"), icon=":material/play_arrow:", key="resume"
+        ):
             resume_training(folder)
     except (RunError, OSError) as error:
         st.error(literal(str(error)), icon=":material/error:")
 
 
 def _show_emergence(folder: Path) -> None:
-    st.markdown("##### How feature reuse emerges")
+    st.markdown(f"##### {t('training.emergence')}")
     if not (folder / REUSE).exists():
-        st.caption("Runs of DenseNets keep their feature-reuse table of every epoch; this one has none (yet).")
+        st.caption(t("training.no_reuse"))
         return
     try:
         tables = reuse_over_training(folder)
     except RunError as error:
         st.error(literal(str(error)), icon=":material/error:")
         return
-    show_chart(emergence_screen(tables), key="emergence", alt="Reuse by epoch")
+    show_chart(emergence_screen(tables), key="emergence", alt=t("training.reuse_alt"))
     with take_home():
         for file_format, label in ANIMATIONS.items():
             st.download_button(
@@ -161,15 +163,12 @@ def _show_emergence(folder: Path) -> None:
                 on_click="ignore",
                 icon=":material/download:",
                 disabled=file_format == "mp4" and not has_ffmpeg(),
-                help="One figure an epoch." if file_format == "zip" else None,
+                help=t("training.zip_help") if file_format == "zip" else None,
             )
         download_row(f"{folder.name}_reuse", tables, None, key="emergence_")
     if not has_ffmpeg():
-        st.caption("For MP4, install the program ffmpeg where the dashboard runs.")
-    st.caption(
-        f"Reuse sets in with epoch **{onset(likeness_to_end(tables))}**: from there on, the order of the connections "
-        f"by mean |w| is that of the last epoch (rank correlation {STEADY} or more)."
-    )
+        st.caption(t("training.ffmpeg"))
+    st.caption(t("training.onset", epoch=onset(likeness_to_end(tables)), steady=STEADY))
     observations = observations_over_training(tables)
     figure = observations_screen(observations)
-    show_chart(figure, key="observations", alt="The four observations by epoch")
+    show_chart(figure, key="observations", alt=t("training.observations_alt"))

@@ -79,3 +79,15 @@ def test_a_wrong_file_gives_words_not_a_traceback(page: Page) -> None:
     )
     expect(page.get_by_test_id("stAlert").last).to_contain_text("neither safetensors nor a file of torch.save")
     expect(page.locator(".stException")).to_have_count(0)
+
+
+def test_the_language_outlives_a_reload_and_a_change_of_page(page: Page, url: str) -> None:
+    page.goto(f"{url}/notes")
+    expect(page.get_by_role("heading", name="How DenseNet works")).to_be_visible()
+    page.get_by_role("radio", name="한국어").click()
+    expect(page.get_by_role("heading", name="DenseNet의 동작 원리")).to_be_visible()
+    page.reload()
+    expect(page.get_by_role("heading", name="DenseNet의 동작 원리")).to_be_visible()
+    page.get_by_test_id("stTopNavLink").filter(has_text="비교").click()
+    expect(page.get_by_role("heading", name="두 네트워크 나란히 보기")).to_be_visible()
+    expect(page.locator(".stException")).to_have_count(0)

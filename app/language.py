@@ -1,0 +1,102 @@
+"""The dashboard's languages: a catalogue file each, and ``t``, which looks words up by their key.
+
+``languages/en.toml`` and ``ko.toml`` have the same keys and placeholders. A key is a table's name and the word's:
+``t("notes.title")``. Numbers go in by placeholders: ``t("notes.growth.result", maps=22)``. The table "analysis"
+holds what comes from the analysis, which knows no languages: words of Plotly figures, titles, statements, each under
+its English words. What is not there stays English, as error sentences and figures for papers do.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import plotly.graph_objects as go
+import streamlit as st
+
+LANGUAGES = {"en": "English", "ko": "한국어"}
+FOLDER = Path(__file__).parent / "languages"
+KEY = "language"  # of the session's state, and of the address: a reload keeps it
+_NUMBER = r"\d+(?:[.,]\d+)*"
+_WORDS_OF_FIGURES = ("text", "name", "hovertemplate", "ticktext")
+
+
+def choose_language() -> None:
+    """Shows the switch in the sidebar."""
+    with st.sidebar:
+        st.segmented_control(
+            "Language / 언어",
+            list(LANGUAGES),
+            format_func=LANGUAGES.__getitem__,
+            default="en",
+            required=True,
+            key=KEY,
+            bind="query-params",
+            label_visibility="collapsed",
+        )
+
+
+def language() -> str:
+    """The session's language; English where it was not asked."""
+    return str(st.session_state.get(KEY, "en"))
+
+
+@cache
+def catalogue(name: str) -> dict[str, str]:
+    """All words of a language by their keys."""
+    tables = tomllib.loads((FOLDER / f"{name}.toml").read_text(encoding="utf-8"))
+    return dict(_flat(tables))
+
+
+def t(key: str, **values: Any) -> str:
+    """The words of a key in the session's language, with values in their placeholders."""
+    return catalogue(language())[key].format(**values)
+
+
+def names(table: str, options: Iterable[Any]) -> Callable[[Any], str]:
+    """For ``format_func``: the words of a widget's options, which are the keys of a table."""
+    return {option: t(f"{table}.{option}") for option in options}.__getitem__
+
+
+def translated(figure: go.Figure) -> go.Figure:
+    """A figure with the words of its axes, titles, legends and hovers in the session's language, where it has them."""
+    if language() == "en":
+        return figure
+    return go.Figure(_translated(figure.to_plotly_json()))
+
+
+def from_analysis(text: str) -> str:
+    """The analysis's English words in the session's language: as they stand, or with any numbers in place of "{}"."""
+    words = catalogue(language())
+    if (key := f"analysis.{text}") in words:
+        return words[key]
+    if (key := f"analysis.{re.sub(_NUMBER, '{}', text)}") in words:
+        return words[key].format(*re.findall(_NUMBER, text))
+    return text
+
+
+def titles(of: Mapping[Any, str]) -> Callable[[Any], str]:
+    """For ``format_func``: the analysis's titles of a widget's options."""
+    return {option: from_analysis(title) for option, title in of.items()}.__getitem__
+
+
+def _translated(part: Any, key: str = "") -> Any:
+    if isinstance(part, dict):
+        return {name: _translated(value, str(name)) for name, value in part.items()}
+    if isinstance(part, list | tuple):
+        return [_translated(value, key) for value in part]
+    return from_analysis(part) if isinstance(part, str) and key in _WORDS_OF_FIGURES else part
+
+
+def _flat(tables: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    pairs: list[tuple[str, str]] = []
+    for name, value in tables.items():
+        if isinstance(value, dict):
+            pairs += _flat(value, f"{prefix}{name}.")
+        else:
+            pairs.append((f"{prefix}{name}", value.strip()))
+    return pairs

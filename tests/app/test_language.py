@@ -1,0 +1,159 @@
+"""The catalogues: the same keys and placeholders in every language, all of them used, and none missing."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from string import Formatter
+
+import plotly.graph_objects as go
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from analysis.claims import check_claims
+from app import language
+from app.language import FOLDER, LANGUAGES, catalogue, from_analysis, translated
+from densenet_core import load_zoo, zoo_names
+
+ROOT = Path(__file__).parents[2]
+# Digits that are names, not results: of tables and figures, kernels, sections.
+NAMES = re.compile(r"(Table|Figure|표|그림) \d|\d×\d")
+
+
+def placeholders(text: str) -> set[str]:
+    return {name or "" for _, name, _, _ in Formatter().parse(text) if name is not None}
+
+
+def keys_used() -> Iterator[re.Pattern[str]]:
+    """Every key given to ``t`` and table given to ``names`` in the dashboard; an f-string's values may be anything."""
+    for file in set((ROOT / "app").rglob("*.py")) - {ROOT / "app" / "language.py"}:
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "t":
+                yield from patterns(node.args[0])
+            elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "names":
+                yield re.compile(re.escape(ast.literal_eval(node.args[0])) + r"\.[^.]+")
+
+
+def patterns(key: ast.expr) -> Iterator[re.Pattern[str]]:
+    if isinstance(key, ast.IfExp):
+        yield from patterns(key.body)
+        yield from patterns(key.orelse)
+        return
+    parts = key.values if isinstance(key, ast.JoinedStr) else [key]
+    yield re.compile("".join(re.escape(part.value) if isinstance(part, ast.Constant) else "[^.]+" for part in parts))
+
+
+def phrases_of_the_analysis() -> set[str]:
+    """Every string of the analysis, an f-string's values as "{}"."""
+    found = set()
+    for file in (ROOT / "analysis").rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                found.add(node.value)
+            elif isinstance(node, ast.JoinedStr):
+                found.add("".join(part.value if isinstance(part, ast.Constant) else "{}" for part in node.values))
+    return found
+
+
+def test_every_language_has_a_catalogue_and_no_other_lies_there() -> None:
+    assert {file.stem for file in FOLDER.iterdir()} == set(LANGUAGES)
+
+
+@pytest.mark.parametrize("other", [name for name in LANGUAGES if name != "en"])
+def test_languages_have_the_same_keys_and_placeholders(other: str) -> None:
+    assert list(catalogue(other)) == list(catalogue("en"))
+    for key, text in catalogue("en").items():
+        there = catalogue(other)[key]
+        if key.startswith("analysis."):
+            assert sorted(re.findall(r"%?\{[^}]*\}", there)) == sorted(re.findall(r"%?\{[^}]*\}", text)), key
+        else:
+            assert placeholders(there) == placeholders(text), key
+
+
+def test_every_key_that_is_used_is_there_and_every_key_there_is_used() -> None:
+    keys = [key for key in catalogue("en") if not key.startswith("analysis.")]
+    used = list(keys_used())
+    for pattern in used:
+        assert any(pattern.fullmatch(key) for key in keys), pattern.pattern
+    for key in keys:
+        assert any(pattern.fullmatch(key) for pattern in used), key
+
+
+def test_what_is_translated_of_the_analysis_is_what_it_says() -> None:
+    phrases = phrases_of_the_analysis() | {claim.claim for claim in check_claims(load_zoo(zoo_names()[0]))}
+    for key, text in catalogue("en").items():
+        if key.startswith("analysis."):
+            assert key == f"analysis.{text}"
+            assert text in phrases, text
+
+
+@pytest.mark.parametrize("name", LANGUAGES)
+def test_no_number_is_typed_into_the_notes(name: str) -> None:
+    for key, text in catalogue(name).items():
+        if key.startswith("notes."):
+            words = NAMES.sub("", re.sub(r"\{[^}]*\}", "", text))
+            assert not re.search(r"\d", words), (key, text)
+
+
+def test_korean_emphasis_is_closed_where_markdown_sees_it() -> None:
+    """Markdown does not close emphasis between a bracket or a full stop and a letter, as of a particle."""
+    for key, text in catalogue("ko").items():
+        assert not re.search(r"[^\w\s*]\*+[가-힣]", re.sub(r"\{[^}]*\}", "0", text)), (key, text)
+
+
+def test_korean_is_korean() -> None:
+    for key, text in catalogue("ko").items():
+        words = re.sub(r"%?\{[^}]*\}|<[^>]*>|`[^`]*`|mult_adds", "", text)
+        if re.search(r"[a-z]{4}", words):
+            assert re.search(r"[가-힣]", words), (key, text)
+
+
+def test_a_figures_words_are_translated_and_its_numbers_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    figure = go.Figure(go.Scatter(x=[1], y=[2], name="no such words 7", customdata=["transition"]))
+    figure.update_xaxes(title="learning rate").add_annotation(text="Dense block 12")
+    assert translated(figure) is figure
+    monkeypatch.setattr(language, "language", lambda: "ko")
+    korean = translated(figure)
+    assert korean.layout.xaxis.title.text == "학습률"
+    assert korean.layout.annotations[0].text == "밀집 블록 12"
+    assert korean.data[0].name == "no such words 7"
+    assert list(korean.data[0].customdata) == ["transition"]  # data, not words
+    assert from_analysis("%{x} of {}") == "%{x} of {}"
+
+
+@pytest.fixture
+def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AppTest:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["streamlit"])
+    return AppTest.from_file(str(ROOT / "app" / "main.py"), default_timeout=60)
+
+
+def test_the_switch_in_the_sidebar_changes_the_language(app: AppTest) -> None:
+    app.run()
+    assert not app.exception
+    assert app.sidebar.segmented_control(key=language.KEY).value == "en"
+    app.segmented_control(key=language.KEY).set_value("ko").run()
+    assert not app.exception
+    assert app.session_state[language.KEY] == "ko"
+
+
+VIEWS = ("feature_reuse", "agreement", "claims", "gradient_flow", "pruning", "efficiency", "comparison", "training")
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_every_page_is_shown_in_korean(
+    view: str, app: AppTest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    app = AppTest.from_string(f"from app.views import {view}\n{view}.show()\n", default_timeout=60)
+    app.session_state[language.KEY] = "ko"
+    app.session_state["images_number"] = 20
+    app.run()
+    assert not app.exception
+    assert not app.error
+    assert re.search(r"[가-힣]", app.subheader[0].value)
+    labels = [*app.selectbox, *app.number_input, *app.metric, *app.toggle, *app.multiselect, *app.text_input]
+    for widget in labels:
+        assert re.search(r"[가-힣]", widget.label) or widget.label in ("mult_adds",), widget.label

@@ -1,0 +1,157 @@
+"""The Notes page in every language: its controls move its numbers, and the numbers are the analysis's."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from analysis.bottlenecks import design_costs
+from analysis.cost import count_cost, total_cost
+from analysis.efficiency import count
+from analysis.preservation import preservation
+from app import loading
+from app.language import KEY, LANGUAGES, catalogue
+from app.views.notes import SECTIONS
+from densenet_core import DenseNetSpec
+from densenet_core.models import published_spec
+
+PAGE = "from app.views import notes\nnotes.show()\n"
+
+
+@pytest.fixture(params=LANGUAGES)
+def words(request: pytest.FixtureRequest) -> dict[str, str]:
+    return catalogue(request.param) | {"language": request.param}
+
+
+@pytest.fixture
+def app(words: dict[str, str]) -> AppTest:
+    app = AppTest.from_string(PAGE, default_timeout=60)
+    app.session_state[KEY] = words["language"]
+    return app.run()
+
+
+def metrics(app: AppTest) -> dict[str, str]:
+    assert not app.exception
+    return {metric.label: metric.value for metric in app.metric}
+
+
+def markdown(app: AppTest) -> str:
+    assert not app.exception
+    return "\n".join(str(part.value) for part in [*app.markdown, *app.caption])
+
+
+def chart(app: AppTest, place: int) -> dict[str, object]:
+    return json.loads(app.get("plotly_chart")[place].proto.spec)
+
+
+def test_every_section_is_there_in_its_order(app: AppTest, words: dict[str, str]) -> None:
+    assert not app.exception
+    assert app.header[0].value == words["notes.title"]
+    assert [part.value for part in app.subheader] == [words[f"notes.{name}.title"] for name in SECTIONS]
+    assert len(app.get("plotly_chart")) == 6
+    assert "{" not in markdown(app)
+
+
+@pytest.mark.parametrize("layers", [1, 7, 40])
+def test_connections_are_counted(layers: int, app: AppTest, words: dict[str, str]) -> None:
+    app.slider(key="notes_layers").set_value(layers).run()
+    found = metrics(app)
+    assert found[words["notes.connections.chain"]] == f"{layers:,}"
+    assert found[words["notes.connections.dense"]] == f"{layers * (layers + 1) // 2:,}"
+    assert found[words["notes.connections.next"]] == f"{layers + 1:,}"
+
+
+def test_one_layer_is_followed(app: AppTest, words: dict[str, str]) -> None:
+    app.selectbox(key="notes_follow 4").select(3).run()
+    assert words["notes.connections.marked"].format(sources=3, maps=14) in markdown(app)
+    app.slider(key="notes_layers").set_value(2).run()  # which has no layer 3 to follow but what follows
+    assert not app.exception
+
+
+def test_the_identity_test_is_the_analysiss(app: AppTest, words: dict[str, str]) -> None:
+    app.slider(key="notes_kept_layers").set_value(2).run()
+    app.slider(key="notes_digit").set_value(8).run()
+    app.slider(key="notes_seed").set_value(5).run()
+    found = metrics(app)
+    table = preservation(loading.digits_as_maps(8, 4), 2, seed=5).table.set_index(["operation", "layer"])
+    for operation in ("concatenation", "summation"):
+        share = table.loc[(operation, 0), "identical_share"]
+        assert found[words[f"notes.preservation.{operation}"]] == f"{share:.0%}"
+    change = table.loc[("summation", 0), "max_abs_difference"]
+    assert found[words["notes.preservation.change"]] == f"{change:.3g}"
+    assert found[words["notes.preservation.concatenation"]] == "100%"
+    assert found[words["notes.preservation.summation"]] == "0%"
+
+
+def test_the_digits_are_those_of_the_test_set() -> None:
+    digits = loading.digits_as_maps(8, 4)
+    assert digits.shape == (1, 4, 8, 8)
+    assert (digits[0, 2] == loading.digits_as_maps(0, 1)[0, 0]).all()  # after 9 comes 0
+
+
+def test_growth_has_the_notes_example_and_moves(app: AppTest, words: dict[str, str]) -> None:
+    result = words["notes.growth.result"]
+    assert result.format(init=6, rate=4, layers=4, reads=18, leaves=22) in markdown(app)
+    app.slider(key="notes_rate").set_value(12).run()
+    app.slider(key="notes_init").set_value(24).run()
+    app.slider(key="notes_growth_layers").set_value(16).run()
+    assert result.format(init=24, rate=12, layers=16, reads=204, leaves=216) in markdown(app)
+
+
+def test_bottlenecks_move_with_every_slider(app: AppTest, words: dict[str, str]) -> None:
+    values = {"notes_maps": 128, "notes_bottleneck_rate": 16, "notes_width": 2, "notes_size": 7}
+    for key, value in values.items():
+        app.slider(key=key).set_value(value).run()
+    params = design_costs(128, 16, 2, 7).groupby("design")["params"].sum()
+    own, other = (params["DenseNet-B"] / params[design] for design in ("DenseNet", "ResNet, bottleneck"))
+    assert words["notes.bottleneck.result"].format(own=own, other=other) in markdown(app)
+    drawn = [trace for trace in chart(app, 3)["data"] if trace["type"] == "scatter"]
+    assert [text.strip() for text in drawn[0]["text"]] == [count(params[design]) for design in drawn[0]["y"]]
+
+
+def test_compression_moves_the_costs(app: AppTest, words: dict[str, str]) -> None:
+    app.slider(key="notes_theta densenet-bc-100-12").set_value(0.25).run()
+    spec = DenseNetSpec((16,) * 3, 12, 24, compression=0.25)
+    assert metrics(app)[words["notes.compression.params"]] == count(total_cost(count_cost(spec))["params"])
+    app.selectbox(key="notes_network").select("densenet121").run()
+    cost = total_cost(count_cost(published_spec("densenet121")))
+    assert metrics(app)[words["notes.compression.mult_adds"]] == count(cost["mult_adds"])
+
+
+def test_an_image_too_small_gives_the_errors_own_words(app: AppTest) -> None:
+    app.selectbox(key="notes_network").select("densenet121").run()
+    app.number_input(key="notes_image imagenet").set_value(8).run()
+    assert not app.exception
+    assert "the least that works is 29" in app.error[0].value.replace("\\", "")
+
+
+def test_table_1_of_any_densenets_and_of_none(app: AppTest, words: dict[str, str]) -> None:
+    networks = app.multiselect(key="notes_table_1")
+    networks.set_value(["densenet-40-12"]).run()
+    assert not app.exception
+    tables = [table.value for table in app.dataframe if "Layers" in table.value]
+    assert "[3 x 3 conv] x 12" in tables[0]["densenet-40-12"].tolist()
+    app.multiselect(key="notes_table_1").set_value([]).run()
+    assert app.info[0].value == words["notes.table_1.none"]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("resnet-20", "network 'resnet-20' is a ResNet-20"), ("densenet-41-12", "depth 41 is not 3*n+4")],
+)
+def test_a_name_that_is_no_densenets_gives_the_errors_own_words(name: str, message: str) -> None:
+    app = AppTest.from_string(PAGE, default_timeout=60)
+    app.session_state["notes_table_1"] = [name]
+    app.run()
+    assert not app.exception
+    assert message in app.error[0].value.replace("\\", "")
+
+
+@pytest.mark.parametrize(("recipe", "epochs"), [("cifar", 300), ("svhn", 40), ("imagenet", 90), ("fast", 30)])
+def test_recipes(recipe: str, epochs: int, app: AppTest, words: dict[str, str]) -> None:
+    app.segmented_control(key="notes_recipe").set_value(recipe).run()
+    assert not app.exception
+    facts = app.table[-1].value
+    assert facts.loc[words["notes.training.epochs"]].tolist() == [str(epochs)]
