@@ -5,7 +5,8 @@ Run with: `python benchmarks/load.py --sessions 20 --seconds 120`
 Each session is a Chromium context of its own, uploads its network and changes controls with pauses of some two seconds.
 After every change it looks whether the page still names its own network and no other, and no error. Two times are taken
 of a change: until the browser has drawn it, and until the server's last message about it has come. Browsers and server
-share the machine, so its use by each is printed too.
+share it, so what each uses of it is printed too; with `--plain` the sessions are WebSocket clients that draw nothing
+and choose networks of the zoo: so it is the server that is measured.
 """
 
 from __future__ import annotations
@@ -25,14 +26,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from playwright.async_api import Browser, Page, async_playwright
+from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
 from analysis.figures.heatmap import MEASURE_TITLES, SCALED_TITLES
 from analysis.scaling import SCALING_TITLES
-from densenet_core import Checkpoint, DenseNet, DenseNetSpec, save_checkpoint
+from densenet_core import Checkpoint, DenseNet, DenseNetSpec, load_zoo, save_checkpoint, zoo_names
 from densenet_core.hardware import hardware
 
 ROOT = Path(__file__).parents[1]
@@ -120,6 +123,52 @@ async def browse(browser: Browser, url: str, file: Path, seconds: float, session
         await context.close()
 
 
+async def talk(url: str, seconds: float, session: Session) -> None:
+    """Does the same without a browser: sends what one would send, and reads what comes."""
+    from websockets.asyncio.client import connect
+
+    chance = random.Random(session.name)
+    address = url.replace("http", "ws", 1) + "/_stcore/stream"
+    try:
+        async with connect(address, subprotocols=["streamlit"], max_size=None) as stream:  # type: ignore[list-item]
+            boxes = _boxes(await _rerun(stream, {}))
+            chosen = {boxes["Network of the zoo"].id: session.name}
+            title = load_zoo(session.name).spec.title
+            end = time.monotonic() + seconds
+            while time.monotonic() < end:
+                label = chance.choice(("Measure", "Scaling"))
+                chosen[boxes[label].id] = chance.choice(list(boxes[label].options)[:3])
+                start = time.monotonic()
+                messages = await _rerun(stream, chosen)
+                session.server_s.append(time.monotonic() - start)
+                headings = " ".join(message.delta.new_element.heading.body for message in messages)
+                if title not in headings.replace("\\", ""):
+                    session.errors.append(f"{session.name}: the page is of {headings}")
+                await asyncio.sleep(PAUSE * (0.5 + chance.random()))
+    except Exception as error:
+        session.errors.append(f"{session.name}: {type(error).__name__}: {str(error).splitlines()[0]}")
+
+
+async def _rerun(stream: Any, chosen: dict[str, str]) -> list[ForwardMsg]:
+    """One run of the page's script with these choices: its messages."""
+    asked = BackMsg()
+    asked.rerun_script.query_string = ""
+    for widget, value in chosen.items():
+        asked.rerun_script.widget_states.widgets.add(id=widget, string_value=value)
+    await stream.send(asked.SerializeToString())
+    messages: list[ForwardMsg] = []
+    while not messages or messages[-1].WhichOneof("type") != "script_finished":
+        messages.append(ForwardMsg.FromString(await stream.recv()))
+        if messages[-1].delta.new_element.HasField("exception"):
+            raise RuntimeError(messages[-1].delta.new_element.exception.message)
+    return messages
+
+
+def _boxes(messages: list[ForwardMsg]) -> dict[str, Any]:
+    elements = [message.delta.new_element for message in messages]
+    return {element.selectbox.label: element.selectbox for element in elements if element.HasField("selectbox")}
+
+
 async def _choose(page: Page, label: str, option: str) -> None:
     await page.get_by_role("combobox", name=label).click()
     await page.get_by_role("option", name=option, exact=True).click()
@@ -180,10 +229,9 @@ def machine_seconds() -> float:
     return (user + nice + system) / os.sysconf("SC_CLK_TCK")
 
 
-async def visit(url: str, process: int, folder: Path, number: int, seconds: float) -> tuple[list[Session], list[int]]:
+async def visit(url: str, process: int, folder: Path, options: argparse.Namespace) -> tuple[list[Session], list[int]]:
     """All sessions at once; the server's memory every second meanwhile."""
-    files = [own_network(folder, i) for i in range(number)]
-    sessions = [Session(f"own-{i:03}-network") for i in range(number)]
+    number, seconds = options.sessions, options.seconds
     used: list[int] = []
 
     async def watch() -> None:
@@ -191,14 +239,19 @@ async def visit(url: str, process: int, folder: Path, number: int, seconds: floa
             used.append(memory(process))
             await asyncio.sleep(1)
 
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
-        watching = asyncio.create_task(watch())
-        await asyncio.gather(
-            *(browse(browser, url, file, seconds, own) for file, own in zip(files, sessions, strict=True))
-        )
-        watching.cancel()
-        await browser.close()
+    watching = asyncio.create_task(watch())
+    if options.plain:
+        sessions = [Session(zoo_names()[i % len(zoo_names())]) for i in range(number)]
+        await asyncio.gather(*(talk(url, seconds, own) for own in sessions))
+    else:
+        files = [own_network(folder, i) for i in range(number)]
+        sessions = [Session(f"own-{i:03}-network") for i in range(number)]
+        async with async_playwright() as playwright:
+            browser = await playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
+            visits = zip(files, sessions, strict=True)
+            await asyncio.gather(*(browse(browser, url, file, seconds, own) for file, own in visits))
+            await browser.close()
+    watching.cancel()
     return sessions, used
 
 
@@ -229,10 +282,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sessions", type=int, default=20)
     parser.add_argument("--seconds", type=float, default=120)
-    arguments = parser.parse_args()
+    parser.add_argument("--plain", action="store_true", help="clients that draw nothing")
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name, server(Path(name)) as (url, process):
         start, busy, own = time.monotonic(), machine_seconds(), cpu_seconds(process)
-        sessions, used = asyncio.run(visit(url, process, Path(name), arguments.sessions, arguments.seconds))
+        sessions, used = asyncio.run(visit(url, process, Path(name), options))
         took = time.monotonic() - start
         report(sessions, used, cpu_seconds(process) - own, machine_seconds() - busy, took)
     if any(session.errors for session in sessions):
