@@ -1,0 +1,66 @@
+"""A server that is killed loses nothing that a page had saved."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect, sync_playwright
+
+from densenet_core.run_status import is_training, read_summary
+from densenet_core.runs import METRICS, WEIGHTS, read_metrics
+from tests.browser.serving import serving
+from tests.browser.test_dashboard import FLAGS
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed"),
+]
+
+
+def start_run(page: Page, url: str) -> None:
+    page.goto(f"{url}/training")
+    page.get_by_role("combobox", name="Network").click()
+    page.keyboard.type("densenet-7-2")
+    page.keyboard.press("Enter")
+    page.get_by_label("Epochs").fill("40")
+    page.get_by_role("textbox", name="Name").fill("demo")
+    page.get_by_role("button", name="Start").click()
+    expect(page.get_by_text("Started demo")).to_be_visible()
+
+
+def wait_for_epoch(folder: Path, epoch: int) -> None:
+    for _ in range(1200):
+        if (folder / WEIGHTS).exists() and read_summary(folder).epoch >= epoch:
+            return
+        time.sleep(0.05)
+    pytest.fail(f"no epoch {epoch} after a minute")
+
+
+def test_a_killed_server_loses_no_run(tmp_path: Path) -> None:
+    run = tmp_path / "runs" / "demo"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
+        expect.set_options(timeout=60_000)
+        page = browser.new_page()
+        page.set_default_timeout(60_000)
+        with serving(tmp_path, tmp_path / "log") as server:
+            start_run(page, server.url)
+            wait_for_epoch(run, 2)
+            server.process.send_signal(signal.SIGKILL)
+            server.process.wait(10)
+        before = read_metrics(run / METRICS)
+        assert is_training(run)  # it goes on without the server
+        wait_for_epoch(run, read_summary(run).epoch + 2)
+        with serving(tmp_path, tmp_path / "log") as server:
+            page.goto(f"{server.url}/training")
+            expect(page.locator(".js-plotly-plot").first).to_be_visible()
+            expect(page.get_by_text("finished").first).to_be_visible()
+            expect(page.get_by_text("epoch 40 of 40").first).to_be_visible()
+        browser.close()
+    after = read_metrics(run / METRICS)
+    assert after[: len(before)] == before
+    assert len(after) == 80
