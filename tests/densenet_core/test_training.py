@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.nn import functional as F
 
 from densenet_core import load_checkpoint, resume, runs, training
 from densenet_core.errors import RunError
@@ -180,8 +181,8 @@ def test_another_configuration_is_refused(config: TrainingConfig) -> None:
 def test_an_infinite_loss_stops_the_run_and_keeps_the_last_epoch(
     config: TrainingConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = training.F.cross_entropy
-    monkeypatch.setattr(training.F, "cross_entropy", lambda *a, **k: original(*a, **k) * float("nan"))
+    original = F.cross_entropy
+    monkeypatch.setattr(F, "cross_entropy", lambda *a, **k: original(*a, **k) * float("nan"))
     with pytest.raises(RunError, match=r"loss is nan at epoch 1, step 1: try a learning_rate below 0\.1; .*diverged"):
         train(config, show_progress=False)
     state = torch.load(config.folder / "diverged.ckpt", weights_only=True)
