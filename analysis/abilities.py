@@ -7,7 +7,6 @@ from collections.abc import Callable
 import pandas as pd
 
 from analysis.connections import concatenations, dense_spec, targets
-from analysis.cost import spatial_dims
 from densenet_core import Checkpoint, CheckpointError
 
 
@@ -36,7 +35,7 @@ def _has_norms(checkpoint: Checkpoint) -> None:
 
 
 def _reads_images(checkpoint: Checkpoint) -> None:
-    if (dims := spatial_dims(checkpoint.architecture)) != 2:
+    if (dims := checkpoint.architecture.spatial_dims) != 2:
         raise CheckpointError(f"the data sets are of images: this network's convolutions have {dims} dimensions")
 
 

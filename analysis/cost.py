@@ -51,7 +51,7 @@ def count_cost(network: Spec | nn.Module, input_size: int | None = None) -> pd.D
 
 
 def _by_arithmetic(spec: Spec, input_size: int) -> pd.DataFrame:
-    rows = [_counted(layer, spatial_dims(spec)) for layer in network_layers(spec, input_size)]
+    rows = [_counted(layer, spec.spatial_dims) for layer in network_layers(spec, input_size)]
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
@@ -62,11 +62,6 @@ def _num_params(module: nn.Module) -> int:
 def default_input_size(spec: Spec) -> int:
     """Pixels a side of the images that a network is made for."""
     return 224 if spec.stem == "imagenet" else 32
-
-
-def spatial_dims(spec: Spec) -> int:
-    """Dimensions of a network's images: 2, but for DenseNets of sequences and volumes."""
-    return getattr(spec, "spatial_dims", 2)
 
 
 def total_cost(cost: pd.DataFrame) -> dict[str, int]:

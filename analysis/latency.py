@@ -10,7 +10,6 @@ import pandas as pd
 import torch
 from torch import nn
 
-from analysis.cost import spatial_dims
 from densenet_core.hardware import device, hardware
 from densenet_core.layers import network_layers
 from densenet_core.models import Spec, build_model
@@ -33,14 +32,14 @@ def measure_latency(
     """
     for name, spec in networks.items():
         norms = (layer.out_size for layer in network_layers(spec, input_size) if layer.kind == "norm")
-        if training and batch_size * min(norms, default=2) ** spatial_dims(spec) < 2:
+        if training and batch_size * min(norms, default=2) ** spec.spatial_dims < 2:
             raise ValueError(
                 f"{name} leaves one pixel of an image of {input_size} pixels a side, too few for a training step's "
                 "batch norm: give a larger input or a larger batch"
             )
     models = {name: build_model(spec).to(device()) for name, spec in networks.items()}
     inputs = {
-        name: torch.randn(batch_size, spec.in_channels, *(input_size,) * spatial_dims(spec), device=device())
+        name: torch.randn(batch_size, spec.in_channels, *(input_size,) * spec.spatial_dims, device=device())
         for name, spec in networks.items()
     }
     forward: dict[str, list[float]] = {name: [] for name in networks}

@@ -8,7 +8,7 @@ dropout, whose masks are not counted.
 
 from __future__ import annotations
 
-from analysis.cost import default_input_size, spatial_dims
+from analysis.cost import default_input_size
 from analysis.traced_cost import BYTES
 from densenet_core import DenseNetSpec
 from densenet_core.layers import Layer, network_layers
@@ -34,7 +34,7 @@ def training_activation_bytes(
         ValueError: the input is too small for the network's strides.
     """
     layers = network_layers(spec, default_input_size(spec) if input_size is None else input_size)
-    images = [_Images(layer, batch_size, spatial_dims(spec)) for layer in layers]
+    images = [_Images(layer, batch_size, spec.spatial_dims) for layer in layers]
     recomputed = [image for image in images if memory_efficient and _is_recomputed(image.layer)]
     kept = sum(_kept(image, before) for before, image in zip([None, *layers], images, strict=False))
     if not recomputed or not isinstance(spec, DenseNetSpec):

@@ -13,3 +13,8 @@ class DataError(ValueError):
 
 class RunError(ValueError):
     """A run that can't be started, resumed or read."""
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of another library's error, or its kind where it says nothing; 200 signs of it at most."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]

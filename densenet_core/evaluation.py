@@ -86,8 +86,8 @@ def check_fit(spec: Spec, images: Images) -> None:
     Raises:
         DataError: the channels or the number of classes differ, or the images are too small for the network's strides.
     """
-    if getattr(spec, "spatial_dims", 2) != 2:
-        raise DataError(f"the images have 2 dimensions, {spec.title} takes {getattr(spec, 'spatial_dims', 2)}")
+    if spec.spatial_dims != 2:
+        raise DataError(f"the images have 2 dimensions, {spec.title} takes {spec.spatial_dims}")
     try:
         network_layers(spec, images.image_size)
     except ValueError as error:

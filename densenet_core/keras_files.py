@@ -20,11 +20,11 @@ import torch
 from torch import Tensor
 
 from densenet_core.errors import CheckpointError
+from densenet_core.layouts import OUR_EPSILON
 from densenet_core.limits import check_number
 
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 KERAS_WEIGHTS = "model.weights.h5"  # inside a .keras archive
-OUR_EPSILON = 1e-5
 KERAS_EPSILON = 1e-3
 APPLICATIONS_EPSILON = 1.001e-5  # of keras.applications' DenseNets
 APPLICATIONS_NORM = "conv2_block1_0_bn"

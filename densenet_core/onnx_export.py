@@ -33,9 +33,10 @@ def export_onnx(checkpoint: Checkpoint, path: str | os.PathLike[str], input_size
         import onnxscript  # noqa: F401 (torch.onnx needs it)
     except ImportError as error:
         raise RunError(f"{error.name} is not installed: pip install 'densenet-lens[onnx]'") from None
-    spec, model = checkpoint.spec, checkpoint.to_model()
-    dims = getattr(spec, "spatial_dims", 2)
-    images = torch.randn(4, spec.in_channels, *(input_size,) * dims, generator=torch.Generator().manual_seed(0))
+    spec, model = checkpoint.architecture, checkpoint.to_model()
+    images = torch.randn(
+        4, spec.in_channels, *(input_size,) * spec.spatial_dims, generator=torch.Generator().manual_seed(0)
+    )
     with tempfile.TemporaryDirectory() as folder:
         written = Path(folder) / "network.onnx"
         batch = {0: torch.export.Dim("batch")}

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from densenet_core.channel_walk import ChannelWalk, Maps
-from densenet_core.errors import CheckpointError
+from densenet_core.errors import CheckpointError, first_line
+from densenet_core.layouts import OUR_EPSILON
 
 ONNX_MAGIC = b"\x08"  # of protobuf's first field, the version of the format
-OUR_EPSILON = 1e-5
 FOLDED = "folded_norm"  # the batch norm that an exporter took into a convolution's weights and bias
 _CHANNELWISE = {
     "Relu", "LeakyRelu", "PRelu", "Clip", "Sigmoid", "HardSigmoid", "HardSwish", "Elu", "Selu", "Softplus", "Tanh",
@@ -51,8 +51,7 @@ def walk_onnx(file: Path) -> tuple[ChannelWalk, dict[str, Tensor], int]:
     except CheckpointError:
         raise
     except Exception as error:  # onnx's readers raise many kinds on damaged files
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise CheckpointError(f"the ONNX file is cut short, damaged, or something else: {reason[:200]}") from None
+        raise CheckpointError(f"the ONNX file is cut short, damaged, or something else: {first_line(error)}") from None
     return graph.walk, graph.tensors, graph.in_channels
 
 
@@ -68,8 +67,8 @@ class _Graph:
     """A graph that is walked node by node."""
 
     def __init__(self, onnx: Any, graph: Any) -> None:
-        self.nodes, self.attribute = graph.node, onnx.helper.get_attribute_value
-        self.constants: dict[str, Array] = {t.name: onnx.numpy_helper.to_array(t) for t in graph.initializer}
+        self.nodes, self.attribute, self.array = graph.node, onnx.helper.get_attribute_value, onnx.numpy_helper.to_array
+        self.constants: dict[str, Array] = {t.name: self.array(t) for t in graph.initializer}
         self.shapes = {v.name: _shape(v) for v in (*graph.input, *graph.value_info, *graph.output)}
         self.walk, self.tensors = ChannelWalk(), dict[str, Tensor]()
         self.maps: dict[str, Maps] = {}
@@ -83,9 +82,7 @@ class _Graph:
         for node in self.nodes:
             attributes = {a.name: self.attribute(a) for a in node.attribute}
             if node.op_type == "Constant" and hasattr(attributes.get("value"), "raw_data"):
-                from onnx import numpy_helper
-
-                self.constants[node.output[0]] = numpy_helper.to_array(attributes["value"])
+                self.constants[node.output[0]] = self.array(attributes["value"])
             known = [self.maps[name] for name in node.input if name in self.maps]
             if known:
                 for name, maps in zip(node.output, self._through(node, attributes, known), strict=False):

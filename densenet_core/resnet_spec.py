@@ -148,6 +148,11 @@ class ResNetSpec:
         return self.width_factor > 1
 
     @property
+    def spatial_dims(self) -> int:
+        """Dimensions of the images: 2."""
+        return 2
+
+    @property
     def depth(self) -> int:
         """Number of layers with weights on the longest path: 6n+2, 9n+2, ...; a Wide ResNet's own count is 6n+4."""
         per_block = 2 if self.block == "basic" else 3

@@ -12,7 +12,7 @@ from torch import Tensor
 from densenet_core.channel_walk import ChannelWalk
 from densenet_core.concat_order import Order, block_norms, seen_order, to_old_first
 from densenet_core.concat_spec import ConcatSpec, ConcatTarget, TargetKind
-from densenet_core.errors import CheckpointError
+from densenet_core.errors import CheckpointError, first_line
 from densenet_core.infer_spec import infer_densenet_spec, listed
 from densenet_core.layouts import LAYOUTS, OWN, Layout, find_layout
 from densenet_core.limits import check_tensors
@@ -130,8 +130,7 @@ def _in_our_order(
 
 def _read_unknown(tensors: Mapping[str, Tensor], order: Order | None) -> ReadStateDict:
     try:
-        structure = with_settled_norms(find_structure(_shapes(tensors)), tensors)
-        return _read_by_structure(tensors, structure, order)
+        return _read_by_structure(tensors, _structure(tensors), order)
     except CheckpointError as error:
         raise CheckpointError(
             f"no DenseNet or ResNet in a layout known here ({', '.join(known.name for known in LAYOUTS)}): "
@@ -144,12 +143,16 @@ def _read_odd(
 ) -> ReadStateDict:
     """A network of known names and unknown shape: its table, where its concatenations can be told, or the error."""
     try:
-        structure = with_settled_norms(find_structure(_shapes(tensors)), tensors)
+        structure = _structure(tensors)
     except CheckpointError:
         raise odd from None
     if not structure.norms:  # damaged rather than odd
         raise odd
     return _concatenations(tensors, structure, str(odd), order, ignored)
+
+
+def _structure(tensors: Mapping[str, Tensor]) -> Structure:
+    return with_settled_norms(find_structure(_shapes(tensors)), tensors)
 
 
 def _read_by_structure(tensors: Mapping[str, Tensor], structure: Structure, order: Order | None) -> ReadStateDict:
@@ -248,8 +251,7 @@ def _check_against_spec(state_dict: Mapping[str, Tensor], spec: Spec) -> None:
     try:
         expected = _expected_shapes(spec)
     except (RuntimeError, OverflowError, TypeError) as error:  # of sizes that no memory could hold
-        reason = str(error).splitlines()[0]
-        raise CheckpointError(f"no network can be built of these sizes ({reason[:100]})") from None
+        raise CheckpointError(f"no network can be built of these sizes ({first_line(error)[:100]})") from None
     required = {key for key in expected if not key.endswith("num_batches_tracked")}  # newer than many files
     for problem, keys in (("missing", required - state_dict.keys()), ("too much", state_dict.keys() - expected.keys())):
         if keys:

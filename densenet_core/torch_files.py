@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from densenet_core.errors import CheckpointError
+from densenet_core.errors import CheckpointError, first_line
 from densenet_core.limits import MOST_PICKLE, CountedReads
 
 WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "network", "weights")
@@ -41,8 +41,7 @@ def _content(file: Path) -> Any:
     except pickle.UnpicklingError as error:
         raise CheckpointError(_pickle_problem(str(error))) from None
     except Exception as error:  # torch's readers raise many kinds on damaged files
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(f"the file is cut short or damaged: {reason[:200]}") from None
+        raise CheckpointError(f"the file is cut short or damaged: {first_line(error)}") from None
 
 
 def _load(file: Path) -> Any:

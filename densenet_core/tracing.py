@@ -19,7 +19,7 @@ from densenet_core.channel_walk import ChannelWalk, Maps
 from densenet_core.checkpoint import Checkpoint, checkpoint_from_state_dict
 from densenet_core.concat_spec import ConcatSpec
 from densenet_core.densenet import DenseNet
-from densenet_core.errors import CheckpointError
+from densenet_core.errors import CheckpointError, first_line
 from densenet_core.resnet import ResNet
 from densenet_core.spec import DenseNetSpec
 
@@ -96,9 +96,8 @@ def trace_concatenations(module: nn.Module, input_shape: Sequence[int] | None = 
     except CheckpointError:
         raise
     except Exception as error:  # whatever the module's own code raises
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise CheckpointError(
-            f"network can't be followed on an input of shape {shape} ({reason[:200]}): give input_shape, "
+            f"network can't be followed on an input of shape {shape} ({first_line(error)}): give input_shape, "
             "or its state dict"
         ) from None
     finally:

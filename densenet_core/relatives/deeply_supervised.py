@@ -59,7 +59,7 @@ class DeeplySupervisedSpec:
 
     @property
     def spatial_dims(self) -> int:
-        return getattr(self.base, "spatial_dims", 2)
+        return self.base.spatial_dims
 
     @property
     def family(self) -> str:

@@ -88,6 +88,11 @@ class FractalNetSpec:
         return {block: step for block, step in steps if self.widens_apart and step[0] != step[1]}
 
     @property
+    def spatial_dims(self) -> int:
+        """Dimensions of the images: 2."""
+        return 2
+
+    @property
     def depth(self) -> int:
         """Layers with weights of the deepest column."""
         return self.rows * len(self.widths) + len(self.widenings) + 1

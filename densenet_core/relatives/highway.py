@@ -65,6 +65,11 @@ class HighwaySpec:
         return cls((layers,) * _STAGES, (width, 2 * width, 4 * width), num_classes, in_channels)
 
     @property
+    def spatial_dims(self) -> int:
+        """Dimensions of the images: 2."""
+        return 2
+
+    @property
     def depth(self) -> int:
         """Layers with weights; a layer's gate stands beside it and is not counted."""
         return sum(self.stage_config) + 1
