@@ -6,6 +6,7 @@ on CPUs, NCCL on GPUs).
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 from collections.abc import Callable, Iterator
@@ -51,7 +52,15 @@ def launch(precision: Precision = "fp32") -> Fabric:
         precision=FABRIC_PRECISION[precision],
     )
     fabric.launch()
+    if fabric.world_size > 1:
+        atexit.register(_leave)
     return fabric
+
+
+def _leave() -> None:
+    """Ends the transport's threads before the interpreter ends: one still running then can abort the process."""
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def _started_processes() -> tuple[int, int]:
