@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
 from analysis.figures.heatmap import (
     MEASURE_TITLES,
@@ -60,66 +59,80 @@ def feature_reuse_screen(
     """
     check_color_map(color_map)
     values = scaled(table, measure, scaling)
-    blocks = sorted(table["block"].unique())
+    blocks = sorted(int(block) for block in table["block"].unique())
     per_row = len(blocks) if len(blocks) <= 3 else 2
     rows = -(-len(blocks) // per_row)
-    figure = make_subplots(
-        rows,
-        per_row,
-        subplot_titles=[block_title(table, block) for block in blocks],
-        horizontal_spacing=0.18 / per_row,
-        vertical_spacing=0.16,
-    )
-    for panel, block in enumerate(blocks):
-        _add_block(figure, table, values, int(block), measure, *(i + 1 for i in divmod(panel, per_row)))
-    if marked is not None:
-        _frame_cell(figure, marked, blocks.index(marked.block) + 1)
+    suffixes = {block: "" if number == 1 else str(number) for number, block in enumerate(blocks, start=1)}
+    panels = [_panel(table, values, block, measure, suffix) for block, suffix in suffixes.items()]
+    axes = {name: axis for panel in panels for name, axis in panel.axes.items()}
+    for block in blocks[::per_row]:
+        axes[f"yaxis{suffixes[block]}"]["title"] = {"text": "source layer s"}
+    frames = [] if marked is None else _frames(marked, suffixes[marked.block])
     low, high = color_range(values, scaling)
     bar = {"title": {"text": color_title(measure, scaling), "side": "right"}, "thickness": 12, "outlinewidth": 0}
-    figure.update_layout(
-        **layout(height=rows * PANEL_HEIGHT + 60),
-        coloraxis={"colorscale": PLOTLY_COLORS[color_map], "cmin": low, "cmax": high, "colorbar": bar},
-        dragmode=False,
-        hovermode="closest",
-        clickmode="event+select",
+    return go.Figure(
+        [trace for panel in panels for trace in panel.traces],
+        layout(height=rows * PANEL_HEIGHT + 60)
+        | axes
+        | {
+            "grid": {"rows": rows, "columns": per_row, "pattern": "independent", "xgap": 0.22, "ygap": 0.38},
+            "annotations": [panel.heading for panel in panels],
+            "shapes": [shape for panel in panels for shape in panel.shapes] + frames,
+            "coloraxis": {"colorscale": PLOTLY_COLORS[color_map], "cmin": low, "cmax": high, "colorbar": bar},
+            "dragmode": False,
+            "hovermode": "closest",
+            "clickmode": "event+select",
+        },
     )
-    figure.update_annotations(font={"size": 14, "color": INK})
-    return figure
 
 
-def _add_block(
-    figure: go.Figure, table: pd.DataFrame, values: pd.Series, block: int, measure: str, row: int, col: int
-) -> None:
+class _Panel(NamedTuple):
+    """What a block adds to the figure, as Plotly's dictionaries."""
+
+    traces: list[dict[str, Any]]
+    axes: dict[str, dict[str, Any]]
+    heading: dict[str, Any]
+    shapes: list[dict[str, Any]]
+
+
+def _panel(table: pd.DataFrame, values: pd.Series, block: int, measure: str, suffix: str) -> _Panel:
+    """The panel of a block whose axes have this suffix: "" of the first, "2" of the second and so on."""
     matrix = block_matrix(table, values, block)
     size = len(matrix)
-    figure.add_trace(
-        go.Heatmap(
-            z=matrix,
-            x=np.arange(1, size + 1),
-            coloraxis="coloraxis",
-            hoverinfo="skip",
-            hoverongaps=False,
-            xgap=1,
-            ygap=1,
-        ),
-        row,
-        col,
-    )
-    figure.add_trace(_cell_markers(table, values, block, measure, size), row, col)
+    on = {"xaxis": f"x{suffix}", "yaxis": f"y{suffix}"}
+    image = {
+        "type": "heatmap",
+        "z": matrix,
+        "x": np.arange(1, size + 1),
+        "coloraxis": "coloraxis",
+        "hoverinfo": "skip",
+        "hoverongaps": False,
+        "xgap": 1,
+        "ygap": 1,
+    }
     axis = {"showgrid": False, "zeroline": False, "fixedrange": True, "ticks": "outside", "ticklen": 3}
     x_ticks, y_ticks = ticks(size, first=1), ticks(size - 1)
-    figure.update_xaxes(
-        axis | {"title": "target layer ℓ", "tickvals": x_ticks, "range": [0.5, size + 0.5]}, row=row, col=col
+    x_axis = {"title": {"text": "target layer ℓ"}, "tickvals": x_ticks, "range": [0.5, size + 0.5]}
+    y_axis = {"tickvals": y_ticks, "range": [size - 0.5, -0.5]}
+    heading = {
+        "text": block_title(table, block),
+        "font": {"size": 14, "color": INK},
+        "xref": f"x{suffix} domain",
+        "yref": f"y{suffix} domain",
+        "x": 0.5,
+        "y": 1,
+        "yanchor": "bottom",
+        "showarrow": False,
+    }
+    return _Panel(
+        [image | on, _cell_markers(table, values, block, measure, size) | on],
+        {f"xaxis{suffix}": axis | x_axis, f"yaxis{suffix}": axis | y_axis},
+        heading,
+        [_rectangle(suffix, t, t, 0, size - 1, "black", 2) for t in highlighted_targets(table, block)],
     )
-    figure.update_yaxes(axis | {"tickvals": y_ticks, "range": [size - 0.5, -0.5]}, row=row, col=col)
-    if col == 1:
-        figure.update_yaxes(title="source layer s", row=row, col=col)
-    for target in highlighted_targets(table, block):
-        frame = {"x0": target - 0.5, "x1": target + 0.5, "y0": -0.5, "y1": size - 0.5}
-        figure.add_shape(type="rect", **frame, line={"color": "black", "width": 2}, row=row, col=col)
 
 
-def _cell_markers(table: pd.DataFrame, values: pd.Series, block: int, measure: str, size: int) -> go.Scatter:
+def _cell_markers(table: pd.DataFrame, values: pd.Series, block: int, measure: str, size: int) -> dict[str, Any]:
     """Transparent squares over the cells: they carry the hover, and are what a click selects."""
     rows = table[table["block"] == block]
     custom = np.column_stack(
@@ -132,31 +145,37 @@ def _cell_markers(table: pd.DataFrame, values: pd.Series, block: int, measure: s
             values[rows.index],
         ]
     )
-    marker = {"symbol": "square", "size": min(24, 240 / size), "color": "rgba(0,0,0,0)", "line": {"width": 0}}
     unchanged = {"marker": {"opacity": 0}}
-    return go.Scatter(
-        x=rows["target_layer"],
-        y=rows["source_layer"],
-        mode="markers",
-        marker=marker,
-        customdata=custom,
-        hovertemplate=_HOVER,
-        selected=unchanged,
-        unselected=unchanged,
-        showlegend=False,
-    )
-
-
-def _frame_cell(figure: go.Figure, cell: Connection, panel: int) -> None:
-    axis = "" if panel == 1 else str(panel)
-    frame = {
-        "x0": cell.target_layer - 0.5,
-        "x1": cell.target_layer + 0.5,
-        "y0": cell.source_layer - 0.5,
-        "y1": cell.source_layer + 0.5,
+    return {
+        "type": "scatter",
+        "x": rows["target_layer"],
+        "y": rows["source_layer"],
+        "mode": "markers",
+        "marker": {"symbol": "square", "size": min(24, 240 / size), "color": "rgba(0,0,0,0)", "line": {"width": 0}},
+        "customdata": custom,
+        "hovertemplate": _HOVER,
+        "selected": unchanged,
+        "unselected": unchanged,
+        "showlegend": False,
     }
-    for color, width in (("black", 5), ("white", 2.5)):  # seen on every colour
-        figure.add_shape(type="rect", xref=f"x{axis}", yref=f"y{axis}", **frame, line={"color": color, "width": width})
+
+
+def _frames(cell: Connection, suffix: str) -> list[dict[str, Any]]:
+    """Around a cell, to be seen on every colour."""
+    place = (cell.target_layer, cell.target_layer, cell.source_layer, cell.source_layer)
+    return [_rectangle(suffix, *place, color, width) for color, width in (("black", 5), ("white", 2.5))]
+
+
+def _rectangle(suffix: str, left: int, right: int, top: int, bottom: int, color: str, width: float) -> dict[str, Any]:
+    """Around the cells from one to another, these among them."""
+    sides = {"x0": left - 0.5, "x1": right + 0.5, "y0": top - 0.5, "y1": bottom + 0.5}
+    return {
+        "type": "rect",
+        "xref": f"x{suffix}",
+        "yref": f"y{suffix}",
+        **sides,
+        "line": {"color": color, "width": width},
+    }
 
 
 def source_profile(table: pd.DataFrame, measure: str, cell: Connection) -> go.Figure:
@@ -180,29 +199,30 @@ def weight_histogram(weights: np.ndarray) -> go.Figure:
         weights: all of them, in any shape.
     """
     counts, edges = np.histogram(weights, bins=min(60, max(10, int(np.sqrt(weights.size)))))
-    bars = go.Bar(
-        x=(edges[:-1] + edges[1:]) / 2,
-        y=counts,
-        width=np.diff(edges),
-        marker={"color": ACCENT, "line": {"width": 0}},
-        hovertemplate="w ≈ %{x:.3g}: %{y} weights<extra></extra>",
-    )
-    return _small(go.Figure(bars), "weight w", "number of weights")
+    bars = {
+        "x": (edges[:-1] + edges[1:]) / 2,
+        "y": counts,
+        "width": np.diff(edges),
+        "marker": {"color": ACCENT, "line": {"width": 0}},
+        "hovertemplate": "w ≈ %{x:.3g}: %{y} weights<extra></extra>",
+    }
+    return _bar_chart(bars, {"title": {"text": "weight w"}}, "number of weights")
 
 
 def _profile(x: pd.Series, y: pd.Series, marked: pd.Series, x_title: str, measure: str) -> go.Figure:
-    bars = go.Bar(
-        x=x,
-        y=y,
-        marker={"color": [ACCENT if m else "#bfdbfe" for m in marked]},
-        hovertemplate=f"{x_title} %{{x}}: %{{y:.4g}}<extra></extra>",
-    )
-    figure = _small(go.Figure(bars), x_title, MEASURE_TITLES.get(measure, measure))
-    return figure.update_xaxes(tickvals=ticks(int(x.max()), int(x.min())))
+    bars = {
+        "x": x,
+        "y": y,
+        "marker": {"color": [ACCENT if m else "#bfdbfe" for m in marked]},
+        "hovertemplate": f"{x_title} %{{x}}: %{{y:.4g}}<extra></extra>",
+    }
+    x_axis = {"title": {"text": x_title}, "tickvals": ticks(int(x.max()), int(x.min()))}
+    return _bar_chart(bars, x_axis, MEASURE_TITLES.get(measure, measure))
 
 
-def _small(figure: go.Figure, x_title: str, y_title: str) -> go.Figure:
-    figure.update_layout(**layout(height=220), bargap=0.15)
-    figure.update_layout(margin_t=6)
-    figure.update_xaxes(title=x_title, fixedrange=True)
-    return figure.update_yaxes(title=y_title, fixedrange=True, gridcolor=GRID, rangemode="tozero", nticks=5)
+def _bar_chart(bars: dict[str, Any], x_axis: dict[str, Any], y_title: str) -> go.Figure:
+    look = layout(height=220)
+    look["margin"] = look["margin"] | {"t": 6}
+    y_axis = {"title": {"text": y_title}, "fixedrange": True, "gridcolor": GRID, "rangemode": "tozero", "nticks": 5}
+    axes = {"xaxis": x_axis | {"fixedrange": True}, "yaxis": y_axis}
+    return go.Figure({"type": "bar", **bars}, look | axes | {"bargap": 0.15})
