@@ -17,6 +17,7 @@ from analysis.short_paths import (
     direct_connections,
     expected_training,
     fractal_connections,
+    path_table,
     supervision,
     transform_gates,
 )
@@ -167,6 +168,23 @@ def test_paths_of_a_highway_network() -> None:
     assert counts == {3: 1, 4: 3, 5: 3, 6: 1}  # stem, three gated layers or not, one plain layer, classifier
     assert layer_paths(spec)["name"].tolist()[:2] == ["stem", "stage1.1"]
     assert spec.depth == 6
+
+
+def test_tables_of_several_networks_are_put_together() -> None:
+    specs = [spec_from_name(name) for name in ("densenet-40-12", "resnet-sd-32")]
+    table, measure = path_table(specs)
+    assert measure == "probability"
+    pd.testing.assert_frame_equal(
+        table[table["network"] == specs[1].title].reset_index(drop=True), direct_connections(specs[1])
+    )
+    fractal = FractalNetSpec.published(21)
+    table, measure = path_table([fractal])
+    assert measure == "share_in_join"
+    pd.testing.assert_frame_equal(table, fractal_connections(fractal))
+    with pytest.raises(ValueError, match="draw them apart"):
+        path_table([*specs, fractal])
+    with pytest.raises(ValueError, match=r"DenseNet \(L=40, k=12\) is there 2 times"):
+        path_table([specs[0], specs[0]])
 
 
 def tables() -> dict[str, pd.DataFrame]:
