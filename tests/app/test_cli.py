@@ -13,7 +13,7 @@ from PIL import Image
 
 from analysis import connection_weights
 from app.cli import run
-from densenet_core import Checkpoint, load_checkpoint, load_zoo, save_checkpoint
+from densenet_core import Checkpoint, ResNetSpec, load_checkpoint, load_zoo, save_checkpoint
 from densenet_core.models import build_model
 from densenet_core.relatives.highway import HighwaySpec
 
@@ -62,6 +62,20 @@ def test_evaluate_class_folders(
     out = capsys.readouterr().out
     assert "Images       5" in out
     assert "Top-5 error  0.00 %" in out
+
+
+def test_inspect_says_what_a_resnets_tensors_do_not(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    spec = ResNetSpec.stochastic(8)
+    network = Checkpoint(spec, build_model(spec).state_dict())
+    torch.save(network.state_dict, tmp_path / "bare.pth")
+    save_checkpoint(network, tmp_path / "own.safetensors")
+    assert run(["inspect", str(tmp_path / "bare.pth")]) == 0
+    assert "stochastic depth leaves no trace" in capsys.readouterr().out
+    assert run(["inspect", str(tmp_path / "own.safetensors")]) == 0
+    out = capsys.readouterr().out
+    assert "ResNet-8 with stochastic depth" in out
+    assert "Known by           the metadata saved with it" in out
+    assert "no trace" not in out
 
 
 def test_zoo_lists_every_network(capsys: pytest.CaptureFixture[str]) -> None:
