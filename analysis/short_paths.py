@@ -8,7 +8,7 @@ block) and target layer (the last: what follows the block), as in ``connection_w
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from math import prod
 from typing import Any
 
@@ -122,6 +122,27 @@ def fractal_connections(spec: FractalNetSpec) -> pd.DataFrame:
         for column in spec.ending(row)
     ]
     return pd.DataFrame(rows, columns=[*COLUMNS, "column", "share_in_join"])
+
+
+def path_table(specs: Sequence[Spec]) -> tuple[pd.DataFrame, str]:
+    """The tables of several networks put together, as ``short_paths_figure`` takes them.
+
+    Returns:
+        The table, and its measure: probability of DenseNets and ResNets, share_in_join of FractalNets.
+
+    Raises:
+        ValueError: a network is of another kind, FractalNets stand beside others, or two networks have one title.
+    """
+    fractal = [isinstance(spec, FractalNetSpec) for spec in specs]
+    if len(set(fractal)) > 1:
+        raise ValueError("FractalNets have paths of another kind than DenseNets and ResNets: draw them apart")
+    titles = [spec.title for spec in specs]
+    if again := [title for title in titles if titles.count(title) > 1]:
+        raise ValueError(f"networks are told apart by their titles: {again[0]} is there {len(again)} times")
+    parts = [
+        fractal_connections(spec) if isinstance(spec, FractalNetSpec) else direct_connections(spec) for spec in specs
+    ]
+    return pd.concat(parts, ignore_index=True), "share_in_join" if fractal[0] else "probability"
 
 
 def transform_gates(network: Checkpoint, images: Images, num_images: int = 256) -> pd.DataFrame:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import typer
 
-from app.commands import effects, efficiency, networks, training
+from app.commands import effects, efficiency, figures, networks, training
 
 INTERRUPTED = "interrupted; the same line again goes on with a training or an ablation where it was"
 
@@ -34,7 +34,8 @@ for command in (
     networks.zoo,
     efficiency.cost,
     efficiency.compare,
-    efficiency.figure,
+    figures.figure,
+    figures.short_paths,
     efficiency.table,
     training.sweep,
     training.runs,

@@ -28,6 +28,8 @@ from analysis.latency import measure_latency
 from analysis.measures import cache_folder, measure_reuse
 from analysis.pruning import pruning_curves
 from analysis.results import mean_over_seeds, measured_results, published_results, shipped_results
+from analysis.short_paths import carried_shares, transform_gates
+from app.roots import DATA_DIR
 from densenet_core import Checkpoint, CheckpointError, load_checkpoint, load_pretrained
 from densenet_core.data import load_measuring_images, load_test_images
 from densenet_core.evaluation import check_fit
@@ -180,6 +182,13 @@ def pruning_table(key: NetworkKey, measures: tuple[str, ...], budget: Any, image
     chosen_by, judged_by = _measuring_images(*images[:3])
     table = measure_reuse(load(key), measures, chosen_by, images[3], keep_in=_kept_in(key))
     return pruning_curves(load(key), table, measures, judged_by, budget=budget, num_images=images[3])
+
+
+@st.cache_data(max_entries=8, show_spinner="Measuring on the images …")
+def highway_tables(key: NetworkKey, dataset: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """What a run's gates let pass, on test images of its data set: ``transform_gates`` and ``carried_shares``."""
+    images = _test_images(dataset, str(DATA_DIR), None)
+    return transform_gates(load(key), images), carried_shares(load(key), images)
 
 
 @st.cache_data(max_entries=32, show_spinner=False)

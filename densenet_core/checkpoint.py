@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,9 @@ _FAMILIES: dict[str, Callable[..., Spec]] = {
     "FractalNet": FractalNetSpec,
     "DeeplySupervised": DeeplySupervisedSpec,
 }
+
+
+BY_METADATA = "the metadata saved with it"  # the evidence of files that ``save_checkpoint`` wrote
 
 
 @dataclass(frozen=True)
@@ -214,7 +217,7 @@ def _read_safetensors(file: Path, order: Order | None) -> Checkpoint:
         return _checkpoint(read_state_dict(tensors, order=order), {})
     spec, record = _own_metadata(metadata[_METADATA_KEY])
     try:
-        return _checkpoint(read_state_dict(tensors, spec), record)
+        return replace(_checkpoint(read_state_dict(tensors, spec), record), evidence=BY_METADATA)
     except CheckpointError as error:
         raise CheckpointError(f"the metadata say {spec.title}, but {error}") from None
 

@@ -28,6 +28,10 @@ class ResNetSpec:
 
     ``ResNetSpec.cifar``, ``ResNetSpec.wide`` and ``ResNetSpec.imagenet`` give the papers' networks; the
     plain constructor gives any other.
+
+    ``survival`` and ``drop_rate`` leave no trace in the tensors: a bare state dict (one without the metadata that
+    ``save_checkpoint`` writes) of a network with stochastic depth is read as the plain ResNet, whose scores are other
+    ones, for at test time stochastic depth multiplies each block by its chance.
     """
 
     stage_config: tuple[int, ...]  # residual blocks in each stage; the first stage keeps the resolution

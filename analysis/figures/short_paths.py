@@ -1,12 +1,15 @@
-"""The tables of ``analysis.short_paths`` for paper: siblings of the paper's Figure 5."""
+"""The tables of ``analysis.short_paths`` for paper and for the screen: siblings of the paper's Figure 5."""
 
 from __future__ import annotations
 
 import matplotlib as mpl
+import numpy as np
 import pandas as pd
+import plotly.graph_objects as go
 from matplotlib.figure import Figure
+from plotly.subplots import make_subplots
 
-from analysis.figures.heatmap import ColorMap, block_matrix, check_color_map, highlighted_targets
+from analysis.figures.heatmap import ColorMap, block_matrix, check_color_map, highlighted_targets, ticks
 from analysis.figures.paper import (
     COLUMN_WIDTHS,
     STYLE,
@@ -16,6 +19,7 @@ from analysis.figures.paper import (
     panels,
     write_caption,
 )
+from analysis.figures.screen_style import GRID, layout
 
 # measure -> (what the colours are, what the figure shows)
 MEASURES = {
@@ -46,8 +50,7 @@ def short_paths_figure(table: pd.DataFrame, measure: str = "probability", color_
     Raises:
         ValueError: an option is not known, the table has no such measure, or the networks differ in their blocks.
     """
-    if measure not in MEASURES or measure not in table:
-        raise ValueError(f"measure {measure!r} is no column of the table: known are {', '.join(MEASURES)}")
+    _check(table, measure)
     check_color_map(color_map)
     networks = list(dict.fromkeys(table["network"]))
     numbers = {network: table.loc[table["network"] == network, "block"].nunique() for network in networks}
@@ -66,6 +69,56 @@ def short_paths_figure(table: pd.DataFrame, measure: str = "probability", color_
         draw_colors(bar_axes, title, 0, 1, color_map)
         write_caption(figure, f"{text} Source 0: the block's input.")
     return figure
+
+
+def short_paths_screen(table: pd.DataFrame, measure: str = "probability") -> go.Figure:
+    """The heatmaps of one network for the screen, side by side, each cell's number on hover.
+
+    Args:
+        table, measure: as for ``short_paths_figure``.
+
+    Raises:
+        ValueError: the table has no such measure.
+    """
+    _check(table, measure)
+    blocks = sorted(table["block"].unique())
+    figure = make_subplots(
+        1, len(blocks), subplot_titles=[f"Block {block}" for block in blocks], horizontal_spacing=0.2 / len(blocks)
+    )
+    title = MEASURES[measure][0]
+    hover = f"source %{{y}} → target %{{x}}<br>{title}: %{{z:.3g}}<extra></extra>"
+    for column, block in enumerate(blocks, start=1):
+        matrix = block_matrix(table, table[measure], int(block))
+        size = len(matrix)
+        cells = go.Heatmap(z=matrix, x=np.arange(1, size + 1), coloraxis="coloraxis", hoverongaps=False)
+        figure.add_trace(cells.update(hovertemplate=hover, xgap=0.5, ygap=0.5), 1, column)
+        axis = {"showgrid": False, "zeroline": False, "fixedrange": True, "ticks": "outside", "ticklen": 3}
+        figure.update_xaxes(axis | {"title": "target layer ℓ", "tickvals": ticks(size, 1, most=5)}, row=1, col=column)
+        figure.update_yaxes(axis | {"tickvals": ticks(size - 1), "autorange": "reversed"}, row=1, col=column)
+        for target in highlighted_targets(table, int(block)):
+            frame = {"x0": target - 0.5, "x1": target + 0.5, "y0": -0.5, "y1": size - 0.5}
+            figure.add_shape(type="rect", **frame, line={"color": "black", "width": 1.5}, row=1, col=column)
+    figure.update_yaxes(title="source layer s", row=1, col=1)
+    bar = {"title": {"text": title, "side": "right"}, "thickness": 10, "outlinewidth": 0}
+    colors = {"colorscale": "Viridis", "cmin": 0, "cmax": 1, "colorbar": bar}
+    return figure.update_layout(**layout(height=270), coloraxis=colors, dragmode=False).update_annotations(font_size=13)
+
+
+def _check(table: pd.DataFrame, measure: str) -> None:
+    if measure not in MEASURES or measure not in table:
+        raise ValueError(f"measure {measure!r} is no column of the table: known are {', '.join(MEASURES)}")
+
+
+def gates_screen(table: pd.DataFrame) -> go.Figure:
+    """How far each layer's gate is open, for the screen: the table of ``transform_gates``."""
+    place = np.arange(1, len(table) + 1)
+    bars = go.Bar(x=place, y=table["mean_gate"], marker={"color": GATE_COLOR}, customdata=table["name"])
+    figure = go.Figure(bars.update(hovertemplate="%{customdata}: %{y:.3f}<extra></extra>"))
+    for first in table.reset_index(drop=True).groupby("block").head(1).index[1:]:
+        figure.add_vline(first + 0.5, line={"color": "#888888", "width": 1, "dash": "dot"})  # a stage begins
+    figure.update_layout(**layout(height=270), bargap=0.3)
+    figure.update_xaxes(title="layer with a gate", tickvals=ticks(len(table), 1), fixedrange=True)
+    return figure.update_yaxes(title="mean of T(x)", range=[0, 1], gridcolor=GRID, fixedrange=True)
 
 
 def gates_figure(table: pd.DataFrame, columns: int = 1) -> Figure:

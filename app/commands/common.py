@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from densenet_core import Checkpoint
     from densenet_core.images import Images
+    from densenet_core.models import Spec
 
 CheckpointArgument = Annotated[
     str, typer.Argument(metavar="CHECKPOINT", help="A checkpoint file, a run folder, or a name of the zoo.")
@@ -34,6 +35,10 @@ NormalizeOption = Annotated[
     ),
 ]
 DatasetOption = Annotated[str, typer.Option(help="digits, cifar10, cifar100, svhn, imagenet or folder.")]
+InputOption = Annotated[
+    int | None,
+    typer.Option("--input", help="Pixels a side of the images.", show_default="what the network is made for"),
+]
 ImagesOption = Annotated[int, typer.Option(metavar="NUMBER", help="Test images to take, evenly spaced over the set.")]
 
 
@@ -49,6 +54,20 @@ def open_network(text: str, order: str | None = None) -> Checkpoint:
     if text in zoo_names():
         return load_zoo(text)
     raise ValueError(f"checkpoint {text!r} is neither a file, a run folder nor in the zoo ({', '.join(zoo_names())})")
+
+
+def is_saved(text: str) -> bool:
+    """Whether this is a file, a run folder or a name of the zoo: a network with weights, not an architecture's name."""
+    from densenet_core import zoo_names
+
+    return Path(text).exists() or text in zoo_names()
+
+
+def open_spec(text: str) -> Spec:
+    """The architecture of a checkpoint, or of a network's name."""
+    from densenet_core.models import published_spec
+
+    return open_network(text).architecture if is_saved(text) else published_spec(text)
 
 
 @contextmanager

@@ -1,28 +1,17 @@
-"""Commands about what networks cost and reach: costs, comparisons, the paper's figures and tables."""
+"""Commands about what networks cost and reach: costs, comparisons, the paper's tables."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
-from app.commands.common import open_network, print_table
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from densenet_core.models import Spec
+from app.commands.common import InputOption, open_spec, print_table
 
 NetworkArgument = Annotated[
     str, typer.Argument(metavar="NETWORK", help="121, densenet-bc-100-12, resnet50, ..., or a checkpoint.")
 ]
-InputOption = Annotated[
-    int | None,
-    typer.Option("--input", help="Pixels a side of the images.", show_default="what the network is made for"),
-]
-FIGURES = ("3", "4-left", "4-middle", "4-right", "5")
 
 
 def cost(
@@ -38,7 +27,7 @@ def cost(
 
     if csv:
         check_ending(csv, ("csv",), "table")
-    spec = _spec(network)
+    spec = open_spec(network)
     counted = count_cost(spec, input_size)
     per = counted if layers else counted.groupby("stage", sort=False)[list(SUMMED)].sum().reset_index()
     first = ["name", "kind", "output_shape"] if layers else ["stage"]
@@ -62,7 +51,7 @@ def compare(
     from analysis.comparison import compare as compare_networks
     from analysis.comparison import compare_stages
 
-    specs = {a: _spec(a), b if b != a else f"{b} (again)": _spec(b)}
+    specs = {a: open_spec(a), b if b != a else f"{b} (again)": open_spec(b)}
     table = compare_networks(specs, input_size)
     rows = [[str(name), *(_shown(cell) for cell in row)] for name, row in zip(table.index, table.values, strict=True)]
     print_table(["", *table.columns], rows)
@@ -75,23 +64,6 @@ def compare(
         times = measure_latency(specs, int(str(table.loc["input_size", a])))
         print()
         print_table(list(times.columns), [[_shown(cell) for cell in row] for row in times.itertuples(index=False)])
-
-
-def figure(
-    which: Annotated[str, typer.Argument(metavar="3|4-left|4-middle|4-right|5", help="The paper's number.")],
-    runs: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[RUN]...", help="Run folders; for 5 one checkpoint. The suite's own if left out."),
-    ] = None,
-    out: Annotated[
-        Path, typer.Option(help="Write the figure here: .pdf, .svg or .png; its table goes beside it.")
-    ] = Path("figure.pdf"),
-) -> None:
-    """One of the paper's figures: 3 from published numbers, 4 from runs, 5 for a network."""
-    from analysis import save_figure
-
-    drawn, table = _figure(which, runs or [])
-    print("wrote", *save_figure(drawn, out, table))
 
 
 def table(
@@ -123,49 +95,6 @@ def table(
         print("wrote", out)
     else:
         print(text, end="")
-
-
-def _figure(which: str, runs: list[str]) -> tuple[Any, pd.DataFrame]:
-    from analysis import connection_weights, feature_reuse_figure
-    from analysis.figures.by_number import figure_3, figure_4
-    from analysis.figures.curves import training_curves_figure
-    from analysis.results import measured_results, shipped_results
-    from analysis.training_curves import training_curves
-
-    if which == "3":
-        if runs:
-            raise ValueError(f"figure 3 is of published numbers: it takes no run ({runs[0]})")
-        return figure_3()
-    if which in ("4-left", "4-middle"):
-        results = measured_results(runs, include_zoo=False) if runs else shipped_results()
-        if results.attrs.get("skipped"):
-            raise ValueError(results.attrs["skipped"][0])
-        return figure_4("left" if which == "4-left" else "middle", results)
-    if which == "4-right":
-        if not runs:
-            raise ValueError("figure 4-right needs run folders: densenet-lens figure 4-right runs/A runs/B")
-        if len(names := {Path(run).name for run in runs}) < len(runs):
-            raise ValueError(f"figure 4-right needs runs of different names: they are {', '.join(sorted(names))}")
-        if len(datasets := sorted(set(measured_results(runs, include_zoo=False)["dataset"]))) > 1:
-            raise ValueError(f"the runs have different data ({', '.join(datasets)}): their errors don't compare")
-        curves = training_curves({Path(run).name: run for run in runs})
-        for reason in curves.attrs["skipped"]:
-            print("densenet-lens:", reason, file=sys.stderr)
-        return training_curves_figure(curves), curves
-    if which == "5":
-        if len(runs) != 1:
-            raise ValueError("figure 5 needs one checkpoint: densenet-lens figure 5 CHECKPOINT")
-        connections = connection_weights(open_network(runs[0]))
-        return feature_reuse_figure(connections), connections
-    raise ValueError(f"figure {which!r} is none of {', '.join(FIGURES)}")
-
-
-def _spec(text: str) -> Spec:
-    """The architecture of a checkpoint, or of a network's name."""
-    from densenet_core.models import published_spec
-    from densenet_core.zoo import zoo_names
-
-    return open_network(text).architecture if Path(text).exists() or text in zoo_names() else published_spec(text)
 
 
 def _shown(cell: object) -> str:

@@ -143,7 +143,7 @@ def inspect(
     network = open_network(checkpoint, order)
     ignored = f"{len(network.ignored)} tensors: {', '.join(network.ignored[:3])}" if network.ignored else "-"
     found = [("Layout", network.layout), ("Known by", network.evidence), ("Not used", ignored)]
-    print_pairs([*network_facts(network), *found, *_architecture(network)])
+    print_pairs([*network_facts(network), *found, *_architecture(network), *_not_told(network)])
     print("\nWhat can be done with it:")
     for reason, group in abilities(network).groupby("reason", sort=False):
         for analysis in group["analysis"]:
@@ -172,6 +172,17 @@ def _architecture(network: Checkpoint) -> list[tuple[str, str]]:
     elif network.order == "new_first":
         concatenation.append(("", "put in our order, which gives the same scores"))
     return [*concatenation, *((name, str(value)) for name, value in asdict(spec).items() if name != "cuts")]
+
+
+def _not_told(network: Checkpoint) -> list[tuple[str, str]]:
+    """What a ResNet's tensors can't say."""
+    from densenet_core import ResNetSpec
+    from densenet_core.checkpoint import BY_METADATA
+
+    spec = network.spec
+    if not isinstance(spec, ResNetSpec) or spec.shortcut == "none" or network.evidence == BY_METADATA:
+        return []
+    return [("Not told", "stochastic depth leaves no trace in the tensors; trained with it, its scores are other ones")]
 
 
 def zoo() -> None:

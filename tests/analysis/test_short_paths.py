@@ -10,13 +10,20 @@ from matplotlib.figure import Figure
 
 from analysis.figures import figure_bytes
 from analysis.figures.heatmap import block_matrix
-from analysis.figures.short_paths import gates_figure, short_paths_figure
+from analysis.figures.short_paths import (
+    MEASURES,
+    gates_figure,
+    gates_screen,
+    short_paths_figure,
+    short_paths_screen,
+)
 from analysis.paths import layer_paths, path_counts
 from analysis.short_paths import (
     carried_shares,
     direct_connections,
     expected_training,
     fractal_connections,
+    path_table,
     supervision,
     transform_gates,
 )
@@ -169,6 +176,23 @@ def test_paths_of_a_highway_network() -> None:
     assert spec.depth == 6
 
 
+def test_tables_of_several_networks_are_put_together() -> None:
+    specs = [spec_from_name(name) for name in ("densenet-40-12", "resnet-sd-32")]
+    table, measure = path_table(specs)
+    assert measure == "probability"
+    pd.testing.assert_frame_equal(
+        table[table["network"] == specs[1].title].reset_index(drop=True), direct_connections(specs[1])
+    )
+    fractal = FractalNetSpec.published(21)
+    table, measure = path_table([fractal])
+    assert measure == "share_in_join"
+    pd.testing.assert_frame_equal(table, fractal_connections(fractal))
+    with pytest.raises(ValueError, match="draw them apart"):
+        path_table([*specs, fractal])
+    with pytest.raises(ValueError, match=r"DenseNet \(L=40, k=12\) is there 2 times"):
+        path_table([specs[0], specs[0]])
+
+
 def tables() -> dict[str, pd.DataFrame]:
     both = [direct_connections(spec_from_name(name)) for name in ("densenet-40-12", "resnet-sd-32")]
     return {"probability": pd.concat(both), "share_in_join": fractal_connections(FractalNetSpec.published(21))}
@@ -187,6 +211,19 @@ def test_figures_have_a_panel_a_block_and_show_the_tables_values(measure: str) -
     assert figure_bytes(figure, "pdf") == figure_bytes(short_paths_figure(table, measure), "pdf")
 
 
+@pytest.mark.parametrize("measure", ["probability", "share_in_join"])
+def test_the_screen_shows_the_same_values(measure: str) -> None:
+    table = tables()[measure]
+    own = table[table["network"] == table["network"].iloc[-1]].reset_index(drop=True)
+    figure = short_paths_screen(own, measure)
+    assert len(figure.data) == own["block"].nunique()
+    for block, trace in enumerate(figure.data, start=1):
+        np.testing.assert_array_equal(np.array(trace.z, float), block_matrix(own, own[measure], block))
+        assert MEASURES[measure][0] in trace.hovertemplate
+    with pytest.raises(ValueError, match="measure 'share_carried' is no column of the table"):
+        short_paths_screen(own, "share_carried")
+
+
 def test_figures_refuse_what_does_not_fit() -> None:
     table = tables()["probability"]
     with pytest.raises(ValueError, match="measure 'share_carried' is no column of the table"):
@@ -202,3 +239,4 @@ def test_the_gates_figure_has_a_bar_a_layer(highway: Checkpoint, digits: Images)
     figure = gates_figure(table)
     assert isinstance(figure, Figure)
     assert [bar.get_height() for bar in figure.axes[0].patches] == table["mean_gate"].tolist()
+    assert list(gates_screen(table).data[0].y) == table["mean_gate"].tolist()

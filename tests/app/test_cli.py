@@ -13,7 +13,9 @@ from PIL import Image
 
 from analysis import connection_weights
 from app.cli import run
-from densenet_core import Checkpoint, load_checkpoint, load_zoo, save_checkpoint
+from densenet_core import Checkpoint, ResNetSpec, load_checkpoint, load_zoo, save_checkpoint
+from densenet_core.models import build_model
+from densenet_core.relatives.highway import HighwaySpec
 
 
 def test_reuse_writes_figure_and_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -62,6 +64,20 @@ def test_evaluate_class_folders(
     assert "Top-5 error  0.00 %" in out
 
 
+def test_inspect_says_what_a_resnets_tensors_do_not(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    spec = ResNetSpec.stochastic(8)
+    network = Checkpoint(spec, build_model(spec).state_dict())
+    torch.save(network.state_dict, tmp_path / "bare.pth")
+    save_checkpoint(network, tmp_path / "own.safetensors")
+    assert run(["inspect", str(tmp_path / "bare.pth")]) == 0
+    assert "stochastic depth leaves no trace" in capsys.readouterr().out
+    assert run(["inspect", str(tmp_path / "own.safetensors")]) == 0
+    out = capsys.readouterr().out
+    assert "ResNet-8 with stochastic depth" in out
+    assert "Known by           the metadata saved with it" in out
+    assert "no trace" not in out
+
+
 def test_zoo_lists_every_network(capsys: pytest.CaptureFixture[str]) -> None:
     from densenet_core import zoo_names
 
@@ -89,7 +105,21 @@ MISTAKES = {
     "data that do not fit": (["evaluate", "densenet-40-12-digits", "--dataset", "folder", "--data", "."], "no class"),
     "missing data": (["evaluate", "densenet-40-12-digits", "--dataset", "svhn"], "svhn is not under 'data'"),
     "input too small": (["cost", "121", "--input", "8"], "the least that works is 29"),
-    "unknown figure": (["figure", "7"], "figure '7' is none of 3, 4-left"),
+    "unknown figure": (["figure", "7"], "figure '7' is none of 1, 2, 3, 4-left"),
+    "figure 1 of a ResNet": (["figure", "1", "resnet-20"], "figure 1 is of DenseNets: 'resnet-20' is a ResNet-20"),
+    "figure 1 of no name": (["figure", "1", "densenet-41-12"], "nearest are 40 and 43"),
+    "figure 1 of no block": (["figure", "1", "121", "--block", "5"], "block 5 is not there"),
+    "figure 2 of nothing": (["figure", "2"], "figure 2 needs one network"),
+    "figure 2 of a small image": (["figure", "2", "121", "--input", "8"], "the least that works is 29"),
+    "figure 2 has no block": (["figure", "2", "121", "--block", "1"], "--block is for figure 1"),
+    "figure 5 has no input": (["figure", "5", "densenet-40-12-digits", "--input", "8"], "--input is for figure 2"),
+    "short paths of two kinds": (["short-paths", "densenet-40-12", "fractalnet-21"], "draw them apart"),
+    "short paths of a companion": (["short-paths", "dsn-resnet-56"], "are of DenseNets and ResNets: this is"),
+    "short paths of one twice": (["short-paths", "121", "densenet121"], "is there 2 times"),
+    "short paths of two sizes": (["short-paths", "densenet-40-12", "resnet50"], "different numbers of blocks"),
+    "gates of a name": (["short-paths", "highway-19"], "give a trained one's checkpoint"),
+    "gates of a DenseNet": (["short-paths", "densenet-40-12-digits", "--gates"], "gates are of Highway Networks"),
+    "gates beside others": (["short-paths", "highway-19", "resnet-20"], "are drawn alone: 2 networks are given"),
     "figure 5 of nothing": (["figure", "5"], "figure 5 needs one checkpoint"),
     "figure 4 of no run": (["figure", "4-left", "nothing"], "there is no run or file 'nothing'"),
     "unknown table": (["table", "9"], "table 9 is none of 1, 2, 3"),
@@ -172,6 +202,49 @@ def test_figures_by_their_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         assert len(pd.read_csv(f"fig{arguments[0]}.csv")) > 3
     assert run(["figure", "4-left", "runs/a", "--out", "own.pdf"]) == 0
     assert pd.read_csv("own.csv")["source"].tolist() == ["a"]
+
+
+@pytest.mark.parametrize("which", ["1", "2"])
+@pytest.mark.parametrize("network", ["densenet-bc-100-12", "densenet-40-12-digits", "net.safetensors"])
+def test_figures_of_an_architecture(
+    which: str, network: str, small_checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    save_checkpoint(small_checkpoint, "net.safetensors")
+    assert run(["figure", which, network, "--out", "fig.pdf"]) == 0
+    assert Path("fig.pdf").read_bytes().startswith(b"%PDF")
+    assert {"1": "source_layer", "2": "in_maps"}[which] in pd.read_csv("fig.csv")
+
+
+def test_another_block_and_another_image(tmp_path: Path) -> None:
+    out = tmp_path / "fig.svg"
+    assert run(["figure", "1", "121", "--block", "2", "--out", str(out)]) == 0
+    assert len(pd.read_csv(out.with_suffix(".csv"))) == 12 * 13 / 2 + 13
+    assert run(["figure", "2", "121", "--input", "64", "--out", str(out)]) == 0
+    assert pd.read_csv(out.with_suffix(".csv"))["in_size"].iloc[0] == 64
+
+
+@pytest.mark.parametrize(
+    ("networks", "measure"),
+    [(["densenet-40-12", "resnet-sd-32"], "probability"), (["fractalnet-21"], "share_in_join")],
+)
+def test_short_paths_by_name(networks: list[str], measure: str, tmp_path: Path) -> None:
+    out = tmp_path / "paths.pdf"
+    assert run(["short-paths", *networks, "--out", str(out)]) == 0
+    assert out.read_bytes().startswith(b"%PDF")
+    table = pd.read_csv(out.with_suffix(".csv"))
+    assert table[measure].between(0, 1).all()
+    assert table["network"].nunique() == len(networks)
+
+
+@pytest.mark.parametrize(("option", "column"), [([], "share_carried"), (["--gates"], "mean_gate")])
+def test_short_paths_of_a_highway_network(option: list[str], column: str, tmp_path: Path) -> None:
+    spec = HighwaySpec((2, 4, 1), (4, 6, 8), in_channels=1)
+    save_checkpoint(Checkpoint(spec, build_model(spec).state_dict()), tmp_path / "highway.safetensors")
+    out = tmp_path / "paths.pdf"
+    line = ["short-paths", str(tmp_path / "highway.safetensors"), *option, "--images", "20", "--out", str(out)]
+    assert run(line) == 0
+    assert pd.read_csv(out.with_suffix(".csv"))[column].between(0, 1).all()
 
 
 def test_tables_by_their_number(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -11,11 +12,14 @@ from analysis.bottlenecks import design_costs
 from analysis.cost import count_cost, total_cost
 from analysis.efficiency import count
 from analysis.preservation import preservation
+from analysis.short_paths import direct_connections, expected_training
 from app import loading
 from app.language import KEY, LANGUAGES, catalogue
 from app.views.notes import SECTIONS
-from densenet_core import DenseNetSpec
+from densenet_core import DenseNetSpec, ResNetSpec
 from densenet_core.models import published_spec
+from densenet_core.recipes import TrainingConfig
+from densenet_core.training import train
 
 PAGE = "from app.views import notes\nnotes.show()\n"
 
@@ -50,7 +54,7 @@ def test_every_section_is_there_in_its_order(app: AppTest, words: dict[str, str]
     assert not app.exception
     assert app.header[0].value == words["notes.title"]
     assert [part.value for part in app.subheader] == [words[f"notes.{name}.title"] for name in SECTIONS]
-    assert len(app.get("plotly_chart")) == 6
+    assert len(app.get("plotly_chart")) == 9
     assert "{" not in markdown(app)
 
 
@@ -125,6 +129,47 @@ def test_an_image_too_small_gives_the_errors_own_words(app: AppTest) -> None:
     app.number_input(key="notes_image imagenet").set_value(8).run()
     assert not app.exception
     assert "the least that works is 29" in app.error[0].value.replace("\\", "")
+
+
+def test_stochastic_depth_beside_a_densenet(app: AppTest, words: dict[str, str]) -> None:
+    app.slider(key="notes_paths_blocks").set_value(9).run()
+    app.slider(key="notes_survival").set_value(0.8).run()
+    found = metrics(app)
+    spec = ResNetSpec.stochastic(56, 0.8)
+    expected = expected_training(spec)
+    assert found[words["notes.short_paths.saved"]] == f"{expected['saved']:.0%}"
+    direct = direct_connections(spec)["probability"]
+    assert found[words["notes.short_paths.direct"]] == f"{direct.mean():.0%}"
+    dense, residual = chart(app, 5)["data"], chart(app, 6)["data"]
+    assert len(dense) == len(residual) == 3
+    assert "**DenseNet \\(L=31, k=12\\)**" in markdown(app)
+    app.slider(key="notes_survival").set_value(1.0).run()  # a plain ResNet
+    assert metrics(app)[words["notes.short_paths.saved"]] == "0%"
+
+
+def test_fractal_paths_are_counted(app: AppTest, words: dict[str, str]) -> None:
+    app.slider(key="notes_columns").set_value(2).run()
+    values = {"columns": 2, "rows": 2, "paths": 2, "shortest": 1, "longest": 2}
+    assert words["notes.short_paths.fractal_result"].format(**values) in markdown(app)
+
+
+def test_gates_of_a_trained_highway_network(
+    tmp_path: Path, words: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["streamlit"])
+    app = AppTest.from_string(PAGE, default_timeout=60)
+    app.session_state[KEY] = words["language"]
+    app.run()
+    assert "densenet-lens train --arch highway-" in markdown(app)
+    train(TrainingConfig("highway-7-4", "digits", epochs=1, name="carries"))
+    app.run()
+    assert not app.exception
+    assert not app.error
+    assert app.selectbox(key="notes_highway").value.name == "carries"
+    assert len(app.get("plotly_chart")) == 11
+    gates = chart(app, 8)["data"]
+    assert len(gates) == 1
 
 
 def test_table_1_of_any_densenets_and_of_none(app: AppTest, words: dict[str, str]) -> None:

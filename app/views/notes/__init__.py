@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from app.language import t
-from app.views.notes import blocks, connectivity, reference
+from app.views.notes import blocks, connectivity, reference, short_paths
 from app.views.notes.connectivity import TEXT_WIDTH
 
 SECTIONS = {
@@ -15,6 +15,7 @@ SECTIONS = {
     "bottleneck": blocks.show_bottleneck,
     "compression": blocks.show_compression,
     "composite": blocks.show_composite,
+    "short_paths": short_paths.show_short_paths,
     "table_1": reference.show_table_1,
     "training": reference.show_training,
 }
