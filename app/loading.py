@@ -1,4 +1,4 @@
-"""The cached functions, all of them: everything else in the dashboard is computed anew at each change.
+"""The cached functions, all but the figures' (``charts``): everything else is computed anew at each change.
 
 A network is known by a key that changes when its content does, so a cached result is never of an older file. What is of
 an upload is kept for its session alone, and goes with it.
@@ -7,10 +7,11 @@ an upload is kept for its session alone, and goes with it.
 from __future__ import annotations
 
 import functools
+import gc
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import pandas as pd
 import streamlit as st
@@ -18,7 +19,7 @@ from matplotlib.figure import Figure
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 from torch import Tensor
 
-from analysis import connection_weights
+from analysis import connection_weights, figure5_observations
 from analysis.claims import check_claims, claims_table
 from analysis.figures import figure_bytes
 from analysis.figures.animation import animation_bytes
@@ -26,6 +27,7 @@ from analysis.figures.curves import efficiency_figure
 from analysis.gradient_flow import flow_beside_controls
 from analysis.latency import measure_latency
 from analysis.measures import cache_folder, measure_reuse
+from analysis.observations import Observation
 from analysis.pruning import pruning_curves
 from analysis.results import mean_over_seeds, measured_results, published_results, shipped_results
 from analysis.short_paths import carried_shares, transform_gates
@@ -35,6 +37,8 @@ from densenet_core.data import load_measuring_images, load_test_images
 from densenet_core.evaluation import check_fit
 from densenet_core.images import Images
 from densenet_core.models import Spec, published_spec
+
+T = TypeVar("T")
 
 
 class NetworkKey(NamedTuple):
@@ -90,6 +94,13 @@ def spec_and_record(key: NetworkKey) -> tuple[Spec, dict[str, Any]]:
     return network.architecture, network.record
 
 
+@st.cache_resource(show_spinner=False)
+def spare_imports_from_collection() -> None:
+    """Once a server: a full garbage collection takes 0.3 s over the objects of all libraries, which stay anyway."""
+    gc.collect()
+    gc.freeze()
+
+
 @st.cache_resource(max_entries=16, show_spinner="Reading the network …")
 def _load(key: NetworkKey) -> Checkpoint:
     return load_pretrained(key.name) if key.origin == "pretrained" else load_checkpoint(key.name)
@@ -105,15 +116,15 @@ def _load_upload(file_id: str, _upload: UploadedFile | None) -> Checkpoint:
         return load_checkpoint(file)
 
 
-def _cached_by_network(**options: Any) -> Callable[[Callable[..., pd.DataFrame]], Callable[..., pd.DataFrame]]:
+def _cached_by_network(**options: Any) -> Callable[[Callable[..., T]], Callable[..., T]]:
     """``st.cache_data`` for a function whose first argument is a network's key."""
 
-    def cached(function: Callable[..., pd.DataFrame]) -> Callable[..., pd.DataFrame]:
+    def cached(function: Callable[..., T]) -> Callable[..., T]:
         shared = st.cache_data(**options)(function)
         own = st.cache_data(scope="session", **options)(function)
 
         @functools.wraps(function)
-        def call(key: NetworkKey, *rest: Any) -> pd.DataFrame:
+        def call(key: NetworkKey, *rest: Any) -> T:
             return own(key, *rest) if key.origin == "upload" else shared(key, *rest)
 
         return call
@@ -160,6 +171,12 @@ def measured_table(key: NetworkKey, measures: tuple[str, ...], images: Any) -> p
     if images is None:
         return connection_weights(load(key))
     return measure_reuse(load(key), measures, _test_images(*images[:3]), images[3], keep_in=_kept_in(key))
+
+
+@_cached_by_network(max_entries=64, show_spinner=False)
+def observations(key: NetworkKey) -> tuple[Observation, ...]:
+    """The paper's observations on Figure 5, read off this network's weights."""
+    return figure5_observations(connection_weights(load(key)))
 
 
 @_cached_by_network(max_entries=32, show_spinner="Checking the claims …")

@@ -3,6 +3,7 @@
 import streamlit as st
 
 from app.language import choose_language, t
+from app.loading import spare_imports_from_collection
 from app.views import agreement, claims, comparison, efficiency, feature_reuse, gradient_flow, notes, pruning, training
 
 st.set_page_config(page_title="DenseNet Lens", page_icon=":material/grid_on:", layout="wide")
@@ -11,6 +12,7 @@ st.html(
     ".stApp :is(p, h1, h2, h3) {word-break: keep-all;}</style>"  # Korean words are not broken at a line's end
 )
 choose_language()
+spare_imports_from_collection()
 
 PAGES = [
     st.Page(

@@ -6,9 +6,10 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import pandas as pd
+import plotly.graph_objects as go
 import streamlit as st
 
-from analysis import connection_filter, feature_reuse_figure, figure5_observations, target_share
+from analysis import connection_filter, feature_reuse_figure, target_share
 from analysis.connections import DATA_MEASURES, MEASURES
 from analysis.figures.heatmap import COLOR_MAPS, MEASURE_TITLES, ColorMap
 from analysis.figures.screen import (
@@ -21,13 +22,20 @@ from analysis.figures.screen import (
 from analysis.observations import Observation
 from analysis.scaling import SCALING_TITLES, SCALINGS, Scaling
 from app import loading
-from app.charts import show_chart
-from app.data_picker import pick_images
+from app.charts import Kept, drawn_once, show_chart
+from app.data_picker import ImagesKey, pick_images
 from app.downloads import download_row, take_home
 from app.language import from_analysis, t, titles
 from app.loading import NetworkKey
 from app.network_picker import pick_network
 from app.text import literal, network_facts
+
+
+class Measured(NamedTuple):
+    """What is in the table beside the weights' own measures: what ``loading.measured_table`` takes with a network."""
+
+    measures: tuple[str, ...] = ()
+    images: ImagesKey | None = None
 
 
 class Options(NamedTuple):
@@ -46,32 +54,33 @@ def show() -> None:
         st.write(t("reuse.choose"))
         return
     _show_heading(key)
-    table = _table(key)
-    if table is None:
+    measured = _choose_measured(key)
+    if measured is None:
         _choose_options()
         return
+    table = loading.measured_table(key, *measured)
     cell = _chosen_cell(key, table)
     left, right = st.columns([3, 1], gap="medium")
     with left:
         options = _choose_options()
-        _show_heatmap(table, options, cell)
+        _show_heatmap(_heatmap(key, measured, options, cell))
         _show_export(table, options)
-        _show_connection(key, table, options.measure, cell)
+        _show_connection(key, measured, options.measure, cell)
     with right:
-        _show_observations(table)
+        _show_observations(loading.observations(key))
     with st.expander(t("common.computed"), icon=":material/function:"):
         st.markdown(t("reuse.definitions"))
     with st.expander(t("common.table"), icon=":material/table:"):
         st.dataframe(table, hide_index=True)
 
 
-def _table(key: NetworkKey) -> pd.DataFrame | None:
-    """The feature-reuse table with the chosen measure; None where that needs images and there are none that fit."""
+def _choose_measured(key: NetworkKey) -> Measured | None:
+    """What the chosen measure asks for; None where that is images and there are none that fit."""
     measure = st.session_state.get("measure", MEASURES[0])
     if measure not in DATA_MEASURES:
-        return loading.measured_table(key, (), None)
+        return Measured()
     images = pick_images(key)
-    return None if images is None else loading.measured_table(key, (measure,), images)
+    return None if images is None else Measured((measure,), images)
 
 
 def _show_heading(key: NetworkKey) -> None:
@@ -89,8 +98,27 @@ def _choose_options() -> Options:
     )
 
 
-def _show_heatmap(table: pd.DataFrame, options: Options, cell: Connection) -> None:
-    figure = feature_reuse_screen(table, *options, marked=cell)
+@drawn_once
+def _heatmap(key: NetworkKey, measured: Measured, options: Options, cell: Connection) -> go.Figure:
+    return feature_reuse_screen(loading.measured_table(key, *measured), *options, marked=cell)
+
+
+@drawn_once
+def _weights(key: NetworkKey, cell: Connection) -> go.Figure:
+    return weight_histogram(connection_filter(loading.load(key), *cell).float().numpy())
+
+
+@drawn_once
+def _row(key: NetworkKey, measured: Measured, measure: str, cell: Connection) -> go.Figure:
+    return source_profile(loading.measured_table(key, *measured), measure, cell)
+
+
+@drawn_once
+def _column(key: NetworkKey, measured: Measured, measure: str, cell: Connection) -> go.Figure:
+    return target_profile(loading.measured_table(key, *measured), measure, cell)
+
+
+def _show_heatmap(figure: Kept) -> None:
     show_chart(
         figure,
         key="heatmap",
@@ -118,9 +146,9 @@ def _chosen_cell(key: NetworkKey, table: pd.DataFrame) -> Connection:
     return cell
 
 
-def _show_observations(table: pd.DataFrame) -> None:
+def _show_observations(observations: tuple[Observation, ...]) -> None:
     st.markdown(f"**{t('reuse.observations')}**")
-    for observation in figure5_observations(table):
+    for observation in observations:
         with st.container(border=True, gap="xsmall"):
             _show_verdict(observation)
             st.markdown(f"{observation.number}. {from_analysis(observation.statement)}")
@@ -144,10 +172,11 @@ def _show_verdict(observation: Observation) -> None:
         st.badge(t("verdicts.does not hold"), icon=":material/close:", color="red")
 
 
-def _show_connection(key: NetworkKey, table: pd.DataFrame, measure: str, cell: Connection) -> None:
+def _show_connection(key: NetworkKey, measured: Measured, measure: str, cell: Connection) -> None:
+    table = loading.measured_table(key, *measured)
     place = (table["block"] == cell.block) & (table["source_layer"] == cell.source_layer)
     row = table.assign(share=target_share(table))[place & (table["target_layer"] == cell.target_layer)].iloc[0]
-    weights = connection_filter(loading.load(key), *cell).float().numpy()
+    weights = connection_filter(loading.load(key), *cell)
     source = t("reuse.source_layer" if cell.source_layer else "reuse.source_input", layer=cell.source_layer)
     target = t(f"reuse.target_{row['target_kind']}", layer=cell.target_layer)
     st.markdown(f"##### {t('reuse.connection', block=cell.block, source=source, target=target)}")
@@ -156,7 +185,7 @@ def _show_connection(key: NetworkKey, table: pd.DataFrame, measure: str, cell: C
             "reuse.connection_facts",
             share=row["share"],
             maps=row["num_channels"],
-            weights=weights.size,
+            weights=weights.numel(),
             shape=" × ".join(map(str, weights.shape)),
             mean=row["mean_abs_weight"],
             l1=row["l1_per_input_map"],
@@ -165,9 +194,9 @@ def _show_connection(key: NetworkKey, table: pd.DataFrame, measure: str, cell: C
     if measure in DATA_MEASURES:
         st.caption(f"{from_analysis(MEASURE_TITLES[measure])}: **{row[measure]:.4g}**")
     panels = {
-        t("reuse.weights"): weight_histogram(weights),
-        t("reuse.row", source=cell.source_layer): source_profile(table, measure, cell),
-        t("reuse.column", target=cell.target_layer): target_profile(table, measure, cell),
+        t("reuse.weights"): _weights(key, cell),
+        t("reuse.row", source=cell.source_layer): _row(key, measured, measure, cell),
+        t("reuse.column", target=cell.target_layer): _column(key, measured, measure, cell),
     }
     columns = st.columns(3, gap="medium")
     for number, (title, figure) in enumerate(panels.items()):

@@ -46,11 +46,11 @@ def _show_stochastic_depth() -> None:
     residual = replace(residual, survival=survival)
     table, measure = path_table([dense, residual])
     _show_expected(residual, table[table["network"] == residual.title])
-    for column, spec in zip(st.columns(2, gap="medium"), (dense, residual), strict=True):
+    for column, title in zip(st.columns(2, gap="medium"), (dense.title, residual.title), strict=True):
         with column:
-            st.markdown(f"**{literal(spec.title)}**")
-            own = table[table["network"] == spec.title].reset_index(drop=True)
-            show_chart(short_paths_screen(own), f"notes_paths_{spec.family}", spec.title)
+            st.markdown(f"**{literal(title)}**")
+            own = table[table["network"] == title].reset_index(drop=True)
+            show_chart(short_paths_screen(own), f"notes_paths_{title}", title)
     _take_home("stochastic_depth", table, measure)
 
 
