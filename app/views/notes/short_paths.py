@@ -46,7 +46,8 @@ def _show_stochastic_depth() -> None:
     residual = replace(residual, survival=survival)
     table, measure = path_table([dense, residual])
     _show_expected(residual, table[table["network"] == residual.title])
-    for column, spec in zip(st.columns(2, gap="medium"), (dense, residual), strict=True):
+    networks: tuple[DenseNetSpec | ResNetSpec, ...] = (dense, residual)
+    for column, spec in zip(st.columns(2, gap="medium"), networks, strict=True):
         with column:
             st.markdown(f"**{literal(spec.title)}**")
             own = table[table["network"] == spec.title].reset_index(drop=True)
