@@ -22,22 +22,27 @@ LANGUAGES = {"en": "English", "ko": "한국어"}
 FOLDER = Path(__file__).parent / "languages"
 KEY = "language"  # of the session's state, and of the address: a reload keeps it
 _NUMBER = r"\d+(?:[.,]\d+)*"
-_WORDS_OF_FIGURES = ("text", "name", "hovertemplate", "ticktext")
+_WORDS_OF_FIGURES = ("text", "name", "hovertemplate", "ticktext", "prefix")
 
 
 def choose_language() -> None:
-    """Shows the switch in the sidebar."""
+    """Shows the switch in the sidebar; the address says the language too, where it is not English: ``?language=ko``."""
+    if KEY not in st.session_state:
+        asked = st.query_params.get(KEY)
+        st.session_state[KEY] = asked if asked in LANGUAGES else "en"
     with st.sidebar:
         st.segmented_control(
             "Language / 언어",
             list(LANGUAGES),
             format_func=LANGUAGES.__getitem__,
-            default="en",
             required=True,
             key=KEY,
-            bind="query-params",
             label_visibility="collapsed",
         )
+    if language() == "en":
+        st.query_params.pop(KEY, None)
+    elif st.query_params.get(KEY) != language():
+        st.query_params[KEY] = language()
 
 
 def language() -> str:
@@ -70,13 +75,41 @@ def translated(figure: go.Figure) -> go.Figure:
 
 
 def from_analysis(text: str) -> str:
-    """The analysis's English words in the session's language: as they stand, or with any numbers in place of "{}"."""
+    """The analysis's English words in the session's language, where it has them.
+
+    A phrase stands in the catalogue as it is, with "{}" for its numbers, or with "{}" for any words, which are
+    translated in their turn: "{} / {}" makes "mean |w| / block's maximum" of two phrases.
+    """
     words = catalogue(language())
+    if language() == "en" or not text.strip():
+        return text
     if (key := f"analysis.{text}") in words:
         return words[key]
+    if (inner := text.strip()) != text:
+        return text.replace(inner, from_analysis(inner))
     if (key := f"analysis.{re.sub(_NUMBER, '{}', text)}") in words:
-        return words[key].format(*re.findall(_NUMBER, text))
+        return _filled(words[key], re.findall(_NUMBER, text))
+    for pattern, key in _patterns(language()):
+        if match := pattern.fullmatch(text):
+            return _filled(words[key], [from_analysis(part) for part in match.groups()])
     return text
+
+
+def _filled(phrase: str, parts: Iterable[str]) -> str:
+    """The phrase with parts in place of its "{}"; Plotly's "%{x}" stays."""
+    rest = iter(parts)
+    return re.sub(r"\{\}", lambda _: next(rest), phrase)
+
+
+@cache
+def _patterns(name: str) -> list[tuple[re.Pattern[str], str]]:
+    """The phrases with "{}" as patterns, those that say most first, and their keys."""
+    keys = [key for key in catalogue(name) if key.startswith("analysis.") and "{}" in key]
+    keys.sort(key=lambda key: len(key.replace("{}", "")), reverse=True)
+    return [
+        (re.compile("(.+?)".join(map(re.escape, key.removeprefix("analysis.").split("{}"))), re.DOTALL), key)
+        for key in keys
+    ]
 
 
 def titles(of: Mapping[Any, str]) -> Callable[[Any], str]:

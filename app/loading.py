@@ -11,7 +11,7 @@ import gc
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import pandas as pd
 import streamlit as st
@@ -31,6 +31,7 @@ from analysis.observations import Observation
 from analysis.pruning import pruning_curves
 from analysis.results import mean_over_seeds, measured_results, published_results, shipped_results
 from analysis.short_paths import carried_shares, transform_gates
+from app.language import t
 from app.roots import DATA_DIR
 from densenet_core import Checkpoint, CheckpointError, load_checkpoint, load_pretrained
 from densenet_core.data import load_measuring_images, load_test_images
@@ -38,7 +39,8 @@ from densenet_core.evaluation import check_fit
 from densenet_core.images import Images
 from densenet_core.models import Spec, published_spec
 
-T = TypeVar("T")
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class NetworkKey(NamedTuple):
@@ -71,15 +73,35 @@ def upload_key(upload: UploadedFile) -> NetworkKey:
             f"the file has {upload.size:,} bytes, and uploads are taken up to {most} MB: put it into a served folder"
         )
     key = NetworkKey("upload", upload.file_id)
-    _load_upload(key.name, upload)
+    _spinning("network")(_load_upload)(key.name, upload)
     return key
 
 
+def _spinning(words: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Shows the words of the table "spinners" while a function runs: the cache's own could be in one language only.
+
+    What runs inside another is not to have a spinner too: it would end the other's.
+    """
+
+    def spinning(function: Callable[P, R]) -> Callable[P, R]:
+        @functools.wraps(function)
+        def call(*args: P.args, **kwargs: P.kwargs) -> R:
+            with st.spinner(t(f"spinners.{words}")):
+                return function(*args, **kwargs)
+
+        return call
+
+    return spinning
+
+
+@_spinning("network")
 def load(key: NetworkKey) -> Checkpoint:
     """The network of a key, to be read only: all sessions share it, but for an upload."""
-    if key.origin == "upload":
-        return _load_upload(key.name, None)
-    return _load(key)
+    return _network(key)
+
+
+def _network(key: NetworkKey) -> Checkpoint:
+    return _load_upload(key.name, None) if key.origin == "upload" else _load(key)
 
 
 def spec_and_record(key: NetworkKey) -> tuple[Spec, dict[str, Any]]:
@@ -101,12 +123,12 @@ def spare_imports_from_collection() -> None:
     gc.freeze()
 
 
-@st.cache_resource(max_entries=16, show_spinner="Reading the network …")
+@st.cache_resource(max_entries=16, show_spinner=False)
 def _load(key: NetworkKey) -> Checkpoint:
     return load_pretrained(key.name) if key.origin == "pretrained" else load_checkpoint(key.name)
 
 
-@st.cache_resource(max_entries=4, show_spinner="Reading the network …", scope="session")
+@st.cache_resource(max_entries=4, show_spinner=False, scope="session")
 def _load_upload(file_id: str, _upload: UploadedFile | None) -> Checkpoint:
     if _upload is None:
         raise CheckpointError("the uploaded file is gone: give it again")
@@ -116,15 +138,15 @@ def _load_upload(file_id: str, _upload: UploadedFile | None) -> Checkpoint:
         return load_checkpoint(file)
 
 
-def _cached_by_network(**options: Any) -> Callable[[Callable[..., T]], Callable[..., T]]:
+def _cached_by_network(max_entries: int) -> Callable[[Callable[..., R]], Callable[..., R]]:
     """``st.cache_data`` for a function whose first argument is a network's key."""
 
-    def cached(function: Callable[..., T]) -> Callable[..., T]:
-        shared = st.cache_data(**options)(function)
-        own = st.cache_data(scope="session", **options)(function)
+    def cached(function: Callable[..., R]) -> Callable[..., R]:
+        shared = st.cache_data(max_entries=max_entries, show_spinner=False)(function)
+        own = st.cache_data(scope="session", max_entries=max_entries, show_spinner=False)(function)
 
         @functools.wraps(function)
-        def call(key: NetworkKey, *rest: Any) -> T:
+        def call(key: NetworkKey, *rest: Any) -> R:
             return own(key, *rest) if key.origin == "upload" else shared(key, *rest)
 
         return call
@@ -137,12 +159,12 @@ def _kept_in(key: NetworkKey) -> Path | None:
     return None if key.origin == "upload" else cache_folder()
 
 
-@st.cache_resource(max_entries=4, show_spinner="Reading the images …")
+@st.cache_resource(max_entries=4, show_spinner=False)
 def _test_images(dataset: str, root: str, normalize: Any) -> Images:
     return load_test_images(dataset, root, normalize)
 
 
-@st.cache_resource(max_entries=2, show_spinner="Reading the images …")
+@st.cache_resource(max_entries=2, show_spinner=False)
 def _measuring_images(dataset: str, root: str, normalize: Any) -> tuple[Images, Images]:
     return load_measuring_images(dataset, root, normalize)
 
@@ -156,56 +178,62 @@ def digits_as_maps(first: int, number: int) -> Tensor:
     return images[rows].transpose(0, 1)
 
 
+@_spinning("images")
 def check_images(images: Any, key: NetworkKey) -> None:
     """Says whether these images are there and fit this network.
 
     Raises:
         DataError: they do not.
     """
-    check_fit(load(key).architecture, _test_images(*images[:3]))
+    check_fit(_network(key).architecture, _test_images(*images[:3]))
 
 
-@_cached_by_network(max_entries=32, show_spinner="Measuring on the images …")
+@_spinning("measuring")
+@_cached_by_network(32)
 def measured_table(key: NetworkKey, measures: tuple[str, ...], images: Any) -> pd.DataFrame:
     """The feature-reuse table with these measures; ``images`` is an ``ImagesKey``, or None for the weights' alone."""
     if images is None:
-        return connection_weights(load(key))
-    return measure_reuse(load(key), measures, _test_images(*images[:3]), images[3], keep_in=_kept_in(key))
+        return connection_weights(_network(key))
+    return measure_reuse(_network(key), measures, _test_images(*images[:3]), images[3], keep_in=_kept_in(key))
 
 
-@_cached_by_network(max_entries=64, show_spinner=False)
+@_cached_by_network(64)
 def observations(key: NetworkKey) -> tuple[Observation, ...]:
     """The paper's observations on Figure 5, read off this network's weights."""
-    return figure5_observations(connection_weights(load(key)))
+    return figure5_observations(connection_weights(_network(key)))
 
 
-@_cached_by_network(max_entries=32, show_spinner="Checking the claims …")
+@_spinning("claims")
+@_cached_by_network(32)
 def claims(key: NetworkKey, images: Any, beside: NetworkKey | None) -> pd.DataFrame:
     """The paper's claims on this network."""
-    other = None if beside is None else load(beside)
+    other = None if beside is None else _network(beside)
     given = None if images is None else _test_images(*images[:3])
-    return claims_table(check_claims(load(key), given, other, 0 if images is None else images[3]))
+    return claims_table(check_claims(_network(key), given, other, 0 if images is None else images[3]))
 
 
-@_cached_by_network(max_entries=16, show_spinner="Sending gradients through …")
+@_spinning("gradients")
+@_cached_by_network(16)
 def gradient_flows(key: NetworkKey, images: Any) -> pd.DataFrame:
     """The network's, its own architecture's at initialisation, and its controls', on one batch of 64 images."""
-    return flow_beside_controls(load(key), _test_images(*images[:3]))
+    return flow_beside_controls(_network(key), _test_images(*images[:3]))
 
 
-@_cached_by_network(max_entries=16, show_spinner="Pruning and evaluating …")
+@_spinning("pruning")
+@_cached_by_network(16)
 def pruning_table(key: NetworkKey, measures: tuple[str, ...], budget: Any, images: Any) -> pd.DataFrame:
     """Error as connections go, by each measure and at random."""
     chosen_by, judged_by = _measuring_images(*images[:3])
-    table = measure_reuse(load(key), measures, chosen_by, images[3], keep_in=_kept_in(key))
-    return pruning_curves(load(key), table, measures, judged_by, budget=budget, num_images=images[3])
+    table = measure_reuse(_network(key), measures, chosen_by, images[3], keep_in=_kept_in(key))
+    return pruning_curves(_network(key), table, measures, judged_by, budget=budget, num_images=images[3])
 
 
-@st.cache_data(max_entries=8, show_spinner="Measuring on the images …")
+@_spinning("measuring")
+@st.cache_data(max_entries=8, show_spinner=False)
 def highway_tables(key: NetworkKey, dataset: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     """What a run's gates let pass, on test images of its data set: ``transform_gates`` and ``carried_shares``."""
     images = _test_images(dataset, str(DATA_DIR), None)
-    return transform_gates(load(key), images), carried_shares(load(key), images)
+    return transform_gates(_network(key), images), carried_shares(_network(key), images)
 
 
 @st.cache_data(max_entries=32, show_spinner=False)
@@ -218,7 +246,8 @@ def figure_file(_draw: Callable[..., Figure], name: str, table: pd.DataFrame, *o
     return figure_bytes(_draw(table, *options[:-1]), options[-1])
 
 
-@st.cache_data(max_entries=4, show_spinner="Reading the results …")
+@_spinning("results")
+@st.cache_data(max_entries=4, show_spinner=False)
 def results_table(stamps: tuple[NetworkKey, ...]) -> pd.DataFrame:
     """Published results, those of the suite's sweeps and zoo, and those of the run folders of ``stamps``."""
     measured = measured_results([key.name for key in stamps])
@@ -227,7 +256,8 @@ def results_table(stamps: tuple[NetworkKey, ...]) -> pd.DataFrame:
     return table
 
 
-@st.cache_data(max_entries=64, show_spinner="Measuring on this machine …")
+@_spinning("latency")
+@st.cache_data(max_entries=64, show_spinner=False)
 def latency_table(
     names: tuple[str, ...], specs: tuple[Spec, ...], input_size: int, repeats: int, training: bool
 ) -> pd.DataFrame:

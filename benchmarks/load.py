@@ -2,11 +2,11 @@
 
 Run with: `python benchmarks/load.py --sessions 20 --seconds 120`
 
-Each session is a Chromium context of its own, uploads its network and changes controls with pauses of some two seconds.
-After every change it looks whether the page still names its own network and no other, and no error. Two times are taken
-of a change: until the browser has drawn it, and until the server's last message about it has come. Browsers and server
-share it, so what each uses of it is printed too; with `--plain` the sessions are WebSocket clients that draw nothing
-and choose networks of the zoo: so it is the server that is measured.
+Each session is a Chromium context of its own and uploads its network; once all have, each changes controls with pauses
+of some seconds (`--pause`). After every change it looks whether the page still names its own network and no other, and
+no error. Two times are taken of a change: until the browser has drawn it, and until the server's last message about it
+has come. Browsers and server share the machine, so what each uses of it is printed too; with `--plain` the sessions are
+WebSocket clients that draw nothing and choose networks of the zoo: so it is the server that is measured.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from playwright.async_api import Browser, Page, async_playwright
@@ -40,7 +40,7 @@ from densenet_core.hardware import hardware
 
 ROOT = Path(__file__).parents[1]
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-PAUSE = 2.0  # seconds between two changes; half to one and a half of it
+POLL = 50  # milliseconds between two looks at a page, for what it has drawn; at every frame would load the machine
 MEASURES = ("mean_abs_weight", "l1_per_input_map", "effective_weight")  # those that need no images
 WARM_UP = 1 / 3  # of the time, before memory is compared
 
@@ -99,11 +99,19 @@ def own_network(folder: Path, number: int) -> Path:
     return file
 
 
-async def browse(browser: Browser, url: str, file: Path, seconds: float, session: Session) -> None:
+class Plan(NamedTuple):
+    """How all browse: they begin together, when the last one has its page."""
+
+    seconds: float
+    pause: float  # seconds between two changes of a session; half to one and a half of it
+    start: asyncio.Barrier
+
+
+async def browse(browser: Browser, url: str, file: Path, plan: Plan, session: Session) -> None:
     """Uploads and changes controls until the time is over."""
     context = await browser.new_context(viewport={"width": 1280, "height": 900})
     page = await context.new_page()
-    page.set_default_timeout(60_000)
+    page.set_default_timeout(120_000)
     page.on("websocket", lambda socket: socket.on("framereceived", session.hear))
     chance = random.Random(session.name)
     try:
@@ -112,9 +120,10 @@ async def browse(browser: Browser, url: str, file: Path, seconds: float, session
         await page.locator("input[type=file]").set_input_files(file)
         await page.get_by_text(session.name).first.wait_for()
         state = {"Measure": MEASURES[0], "Scaling": "block_max"}
-        end = time.monotonic() + seconds
+        await plan.start.wait()
+        end = time.monotonic() + plan.seconds
         while time.monotonic() < end:
-            await asyncio.sleep(PAUSE * (0.5 + chance.random()))
+            await asyncio.sleep(plan.pause * (0.5 + chance.random()))
             await _change(page, session, state, chance)
             await _look(page, session)
     except Exception as error:
@@ -123,7 +132,7 @@ async def browse(browser: Browser, url: str, file: Path, seconds: float, session
         await context.close()
 
 
-async def talk(url: str, seconds: float, session: Session) -> None:
+async def talk(url: str, plan: Plan, session: Session) -> None:
     """Does the same without a browser: sends what one would send, and reads what comes."""
     from websockets.asyncio.client import connect
 
@@ -134,7 +143,8 @@ async def talk(url: str, seconds: float, session: Session) -> None:
             boxes = _boxes(await _rerun(stream, {}))
             chosen = {boxes["Network of the zoo"].id: session.name}
             title = load_zoo(session.name).spec.title
-            end = time.monotonic() + seconds
+            await plan.start.wait()
+            end = time.monotonic() + plan.seconds
             while time.monotonic() < end:
                 label = chance.choice(("Measure", "Scaling"))
                 chosen[boxes[label].id] = chance.choice(list(boxes[label].options)[:3])
@@ -144,7 +154,7 @@ async def talk(url: str, seconds: float, session: Session) -> None:
                 headings = " ".join(message.delta.new_element.heading.body for message in messages)
                 if title not in headings.replace("\\", ""):
                     session.errors.append(f"{session.name}: the page is of {headings}")
-                await asyncio.sleep(PAUSE * (0.5 + chance.random()))
+                await asyncio.sleep(plan.pause * (0.5 + chance.random()))
     except Exception as error:
         session.errors.append(f"{session.name}: {type(error).__name__}: {str(error).splitlines()[0]}")
 
@@ -190,6 +200,7 @@ async def _change(page: Page, session: Session, state: dict[str, str], chance: r
     drawn = page.wait_for_function(
         "shown => [...document.querySelectorAll('.cbcoloraxis text')].some(text => text.textContent == shown)",
         arg=shown,
+        polling=POLL,
     )
 
     async def timed(waiting: object, times: list[float]) -> None:
@@ -231,7 +242,8 @@ def machine_seconds() -> float:
 
 async def visit(url: str, process: int, folder: Path, options: argparse.Namespace) -> tuple[list[Session], list[int]]:
     """All sessions at once; the server's memory every second meanwhile."""
-    number, seconds = options.sessions, options.seconds
+    number = options.sessions
+    plan = Plan(options.seconds, options.pause, asyncio.Barrier(number))
     used: list[int] = []
 
     async def watch() -> None:
@@ -242,14 +254,14 @@ async def visit(url: str, process: int, folder: Path, options: argparse.Namespac
     watching = asyncio.create_task(watch())
     if options.plain:
         sessions = [Session(zoo_names()[i % len(zoo_names())]) for i in range(number)]
-        await asyncio.gather(*(talk(url, seconds, own) for own in sessions))
+        await asyncio.gather(*(talk(url, plan, own) for own in sessions))
     else:
         files = [own_network(folder, i) for i in range(number)]
         sessions = [Session(f"own-{i:03}-network") for i in range(number)]
         async with async_playwright() as playwright:
             browser = await playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
             visits = zip(files, sessions, strict=True)
-            await asyncio.gather(*(browse(browser, url, file, seconds, own) for file, own in visits))
+            await asyncio.gather(*(browse(browser, url, file, plan, own) for file, own in visits))
             await browser.close()
     watching.cancel()
     return sessions, used
@@ -282,6 +294,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sessions", type=int, default=20)
     parser.add_argument("--seconds", type=float, default=120)
+    parser.add_argument("--pause", type=float, default=2.0, help="seconds between two changes of a session")
     parser.add_argument("--plain", action="store_true", help="clients that draw nothing")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name, server(Path(name)) as (url, process):

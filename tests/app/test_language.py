@@ -139,6 +139,33 @@ def test_the_switch_in_the_sidebar_changes_the_language(app: AppTest) -> None:
     assert app.session_state[language.KEY] == "ko"
 
 
+def test_the_address_says_the_language(app: AppTest) -> None:
+    app.query_params[language.KEY] = "ko"
+    app.run()
+    assert app.session_state[language.KEY] == "ko"
+    app.segmented_control(key=language.KEY).set_value("en").run()
+    assert language.KEY not in app.query_params
+    app.segmented_control(key=language.KEY).set_value("ko").run()
+    assert app.query_params[language.KEY] in ("ko", ["ko"])  # by version
+
+
+def test_a_language_that_is_none_is_english(app: AppTest) -> None:
+    app.query_params[language.KEY] = "<b>"
+    app.run()
+    assert not app.exception
+    assert app.session_state[language.KEY] == "en"
+
+
+def test_spinners_speak_the_sessions_language() -> None:
+    """Streamlit's own, of a cached function, would say the same in every session."""
+    for file in (ROOT / "app").rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.keyword) and node.arg == "show_spinner":
+                assert ast.literal_eval(node.value) is False, file
+            elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("cache_data"):
+                assert "show_spinner" in {keyword.arg for keyword in node.keywords}, file
+
+
 VIEWS = ("feature_reuse", "agreement", "claims", "gradient_flow", "pruning", "efficiency", "comparison", "training")
 
 
