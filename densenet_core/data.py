@@ -13,7 +13,7 @@ from torch import Tensor
 
 from densenet_core.augmentation import CIFAR_AUGMENTATION, DIGITS_AUGMENTATION, Augmentation
 from densenet_core.errors import DataError
-from densenet_core.images import CHANNEL_STATISTICS, FolderImages, Images, Normalization, TensorImages
+from densenet_core.images import CHANNEL_STATISTICS, FolderImages, Images, Normalization, TensorImages, read_image
 
 DatasetName = Literal["digits", "cifar10", "cifar100", "svhn", "imagenet", "folder"]
 DATASET_NAMES: tuple[DatasetName, ...] = ("digits", "cifar10", "cifar100", "svhn", "imagenet", "folder")
@@ -216,7 +216,6 @@ def load_folder(folder: Path, normalization: Normalization, augment: bool = Fals
     Raises:
         DataError: the folder is not there, holds no class folders, or one of them holds no images.
     """
-    from PIL import Image
     from torchvision import datasets
 
     if normalization not in CHANNEL_STATISTICS:
@@ -230,8 +229,7 @@ def load_folder(folder: Path, normalization: Normalization, augment: bool = Fals
     class_names = tuple(dataset.classes)
     if class_names in (("test", "train"), ("train", "val")):
         raise DataError(f"folder {str(folder)!r} holds {' and '.join(class_names)}: give the one to evaluate")
-    with Image.open(dataset.samples[0][0]) as first:
-        size = first.size
+    size = read_image(dataset.samples[0][0]).size
     if max(size) > 64:
         return FolderImages(dataset, normalization, augment)
     pixels = np.stack([_pixels(path, size) for path, _ in dataset.samples])
@@ -241,12 +239,7 @@ def load_folder(folder: Path, normalization: Normalization, augment: bool = Fals
 
 
 def _pixels(path: str, size: tuple[int, int]) -> np.ndarray:
-    from PIL import Image
-
-    try:
-        with Image.open(path) as image:
-            if image.size != size:
-                raise DataError(f"image {path!r} is {image.size} where others are {size}: small images need one size")
-            return np.asarray(image.convert("RGB"))
-    except OSError as error:
-        raise DataError(f"image {path!r} can't be read: {error}") from None
+    image = read_image(path)
+    if image.size != size:
+        raise DataError(f"image {path!r} is {image.size} where others are {size}: small images need one size")
+    return np.asarray(image)

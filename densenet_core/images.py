@@ -18,7 +18,7 @@ from torch import Generator, Tensor
 
 from densenet_core.augmentation import Augmentation, augmented, draw_moves
 from densenet_core.batching import Shard, batches_of
-from densenet_core.errors import DataError
+from densenet_core.errors import DataError, first_line
 
 Normalization = Literal["cifar10", "cifar100", "imagenet", "digits", "none"]
 Batch = tuple[Tensor, Tensor]  # images (N, C, H, W) normalised float, labels (N,)
@@ -158,9 +158,10 @@ class FolderImages:
         )
         try:
             yield from loader
-        except (OSError, RuntimeError) as error:  # of a worker: its last line says what it was
-            reason = str(error).strip().splitlines()[-1]
-            raise DataError(f"an image under {self.source.root!r} can't be read: {reason}") from None
+        except DataError as error:  # of a worker: its words stand at the end of a traceback
+            raise DataError(str(error).rpartition("DataError: ")[2].strip()) from None
+        except (OSError, RuntimeError) as error:  # a worker that ended
+            raise DataError(f"an image under {self.source.root!r} can't be read: {first_line(error)}") from None
 
     def subset(self, rows: Tensor) -> FolderImages:
         source = copy.copy(self.source)
@@ -169,6 +170,7 @@ class FolderImages:
 
     def _dataset(self, train: bool) -> Any:
         dataset = copy.copy(self.source)
+        dataset.loader = read_image
         dataset.transform = self._training_transform() if train and self.augment else self._test_transform()
         return dataset
 
@@ -193,6 +195,21 @@ class FolderImages:
         return transforms.Compose(
             [transforms.ToTensor(), transforms.Normalize(*CHANNEL_STATISTICS[self.normalization])]
         )
+
+
+def read_image(path: str) -> Any:
+    """An image file as a Pillow image in RGB.
+
+    Raises:
+        DataError: it can't be read.
+    """
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            return image.convert("RGB")
+    except Exception as error:  # of any kind: nothing tells what a damaged file makes of Pillow's readers
+        raise DataError(f"image {path!r} can't be read: {first_line(error)}") from None
 
 
 def evenly_spaced(images: Images, number: int) -> Images:

@@ -234,6 +234,19 @@ def test_wrong_folders_say_what_is_wrong(tmp_path: Path) -> None:
         load_test_images("folder", tmp_path / "test")
 
 
+@pytest.mark.parametrize("size", [32, 80])  # in memory, and read by workers
+@pytest.mark.parametrize("num_workers", [0, 2])
+@pytest.mark.parametrize("damage", ["cut", "other"])
+def test_a_damaged_image_is_named(damage: str, num_workers: int, size: int, tmp_path: Path) -> None:
+    write_folder(tmp_path, size)
+    file = tmp_path / "red" / "01.png"
+    content = file.read_bytes()
+    file.write_bytes(content[:60] if damage == "cut" else content[:20] + b"\xff" * 40)
+    with pytest.raises(DataError, match=r"^image '.*01\.png' can't be read: [^\n]+$"):
+        images = load_test_images("folder", tmp_path).to(torch.device("cpu"), num_workers)
+        list(images.batches(4))
+
+
 def test_options_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="unknown data set 'mnist': known are digits"):
         load_splits("mnist")
