@@ -27,6 +27,7 @@ from app.downloads import download_row, take_home
 from app.language import from_analysis, t, titles
 from app.loading import NetworkKey
 from app.network_picker import pick_network
+from app.tables import show_table
 from app.text import literal, network_facts
 
 
@@ -62,7 +63,7 @@ def show() -> None:
     with st.expander(t("common.computed"), icon=":material/function:"):
         st.markdown(t("reuse.definitions"))
     with st.expander(t("common.table"), icon=":material/table:"):
-        st.dataframe(table, hide_index=True)
+        show_table(table)
 
 
 def _table(key: NetworkKey) -> pd.DataFrame | None:
