@@ -48,12 +48,12 @@ class Parity:
         return None if self.needed is None else self.reference_cost / self.needed
 
     def __str__(self) -> str:
-        start = f"At {self.reference}'s error of {self.error:.2f} %"
-        if self.times_fewer is None:
-            return f"{start}: {self.reason}"
-        if self.times_fewer >= 1:
-            return f"{start} {self.family} needs {self.times_fewer:.2g} times fewer {COST_TITLES[self.cost]}"
-        return f"{start} {self.family} needs {1 / self.times_fewer:.2g} times more {COST_TITLES[self.cost]}"
+        times, error, cost = self.times_fewer, f"{self.error:.2f}", COST_TITLES[self.cost]
+        if times is None:
+            return f"At {self.reference}'s error of {error} %: {self.reason}"
+        if times >= 1:
+            return f"At {self.reference}'s error of {error} % {self.family} needs {times:.2g} times fewer {cost}"
+        return f"At {self.reference}'s error of {error} % {self.family} needs {1 / times:.2g} times more {cost}"
 
 
 def parity(results: pd.DataFrame, family: str, reference: pd.Series, cost: str = "params") -> Parity:

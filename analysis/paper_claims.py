@@ -24,9 +24,9 @@ def efficiency_claims(results: pd.DataFrame | None = None) -> pd.DataFrame:
     cifar = table[(table["source"] == f"{PAPER}, Table 2") & (table["dataset"] == "C10+")]
     osmr = table[(table["source"] == "osmr/imgclsmob") & (table["dataset"] == "C10+")]
     rows = [
-        _on_par(imagenet, "DenseNet-201", "ResNet-101", "params", "with less than half of the parameters", 2.0),
+        _on_par(imagenet, "DenseNet-201", "ResNet-101", "params", "less than half of the parameters", 2.0),
         _same_computation(imagenet),
-        _on_par(cifar, "DenseNet-BC (L=100, k=12)", "ResNet-1001 (pre-activation)", "params", "with a tenth", 10.0),
+        _on_par(cifar, "DenseNet-BC (L=100, k=12)", "ResNet-1001 (pre-activation)", "params", "a tenth", 10.0),
         _third("the paper's Table 2", cifar, "ResNet-164 (pre-activation)"),
         _third("osmr/imgclsmob, one recipe for all", osmr, "PreResNet-164(BN)"),
     ]
@@ -43,7 +43,7 @@ def _on_par(table: pd.DataFrame, ours: str, theirs: str, cost: str, words: str, 
     times = b[cost] / a[cost]
     numbers = f"{a['error']:.2f} % against {b['error']:.2f} %; {times:.2f} times fewer {cost}"
     holds = bool(a["error"] <= b["error"] + ON_PAR and times >= least)
-    return [f"{ours} is on par with {theirs} {words}.", numbers, holds]
+    return [f"{ours} is on par with {theirs} with {words}.", numbers, holds]
 
 
 def _same_computation(table: pd.DataFrame) -> list[object]:

@@ -112,6 +112,12 @@ def _patterns(name: str) -> list[tuple[re.Pattern[str], str]]:
     ]
 
 
+def column_labels(columns: Iterable[str]) -> dict[Any, Any]:
+    """For ``column_config``: the words of the table "columns" for those columns that have some there."""
+    words = catalogue(language())
+    return {column: words[f"columns.{column}"] for column in columns if f"columns.{column}" in words}
+
+
 def titles(of: Mapping[Any, str]) -> Callable[[Any], str]:
     """For ``format_func``: the analysis's titles of a widget's options."""
     return {option: from_analysis(title) for option, title in of.items()}.__getitem__

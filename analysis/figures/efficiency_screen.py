@@ -78,7 +78,7 @@ def _points(points: pd.DataFrame, origin: str, cost: str, style: FamilyStyle, wi
     notes = points["source"].map(plain) + points["note"].map(lambda n: f"<br>{plain(n)}" if isinstance(n, str) else "")
     names = points["model"].map(plain)
     shown = [names, seeds, points["params"].map(_count), points["mult_adds"].map(_count), notes]
-    is_measured = origin == "measured"
+    is_measured, family = origin == "measured", plain(points["family"].iloc[0])
     return go.Scatter(
         x=points[cost],
         y=points["error"],
@@ -87,7 +87,7 @@ def _points(points: pd.DataFrame, origin: str, cost: str, style: FamilyStyle, wi
         text=names,
         textposition="top right",
         textfont={"size": 11, "color": MUTED},
-        name=f"{plain(points['family'].iloc[0])}, {origin}",
+        name=f"{family}, measured" if is_measured else f"{family}, published",
         marker={
             "color": style.color if is_measured else "white",
             "symbol": style.symbol,
@@ -118,7 +118,7 @@ def stages_screen(stages: pd.DataFrame) -> go.Figure:
         stages: as ``compare_stages`` gives it.
     """
     networks = list(dict.fromkeys(stages["network"]))
-    titles = [f"{quantity}: {plain(name)}" for name in networks for quantity in ("parameters", "mult_adds")]
+    titles = [title for name in map(plain, networks) for title in (f"parameters: {name}", f"mult_adds: {name}")]
     figure = make_subplots(len(networks), 2, subplot_titles=titles, shared_xaxes="columns", vertical_spacing=0.14)
     for row, (name, color) in enumerate(zip(networks, COLORS, strict=False), start=1):
         own = stages[stages["network"] == name]
@@ -149,7 +149,7 @@ def training_curves_screen(curves: pd.DataFrame) -> go.Figure:
         own = curves[curves["network"] == network]
         for split, column, dash, is_right in (("test", "error", None, False), ("train", "loss", "dash", True)):
             rows = own[own["split"] == split]
-            name = f"{plain(network)}: {'training loss' if is_right else 'test error'}"
+            name = f"{plain(network)}: training loss" if is_right else f"{plain(network)}: test error"
             line = {"color": color, "width": 1 if is_right else 2, "dash": dash}
             figure.add_trace(go.Scatter(x=rows["epoch"], y=rows[column], name=name, line=line), secondary_y=is_right)
     figure.update_layout(layout(height=380))

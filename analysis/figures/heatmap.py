@@ -26,6 +26,7 @@ SCALED_TITLES: dict[Scaling, str] = {
     "target_max": "target's maximum",
     "target_minmax": "target's range",
 }
+KIND_TITLES = {"dense_layer": "dense layer", "transition": "transition", "classifier": "classifier"}
 HIGHLIGHTED = ("transition", "classifier")  # the columns in black rectangles
 
 

@@ -9,6 +9,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from analysis.figures.heatmap import (
+    KIND_TITLES,
     MEASURE_TITLES,
     ColorMap,
     block_matrix,
@@ -24,11 +25,6 @@ from analysis.scaling import Scaling, scaled
 
 PLOTLY_COLORS = {"jet": "Jet", "viridis": "Viridis", "cividis": "Cividis"}
 PANEL_HEIGHT = 330  # pixels
-_HOVER = (
-    "<b>block %{customdata[0]}: source %{customdata[1]} → target %{customdata[2]}</b><br>"
-    "target: %{customdata[3]}<br>source gives %{customdata[4]} feature maps<br>"
-    "%{customdata[5]}: %{customdata[6]:.4g}<br>scaled: %{customdata[7]:.3f}<extra></extra>"
-)
 
 
 class Connection(NamedTuple):
@@ -138,9 +134,7 @@ def _cell_markers(table: pd.DataFrame, values: pd.Series, block: int, measure: s
     custom = np.column_stack(
         [
             rows[["block", "source_layer", "target_layer"]].astype(object),
-            rows["target_kind"].str.replace("_", " "),
             rows["num_channels"],
-            np.full(len(rows), MEASURE_TITLES.get(measure, measure), dtype=object),
             rows[measure],
             values[rows.index],
         ]
@@ -153,7 +147,13 @@ def _cell_markers(table: pd.DataFrame, values: pd.Series, block: int, measure: s
         "mode": "markers",
         "marker": {"symbol": "square", "size": min(24, 240 / size), "color": "rgba(0,0,0,0)", "line": {"width": 0}},
         "customdata": custom,
-        "hovertemplate": _HOVER,
+        "text": rows["target_kind"].map(KIND_TITLES),
+        "hovertemplate": (
+            "<b>block %{customdata[0]}: source %{customdata[1]} → target %{customdata[2]}</b><br>"
+            "target: %{text}<br>source gives %{customdata[3]} feature maps<br>"
+            f"{MEASURE_TITLES.get(measure, measure)}: %{{customdata[4]:.4g}}<br>"
+            "scaled: %{customdata[5]:.3f}<extra></extra>"
+        ),
         "selected": unchanged,
         "unselected": unchanged,
         "showlegend": False,

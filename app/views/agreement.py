@@ -90,8 +90,8 @@ def _show_disagreements(rows: pd.DataFrame, first: str, second: str) -> None:
     shown = pd.DataFrame(
         {
             t("columns.block"): rows["block"],
-            t("columns.source"): rows["source_layer"],
-            t("columns.target"): rows["target_layer"],
+            t("columns.source_layer"): rows["source_layer"],
+            t("columns.target_layer"): rows["target_layer"],
             from_analysis(MEASURE_TITLES[first]): rows[first].map("{:.3g}".format),
             t("columns.rank"): rows[f"rank_{first}"].round(2),
             from_analysis(MEASURE_TITLES[second]): rows[second].map("{:.3g}".format),

@@ -58,7 +58,7 @@ def _show_claim(number: int, row: object) -> None:
     with words:
         color, icon = BADGES[claim["verdict"]]
         st.badge(t(f"verdicts.{claim['verdict']}"), icon=icon, color=color)  # type: ignore[arg-type]
-        section = t("claims.section", section=claim["section"])
+        section = t("claims.section", section=from_analysis(claim["section"]))
         st.markdown(f"{number}. {literal(from_analysis(claim['claim']))}  \n:gray[{section}]")
     with numbers:
         st.caption(literal(from_analysis(claim["statistic"])))

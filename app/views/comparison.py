@@ -19,6 +19,7 @@ from app.downloads import download_row, take_home
 from app.language import t
 from app.loading import NetworkKey
 from app.network_picker import pick_network
+from app.tables import show_table
 from app.text import literal, network_name, shown
 from densenet_core import RunError
 from densenet_core.models import Spec
@@ -108,7 +109,7 @@ def _show_stages(stages: pd.DataFrame) -> None:
             "costs_by_stage", stages, partial(loading.figure_file, stage_cost_figure, "stages", stages), key="stages_"
         )
     with st.expander(t("comparison.stages_table"), icon=":material/table:"):
-        st.dataframe(stages, hide_index=True)
+        show_table(stages)
 
 
 def _show_latency(specs: dict[str, Spec], size: int) -> None:
@@ -121,8 +122,7 @@ def _show_latency(specs: dict[str, Spec], size: int) -> None:
     except ValueError as error:
         st.error(literal(str(error)), icon=":material/error:")
         return
-    columns = {column: t(f"comparison.latencies.{column}") for column in LATENCIES}
-    st.dataframe(times[list(columns)].rename(columns=columns), hide_index=True)
+    show_table(times[list(LATENCIES)])
     st.caption(t("comparison.median", size=size, hardware=literal(str(times["hardware"].iloc[0]))))
 
 

@@ -14,8 +14,9 @@ from analysis.paper_claims import efficiency_claims
 from app import loading
 from app.charts import show_chart
 from app.downloads import download_row, take_home
-from app.language import from_analysis, names, t, titles
+from app.language import column_labels, from_analysis, names, t, titles
 from app.roots import listed_runs, served_folders
+from app.tables import show_table
 from app.text import literal
 from densenet_core.models import spec_from_name
 from densenet_core.zoo import ZOO_FOLDER
@@ -135,21 +136,22 @@ def _show_parity(rows: pd.DataFrame) -> None:
     reference = others[others["model"] == model].iloc[0]
     for cost in ("params", "mult_adds"):
         if pd.notna(reference[cost]) and costed.loc[costed["family"] == family, cost].notna().any():
-            st.markdown(f"- {literal(str(parity(costed, family, reference, cost)))}.")
+            st.markdown(f"- {literal(from_analysis(str(parity(costed, family, reference, cost))))}.")
     st.caption(t("efficiency.interpolated"))
 
 
 def _show_table(rows: pd.DataFrame, cost: str) -> None:
     with st.expander(t("common.table"), icon=":material/table:"):
         shown = [*SHOWN, *([cost] if cost not in SHOWN else []), "source", "note"]
-        st.dataframe(
-            rows.assign(on_front=pareto_front(rows, cost if cost != "forward_ms" else "params"))[[*shown, "on_front"]],
-            hide_index=True,
-        )
+        on_front = pareto_front(rows, cost if cost != "forward_ms" else "params")
+        show_table(rows.assign(on_front=on_front)[[*shown, "on_front"]])
 
 
 def _show_claims() -> None:
     with st.expander(t("efficiency.claims"), icon=":material/fact_check:"):
         verdicts = {True: t("verdicts.holds"), False: t("verdicts.does not hold"), None: t("efficiency.undecided")}
         claims = efficiency_claims()
-        st.table(claims.assign(holds=[verdicts[holds] for holds in claims["holds"]]).set_index("statement"))
+        claims = claims.assign(holds=[verdicts[holds] for holds in claims["holds"]])
+        for column in ("statement", "numbers"):
+            claims[column] = claims[column].map(from_analysis)
+        st.table(claims.rename(columns=column_labels(claims.columns)).set_index(t("columns.statement")))

@@ -28,6 +28,7 @@ from app.downloads import download_row, take_home
 from app.language import from_analysis, t, titles
 from app.loading import NetworkKey
 from app.network_picker import pick_network
+from app.tables import show_table
 from app.text import literal, network_facts
 
 
@@ -71,7 +72,7 @@ def show() -> None:
     with st.expander(t("common.computed"), icon=":material/function:"):
         st.markdown(t("reuse.definitions"))
     with st.expander(t("common.table"), icon=":material/table:"):
-        st.dataframe(table, hide_index=True)
+        show_table(table)
 
 
 def _choose_measured(key: NetworkKey) -> Measured | None:

@@ -19,7 +19,7 @@ from app import loading
 from app.charts import show_chart
 from app.data_picker import pick_images
 from app.downloads import download_row, take_home
-from app.language import t, titles
+from app.language import from_analysis, t, titles
 from app.loading import NetworkKey
 from app.network_picker import pick_network
 from app.text import literal
@@ -59,7 +59,9 @@ def _show_flow(key: NetworkKey, images: object) -> None:
     with take_home():
         draw = partial(loading.figure_file, gradient_flow_figure, "gradient_flow", flow, chosen, 1)
         download_row("gradient_flow", flow, draw)
-    ratios = "  ·  ".join(f"{literal(str(name))}: **{ratio:.3g}**" for name, ratio in reach(flow).items())
+    ratios = "  ·  ".join(
+        f"{literal(from_analysis(str(name)))}: **{ratio:.3g}**" for name, ratio in reach(flow).items()
+    )
     st.caption(t("gradients.ratios", ratios=ratios))
     st.caption(t("gradients.note"))
 

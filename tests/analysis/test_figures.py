@@ -122,8 +122,8 @@ def test_the_screens_cells_carry_what_a_hover_shows(table: pd.DataFrame) -> None
     values = scaled(table, "l1_per_input_map", "network_max")
     custom = np.concatenate([trace.customdata for trace in markers])
     assert custom[:, :3].astype(int).tolist() == table[["block", "source_layer", "target_layer"]].values.tolist()
-    np.testing.assert_allclose(custom[:, 6].astype(float), table["l1_per_input_map"])
-    np.testing.assert_allclose(custom[:, 7].astype(float), values)
+    np.testing.assert_allclose(custom[:, 4].astype(float), table["l1_per_input_map"])
+    np.testing.assert_allclose(custom[:, 5].astype(float), values)
     for trace in markers:
         assert trace.hoverinfo != "skip"  # the trap: a scatter that skips hover is not selected either
         np.testing.assert_array_equal(trace.y, [row[1] for row in trace.customdata])

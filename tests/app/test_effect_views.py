@@ -32,7 +32,7 @@ def test_the_heatmap_of_a_measure_on_images(measure: str, app: AppTest) -> None:
     app.number_input(key="images_number").set_value(30).run()
     assert not app.exception
     table = measure_reuse(load_zoo(NAME), (measure,), load_test_images("digits"), 30)
-    assert [float(row[6]) for row in heatmap_cells(app)] == pytest.approx(table[measure].tolist(), abs=1e-6)
+    assert [float(row[4]) for row in heatmap_cells(app)] == pytest.approx(table[measure].tolist(), abs=1e-6)
 
 
 def test_images_that_do_not_fit_say_so_and_the_measure_can_be_changed_back(app: AppTest) -> None:  # noqa: F811

@@ -12,7 +12,10 @@ import plotly.graph_objects as go
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from analysis import connection_weights
 from analysis.claims import check_claims
+from analysis.efficiency import Parity
+from analysis.paper_claims import efficiency_claims
 from app import language
 from app.language import FOLDER, LANGUAGES, catalogue, from_analysis, translated
 from densenet_core import load_zoo, zoo_names
@@ -34,6 +37,8 @@ def keys_used() -> Iterator[re.Pattern[str]]:
                 yield from patterns(node.args[0])
             elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "names":
                 yield re.compile(re.escape(ast.literal_eval(node.args[0])) + r"\.[^.]+")
+            elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "column_labels":
+                yield re.compile(r"columns\.[^.]+")
 
 
 def patterns(key: ast.expr) -> Iterator[re.Pattern[str]]:
@@ -121,6 +126,34 @@ def test_a_figures_words_are_translated_and_its_numbers_stay(monkeypatch: pytest
     assert korean.data[0].name == "no such words 7"
     assert list(korean.data[0].customdata) == ["transition"]  # data, not words
     assert from_analysis("%{x} of {}") == "%{x} of {}"
+
+
+def test_phrases_of_phrases_are_translated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(language, "language", lambda: "ko")
+    assert from_analysis("mean |w| / block's maximum") == "평균 |w| / 블록의 최댓값"
+    assert from_analysis("DenseNet (L=40, k=12), untrained") == "DenseNet (L=40, k=12), 학습 전"
+    assert from_analysis(" epoch ") == " 에폭 "
+    found = Parity("DenseNet-BC", "ResNet-101", 22.44, "params", 40.0, 20.0)
+    assert (
+        from_analysis(str(found))
+        == "ResNet-101의 오류율 22.44 %에 이르는 데 DenseNet-BC에는 2배 적은 파라미터 수만 필요합니다"
+    )
+
+
+def test_the_efficiency_claims_are_korean_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(language, "language", lambda: "ko")
+    claims = efficiency_claims()
+    for text in [*claims["statement"], *claims["numbers"]]:
+        assert re.search(r"[가-힣]", from_analysis(text)), text
+        assert not re.search(r"\b(the|is|needs|against|with)\b", from_analysis(text)), from_analysis(text)
+
+
+def test_a_tables_columns_are_named_in_both_languages(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = connection_weights(load_zoo(zoo_names()[0]))
+    for name in LANGUAGES:
+        monkeypatch.setattr(language, "language", lambda name=name: name)
+        assert set(language.column_labels(table.columns)) == set(table.columns)
+    assert language.column_labels(["no such column"]) == {}
 
 
 @pytest.fixture

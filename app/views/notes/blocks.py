@@ -18,9 +18,9 @@ from app import loading
 from app.charts import show_chart
 from app.downloads import download_row, take_home
 from app.language import t
+from app.tables import show_table
 from app.text import literal
 from app.views.notes.connectivity import TEXT_WIDTH
-from app.views.notes.tables import show_table
 from densenet_core import DenseNetSpec, ResNetSpec
 from densenet_core.models import MODEL_NAMES, published_spec
 

@@ -14,7 +14,7 @@ from app import loading
 from app.charts import show_chart
 from app.downloads import download_row, take_home
 from app.language import t
-from app.views.notes.tables import show_table
+from app.tables import show_table
 from densenet_core import DenseNetSpec
 
 # The notes' example, which is the paper's Figure 1 too: 6 feature maps enter, 4 layers add 4 each.

@@ -13,6 +13,7 @@ from analysis.tables import TABLE_1_NETWORKS, architecture_table, latex_table
 from app.charts import show_chart
 from app.downloads import download_row, take_home
 from app.language import t
+from app.tables import show_table
 from app.text import literal
 from app.views.notes.blocks import DENSENETS
 from app.views.notes.connectivity import TEXT_WIDTH
@@ -39,7 +40,7 @@ def show_table_1() -> None:
     except ValueError as error:
         st.error(literal(str(error)), icon=":material/error:")
         return
-    st.dataframe(table, hide_index=True, height="content")
+    show_table(table, height="content")
     with take_home():
         download_row("table_1", table, None, "table_1_")
         st.download_button(

@@ -61,7 +61,7 @@ def _show_expected(spec: ResNetSpec, table: pd.DataFrame) -> None:
     for column, quantity in ((a, "blocks"), (b, "depth")):
         part, whole = f"{expected[f'expected_{quantity}']:.1f}", f"{expected[quantity]:.0f}"
         label = t(f"notes.short_paths.expected_{quantity}")
-        column.metric(label, t("common.of", part=part, whole=whole), border=True)
+        column.metric(label, f"{part} / {whole}", border=True)
     c.metric(t("notes.short_paths.saved"), f"{expected['saved']:.0%}", border=True)
     d.metric(t("notes.short_paths.direct"), f"{table['probability'].mean():.0%}", border=True)
 
