@@ -134,7 +134,7 @@ def _cell_markers(table: pd.DataFrame, values: pd.Series, block: int, measure: s
         mode="markers",
         marker=marker,
         customdata=custom,
-        text=rows["target_kind"].map(KIND_TITLES),
+        text=rows["target_kind"].map(KIND_TITLES).tolist(),
         hovertemplate=(
             "<b>block %{customdata[0]}: source %{customdata[1]} → target %{customdata[2]}</b><br>"
             "target: %{text}<br>source gives %{customdata[3]} feature maps<br>"
