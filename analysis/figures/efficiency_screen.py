@@ -86,6 +86,7 @@ def _points(points: pd.DataFrame, origin: str, cost: str, style: FamilyStyle, wi
         mode="markers+text" if with_names else "markers",
         text=names,
         textposition="top right",
+        cliponaxis=False,
         textfont={"size": 11, "color": MUTED},
         name=f"{family}, measured" if is_measured else f"{family}, published",
         marker={

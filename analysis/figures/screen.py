@@ -71,7 +71,7 @@ def feature_reuse_screen(
         layout(height=rows * PANEL_HEIGHT + 60)
         | axes
         | {
-            "grid": {"rows": rows, "columns": per_row, "pattern": "independent", "xgap": 0.22, "ygap": 0.38},
+            "grid": {"rows": rows, "columns": per_row, "pattern": "independent", "xgap": 0.22, "ygap": 0.3},
             "annotations": [panel.heading for panel in panels],
             "shapes": [shape for panel in panels for shape in panel.shapes] + frames,
             "coloraxis": {"colorscale": PLOTLY_COLORS[color_map], "cmin": low, "cmax": high, "colorbar": bar},
@@ -147,7 +147,7 @@ def _cell_markers(table: pd.DataFrame, values: pd.Series, block: int, measure: s
         "mode": "markers",
         "marker": {"symbol": "square", "size": min(24, 240 / size), "color": "rgba(0,0,0,0)", "line": {"width": 0}},
         "customdata": custom,
-        "text": rows["target_kind"].map(KIND_TITLES),
+        "text": rows["target_kind"].map(KIND_TITLES).tolist(),
         "hovertemplate": (
             "<b>block %{customdata[0]}: source %{customdata[1]} → target %{customdata[2]}</b><br>"
             "target: %{text}<br>source gives %{customdata[3]} feature maps<br>"

@@ -68,19 +68,20 @@ def _all_results() -> pd.DataFrame:
 
 def _choose_rows(table: pd.DataFrame) -> pd.DataFrame:
     """The rows of one data set, kind of error, and the chosen sources and families."""
-    left, middle, right = st.columns([1, 1.3, 2.7])
-    datasets = list(table["dataset"].value_counts().index)
-    dataset = left.selectbox(t("efficiency.dataset"), datasets, index=datasets.index("ImageNet"), key="dataset")
-    rows = table[table["dataset"] == dataset]
-    kinds = [kind for kind in ERROR_TITLES if kind in set(rows["error_kind"])]
-    kind = middle.selectbox(t("efficiency.error"), kinds, format_func=titles(ERROR_TITLES), key=f"error_kind {dataset}")
+    with st.sidebar:
+        st.subheader(t("efficiency.results"), anchor=False)
+        datasets = list(table["dataset"].value_counts().index)
+        dataset = st.selectbox(t("efficiency.dataset"), datasets, index=datasets.index("ImageNet"), key="dataset")
+        rows = table[table["dataset"] == dataset]
+        kinds = [kind for kind in ERROR_TITLES if kind in set(rows["error_kind"])]
+        kind = st.selectbox(t("efficiency.error"), kinds, format_func=titles(ERROR_TITLES), key=f"error_kind {dataset}")
     rows = rows[rows["error_kind"] == kind]
     published = sorted(rows.loc[rows["origin"] == "published", "source"].unique())
     first = [source for source in published if source in FIRST_SOURCES] or published
-    sources = right.multiselect(t("efficiency.sources"), published, default=first, key=f"sources {dataset} {kind}")
+    sources = st.multiselect(t("efficiency.sources"), published, default=first, key=f"sources {dataset} {kind}")
     rows = rows[(rows["origin"] == "measured") | rows["source"].isin(sources)]
     families = sorted(rows["family"].unique())
-    chosen = st.pills(
+    chosen = st.sidebar.pills(
         t("efficiency.families"),
         families,
         selection_mode="multi",

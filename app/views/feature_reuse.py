@@ -51,7 +51,7 @@ def show() -> None:
     """Draws the page."""
     key = pick_network(table_is_enough=True)
     if key is None:
-        st.title(t("pages.feature_reuse"))
+        st.title(t("reuse.title"))
         st.write(t("reuse.choose"))
         return
     _show_heading(key)

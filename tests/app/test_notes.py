@@ -56,6 +56,8 @@ def test_every_section_is_there_in_its_order(app: AppTest, words: dict[str, str]
     assert [part.value for part in app.subheader] == [words[f"notes.{name}.title"] for name in SECTIONS]
     assert len(app.get("plotly_chart")) == 9
     assert "{" not in markdown(app)
+    contents = app.sidebar.markdown[0].value
+    assert contents.splitlines() == [f"- [{words[f'notes.{name}.title']}](#{name})" for name in SECTIONS]
 
 
 @pytest.mark.parametrize("layers", [1, 7, 40])

@@ -38,6 +38,16 @@ def page(url: str) -> Iterator[Page]:
         browser.close()
 
 
+@pytest.mark.parametrize("language", ["en", "ko"])
+def test_every_page_has_its_link_on_a_screen_1400_pixels_wide(language: str, page: Page, url: str) -> None:
+    page.set_viewport_size({"width": 1400, "height": 900})
+    page.goto(f"{url}/?language={language}")
+    expect(page.locator(".js-plotly-plot").first).to_be_visible()
+    expect(page.get_by_test_id("stTopNavLink")).to_have_count(9)
+    page.set_viewport_size({"width": 1440, "height": 1100})
+    page.goto(url)
+
+
 def test_see_the_heatmap_click_a_cell_and_take_the_pdf_home(page: Page) -> None:
     heatmap = page.locator(".js-plotly-plot").first
     expect(heatmap.get_by_text("Dense block 3")).to_be_visible()

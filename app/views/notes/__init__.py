@@ -23,6 +23,9 @@ SECTIONS = {
 
 def show() -> None:
     """Draws the page."""
+    with st.sidebar:
+        st.subheader(t("notes.contents"), anchor=False)
+        st.markdown("\n".join(f"- [{t(f'notes.{name}.title')}](#{name})" for name in SECTIONS))
     st.header(t("notes.title"), anchor=False)
     st.markdown(t("notes.intro"), width=TEXT_WIDTH)
     for name, show_section in SECTIONS.items():
