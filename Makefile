@@ -1,7 +1,7 @@
 # make app    sets up .venv and opens the dashboard
 # make test   sets up .venv with the test tools, then lint, types and all tests
 # make install   the set-up alone
-# make bench     every benchmark, some minutes
+# make bench     every benchmark, some minutes; results go to benchmarks/results/: BENCHMARKS="inference cost"
 # make fuzz      10,000 damaged files, then a minute of fuzzing by coverage: FILES=..., SECONDS=...
 # make figures   the README's pictures and tables, anew
 PYTHON ?= python3
@@ -12,6 +12,7 @@ TEST_READY := .venv/.installed-test
 .PHONY: app test install figures bench fuzz
 SECONDS ?= 60
 FILES ?= 10000
+BENCHMARKS ?= inference training cost ablation runs load
 
 app: $(APP_READY)
 	$(BIN)/streamlit run app/main.py
@@ -28,7 +29,7 @@ figures: $(TEST_READY)
 	$(BIN)/python docs/make_figures.py
 
 bench: $(TEST_READY)
-	for file in benchmarks/*.py; do echo; $(BIN)/python $$file || exit 1; done
+	for subject in $(BENCHMARKS); do echo; $(BIN)/python benchmarks/$$subject.py || exit 1; done
 
 fuzz: $(TEST_READY)
 	$(BIN)/python -m tests.fuzz.mutate --files $(FILES)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import statistics
-import time
 from collections.abc import Callable
 
 import torch
@@ -15,6 +14,7 @@ import torchvision
 from fvcore.nn import FlopCountAnalysis
 from torch.utils.flop_counter import FlopCounterMode
 
+import recorded
 from analysis.cost import count_cost, total_cost
 from densenet_core.models import published_spec
 
@@ -44,18 +44,18 @@ def main() -> None:
         "PyTorch's FlopCounterMode": by_pytorch,
         "fvcore's FlopCountAnalysis": by_fvcore,
     }
-    seconds: dict[str, list[float]] = {name: [] for name in tools}
-    counts = {name: tool() for name, tool in tools.items()}  # warms up
-    for _ in range(TURNS):
-        for name, tool in tools.items():
-            start = time.perf_counter()
-            tool()
-            seconds[name].append(time.perf_counter() - start)
+    counts = {name: tool() for name, tool in tools.items()}
+    seconds = recorded.in_turns(tools, TURNS)
     ours = statistics.median(seconds["count_cost(spec)"])
     print(f"{'tool':34}{'mult_adds':>15}{'ms':>10}{'times ours':>12}")
     for name, taken in seconds.items():
         median = statistics.median(taken)
         print(f"{name:34}{counts[name]:>15,}{1000 * median:>10.1f}{median / ours:>12.0f}")
+    rows = [
+        recorded.row("densenet201 at 224x224", name, taken, seconds["count_cost(spec)"], mult_adds=counts[name])
+        for name, taken in seconds.items()
+    ]
+    recorded.write("cost", f"Counting multiply-adds, in turns, {TURNS} each; ours: count_cost(spec)", rows)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import statistics
-import time
 from collections.abc import Callable
 
 import torch
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 from torchvision.models import DenseNet as TorchvisionDenseNet
 from torchvision.models import densenet121
 
+import recorded
 from densenet_core import create_model
 from densenet_core.hardware import hardware
 from densenet_core.inference import fuse
@@ -51,23 +51,22 @@ def ways(name: str, images: Tensor) -> dict[str, Callable[[], Tensor]]:
 
 def main() -> None:
     print(f"{hardware()}, torch {torch.__version__}, fp32, medians of {TURNS}")
+    rows = []
     for name, (batch, size) in CASES.items():
         torch.manual_seed(0)
         images = torch.randn(batch, 3, size, size)
         runs = ways(name, images)
         with torch.inference_mode():
             scores = {way: run() for way, run in runs.items()}
-            seconds: dict[str, list[float]] = {way: [] for way in runs}
-            for _ in range(TURNS):
-                for way, run in runs.items():
-                    start = time.perf_counter()
-                    run()
-                    seconds[way].append(time.perf_counter() - start)
+            seconds = recorded.in_turns(runs, TURNS)
         fused = statistics.median(seconds["ours, fused"])
-        print(f"\n{name}, batch {batch} of {size}x{size}")
+        case = f"{name}, batch {batch} of {size}x{size}"
+        print(f"\n{case}")
         for way, taken in seconds.items():
             median, difference = statistics.median(taken), (scores[way] - scores["torchvision"]).abs().max()
             print(f"  {way:28}{1000 * median:>7.0f} ms{median / fused:>7.2f} x fused   differs by {difference:.1e}")
+            rows.append(recorded.row(case, way, taken, seconds["ours, fused"], difference=difference.item()))
+    recorded.write("inference", f"Evaluation forward pass, fp32, in turns, {TURNS} each; ours: fused", rows)
 
 
 if __name__ == "__main__":

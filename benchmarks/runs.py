@@ -5,10 +5,10 @@ from __future__ import annotations
 import statistics
 import sys
 import tempfile
-import time
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import recorded
 from densenet_core.hardware import hardware
 from densenet_core.recipes import TrainingConfig
 from densenet_core.run_status import RunSummary, list_runs, write_summary
@@ -31,12 +31,11 @@ def make_runs(folder: Path, number: int) -> None:
 def main(number: int = 1000) -> None:
     with tempfile.TemporaryDirectory() as folder:
         make_runs(Path(folder), number)
-        seconds = []
-        for _ in range(7):
-            start = time.perf_counter()
-            found = list_runs(folder)
-            seconds.append(time.perf_counter() - start)
-    assert len(found) == number
+        assert len(list_runs(folder)) == number
+        seconds = recorded.in_turns({"list_runs": lambda: list_runs(folder)}, 7)["list_runs"]
+    recorded.write(
+        "runs", "Listing run folders, seven times", [recorded.row(f"{number} runs", "ours", seconds, seconds)]
+    )
     print(f"{number:,} runs listed in {statistics.median(seconds):.3f} s ({hardware()})")
 
 

@@ -11,7 +11,6 @@ import re
 import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,13 +20,14 @@ from torch import nn
 from torch.nn import functional as F
 from torchvision.models import DenseNet as TorchvisionDenseNet
 
+import recorded
 from analysis.memory import training_activation_bytes
 from densenet_core import DenseNet, DenseNetSpec
 from densenet_core.hardware import hardware
 
 DEPTHS, BATCH, TURNS = (40, 70, 100), 16, 5
 NAMES = ("ours", "ours, memory_efficient", "torchvision", "torchvision, memory_efficient")
-Step = Callable[[], float]
+Step = Callable[[], object]
 
 
 def spec_of(depth: int) -> DenseNetSpec:
@@ -49,25 +49,17 @@ def network(name: str, depth: int) -> nn.Module:
 
 
 def step_of(model: nn.Module, memory_format: torch.memory_format = torch.contiguous_format, bf16: bool = False) -> Step:
-    """One forward and backward pass, which gives its seconds."""
+    """One forward and backward pass."""
     images, labels = torch.randn(BATCH, 3, 32, 32).to(memory_format=memory_format), torch.randint(10, (BATCH,))
     model.to(memory_format=memory_format)
 
-    def step() -> float:
-        start = time.perf_counter()
+    def step() -> None:
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
             scores = model(images)
         F.cross_entropy(scores.float(), labels).backward()
         model.zero_grad(set_to_none=True)
-        return time.perf_counter() - start
 
     return step
-
-
-def interleaved(steps: dict[str, Step]) -> dict[str, float]:
-    """Median seconds of each; the first turn warms up."""
-    turns = [{name: step() for name, step in steps.items()} for _ in range(TURNS + 1)][1:]
-    return {name: statistics.median(turn[name] for turn in turns) for name in steps}
 
 
 def peak_megabytes(name: str, depth: int) -> float:
@@ -92,15 +84,17 @@ def peak_kilobytes() -> int:
 def main() -> None:
     print(f"DenseNet-BC (k=12), batch {BATCH} of 32x32, {hardware()}, torch {torch.__version__}\n")
     print(f"{'L':>4}  {'network':32}{'ms':>8}{'times ours':>12}{'peak, MB':>10}{'kept, MB':>10}")
-    peaks: dict[str, list[float]] = {name: [] for name in NAMES}
+    rows, peaks = [], {name: [] for name in NAMES}
     for depth in DEPTHS:
-        seconds = interleaved({name: step_of(network(name, depth)) for name in NAMES})
-        for name, median in seconds.items():
+        seconds = recorded.in_turns({name: step_of(network(name, depth)) for name in NAMES}, TURNS)
+        for name, taken in seconds.items():
+            median = statistics.median(taken)
             peaks[name].append(peak_megabytes(name, depth))
             kept = ""
             if name.startswith("ours"):
                 kept = f"{training_activation_bytes(spec_of(depth), 32, BATCH, 'efficient' in name) / 1e6:.0f}"
-            ratio = median / seconds["ours"]
+            rows.append(recorded.row(f"L={depth}", name, taken, seconds["ours"], peak_mb=peaks[name][-1]))
+            ratio = rows[-1]["times_ours"]
             print(f"{depth:>4}  {name:32}{1000 * median:>8.0f}{ratio:>12.2f}{peaks[name][-1]:>10.0f}{kept:>10}")
     print("\nhow peak memory grows, MB per dense layer (a constant is linear growth), and R² of a straight line:")
     layers = np.array([sum(spec_of(depth).block_config) for depth in DEPTHS])
@@ -115,8 +109,11 @@ def main() -> None:
     }
     if "--compile" in sys.argv:
         options["fp32, channels_last, compiled"] = step_of(torch.compile(network("ours", 40)), torch.channels_last)
-    for name, median in (seconds := interleaved(options)).items():
-        print(f"  {name:32}{1000 * median:>8.0f} ms{median / seconds['fp32, contiguous']:>8.2f}")
+    for name, taken in (seconds := recorded.in_turns(options, TURNS)).items():
+        rows.append(recorded.row("L=40, options", name, taken, seconds["fp32, contiguous"]))
+        print(f"  {name:32}{rows[-1]['ms']:>8.0f} ms{rows[-1]['times_ours']:>8.2f}")
+    about = f"Training step of DenseNet-BC (k=12), batch {BATCH} of 32x32, in turns, {TURNS} each; ours: plain, fp32"
+    recorded.write("training", about, rows)
 
 
 if __name__ == "__main__":

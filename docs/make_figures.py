@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -37,6 +38,8 @@ SHOWN = "densenet-bc-40-12-cifar10-jpeg"  # in the pictures of agreement and pru
 DATA_CLAIMS = (4, 5, 6)  # rows of check_claims that are measured on images
 SHOWN_KEEPS = (0.9, 0.7, 0.5)
 MEASURED = DOCS.parent / "analysis" / "measured"  # by docs/measure_effects.py
+BENCHMARKS = DOCS.parent / "benchmarks" / "results"  # by `make bench`
+COMPARED = ("inference", "cost", "ablation")
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
 
@@ -160,6 +163,24 @@ def sweep_table() -> str:
     return "\n".join(lines)
 
 
+def benchmarks_table() -> str:
+    """The recorded results of the benchmarks that compare, as Markdown."""
+    lines = ["| what | way | median (quartiles), ms | times ours |", "| --- | --- | ---: | ---: |"]
+    machines = set()
+    for subject in COMPARED:
+        result = json.loads((BENCHMARKS / f"{subject}.json").read_text())
+        machines.add(f"{result['hardware']}, {result['cpu']}, torch {result['versions']['torch']}, {result['date']}")
+        for row in result["rows"]:
+            low_to_high = f" ({_number(row['ms_low'])} to {_number(row['ms_high'])})" if "ms_low" in row else ""
+            what = f"{subject}: {row['case']}"
+            lines.append(f"| {what} | {row['way']} | {_number(row['ms'])}{low_to_high} | {row['times_ours']:.2f} |")
+    return "\n".join([f"Measured on {'; '.join(sorted(machines))}.", "", *lines])
+
+
+def _number(milliseconds: float) -> str:
+    return f"{milliseconds:,.0f}" if milliseconds >= 100 else f"{milliseconds:.2g}"
+
+
 def side_by_side(files: list[Path], out: Path) -> None:
     """Pictures in one row."""
     pictures = [Image.open(file) for file in files]
@@ -197,6 +218,7 @@ def main() -> None:
     side_by_side(panels, DOCS / "effects.png")
     fill_readme("claims", claims_table())
     fill_readme("sweep", sweep_table())
+    fill_readme("benchmarks", benchmarks_table())
     save_figure(figure_3()[0], DOCS / "figure_3.png")
     panels = [DOCS / "left.png", DOCS / "middle.png"]
     for panel, file in zip(("left", "middle"), panels, strict=True):

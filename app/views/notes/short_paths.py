@@ -46,11 +46,12 @@ def _show_stochastic_depth() -> None:
     residual = replace(residual, survival=survival)
     table, measure = path_table([dense, residual])
     _show_expected(residual, table[table["network"] == residual.title])
-    for column, title in zip(st.columns(2, gap="medium"), (dense.title, residual.title), strict=True):
+    left, right = st.columns(2, gap="medium")
+    for column, title, key in ((left, dense.title, "dense"), (right, residual.title, "residual")):
         with column:
             st.markdown(f"**{literal(title)}**")
             own = table[table["network"] == title].reset_index(drop=True)
-            show_chart(short_paths_screen(own), f"notes_paths_{title}", title)
+            show_chart(short_paths_screen(own), f"notes_paths_{key}", title)
     _take_home("stochastic_depth", table, measure)
 
 
