@@ -53,7 +53,7 @@ def chart(app: AppTest, place: int) -> dict[str, object]:
 def test_every_section_is_there_in_its_order(app: AppTest, words: dict[str, str]) -> None:
     assert not app.exception
     assert app.header[0].value == words["notes.title"]
-    assert [part.value for part in app.subheader] == [words[f"notes.{name}.title"] for name in SECTIONS]
+    assert [part.value for part in app.main.subheader] == [words[f"notes.{name}.title"] for name in SECTIONS]
     assert len(app.get("plotly_chart")) == 9
     assert "{" not in markdown(app)
     contents = app.sidebar.markdown[0].value
