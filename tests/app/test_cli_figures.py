@@ -1,0 +1,69 @@
+"""The commands that draw: the paper's figures by their number, and short paths."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from app.cli import run
+from densenet_core import Checkpoint, save_checkpoint
+from densenet_core.models import build_model
+from densenet_core.relatives.highway import HighwaySpec
+
+
+def test_figures_by_their_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    line = ["train", "--arch", "densenet-7-2", "--epochs", "1", "--name"]
+    assert run([*line, "a"]) == 0
+    assert run([*line, "b"]) == 0
+    for arguments in (["3"], ["4-left"], ["4-middle"], ["4-right", "runs/a", "runs/b"], ["5", "runs/a"]):
+        assert run(["figure", *arguments, "--out", f"fig{arguments[0]}.svg"]) == 0
+        assert Path(f"fig{arguments[0]}.svg").read_text().count("<path") > 10
+        assert len(pd.read_csv(f"fig{arguments[0]}.csv")) > 3
+    assert run(["figure", "4-left", "runs/a", "--out", "own.pdf"]) == 0
+    assert pd.read_csv("own.csv")["source"].tolist() == ["a"]
+
+
+@pytest.mark.parametrize("which", ["1", "2"])
+@pytest.mark.parametrize("network", ["densenet-bc-100-12", "densenet-40-12-digits", "net.safetensors"])
+def test_figures_of_an_architecture(
+    which: str, network: str, small_checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    save_checkpoint(small_checkpoint, "net.safetensors")
+    assert run(["figure", which, network, "--out", "fig.pdf"]) == 0
+    assert Path("fig.pdf").read_bytes().startswith(b"%PDF")
+    assert {"1": "source_layer", "2": "in_maps"}[which] in pd.read_csv("fig.csv")
+
+
+def test_another_block_and_another_image(tmp_path: Path) -> None:
+    out = tmp_path / "fig.svg"
+    assert run(["figure", "1", "121", "--block", "2", "--out", str(out)]) == 0
+    assert len(pd.read_csv(out.with_suffix(".csv"))) == 12 * 13 / 2 + 13
+    assert run(["figure", "2", "121", "--input", "64", "--out", str(out)]) == 0
+    assert pd.read_csv(out.with_suffix(".csv"))["in_size"].iloc[0] == 64
+
+
+@pytest.mark.parametrize(
+    ("networks", "measure"),
+    [(["densenet-40-12", "resnet-sd-32"], "probability"), (["fractalnet-21"], "share_in_join")],
+)
+def test_short_paths_by_name(networks: list[str], measure: str, tmp_path: Path) -> None:
+    out = tmp_path / "paths.pdf"
+    assert run(["short-paths", *networks, "--out", str(out)]) == 0
+    assert out.read_bytes().startswith(b"%PDF")
+    table = pd.read_csv(out.with_suffix(".csv"))
+    assert table[measure].between(0, 1).all()
+    assert table["network"].nunique() == len(networks)
+
+
+@pytest.mark.parametrize(("option", "column"), [([], "share_carried"), (["--gates"], "mean_gate")])
+def test_short_paths_of_a_highway_network(option: list[str], column: str, tmp_path: Path) -> None:
+    spec = HighwaySpec((2, 4, 1), (4, 6, 8), in_channels=1)
+    save_checkpoint(Checkpoint(spec, build_model(spec).state_dict()), tmp_path / "highway.safetensors")
+    out = tmp_path / "paths.pdf"
+    line = ["short-paths", str(tmp_path / "highway.safetensors"), *option, "--images", "20", "--out", str(out)]
+    assert run(line) == 0
+    assert pd.read_csv(out.with_suffix(".csv"))[column].between(0, 1).all()
