@@ -14,7 +14,7 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from app.language import language, translated
-from app.loading import NetworkKey
+from app.loading import NetworkKey, cached_by_network
 
 
 class Kept(NamedTuple):
@@ -43,12 +43,10 @@ def drawn_once(draw: Callable[..., go.Figure]) -> Callable[..., Kept]:
 
     # the cache tells functions apart by their names and sources
     finished.__qualname__ = f"{draw.__module__}.{draw.__qualname__}"
-    shared = st.cache_resource(max_entries=256, show_spinner=False)(finished)
-    own = st.cache_resource(max_entries=64, show_spinner=False, scope="session")(finished)
+    kept = cached_by_network(256, own_entries=64, cache=st.cache_resource)(finished)
 
     @functools.wraps(draw)
     def call(key: NetworkKey, *options: Any) -> Kept:
-        kept: Kept = (own if key.origin == "upload" else shared)(key, language(), *options)
-        return kept
+        return kept(key, language(), *options)
 
     return call

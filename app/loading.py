@@ -138,16 +138,23 @@ def _load_upload(file_id: str, _upload: UploadedFile | None) -> Checkpoint:
         return load_checkpoint(file)
 
 
-def _cached_by_network(max_entries: int) -> Callable[[Callable[..., R]], Callable[..., R]]:
-    """``st.cache_data`` for a function whose first argument is a network's key."""
+def cached_by_network(
+    max_entries: int, own_entries: int | None = None, cache: Any = st.cache_data
+) -> Callable[[Callable[..., R]], Callable[..., R]]:
+    """``cache`` for a function whose first argument is a network's key.
+
+    Args:
+        own_entries: of the uploads of a session, where it is to keep fewer.
+    """
 
     def cached(function: Callable[..., R]) -> Callable[..., R]:
-        shared = st.cache_data(max_entries=max_entries, show_spinner=False)(function)
-        own = st.cache_data(scope="session", max_entries=max_entries, show_spinner=False)(function)
+        shared = cache(max_entries=max_entries, show_spinner=False)(function)
+        own = cache(scope="session", max_entries=own_entries or max_entries, show_spinner=False)(function)
 
         @functools.wraps(function)
         def call(key: NetworkKey, *rest: Any) -> R:
-            return own(key, *rest) if key.origin == "upload" else shared(key, *rest)
+            result: R = (own if key.origin == "upload" else shared)(key, *rest)
+            return result
 
         return call
 
@@ -189,7 +196,7 @@ def check_images(images: Any, key: NetworkKey) -> None:
 
 
 @_spinning("measuring")
-@_cached_by_network(32)
+@cached_by_network(32)
 def measured_table(key: NetworkKey, measures: tuple[str, ...], images: Any) -> pd.DataFrame:
     """The feature-reuse table with these measures; ``images`` is an ``ImagesKey``, or None for the weights' alone."""
     if images is None:
@@ -197,14 +204,14 @@ def measured_table(key: NetworkKey, measures: tuple[str, ...], images: Any) -> p
     return measure_reuse(_network(key), measures, _test_images(*images[:3]), images[3], keep_in=_kept_in(key))
 
 
-@_cached_by_network(64)
+@cached_by_network(64)
 def observations(key: NetworkKey) -> tuple[Observation, ...]:
     """The paper's observations on Figure 5, read off this network's weights."""
-    return figure5_observations(connection_weights(_network(key)))
+    return figure5_observations(measured_table(key, (), None))
 
 
 @_spinning("claims")
-@_cached_by_network(32)
+@cached_by_network(32)
 def claims(key: NetworkKey, images: Any, beside: NetworkKey | None) -> pd.DataFrame:
     """The paper's claims on this network."""
     other = None if beside is None else _network(beside)
@@ -213,14 +220,14 @@ def claims(key: NetworkKey, images: Any, beside: NetworkKey | None) -> pd.DataFr
 
 
 @_spinning("gradients")
-@_cached_by_network(16)
+@cached_by_network(16)
 def gradient_flows(key: NetworkKey, images: Any) -> pd.DataFrame:
     """The network's, its own architecture's at initialisation, and its controls', on one batch of 64 images."""
     return flow_beside_controls(_network(key), _test_images(*images[:3]))
 
 
 @_spinning("pruning")
-@_cached_by_network(16)
+@cached_by_network(16)
 def pruning_table(key: NetworkKey, measures: tuple[str, ...], budget: Any, images: Any) -> pd.DataFrame:
     """Error as connections go, by each measure and at random."""
     chosen_by, judged_by = _measuring_images(*images[:3])

@@ -66,7 +66,7 @@ def show() -> None:
         options = _choose_options()
         _show_heatmap(_heatmap(key, measured, options, cell))
         _show_export(table, options)
-        _show_connection(key, measured, options.measure, cell)
+        _show_connection(key, measured, table, options.measure, cell)
     with right:
         _show_observations(loading.observations(key))
     with st.expander(t("common.computed"), icon=":material/function:"):
@@ -173,8 +173,7 @@ def _show_verdict(observation: Observation) -> None:
         st.badge(t("verdicts.does not hold"), icon=":material/close:", color="red")
 
 
-def _show_connection(key: NetworkKey, measured: Measured, measure: str, cell: Connection) -> None:
-    table = loading.measured_table(key, *measured)
+def _show_connection(key: NetworkKey, measured: Measured, table: pd.DataFrame, measure: str, cell: Connection) -> None:
     place = (table["block"] == cell.block) & (table["source_layer"] == cell.source_layer)
     row = table.assign(share=target_share(table))[place & (table["target_layer"] == cell.target_layer)].iloc[0]
     weights = connection_filter(loading.load(key), *cell)
