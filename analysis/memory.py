@@ -23,25 +23,22 @@ def training_activation_bytes(
 ) -> int:
     """The most bytes that activations take in one training step, in float32.
 
-    Every dense layer keeps its concatenation and the ReLU behind it, which makes a DenseNet's memory grow with the
-    square of its depth.
+    Where every dense layer keeps its concatenation and the ReLU behind it, as usual on GPUs, a DenseNet's memory grows
+    with the square of its depth.
 
     Args:
-        memory_efficient: for a DenseNet: the concatenations with their norms and ReLUs are computed again in the
-            backward pass (Pleiss et al. 2017). Memory then grows linearly; the largest of them is counted once.
+        memory_efficient: for a DenseNet, as ours train on CPUs: a block keeps its feature maps once, and the outputs
+            of its bottlenecks (after Pleiss et al. 2017). Memory then grows linearly.
 
     Raises:
         ValueError: the input is too small for the network's strides.
     """
     layers = network_layers(spec, default_input_size(spec) if input_size is None else input_size)
     images = [_Images(layer, batch_size, spec.spatial_dims) for layer in layers]
-    recomputed = [image for image in images if memory_efficient and _is_recomputed(image.layer)]
-    kept = sum(_kept(image, before) for before, image in zip([None, *layers], images, strict=False))
-    if not recomputed or not isinstance(spec, DenseNetSpec):
-        return kept
-    again = sum(_kept(image, None) for image in recomputed)
-    own = sum(_own_share(image, spec) for image in recomputed if image.layer.kind == "norm")
-    return kept - again + own + 2 * max(image.input_bytes for image in recomputed)
+    kept = [_kept(image, before) for before, image in zip([None, *layers], images, strict=False)]
+    if memory_efficient and isinstance(spec, DenseNetSpec):
+        kept = [_kept_in_shared_memory(image, own, spec) for image, own in zip(images, kept, strict=True)]
+    return sum(kept)
 
 
 class _Images:
@@ -66,12 +63,22 @@ def _kept(image: _Images, before: Layer | None) -> int:
     return kept
 
 
-def _is_recomputed(layer: Layer) -> bool:
-    return ".denselayer" in layer.name and layer.name.endswith((".norm1", ".relu1"))
+def _kept_in_shared_memory(image: _Images, own: int, spec: DenseNetSpec) -> int:
+    """The same where blocks and transitions train without concatenations: ``own`` outside of them."""
+    layer = image.layer
+    if layer.name.endswith(".denselayer1.norm1"):  # of each block: all its maps
+        block = int(layer.stage.removeprefix("block"))
+        return _with_statistics(image.input_bytes // layer.in_maps, spec.block_outputs[block - 1])
+    if ".denselayer" in layer.name:
+        is_hidden = layer.name.endswith(".norm2")
+        return _with_statistics(image.input_bytes // layer.in_maps, layer.in_maps) if is_hidden else 0
+    if layer.stage.startswith("transition"):  # reads the block's maps, with statistics of its own
+        outputs = spec.block_outputs[int(layer.stage.removeprefix("transition")) - 1]
+        return 2 * outputs * BYTES if layer.kind == "norm" else 0
+    reads_a_block = layer.name == "features.norm5" and layer.in_maps == spec.block_outputs[-1]
+    return own - image.input_bytes if reads_a_block else own
 
 
-def _own_share(image: _Images, spec: DenseNetSpec) -> int:
-    """What a concatenation adds to the one before it: the block's input, or one layer's new feature maps."""
-    if image.layer.name.endswith("denselayer1.norm1"):
-        return image.input_bytes
-    return image.input_bytes * spec.growth_rate // image.layer.in_maps
+def _with_statistics(bytes_a_map: int, num_maps: int) -> int:
+    """Feature maps with their mean and variance."""
+    return num_maps * (bytes_a_map + 2 * BYTES)

@@ -10,13 +10,14 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
-from torchvision.models import DenseNet as TorchvisionDenseNet
 from torchvision.models import densenet121
 
 import recorded
-from densenet_core import create_model
+from densenet_core import DenseNetSpec, create_model
 from densenet_core.hardware import hardware
 from densenet_core.inference import fuse
+from densenet_core.models import spec_from_name
+from peers import torchvision_densenet
 
 TURNS = 9
 CASES = {"densenet-bc-100-12": (32, 32), "densenet121": (4, 224)}  # batch, pixels a side
@@ -26,11 +27,9 @@ def torchvisions(name: str) -> nn.Module:
     """The same network as torchvision builds it."""
     if name == "densenet121":
         return densenet121()
-    model = TorchvisionDenseNet(12, (16, 16, 16), 24, num_classes=10)
-    for part in ("norm0", "relu0", "pool0"):  # the stem for small images
-        setattr(model.features, part, nn.Identity())
-    model.features.conv0 = nn.Conv2d(3, 24, 3, padding=1, bias=False)
-    return model
+    spec = spec_from_name(name, 10, 3)
+    assert isinstance(spec, DenseNetSpec)
+    return torchvision_densenet(spec)
 
 
 def ways(name: str, images: Tensor) -> dict[str, Callable[[], Tensor]]:

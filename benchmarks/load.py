@@ -116,7 +116,7 @@ async def browse(browser: Browser, url: str, file: Path, plan: Plan, session: Se
     chance = random.Random(session.name)
     try:
         await page.goto(url)
-        await _choose(page, "Where from", "Upload")
+        await choose(page, "Where from", "Upload")
         await page.locator("input[type=file]").set_input_files(file)
         await page.get_by_text(session.name).first.wait_for()
         state = {"Measure": MEASURES[0], "Scaling": "block_max"}
@@ -124,7 +124,7 @@ async def browse(browser: Browser, url: str, file: Path, plan: Plan, session: Se
         end = time.monotonic() + plan.seconds
         while time.monotonic() < end:
             await asyncio.sleep(plan.pause * (0.5 + chance.random()))
-            await _change(page, session, state, chance)
+            await change(page, session, state, chance)
             await _look(page, session)
     except Exception as error:
         session.errors.append(f"{session.name}: {type(error).__name__}: {str(error).splitlines()[0]}")
@@ -179,12 +179,12 @@ def _boxes(messages: list[ForwardMsg]) -> dict[str, Any]:
     return {element.selectbox.label: element.selectbox for element in elements if element.HasField("selectbox")}
 
 
-async def _choose(page: Page, label: str, option: str) -> None:
+async def choose(page: Page, label: str, option: str) -> None:
     await page.get_by_role("combobox", name=label).click()
     await page.get_by_role("option", name=option, exact=True).click()
 
 
-async def _change(page: Page, session: Session, state: dict[str, str], chance: random.Random) -> None:
+async def change(page: Page, session: Session, state: dict[str, str], chance: random.Random) -> None:
     """Chooses another measure or scaling, and waits until the colour bar names it."""
     label = chance.choice(("Measure", "Scaling"))
     titles = {name: MEASURE_TITLES[name] for name in MEASURES} if label == "Measure" else SCALING_TITLES

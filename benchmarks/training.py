@@ -1,8 +1,9 @@
-"""Step time and memory of training: ours plain and memory-efficient, torchvision's both ways, and our options.
+"""Training steps of DenseNet-BC (k=12): ours beside torchvision's, in time and memory.
 
-`python benchmarks/training.py`: batch 16 of 32x32, the networks in turns in one process, medians. Peak memory is how
-much the resident memory of a process of its own rises in its first step; "kept" is what autograd keeps for the backward
-pass, by arithmetic on ours (tested against autograd to the byte). `--compile` measures torch.compile too (a minute).
+`python benchmarks/training.py`: steps at L=100, batch 64 of 32x32, of networks that each have a process of their own
+and take turns; then the memory of a first step at L=40, 100 and 190, batch 16. Memory is how much the step raises the
+most that the process has held (Linux). `--compile` measures torch.compile too (minutes). All start from one state, and
+how far their losses are apart after three steps is printed.
 """
 
 from __future__ import annotations
@@ -11,23 +12,47 @@ import re
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
+from time import perf_counter
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
-from torchvision.models import DenseNet as TorchvisionDenseNet
 
 import recorded
 from analysis.memory import training_activation_bytes
 from densenet_core import DenseNet, DenseNetSpec
 from densenet_core.hardware import hardware
+from peers import torchvision_densenet
 
-DEPTHS, BATCH, TURNS = (40, 70, 100), 16, 5
-NAMES = ("ours", "ours, memory_efficient", "torchvision", "torchvision, memory_efficient")
-Step = Callable[[], object]
+DEPTH, BATCH, TURNS = 100, 64, 15
+DEPTHS_IN_MEMORY, BATCH_IN_MEMORY = (40, 100, 190), 16
+LOSSES = 3  # steps, of which the last loss is compared
+
+
+class Way(NamedTuple):
+    """How a network trains."""
+
+    ours: bool
+    channels_last: bool
+    memory_efficient: bool | None = None
+    bf16: bool = False
+    compiled: bool = False
+
+
+OURS = "ours"
+WAYS = {
+    OURS: Way(ours=True, channels_last=True),
+    "ours, with concatenations": Way(ours=True, channels_last=True, memory_efficient=False),
+    "ours, bf16": Way(ours=True, channels_last=True, bf16=True),
+    "torchvision": Way(ours=False, channels_last=False),
+    "torchvision, channels_last": Way(ours=False, channels_last=True),
+    "torchvision, memory_efficient": Way(ours=False, channels_last=False, memory_efficient=True),
+    "torchvision, memory_efficient, channels_last": Way(ours=False, channels_last=True, memory_efficient=True),
+}
+COMPILED = {"torchvision, channels_last, compiled": Way(ours=False, channels_last=True, compiled=True)}
 
 
 def spec_of(depth: int) -> DenseNetSpec:
@@ -35,45 +60,42 @@ def spec_of(depth: int) -> DenseNetSpec:
     return DenseNetSpec.cifar(depth, 12, bottleneck=True, compression=0.5)
 
 
-def network(name: str, depth: int) -> nn.Module:
-    """One of ``NAMES``; all do the same work."""
-    efficient = "memory_efficient" in name
-    if name.startswith("ours"):
-        return DenseNet(spec_of(depth), memory_efficient=efficient).train()
-    shape = {"growth_rate": 12, "block_config": spec_of(depth).block_config, "num_init_features": 24}
-    model = TorchvisionDenseNet(**shape, num_classes=10, memory_efficient=efficient).train()
-    for part in ("norm0", "relu0", "pool0"):  # the stem for small images
-        setattr(model.features, part, nn.Identity())
-    model.features.conv0 = nn.Conv2d(3, 24, 3, padding=1, bias=False)
-    return model
+class Trained:
+    """A network in training, on one batch."""
+
+    def __init__(self, way: Way, depth: int, batch: int) -> None:
+        torch.manual_seed(0)
+        peer = torchvision_densenet(spec_of(depth), bool(way.memory_efficient))
+        network: nn.Module = DenseNet(spec_of(depth), way.memory_efficient) if way.ours else peer
+        network.load_state_dict(peer.state_dict())
+        memory_format = torch.channels_last if way.channels_last else torch.contiguous_format
+        self.way, network = way, network.to(memory_format=memory_format).train()
+        self.model = torch.compile(network) if way.compiled else network
+        self.images = torch.randn(batch, 3, 32, 32).to(memory_format=memory_format)
+        self.labels = torch.randint(10, (batch,))
+        self.optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9, nesterov=True)
+
+    def step(self) -> float:
+        """A forward pass, a backward pass and the optimizer's step; the loss."""
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.way.bf16):
+            scores = self.model(self.images)
+        loss = F.cross_entropy(scores.float(), self.labels)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+        return loss.item()
 
 
-def step_of(model: nn.Module, memory_format: torch.memory_format = torch.contiguous_format, bf16: bool = False) -> Step:
-    """One forward and backward pass."""
-    images, labels = torch.randn(BATCH, 3, 32, 32).to(memory_format=memory_format), torch.randint(10, (BATCH,))
-    model.to(memory_format=memory_format)
-
-    def step() -> None:
-        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-            scores = model(images)
-        F.cross_entropy(scores.float(), labels).backward()
-        model.zero_grad(set_to_none=True)
-
-    return step
-
-
-def peak_megabytes(name: str, depth: int) -> float:
-    """Of a first step, in a process of its own."""
-    command = [sys.executable, __file__, "--peak", name, str(depth)]
-    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-
-
-def print_peak(name: str, depth: int) -> None:
-    step = step_of(network(name, depth))
-    step_of(nn.Sequential(nn.Flatten(), nn.Linear(3072, 10)))()  # loads what any step loads
+def serve(name: str, depth: int, batch: int) -> None:
+    """In a process of its own: a step and its numbers for each line that comes in."""
+    trained = Trained((WAYS | COMPILED)[name], depth, batch)
+    with torch.no_grad():  # loads what any step loads
+        F.cross_entropy(torch.randn(2, 10), torch.tensor([0, 1]))
     before = peak_kilobytes()
-    step()
-    print((peak_kilobytes() - before) / 1024)
+    for _ in sys.stdin:
+        start = perf_counter()
+        loss = trained.step()
+        print(perf_counter() - start, loss, (peak_kilobytes() - before) / 1024, flush=True)
 
 
 def peak_kilobytes() -> int:
@@ -81,43 +103,79 @@ def peak_kilobytes() -> int:
     return int(re.search(r"VmHWM:\s*(\d+)", Path("/proc/self/status").read_text())[1])
 
 
+class Worker:
+    """Such a process, seen from outside."""
+
+    def __init__(self, name: str, depth: int, batch: int) -> None:
+        command = [sys.executable, __file__, "--serve", name, str(depth), str(batch)]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def step(self) -> tuple[float, float, float]:
+        """Seconds, loss, and by how many MB the process has grown at its largest."""
+        assert self.process.stdin and self.process.stdout
+        print(file=self.process.stdin, flush=True)
+        seconds, loss, megabytes = self.process.stdout.readline().split()
+        return float(seconds), float(loss), float(megabytes)
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+def step_times(ways: list[str]) -> list[dict[str, object]]:
+    """Rows of the result: every way takes a step in each turn."""
+    workers = {name: Worker(name, DEPTH, BATCH) for name in ways}
+    first = {name: [worker.step() for _ in range(LOSSES)] for name, worker in workers.items()}
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(TURNS):
+        for name, worker in workers.items():
+            seconds[name].append(worker.step()[0])
+    for worker in workers.values():
+        worker.end()
+    print(f"L={DEPTH}, batch {BATCH}: ms (least, median), times ours (of least, of medians), MB, loss apart")
+    rows = []
+    for name, taken in seconds.items():
+        least, peak = min(taken), first[name][0][2]
+        apart = abs(first[name][-1][1] - first["torchvision"][-1][1]) / first["torchvision"][-1][1]
+        times = least / min(seconds[OURS])
+        row = recorded.row(f"L={DEPTH}, batch {BATCH}", name, taken, seconds[OURS], ms_least=1000 * least)
+        rows.append(row | {"times_ours_least": times, "peak_mb": peak, "loss_apart": apart})
+        numbers = f"{1000 * least:>7.0f}{1000 * statistics.median(taken):>7.0f}{times:>8.2f}{row['times_ours']:>6.2f}"
+        print(f"  {name:46}{numbers}{peak:>8.0f}{apart:>10.1e}")
+    return rows
+
+
+def memory_of_a_step() -> list[dict[str, object]]:
+    """Rows of the result, and how memory grows with depth."""
+    rows, peaks = [], {}
+    for name in (OURS, "ours, with concatenations", "torchvision", "torchvision, memory_efficient"):
+        for depth in DEPTHS_IN_MEMORY:
+            worker = Worker(name, depth, BATCH_IN_MEMORY)
+            peaks[name, depth] = worker.step()[2]
+            worker.end()
+            rows.append({"case": f"L={depth}, batch {BATCH_IN_MEMORY}", "way": name, "peak_mb": peaks[name, depth]})
+    layers = np.array([sum(spec_of(depth).block_config) for depth in DEPTHS_IN_MEMORY])
+    print(f"\nmemory of a first step, batch {BATCH_IN_MEMORY}, MB, and its growth, MB per dense layer")
+    for name in dict.fromkeys(way for way, _ in peaks):
+        found = np.array([peaks[name, depth] for depth in DEPTHS_IN_MEMORY])
+        growth = ", ".join(f"{slope:.1f}" for slope in np.diff(found) / np.diff(layers))
+        print(f"  {name:32}" + "".join(f"{value:>8.0f}" for value in found) + f"   {growth}")
+    for title, efficient in (("kept by ours, by arithmetic", True), ("kept with concatenations, likewise", False)):
+        kept = [training_activation_bytes(spec_of(d), 32, BATCH_IN_MEMORY, efficient) / 1e6 for d in DEPTHS_IN_MEMORY]
+        print(f"  {title:32}" + "".join(f"{value:>8.0f}" for value in kept))
+    return rows
+
+
 def main() -> None:
-    print(f"DenseNet-BC (k=12), batch {BATCH} of 32x32, {hardware()}, torch {torch.__version__}\n")
-    print(f"{'L':>4}  {'network':32}{'ms':>8}{'times ours':>12}{'peak, MB':>10}{'kept, MB':>10}")
-    rows, peaks = [], {name: [] for name in NAMES}
-    for depth in DEPTHS:
-        seconds = recorded.in_turns({name: step_of(network(name, depth)) for name in NAMES}, TURNS)
-        for name, taken in seconds.items():
-            median = statistics.median(taken)
-            peaks[name].append(peak_megabytes(name, depth))
-            kept = ""
-            if name.startswith("ours"):
-                kept = f"{training_activation_bytes(spec_of(depth), 32, BATCH, 'efficient' in name) / 1e6:.0f}"
-            rows.append(recorded.row(f"L={depth}", name, taken, seconds["ours"], peak_mb=peaks[name][-1]))
-            ratio = rows[-1]["times_ours"]
-            print(f"{depth:>4}  {name:32}{1000 * median:>8.0f}{ratio:>12.2f}{peaks[name][-1]:>10.0f}{kept:>10}")
-    print("\nhow peak memory grows, MB per dense layer (a constant is linear growth), and R² of a straight line:")
-    layers = np.array([sum(spec_of(depth).block_config) for depth in DEPTHS])
-    for name, found in peaks.items():
-        slopes = ", ".join(f"{slope:.1f}" for slope in np.diff(found) / np.diff(layers))
-        print(f"  {name:32}{slopes:>12}{np.corrcoef(layers, found)[0, 1] ** 2:>10.4f}")
-    print("\noptions, L=40:")
-    options = {
-        "fp32, contiguous": step_of(network("ours", 40)),
-        "fp32, channels_last": step_of(network("ours", 40), torch.channels_last),
-        "bf16, channels_last": step_of(network("ours", 40), torch.channels_last, bf16=True),
-    }
-    if "--compile" in sys.argv:
-        options["fp32, channels_last, compiled"] = step_of(torch.compile(network("ours", 40)), torch.channels_last)
-    for name, taken in (seconds := recorded.in_turns(options, TURNS)).items():
-        rows.append(recorded.row("L=40, options", name, taken, seconds["fp32, contiguous"]))
-        print(f"  {name:32}{rows[-1]['ms']:>8.0f} ms{rows[-1]['times_ours']:>8.2f}")
-    about = f"Training step of DenseNet-BC (k=12), batch {BATCH} of 32x32, in turns, {TURNS} each; ours: plain, fp32"
+    print(f"DenseNet-BC (k=12) on 32x32, {hardware()}, torch {torch.__version__}\n")
+    ways = [*WAYS, *(COMPILED if "--compile" in sys.argv else {})]
+    rows = step_times(ways) + memory_of_a_step()
+    about = f"Training step of DenseNet-BC (k=12) on 32x32, a process each, in turns, {TURNS} each; ours: fp32"
     recorded.write("training", about, rows)
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--peak"]:
-        print_peak(sys.argv[2], int(sys.argv[3]))
+    if sys.argv[1:2] == ["--serve"]:
+        serve(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))
     else:
         main()

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from densenet_core.memory_efficient import concat_norm_relu_conv
+from densenet_core.shared_memory import Unit, can_share_memory, dense_block, is_watched, transition
 from densenet_core.spec import DenseNetSpec
 
 _CONV: dict[int, type[nn.Conv1d] | type[nn.Conv2d] | type[nn.Conv3d]] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
@@ -49,11 +49,11 @@ class DenseLayer(nn.Module):
 
     def __init__(self, spec: DenseNetSpec, block: int, layer: int) -> None:
         super().__init__()
-        self.runs, self.sources = spec.channel_runs(block, layer), spec.sources(block, layer)
+        self.runs = spec.channel_runs(block, layer)
         in_maps = spec.input_maps(block, layer)
         self.bottleneck = spec.bottleneck
         self.drop_rate = spec.drop_rate
-        width = spec.bn_size * spec.growth_rate
+        self.width = width = spec.bn_size * spec.growth_rate  # of the bottleneck
         self.norm1 = _norm(spec, in_maps)
         if spec.bottleneck:
             self.conv1 = _conv(spec, in_maps, width, kernel=1)
@@ -63,18 +63,18 @@ class DenseLayer(nn.Module):
             self.conv1 = _conv(spec, in_maps, spec.growth_rate, kernel=3)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self._second_half(self.conv1(F.relu(self.norm1(selected(x, self.runs)))))
-
-    def forward_features(self, features: list[Tensor]) -> Tensor:
-        """The same from each source's maps; their concatenation is not kept for the backward pass."""
-        features = [features[source] for source in self.sources]
-        return self._second_half(concat_norm_relu_conv(features, self.norm1, self.conv1))
-
-    def _second_half(self, x: Tensor) -> Tensor:
-        x = self._drop(x)
+        x = self._drop(self.conv1(F.relu(self.norm1(selected(x, self.runs)))))
         if self.bottleneck:
             x = self._drop(self.conv2(F.relu(self.norm2(x))))
         return x
+
+    def units(self) -> list[Unit]:
+        """The same in parts, of which ``dense_block`` makes a block that trains without copies."""
+        drop_rate = self.drop_rate if self.training else 0.0
+        units = [Unit(self.runs, self.norm1, self.conv1, drop_rate)]
+        if self.bottleneck:
+            units.append(Unit(((0, self.width),), self.norm2, self.conv2, drop_rate))
+        return units
 
     def _drop(self, x: Tensor) -> Tensor:
         return F.dropout(x, self.drop_rate, self.training) if self.drop_rate else x
@@ -86,25 +86,26 @@ class DenseBlock(nn.Module):
     (N, c0, H, W) -> (N, c0 + n*k, H, W)
     """
 
-    def __init__(self, spec: DenseNetSpec, block: int, memory_efficient: bool = False) -> None:
+    def __init__(self, spec: DenseNetSpec, block: int, memory_efficient: bool | None = None) -> None:
         super().__init__()
         self.memory_efficient = memory_efficient
         for layer in range(1, spec.block_config[block - 1] + 1):
             self.add_module(f"denselayer{layer}", DenseLayer(spec, block, layer))
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.memory_efficient and torch.is_grad_enabled():
-            return self._forward_memory_efficient(x)
+        if (layers := self._layers_to_share(x)) is not None:
+            return dense_block(x, layers)
         for layer in self.children():
             x = torch.cat((x, layer(x)), dim=1)  # (N, c0 + s*k, H, W): old maps first
         return x
 
-    def _forward_memory_efficient(self, x: Tensor) -> Tensor:
-        features = [x]  # (N, c0, H, W), then (N, k, H, W) each
-        for layer in self.children():
-            assert isinstance(layer, DenseLayer)
-            features.append(layer.forward_features(features))
-        return torch.cat(features, dim=1)
+    def _layers_to_share(self, x: Tensor) -> list[list[Unit]] | None:
+        """The layers in parts, where the block can and should run without concatenations."""
+        layers = [layer for layer in self.children() if type(layer) is DenseLayer and not is_watched(layer)]
+        if len(layers) < len(self._modules):
+            return None
+        units = [layer.units() for layer in layers]
+        return units if can_share_memory(self, x, [unit for parts in units for unit in parts]) else None
 
 
 class Transition(nn.Module):
@@ -113,8 +114,9 @@ class Transition(nn.Module):
     (N, m, H, W) -> (N, floor(theta*m), H/2, W/2)
     """
 
-    def __init__(self, spec: DenseNetSpec, block: int) -> None:
+    def __init__(self, spec: DenseNetSpec, block: int, memory_efficient: bool | None = None) -> None:
         super().__init__()
+        self.memory_efficient = memory_efficient
         target = spec.block_config[block - 1] + 1
         self.runs, in_maps = spec.channel_runs(block, target), spec.input_maps(block, target)
         self.drop_rate = spec.drop_rate
@@ -123,6 +125,9 @@ class Transition(nn.Module):
         self.pool = _AVG_POOL[spec.spatial_dims](kernel_size=2, stride=2)
 
     def forward(self, x: Tensor) -> Tensor:
+        unit = Unit(self.runs, self.norm, self.conv, pool=2)
+        if not self.drop_rate and not is_watched(self.pool) and can_share_memory(self, x, [unit]):
+            return transition(x, unit)
         x = self.conv(F.relu(self.norm(selected(x, self.runs))))
         if self.drop_rate:
             x = F.dropout(x, self.drop_rate, self.training)
@@ -139,11 +144,12 @@ class DenseNet(nn.Module):
     Convolutions start from He's normal distribution over the fan out, as in the authors' code.
 
     Args:
-        memory_efficient: compute concatenations, their norms and ReLUs again in the backward pass (Pleiss et al. 2017):
-            training then takes memory that grows linearly with depth, for some more time. Results are the same.
+        memory_efficient: train without concatenations, with norms and ReLUs computed again in the backward pass (Pleiss
+            et al. 2017): memory grows linearly with depth. The results are the same up to rounding; there are no
+            second derivatives. By default on a CPU, where it takes no more time; True: everywhere, False: nowhere.
     """
 
-    def __init__(self, spec: DenseNetSpec, memory_efficient: bool = False) -> None:
+    def __init__(self, spec: DenseNetSpec, memory_efficient: bool | None = None) -> None:
         super().__init__()
         self.spec = spec
         self.features = _stem(spec)
@@ -151,7 +157,7 @@ class DenseNet(nn.Module):
         for block in range(1, num_blocks + 1):
             self.features.add_module(f"denseblock{block}", DenseBlock(spec, block, memory_efficient))
             if block < num_blocks:
-                self.features.add_module(f"transition{block}", Transition(spec, block))
+                self.features.add_module(f"transition{block}", Transition(spec, block, memory_efficient))
         target = spec.block_config[-1] + 1
         self.runs, out_maps = spec.channel_runs(num_blocks, target), spec.input_maps(num_blocks, target)
         if spec.cuts:

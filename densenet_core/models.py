@@ -54,7 +54,7 @@ MODEL_NAMES = (
 )
 
 
-def build_model(spec: Spec, memory_efficient: bool = False) -> Network:
+def build_model(spec: Spec, memory_efficient: bool | None = None) -> Network:
     """A freshly initialised network of this architecture.
 
     Raises:
@@ -144,7 +144,7 @@ def create_model(
     num_classes: int = 10,
     in_channels: int = 3,
     drop_rate: float = 0.0,
-    memory_efficient: bool = False,
+    memory_efficient: bool | None = None,
 ) -> Network:
     """A freshly initialised network by its name.
 
@@ -152,7 +152,7 @@ def create_model(
     'DenseNet-BC (L=100, k=12)'
 
     Args:
-        memory_efficient: a DenseNet that trains in memory linear in its depth (see ``DenseNet``).
+        memory_efficient: a DenseNet that trains in memory linear in its depth; by default on CPUs (see ``DenseNet``).
 
     Raises:
         ValueError: the name is not known, or its depth does not fit; the nearest are named.

@@ -24,6 +24,7 @@ def cost(
     from analysis.cost import SUMMED, count_cost, total_cost
     from analysis.figures.export import check_ending, save_table
     from analysis.memory import training_activation_bytes
+    from densenet_core import DenseNetSpec
 
     if csv:
         check_ending(csv, ("csv",), "table")
@@ -37,6 +38,9 @@ def cost(
     print(spec.title)
     print_table([*first, *SUMMED], rows)
     print(f"activations kept in training, one image: {training_activation_bytes(spec, input_size):,} bytes")
+    if isinstance(spec, DenseNetSpec):
+        kept = training_activation_bytes(spec, input_size, memory_efficient=True)
+        print(f"  without concatenations, as here on CPUs: {kept:,} bytes")
     if csv:
         print("wrote", save_table(counted, csv))
 

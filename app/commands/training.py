@@ -31,7 +31,9 @@ def train(
     weight_decay: Annotated[float | None, typer.Option(help="On every parameter.", show_default="1e-4")] = None,
     drop_rate: Annotated[float | None, typer.Option(help="Dropout.", show_default="the recipe's")] = None,
     precision: Annotated[str, typer.Option(help="fp32, or bf16 for autocast.")] = "fp32",
-    memory_efficient: Annotated[bool, typer.Option("--memory-efficient", help="Less memory, more time.")] = False,
+    memory_efficient: Annotated[
+        bool, typer.Option("--memory-efficient", help="On GPUs: less memory, more time. CPUs always train so.")
+    ] = False,
     compile: Annotated[bool, typer.Option("--compile", help="torch.compile.")] = False,
     channels_last: Annotated[bool, typer.Option(help="The images' memory format; faster on most devices.")] = True,
     sync_batch_norm: Annotated[

@@ -86,8 +86,16 @@ def test_dropout_stands_behind_every_convolution_but_the_first() -> None:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("torch.nn.functional.dropout", count)
-        DenseNet(spec).train()(torch.randn(2, 3, 8, 8))
+        model = DenseNet(spec, memory_efficient=False).train()
+        model(torch.randn(2, 3, 8, 8))
     assert dropped == 2 * 4 + 1  # two convolutions in each of 4 layers, and the transition
+    units = [
+        unit
+        for block in (1, 2)
+        for layer in model.features.get_submodule(f"denseblock{block}").children()
+        for unit in layer.units()
+    ]
+    assert [unit.drop_rate for unit in units] == [0.5] * 8
 
 
 def test_initialisation_is_hes_over_the_fan_out() -> None:

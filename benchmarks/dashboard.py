@@ -1,0 +1,148 @@
+"""What a visitor of the dashboard waits for, in Chromium on the same machine.
+
+`python benchmarks/dashboard.py`: from the server's start to the first heatmap drawn; a change of control on
+DenseNet-201 until it is drawn; the Efficiency page with 2,000 runs, opened first, opened again, and after a change of
+control.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import shutil
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from playwright.async_api import Browser, Page, async_playwright
+
+import recorded
+from densenet_core import Checkpoint, DenseNet, DenseNetSpec, create_model, save_checkpoint
+from densenet_core.hardware import hardware
+from densenet_core.runs import CONFIG, WEIGHTS
+from load import FLAGS, MEASURES, Session, change, choose, server
+
+STARTS, CHANGES, OPENINGS, RUNS = 5, 40, 8, 2000
+HEATMAP, CURVES = ".js-plotly-plot .heatmaplayer image", ".js-plotly-plot .scatterlayer .trace"
+
+
+async def first_heatmap(browser: Browser) -> list[float]:
+    """Seconds from the server's start until a new visitor's first heatmap is drawn."""
+    seconds = []
+    for _ in range(STARTS):
+        with tempfile.TemporaryDirectory() as folder:
+            page = await browser.new_page()
+            start = time.monotonic()
+            with server(Path(folder)) as (url, _process):
+                await page.goto(url)
+                await page.wait_for_selector(HEATMAP, state="attached")
+                seconds.append(time.monotonic() - start)
+            await page.close()
+    return seconds
+
+
+async def changes_of_control(browser: Browser) -> list[float]:
+    """Seconds from the click until the browser has drawn DenseNet-201 anew."""
+    torch.manual_seed(0)
+    model = create_model("densenet201", 1000)
+    with tempfile.TemporaryDirectory() as name:
+        file = Path(name) / "densenet201.safetensors"
+        save_checkpoint(Checkpoint(model.spec, model.state_dict(), {"dataset": "ImageNet"}), file)
+        with server(Path(name)) as (url, _process):
+            session, page = Session("densenet201"), await browser.new_page()
+            page.on("websocket", lambda socket: socket.on("framereceived", session.hear))
+            await page.goto(url)
+            await choose(page, "Where from", "Upload")
+            await page.locator("input[type=file]").set_input_files(file)
+            await page.get_by_text("DenseNet-201").first.wait_for()
+            await page.wait_for_load_state("networkidle")
+            state, chance = {"Measure": MEASURES[0], "Scaling": "block_max"}, random.Random(0)
+            for _ in range(CHANGES):
+                await change(page, session, state, chance)
+                await asyncio.sleep(0.5)
+            await page.close()
+    return session.drawn_s
+
+
+async def many_runs(browser: Browser) -> dict[str, list[float]]:
+    """Seconds of the Efficiency page with ``RUNS`` runs, of which none was read before."""
+    with tempfile.TemporaryDirectory() as name:
+        make_runs(Path(name) / "runs")
+        with server(Path(name)) as (url, _process):
+            page = await browser.new_page(viewport={"width": 1440, "height": 1000})
+            await page.goto(url)
+            await page.wait_for_selector(HEATMAP, state="attached")
+            first = await timed(lambda: open_page(page, "Efficiency", CURVES))
+            again, changed = [], []
+            for _ in range(OPENINGS):
+                await open_page(page, "Feature reuse", HEATMAP)
+                again.append(await timed(lambda: open_page(page, "Efficiency", CURVES)))
+                changed.append(await timed(lambda: toggle_logarithm(page)))
+            await page.close()
+    return {"first opening": [first], "opening": again, "change of control": changed}
+
+
+def make_runs(folder: Path) -> None:
+    """Run folders with records of four kinds of networks, as ``train`` leaves them, but with small weights."""
+    spec = DenseNetSpec((1, 1, 1), 2, 4)
+    state = DenseNet(spec).state_dict()
+    archs = ("densenet-40-12", "densenet-bc-40-12", "densenet-bc-76-12", "resnet-20")
+    for i in range(RUNS):
+        record = {"arch": archs[i % 4], "dataset": "C10+", "seed": i, "epochs": 300, "test_error": 5 + i % 37 / 10}
+        save_checkpoint(Checkpoint(spec, state, record), folder / f"run{i:04}" / WEIGHTS)
+        (folder / f"run{i:04}" / CONFIG).write_text("{}")
+
+
+async def open_page(page: Page, title: str, drawn: str) -> None:
+    """By the navigation, until its figure is drawn."""
+    await page.get_by_role("link", name=title).first.click()
+    await page.wait_for_selector(drawn, state="attached")
+
+
+async def toggle_logarithm(page: Page) -> None:
+    """Changes the axis, until its labels have changed."""
+    labels = "[...document.querySelectorAll('.xtick text')].map(text => text.textContent).join()"
+    before = await page.evaluate(labels)
+    await page.get_by_text("log axis").first.click()
+    await page.wait_for_function(f"before => {labels} != before", arg=before, polling=20)
+
+
+async def timed(act: Callable[[], Awaitable[None]]) -> float:
+    """Seconds that it takes."""
+    start = time.monotonic()
+    await act()
+    return time.monotonic() - start
+
+
+async def measure() -> dict[tuple[str, str], list[float]]:
+    """All waits, in seconds."""
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
+        found = {
+            ("server", "start to first heatmap"): await first_heatmap(browser),
+            ("densenet201", "change of control"): await changes_of_control(browser),
+        }
+        runs = await many_runs(browser)
+        await browser.close()
+    return found | {(f"Efficiency, {RUNS:,} runs", way): seconds for way, seconds in runs.items()}
+
+
+def main() -> None:
+    found = asyncio.run(measure())
+    print(f"Chromium and server on {hardware()}")
+    rows = []
+    for (case, way), seconds in found.items():
+        middle, high = np.percentile(seconds, (50, 95))
+        print(f"  {case}, {way}: median {middle:.2f} s, p95 {high:.2f} s ({len(seconds)})")
+        if len(seconds) > 1:
+            rows.append(recorded.row(case, way, seconds, seconds, p95_ms=1000 * high))
+        else:
+            rows.append({"case": case, "way": way, "ms": 1000 * middle, "times_ours": 1.0})
+    recorded.write("dashboard", "Waits in Chromium, until drawn", rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,102 @@
+"""How time and memory grow with depth and growth rate, as slopes of straight lines through logarithms.
+
+`python benchmarks/growth.py`: DenseNet-BC of L=40 to 250 (k=12), and of k=12 to 48 (L=40), batch 8 of 32x32. Beside
+each slope stands the ideal one: that of the multiply-adds for passes, of the feature maps for memory, and of the
+connections for table and page.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+import recorded
+from analysis.connections import connection_weights
+from analysis.cost import total_cost
+from analysis.figures.screen import feature_reuse_screen
+from analysis.memory import training_activation_bytes
+from densenet_core import Checkpoint, DenseNet, DenseNetSpec
+from densenet_core.hardware import hardware
+from densenet_core.inference import fuse
+
+BATCH, TURNS = 8, 5
+DEPTHS, GROWTH_RATES = (40, 70, 100, 160, 250), (12, 18, 24, 36, 48)
+SERIES = {"depth L, k=12": [(depth, 12) for depth in DEPTHS], "growth rate k, L=40": [(40, k) for k in GROWTH_RATES]}
+IDEAL = {
+    "forward pass": "mult_adds",
+    "training step": "mult_adds",
+    "memory kept in training": "maps",
+    "feature-reuse table": "connections",
+    "page's heatmaps": "connections",
+}
+
+
+def ways(spec: DenseNetSpec) -> dict[str, Callable[[], Any]]:
+    """What is timed of one network."""
+    torch.manual_seed(0)
+    model = DenseNet(spec).train()
+    fused, images, labels = fuse(model), torch.randn(BATCH, 3, 32, 32), torch.randint(10, (BATCH,))
+    checkpoint = Checkpoint(spec, model.state_dict())
+    table = connection_weights(checkpoint)
+    return {
+        "forward pass": lambda: fused(images),
+        "training step": lambda: F.cross_entropy(model(images), labels).backward(),
+        "feature-reuse table": lambda: connection_weights(checkpoint),
+        "page's heatmaps": lambda: feature_reuse_screen(table).to_json(),
+    }
+
+
+def sizes(spec: DenseNetSpec) -> dict[str, float]:
+    """What the ideal slopes are those of."""
+    sides = [32 // 2**block for block in range(len(spec.block_config))]
+    return {
+        "mult_adds": total_cost(spec, 32)["mult_adds"],
+        "maps": sum(
+            side**2 * (maps + layers * spec.bn_size * spec.growth_rate)
+            for side, maps, layers in zip(sides, spec.block_outputs, spec.block_config, strict=True)
+        ),
+        "connections": sum((n + 1) * (n + 2) / 2 for n in spec.block_config),
+    }
+
+
+def slope(x: list[float], y: list[float]) -> float:
+    """Of the straight line through the logarithms; nan where x does not grow."""
+    return float(np.polyfit(np.log(x), np.log(y), 1)[0]) if len(set(x)) > 1 else math.nan
+
+
+def measured(title: str, networks: list[tuple[int, int]]) -> list[dict[str, Any]]:
+    """Rows of the result, and the slopes printed."""
+    specs = [DenseNetSpec.cifar(depth, k, bottleneck=True, compression=0.5) for depth, k in networks]
+    along = [float(depth if title.startswith("depth") else k) for depth, k in networks]
+    seconds: dict[str, list[float]] = {}
+    rows = []
+    for spec in specs:
+        for way, taken in recorded.in_turns(ways(spec), TURNS).items():
+            seconds.setdefault(way, []).append(statistics.median(taken))
+            rows.append(recorded.row(spec.title, way, taken, taken))
+    kept = [float(training_activation_bytes(spec, 32, BATCH, memory_efficient=True)) for spec in specs]
+    print(f"\n{title} = {', '.join(f'{value:.0f}' for value in along)}: slope (ideal), then each")
+    for way, ideal in IDEAL.items():
+        is_memory = way not in seconds
+        found = kept if is_memory else seconds[way]
+        unit = [f"{value / 1e6:.0f} MB" if is_memory else f"{1000 * value:.1f} ms" for value in found]
+        slopes = slope(along, found), slope(along, [sizes(spec)[ideal] for spec in specs])
+        print(f"  {way:24}{slopes[0]:>6.2f} ({slopes[1]:.2f})   {', '.join(unit)}")
+        rows.append({"case": title, "way": way, "slope": slopes[0], "slope_ideal": slopes[1]})
+    return rows
+
+
+def main() -> None:
+    print(f"DenseNet-BC, batch {BATCH} of 32x32, {hardware()}, torch {torch.__version__}, medians of {TURNS}")
+    rows = [row for title, networks in SERIES.items() for row in measured(title, networks)]
+    recorded.write("growth", f"Growth of time and memory, batch {BATCH} of 32x32, {TURNS} turns", rows)
+
+
+if __name__ == "__main__":
+    main()
