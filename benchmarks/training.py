@@ -71,6 +71,7 @@ class Trained:
         memory_format = torch.channels_last if way.channels_last else torch.contiguous_format
         self.way, network = way, network.to(memory_format=memory_format).train()
         self.model = torch.compile(network) if way.compiled else network
+        torch.manual_seed(0)
         self.images = torch.randn(batch, 3, 32, 32).to(memory_format=memory_format)
         self.labels = torch.randint(10, (batch,))
         self.optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9, nesterov=True)

@@ -68,21 +68,13 @@ class Maps:
             return len(self.maps)
         return max(1, PART_BYTES // (self.positions * channels * self.mean.itemsize))
 
-    def start_gradient(self, known: Tensor | None = None) -> None:
+    def start_gradient(self, known: Tensor | None = None, is_written_next: bool = False) -> None:
         """From the gradient that others than the steps give (N, C, *pixels), or from nothing."""
         self.shift, self.slope = torch.zeros_like(self.mean), torch.zeros_like(self.mean)
-        if known is None:
-            self.gradient = torch.zeros_like(self.rows, dtype=self.mean.dtype)
-        else:
-            self.gradient = torch.empty_like(self.rows, dtype=self.mean.dtype)
+        start = torch.zeros_like if known is None and not is_written_next else torch.empty_like
+        self.gradient = start(self.rows, dtype=self.mean.dtype)
+        if known is not None:
             as_images(self.gradient, self.pixels).copy_(known)
-
-    def started_gradient(self) -> Tensor:
-        """``gradient``, from nothing where none is known yet."""
-        if self.gradient is None:
-            self.start_gradient()
-        assert self.gradient is not None
-        return self.gradient
 
     def linear_terms(self, columns: slice) -> tuple[Tensor, Tensor]:
         """What the gradient is beside ``gradient``, as a factor of x and a summand."""
@@ -91,9 +83,10 @@ class Maps:
 
     def whole_gradient(self, columns: slice) -> Tensor:
         """(N, columns, *pixels), when all that read them have added theirs."""
+        assert self.gradient is not None
         slope, shift = self.linear_terms(columns)
         step = self.images_at_once(len(slope)) * self.positions
-        known, x = (rows[:, columns].split(step) for rows in (self.started_gradient(), self.rows))
+        known, x = (rows[:, columns].split(step) for rows in (self.gradient, self.rows))
         parts = [torch.addcmul(*pair, slope).add_(shift) for pair in zip(known, x, strict=True)]
         return as_images(torch.cat(parts), self.pixels)
 

@@ -92,7 +92,11 @@ class Step:
     def backward(self, buffers: Buffers) -> tuple[Tensor, Tensor, Tensor]:
         """The gradients of the parameters; adds its share to the gradient of the source."""
         mean, _, invstd, scale, shift = self._norm()
-        d_source, d_target = self.source.started_gradient(), self.target.started_gradient()
+        is_only = self.source.gradient is None and self.unit.runs == ((0, self.source.rows.shape[1]),)
+        if self.source.gradient is None:
+            self.source.start_gradient(is_written_next=is_only)
+        d_source, d_target = self.source.gradient, self.target.gradient
+        assert d_source is not None and d_target is not None
         d_weight, d_beta, products = (torch.zeros_like(t, dtype=mean.dtype) for t in (self.parameters[2], mean, mean))
         slope, summand = self.target.linear_terms(self.columns)
         for read, d_read, made, known, mask in zip(
@@ -112,7 +116,10 @@ class Step:
             torch.ops.aten.threshold_backward.grad_input(d_norm, activated, 0, grad_input=d_norm)
             d_beta += d_norm.sum(0)
             products += torch.mul(x, d_norm, out=activated).sum(0)
-            add_scaled(d_read, self.unit.runs, d_norm, scale)
+            if is_only:
+                torch.mul(d_norm, scale, out=d_read)
+            else:
+                add_scaled(d_read, self.unit.runs, d_norm, scale)
         if self.columns == slice(0, self.target.rows.shape[1]):
             self.target.gradient = None  # nobody else wrote there
         products -= mean * d_beta
@@ -154,7 +161,7 @@ class Step:
         """The gradient of what was activated; adds to that of the weights."""
         x, conv, weight, dtype = self._pooled(activated), self.unit.conv, self.parameters[2], self.target.rows.dtype
         if self._is_product(x.dtype):
-            d_weight.flatten(1).addmm_(d_made.t(), x)
+            d_weight.flatten(1).t().addmm_(x.t(), d_made)
             d_x = torch.mm(d_made, weight.flatten(1), out=buffers.get(1, *x.shape))
         else:
             images = [as_images(rows.to(dtype), self.target.pixels) for rows in (d_made, x)]
@@ -187,8 +194,10 @@ class Buffers:
         size = rows * channels
         if index not in self.memory or len(self.memory[index]) < size:
             # Buffers that begin at the same place of a page make a CPU take loads of one for loads of what it has just
-            # stored to another (4K aliasing): some products were three times slower.
-            self.memory[index] = self.like.new_empty(size + 1024)[272 * index :]
+            # stored to another (4K aliasing): some operations were three times slower.
+            memory = self.like.new_empty(size + 2048)
+            first = -memory.data_ptr() // memory.itemsize % 1024
+            self.memory[index] = memory[first + 272 * index :]
         return self.memory[index][:size].view(rows, channels)
 
 
