@@ -23,12 +23,12 @@ def training_activation_bytes(
 ) -> int:
     """The most bytes that activations take in one training step, in float32.
 
-    Where every dense layer keeps its concatenation and the ReLU behind it, as usual on GPUs, a DenseNet's memory grows
-    with the square of its depth.
+    Where every dense layer keeps its concatenation and the ReLU behind it, a DenseNet's memory grows with the square of
+    its depth.
 
     Args:
-        memory_efficient: for a DenseNet, as ours train on CPUs: a block keeps its feature maps once, and the outputs
-            of its bottlenecks (after Pleiss et al. 2017). Memory then grows linearly.
+        memory_efficient: for a DenseNet: a block keeps its feature maps once, and the outputs of its bottlenecks (after
+            Pleiss et al. 2017). Memory then grows linearly.
 
     Raises:
         ValueError: the input is too small for the network's strides.

@@ -45,6 +45,7 @@ class Way(NamedTuple):
 OURS = "ours"
 WAYS = {
     OURS: Way(ours=True, channels_last=True),
+    "ours, memory_efficient": Way(ours=True, channels_last=True, memory_efficient=True),
     "ours, with concatenations": Way(ours=True, channels_last=True, memory_efficient=False),
     "ours, bf16": Way(ours=True, channels_last=True, bf16=True),
     "torchvision": Way(ours=False, channels_last=False),
@@ -149,7 +150,7 @@ def step_times(ways: list[str]) -> list[dict[str, object]]:
 def memory_of_a_step() -> list[dict[str, object]]:
     """Rows of the result, and how memory grows with depth."""
     rows, peaks = [], {}
-    for name in (OURS, "ours, with concatenations", "torchvision", "torchvision, memory_efficient"):
+    for name in ("ours, memory_efficient", "ours, with concatenations", "torchvision", "torchvision, memory_efficient"):
         for depth in DEPTHS_IN_MEMORY:
             worker = Worker(name, depth, BATCH_IN_MEMORY)
             peaks[name, depth] = worker.step()[2]

@@ -146,7 +146,8 @@ class DenseNet(nn.Module):
     Args:
         memory_efficient: train without concatenations, with norms and ReLUs computed again in the backward pass (Pleiss
             et al. 2017): memory grows linearly with depth. The results are the same up to rounding; there are no
-            second derivatives. By default on a CPU, where it takes no more time; True: everywhere, False: nowhere.
+            second derivatives. True: in all blocks, False: in none; by default on CPUs in blocks whose maps are too
+            many for a cache, where it takes no more time.
     """
 
     def __init__(self, spec: DenseNetSpec, memory_efficient: bool | None = None) -> None:

@@ -152,7 +152,7 @@ def create_model(
     'DenseNet-BC (L=100, k=12)'
 
     Args:
-        memory_efficient: a DenseNet that trains in memory linear in its depth; by default on CPUs (see ``DenseNet``).
+        memory_efficient: a DenseNet that trains in memory linear in its depth (see ``DenseNet``).
 
     Raises:
         ValueError: the name is not known, or its depth does not fit; the nearest are named.

@@ -40,7 +40,7 @@ def cost(
     print(f"activations kept in training, one image: {training_activation_bytes(spec, input_size):,} bytes")
     if isinstance(spec, DenseNetSpec):
         kept = training_activation_bytes(spec, input_size, memory_efficient=True)
-        print(f"  without concatenations, as here on CPUs: {kept:,} bytes")
+        print(f"  with --memory-efficient: {kept:,} bytes")
     if csv:
         print("wrote", save_table(counted, csv))
 

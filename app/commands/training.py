@@ -32,7 +32,7 @@ def train(
     drop_rate: Annotated[float | None, typer.Option(help="Dropout.", show_default="the recipe's")] = None,
     precision: Annotated[str, typer.Option(help="fp32, or bf16 for autocast.")] = "fp32",
     memory_efficient: Annotated[
-        bool, typer.Option("--memory-efficient", help="On GPUs: less memory, more time. CPUs always train so.")
+        bool, typer.Option("--memory-efficient", help="Of DenseNets: memory linear in depth.")
     ] = False,
     compile: Annotated[bool, typer.Option("--compile", help="torch.compile.")] = False,
     channels_last: Annotated[bool, typer.Option(help="The images' memory format; faster on most devices.")] = True,
