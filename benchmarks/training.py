@@ -37,7 +37,7 @@ class Way(NamedTuple):
 
     ours: bool
     channels_last: bool
-    memory_efficient: bool | None = None
+    memory_efficient: bool = False
     bf16: bool = False
     compiled: bool = False
 
@@ -46,7 +46,6 @@ OURS = "ours"
 WAYS = {
     OURS: Way(ours=True, channels_last=True),
     "ours, memory_efficient": Way(ours=True, channels_last=True, memory_efficient=True),
-    "ours, with concatenations": Way(ours=True, channels_last=True, memory_efficient=False),
     "ours, bf16": Way(ours=True, channels_last=True, bf16=True),
     "torchvision": Way(ours=False, channels_last=False),
     "torchvision, channels_last": Way(ours=False, channels_last=True),
@@ -66,7 +65,7 @@ class Trained:
 
     def __init__(self, way: Way, depth: int, batch: int) -> None:
         torch.manual_seed(0)
-        peer = torchvision_densenet(spec_of(depth), bool(way.memory_efficient))
+        peer = torchvision_densenet(spec_of(depth), way.memory_efficient)
         network: nn.Module = DenseNet(spec_of(depth), way.memory_efficient) if way.ours else peer
         network.load_state_dict(peer.state_dict())
         memory_format = torch.channels_last if way.channels_last else torch.contiguous_format
@@ -150,7 +149,7 @@ def step_times(ways: list[str]) -> list[dict[str, object]]:
 def memory_of_a_step() -> list[dict[str, object]]:
     """Rows of the result, and how memory grows with depth."""
     rows, peaks = [], {}
-    for name in ("ours, memory_efficient", "ours, with concatenations", "torchvision", "torchvision, memory_efficient"):
+    for name in (OURS, "ours, memory_efficient", "torchvision", "torchvision, memory_efficient"):
         for depth in DEPTHS_IN_MEMORY:
             worker = Worker(name, depth, BATCH_IN_MEMORY)
             peaks[name, depth] = worker.step()[2]
@@ -162,7 +161,7 @@ def memory_of_a_step() -> list[dict[str, object]]:
         found = np.array([peaks[name, depth] for depth in DEPTHS_IN_MEMORY])
         growth = ", ".join(f"{slope:.1f}" for slope in np.diff(found) / np.diff(layers))
         print(f"  {name:32}" + "".join(f"{value:>8.0f}" for value in found) + f"   {growth}")
-    for title, efficient in (("kept by ours, by arithmetic", True), ("kept with concatenations, likewise", False)):
+    for title, efficient in (("kept by ours, by arithmetic", False), ("memory_efficient, likewise", True)):
         kept = [training_activation_bytes(spec_of(d), 32, BATCH_IN_MEMORY, efficient) / 1e6 for d in DEPTHS_IN_MEMORY]
         print(f"  {title:32}" + "".join(f"{value:>8.0f}" for value in kept))
     return rows

@@ -86,7 +86,7 @@ class DenseBlock(nn.Module):
     (N, c0, H, W) -> (N, c0 + n*k, H, W)
     """
 
-    def __init__(self, spec: DenseNetSpec, block: int, memory_efficient: bool | None = None) -> None:
+    def __init__(self, spec: DenseNetSpec, block: int, memory_efficient: bool = False) -> None:
         super().__init__()
         self.memory_efficient = memory_efficient
         for layer in range(1, spec.block_config[block - 1] + 1):
@@ -114,7 +114,7 @@ class Transition(nn.Module):
     (N, m, H, W) -> (N, floor(theta*m), H/2, W/2)
     """
 
-    def __init__(self, spec: DenseNetSpec, block: int, memory_efficient: bool | None = None) -> None:
+    def __init__(self, spec: DenseNetSpec, block: int, memory_efficient: bool = False) -> None:
         super().__init__()
         self.memory_efficient = memory_efficient
         target = spec.block_config[block - 1] + 1
@@ -146,11 +146,10 @@ class DenseNet(nn.Module):
     Args:
         memory_efficient: train without concatenations, with norms and ReLUs computed again in the backward pass (Pleiss
             et al. 2017): memory grows linearly with depth. The results are the same up to rounding; there are no
-            second derivatives. True: in all blocks, False: in none; by default on CPUs in blocks whose maps are too
-            many for a cache, where it takes no more time.
+            second derivatives.
     """
 
-    def __init__(self, spec: DenseNetSpec, memory_efficient: bool | None = None) -> None:
+    def __init__(self, spec: DenseNetSpec, memory_efficient: bool = False) -> None:
         super().__init__()
         self.spec = spec
         self.features = _stem(spec)

@@ -54,7 +54,7 @@ MODEL_NAMES = (
 )
 
 
-def build_model(spec: Spec, memory_efficient: bool | None = None) -> Network:
+def build_model(spec: Spec, memory_efficient: bool = False) -> Network:
     """A freshly initialised network of this architecture.
 
     Raises:
@@ -144,7 +144,7 @@ def create_model(
     num_classes: int = 10,
     in_channels: int = 3,
     drop_rate: float = 0.0,
-    memory_efficient: bool | None = None,
+    memory_efficient: bool = False,
 ) -> Network:
     """A freshly initialised network by its name.
 

@@ -36,7 +36,7 @@ class TrainingConfig:
     weight_decay: float = 1e-4  # on every parameter, as in the authors' code
     drop_rate: float = 0.0  # the paper: 0.2 without augmentation
     precision: Precision = "fp32"  # bf16: autocast
-    memory_efficient: bool = False  # for DenseNets: memory linear in depth; on CPUs large blocks train so anyway
+    memory_efficient: bool = False  # for DenseNets: memory linear in depth, the same numbers
     compile: bool = False  # torch.compile
     channels_last: bool = True  # the images' memory format: faster convolutions, the same numbers but for rounding
     sync_batch_norm: bool = False  # on GPUs: batch statistics over the images of all processes

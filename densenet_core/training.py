@@ -94,7 +94,7 @@ def train(
 
 def _new_network(config: TrainingConfig, spec: Spec) -> Network:
     torch.manual_seed(config.seed)
-    model = build_model(spec, config.memory_efficient or None)
+    model = build_model(spec, config.memory_efficient)
     if config.sync_batch_norm:
         synchronise_batch_norm(model)
     return model.to(memory_format=_memory_format(config))

@@ -28,8 +28,6 @@ from densenet_core.shared_memory.steps import Unit
 
 __all__ = ["Unit", "can_share_memory", "dense_block", "is_watched", "transition"]
 
-LARGE_BYTES = 16_000_000  # of a block's maps: fewer fit a CPU's last cache, and copying them costs little
-
 
 def can_share_memory(module: Any, x: Tensor, units: Sequence[Unit]) -> bool:
     """Whether a block or transition should train by the functions here, and nothing needs to see what is inside it.
@@ -37,9 +35,8 @@ def can_share_memory(module: Any, x: Tensor, units: Sequence[Unit]) -> bool:
     Args:
         module: with ``memory_efficient`` as in ``DenseNet``.
     """
-    wanted = module.memory_efficient
     return (
-        (_is_large(module, x, units) if wanted is None else wanted)
+        module.memory_efficient
         and torch.is_grad_enabled()
         and type(x) in (Tensor, nn.Parameter)
         and not x.is_meta
@@ -50,12 +47,6 @@ def can_share_memory(module: Any, x: Tensor, units: Sequence[Unit]) -> bool:
         and not nn.modules.module._has_any_global_hook()
         and all(_is_usual(unit) for unit in units)
     )
-
-
-def _is_large(module: nn.Module, x: Tensor, units: Sequence[Unit]) -> bool:
-    """Whether it costs no time, by what was measured: in training on a CPU with more maps than its cache holds."""
-    channels = max(end for unit in units for _, end in unit.runs)
-    return module.training and x.device.type == "cpu" and x.numel() // x.shape[1] * channels * x.itemsize >= LARGE_BYTES
 
 
 def is_watched(module: nn.Module) -> bool:

@@ -86,7 +86,7 @@ def test_dropout_stands_behind_every_convolution_but_the_first() -> None:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("torch.nn.functional.dropout", count)
-        model = DenseNet(spec, memory_efficient=False).train()
+        model = DenseNet(spec).train()
         model(torch.randn(2, 3, 8, 8))
     assert dropped == 2 * 4 + 1  # two convolutions in each of 4 layers, and the transition
     units = [
