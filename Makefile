@@ -12,7 +12,7 @@ TEST_READY := .venv/.installed-test
 .PHONY: app test install figures bench fuzz
 SECONDS ?= 60
 FILES ?= 10000
-BENCHMARKS ?= inference training cost ablation runs load
+BENCHMARKS ?= inference training cost reuse ablation growth runs dashboard load
 
 app: $(APP_READY)
 	$(BIN)/streamlit run app/main.py

@@ -47,17 +47,18 @@ async def first_heatmap(browser: Browser) -> list[float]:
 async def changes_of_control(browser: Browser) -> list[float]:
     """Seconds from the click until the browser has drawn DenseNet-201 anew."""
     torch.manual_seed(0)
-    model = create_model("densenet201", 1000)
+    model, session = create_model("densenet201", 1000), Session("own-densenet201")
     with tempfile.TemporaryDirectory() as name:
         file = Path(name) / "densenet201.safetensors"
-        save_checkpoint(Checkpoint(model.spec, model.state_dict(), {"dataset": "ImageNet"}), file)
+        save_checkpoint(Checkpoint(model.spec, model.state_dict(), {"dataset": session.name}), file)
         with server(Path(name)) as (url, _process):
-            session, page = Session("densenet201"), await browser.new_page()
+            page = await browser.new_page()
+            page.set_default_timeout(120_000)
             page.on("websocket", lambda socket: socket.on("framereceived", session.hear))
             await page.goto(url)
             await choose(page, "Where from", "Upload")
             await page.locator("input[type=file]").set_input_files(file)
-            await page.get_by_text("DenseNet-201").first.wait_for()
+            await page.get_by_text(session.name).first.wait_for()
             await page.wait_for_load_state("networkidle")
             state, chance = {"Measure": MEASURES[0], "Scaling": "block_max"}, random.Random(0)
             for _ in range(CHANGES):

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from densenet_core.shared_memory import Unit, can_share_memory, dense_block, is_watched, transition
+from densenet_core.shared_memory import Unit, can_share_memory, dense_block, is_halving, is_watched, transition
 from densenet_core.spec import DenseNetSpec
 
 _CONV: dict[int, type[nn.Conv1d] | type[nn.Conv2d] | type[nn.Conv3d]] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
@@ -93,19 +93,18 @@ class DenseBlock(nn.Module):
             self.add_module(f"denselayer{layer}", DenseLayer(spec, block, layer))
 
     def forward(self, x: Tensor) -> Tensor:
-        if (layers := self._layers_to_share(x)) is not None:
+        if self.memory_efficient and (layers := self._units(x)):
             return dense_block(x, layers)
         for layer in self.children():
             x = torch.cat((x, layer(x)), dim=1)  # (N, c0 + s*k, H, W): old maps first
         return x
 
-    def _layers_to_share(self, x: Tensor) -> list[list[Unit]] | None:
-        """The layers in parts, where the block can and should run without concatenations."""
+    def _units(self, x: Tensor) -> list[list[Unit]]:
+        """Those of each layer; none where the block can't run without concatenations."""
         layers = [layer for layer in self.children() if type(layer) is DenseLayer and not is_watched(layer)]
-        if len(layers) < len(self._modules):
-            return None
         units = [layer.units() for layer in layers]
-        return units if can_share_memory(self, x, [unit for parts in units for unit in parts]) else None
+        can_share = len(layers) == len(self._modules) and can_share_memory(x, [unit for own in units for unit in own])
+        return units if can_share else []
 
 
 class Transition(nn.Module):
@@ -125,9 +124,10 @@ class Transition(nn.Module):
         self.pool = _AVG_POOL[spec.spatial_dims](kernel_size=2, stride=2)
 
     def forward(self, x: Tensor) -> Tensor:
-        unit = Unit(self.runs, self.norm, self.conv, pool=2)
-        if not self.drop_rate and not is_watched(self.pool) and can_share_memory(self, x, [unit]):
-            return transition(x, unit)
+        if self.memory_efficient and not self.drop_rate and is_halving(self.pool):
+            unit = Unit(self.runs, self.norm, self.conv, pool=2)
+            if can_share_memory(x, [unit]):
+                return transition(x, unit)
         x = self.conv(F.relu(self.norm(selected(x, self.runs))))
         if self.drop_rate:
             x = F.dropout(x, self.drop_rate, self.training)

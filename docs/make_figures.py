@@ -39,7 +39,7 @@ DATA_CLAIMS = (4, 5, 6)  # rows of check_claims that are measured on images
 SHOWN_KEEPS = (0.9, 0.7, 0.5)
 MEASURED = DOCS.parent / "analysis" / "measured"  # by docs/measure_effects.py
 BENCHMARKS = DOCS.parent / "benchmarks" / "results"  # by `make bench`
-COMPARED = ("inference", "cost", "ablation")
+COMPARED = ("inference", "training", "cost", "ablation", "reuse")
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
 
@@ -165,15 +165,19 @@ def sweep_table() -> str:
 
 def benchmarks_table() -> str:
     """The recorded results of the benchmarks that compare, as Markdown."""
-    lines = ["| what | way | median (quartiles), ms | times ours |", "| --- | --- | ---: | ---: |"]
+    lines = ["| what | way | median (quartiles), ms | times ours | memory, MB |", "| --- | --- | ---: | ---: | ---: |"]
     machines = set()
     for subject in COMPARED:
         result = json.loads((BENCHMARKS / f"{subject}.json").read_text())
         machines.add(f"{result['hardware']}, {result['cpu']}, torch {result['versions']['torch']}, {result['date']}")
         for row in result["rows"]:
-            low_to_high = f" ({_number(row['ms_low'])} to {_number(row['ms_high'])})" if "ms_low" in row else ""
-            what = f"{subject}: {row['case']}"
-            lines.append(f"| {what} | {row['way']} | {_number(row['ms'])}{low_to_high} | {row['times_ours']:.2f} |")
+            time = times = ""
+            if "ms" in row:
+                time, times = _number(row["ms"]), f"{row['times_ours']:.2f}"
+            if "ms_low" in row:
+                time += f" ({_number(row['ms_low'])} to {_number(row['ms_high'])})"
+            memory = f"{row['peak_mb']:,.0f}" if "peak_mb" in row else ""
+            lines.append(f"| {subject}: {row['case']} | {row['way']} | {time} | {times} | {memory} |")
     return "\n".join([f"Measured on {'; '.join(sorted(machines))}.", "", *lines])
 
 

@@ -26,18 +26,13 @@ from torch import Tensor, nn
 from densenet_core.shared_memory.functions import DenseBlockFunction, Layers, TransitionFunction
 from densenet_core.shared_memory.steps import Unit
 
-__all__ = ["Unit", "can_share_memory", "dense_block", "is_watched", "transition"]
+__all__ = ["Unit", "can_share_memory", "dense_block", "is_halving", "is_watched", "transition"]
 
 
-def can_share_memory(module: Any, x: Tensor, units: Sequence[Unit]) -> bool:
-    """Whether a block or transition should train by the functions here, and nothing needs to see what is inside it.
-
-    Args:
-        module: with ``memory_efficient`` as in ``DenseNet``.
-    """
+def can_share_memory(x: Tensor, units: Sequence[Unit]) -> bool:
+    """Whether gradients are wanted of these units, and nothing needs to see what is between them."""
     return (
-        module.memory_efficient
-        and torch.is_grad_enabled()
+        torch.is_grad_enabled()
         and type(x) in (Tensor, nn.Parameter)
         and not x.is_meta
         and x.numel() > x.shape[1]  # else batch norm has something to say
@@ -52,6 +47,12 @@ def can_share_memory(module: Any, x: Tensor, units: Sequence[Unit]) -> bool:
 def is_watched(module: nn.Module) -> bool:
     """Whether hooks listen to what goes through the module."""
     return any((module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks))
+
+
+def is_halving(pool: Any) -> bool:
+    """Whether this is the pooling of our transitions, and no hooks listen to it."""
+    is_ours = type(pool) in (nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d) and not is_watched(pool)
+    return is_ours and all(size in (2, (2,)) for size in (pool.kernel_size, pool.stride)) and not pool.ceil_mode
 
 
 def _is_usual(unit: Unit) -> bool:
