@@ -27,7 +27,7 @@ from densenet_core import DenseNet, DenseNetSpec
 from densenet_core.hardware import hardware
 from peers import torchvision_densenet
 
-DEPTH, BATCH, TURNS = 100, 64, 15
+DEPTH, BATCH, TURNS = 100, 64, 7
 DEPTHS_IN_MEMORY, BATCH_IN_MEMORY = (40, 100, 190), 16
 LOSSES = 3  # steps, of which the last loss is compared
 

@@ -8,7 +8,7 @@ from math import prod
 import torch
 from torch import Tensor
 
-PART_BYTES = 2_000_000  # of the maps that a unit reads or writes, in one part of the batch, on a CPU
+PART_BYTES = 8_000_000  # of the maps that a unit reads or writes, in one part of the batch, on a CPU
 Runs = tuple[tuple[int, int], ...]  # of channels: first, end
 Moments = tuple[int, Tensor, Tensor]  # of some rows: how many, their mean, the sum of squares around it
 
