@@ -6,7 +6,6 @@ All run in one process after their imports, in turns; medians. fvcore is a test 
 from __future__ import annotations
 
 import logging
-import statistics
 from collections.abc import Callable
 
 import torch
@@ -46,15 +45,13 @@ def main() -> None:
     }
     counts = {name: tool() for name, tool in tools.items()}
     seconds = recorded.in_turns(tools, TURNS)
-    ours = statistics.median(seconds["count_cost(spec)"])
-    print(f"{'tool':34}{'mult_adds':>15}{'ms':>10}{'times ours':>12}")
-    for name, taken in seconds.items():
-        median = statistics.median(taken)
-        print(f"{name:34}{counts[name]:>15,}{1000 * median:>10.1f}{median / ours:>12.0f}")
     rows = [
         recorded.row("densenet201 at 224x224", name, taken, seconds["count_cost(spec)"], mult_adds=counts[name])
         for name, taken in seconds.items()
     ]
+    print(f"{'tool':34}{'mult_adds':>15}{'ms':>10}{'times ours':>12}")
+    for row in rows:
+        print(f"{row['way']:34}{row['mult_adds']:>15,}{row['ms']:>10.1f}{row['times_ours']:>12.0f}")
     recorded.write("cost", f"Counting multiply-adds, in turns, {TURNS} each; ours: count_cost(spec)", rows)
 
 

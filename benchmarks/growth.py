@@ -7,8 +7,6 @@ connections for table and page.
 
 from __future__ import annotations
 
-import math
-import statistics
 from collections.abc import Callable
 from typing import Any
 
@@ -66,27 +64,28 @@ def sizes(spec: DenseNetSpec) -> dict[str, float]:
 
 
 def slope(x: list[float], y: list[float]) -> float:
-    """Of the straight line through the logarithms; nan where x does not grow."""
-    return float(np.polyfit(np.log(x), np.log(y), 1)[0]) if len(set(x)) > 1 else math.nan
+    """Of the straight line through the logarithms."""
+    return float(np.polyfit(np.log(x), np.log(y), 1)[0])
 
 
 def measured(title: str, networks: list[tuple[int, int]]) -> list[dict[str, Any]]:
     """Rows of the result, and the slopes printed."""
     specs = [DenseNetSpec.cifar(depth, k, bottleneck=True, compression=0.5) for depth, k in networks]
     along = [float(depth if title.startswith("depth") else k) for depth, k in networks]
-    seconds: dict[str, list[float]] = {}
+    milliseconds: dict[str, list[float]] = {}
     rows = []
     for spec in specs:
         for way, taken in recorded.in_turns(ways(spec), TURNS).items():
-            seconds.setdefault(way, []).append(statistics.median(taken))
             rows.append(recorded.row(spec.title, way, taken, taken))
+            milliseconds.setdefault(way, []).append(rows[-1]["ms"])
+    ideals = [sizes(spec) for spec in specs]
     kept = [float(training_activation_bytes(spec, 32, BATCH, memory_efficient=True)) for spec in specs]
     print(f"\n{title} = {', '.join(f'{value:.0f}' for value in along)}: slope (ideal), then each")
     for way, ideal in IDEAL.items():
-        is_memory = way not in seconds
-        found = kept if is_memory else seconds[way]
-        unit = [f"{value / 1e6:.0f} MB" if is_memory else f"{1000 * value:.1f} ms" for value in found]
-        slopes = slope(along, found), slope(along, [sizes(spec)[ideal] for spec in specs])
+        is_memory = way not in milliseconds
+        found = kept if is_memory else milliseconds[way]
+        unit = [f"{value / 1e6:.0f} MB" if is_memory else f"{value:.1f} ms" for value in found]
+        slopes = slope(along, found), slope(along, [size[ideal] for size in ideals])
         print(f"  {way:24}{slopes[0]:>6.2f} ({slopes[1]:.2f})   {', '.join(unit)}")
         rows.append({"case": title, "way": way, "slope": slopes[0], "slope_ideal": slopes[1]})
     return rows
