@@ -10,6 +10,7 @@ import functools
 import gc
 import tempfile
 from collections.abc import Callable
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
@@ -41,6 +42,7 @@ from densenet_core.models import Spec, published_spec
 
 P = ParamSpec("P")
 R = TypeVar("R")
+_IS_SPINNING: ContextVar[bool] = ContextVar("is_spinning", default=False)
 
 
 class NetworkKey(NamedTuple):
@@ -73,34 +75,36 @@ def upload_key(upload: UploadedFile) -> NetworkKey:
             f"the file has {upload.size:,} bytes, and uploads are taken up to {most} MB: put it into a served folder"
         )
     key = NetworkKey("upload", upload.file_id)
-    _spinning("network")(_load_upload)(key.name, upload)
+    _load_upload(key.name, upload)
     return key
 
 
 def _spinning(words: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Shows the words of the table "spinners" while a function runs: the cache's own could be in one language only.
 
-    What runs inside another is not to have a spinner too: it would end the other's.
+    It goes under the cache: the end of a spinner is sent even where none was shown, and the browser then builds anew
+    what stands in its place. What runs inside another has none of its own, which would end the other's.
     """
 
     def spinning(function: Callable[P, R]) -> Callable[P, R]:
         @functools.wraps(function)
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
-            with st.spinner(t(f"spinners.{words}")):
+            if _IS_SPINNING.get():
                 return function(*args, **kwargs)
+            token = _IS_SPINNING.set(True)
+            try:
+                with st.spinner(t(f"spinners.{words}")):
+                    return function(*args, **kwargs)
+            finally:
+                _IS_SPINNING.reset(token)
 
         return call
 
     return spinning
 
 
-@_spinning("network")
 def load(key: NetworkKey) -> Checkpoint:
     """The network of a key, to be read only: all sessions share it, but for an upload."""
-    return _network(key)
-
-
-def _network(key: NetworkKey) -> Checkpoint:
     return _load_upload(key.name, None) if key.origin == "upload" else _load(key)
 
 
@@ -124,11 +128,13 @@ def spare_imports_from_collection() -> None:
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)
+@_spinning("network")
 def _load(key: NetworkKey) -> Checkpoint:
     return load_pretrained(key.name) if key.origin == "pretrained" else load_checkpoint(key.name)
 
 
 @st.cache_resource(max_entries=4, show_spinner=False, scope="session")
+@_spinning("network")
 def _load_upload(file_id: str, _upload: UploadedFile | None) -> Checkpoint:
     if _upload is None:
         raise CheckpointError("the uploaded file is gone: give it again")
@@ -167,11 +173,13 @@ def _kept_in(key: NetworkKey) -> Path | None:
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
+@_spinning("images")
 def _test_images(dataset: str, root: str, normalize: Any) -> Images:
     return load_test_images(dataset, root, normalize)
 
 
 @st.cache_resource(max_entries=2, show_spinner=False)
+@_spinning("images")
 def _measuring_images(dataset: str, root: str, normalize: Any) -> tuple[Images, Images]:
     return load_measuring_images(dataset, root, normalize)
 
@@ -185,23 +193,22 @@ def digits_as_maps(first: int, number: int) -> Tensor:
     return images[rows].transpose(0, 1)
 
 
-@_spinning("images")
 def check_images(images: Any, key: NetworkKey) -> None:
     """Says whether these images are there and fit this network.
 
     Raises:
         DataError: they do not.
     """
-    check_fit(_network(key).architecture, _test_images(*images[:3]))
+    check_fit(load(key).architecture, _test_images(*images[:3]))
 
 
-@_spinning("measuring")
 @cached_by_network(32)
+@_spinning("measuring")
 def measured_table(key: NetworkKey, measures: tuple[str, ...], images: Any) -> pd.DataFrame:
     """The feature-reuse table with these measures; ``images`` is an ``ImagesKey``, or None for the weights' alone."""
     if images is None:
-        return connection_weights(_network(key))
-    return measure_reuse(_network(key), measures, _test_images(*images[:3]), images[3], keep_in=_kept_in(key))
+        return connection_weights(load(key))
+    return measure_reuse(load(key), measures, _test_images(*images[:3]), images[3], keep_in=_kept_in(key))
 
 
 @cached_by_network(64)
@@ -210,37 +217,37 @@ def observations(key: NetworkKey) -> tuple[Observation, ...]:
     return figure5_observations(measured_table(key, (), None))
 
 
-@_spinning("claims")
 @cached_by_network(32)
+@_spinning("claims")
 def claims(key: NetworkKey, images: Any, beside: NetworkKey | None) -> pd.DataFrame:
     """The paper's claims on this network."""
-    other = None if beside is None else _network(beside)
+    other = None if beside is None else load(beside)
     given = None if images is None else _test_images(*images[:3])
-    return claims_table(check_claims(_network(key), given, other, 0 if images is None else images[3]))
+    return claims_table(check_claims(load(key), given, other, 0 if images is None else images[3]))
 
 
-@_spinning("gradients")
 @cached_by_network(16)
+@_spinning("gradients")
 def gradient_flows(key: NetworkKey, images: Any) -> pd.DataFrame:
     """The network's, its own architecture's at initialisation, and its controls', on one batch of 64 images."""
-    return flow_beside_controls(_network(key), _test_images(*images[:3]))
+    return flow_beside_controls(load(key), _test_images(*images[:3]))
 
 
-@_spinning("pruning")
 @cached_by_network(16)
+@_spinning("pruning")
 def pruning_table(key: NetworkKey, measures: tuple[str, ...], budget: Any, images: Any) -> pd.DataFrame:
     """Error as connections go, by each measure and at random."""
     chosen_by, judged_by = _measuring_images(*images[:3])
-    table = measure_reuse(_network(key), measures, chosen_by, images[3], keep_in=_kept_in(key))
-    return pruning_curves(_network(key), table, measures, judged_by, budget=budget, num_images=images[3])
+    table = measure_reuse(load(key), measures, chosen_by, images[3], keep_in=_kept_in(key))
+    return pruning_curves(load(key), table, measures, judged_by, budget=budget, num_images=images[3])
 
 
-@_spinning("measuring")
 @st.cache_data(max_entries=8, show_spinner=False)
+@_spinning("measuring")
 def highway_tables(key: NetworkKey, dataset: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     """What a run's gates let pass, on test images of its data set: ``transform_gates`` and ``carried_shares``."""
     images = _test_images(dataset, str(DATA_DIR), None)
-    return transform_gates(_network(key), images), carried_shares(_network(key), images)
+    return transform_gates(load(key), images), carried_shares(load(key), images)
 
 
 @st.cache_data(max_entries=32, show_spinner=False)
@@ -253,8 +260,8 @@ def figure_file(_draw: Callable[..., Figure], name: str, table: pd.DataFrame, *o
     return figure_bytes(_draw(table, *options[:-1]), options[-1])
 
 
-@_spinning("results")
 @st.cache_data(max_entries=4, show_spinner=False)
+@_spinning("results")
 def results_table(stamps: tuple[NetworkKey, ...]) -> pd.DataFrame:
     """Published results, those of the suite's sweeps and zoo, and those of the run folders of ``stamps``."""
     measured = measured_results([key.name for key in stamps])
@@ -263,8 +270,8 @@ def results_table(stamps: tuple[NetworkKey, ...]) -> pd.DataFrame:
     return table
 
 
-@_spinning("latency")
 @st.cache_data(max_entries=64, show_spinner=False)
+@_spinning("latency")
 def latency_table(
     names: tuple[str, ...], specs: tuple[Spec, ...], input_size: int, repeats: int, training: bool
 ) -> pd.DataFrame:

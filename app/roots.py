@@ -65,12 +65,15 @@ def _lies_in(path: Path, folder: Path) -> bool:
 
 def is_served(path: Path, folders: Iterable[Path]) -> bool:
     """Whether a path, and what lies right in it where it is a folder, stays in these folders behind all links."""
+    return _stays_in(path, [folder.resolve() for folder in folders])
+
+
+def _stays_in(path: Path, roots: Sequence[Path]) -> bool:
     try:
         links = [entry.path for entry in os.scandir(path) if entry.is_symlink()] if path.is_dir() else []
         places = [path.resolve(), *(Path(link).resolve() for link in links)]
     except (OSError, RuntimeError):  # may not be read, is too long, or is a circle of links
         return False
-    roots = [folder.resolve() for folder in folders]
     return all(any(place.is_relative_to(root) for root in roots) for place in places)
 
 
@@ -86,7 +89,8 @@ def training_folders() -> list[Path]:
 
 def _shown(runs: Iterable[Path], folders: Sequence[Path]) -> list[Path]:
     """Those that do not lead out of the folders, and whose names can be shown."""
-    return [run for run in runs if run.name.isprintable() and is_served(run, folders)]
+    roots = [folder.resolve() for folder in folders]
+    return [run for run in runs if run.name.isprintable() and _stays_in(run, roots)]
 
 
 def check_run_folder(folder: Path) -> None:

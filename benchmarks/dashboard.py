@@ -67,7 +67,7 @@ async def changes_of_control(browser: Browser) -> list[float]:
 
 
 async def changes_with_many_runs(browser: Browser) -> list[float]:
-    """Seconds of a change of control on the Efficiency page with ``RUNS`` runs."""
+    """Seconds of a change of control on the Efficiency page, with a point for each of ``RUNS`` runs."""
     with tempfile.TemporaryDirectory() as name:
         make_runs(Path(name) / "runs")
         with server(Path(name)) as (url, _process):
@@ -76,6 +76,8 @@ async def changes_with_many_runs(browser: Browser) -> list[float]:
             await page.wait_for_selector(HEATMAP, state="attached")
             await page.get_by_role("link", name="Efficiency").first.click()
             await page.get_by_text("log axis").first.wait_for()
+            await choose(page, "Data set", "C10+")
+            await page.wait_for_function(f"document.querySelectorAll('.scatterlayer .point').length > {RUNS}")
             await page.wait_for_load_state("networkidle")
             seconds = [await toggle_logarithm(page) for _ in range(TOGGLES)]
             await page.close()
@@ -83,14 +85,15 @@ async def changes_with_many_runs(browser: Browser) -> list[float]:
 
 
 def make_runs(folder: Path) -> None:
-    """Run folders with records of four kinds of networks, as ``train`` leaves them, but with small weights."""
-    spec = DenseNetSpec((1, 1, 1), 2, 4)
-    state = DenseNet(spec).state_dict()
-    archs = ("densenet-40-12", "densenet-bc-40-12", "densenet-bc-76-12", "resnet-20")
+    """Run folders as ``train`` leaves them, each of a network of its own, but with the weights of a small one."""
+    state = DenseNet(DenseNetSpec((1, 1, 1), 2, 4)).state_dict()
+    common = {"dataset": "CIFAR-10+", "seed": 0, "epochs": 300, "epochs_planned": 300, "image_size": 32}
     for i in range(RUNS):
-        record = {"arch": archs[i % 4], "dataset": "C10+", "seed": i, "epochs": 300, "test_error": 5 + i % 37 / 10}
-        save_checkpoint(Checkpoint(spec, state, record), folder / f"run{i:04}" / WEIGHTS)
-        (folder / f"run{i:04}" / CONFIG).write_text("{}")
+        depth, growth_rate, name = 40 + 6 * (i % 40), 4 + i // 40, f"run{i:04}"
+        arch, spec = f"densenet-bc-{depth}-{growth_rate}", DenseNetSpec.cifar(depth, growth_rate, True, 0.5)
+        own = {"arch": arch, "name": name, "hardware": "none", "test_error": 5 + i % 37 / 10}
+        save_checkpoint(Checkpoint(spec, state, common | own), folder / name / WEIGHTS)
+        (folder / name / CONFIG).write_text("{}")
 
 
 async def toggle_logarithm(page: Page) -> float:

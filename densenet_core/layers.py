@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 from densenet_core.models import Spec
@@ -55,12 +56,18 @@ def network_layers(spec: Spec, input_size: int) -> list[Layer]:
     """
     if not 1 <= input_size <= MOST_PIXELS:
         raise ValueError(f"input size {input_size} must be from 1 to {MOST_PIXELS:,}")
-    layers = _layers(spec, input_size)
+    layers = list(_kept_layers(spec, input_size))
     if layers[-1].in_size < 1:
         fitting = (size for size in range(input_size, MOST_PIXELS) if _layers(spec, size)[-1].in_size >= 1)
         least = next(fitting, f"above {MOST_PIXELS:,}") if len(layers) < 10_000 else "much larger"
         raise ValueError(f"input size {input_size} is too small for {spec.title}: the least that works is {least}")
     return layers
+
+
+@lru_cache(maxsize=2)
+def _kept_layers(spec: Spec, input_size: int) -> tuple[Layer, ...]:
+    """Those of the network asked for last: its cost and its memory are counted one after the other."""
+    return tuple(_layers(spec, input_size))
 
 
 def _layers(spec: Spec, input_size: int) -> list[Layer]:

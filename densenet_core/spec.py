@@ -140,7 +140,7 @@ class DenseNetSpec:
         convs_per_layer = 2 if self.bottleneck else 1
         return convs_per_layer * sum(self.block_config) + len(self.block_config) + 1
 
-    @property
+    @cached_property
     def block_inputs(self) -> tuple[int, ...]:
         """Feature maps that enter each block."""
         widths = [self.num_init_features]
@@ -177,6 +177,8 @@ class DenseNetSpec:
 
     def channel_runs(self, block: int, target: int) -> tuple[tuple[int, int], ...]:
         """Where these sources' feature maps lie among the block's: (first, end) of each stretch of channels."""
+        if not self.cuts:
+            return ((0, self.block_inputs[block - 1] + (target - 1) * self.growth_rate),)
         edges = [0, *accumulate(self.source_channels(block))]
         runs: list[tuple[int, int]] = []
         for source in self.sources(block, target):

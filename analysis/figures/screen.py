@@ -78,6 +78,7 @@ def feature_reuse_screen(
             "dragmode": False,
             "hovermode": "closest",
             "clickmode": "event+select",
+            "hoverdistance": 30,
         },
     )
 
@@ -145,7 +146,7 @@ def _cell_markers(table: pd.DataFrame, values: pd.Series, block: int, measure: s
         "x": rows["target_layer"],
         "y": rows["source_layer"],
         "mode": "markers",
-        "marker": {"symbol": "square", "size": min(24, 240 / size), "color": "rgba(0,0,0,0)", "line": {"width": 0}},
+        "marker": {"opacity": 0, "maxdisplayed": 1},
         "customdata": custom,
         "text": rows["target_kind"].map(KIND_TITLES).tolist(),
         "hovertemplate": (

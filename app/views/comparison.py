@@ -19,7 +19,7 @@ from app.downloads import download_row, take_home
 from app.language import t
 from app.loading import NetworkKey
 from app.network_picker import pick_network
-from app.tables import show_table
+from app.tables import show_table, show_table_on_opening
 from app.text import literal, network_name, shown
 from densenet_core import RunError
 from densenet_core.models import Spec
@@ -108,8 +108,7 @@ def _show_stages(stages: pd.DataFrame) -> None:
         download_row(
             "costs_by_stage", stages, partial(loading.figure_file, stage_cost_figure, "stages", stages), key="stages_"
         )
-    with st.expander(t("comparison.stages_table"), icon=":material/table:"):
-        show_table(stages)
+    show_table_on_opening(t("comparison.stages_table"), lambda: stages, key="stages_table")
 
 
 def _show_latency(specs: dict[str, Spec], size: int) -> None:

@@ -16,7 +16,7 @@ from app.charts import show_chart
 from app.downloads import download_row, take_home
 from app.language import column_labels, from_analysis, names, t, titles
 from app.roots import listed_runs, served_folders
-from app.tables import show_table
+from app.tables import show_table_on_opening
 from app.text import literal
 from densenet_core.models import spec_from_name
 from densenet_core.zoo import ZOO_FOLDER
@@ -27,14 +27,22 @@ FIRST_SOURCES = (  # the paper's tables and what it compares with, where a data 
     "Huang et al. 2017, Table 3",
     "fb.resnet.torch, pretrained models",
 )
+MOST_REASONS = 3  # why runs were skipped, in words
 SHOWN = ["origin", "family", "model", "params", "params_printed", "mult_adds", "error", "spread", "seeds", "epochs"]
 
 
 def show() -> None:
     """Draws the page."""
     st.subheader(t("efficiency.heading"), anchor=False)
-    table = _all_results()
-    rows = _choose_rows(table)
+    _explore(_choose_rows(_all_results()))
+    _show_claims()
+    with st.expander(t("efficiency.counted"), icon=":material/function:"):
+        st.markdown(t("efficiency.notes"))
+
+
+@st.fragment
+def _explore(rows: pd.DataFrame) -> None:
+    """The picture of the chosen results: a change of its controls reads no runs again."""
     cost, log, pareto = _choose_axes()
     if cost == "forward_ms":
         rows = _with_latency(rows)
@@ -52,18 +60,23 @@ def show() -> None:
         st.caption(t("efficiency.not_drawn", missing=missing, all=len(rows), cost=label))
     _show_downloads(drawn, cost, log)
     _show_parity(rows)
-    _show_table(drawn, cost)
-    _show_claims()
-    with st.expander(t("efficiency.counted"), icon=":material/function:"):
-        st.markdown(t("efficiency.notes"))
+    show_table_on_opening(t("common.table"), partial(_table, drawn, cost), key="efficiency_table")
 
 
 def _all_results() -> pd.DataFrame:
     runs = listed_runs([folder for folder in served_folders() if folder != ZOO_FOLDER])
     table = loading.results_table(tuple(loading.file_key(run) for run in runs))
-    for reason in table.attrs["skipped"]:
-        st.warning(t("efficiency.skipped", reason=literal(reason)), icon=":material/warning:")
+    if table.attrs["skipped"]:
+        _warn_of(table.attrs["skipped"])
     return table
+
+
+def _warn_of(skipped: list[str]) -> None:
+    """One message, however many runs can't be read."""
+    words = [t("efficiency.skipped", reason=literal(reason)) for reason in skipped[:MOST_REASONS]]
+    if len(skipped) > MOST_REASONS:
+        words.append(t("efficiency.skipped_too", number=len(skipped) - MOST_REASONS))
+    st.warning("\n\n".join(words), icon=":material/warning:")
 
 
 def _choose_rows(table: pd.DataFrame) -> pd.DataFrame:
@@ -141,11 +154,10 @@ def _show_parity(rows: pd.DataFrame) -> None:
     st.caption(t("efficiency.interpolated"))
 
 
-def _show_table(rows: pd.DataFrame, cost: str) -> None:
-    with st.expander(t("common.table"), icon=":material/table:"):
-        shown = [*SHOWN, *([cost] if cost not in SHOWN else []), "source", "note"]
-        on_front = pareto_front(rows, cost if cost != "forward_ms" else "params")
-        show_table(rows.assign(on_front=on_front)[[*shown, "on_front"]])
+def _table(rows: pd.DataFrame, cost: str) -> pd.DataFrame:
+    shown = [*SHOWN, *([cost] if cost not in SHOWN else []), "source", "note"]
+    on_front = pareto_front(rows, cost if cost != "forward_ms" else "params")
+    return rows.assign(on_front=on_front)[[*shown, "on_front"]]
 
 
 def _show_claims() -> None:

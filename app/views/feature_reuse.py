@@ -28,7 +28,7 @@ from app.downloads import download_row, take_home
 from app.language import from_analysis, t, titles
 from app.loading import NetworkKey
 from app.network_picker import pick_network
-from app.tables import show_table
+from app.tables import show_table_on_opening
 from app.text import literal, network_facts
 
 
@@ -59,29 +59,40 @@ def show() -> None:
     if measured is None:
         _choose_options()
         return
-    table = loading.measured_table(key, *measured)
-    cell = _chosen_cell(key, table)
     left, right = st.columns([3, 1], gap="medium")
     with left:
-        options = _choose_options()
-        _show_heatmap(_heatmap(key, measured, options, cell))
-        _show_export(table, options)
-        _show_connection(key, measured, table, options.measure, cell)
+        _explore(key, measured)
     with right:
         _show_observations(loading.observations(key))
     with st.expander(t("common.computed"), icon=":material/function:"):
         st.markdown(t("reuse.definitions"))
-    with st.expander(t("common.table"), icon=":material/table:"):
-        show_table(table)
+    show_table_on_opening(t("common.table"), partial(loading.measured_table, key, *measured), key="reuse_table")
+
+
+@st.fragment
+def _explore(key: NetworkKey, measured: Measured) -> None:
+    """The heatmap, its controls and the cell chosen in it: a change among them draws nothing else of the page again."""
+    options = _choose_options()
+    if measured.measures != _measures_on_images(options.measure):
+        st.rerun()  # the sidebar's choice of images comes or goes
+    table = loading.measured_table(key, *measured)
+    cell = _chosen_cell(key, table)
+    _show_heatmap(_heatmap(key, measured, options, cell))
+    _show_export(table, options)
+    _show_connection(key, measured, table, options.measure, cell)
 
 
 def _choose_measured(key: NetworkKey) -> Measured | None:
     """What the chosen measure asks for; None where that is images and there are none that fit."""
-    measure = st.session_state.get("measure", MEASURES[0])
-    if measure not in DATA_MEASURES:
+    measures = _measures_on_images(st.session_state.get("measure", MEASURES[0]))
+    if not measures:
         return Measured()
     images = pick_images(key)
-    return None if images is None else Measured((measure,), images)
+    return None if images is None else Measured(measures, images)
+
+
+def _measures_on_images(measure: str) -> tuple[str, ...]:
+    return (measure,) if measure in DATA_MEASURES else ()
 
 
 def _show_heading(key: NetworkKey) -> None:

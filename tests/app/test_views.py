@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import streamlit as st
 import torch
 from streamlit.testing.v1 import AppTest
 
@@ -342,6 +344,34 @@ def test_a_run_that_others_broke_does_not_take_the_page_down(app: AppTest, small
     app = page(app, "efficiency")
     assert not app.exception
     assert "has a record that can't be used" in app.warning[0].value.replace("\\", "")
+
+
+def test_many_broken_runs_are_one_warning(app: AppTest, small_checkpoint: Checkpoint) -> None:
+    for number in range(5):
+        save_checkpoint(replace(small_checkpoint, record={"name": "x"}), f"runs/x{number}/model.safetensors")
+    (warning,) = page(app, "efficiency").warning
+    assert warning.value.count("has a record") == 3
+    assert warning.value.endswith("… and 2 more.")
+
+
+def test_a_table_is_sent_when_it_is_opened(app: AppTest) -> None:
+    app.run()
+    assert not app.dataframe
+    app.session_state["reuse_table"] = True
+    app.run()
+    assert len(app.dataframe[0].value) == len(connection_weights(load_zoo(zoo_names()[0])))
+
+
+def test_a_spinner_is_shown_only_while_something_is_computed(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    words: list[str] = []
+    monkeypatch.setattr("streamlit.spinner", lambda text: words.append(text) or nullcontext())
+    st.cache_resource.clear()
+    st.cache_data.clear()
+    app.run()
+    assert words
+    words.clear()
+    app.selectbox(key="scaling").select("none").run()
+    assert words == []
 
 
 def test_comparison_says_why_it_can_not_measure(app: AppTest) -> None:
