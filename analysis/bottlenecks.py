@@ -6,7 +6,7 @@ import pandas as pd
 
 from analysis.cost import count_cost
 from densenet_core import DenseNetSpec, ResNetSpec
-from densenet_core.models import Spec
+from densenet_core.architectures import Spec
 from densenet_core.resnet_spec import EXPANSION
 
 DESIGNS = ("DenseNet", "DenseNet-B", "ResNet, basic", "ResNet, bottleneck")

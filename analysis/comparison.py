@@ -9,8 +9,8 @@ import pandas as pd
 from analysis.cost import count_cost, default_input_size, total_cost
 from analysis.memory import training_activation_bytes
 from analysis.paths import path_counts
+from densenet_core.architectures import Spec
 from densenet_core.layers import network_layers
-from densenet_core.models import Spec
 
 
 def compare(networks: Mapping[str, Spec], input_size: int | None = None) -> pd.DataFrame:

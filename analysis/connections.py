@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 import numpy as np
 import pandas as pd
-from torch import Tensor, nn
 
 from densenet_core import Checkpoint, CheckpointError, DenseNetSpec, checkpoint_from_state_dict
+from densenet_core.arrays import Array
 from densenet_core.concat_spec import ConcatSpec, ConcatTarget, TargetKind
 from densenet_core.pruned import with_all_connections
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 WeightMeasure = Literal["mean_abs_weight", "l1_per_input_map", "effective_weight"]
 DataMeasure = Literal["contribution", "taylor", "ablation"]
 WEIGHT_MEASURES: tuple[WeightMeasure, ...] = get_args(WeightMeasure)
 DATA_MEASURES: tuple[DataMeasure, ...] = get_args(DataMeasure)
 MEASURES: tuple[WeightMeasure | DataMeasure, ...] = (*WEIGHT_MEASURES, *DATA_MEASURES)
-Network = Checkpoint | nn.Module | Mapping[str, Tensor]
+Network: TypeAlias = "Checkpoint | nn.Module | Mapping[str, Tensor]"
 
 COLUMNS = (
     "block",
@@ -55,7 +58,7 @@ def connection_weights(network: Network, input_shape: Sequence[int] | None = Non
         CheckpointError: the network is no DenseNet, and concatenates nothing.
     """
     checkpoint = as_checkpoint(network, input_shape)
-    parts = [_measured(checkpoint.state_dict, target) for target in targets(concatenations(checkpoint))]
+    parts = [_measured(checkpoint.arrays, target) for target in targets(concatenations(checkpoint))]
     return pd.DataFrame({column: np.concatenate([part[column] for part in parts]) for column in COLUMNS})
 
 
@@ -65,24 +68,22 @@ def as_checkpoint(network: Network, input_shape: Sequence[int] | None = None) ->
     Raises:
         CheckpointError: it is no DenseNet, and concatenates nothing.
     """
-    if (
-        isinstance(network, nn.Module)
-        and isinstance(spec := getattr(network, "spec", None), DenseNetSpec)
-        and spec.cuts
-    ):
-        network = Checkpoint(spec, network.state_dict())
     if isinstance(network, Checkpoint):
         return with_all_connections(network)
+    if isinstance(network, Mapping):
+        return checkpoint_from_state_dict(network)
+    from torch import nn
+
     if isinstance(network, nn.Module):
+        if isinstance(spec := getattr(network, "spec", None), DenseNetSpec) and spec.cuts:
+            return with_all_connections(Checkpoint(spec, network.state_dict()))
         from densenet_core.tracing import checkpoint_from_module  # a file's readers need no tracer
 
         return checkpoint_from_module(network, input_shape)
-    if not isinstance(network, Mapping):
-        raise CheckpointError(
-            f"network is a {type(network).__name__}: give a Checkpoint, a torch module or a state dict "
-            "(load_checkpoint reads files)"
-        )
-    return checkpoint_from_state_dict(network)
+    raise CheckpointError(
+        f"network is a {type(network).__name__}: give a Checkpoint, a torch module or a state dict "
+        "(load_checkpoint reads files)"
+    )
 
 
 def dense_spec(checkpoint: Checkpoint) -> DenseNetSpec:
@@ -121,7 +122,7 @@ def targets(spec: DenseNetSpec | ConcatSpec) -> Iterator[ConcatTarget]:
             yield ConcatTarget(block, layer, kind, *spec.target_names(block, layer), runs)
 
 
-def connection_filter(checkpoint: Checkpoint, block: int, source_layer: int, target_layer: int) -> Tensor:
+def connection_filter(checkpoint: Checkpoint, block: int, source_layer: int, target_layer: int) -> Array:
     """The weights of one connection: (output channels, num_channels of the source, *kernel).
 
     Raises:
@@ -131,19 +132,18 @@ def connection_filter(checkpoint: Checkpoint, block: int, source_layer: int, tar
     for target in targets(concatenations(checkpoint)):
         if (target.block, target.layer) == (block, target_layer) and source_layer in dict(target.runs):
             channels = np.flatnonzero(_source_of_channel(target) == source_layer)
-            weight = checkpoint.state_dict[target.weight]
-            return _by_input(weight, target)[:, channels]
+            return _by_input(checkpoint.arrays[target.weight], target)[:, channels]
     raise ValueError(f"block {block} has no connection from source layer {source_layer} to target layer {target_layer}")
 
 
-def _measured(state_dict: Mapping[str, Tensor], target: ConcatTarget) -> dict[str, np.ndarray]:
+def _measured(arrays: Mapping[str, Array], target: ConcatTarget) -> dict[str, Array]:
     """The table's columns for one target, an entry a source."""
     source = _source_of_channel(target)
-    weight = _by_input(state_dict[target.weight].detach(), target).float().cpu().numpy()
+    weight = _by_input(arrays[target.weight], target).astype(np.float32, copy=False)
     l1 = np.abs(weight).sum(axis=(0, *range(2, weight.ndim)), dtype=np.float64)  # (in,)
     gamma = np.full(len(source), np.nan)
     if target.norm is not None:
-        gamma = state_dict[f"{target.norm}.weight"].detach().double().abs().cpu().numpy()  # (in,)
+        gamma = np.abs(arrays[f"{target.norm}.weight"].astype(np.float64))  # (in,)
     layers = np.unique(source)
     channels = np.bincount(source)[layers]
     weights_per_map = weight.size // len(source)
@@ -160,14 +160,15 @@ def _measured(state_dict: Mapping[str, Tensor], target: ConcatTarget) -> dict[st
     }
 
 
-def _source_of_channel(target: ConcatTarget) -> np.ndarray:
+def _source_of_channel(target: ConcatTarget) -> Array:
     """The source layer of each of the target's input channels."""
     return np.repeat(*np.transpose(target.runs))
 
 
-def _by_input(weight: Tensor, target: ConcatTarget) -> Tensor:
+def _by_input(weight: Array, target: ConcatTarget) -> Array:
     """A weight as (outputs that read a channel, input channels, *kernel), grouped and transposed ones too."""
     if target.input_axis == 0:
-        return weight.transpose(0, 1)
-    by_group: Tensor = weight.unflatten(0, (target.groups, -1))  # (groups, outputs of one, inputs of one, *kernel)
-    return by_group.transpose(0, 1).flatten(1, 2)
+        return weight.swapaxes(0, 1)
+    by_group = weight.reshape(target.groups, -1, *weight.shape[1:])  # (groups, outputs of one, inputs of one, *kernel)
+    inputs = target.groups * weight.shape[1]
+    return by_group.swapaxes(0, 1).reshape(-1, inputs, *weight.shape[2:])

@@ -15,8 +15,8 @@ import pandas as pd
 from torch import nn
 
 from analysis.traced_cost import BYTES, COLUMNS, traced_cost
+from densenet_core.architectures import Spec
 from densenet_core.layers import Layer, network_layers
-from densenet_core.models import Spec
 
 VECTORS = ("linear", "global_pool", "companion")  # the kinds of layers whose output has no pixels
 SUMMED = ("params", "mult_adds", "other_ops", "activation_bytes", "weight_bytes")

@@ -12,9 +12,10 @@ from torch.nn import functional as F
 
 from analysis.connections import as_checkpoint, dense_spec
 from densenet_core import Checkpoint, DenseNetSpec
+from densenet_core.architectures import Spec
 from densenet_core.evaluation import check_fit
 from densenet_core.images import Images, evenly_spaced
-from densenet_core.models import Spec, build_model
+from densenet_core.models import build_model
 from densenet_core.resnet_spec import ResNetSpec
 
 

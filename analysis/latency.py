@@ -10,9 +10,10 @@ import pandas as pd
 import torch
 from torch import nn
 
+from densenet_core.architectures import Spec
 from densenet_core.hardware import device, hardware
 from densenet_core.layers import network_layers
-from densenet_core.models import Spec, build_model
+from densenet_core.models import build_model
 from densenet_core.relatives.deeply_supervised import training_loss
 
 

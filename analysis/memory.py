@@ -11,8 +11,8 @@ from __future__ import annotations
 from analysis.cost import default_input_size
 from analysis.traced_cost import BYTES
 from densenet_core import DenseNetSpec
+from densenet_core.architectures import Spec
 from densenet_core.layers import Layer, network_layers
-from densenet_core.models import Spec
 
 KEEP_THEIR_INPUT = ("conv", "linear", "companion", "norm", "max_pool", "avg_pool")
 INDEX_BYTES = 8  # of an int64

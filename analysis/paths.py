@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from densenet_core import DenseNetSpec, ResNetSpec
-from densenet_core.models import Spec
-from densenet_core.relatives.deeply_supervised import DeeplySupervisedSpec
-from densenet_core.relatives.fractalnet import FractalNetSpec
-from densenet_core.relatives.highway import HighwaySpec
+from densenet_core.architectures import Spec
+from densenet_core.relatives.deeply_supervised_spec import DeeplySupervisedSpec
+from densenet_core.relatives.fractalnet_spec import FractalNetSpec
+from densenet_core.relatives.highway_spec import HighwaySpec
 
 Lengths = Counter[int]  # how many paths there are of each length; Python's whole numbers, of any size
 

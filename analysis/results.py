@@ -18,8 +18,8 @@ import pandas as pd
 from analysis.cost import count_cost, total_cost
 from analysis.memory import training_activation_bytes
 from densenet_core import CheckpointError
+from densenet_core.architectures import Spec, spec_from_name
 from densenet_core.checkpoint import read_header
-from densenet_core.models import Spec, spec_from_name
 from densenet_core.zoo import zoo_names, zoo_path
 
 COLUMNS = (

@@ -19,11 +19,11 @@ from torch import Tensor
 from analysis.cost import count_cost, total_cost
 from analysis.paths import layer_paths
 from densenet_core import Checkpoint, DenseNetSpec, ResNetSpec
+from densenet_core.architectures import Spec
 from densenet_core.evaluation import check_fit
 from densenet_core.images import Images, evenly_spaced
-from densenet_core.models import Spec
-from densenet_core.relatives.deeply_supervised import DeeplySupervisedSpec
-from densenet_core.relatives.fractalnet import FractalNetSpec
+from densenet_core.relatives.deeply_supervised_spec import DeeplySupervisedSpec
+from densenet_core.relatives.fractalnet_spec import FractalNetSpec
 from densenet_core.relatives.highway import Highway
 
 COLUMNS = ("network", "block", "source_layer", "target_layer", "target_kind")

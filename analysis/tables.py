@@ -13,8 +13,8 @@ from analysis.cost import default_input_size
 from analysis.efficiency import count
 from analysis.results import mean_over_seeds, published_results
 from densenet_core import DenseNetSpec
+from densenet_core.architectures import Spec
 from densenet_core.layers import Layer, network_layers
-from densenet_core.models import Spec
 
 DATASETS = ("C10", "C10+", "C100", "C100+", "SVHN")
 TABLE_1_NETWORKS = ("121", "169", "201", "264")

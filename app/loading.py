@@ -1,5 +1,7 @@
 """The cached functions, all but the figures' (``charts``): everything else is computed anew at each change.
 
+They import what they need when they run: the first page stands before torch is imported.
+
 A network is known by a key that changes when its content does, so a cached result is never of an older file. What is of
 an upload is kept for its session alone, and goes with it.
 """
@@ -7,38 +9,28 @@ an upload is kept for its session alone, and goes with it.
 from __future__ import annotations
 
 import functools
-import gc
 import tempfile
 from collections.abc import Callable
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any, NamedTuple, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar
 
 import pandas as pd
 import streamlit as st
-from matplotlib.figure import Figure
 from streamlit.runtime.uploaded_file_manager import UploadedFile
-from torch import Tensor
 
-from analysis import connection_weights, figure5_observations
-from analysis.claims import check_claims, claims_table
-from analysis.figures import figure_bytes
-from analysis.figures.animation import animation_bytes
-from analysis.figures.curves import efficiency_figure
-from analysis.gradient_flow import flow_beside_controls
-from analysis.latency import measure_latency
-from analysis.measures import cache_folder, measure_reuse
-from analysis.observations import Observation
-from analysis.pruning import pruning_curves
-from analysis.results import mean_over_seeds, measured_results, published_results, shipped_results
-from analysis.short_paths import carried_shares, transform_gates
+from analysis.connections import connection_weights
+from analysis.observations import Observation, figure5_observations
 from app.language import t
 from app.roots import DATA_DIR
 from densenet_core import Checkpoint, CheckpointError, load_checkpoint, load_pretrained
-from densenet_core.data import load_measuring_images, load_test_images
-from densenet_core.evaluation import check_fit
-from densenet_core.images import Images
-from densenet_core.models import Spec, published_spec
+from densenet_core.architectures import Spec, published_spec
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from torch import Tensor
+
+    from densenet_core.images import Images
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -120,13 +112,6 @@ def spec_and_record(key: NetworkKey) -> tuple[Spec, dict[str, Any]]:
     return network.architecture, network.record
 
 
-@st.cache_resource(show_spinner=False)
-def spare_imports_from_collection() -> None:
-    """Once a server: a full garbage collection takes 0.3 s over the objects of all libraries, which stay anyway."""
-    gc.collect()
-    gc.freeze()
-
-
 @st.cache_resource(max_entries=16, show_spinner=False)
 @_spinning("network")
 def _load(key: NetworkKey) -> Checkpoint:
@@ -169,24 +154,32 @@ def cached_by_network(
 
 def _kept_in(key: NetworkKey) -> Path | None:
     """Where on disk what was measured on a network is kept: nowhere for an upload."""
+    from analysis.measures import cache_folder
+
     return None if key.origin == "upload" else cache_folder()
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
 @_spinning("images")
 def _test_images(dataset: str, root: str, normalize: Any) -> Images:
+    from densenet_core.data import load_test_images
+
     return load_test_images(dataset, root, normalize)
 
 
 @st.cache_resource(max_entries=2, show_spinner=False)
 @_spinning("images")
 def _measuring_images(dataset: str, root: str, normalize: Any) -> tuple[Images, Images]:
+    from densenet_core.data import load_measuring_images
+
     return load_measuring_images(dataset, root, normalize)
 
 
 @st.cache_data(max_entries=16, show_spinner=False)
 def digits_as_maps(first: int, number: int) -> Tensor:
     """Handwritten digits from ``first`` on, one of each class, as the feature maps of one image: (1, number, 8, 8)."""
+    from densenet_core.data import load_test_images
+
     test = load_test_images("digits")
     images, labels = next(test.batches(len(test)))
     rows = [int((labels == digit % 10).nonzero()[0]) for digit in range(first, first + number)]
@@ -199,6 +192,8 @@ def check_images(images: Any, key: NetworkKey) -> None:
     Raises:
         DataError: they do not.
     """
+    from densenet_core.evaluation import check_fit
+
     check_fit(load(key).architecture, _test_images(*images[:3]))
 
 
@@ -208,6 +203,8 @@ def measured_table(key: NetworkKey, measures: tuple[str, ...], images: Any) -> p
     """The feature-reuse table with these measures; ``images`` is an ``ImagesKey``, or None for the weights' alone."""
     if images is None:
         return connection_weights(load(key))
+    from analysis.measures import measure_reuse
+
     return measure_reuse(load(key), measures, _test_images(*images[:3]), images[3], keep_in=_kept_in(key))
 
 
@@ -221,6 +218,8 @@ def observations(key: NetworkKey) -> tuple[Observation, ...]:
 @_spinning("claims")
 def claims(key: NetworkKey, images: Any, beside: NetworkKey | None) -> pd.DataFrame:
     """The paper's claims on this network."""
+    from analysis.claims import check_claims, claims_table
+
     other = None if beside is None else load(beside)
     given = None if images is None else _test_images(*images[:3])
     return claims_table(check_claims(load(key), given, other, 0 if images is None else images[3]))
@@ -230,6 +229,8 @@ def claims(key: NetworkKey, images: Any, beside: NetworkKey | None) -> pd.DataFr
 @_spinning("gradients")
 def gradient_flows(key: NetworkKey, images: Any) -> pd.DataFrame:
     """The network's, its own architecture's at initialisation, and its controls', on one batch of 64 images."""
+    from analysis.gradient_flow import flow_beside_controls
+
     return flow_beside_controls(load(key), _test_images(*images[:3]))
 
 
@@ -237,6 +238,9 @@ def gradient_flows(key: NetworkKey, images: Any) -> pd.DataFrame:
 @_spinning("pruning")
 def pruning_table(key: NetworkKey, measures: tuple[str, ...], budget: Any, images: Any) -> pd.DataFrame:
     """Error as connections go, by each measure and at random."""
+    from analysis.measures import measure_reuse
+    from analysis.pruning import pruning_curves
+
     chosen_by, judged_by = _measuring_images(*images[:3])
     table = measure_reuse(load(key), measures, chosen_by, images[3], keep_in=_kept_in(key))
     return pruning_curves(load(key), table, measures, judged_by, budget=budget, num_images=images[3])
@@ -246,6 +250,8 @@ def pruning_table(key: NetworkKey, measures: tuple[str, ...], budget: Any, image
 @_spinning("measuring")
 def highway_tables(key: NetworkKey, dataset: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     """What a run's gates let pass, on test images of its data set: ``transform_gates`` and ``carried_shares``."""
+    from analysis.short_paths import carried_shares, transform_gates
+
     images = _test_images(dataset, str(DATA_DIR), None)
     return transform_gates(load(key), images), carried_shares(load(key), images)
 
@@ -257,6 +263,8 @@ def figure_file(_draw: Callable[..., Figure], name: str, table: pd.DataFrame, *o
     Args:
         name: of the figure, which tells the cached ones apart.
     """
+    from analysis.figures.export import figure_bytes
+
     return figure_bytes(_draw(table, *options[:-1]), options[-1])
 
 
@@ -264,6 +272,8 @@ def figure_file(_draw: Callable[..., Figure], name: str, table: pd.DataFrame, *o
 @_spinning("results")
 def results_table(stamps: tuple[NetworkKey, ...]) -> pd.DataFrame:
     """Published results, those of the suite's sweeps and zoo, and those of the run folders of ``stamps``."""
+    from analysis.results import mean_over_seeds, measured_results, published_results, shipped_results
+
     measured = measured_results([key.name for key in stamps])
     table = mean_over_seeds(pd.concat([published_results(), shipped_results(), measured], ignore_index=True))
     table.attrs["skipped"] = measured.attrs["skipped"]
@@ -276,12 +286,17 @@ def latency_table(
     names: tuple[str, ...], specs: tuple[Spec, ...], input_size: int, repeats: int, training: bool
 ) -> pd.DataFrame:
     """Measured times of networks on this machine, one image a pass."""
+    from analysis.latency import measure_latency
+
     return measure_latency(dict(zip(names, specs, strict=True)), input_size, repeats=repeats, training=training)
 
 
 @st.cache_data(max_entries=32, show_spinner=False)
 def efficiency_figure_file(results: pd.DataFrame, cost: str, log: bool, file_format: str) -> bytes:
     """The paper-style efficiency figure as a file's content."""
+    from analysis.figures.curves import efficiency_figure
+    from analysis.figures.export import figure_bytes
+
     return figure_bytes(
         efficiency_figure(results, costs=(cost,), log=log, label_points=len(results) <= 12), file_format
     )
@@ -290,4 +305,6 @@ def efficiency_figure_file(results: pd.DataFrame, cost: str, log: bool, file_for
 @st.cache_data(max_entries=8, show_spinner=False)
 def animation_file(tables: pd.DataFrame, file_format: str) -> bytes:
     """The feature-reuse heatmaps over the epochs as a file of their own."""
+    from analysis.figures.animation import animation_bytes
+
     return animation_bytes(tables, file_format)

@@ -12,10 +12,10 @@ from app.language import names, t
 from app.loading import NetworkKey
 from app.roots import CHECKPOINT_ENDINGS, RUNS_DIR, listed_files, listed_runs, served_folders, served_path
 from app.text import literal
-from densenet_core import CheckpointError, zoo_names
-from densenet_core.models import MODEL_NAMES
+from densenet_core import CheckpointError
+from densenet_core.architectures import MODEL_NAMES
 from densenet_core.pretrained import PRETRAINED_NAMES
-from densenet_core.zoo import ZOO_FOLDER, zoo_path
+from densenet_core.zoo import ZOO_FOLDER, zoo_names, zoo_path
 
 ORIGINS = ("Zoo", "Runs", "Upload", "Server path", "torchvision, pretrained")
 BY_NAME = "Architecture by name"

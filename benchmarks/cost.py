@@ -15,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import recorded
 from analysis.cost import count_cost, total_cost
-from densenet_core.models import published_spec
+from densenet_core.architectures import published_spec
 
 TURNS = 5
 

@@ -13,9 +13,9 @@ from torchvision.models import densenet121
 
 import recorded
 from densenet_core import DenseNetSpec, create_model
+from densenet_core.architectures import spec_from_name
 from densenet_core.hardware import hardware
 from densenet_core.inference import fuse
-from densenet_core.models import spec_from_name
 from peers import torchvision_densenet
 
 TURNS = 9

@@ -6,30 +6,34 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
-from torch import Tensor
 
+from densenet_core.architectures import Spec
+from densenet_core.arrays import Array, as_array, as_tensor
 from densenet_core.concat_order import Order
 from densenet_core.concat_spec import ConcatSpec
 from densenet_core.errors import CheckpointError
 from densenet_core.files import write_whole
 from densenet_core.keras_files import HDF5_MAGIC, is_keras_archive, read_keras
 from densenet_core.limits import MOST_HEADER, check_number
-from densenet_core.models import Network, Spec, build_model
 from densenet_core.onnx_files import ONNX_MAGIC, walk_onnx
-from densenet_core.relatives.deeply_supervised import DeeplySupervisedSpec
-from densenet_core.relatives.fractalnet import FractalNetSpec
-from densenet_core.relatives.highway import HighwaySpec
+from densenet_core.relatives.deeply_supervised_spec import DeeplySupervisedSpec
+from densenet_core.relatives.fractalnet_spec import FractalNetSpec
+from densenet_core.relatives.highway_spec import HighwaySpec
 from densenet_core.resnet_spec import ResNetSpec
 from densenet_core.spec import DenseNetSpec
 from densenet_core.state_dicts import ReadStateDict, read_graph, read_state_dict
-from densenet_core.torch_files import read_torch
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from densenet_core.models import Network
+
+NUMPY_TYPES = {"F64", "F32", "F16", "I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8", "BOOL"}  # of safetensors'
 MOST_SAID = 1000  # signs of an error's words
 RUN_WEIGHTS = "model.safetensors"  # the weights' name in a run folder
 _METADATA_KEY = "densenet_lens"
@@ -50,12 +54,22 @@ class Checkpoint:
     """A trained network: its architecture, its weights in torchvision's names, and where it comes from."""
 
     spec: Spec | ConcatSpec
-    state_dict: dict[str, Tensor]
+    weights: Mapping[str, Tensor | Array]
     record: dict[str, Any] = field(default_factory=dict)  # data set, recipe, seed, epochs, error, hardware
     layout: str = "torchvision"  # the names that the file used
     ignored: tuple[str, ...] = ()  # tensors of the file that are no part of the network
     order: Order | None = None  # in which the file's network concatenated, where it was seen or told; ours: old first
     evidence: str = "the names of its tensors"  # by which each layer was taken for what it is
+
+    @cached_property
+    def state_dict(self) -> dict[str, Tensor]:
+        """The weights as tensors."""
+        return {key: as_tensor(weights) for key, weights in self.weights.items()}
+
+    @cached_property
+    def arrays(self) -> dict[str, Array]:
+        """The weights as numpy arrays; in float32 where numpy has no such numbers."""
+        return {key: as_array(weights) for key, weights in self.weights.items()}
 
     @property
     def architecture(self) -> Spec:
@@ -74,21 +88,21 @@ class Checkpoint:
         Raises:
             CheckpointError: only what it concatenates is known.
         """
+        import torch
+
+        from densenet_core.models import build_model
+
         with torch.device("meta"):
             model = build_model(self.architecture)
-        model.to_empty(device="cpu").load_state_dict(self._missing_counters(model) | self.state_dict)
+        counters = {key: torch.tensor(0) for key in model.state_dict() if key.endswith("num_batches_tracked")}
+        model.to_empty(device="cpu").load_state_dict(counters | self.state_dict)  # files from before 2018 have none
         return model.eval()
-
-    @staticmethod
-    def _missing_counters(model: Network) -> dict[str, Tensor]:
-        """Batch norm's counters, which files from before 2018 do not have, at 0."""
-        return {key: torch.tensor(0) for key in model.state_dict() if key.endswith("num_batches_tracked")}
 
     @property
     def num_params(self) -> int:
         """Number of trained weights; the running statistics of batch norm are not counted."""
         buffers = ("running_mean", "running_var", "num_batches_tracked")
-        return sum(t.numel() for key, t in self.state_dict.items() if not key.endswith(buffers))
+        return sum(array.size for key, array in self.arrays.items() if not key.endswith(buffers))
 
 
 def load_checkpoint(path: str | os.PathLike[str], order: Order | None = None) -> Checkpoint:
@@ -141,7 +155,7 @@ def read_header(path: str | os.PathLike[str]) -> tuple[Spec, dict[str, Any]]:
     if not file.is_file():
         raise CheckpointError(f"there is no run or file {str(file)!r}")
     try:
-        with safe_open(file, framework="pt") as stream:
+        with safe_open(file, framework="np") as stream:
             metadata = stream.metadata() or {}
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"can't read {str(file)!r}: {error}") from None
@@ -158,7 +172,9 @@ def checkpoint_from_state_dict(
     Raises:
         CheckpointError: the tensors are not those of a DenseNet or ResNet.
     """
-    found = read_state_dict(tensors, order=order)
+    from densenet_core.tensors import checked_arrays
+
+    found = read_state_dict(checked_arrays(tensors), order=order)
     return _checkpoint(found, record or {})
 
 
@@ -167,6 +183,8 @@ def save_checkpoint(checkpoint: Checkpoint, path: str | os.PathLike[str]) -> Non
 
     The file appears whole or not at all: it is written under a temporary name beside ``path`` and renamed.
     """
+    from safetensors.torch import save
+
     file = Path(path)
     file.parent.mkdir(parents=True, exist_ok=True)
     about = {**_described(checkpoint.architecture), "record": checkpoint.record}
@@ -197,6 +215,8 @@ def _read(file: Path, head: bytes, order: Order | None) -> Checkpoint:
     if head[:1] == ONNX_MAGIC:
         return _checkpoint(read_graph(*walk_onnx(file)), {})
     if head[:2] in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
+        from densenet_core.torch_files import read_torch
+
         return _checkpoint(read_state_dict(read_torch(file), order=order), {})
     raise CheckpointError(
         "neither safetensors nor a file of torch.save, Keras or ONNX: save the network's state_dict() as one of them"
@@ -205,10 +225,12 @@ def _read(file: Path, head: bytes, order: Order | None) -> Checkpoint:
 
 def _read_safetensors(file: Path, order: Order | None) -> Checkpoint:
     try:
-        with safe_open(file, framework="pt") as stream:
+        with safe_open(file, framework="np") as stream:
             metadata = stream.metadata() or {}
             check_number(len(stream.keys()))
-            tensors = {key: stream.get_tensor(key) for key in stream.keys()}  # noqa: SIM118 (no Mapping)
+            types = {stream.get_slice(key).get_dtype() for key in stream.keys()}  # noqa: SIM118 (no Mapping)
+        with safe_open(file, framework="np" if types <= NUMPY_TYPES else "pt") as stream:
+            tensors = {key: as_array(stream.get_tensor(key)) for key in stream.keys()}  # noqa: SIM118
     except CheckpointError:
         raise
     except (SafetensorError, OSError, ValueError, RuntimeError) as error:
@@ -247,4 +269,4 @@ def _spec(content: Mapping[str, Any]) -> Spec:
 
 
 def _checkpoint(found: ReadStateDict, record: dict[str, Any]) -> Checkpoint:
-    return Checkpoint(found.spec, found.state_dict, record, found.layout, found.ignored, found.order, found.evidence)
+    return Checkpoint(found.spec, found.arrays, record, found.layout, found.ignored, found.order, found.evidence)

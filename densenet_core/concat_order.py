@@ -11,9 +11,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Literal, get_args
 
-import torch
-from torch import Tensor
+import numpy as np
 
+from densenet_core.arrays import Array
 from densenet_core.spec import DenseNetSpec
 
 Order = Literal["old_first", "new_first"]
@@ -22,7 +22,7 @@ SAME = 1e-3  # relative difference of statistics that are of the same feature ma
 LEAST_SHARE = 0.9  # of the feature maps that must agree for an order to be seen
 
 
-def seen_order(state_dict: Mapping[str, Tensor], blocks: Iterable[Sequence[str]]) -> Order | None:
+def seen_order(state_dict: Mapping[str, Array], blocks: Iterable[Sequence[str]]) -> Order | None:
     """The order that the running statistics show; None where they show neither, or both (an untrained network).
 
     Args:
@@ -42,24 +42,24 @@ def block_norms(spec: DenseNetSpec) -> Iterator[list[str]]:
         yield [norm for _, norm in _block_tensors(spec, block)]
 
 
-def _share_that_agrees(state_dict: Mapping[str, Tensor], blocks: Iterable[Sequence[str]], order: Order) -> float:
+def _share_that_agrees(state_dict: Mapping[str, Array], blocks: Iterable[Sequence[str]], order: Order) -> float:
     """Of the feature maps that two successive norms of a block read, those with the same statistics in both."""
     pairs = [pair for norms in blocks for pair in pairwise(norms)]
     total = sum(len(state_dict[f"{before}.running_mean"]) for before, _ in pairs)
     return sum(num_agreeing(state_dict, *pair, order) for pair in pairs) / total if total else 0.0
 
 
-def num_agreeing(state_dict: Mapping[str, Tensor], before: str, behind: str, order: Order) -> int:
+def num_agreeing(state_dict: Mapping[str, Array], before: str, behind: str, order: Order) -> int:
     """Feature maps with the same running statistics in two batch norms, of which ``behind`` reads more."""
-    same = torch.ones(len(state_dict[f"{before}.running_mean"]), dtype=torch.bool)
+    same = np.ones(len(state_dict[f"{before}.running_mean"]), dtype=bool)
     for name in ("running_mean", "running_var"):
-        old, later = state_dict[f"{before}.{name}"].float(), state_dict[f"{behind}.{name}"].float()
+        old, later = (state_dict[f"{norm}.{name}"].astype(np.float32) for norm in (before, behind))
         later = later[: len(old)] if order == "old_first" else later[-len(old) :]
-        same &= (old - later).abs() <= SAME * (old.abs() + later.abs()) / 2 + 1e-12
+        same &= np.abs(old - later) <= SAME * (np.abs(old) + np.abs(later)) / 2 + 1e-12
     return int(same.sum())
 
 
-def to_old_first(state_dict: Mapping[str, Tensor], spec: DenseNetSpec) -> dict[str, Tensor]:
+def to_old_first(state_dict: Mapping[str, Array], spec: DenseNetSpec) -> dict[str, Array]:
     """Weights of a network that concatenates new maps first, for one that puts them last: the same function."""
     state = dict(state_dict)
     for block in range(1, len(spec.block_config) + 1):
@@ -71,10 +71,10 @@ def to_old_first(state_dict: Mapping[str, Tensor], spec: DenseNetSpec) -> dict[s
     return state
 
 
-def _places(channels: tuple[int, ...]) -> Tensor:
+def _places(channels: tuple[int, ...]) -> Array:
     """Where the sources' maps stand with the newest first, source by source in our order."""
-    ends = torch.tensor(channels).flip(0).cumsum(0).flip(0)  # of each source, counted from the newest
-    return torch.cat([torch.arange(int(end) - width, int(end)) for end, width in zip(ends, channels, strict=True)])
+    ends = np.cumsum(channels[::-1])[::-1]  # of each source, counted from the newest
+    return np.concatenate([np.arange(end - width, end) for end, width in zip(ends, channels, strict=True)])
 
 
 def _block_tensors(spec: DenseNetSpec, block: int) -> Iterator[tuple[str, str]]:

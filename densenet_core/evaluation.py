@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from densenet_core.architectures import Spec
 from densenet_core.checkpoint import Checkpoint
 from densenet_core.densenet import DenseNet
 from densenet_core.distributed import reduced, shard_of
@@ -18,7 +19,6 @@ from densenet_core.hardware import device
 from densenet_core.images import Images
 from densenet_core.inference import fuse
 from densenet_core.layers import network_layers
-from densenet_core.models import Spec
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric

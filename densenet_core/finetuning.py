@@ -50,4 +50,4 @@ def finetune(
     about: dict[str, Any] = {"epochs": epochs, "learning_rate": learning_rate, "seed": seed, "data": splits.title}
     record = checkpoint.record | {"finetuned": about, "test_error": result.top1_error, "test_loss": result.loss}
     weights = {key: tensor.detach().cpu().clone() for key, tensor in model.state_dict().items()}
-    return replace(checkpoint, state_dict=weights, record=record)
+    return replace(checkpoint, weights=weights, record=record)

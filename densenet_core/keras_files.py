@@ -15,10 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-import torch
-from torch import Tensor
 
+from densenet_core.arrays import Array
 from densenet_core.errors import CheckpointError
 from densenet_core.layouts import OUR_EPSILON
 from densenet_core.limits import check_number
@@ -31,7 +29,6 @@ APPLICATIONS_NORM = "conv2_block1_0_bn"
 _PARTS = {"kernel": "weight", "gamma": "weight", "beta": "bias", "moving_mean": "running_mean"}
 _PARTS |= {"moving_variance": "running_var", "bias": "bias"}
 _NORM = ("gamma", "beta", "moving_mean", "moving_variance")
-Array = npt.NDArray[Any]
 
 
 def is_keras_archive(file: Path) -> bool:
@@ -43,7 +40,7 @@ def is_keras_archive(file: Path) -> bool:
         return False
 
 
-def read_keras(file: Path) -> dict[str, Tensor]:
+def read_keras(file: Path) -> dict[str, Array]:
     """The weights of a Keras network by its layers' names.
 
     Only what lies in the file itself is read: no links to other files, and nothing that was compressed.
@@ -137,8 +134,8 @@ def _epsilons(config: str | bytes) -> dict[str, float]:
     return {name.replace("/", "_"): float(epsilon) for name, epsilon in found.items() if name and epsilon is not None}
 
 
-def _in_torchs_layout(array: Array, epsilon: float) -> Tensor:
-    tensor = torch.from_numpy(np.ascontiguousarray(array))
-    if tensor.ndim > 1:
-        return tensor.permute(-1, -2, *range(tensor.ndim - 2)).contiguous()
-    return tensor + (epsilon - OUR_EPSILON)
+def _in_torchs_layout(array: Array, epsilon: float) -> Array:
+    if array.ndim > 1:
+        return np.ascontiguousarray(array.transpose(-1, -2, *range(array.ndim - 2)))
+    moved: Array = array + array.dtype.type(epsilon - OUR_EPSILON)
+    return moved

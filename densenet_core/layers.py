@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
-from densenet_core.models import Spec
-from densenet_core.relatives.deeply_supervised import DeeplySupervisedSpec
-from densenet_core.relatives.fractalnet import FractalNetSpec
-from densenet_core.relatives.highway import HighwaySpec
+from densenet_core.architectures import Spec
+from densenet_core.relatives.deeply_supervised_spec import DeeplySupervisedSpec
+from densenet_core.relatives.fractalnet_spec import FractalNetSpec
+from densenet_core.relatives.highway_spec import HighwaySpec
 from densenet_core.resnet_spec import EXPANSION, ResNetSpec
 from densenet_core.spec import DenseNetSpec
 

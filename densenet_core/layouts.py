@@ -6,9 +6,9 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from densenet_core.architectures import Spec
 from densenet_core.errors import CheckpointError
 from densenet_core.infer_spec import Shapes, infer_densenet_spec, infer_resnet_spec, listed
-from densenet_core.models import Spec
 
 OUR_EPSILON = 1e-5  # of our batch norms; where another library's differs, the running variance takes the difference
 Rules = tuple[tuple[str, str], ...]  # (pattern of a whole key, replacement); {\1+1}: a number that counts from 0

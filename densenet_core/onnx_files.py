@@ -8,10 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-import torch
-from torch import Tensor
 
+from densenet_core.arrays import Array
 from densenet_core.channel_walk import ChannelWalk, Maps
 from densenet_core.errors import CheckpointError, first_line
 from densenet_core.layouts import OUR_EPSILON
@@ -24,10 +22,9 @@ _CHANNELWISE = {
     "Resize", "Upsample", "Pad", "InstanceNormalization", "ReduceMean", "ReduceMax", "Div", "Sub", "Add",
 }  # fmt: skip
 _RESHAPING = {"Reshape", "Flatten", "Squeeze", "Unsqueeze"}
-Array = npt.NDArray[Any]
 
 
-def walk_onnx(file: Path) -> tuple[ChannelWalk, dict[str, Tensor], int]:
+def walk_onnx(file: Path) -> tuple[ChannelWalk, dict[str, Array], int]:
     """A pass through an ONNX graph, its tensors in the order in which they are used, and its input channels.
 
     A convolution with a bias is followed by the batch norm that has no effect but this bias: exporters fold a norm
@@ -70,7 +67,7 @@ class _Graph:
         self.nodes, self.attribute, self.array = graph.node, onnx.helper.get_attribute_value, onnx.numpy_helper.to_array
         self.constants: dict[str, Array] = {t.name: self.array(t) for t in graph.initializer}
         self.shapes = {v.name: _shape(v) for v in (*graph.input, *graph.value_info, *graph.output)}
-        self.walk, self.tensors = ChannelWalk(), dict[str, Tensor]()
+        self.walk, self.tensors = ChannelWalk(), dict[str, Array]()
         self.maps: dict[str, Maps] = {}
         self.in_channels = 0
         for value in graph.input:
@@ -141,7 +138,7 @@ class _Graph:
         key = self._keep(node.input[1], weight)
         bias = self.constants.get(node.input[2]) if len(node.input) > 2 else np.zeros(len(weight), weight.dtype)
         if bias is not None:
-            self.tensors[f"{key.removesuffix('.weight')}.bias"] = torch.tensor(bias)
+            self.tensors[f"{key.removesuffix('.weight')}.bias"] = np.array(bias)
         flat = Maps(np.repeat(maps.channels, repeats), maps.norm)  # every pixel an input
         return [self.walk.read(key, flat, len(weight), is_linear=True)]
 
@@ -151,19 +148,19 @@ class _Graph:
             return None
         name = node.input[1].removesuffix(".weight")
         for part, array in zip(("weight", "bias", "running_mean", "running_var"), parts, strict=True):
-            self.tensors[f"{name}.{part}"] = torch.tensor(array)
+            self.tensors[f"{name}.{part}"] = np.array(array)
         self.tensors[f"{name}.running_var"] += attributes.get("epsilon", OUR_EPSILON) - OUR_EPSILON
         return [Maps(maps.channels, name)]
 
     def _keep(self, name: str, weight: Array) -> str:
         """The tensor's key in the state dict: as PyTorch would name it."""
         key = name if name.endswith(".weight") else f"{name}.weight"
-        self.tensors[key] = torch.tensor(weight)
+        self.tensors[key] = np.array(weight)
         return key
 
     def _keep_folded(self, name: str, bias: Array) -> None:
-        one = torch.ones(len(bias))
-        own = {"weight": one, "bias": torch.tensor(bias), "running_mean": 0 * one, "running_var": one - OUR_EPSILON}
+        one = np.ones(len(bias), np.float32)
+        own = {"weight": one, "bias": np.array(bias), "running_mean": 0 * one, "running_var": one - OUR_EPSILON}
         self.tensors |= {f"{name}.{part}": tensor for part, tensor in own.items()}
 
     def _concat(self, node: Any, attributes: dict[str, Any], maps: Maps) -> list[Maps] | None:

@@ -6,8 +6,6 @@ import os
 from pathlib import Path
 from urllib.error import URLError
 
-import torch
-
 from densenet_core.checkpoint import Checkpoint, load_checkpoint
 from densenet_core.errors import CheckpointError
 
@@ -29,6 +27,8 @@ def load_pretrained(name: str) -> Checkpoint:
 
 
 def _downloaded(url: str, name: str) -> Path:
+    import torch
+
     file = Path(torch.hub.get_dir()) / "checkpoints" / os.path.basename(url)
     if not file.exists():
         hash_prefix = file.stem.rsplit("-", 1)[-1]  # torchvision's names end in the file's SHA-256

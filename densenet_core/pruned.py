@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-import torch
-from torch import Tensor
+import numpy as np
 
+from densenet_core.arrays import Array
 from densenet_core.checkpoint import Checkpoint
 from densenet_core.spec import DenseNetSpec
 
@@ -27,13 +27,13 @@ def without_connections(checkpoint: Checkpoint, cuts: Iterable[Cut]) -> Checkpoi
     whole = with_all_connections(checkpoint)
     assert isinstance(whole.spec, DenseNetSpec) and isinstance(checkpoint.spec, DenseNetSpec)
     spec = replace(whole.spec, cuts=tuple({*checkpoint.spec.cuts, *cuts}))
-    state = dict(whole.state_dict)
+    state = dict(whole.arrays)
     for target, weight, norm in _cut_targets(spec):
         kept = _kept_channels(spec, *target)
-        state[weight] = state[weight][:, kept].clone()
+        state[weight] = state[weight][:, kept]
         for name in _NORM_TENSORS:
-            state[f"{norm}.{name}"] = state[f"{norm}.{name}"][kept].clone()
-    return replace(checkpoint, spec=spec, state_dict=state)
+            state[f"{norm}.{name}"] = state[f"{norm}.{name}"][kept]
+    return replace(checkpoint, spec=spec, weights=state)
 
 
 def with_all_connections(checkpoint: Checkpoint) -> Checkpoint:
@@ -44,14 +44,14 @@ def with_all_connections(checkpoint: Checkpoint) -> Checkpoint:
     spec = checkpoint.spec
     if not isinstance(spec, DenseNetSpec) or not spec.cuts:
         return checkpoint
-    state = dict(checkpoint.state_dict)
+    state = dict(checkpoint.arrays)
     for target, weight, norm in _cut_targets(spec):
         kept = _kept_channels(spec, *target)
         width = sum(spec.source_channels(target[0])[: target[1]])
-        state[weight] = _spread(state[weight].transpose(0, 1), kept, width, 0.0).transpose(0, 1).contiguous()
+        state[weight] = np.ascontiguousarray(_spread(state[weight].swapaxes(0, 1), kept, width, 0.0).swapaxes(0, 1))
         for name, neutral in _NORM_TENSORS.items():
             state[f"{norm}.{name}"] = _spread(state[f"{norm}.{name}"], kept, width, neutral)
-    return replace(checkpoint, spec=replace(spec, cuts=()), state_dict=state)
+    return replace(checkpoint, spec=replace(spec, cuts=()), weights=state)
 
 
 def _cut_targets(spec: DenseNetSpec) -> Iterator[tuple[tuple[int, int], str, str]]:
@@ -60,12 +60,12 @@ def _cut_targets(spec: DenseNetSpec) -> Iterator[tuple[tuple[int, int], str, str
         yield place, *spec.target_names(*place)
 
 
-def _kept_channels(spec: DenseNetSpec, block: int, layer: int) -> Tensor:
-    return torch.cat([torch.arange(first, end) for first, end in spec.channel_runs(block, layer)])
+def _kept_channels(spec: DenseNetSpec, block: int, layer: int) -> Array:
+    return np.concatenate([np.arange(first, end) for first, end in spec.channel_runs(block, layer)])
 
 
-def _spread(tensor: Tensor, kept: Tensor, width: int, neutral: float) -> Tensor:
+def _spread(tensor: Array, kept: Array, width: int, neutral: float) -> Array:
     """The rows of ``tensor`` at the places ``kept`` of ``width``, the others filled."""
-    whole = torch.full((width, *tensor.shape[1:]), neutral, dtype=tensor.dtype)
+    whole = np.full((width, *tensor.shape[1:]), neutral, dtype=tensor.dtype)
     whole[kept] = tensor
     return whole

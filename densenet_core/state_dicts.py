@@ -6,21 +6,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
-from torch import Tensor
 
+from densenet_core.architectures import Relative, Spec
+from densenet_core.arrays import Array
 from densenet_core.channel_walk import ChannelWalk
 from densenet_core.concat_order import Order, block_norms, seen_order, to_old_first
 from densenet_core.concat_spec import ConcatSpec, ConcatTarget, TargetKind
 from densenet_core.errors import CheckpointError, first_line
 from densenet_core.infer_spec import infer_densenet_spec, listed
 from densenet_core.layouts import LAYOUTS, OWN, Layout, find_layout
-from densenet_core.limits import check_tensors
-from densenet_core.models import Relative, Spec, build_model
+from densenet_core.limits import check_number
 from densenet_core.onnx_files import FOLDED
 from densenet_core.spec import DenseNetSpec
 from densenet_core.structure import find_structure, with_settled_norms
 from densenet_core.structure_search import Shapes, Structure
+from densenet_core.tensor_shapes import tensor_shapes
 
 BY_STRUCTURE = "unknown names, read by shapes"
 
@@ -29,11 +29,11 @@ BY_STRUCTURE = "unknown names, read by shapes"
 class ReadStateDict:
     """A state dict as a network, and what was found on the way.
 
-    The tensors have our names, or their own where only the concatenations are known.
+    The arrays have our names, or their own where only the concatenations are known.
     """
 
     spec: Spec | ConcatSpec
-    state_dict: dict[str, Tensor]
+    arrays: dict[str, Array]
     layout: str  # a Layout's name, or BY_STRUCTURE
     ignored: tuple[str, ...] = ()  # tensors of the file that are no part of the network
     order: Order | None = None  # in which the file's network concatenates, where its statistics show it
@@ -45,7 +45,7 @@ class _OddNetwork(CheckpointError):
 
 
 def read_state_dict(
-    tensors: Mapping[str, Tensor], spec: Spec | None = None, order: Order | None = None
+    tensors: Mapping[str, Array], spec: Spec | None = None, order: Order | None = None
 ) -> ReadStateDict:
     """Renames a network's state dict to torchvision's names, infers its spec, and puts its feature maps in our order.
 
@@ -61,8 +61,7 @@ def read_state_dict(
             or holds NaN or infinite values; the tensor is named.
     """
     found = (OWN, "") if isinstance(spec, Relative) else find_layout(tensors)
-    _check_storage(tensors)
-    check_tensors(tensors)
+    check_number(len(tensors))
     if found is None:
         return _read_unknown(tensors, order)
     layout, prefix = found
@@ -77,7 +76,7 @@ def read_state_dict(
         return _read_odd(own, odd, ignored, order)
 
 
-def read_graph(walk: ChannelWalk, tensors: Mapping[str, Tensor], in_channels: int) -> ReadStateDict:
+def read_graph(walk: ChannelWalk, tensors: Mapping[str, Array], in_channels: int) -> ReadStateDict:
     """The network of a graph of operations that was walked: a DenseNet where it is one, else what it concatenates.
 
     Args:
@@ -104,7 +103,7 @@ def read_graph(walk: ChannelWalk, tensors: Mapping[str, Tensor], in_channels: in
 
 
 def _read_named(
-    tensors: Mapping[str, Tensor], layout: Layout, spec: Spec | None, ignored: tuple[str, ...], order: Order | None
+    tensors: Mapping[str, Array], layout: Layout, spec: Spec | None, ignored: tuple[str, ...], order: Order | None
 ) -> ReadStateDict:
     state_dict = _rename(tensors, layout)
     is_ours = spec is not None
@@ -118,7 +117,7 @@ def _read_named(
 
 
 def _in_our_order(
-    spec: Spec, state_dict: dict[str, Tensor], layout: str, ignored: tuple[str, ...], order: Order | None
+    spec: Spec, state_dict: dict[str, Array], layout: str, ignored: tuple[str, ...], order: Order | None
 ) -> ReadStateDict:
     _check_values(state_dict)
     if isinstance(spec, DenseNetSpec):
@@ -128,7 +127,7 @@ def _in_our_order(
     return ReadStateDict(spec, state_dict, layout, ignored, order)
 
 
-def _read_unknown(tensors: Mapping[str, Tensor], order: Order | None) -> ReadStateDict:
+def _read_unknown(tensors: Mapping[str, Array], order: Order | None) -> ReadStateDict:
     try:
         return _read_by_structure(tensors, _structure(tensors), order)
     except CheckpointError as error:
@@ -139,7 +138,7 @@ def _read_unknown(tensors: Mapping[str, Tensor], order: Order | None) -> ReadSta
 
 
 def _read_odd(
-    tensors: Mapping[str, Tensor], odd: CheckpointError, ignored: tuple[str, ...], order: Order | None
+    tensors: Mapping[str, Array], odd: CheckpointError, ignored: tuple[str, ...], order: Order | None
 ) -> ReadStateDict:
     """A network of known names and unknown shape: its table, where its concatenations can be told, or the error."""
     try:
@@ -151,11 +150,11 @@ def _read_odd(
     return _concatenations(tensors, structure, str(odd), order, ignored)
 
 
-def _structure(tensors: Mapping[str, Tensor]) -> Structure:
+def _structure(tensors: Mapping[str, Array]) -> Structure:
     return with_settled_norms(find_structure(_shapes(tensors)), tensors)
 
 
-def _read_by_structure(tensors: Mapping[str, Tensor], structure: Structure, order: Order | None) -> ReadStateDict:
+def _read_by_structure(tensors: Mapping[str, Array], structure: Structure, order: Order | None) -> ReadStateDict:
     ours = structure.renamed()
     parts = {key: key.rpartition(".") for key in tensors}
     state = {f"{ours[name]}.{part}": tensors[key] for key, (name, _, part) in parts.items() if name in ours}
@@ -167,7 +166,7 @@ def _read_by_structure(tensors: Mapping[str, Tensor], structure: Structure, orde
     except CheckpointError as why:
         return _concatenations(tensors, structure, str(why), order, ())
     found = _in_our_order(spec, state, BY_STRUCTURE, (), order)
-    return ReadStateDict(spec, found.state_dict, BY_STRUCTURE, (), found.order, _evidence(structure, found.order))
+    return ReadStateDict(spec, found.arrays, BY_STRUCTURE, (), found.order, _evidence(structure, found.order))
 
 
 def _evidence(structure: Structure, order: Order | None) -> str:
@@ -177,7 +176,7 @@ def _evidence(structure: Structure, order: Order | None) -> str:
 
 
 def _concatenations(
-    tensors: Mapping[str, Tensor], structure: Structure, why: str, order: Order | None, ignored: tuple[str, ...]
+    tensors: Mapping[str, Array], structure: Structure, why: str, order: Order | None, ignored: tuple[str, ...]
 ) -> ReadStateDict:
     """What the table needs of a network that can't be built here."""
     readers = list(structure.readers())
@@ -221,24 +220,12 @@ def _tensors_of(target: ConcatTarget) -> tuple[str, ...]:
     return (target.weight,) if target.norm is None else (target.weight, f"{target.norm}.weight")
 
 
-def _shapes(tensors: Mapping[str, Tensor]) -> Shapes:
+def _shapes(tensors: Mapping[str, Array]) -> Shapes:
     return {key: tuple(tensor.shape) for key, tensor in tensors.items()}
 
 
-def _check_storage(tensors: Mapping[str, Tensor]) -> None:
-    """Refuses tensors whose shape promises more numbers than the file holds."""
-    for key, tensor in tensors.items():
-        if tensor.is_meta:
-            raise CheckpointError(f"tensor {key!r} is on the meta device, which holds no numbers: save a real one")
-        if (
-            tensor.layout == torch.strided
-            and tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes()
-        ):
-            raise CheckpointError(f"tensor {key!r} claims shape {tuple(tensor.shape)}, and holds fewer numbers")
-
-
-def _rename(tensors: Mapping[str, Tensor], layout: Layout) -> dict[str, Tensor]:
-    renamed: dict[str, Tensor] = {}
+def _rename(tensors: Mapping[str, Array], layout: Layout) -> dict[str, Array]:
+    renamed: dict[str, Array] = {}
     for key, tensor in tensors.items():
         new_key = layout.renamed(key)
         if new_key in renamed:
@@ -247,9 +234,9 @@ def _rename(tensors: Mapping[str, Tensor], layout: Layout) -> dict[str, Tensor]:
     return renamed
 
 
-def _check_against_spec(state_dict: Mapping[str, Tensor], spec: Spec) -> None:
+def _check_against_spec(state_dict: Mapping[str, Array], spec: Spec) -> None:
     try:
-        expected = _expected_shapes(spec)
+        expected = tensor_shapes(spec)
     except (RuntimeError, OverflowError, TypeError) as error:  # of sizes that no memory could hold
         raise CheckpointError(f"no network can be built of these sizes ({first_line(error)[:100]})") from None
     required = {key for key in expected if not key.endswith("num_batches_tracked")}  # newer than many files
@@ -264,16 +251,11 @@ def _check_against_spec(state_dict: Mapping[str, Tensor], spec: Spec) -> None:
             )
 
 
-def _expected_shapes(spec: Spec) -> dict[str, tuple[int, ...]]:
-    with torch.device("meta"):
-        return {key: tuple(t.shape) for key, t in build_model(spec).state_dict().items()}
-
-
-def _check_values(state_dict: Mapping[str, Tensor]) -> None:
+def _check_values(state_dict: Mapping[str, Array]) -> None:
     for key, tensor in state_dict.items():
         if key.endswith("num_batches_tracked"):
             continue
-        if tensor.layout != torch.strided or not tensor.is_floating_point():
-            raise CheckpointError(f"tensor {key!r} is {tensor.dtype}, {tensor.layout}: dense floating point is needed")
-        if not np.isfinite(tensor.detach().float().cpu().numpy()).all():
+        if tensor.dtype.kind != "f":
+            raise CheckpointError(f"tensor {key!r} is {tensor.dtype}: floating point is needed")
+        if not np.isfinite(tensor).all():
             raise CheckpointError(f"tensor {key!r} holds NaN or infinite values: the training that made it diverged")

@@ -11,8 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
-from torch import Tensor
-
+from densenet_core.arrays import Array
 from densenet_core.concat_order import ORDERS, num_agreeing
 from densenet_core.structure_search import Shapes, Structure, find_convolutions, num_common
 
@@ -87,7 +86,7 @@ def _match(keys: Sequence[str], norms: Sequence[str], is_in_order: bool) -> dict
     return {keys[i]: norms[j] for i, j in zip(*linear_sum_assignment(cost), strict=True)}
 
 
-def with_settled_norms(structure: Structure, tensors: Mapping[str, Tensor]) -> Structure:
+def with_settled_norms(structure: Structure, tensors: Mapping[str, Array]) -> Structure:
     """The same with such norms in each other's places where that agrees better with the next layer's statistics."""
     norms = dict(structure.norms)
     for first, second, behind in _doubtful(structure):

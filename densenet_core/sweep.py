@@ -9,8 +9,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from densenet_core.architectures import spec_from_name
 from densenet_core.errors import RunError
-from densenet_core.models import spec_from_name
 from densenet_core.recipes import TrainingConfig
 from densenet_core.training import OnEpoch, train
 

@@ -13,20 +13,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from densenet_core.arrays import Array
 from densenet_core.errors import CheckpointError, first_line
 from densenet_core.limits import MOST_PICKLE, CountedReads
+from densenet_core.tensors import checked_arrays
 
 WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "network", "weights")
 _WAY_OUT = "load it where it was made and save model.state_dict()"
 
 
-def read_torch(file: Path) -> dict[str, Tensor]:
+def read_torch(file: Path) -> dict[str, Array]:
     """The state dict in a file of ``torch.save``, under any of ``WRAPPERS``.
 
     Raises:
-        CheckpointError: the file is damaged, wants to run code, or holds no state dict.
+        CheckpointError: the file is damaged, wants to run code, or holds no state dict of real tensors.
     """
-    return _unwrap(_content(file))
+    return checked_arrays(_unwrap(_content(file)))
 
 
 def _content(file: Path) -> Any:

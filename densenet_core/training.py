@@ -23,6 +23,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor, nn
 
 from densenet_core import runs
+from densenet_core.architectures import Spec, spec_from_name
 from densenet_core.batching import batch_sizes
 from densenet_core.data import DataSplits, load_splits
 from densenet_core.distributed import (
@@ -38,7 +39,7 @@ from densenet_core.errors import RunError
 from densenet_core.evaluation import check_fit, evaluate
 from densenet_core.hardware import hardware
 from densenet_core.images import Images
-from densenet_core.models import Network, Spec, build_model, spec_from_name
+from densenet_core.models import Network, build_model
 from densenet_core.recipes import PLACE_FIELDS, TrainingConfig
 from densenet_core.relatives.deeply_supervised import training_loss
 from densenet_core.resume import claim_folder, keep_diverged, load_state, resume, save

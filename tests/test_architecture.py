@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+
+from densenet_core import Checkpoint, save_checkpoint
 
 ROOT = Path(__file__).parents[1]
 FORBIDDEN = {
@@ -46,3 +50,35 @@ def test_every_package_is_installed(package: str) -> None:
     declared = (ROOT / "pyproject.toml").read_text()
     for init in (ROOT / package).rglob("__init__.py"):
         assert f'"{".".join(init.parent.relative_to(ROOT).parts)}"' in declared
+
+
+WITHOUT_TORCH = {
+    "the table of a file": "analysis.connection_weights(densenet_core.load_checkpoint(FILE))",
+    "what Figure 5 shows": "analysis.figure5_observations(analysis.connection_weights(densenet_core.load_zoo(ZOO)))",
+    "the command": "cli(['reuse', FILE, '--figure', FILE + '.pdf', '--table', FILE + '.csv'])",
+    "the first page": "assert len(AppTest.from_file(MAIN, default_timeout=60).run().get('plotly_chart')) == 4",
+}
+PREAMBLE = """
+import sys, analysis, densenet_core
+from streamlit.testing.v1 import AppTest
+FILE, MAIN = sys.argv[1:]
+ZOO = densenet_core.zoo_names()[0]
+def cli(words):
+    from app.cli import main
+    sys.argv = ['densenet-lens', *words]
+    try:
+        main()
+    except SystemExit as end:
+        assert not end.code
+"""
+
+
+@pytest.mark.parametrize("what", WITHOUT_TORCH)
+def test_torch_is_not_imported_for(what: str, small_checkpoint: Checkpoint, tmp_path: Path) -> None:
+    """It takes longer than all the rest; what a process has imported is its own, so each runs in a new one."""
+    save_checkpoint(small_checkpoint, file := tmp_path / "a.safetensors")
+    script = PREAMBLE + WITHOUT_TORCH[what] + "\nassert 'torch' not in sys.modules, 'torch was imported'"
+    main = str(ROOT / "app" / "main.py")
+    command = [sys.executable, "-c", script, str(file), main]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert run.returncode == 0, run.stderr[-2000:]

@@ -1,6 +1,5 @@
 """Figures of the tables: Plotly for the screen, Matplotlib and seaborn for paper."""
 
-from analysis.figures.export import figure_bytes, save_figure
-from analysis.figures.paper import feature_reuse_figure
+import lazy_loader
 
-__all__ = ["feature_reuse_figure", "figure_bytes", "save_figure"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import io
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import matplotlib as mpl
 import pandas as pd
-from matplotlib.figure import Figure
 
-from analysis.figures.paper import STYLE
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FORMATS = ("pdf", "svg", "png")
 # No time stamps: the same figure gives the same bytes.
@@ -23,6 +23,10 @@ def figure_bytes(figure: Figure, file_format: str) -> bytes:
     Raises:
         ValueError: another format.
     """
+    import matplotlib as mpl
+
+    from analysis.figures.paper import STYLE
+
     if file_format not in FORMATS:
         raise ValueError(f"format {file_format!r} is none of {', '.join(FORMATS)}")
     buffer = io.BytesIO()

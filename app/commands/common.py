@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from densenet_core import Checkpoint
+    from densenet_core.architectures import Spec
     from densenet_core.images import Images
-    from densenet_core.models import Spec
 
 CheckpointArgument = Annotated[
     str, typer.Argument(metavar="CHECKPOINT", help="A checkpoint file, a run folder, or a name of the zoo.")
@@ -65,7 +65,7 @@ def is_saved(text: str) -> bool:
 
 def open_spec(text: str) -> Spec:
     """The architecture of a checkpoint, or of a network's name."""
-    from densenet_core.models import published_spec
+    from densenet_core.architectures import published_spec
 
     return open_network(text).architecture if is_saved(text) else published_spec(text)
 

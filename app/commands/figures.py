@@ -84,7 +84,7 @@ def short_paths(
     from analysis import save_figure
     from analysis.figures.short_paths import gates_figure, short_paths_figure
     from analysis.short_paths import carried_shares, path_table, transform_gates
-    from densenet_core.relatives.highway import HighwaySpec
+    from densenet_core.relatives.highway_spec import HighwaySpec
 
     specs = {text: open_spec(text) for text in networks}
     highways = [text for text, spec in specs.items() if isinstance(spec, HighwaySpec)]

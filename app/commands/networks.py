@@ -153,7 +153,7 @@ def inspect(
     if layers:
         print_table(
             ("tensor", "shape", "numbers"),
-            [(key, " x ".join(map(str, t.shape)), f"{t.numel():,}") for key, t in network.state_dict.items()],
+            [(key, " x ".join(map(str, array.shape)), f"{array.size:,}") for key, array in network.arrays.items()],
         )
 
 

@@ -18,7 +18,7 @@ from app.language import column_labels, from_analysis, names, t, titles
 from app.roots import listed_runs, served_folders
 from app.tables import show_table_on_opening
 from app.text import literal
-from densenet_core.models import spec_from_name
+from densenet_core.architectures import spec_from_name
 from densenet_core.zoo import ZOO_FOLDER
 
 COSTS = ("params", "mult_adds", "activation_bytes", "images_per_s", "forward_ms")

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from analysis import connection_filter, feature_reuse_figure, target_share
-from analysis.connections import DATA_MEASURES, MEASURES
+from analysis.connections import DATA_MEASURES, MEASURES, connection_filter
 from analysis.figures.heatmap import COLOR_MAPS, MEASURE_TITLES, ColorMap
 from analysis.figures.screen import (
     Connection,
@@ -20,16 +19,20 @@ from analysis.figures.screen import (
     weight_histogram,
 )
 from analysis.observations import Observation
-from analysis.scaling import SCALING_TITLES, SCALINGS, Scaling
+from analysis.scaling import SCALING_TITLES, SCALINGS, Scaling, target_share
 from app import loading
 from app.charts import Kept, drawn_once, show_chart
-from app.data_picker import ImagesKey, pick_images
 from app.downloads import download_row, take_home
 from app.language import from_analysis, t, titles
 from app.loading import NetworkKey
 from app.network_picker import pick_network
 from app.tables import show_table_on_opening
 from app.text import literal, network_facts
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from app.data_picker import ImagesKey
 
 
 class Measured(NamedTuple):
@@ -87,6 +90,8 @@ def _choose_measured(key: NetworkKey) -> Measured | None:
     measures = _measures_on_images(st.session_state.get("measure", MEASURES[0]))
     if not measures:
         return Measured()
+    from app.data_picker import pick_images
+
     images = pick_images(key)
     return None if images is None else Measured(measures, images)
 
@@ -117,7 +122,7 @@ def _heatmap(key: NetworkKey, measured: Measured, options: Options, cell: Connec
 
 @drawn_once
 def _weights(key: NetworkKey, cell: Connection) -> go.Figure:
-    return weight_histogram(connection_filter(loading.load(key), *cell).float().numpy())
+    return weight_histogram(connection_filter(loading.load(key), *cell))
 
 
 @drawn_once
@@ -196,7 +201,7 @@ def _show_connection(key: NetworkKey, measured: Measured, table: pd.DataFrame, m
             "reuse.connection_facts",
             share=row["share"],
             maps=row["num_channels"],
-            weights=weights.numel(),
+            weights=weights.size,
             shape=" × ".join(map(str, weights.shape)),
             mean=row["mean_abs_weight"],
             l1=row["l1_per_input_map"],
@@ -230,5 +235,11 @@ def _show_export(table: pd.DataFrame, options: Options) -> None:
         download_row(
             name,
             table,
-            partial(loading.figure_file, feature_reuse_figure, "feature_reuse", table, *options, width or 2),
+            partial(loading.figure_file, _on_paper, "feature_reuse", table, *options, width or 2),
         )
+
+
+def _on_paper(table: pd.DataFrame, *options: Any) -> Figure:
+    from analysis.figures.paper import feature_reuse_figure
+
+    return feature_reuse_figure(table, *options)

@@ -24,7 +24,7 @@ from app.loading import NetworkKey
 from app.network_picker import pick_network
 from app.text import literal
 from densenet_core import CheckpointError
-from densenet_core.models import Spec
+from densenet_core.architectures import Spec
 
 
 def show() -> None:

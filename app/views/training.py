@@ -21,8 +21,8 @@ from app.processes import last_words, resume_training, start_training, stop_trai
 from app.roots import RUNS_DIR, check_run_folder, training_folders
 from app.text import duration, literal
 from densenet_core import RunError
+from densenet_core.architectures import MODEL_NAMES, spec_from_name
 from densenet_core.data import DATASET_NAMES
-from densenet_core.models import MODEL_NAMES, spec_from_name
 from densenet_core.recipes import RECIPES, recipe_config
 from densenet_core.run_status import RunSummary, read_summary
 from densenet_core.runs import CONFIG, METRICS, REUSE

@@ -22,7 +22,7 @@ from analysis.figures.dense_block import FAINT, dense_block_figure, dense_block_
 from analysis.figures.network import network_figure, network_screen, stage_boxes
 from analysis.figures.screen_style import ACCENT
 from densenet_core import DenseNet, DenseNetSpec
-from densenet_core.models import published_spec
+from densenet_core.architectures import published_spec
 
 
 def block_of(layers: int) -> DenseNetSpec:

@@ -7,7 +7,8 @@ from analysis.comparison import compare, compare_stages, receptive_field, shorte
 from analysis.latency import measure_latency
 from analysis.memory import training_activation_bytes
 from densenet_core import DenseNetSpec, ResNetSpec
-from densenet_core.models import build_model, spec_from_name
+from densenet_core.architectures import spec_from_name
+from densenet_core.models import build_model
 
 
 def test_quantities_are_the_networks_own() -> None:

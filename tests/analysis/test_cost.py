@@ -12,8 +12,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from analysis.cost import count_cost, default_input_size, total_cost
 from analysis.memory import training_activation_bytes
 from densenet_core import DenseNetSpec, create_model
+from densenet_core.architectures import MODEL_NAMES, spec_from_name
 from densenet_core.layers import network_layers
-from densenet_core.models import MODEL_NAMES, build_model, spec_from_name
+from densenet_core.models import build_model
 from densenet_core.relatives.deeply_supervised import training_loss
 
 SMALL = (

@@ -112,7 +112,7 @@ def test_training_curves_are_drawn_on_twin_axes(tmp_path: Path) -> None:
 
 def test_stages_are_drawn_for_each_network() -> None:
     from analysis.comparison import compare_stages
-    from densenet_core.models import spec_from_name
+    from densenet_core.architectures import spec_from_name
 
     stages = compare_stages({"a": spec_from_name("densenet-bc-40-12"), "b": spec_from_name("resnet-20")})
     assert len(stage_cost_figure(stages).axes) == 4

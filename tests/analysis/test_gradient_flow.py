@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from analysis.gradient_flow import controls, gradient_flow, reach
 from analysis.paths import layer_paths, path_counts
 from densenet_core import DenseNetSpec, create_model
-from densenet_core.models import spec_from_name
+from densenet_core.architectures import spec_from_name
 
 
 def paths_by_search(spec: DenseNetSpec) -> list[int]:

@@ -28,11 +28,13 @@ from analysis.short_paths import (
     transform_gates,
 )
 from densenet_core import Checkpoint, DenseNetSpec, ResNetSpec
+from densenet_core.architectures import spec_from_name
 from densenet_core.data import load_splits
 from densenet_core.images import Images
-from densenet_core.models import build_model, spec_from_name
-from densenet_core.relatives.fractalnet import FractalNetSpec
-from densenet_core.relatives.highway import Highway, HighwaySpec
+from densenet_core.models import build_model
+from densenet_core.relatives.fractalnet_spec import FractalNetSpec
+from densenet_core.relatives.highway import Highway
+from densenet_core.relatives.highway_spec import HighwaySpec
 
 
 @pytest.fixture(scope="module")

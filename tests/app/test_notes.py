@@ -17,7 +17,7 @@ from app import loading
 from app.language import KEY, LANGUAGES, catalogue
 from app.views.notes import SECTIONS
 from densenet_core import DenseNetSpec, ResNetSpec
-from densenet_core.models import published_spec
+from densenet_core.architectures import published_spec
 from densenet_core.recipes import TrainingConfig
 from densenet_core.training import train
 

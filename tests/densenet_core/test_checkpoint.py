@@ -194,7 +194,7 @@ BREAKAGES: dict[str, tuple[Any, str]] = {
     "missing tensor": (lambda s: s.pop(NORM), f"'{NORM}' is missing"),
     "missing layer": (drop_layer, "dense layer 2 of block 2 is missing"),
     "wrong shape": (lambda s: s.update({NORM: torch.zeros(3)}), rf"'{NORM}' has shape \(3,\)"),
-    "integers": (lambda s: s.update({NORM: s[NORM].long()}), "torch.int64"),
+    "integers": (lambda s: s.update({NORM: s[NORM].long()}), "is int64"),
     "sparse": (lambda s: s.update({HEAD: s[HEAD].to_sparse()}), "sparse"),
     "no classifier": (lambda s: s.pop(HEAD), f"'{HEAD}' is missing"),
 }

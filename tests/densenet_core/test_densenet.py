@@ -8,7 +8,7 @@ import torchvision
 from torch import nn
 
 from densenet_core import DenseNet, DenseNetSpec, create_model
-from densenet_core.models import spec_from_name
+from densenet_core.architectures import spec_from_name
 from tests.conftest import shared_file, trained_like
 
 TORCHVISION = ("densenet121", "densenet161", "densenet169", "densenet201")

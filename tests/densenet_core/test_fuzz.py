@@ -127,7 +127,7 @@ def test_other_types_of_numbers_are_read_or_refused_by_name(dtype: torch.dtype, 
     if is_read:
         load_checkpoint(tmp_path / "a.pth")
         return
-    with pytest.raises(CheckpointError, match=str(dtype)):
+    with pytest.raises(CheckpointError, match=str(dtype).removeprefix("torch.")):
         load_checkpoint(tmp_path / "a.pth")
 
 

@@ -18,9 +18,10 @@ from densenet_core import (
     load_checkpoint,
     save_checkpoint,
 )
+from densenet_core.architectures import spec_from_name
 from densenet_core.data import load_folder
 from densenet_core.evaluation import evaluate
-from densenet_core.models import build_model, spec_from_name
+from densenet_core.models import build_model
 from tests.conftest import shared_file
 
 # by arithmetic; the papers print 0.27M, 0.46M, 0.66M, 0.85M, 1.7M, 19.4M, 1.7M, 10.2M, 2.7M, 11.0M, 36.5M

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from densenet_core import DenseNetSpec
-from densenet_core.models import MODEL_NAMES, spec_from_name
+from densenet_core.architectures import MODEL_NAMES, spec_from_name
 
 
 @pytest.mark.parametrize(

@@ -97,7 +97,7 @@ def test_a_nested_u_net() -> None:
     assert table["effective_weight"].isna().all()  # it has no batch norm
     row = rows["top.2.weight", "up"]
     part = connection_filter(as_checkpoint(model), row.block, row.source_layer, row.target_layer)
-    torch.testing.assert_close(part, model.top[2].weight[:, 8:])
+    torch.testing.assert_close(torch.from_numpy(part), model.top[2].weight[:, 8:].detach())
     feature_reuse_figure(table)
 
 

@@ -22,7 +22,7 @@ from app.tables import show_table
 from app.text import literal
 from app.views.notes.connectivity import TEXT_WIDTH
 from densenet_core import DenseNetSpec, ResNetSpec
-from densenet_core.models import MODEL_NAMES, published_spec
+from densenet_core.architectures import MODEL_NAMES, published_spec
 
 DENSENETS = [name for name in MODEL_NAMES if name.startswith("densenet")]
 ORDERS = ("densenet-40-12", "densenet-bc-100-12", "resnet-110", "preact-resnet-164")  # each of another order

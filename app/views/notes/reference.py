@@ -17,7 +17,7 @@ from app.tables import show_table
 from app.text import literal
 from app.views.notes.blocks import DENSENETS
 from app.views.notes.connectivity import TEXT_WIDTH
-from densenet_core.models import published_spec
+from densenet_core.architectures import published_spec
 from densenet_core.recipes import RECIPES
 
 TYPED_EXAMPLE = "densenet-bc-40-12"

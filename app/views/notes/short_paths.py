@@ -20,7 +20,7 @@ from app.roots import listed_runs, served_folders
 from app.text import literal
 from app.views.notes.connectivity import TEXT_WIDTH
 from densenet_core import DenseNetSpec, ResNetSpec, RunError
-from densenet_core.relatives.fractalnet import FractalNetSpec
+from densenet_core.relatives.fractalnet_spec import FractalNetSpec
 from densenet_core.runs import read_config
 
 BASE = DenseNetSpec.cifar(40, 12)

@@ -11,7 +11,8 @@ import torch
 
 from analysis.connections import connection_weights
 from densenet_core import Checkpoint, CheckpointError, load_checkpoint, save_checkpoint
-from densenet_core.models import build_model, create_model, spec_from_name
+from densenet_core.architectures import spec_from_name
+from densenet_core.models import build_model, create_model
 from densenet_core.recipes import TrainingConfig
 from densenet_core.runs import read_metrics
 from densenet_core.training import train

@@ -11,9 +11,11 @@ from torch.nn import functional as F
 from analysis.cost import count_cost, total_cost
 from analysis.latency import measure_latency
 from densenet_core import Checkpoint, DenseNetSpec, ResNetSpec, load_checkpoint, save_checkpoint
-from densenet_core.models import build_model, create_model, spec_from_name
+from densenet_core.architectures import spec_from_name
+from densenet_core.models import build_model, create_model
 from densenet_core.recipes import TrainingConfig
-from densenet_core.relatives.deeply_supervised import DeeplySupervisedSpec, SupervisedScores, training_loss
+from densenet_core.relatives.deeply_supervised import SupervisedScores, training_loss
+from densenet_core.relatives.deeply_supervised_spec import DeeplySupervisedSpec
 from densenet_core.training import train
 
 BASES = {"densenet-bc-10-4": (14, 19), "resnet-8": (16, 32), "highway-7-4": (4, 8), "fractalnet-3-2-4": (4, 8)}

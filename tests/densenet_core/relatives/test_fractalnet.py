@@ -14,7 +14,8 @@ from densenet_core import load_checkpoint
 from densenet_core.data import load_splits
 from densenet_core.evaluation import evaluate
 from densenet_core.models import build_model, create_model
-from densenet_core.relatives.fractalnet import FractalNet, FractalNetSpec, SingleColumn
+from densenet_core.relatives.fractalnet import FractalNet, SingleColumn
+from densenet_core.relatives.fractalnet_spec import FractalNetSpec
 
 
 def num_params(spec: FractalNetSpec) -> int:

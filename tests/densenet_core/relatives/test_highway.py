@@ -8,7 +8,7 @@ import torch
 
 from densenet_core import load_checkpoint
 from densenet_core.models import build_model, create_model
-from densenet_core.relatives.highway import HighwaySpec
+from densenet_core.relatives.highway_spec import HighwaySpec
 
 
 def test_parameter_counts_are_near_those_that_the_authors_print() -> None:
