@@ -24,6 +24,7 @@ from densenet_core.runs import CONFIG, WEIGHTS
 from load import FLAGS, MEASURES, Session, change, choose, server
 
 STARTS, CHANGES, TOGGLES, RUNS = 4, 30, 6, 2000
+IMPORTS = 10  # seconds in which a server that was just started imports what later pages need (app/warm_up.py)
 HEATMAP = ".js-plotly-plot .heatmaplayer image"
 
 
@@ -43,7 +44,7 @@ async def first_heatmap(browser: Browser) -> list[float]:
 
 
 async def changes_of_control(browser: Browser) -> list[float]:
-    """Seconds from the click until the browser has drawn DenseNet-201 anew."""
+    """Seconds from the click until the browser has drawn DenseNet-201 anew; the server has imported all by then."""
     torch.manual_seed(0)
     model, session = create_model("densenet201", 1000), Session("own-densenet201")
     with tempfile.TemporaryDirectory() as name:
@@ -58,6 +59,7 @@ async def changes_of_control(browser: Browser) -> list[float]:
             await page.locator("input[type=file]").set_input_files(file)
             await page.get_by_text(session.name).first.wait_for()
             await page.wait_for_load_state("networkidle")
+            await asyncio.sleep(IMPORTS)
             state, chance = {"Measure": MEASURES[0], "Scaling": "block_max"}, random.Random(0)
             for _ in range(CHANGES):
                 await change(page, session, state, chance)

@@ -15,6 +15,7 @@ import argparse
 import asyncio
 import os
 import random
+import re
 import shutil
 import socket
 import subprocess
@@ -214,10 +215,10 @@ async def change(page: Page, session: Session, state: dict[str, str], chance: ra
 
 async def _look(page: Page, session: Session) -> None:
     """Keeps what is wrong: an error on the page, another's network, or not one's own."""
-    words = await page.locator("[data-testid=stMain]").inner_text()
+    words = await page.locator("[data-testid=stMain]").text_content() or ""
     if await page.locator(".stException, [data-testid=stAlertContentError]").count():
         session.errors.append(f"{session.name}: an error on the page")
-    named = {word for word in words.replace("*", " ").split() if word.startswith("own-")}
+    named = set(re.findall(r"own-\d{3}-network", words))
     if named != {session.name}:
         session.errors.append(f"{session.name}: the page names {sorted(named)}")
 
@@ -294,7 +295,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sessions", type=int, default=20)
     parser.add_argument("--seconds", type=float, default=120)
-    parser.add_argument("--pause", type=float, default=2.0, help="seconds between two changes of a session")
+    parser.add_argument("--pause", type=float, default=10.0, help="seconds between two changes of a session")
     parser.add_argument("--plain", action="store_true", help="clients that draw nothing")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name, server(Path(name)) as (url, process):

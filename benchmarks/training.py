@@ -1,7 +1,7 @@
 """Training steps of DenseNet-BC (k=12): ours beside torchvision's, in time and memory.
 
 `python benchmarks/training.py`: steps at L=100, batch 64 of 32x32, of networks that each have a process of their own
-and take turns; then the memory of a first step at L=40, 100 and 190, batch 16. Memory is how much the step raises the
+and take turns, ours as `train` trains it: with freed memory kept (densenet_core/kept_memory.py); then the memory of a first step at L=40, 100 and 190, batch 16. Memory is how much the step raises the
 most that the process has held (Linux). `--compile` measures torch.compile too (minutes). All start from one state, and
 how far their losses are apart after three steps is printed.
 """
@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from time import perf_counter
 from typing import NamedTuple
@@ -24,6 +25,7 @@ import recorded
 from analysis.memory import training_activation_bytes
 from densenet_core import DenseNet, DenseNetSpec
 from densenet_core.hardware import hardware
+from densenet_core.kept_memory import freed_memory_kept
 from peers import torchvision_densenet
 
 DEPTH, BATCH, TURNS = 100, 64, 7
@@ -39,15 +41,18 @@ class Way(NamedTuple):
     memory_efficient: bool = False
     bf16: bool = False
     compiled: bool = False
+    keeps_memory: bool = False
 
 
 OURS = "ours"
 WAYS = {
-    OURS: Way(ours=True, channels_last=True),
-    "ours, memory_efficient": Way(ours=True, channels_last=True, memory_efficient=True),
-    "ours, bf16": Way(ours=True, channels_last=True, bf16=True),
+    OURS: Way(ours=True, channels_last=True, keeps_memory=True),
+    "ours, memory_efficient": Way(ours=True, channels_last=True, memory_efficient=True, keeps_memory=True),
+    "ours, bf16": Way(ours=True, channels_last=True, bf16=True, keeps_memory=True),
+    "ours, memory given back": Way(ours=True, channels_last=True),
     "torchvision": Way(ours=False, channels_last=False),
     "torchvision, channels_last": Way(ours=False, channels_last=True),
+    "torchvision, channels_last, memory kept": Way(ours=False, channels_last=True, keeps_memory=True),
     "torchvision, memory_efficient": Way(ours=False, channels_last=False, memory_efficient=True),
     "torchvision, memory_efficient, channels_last": Way(ours=False, channels_last=True, memory_efficient=True),
 }
@@ -88,14 +93,15 @@ class Trained:
 
 def serve(name: str, depth: int, batch: int) -> None:
     """In a process of its own: a step and its numbers for each line that comes in."""
-    trained = Trained((WAYS | COMPILED)[name], depth, batch)
+    trained = Trained(way := (WAYS | COMPILED)[name], depth, batch)
     with torch.no_grad():  # loads what any step loads
         F.cross_entropy(torch.randn(2, 10), torch.tensor([0, 1]))
     before = peak_kilobytes()
-    for _ in sys.stdin:
-        start = perf_counter()
-        loss = trained.step()
-        print(perf_counter() - start, loss, (peak_kilobytes() - before) / 1024, flush=True)
+    with freed_memory_kept() if way.keeps_memory else nullcontext():
+        for _ in sys.stdin:
+            start = perf_counter()
+            loss = trained.step()
+            print(perf_counter() - start, loss, (peak_kilobytes() - before) / 1024, flush=True)
 
 
 def peak_kilobytes() -> int:

@@ -39,6 +39,7 @@ from densenet_core.errors import RunError
 from densenet_core.evaluation import check_fit, evaluate
 from densenet_core.hardware import hardware
 from densenet_core.images import Images
+from densenet_core.kept_memory import freed_memory_kept
 from densenet_core.models import Network, build_model
 from densenet_core.recipes import PLACE_FIELDS, TrainingConfig
 from densenet_core.relatives.deeply_supervised import training_loss
@@ -88,6 +89,8 @@ def train(
             raise RunError(f"batch_size {config.batch_size} is too small for {fabric.world_size} processes: two each")
         folder = on_first(fabric, lambda: claim_folder(config))
         on_first(fabric, lambda: held.enter_context(locked(folder, patience_s)))
+        if fabric.device.type == "cpu":
+            held.enter_context(freed_memory_kept())
         model = _new_network(config, spec).to(fabric.device)
         _train(fabric, config, splits, model, folder, show_progress, on_epoch)
     return folder
