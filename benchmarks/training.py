@@ -1,9 +1,10 @@
 """Training steps of DenseNet-BC (k=12): ours beside torchvision's, in time and memory.
 
 `python benchmarks/training.py`: steps at L=100, batch 64 of 32x32, of networks that each have a process of their own
-and take turns, ours as `train` trains it: with freed memory kept (densenet_core/kept_memory.py); then the memory of a first step at L=40, 100 and 190, batch 16. Memory is how much the step raises the
-most that the process has held (Linux). `--compile` measures torch.compile too (minutes). All start from one state, and
-how far their losses are apart after three steps is printed.
+and take turns, ours as `train` trains it: with freed memory kept (densenet_core/kept_memory.py); then the memory of a
+first step at L=40, 100 and 190, batch 16. Memory is how much the step raises the most that the process has held
+(Linux). `--compile` measures torch.compile too (minutes). All start from one state, and how far their losses are apart
+after three steps is printed.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ from densenet_core.hardware import hardware
 from densenet_core.kept_memory import freed_memory_kept
 from peers import torchvision_densenet
 
-DEPTH, BATCH, TURNS = 100, 64, 7
+DEPTH, BATCH, TURNS = 100, 64, 4
+STEPS = 3  # of a turn; the first, in which the caches hold what another process left there, is not counted
 DEPTHS_IN_MEMORY, BATCH_IN_MEMORY = (40, 100, 190), 16
 LOSSES = 3  # steps, of which the last loss is compared
 
@@ -129,13 +131,13 @@ class Worker:
 
 
 def step_times(ways: list[str]) -> list[dict[str, object]]:
-    """Rows of the result: every way takes a step in each turn."""
+    """Rows of the result: every way takes ``STEPS`` steps in each turn."""
     workers = {name: Worker(name, DEPTH, BATCH) for name in ways}
     first = {name: [worker.step() for _ in range(LOSSES)] for name, worker in workers.items()}
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(TURNS):
         for name, worker in workers.items():
-            seconds[name].append(worker.step()[0])
+            seconds[name] += [worker.step()[0] for _ in range(STEPS)][1:]
     for worker in workers.values():
         worker.end()
     print(f"L={DEPTH}, batch {BATCH}: ms (least, median), times ours (of least, of medians), MB, loss apart")
@@ -176,7 +178,8 @@ def main() -> None:
     print(f"DenseNet-BC (k=12) on 32x32, {hardware()}, torch {torch.__version__}\n")
     ways = [*WAYS, *(COMPILED if "--compile" in sys.argv else {})]
     rows = step_times(ways) + memory_of_a_step()
-    about = f"Training step of DenseNet-BC (k=12) on 32x32, a process each, in turns, {TURNS} each; ours: fp32"
+    counted = f"a process each, {TURNS} turns of {STEPS - 1} steps"
+    about = f"Training step of DenseNet-BC (k=12) on 32x32, fp32 but for bf16, {counted}"
     recorded.write("training", about, rows)
 
 

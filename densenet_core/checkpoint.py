@@ -54,7 +54,7 @@ class Checkpoint:
     """A trained network: its architecture, its weights in torchvision's names, and where it comes from."""
 
     spec: Spec | ConcatSpec
-    weights: Mapping[str, Tensor | Array]
+    weights: Mapping[str, Tensor | Array]  # a state dict in torchvision's names, of tensors or arrays
     record: dict[str, Any] = field(default_factory=dict)  # data set, recipe, seed, epochs, error, hardware
     layout: str = "torchvision"  # the names that the file used
     ignored: tuple[str, ...] = ()  # tensors of the file that are no part of the network
@@ -108,9 +108,9 @@ class Checkpoint:
 def load_checkpoint(path: str | os.PathLike[str], order: Order | None = None) -> Checkpoint:
     """Reads a trained DenseNet or ResNet from a file or a run folder.
 
-    What the file is, its content says, not its name. Nothing in it is run (``weights_only=True``), and files of
-    safetensors and ``torch.save`` are mapped, so that only the network's own tensors are read. Of networks that
-    concatenate and can't be built here only this is known: their ``spec`` is a ``ConcatSpec``.
+    What the file is, its content says, not its name. Nothing in it is run (``weights_only=True``), and a file of
+    ``torch.save`` is mapped, so that only the network's own tensors are read. Of networks that concatenate and can't
+    be built here only this is known: their ``spec`` is a ``ConcatSpec``.
 
     Args:
         path: a file of safetensors, ``torch.save``, Keras or ONNX, or a run folder. A state dict may lie under

@@ -30,6 +30,15 @@ def selected(x: Tensor, runs: tuple[tuple[int, int], ...]) -> Tensor:
     return torch.cat([x[:, first:end] for first, end in runs], dim=1)
 
 
+def norm_relu(norm: nn.Module, x: Tensor) -> Tensor:
+    """BN-ReLU, in one piece of memory: a norm's backward pass needs its input, and nobody needs its output.
+
+    But for those who look at it by a hook, or put a module there that hands its input on.
+    """
+    y = norm(x)
+    return F.relu(y) if y is x or norm._forward_hooks else F.relu_(y)
+
+
 class Selected(nn.Module):
     """Before the classifier's norm, where connections to the classifier were cut: what it still reads."""
 
@@ -63,9 +72,9 @@ class DenseLayer(nn.Module):
             self.conv1 = _conv(spec, in_maps, spec.growth_rate, kernel=3)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self._drop(self.conv1(F.relu(self.norm1(selected(x, self.runs)))))
+        x = self._drop(self.conv1(norm_relu(self.norm1, selected(x, self.runs))))
         if self.bottleneck:
-            x = self._drop(self.conv2(F.relu(self.norm2(x))))
+            x = self._drop(self.conv2(norm_relu(self.norm2, x)))
         return x
 
     def units(self) -> list[Unit]:
@@ -128,7 +137,7 @@ class Transition(nn.Module):
             unit = Unit(self.runs, self.norm, self.conv, pool=2)
             if can_share_memory(x, [unit]):
                 return transition(x, unit)
-        x = self.conv(F.relu(self.norm(selected(x, self.runs))))
+        x = self.conv(norm_relu(self.norm, selected(x, self.runs)))
         if self.drop_rate:
             x = F.dropout(x, self.drop_rate, self.training)
         out: Tensor = self.pool(x)

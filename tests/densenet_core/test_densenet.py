@@ -108,3 +108,17 @@ def test_initialisation_is_hes_over_the_fan_out() -> None:
 def test_one_and_three_dimensions(dims: int) -> None:
     model = DenseNet(DenseNetSpec((2, 2), 4, 8, num_classes=3, in_channels=1, spatial_dims=dims)).eval()
     assert model(torch.randn(2, 1, *(8,) * dims)).shape == (2, 3)
+
+
+def test_what_looks_at_a_norm_sees_what_the_norm_gives() -> None:
+    """The ReLU behind it works in place, but not on what others hold."""
+    model, images, seen = DenseNet(DenseNetSpec((2, 2), 4, 8)).eval(), torch.randn(2, 3, 8, 8), []
+    norm = model.get_submodule("features.denseblock1.denselayer2.norm1")
+    norm.register_forward_hook(lambda module, inputs, output: seen.append(output))
+    plain = model(images)
+    assert seen[0].min() < 0
+    conv0 = model.get_submodule("features.conv0")
+    conv0.register_forward_hook(lambda module, inputs, output: seen.append(output))
+    model.get_submodule("features.denseblock1.denselayer1").norm1 = nn.Identity()
+    assert not torch.equal(model(images), plain)
+    assert seen[-2].min() < 0  # the stem's maps, which the identity hands on: later layers read them too

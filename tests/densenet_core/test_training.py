@@ -5,6 +5,8 @@ import multiprocessing
 import random
 import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -59,6 +61,24 @@ def test_it_learns_and_leaves_a_run_folder(config: TrainingConfig) -> None:
     assert record["test_error"] == metrics[-1].error
     assert (record["dataset"], record["seed"], record["epochs"]) == ("Digits (8x8)", 0, 6)
     assert find_runs(folder.parent) == [folder]
+
+
+def test_on_the_cpu_freed_memory_is_kept_until_it_ends(config: TrainingConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+
+    @contextmanager
+    def kept() -> Iterator[None]:
+        said.append("kept")
+        try:
+            yield
+        finally:
+            said.append("given back")
+
+    monkeypatch.setattr(training, "freed_memory_kept", kept)
+    with pytest.raises(ZeroDivisionError):
+        train(config, show_progress=False, on_epoch=lambda folder, model, metrics: said.append(f"epoch {1 // 0}"))
+    train(replace(config, epochs=1), show_progress=False, on_epoch=lambda *_: said.append("epoch"))
+    assert said == ["kept", "given back", "kept", "epoch", "given back"]
 
 
 def test_the_papers_schedule() -> None:
