@@ -1,14 +1,17 @@
-"""Evaluation forward passes: fused, plain and torchvision's networks, in turns in one process, medians.
+"""Evaluation forward passes: fused, plain and torchvision's networks, in a process each, in turns.
 
-`python benchmarks/inference.py`: DenseNet-BC (L=100, k=12), batch 32 of 32x32, and densenet121, batch 4 of 224x224.
+`python benchmarks/inference.py`: DenseNet-BC (L=100, k=12), batch 32 of 32x32, and densenet121, batch 4 of 224x224. The
+fused network runs as `evaluate` runs it: with freed memory kept (densenet_core/kept_memory.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from contextlib import nullcontext
+from time import perf_counter
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torchvision.models import densenet121
 
 import recorded
@@ -16,14 +19,18 @@ from densenet_core import DenseNetSpec, create_model
 from densenet_core.architectures import spec_from_name
 from densenet_core.hardware import hardware
 from densenet_core.inference import fuse
+from densenet_core.kept_memory import freed_memory_kept
 from peers import torchvision_densenet
+from workers import Worker, answer, in_turns
 
-TURNS = 9
+TURNS, PASSES = 9, 4  # of a turn, of which the first is not counted
 CASES = {"densenet-bc-100-12": (32, 32), "densenet121": (4, 224)}  # batch, pixels a side
+OURS = "ours, fused"
+WAYS = ("torchvision", "torchvision, channels_last", "ours, plain", OURS)
 
 
 def torchvisions(name: str) -> nn.Module:
-    """The same network as torchvision builds it."""
+    """The network as torchvision builds it."""
     if name == "densenet121":
         return densenet121()
     spec = spec_from_name(name, 10, 3)
@@ -31,41 +38,58 @@ def torchvisions(name: str) -> nn.Module:
     return torchvision_densenet(spec)
 
 
-def ways(name: str, images: Tensor) -> dict[str, Callable[[], Tensor]]:
-    """Every way to run the network; all give the same scores."""
-    peer, own = torchvisions(name).eval(), create_model(name, 1000 if name == "densenet121" else 10).eval()
+def network(name: str, way: str, peer: nn.Module) -> nn.Module:
+    """The same network, as it runs in this way."""
+    if way == "torchvision":
+        return peer
+    if way == "torchvision, channels_last":
+        other = torchvisions(name).eval()
+        other.load_state_dict(peer.state_dict())
+        return other.to(memory_format=torch.channels_last)
+    own = create_model(name, 1000 if name == "densenet121" else 10).eval()
     own.load_state_dict(peer.state_dict())
-    nhwc, fused = images.to(memory_format=torch.channels_last), fuse(own)
-    peer_nhwc = torchvisions(name).eval()
-    peer_nhwc.load_state_dict(peer.state_dict())
-    peer_nhwc.to(memory_format=torch.channels_last)
-    return {
-        "torchvision": lambda: peer(images),
-        "torchvision, channels_last": lambda: peer_nhwc(nhwc),
-        "ours, plain": lambda: own(images),
-        "ours, fused": lambda: fused(images),
-    }
+    return fuse(own) if way == OURS else own
+
+
+@torch.inference_mode()
+def serve(name: str, way: str) -> None:
+    """In a process of its own: a pass for each question; its seconds, and how far its scores are from torchvision's."""
+    batch, size = CASES[name]
+    torch.manual_seed(0)
+    images, peer = torch.randn(batch, 3, size, size), torchvisions(name).eval()
+    model, expected = network(name, way, peer), peer(images)
+    given = images.to(memory_format=torch.channels_last) if "channels_last" in way else images
+    difference = (model(given) - expected).abs().max().item()
+
+    def run() -> tuple[float, float]:
+        start = perf_counter()
+        model(given)
+        return perf_counter() - start, difference
+
+    with freed_memory_kept() if way == OURS else nullcontext():
+        answer(run)
 
 
 def main() -> None:
-    print(f"{hardware()}, torch {torch.__version__}, fp32, medians of {TURNS}")
+    print(f"{hardware()}, torch {torch.__version__}, fp32, medians of {TURNS * (PASSES - 1)}")
     rows = []
     for name, (batch, size) in CASES.items():
-        torch.manual_seed(0)
-        images = torch.randn(batch, 3, size, size)
-        runs = ways(name, images)
-        with torch.inference_mode():
-            scores = {way: run() for way, run in runs.items()}
-            seconds = recorded.in_turns(runs, TURNS)
+        workers = {way: Worker(__file__, name, way) for way in WAYS}
+        differences = {way: worker.ask()[1] for way, worker in workers.items()}
+        seconds = in_turns(workers, TURNS, PASSES)
         case = f"{name}, batch {batch} of {size}x{size}"
         print(f"\n{case}")
         for way, taken in seconds.items():
-            difference = (scores[way] - scores["torchvision"]).abs().max().item()
-            row = recorded.row(case, way, taken, seconds["ours, fused"], difference=difference)
-            print(f"  {way:28}{row['ms']:>7.0f} ms{row['times_ours']:>7.2f} x fused   differs by {difference:.1e}")
+            workers[way].end()
+            row = recorded.row(case, way, taken, seconds[OURS], difference=differences[way])
+            print(f"  {way:28}{row['ms']:>7.0f} ms{row['times_ours']:>7.2f} x fused, differs by {differences[way]:.1e}")
             rows.append(row)
-    recorded.write("inference", f"Evaluation forward pass, fp32, in turns, {TURNS} each; ours: fused", rows)
+    about = f"Evaluation forward pass, fp32, a process each, {TURNS} turns of {PASSES - 1} passes; ours: fused"
+    recorded.write("inference", about, rows)
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:2] == ["--serve"]:
+        serve(*sys.argv[2:])
+    else:
+        main()

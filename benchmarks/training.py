@@ -10,7 +10,6 @@ after three steps is printed.
 from __future__ import annotations
 
 import re
-import subprocess
 import sys
 from contextlib import nullcontext
 from pathlib import Path
@@ -28,9 +27,10 @@ from densenet_core import DenseNet, DenseNetSpec
 from densenet_core.hardware import hardware
 from densenet_core.kept_memory import freed_memory_kept
 from peers import torchvision_densenet
+from workers import Worker, answer, in_turns
 
 DEPTH, BATCH, TURNS = 100, 64, 4
-STEPS = 3  # of a turn; the first, in which the caches hold what another process left there, is not counted
+STEPS = 3  # of a turn, of which the first is not counted
 DEPTHS_IN_MEMORY, BATCH_IN_MEMORY = (40, 100, 190), 16
 LOSSES = 3  # steps, of which the last loss is compared
 
@@ -94,16 +94,20 @@ class Trained:
 
 
 def serve(name: str, depth: int, batch: int) -> None:
-    """In a process of its own: a step and its numbers for each line that comes in."""
+    """In a process of its own: a step and its numbers for each question."""
     trained = Trained(way := (WAYS | COMPILED)[name], depth, batch)
     with torch.no_grad():  # loads what any step loads
         F.cross_entropy(torch.randn(2, 10), torch.tensor([0, 1]))
     before = peak_kilobytes()
+
+    def step() -> tuple[float, float, float]:
+        """Seconds, loss, and by how many MB the process has grown at its largest."""
+        start = perf_counter()
+        loss = trained.step()
+        return perf_counter() - start, loss, (peak_kilobytes() - before) / 1024
+
     with freed_memory_kept() if way.keeps_memory else nullcontext():
-        for _ in sys.stdin:
-            start = perf_counter()
-            loss = trained.step()
-            print(perf_counter() - start, loss, (peak_kilobytes() - before) / 1024, flush=True)
+        answer(step)
 
 
 def peak_kilobytes() -> int:
@@ -111,33 +115,11 @@ def peak_kilobytes() -> int:
     return int(re.search(r"VmHWM:\s*(\d+)", Path("/proc/self/status").read_text())[1])
 
 
-class Worker:
-    """Such a process, seen from outside."""
-
-    def __init__(self, name: str, depth: int, batch: int) -> None:
-        command = [sys.executable, __file__, "--serve", name, str(depth), str(batch)]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-
-    def step(self) -> tuple[float, float, float]:
-        """Seconds, loss, and by how many MB the process has grown at its largest."""
-        assert self.process.stdin and self.process.stdout
-        print(file=self.process.stdin, flush=True)
-        seconds, loss, megabytes = self.process.stdout.readline().split()
-        return float(seconds), float(loss), float(megabytes)
-
-    def end(self) -> None:
-        self.process.kill()
-        self.process.wait()
-
-
 def step_times(ways: list[str]) -> list[dict[str, object]]:
     """Rows of the result: every way takes ``STEPS`` steps in each turn."""
-    workers = {name: Worker(name, DEPTH, BATCH) for name in ways}
-    first = {name: [worker.step() for _ in range(LOSSES)] for name, worker in workers.items()}
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(TURNS):
-        for name, worker in workers.items():
-            seconds[name] += [worker.step()[0] for _ in range(STEPS)][1:]
+    workers = {name: Worker(__file__, name, DEPTH, BATCH) for name in ways}
+    first = {name: [worker.ask() for _ in range(LOSSES)] for name, worker in workers.items()}
+    seconds = in_turns(workers, TURNS, STEPS)
     for worker in workers.values():
         worker.end()
     print(f"L={DEPTH}, batch {BATCH}: ms (least, median), times ours (of least, of medians), MB, loss apart")
@@ -158,8 +140,8 @@ def memory_of_a_step() -> list[dict[str, object]]:
     rows, peaks = [], {}
     for name in (OURS, "ours, memory_efficient", "torchvision", "torchvision, memory_efficient"):
         for depth in DEPTHS_IN_MEMORY:
-            worker = Worker(name, depth, BATCH_IN_MEMORY)
-            peaks[name, depth] = worker.step()[2]
+            worker = Worker(__file__, name, depth, BATCH_IN_MEMORY)
+            peaks[name, depth] = worker.ask()[2]
             worker.end()
             rows.append({"case": f"L={depth}, batch {BATCH_IN_MEMORY}", "way": name, "peak_mb": peaks[name, depth]})
     layers = np.array([sum(spec_of(depth).block_config) for depth in DEPTHS_IN_MEMORY])

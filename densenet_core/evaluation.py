@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ from densenet_core.errors import DataError
 from densenet_core.hardware import device
 from densenet_core.images import Images
 from densenet_core.inference import fuse
+from densenet_core.kept_memory import freed_memory_kept
 from densenet_core.layers import network_layers
 
 if TYPE_CHECKING:
@@ -47,8 +49,9 @@ def evaluate(model: nn.Module, images: Images, batch_size: int = 256, fabric: Fa
     model.eval()
     place = next(chain(model.parameters(), model.buffers())).device
     sums = torch.zeros(3, dtype=torch.float64)  # loss, right at first guess, right among five
+    keeping = freed_memory_kept() if place.type == "cpu" else nullcontext()
     try:
-        with torch.inference_mode():
+        with torch.inference_mode(), keeping:
             for batch, labels in images.batches(batch_size, shard=shard_of(fabric) if fabric else None):
                 sums += _sums(_scores(model, batch.to(place)), labels.to(place)).cpu()
     finally:

@@ -1,4 +1,4 @@
-"""Freed memory stays with the process while a network trains on the CPU.
+"""Freed memory stays with the process while a network trains or is evaluated on the CPU.
 
 Every step takes and frees the same gigabytes. The C library gives large pieces back to the kernel at once, and gets
 them again page by page, filled with zeros: of a DenseNet's step a quarter of the time (benchmarks/README.md).
@@ -10,6 +10,7 @@ import ctypes
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import Lock
 
 # mallopt's parameters (malloc.h). -1: nothing is trimmed. Thresholds afterwards are those that glibc itself would
 # have come to by then, for it adapts them up to 32 and 64 MiB, but no more once they were set.
@@ -18,19 +19,30 @@ _KEPT = {_TRIM_THRESHOLD: -1, _TOP_PAD: 64 * 2**20, _MMAP_MAX: 0}
 _USUAL = {_TRIM_THRESHOLD: 64 * 2**20, _TOP_PAD: 128 * 2**10, _MMAP_THRESHOLD: 32 * 2**20, _MMAP_MAX: 65536}
 
 
+_LOCK, _INSIDE = Lock(), set[object]()
+
+
 @contextmanager
 def freed_memory_kept() -> Iterator[None]:
-    """Inside, memory that is freed is used again; at the end it goes back. Nothing happens without glibc's malloc."""
+    """Inside, memory that is freed is used again; when the last has left, it goes back.
+
+    Nothing happens without glibc's malloc.
+    """
     library = ctypes.CDLL(None) if sys.platform == "linux" else None
     if library is None or not hasattr(library, "mallopt") or not hasattr(library, "malloc_trim"):
         yield
         return
-    _set(library, _KEPT)
+    with _LOCK:
+        _INSIDE.add(me := object())
+        _set(library, _KEPT)
     try:
         yield
     finally:
-        _set(library, _USUAL)
-        library.malloc_trim(0)
+        with _LOCK:
+            _INSIDE.remove(me)
+            if not _INSIDE:
+                _set(library, _USUAL)
+                library.malloc_trim(0)
 
 
 def _set(library: ctypes.CDLL, options: dict[int, int]) -> None:

@@ -6,8 +6,12 @@ import ctypes
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+
+from densenet_core import kept_memory
+from densenet_core.kept_memory import freed_memory_kept
 
 ROOT = Path(__file__).parents[2]
 HAS_GLIBC = sys.platform == "linux" and hasattr(ctypes.CDLL(None), "malloc_trim")
@@ -48,9 +52,22 @@ def test_memory_is_kept_inside_and_given_back_afterwards() -> None:
     assert afterwards < 0.2e9
 
 
-def test_without_glibc_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
-    from densenet_core import kept_memory
+@pytest.mark.skipif(not HAS_GLIBC, reason="needs glibc")
+def test_it_is_given_back_when_the_last_has_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An evaluation in a training, or two of the dashboard's threads."""
+    said: list[tuple[int, int]] = []
+    library = SimpleNamespace(
+        mallopt=lambda *option: said.append(option), malloc_trim=lambda pad: said.append((0, pad))
+    )
+    monkeypatch.setattr(kept_memory.ctypes, "CDLL", lambda name: library)
+    with freed_memory_kept():
+        with freed_memory_kept():
+            pass
+        assert (0, 0) not in said
+    assert said[-1] == (0, 0)
 
+
+def test_without_glibc_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kept_memory.ctypes, "CDLL", lambda name: object())
-    with kept_memory.freed_memory_kept():
+    with freed_memory_kept():
         pass
