@@ -21,10 +21,9 @@ import recorded
 from densenet_core import Checkpoint, DenseNet, DenseNetSpec, create_model, save_checkpoint
 from densenet_core.hardware import hardware
 from densenet_core.runs import CONFIG, WEIGHTS
-from load import FLAGS, MEASURES, Session, change, choose, server
+from load import FLAGS, IMPORTS, MEASURES, Session, change, choose, server
 
 STARTS, CHANGES, TOGGLES, RUNS = 4, 30, 6, 2000
-IMPORTS = 10  # seconds in which a server that was just started imports what later pages need (app/warm_up.py)
 HEATMAP = ".js-plotly-plot .heatmaplayer image"
 
 

@@ -23,7 +23,7 @@ from densenet_core.kept_memory import freed_memory_kept
 from peers import torchvision_densenet
 from workers import Worker, answer, in_turns
 
-TURNS, PASSES = 9, 4  # of a turn, of which the first is not counted
+TURNS, PASSES = 6, 4  # of a turn, of which the first is not counted
 CASES = {"densenet-bc-100-12": (32, 32), "densenet121": (4, 224)}  # batch, pixels a side
 OURS = "ours, fused"
 WAYS = ("torchvision", "torchvision, channels_last", "ours, plain", OURS)

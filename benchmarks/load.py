@@ -52,6 +52,7 @@ DRAWN = """shown => new Promise(tell => {
     requestAnimationFrame(() => tell((performance.now() - pressed) / 1000));
   }).observe(document.body, { subtree: true, childList: true, characterData: true });
 })"""  # by the page's own clock: seconds from the press of a button until the frame in which the colour bar says it
+IMPORTS = 10  # seconds in which a server that was just started imports what later pages need (app/warm_up.py)
 WARM_UP = 1 / 3  # of the time, before memory is compared
 
 
@@ -153,6 +154,7 @@ async def talk(url: str, plan: Plan, session: Session) -> None:
             boxes = _boxes(await _rerun(stream, {}))
             chosen = {boxes["Network of the zoo"].id: session.name}
             title = load_zoo(session.name).spec.title
+            await asyncio.sleep(IMPORTS)  # browsers take longer to come
             await plan.start.wait()
             end = time.monotonic() + plan.seconds
             while time.monotonic() < end:

@@ -29,7 +29,7 @@ from densenet_core.kept_memory import freed_memory_kept
 from peers import torchvision_densenet
 from workers import Worker, answer, in_turns
 
-DEPTH, BATCH, TURNS = 100, 64, 4
+DEPTH, BATCH, TURNS = 100, 64, 3
 STEPS = 3  # of a turn, of which the first is not counted
 DEPTHS_IN_MEMORY, BATCH_IN_MEMORY = (40, 100, 190), 16
 LOSSES = 3  # steps, of which the last loss is compared
