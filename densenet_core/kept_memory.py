@@ -1,7 +1,7 @@
 """Freed memory stays with the process while a network trains or is evaluated on the CPU.
 
 Every step takes and frees the same gigabytes. The C library gives large pieces back to the kernel at once, and gets
-them again page by page, filled with zeros: of a DenseNet's step a quarter of the time (benchmarks/README.md).
+them again page by page, filled with zeros: up to a quarter of a DenseNet's step (benchmarks/README.md).
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -50,6 +51,15 @@ def test_every_package_is_installed(package: str) -> None:
     declared = (ROOT / "pyproject.toml").read_text()
     for init in (ROOT / package).rglob("__init__.py"):
         assert f'"{".".join(init.parent.relative_to(ROOT).parts)}"' in declared
+
+
+@pytest.mark.parametrize("package", ["densenet_core", "analysis", "analysis.figures"])
+def test_every_public_name_is_there(package: str) -> None:
+    """They are imported when they are asked for: a wrong line of the stub would not be noticed."""
+    module = importlib.import_module(package)
+    assert module.__all__
+    for name in module.__all__:
+        assert getattr(module, name).__module__.startswith(package.split(".")[0]), name
 
 
 WITHOUT_TORCH = {
