@@ -77,7 +77,7 @@ def test_on_the_cpu_freed_memory_is_kept_until_it_ends(config: TrainingConfig, m
     monkeypatch.setattr(training, "freed_memory_kept", kept)
     with pytest.raises(ZeroDivisionError):
         train(config, show_progress=False, on_epoch=lambda folder, model, metrics: said.append(f"epoch {1 // 0}"))
-    train(replace(config, epochs=1), show_progress=False, on_epoch=lambda *_: said.append("epoch"))
+    train(replace(config, name="other", epochs=1), show_progress=False, on_epoch=lambda *_: said.append("epoch"))
     assert said == ["kept", "given back", "kept", "epoch", "given back"]
 
 
