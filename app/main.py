@@ -38,7 +38,6 @@ st.navigation(
             title=t(f"pages.{module}"),
             icon=f":material/{icon}:",
             url_path=address,
-            default=module == "feature_reuse",
         )
         for module, (address, icon) in PAGES.items()
     ],

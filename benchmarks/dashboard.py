@@ -21,7 +21,7 @@ import recorded
 from densenet_core import Checkpoint, DenseNet, DenseNetSpec, create_model, save_checkpoint
 from densenet_core.hardware import hardware
 from densenet_core.runs import CONFIG, WEIGHTS
-from load import FLAGS, IMPORTS, MEASURES, Session, change, choose, server
+from load import FLAGS, IMPORTS, MEASURES, Session, change, choose, server, upload
 
 STARTS, CHANGES, TOGGLES, RUNS = 4, 30, 6, 2000
 HEATMAP = ".js-plotly-plot .heatmaplayer image"
@@ -51,12 +51,7 @@ async def changes_of_control(browser: Browser) -> list[float]:
         save_checkpoint(Checkpoint(model.spec, model.state_dict(), {"dataset": session.name}), file)
         with server(Path(name)) as (url, _process):
             page = await browser.new_page()
-            page.set_default_timeout(120_000)
-            page.on("websocket", lambda socket: socket.on("framereceived", session.hear))
-            await page.goto(url)
-            await choose(page, "Where from", "Upload")
-            await page.locator("input[type=file]").set_input_files(file)
-            await page.get_by_text(session.name).first.wait_for()
+            await upload(page, url, file, session)
             await page.wait_for_load_state("networkidle")
             await asyncio.sleep(IMPORTS)
             state, chance = {"Measure": MEASURES[0], "Scaling": "block_max"}, random.Random(0)

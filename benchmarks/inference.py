@@ -6,7 +6,6 @@ fused network runs as `evaluate` runs it: with freed memory kept (densenet_core/
 
 from __future__ import annotations
 
-import sys
 from contextlib import nullcontext
 from time import perf_counter
 
@@ -21,7 +20,7 @@ from densenet_core.hardware import hardware
 from densenet_core.inference import fuse
 from densenet_core.kept_memory import freed_memory_kept
 from peers import torchvision_densenet
-from workers import Worker, answer, in_turns
+from workers import Worker, answer, in_turns, run
 
 TURNS, PASSES = 6, 4  # of a turn, of which the first is not counted
 CASES = {"densenet-bc-100-12": (32, 32), "densenet121": (4, 224)}  # batch, pixels a side
@@ -61,13 +60,13 @@ def serve(name: str, way: str) -> None:
     given = images.to(memory_format=torch.channels_last) if "channels_last" in way else images
     difference = (model(given) - expected).abs().max().item()
 
-    def run() -> tuple[float, float]:
+    def timed() -> tuple[float, float]:
         start = perf_counter()
         model(given)
         return perf_counter() - start, difference
 
     with freed_memory_kept() if way == OURS else nullcontext():
-        answer(run)
+        answer(timed)
 
 
 def main() -> None:
@@ -89,7 +88,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--serve"]:
-        serve(*sys.argv[2:])
-    else:
-        main()
+    run(main, serve)

@@ -118,18 +118,23 @@ class Plan(NamedTuple):
     start: asyncio.Barrier
 
 
+async def upload(page: Page, url: str, file: Path, session: Session) -> None:
+    """Opens the dashboard on the session's own network."""
+    page.set_default_timeout(120_000)
+    page.on("websocket", lambda socket: socket.on("framereceived", session.hear))
+    await page.goto(url)
+    await choose(page, "Where from", "Upload")
+    await page.locator("input[type=file]").set_input_files(file)
+    await page.get_by_text(session.name).first.wait_for()
+
+
 async def browse(browser: Browser, url: str, file: Path, plan: Plan, session: Session) -> None:
     """Uploads and changes controls until the time is over."""
     context = await browser.new_context(viewport={"width": 1280, "height": 900})
     page = await context.new_page()
-    page.set_default_timeout(120_000)
-    page.on("websocket", lambda socket: socket.on("framereceived", session.hear))
     chance = random.Random(session.name)
     try:
-        await page.goto(url)
-        await choose(page, "Where from", "Upload")
-        await page.locator("input[type=file]").set_input_files(file)
-        await page.get_by_text(session.name).first.wait_for()
+        await upload(page, url, file, session)
         state = {"Measure": MEASURES[0], "Scaling": "block_max"}
         await plan.start.wait()
         end = time.monotonic() + plan.seconds

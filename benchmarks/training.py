@@ -27,7 +27,7 @@ from densenet_core import DenseNet, DenseNetSpec
 from densenet_core.hardware import hardware
 from densenet_core.kept_memory import freed_memory_kept
 from peers import torchvision_densenet
-from workers import Worker, answer, in_turns
+from workers import Worker, answer, in_turns, run
 
 DEPTH, BATCH, TURNS = 100, 64, 3
 STEPS = 3  # of a turn, of which the first is not counted
@@ -93,9 +93,9 @@ class Trained:
         return loss.item()
 
 
-def serve(name: str, depth: int, batch: int) -> None:
+def serve(name: str, depth: str, batch: str) -> None:
     """In a process of its own: a step and its numbers for each question."""
-    trained = Trained(way := (WAYS | COMPILED)[name], depth, batch)
+    trained = Trained(way := (WAYS | COMPILED)[name], int(depth), int(batch))
     with torch.no_grad():  # loads what any step loads
         F.cross_entropy(torch.randn(2, 10), torch.tensor([0, 1]))
     before = peak_kilobytes()
@@ -166,7 +166,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--serve"]:
-        serve(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))
-    else:
-        main()
+    run(main, serve)

@@ -30,6 +30,14 @@ def answer(numbers: Callable[[], Sequence[float]]) -> None:
         print(*numbers(), flush=True)
 
 
+def run(main: Callable[[], None], serve: Callable[..., None]) -> None:
+    """What such a script does: ``serve`` with a worker's arguments, or ``main``."""
+    if sys.argv[1:2] == ["--serve"]:
+        serve(*sys.argv[2:])
+    else:
+        main()
+
+
 def in_turns(workers: dict[str, Worker], turns: int, asked: int) -> dict[str, list[float]]:
     """Their first numbers, seconds, of every question but the first of a turn: it finds others' data in the caches."""
     seconds: dict[str, list[float]] = {name: [] for name in workers}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -49,9 +48,8 @@ def evaluate(model: nn.Module, images: Images, batch_size: int = 256, fabric: Fa
     model.eval()
     place = next(chain(model.parameters(), model.buffers())).device
     sums = torch.zeros(3, dtype=torch.float64)  # loss, right at first guess, right among five
-    keeping = freed_memory_kept() if place.type == "cpu" else nullcontext()
     try:
-        with torch.inference_mode(), keeping:
+        with torch.inference_mode(), freed_memory_kept(place.type):
             for batch, labels in images.batches(batch_size, shard=shard_of(fabric) if fabric else None):
                 sums += _sums(_scores(model, batch.to(place)), labels.to(place)).cpu()
     finally:

@@ -11,6 +11,7 @@ from densenet_core.checkpoint import Checkpoint
 from densenet_core.data import DataSplits
 from densenet_core.distributed import launch
 from densenet_core.evaluation import check_fit, evaluate
+from densenet_core.kept_memory import freed_memory_kept
 from densenet_core.recipes import TrainingConfig
 from densenet_core.training import OnStep, train_epoch
 
@@ -44,9 +45,10 @@ def finetune(
     )
     forward, wrapped = fabric.setup(model, optimizer)
     splits = splits.to(fabric.device)
-    for epoch in range(1, epochs + 1):
-        train_epoch(fabric, forward, wrapped, splits.train, config, epoch, on_step)
-    result = evaluate(model, splits.test)
+    with freed_memory_kept(fabric.device.type):
+        for epoch in range(1, epochs + 1):
+            train_epoch(fabric, forward, wrapped, splits.train, config, epoch, on_step)
+        result = evaluate(model, splits.test)
     about: dict[str, Any] = {"epochs": epochs, "learning_rate": learning_rate, "seed": seed, "data": splits.title}
     record = checkpoint.record | {"finetuned": about, "test_error": result.top1_error, "test_loss": result.loss}
     weights = {key: tensor.detach().cpu().clone() for key, tensor in model.state_dict().items()}

@@ -17,18 +17,16 @@ from threading import Lock
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -2, -3, -4
 _KEPT = {_TRIM_THRESHOLD: -1, _TOP_PAD: 64 * 2**20, _MMAP_MAX: 0}
 _USUAL = {_TRIM_THRESHOLD: 64 * 2**20, _TOP_PAD: 128 * 2**10, _MMAP_THRESHOLD: 32 * 2**20, _MMAP_MAX: 65536}
-
-
 _LOCK, _INSIDE = Lock(), set[object]()
 
 
 @contextmanager
-def freed_memory_kept() -> Iterator[None]:
+def freed_memory_kept(device_type: str = "cpu") -> Iterator[None]:
     """Inside, memory that is freed is used again; when the last has left, it goes back.
 
-    Nothing happens without glibc's malloc.
+    Nothing happens without glibc's malloc, or where the network is on another device than the CPU.
     """
-    library = ctypes.CDLL(None) if sys.platform == "linux" else None
+    library = ctypes.CDLL(None) if sys.platform == "linux" and device_type == "cpu" else None
     if library is None or not hasattr(library, "mallopt") or not hasattr(library, "malloc_trim"):
         yield
         return

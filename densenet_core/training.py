@@ -89,8 +89,7 @@ def train(
             raise RunError(f"batch_size {config.batch_size} is too small for {fabric.world_size} processes: two each")
         folder = on_first(fabric, lambda: claim_folder(config))
         on_first(fabric, lambda: held.enter_context(locked(folder, patience_s)))
-        if fabric.device.type == "cpu":
-            held.enter_context(freed_memory_kept())
+        held.enter_context(freed_memory_kept(fabric.device.type))
         model = _new_network(config, spec).to(fabric.device)
         _train(fabric, config, splits, model, folder, show_progress, on_epoch)
     return folder

@@ -122,14 +122,14 @@ def _panel(table: pd.DataFrame, values: pd.Series, block: int, measure: str, suf
         "showarrow": False,
     }
     return _Panel(
-        [image | on, _cell_markers(table, values, block, measure, size) | on],
+        [image | on, _cell_markers(table, values, block, measure) | on],
         {f"xaxis{suffix}": axis | x_axis, f"yaxis{suffix}": axis | y_axis},
         heading,
         [_rectangle(suffix, t, t, 0, size - 1, "black", 2) for t in highlighted_targets(table, block)],
     )
 
 
-def _cell_markers(table: pd.DataFrame, values: pd.Series, block: int, measure: str, size: int) -> dict[str, Any]:
+def _cell_markers(table: pd.DataFrame, values: pd.Series, block: int, measure: str) -> dict[str, Any]:
     """Transparent squares over the cells: they carry the hover, and are what a click selects."""
     rows = table[table["block"] == block]
     custom = np.column_stack(

@@ -67,6 +67,12 @@ def test_it_is_given_back_when_the_last_has_left(monkeypatch: pytest.MonkeyPatch
     assert said[-1] == (0, 0)
 
 
+def test_on_another_device_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kept_memory, "_set", lambda *_: pytest.fail("malloc's options were set"))
+    with freed_memory_kept("cuda"):
+        pass
+
+
 def test_without_glibc_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kept_memory.ctypes, "CDLL", lambda name: object())
     with freed_memory_kept():

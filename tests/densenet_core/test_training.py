@@ -67,7 +67,7 @@ def test_on_the_cpu_freed_memory_is_kept_until_it_ends(config: TrainingConfig, m
     said: list[str] = []
 
     @contextmanager
-    def kept() -> Iterator[None]:
+    def kept(device_type: str) -> Iterator[None]:
         said.append("kept")
         try:
             yield
