@@ -1,20 +1,26 @@
-from .ablation import connection_ablation
-from .claims import check_claims
-from .comparison import compare
-from .connections import connection_filter, connection_weights
-from .cost import count_cost, total_cost
-from .effects import connection_effects
-from .efficiency import pareto_front, parity
+from .architecture.comparison import compare
+from .architecture.cost import count_cost, total_cost
+from .architecture.memory import training_activation_bytes
+from .architecture.paths import layer_paths, path_counts
+from .architecture.short_paths import (
+    carried_shares,
+    direct_connections,
+    fractal_connections,
+    supervision,
+    transform_gates,
+)
+from .claims.claims import check_claims
 from .figures.export import save_figure
-from .figures.paper import feature_reuse_figure
-from .measures import measure_reuse
-from .memory import training_activation_bytes
-from .observations import figure5_observations
-from .paths import layer_paths, path_counts
-from .pruning import prune, pruning_curves
-from .results import measured_results, published_results, shipped_results
-from .scaling import scaled, target_share
-from .short_paths import carried_shares, direct_connections, fractal_connections, supervision, transform_gates
+from .figures.figure_5 import feature_reuse_figure
+from .results.efficiency import pareto_front, parity
+from .results.results import measured_results, published_results, shipped_results
+from .reuse.ablation import connection_ablation
+from .reuse.connections import connection_filter, connection_weights
+from .reuse.effects import connection_effects
+from .reuse.measures import measure_reuse
+from .reuse.observations import figure5_observations
+from .reuse.pruning import prune, pruning_curves
+from .reuse.scaling import scaled, target_share
 
 __all__ = [
     "carried_shares",

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pandas as pd
 
-from analysis.connections import concatenations, dense_spec, targets
+from analysis.reuse.connections import concatenations, dense_spec, targets
 from densenet_core import Checkpoint, CheckpointError
 
 

@@ -1,5 +1,5 @@
 """`python -m app`: the command line, where its script is not on the path."""
 
-from app.cli import main
+from app.cli.main import main
 
 main()

@@ -5,10 +5,10 @@ from importlib import import_module
 
 import streamlit as st
 
-from app.language import choose_language, t
-from app.warm_up import import_soon
+from app.dashboard.language import choose_language, t
+from app.dashboard.warm_up import import_soon
 
-PAGES = {  # a module of app.views -> its address and icon; the first is the start
+PAGES = {  # a module of app.dashboard.views -> its address and icon; the first is the start
     "feature_reuse": ("reuse", "grid_on"),
     "agreement": ("agreement", "scatter_plot"),
     "claims": ("claims", "fact_check"),
@@ -22,7 +22,7 @@ PAGES = {  # a module of app.views -> its address and icon; the first is the sta
 
 
 def _show(module: str) -> None:
-    import_module(f"app.views.{module}").show()
+    import_module(f"app.dashboard.views.{module}").show()
 
 
 st.set_page_config(page_title="DenseNet Lens", page_icon=":material/grid_on:", layout="wide")
@@ -43,4 +43,4 @@ st.navigation(
     ],
     position="top",
 ).run()
-import_soon(tuple(f"app.views.{module}" for module in PAGES))
+import_soon(tuple(f"app.dashboard.views.{module}" for module in PAGES))

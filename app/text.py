@@ -6,9 +6,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-from app.roots import CHECKPOINT_ENDINGS
+from app.dashboard.roots import CHECKPOINT_ENDINGS
 from densenet_core import Checkpoint
-from densenet_core.architectures import Spec
+from densenet_core.networks.names import Spec
 
 # What Streamlit makes links, icons and signs of after Markdown is read, so that a backslash does not keep it from it.
 _LIVE = re.compile(

@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import recorded
-from analysis.ablation import connection_ablation
-from analysis.connections import targets
+from analysis.reuse.ablation import connection_ablation
+from analysis.reuse.connections import targets
 from densenet_core import Checkpoint, create_model
+from densenet_core.data.images import TensorImages
 from densenet_core.hardware import hardware
-from densenet_core.images import TensorImages
 
 NUM_IMAGES, EVERY = 32, 10
 

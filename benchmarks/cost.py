@@ -14,8 +14,8 @@ from fvcore.nn import FlopCountAnalysis
 from torch.utils.flop_counter import FlopCounterMode
 
 import recorded
-from analysis.cost import count_cost, total_cost
-from densenet_core.architectures import published_spec
+from analysis.architecture.cost import count_cost, total_cost
+from densenet_core.networks.names import published_spec
 
 TURNS = 5
 

@@ -15,13 +15,13 @@ import torch
 from torch.nn import functional as F
 
 import recorded
-from analysis.connections import connection_weights
-from analysis.cost import count_cost, total_cost
-from analysis.figures.screen import feature_reuse_screen
-from analysis.memory import training_activation_bytes
+from analysis.architecture.cost import count_cost, total_cost
+from analysis.architecture.memory import training_activation_bytes
+from analysis.figures.figure_5 import feature_reuse_screen
+from analysis.reuse.connections import connection_weights
 from densenet_core import Checkpoint, DenseNet, DenseNetSpec
 from densenet_core.hardware import hardware
-from densenet_core.inference import fuse
+from densenet_core.networks.fused import fuse
 
 BATCH, TURNS = 8, 5
 DEPTHS, GROWTH_RATES = (40, 70, 100, 160, 250), (12, 18, 24, 36, 48)

@@ -1,7 +1,7 @@
 """Evaluation forward passes: fused, plain and torchvision's networks, in a process each, in turns.
 
 `python benchmarks/inference.py`: DenseNet-BC (L=100, k=12), batch 32 of 32x32, and densenet121, batch 4 of 224x224. The
-fused network runs as `evaluate` runs it: with freed memory kept (densenet_core/kept_memory.py).
+fused network runs as `evaluate` runs it: with freed memory kept (densenet_core/training/malloc.py).
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from torchvision.models import densenet121
 
 import recorded
 from densenet_core import DenseNetSpec, create_model
-from densenet_core.architectures import spec_from_name
 from densenet_core.hardware import hardware
-from densenet_core.inference import fuse
-from densenet_core.kept_memory import freed_memory_kept
+from densenet_core.networks.fused import fuse
+from densenet_core.networks.names import spec_from_name
+from densenet_core.training.malloc import freed_memory_kept
 from peers import torchvision_densenet
 from workers import Worker, answer, in_turns, run
 

@@ -34,8 +34,8 @@ from playwright.async_api import Browser, Page, async_playwright
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
-from analysis.figures.heatmap import MEASURE_TITLES, SCALED_TITLES
-from analysis.scaling import SCALING_TITLES
+from analysis.figures.style.heatmap import MEASURE_TITLES, SCALED_TITLES
+from analysis.reuse.scaling import SCALING_TITLES
 from densenet_core import Checkpoint, DenseNet, DenseNetSpec, load_zoo, save_checkpoint, zoo_names
 from densenet_core.hardware import hardware
 
@@ -52,7 +52,7 @@ DRAWN = """shown => new Promise(tell => {
     requestAnimationFrame(() => tell((performance.now() - pressed) / 1000));
   }).observe(document.body, { subtree: true, childList: true, characterData: true });
 })"""  # by the page's own clock: seconds from the press of a button until the frame in which the colour bar says it
-IMPORTS = 10  # seconds in which a server that was just started imports what later pages need (app/warm_up.py)
+IMPORTS = 10  # seconds in which a server that was just started imports what later pages need (app/dashboard/warm_up.py)
 WARM_UP = 1 / 3  # of the time, before memory is compared
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import recorded
 from densenet_core.hardware import hardware
-from densenet_core.recipes import TrainingConfig
-from densenet_core.run_status import RunSummary, list_runs, write_summary
-from densenet_core.runs import LOCK, METRICS, Metric, write_config, write_metrics
+from densenet_core.training.config import TrainingConfig
+from densenet_core.training.run_folder import LOCK, METRICS, Metric, write_config, write_metrics
+from densenet_core.training.run_status import RunSummary, list_runs, write_summary
 
 
 def make_runs(folder: Path, number: int) -> None:

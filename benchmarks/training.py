@@ -1,7 +1,7 @@
 """Training steps of DenseNet-BC (k=12): ours beside torchvision's, in time and memory.
 
 `python benchmarks/training.py`: steps at L=100, batch 64 of 32x32, of networks that each have a process of their own
-and take turns, ours as `train` trains it: with freed memory kept (densenet_core/kept_memory.py); then the memory of a
+and take turns, ours as `train` trains it: with freed memory kept (`densenet_core/training/malloc.py`); then memory of a
 first step at L=40, 100 and 190, batch 16. Memory is how much the step raises the most that the process has held
 (Linux). `--compile` measures torch.compile too (minutes). All start from one state, and how far their losses are apart
 after three steps is printed.
@@ -22,10 +22,10 @@ from torch import nn
 from torch.nn import functional as F
 
 import recorded
-from analysis.memory import training_activation_bytes
+from analysis.architecture.memory import training_activation_bytes
 from densenet_core import DenseNet, DenseNetSpec
 from densenet_core.hardware import hardware
-from densenet_core.kept_memory import freed_memory_kept
+from densenet_core.training.malloc import freed_memory_kept
 from peers import torchvision_densenet
 from workers import Worker, answer, in_turns, run
 

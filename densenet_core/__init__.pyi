@@ -1,16 +1,17 @@
-from .checkpoint import Checkpoint, checkpoint_from_state_dict, load_checkpoint, save_checkpoint
-from .densenet import DenseNet
+from .checkpoints.checkpoint import Checkpoint, checkpoint_from_state_dict, load_checkpoint, save_checkpoint
+from .checkpoints.pretrained import load_pretrained
+from .checkpoints.zoo import load_zoo, zoo_names
 from .errors import CheckpointError, DataError, RunError
-from .models import create_model
-from .pretrained import load_pretrained
-from .relatives.deeply_supervised_spec import DeeplySupervisedSpec
-from .relatives.fractalnet import SingleColumn
-from .relatives.fractalnet_spec import FractalNetSpec
-from .relatives.highway_spec import HighwaySpec
-from .resnet import ResNet
-from .resnet_spec import ResNetSpec
-from .spec import DenseNetSpec
-from .zoo import load_zoo, zoo_names
+from .networks.build import create_model
+from .networks.deeply_supervised_spec import DeeplySupervisedSpec
+from .networks.densenet import DenseNet
+from .networks.densenet_spec import DenseNetSpec
+from .networks.fractalnet import SingleColumn
+from .networks.fractalnet_spec import FractalNetSpec
+from .networks.fused import fuse
+from .networks.highway_spec import HighwaySpec
+from .networks.resnet import ResNet
+from .networks.resnet_spec import ResNetSpec
 
 __all__ = [
     "Checkpoint",
@@ -27,6 +28,7 @@ __all__ = [
     "SingleColumn",
     "checkpoint_from_state_dict",
     "create_model",
+    "fuse",
     "load_checkpoint",
     "load_pretrained",
     "load_zoo",

@@ -1,7 +1,7 @@
 """What the README says of feature reuse by effect, measured: `python docs/measure_effects.py [CIFAR10_JPEG]`.
 
-Writes for each network of the zoo, into ``analysis/measured``, ``effects_NAME.csv`` (the feature-reuse table with all
-measures, on 500 test images, or all where there are fewer), ``pruning_NAME.csv`` and ``claims_NAME.csv``.
+Writes for each network of the zoo, into ``analysis/results/measured``, ``effects_NAME.csv`` (the reuse table with
+all measures, on 500 test images, or all where there are fewer), ``pruning_NAME.csv`` and ``claims_NAME.csv``.
 CIFAR10_JPEG is a folder that holds CIFAR-10's images as JPEG files in class folders under test/ and train/; without it,
 the network that was trained on them is left out.
 """
@@ -11,15 +11,15 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from analysis.claims import check_claims, claims_table
-from analysis.connections import MEASURES
+from analysis.claims.claims import check_claims, claims_table
 from analysis.figures.export import save_table
-from analysis.measures import measure_reuse
-from analysis.pruning import pruning_curves
+from analysis.reuse.connections import MEASURES
+from analysis.reuse.measures import measure_reuse
+from analysis.reuse.pruning import pruning_curves
 from densenet_core import load_zoo, zoo_names
-from densenet_core.data import DataSplits, load_splits
+from densenet_core.data.datasets import DataSplits, load_splits
 
-MEASURED = Path(__file__).parents[1] / "analysis" / "measured"
+MEASURED = Path(__file__).parents[1] / "analysis" / "results" / "measured"
 NUM_IMAGES = 500
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from app.cli import run
+from app.cli.main import run
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 

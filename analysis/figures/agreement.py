@@ -7,11 +7,10 @@ import pandas as pd
 import plotly.graph_objects as go
 from matplotlib.figure import Figure
 
-from analysis.agreement import agreement
-from analysis.figures.curves import COLORS
-from analysis.figures.heatmap import MEASURE_TITLES
-from analysis.figures.paper import COLUMN_WIDTHS, STYLE
-from analysis.figures.screen_style import GRID, layout
+from analysis.figures.style.heatmap import MEASURE_TITLES
+from analysis.figures.style.paper import COLORS, COLUMN_WIDTHS, STYLE
+from analysis.figures.style.screen import GRID, layout
+from analysis.reuse.agreement import agreement
 
 
 def agreement_figure(table: pd.DataFrame, first: str, second: str, kind: str | None = "dense_layer") -> Figure:

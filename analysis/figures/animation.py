@@ -16,7 +16,7 @@ from PIL import Image
 
 from analysis.figures.emergence import shown_epochs
 from analysis.figures.export import figure_bytes
-from analysis.figures.paper import feature_reuse_figure
+from analysis.figures.figure_5 import feature_reuse_figure
 from densenet_core import RunError
 
 SECONDS_PER_FRAME, LAST_SECONDS, DPI = 0.2, 2.0, 150

@@ -7,8 +7,8 @@ from typing import Literal
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.figures.curves import efficiency_figure
-from analysis.results import published_results
+from analysis.figures.efficiency import efficiency_figure
+from analysis.results.results import published_results
 
 DENSENET_KINDS = ("DenseNet", "DenseNet-B", "DenseNet-C", "DenseNet-BC")
 RESNET_KINDS = ("ResNet", "ResNet (pre-activation)")

@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis.figures.curves import COLORS
-from analysis.figures.heatmap import ColorMap, block_matrix
-from analysis.figures.screen import feature_reuse_screen
-from analysis.figures.screen_style import GRID, layout
-from analysis.scaling import Scaling, scaled
+from analysis.figures.figure_5 import feature_reuse_screen
+from analysis.figures.style.heatmap import ColorMap, block_matrix
+from analysis.figures.style.paper import COLORS
+from analysis.figures.style.screen import GRID, layout
+from analysis.reuse.scaling import Scaling, scaled
 
 MOST_FRAMES = 60  # of an animation; epochs between are left out evenly
 

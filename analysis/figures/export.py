@@ -25,7 +25,7 @@ def figure_bytes(figure: Figure, file_format: str) -> bytes:
     """
     import matplotlib as mpl
 
-    from analysis.figures.paper import STYLE
+    from analysis.figures.style.paper import STYLE
 
     if file_format not in FORMATS:
         raise ValueError(f"format {file_format!r} is none of {', '.join(FORMATS)}")

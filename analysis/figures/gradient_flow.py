@@ -7,9 +7,8 @@ import pandas as pd
 import plotly.graph_objects as go
 from matplotlib.figure import Figure
 
-from analysis.figures.curves import COLORS
-from analysis.figures.paper import COLUMN_WIDTHS, STYLE
-from analysis.figures.screen_style import GRID, layout, plain
+from analysis.figures.style.paper import COLORS, COLUMN_WIDTHS, STYLE
+from analysis.figures.style.screen import GRID, layout, plain
 
 QUANTITIES = {
     "output_gradient": "gradient by the layer's output (L2 norm)",

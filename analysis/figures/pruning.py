@@ -8,12 +8,11 @@ import plotly.graph_objects as go
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from analysis.efficiency import count
-from analysis.figures.curves import COLORS
-from analysis.figures.heatmap import MEASURE_TITLES
-from analysis.figures.paper import COLUMN_WIDTHS, STYLE
-from analysis.figures.screen_style import GRID, MUTED, layout
-from analysis.pruning import RANDOM
+from analysis.figures.style.heatmap import MEASURE_TITLES
+from analysis.figures.style.paper import COLORS, COLUMN_WIDTHS, STYLE
+from analysis.figures.style.screen import GRID, MUTED, layout
+from analysis.results.efficiency import count
+from analysis.reuse.pruning import RANDOM
 
 X_TITLES = {"params": "parameters left", "mult_adds": "mult_adds left", "keep": "share of the budget left"}
 

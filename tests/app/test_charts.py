@@ -5,9 +5,9 @@ from __future__ import annotations
 import plotly.graph_objects as go
 import pytest
 
-from app import charts
-from app.charts import Kept, drawn_once
-from app.loading import NetworkKey
+from app.dashboard import charts
+from app.dashboard.charts import Kept, drawn_once
+from app.dashboard.loading import NetworkKey
 
 drawn: list[tuple[NetworkKey, str]] = []
 
@@ -36,7 +36,7 @@ def test_figures_are_kept_by_network_options_and_language(monkeypatch: pytest.Mo
     bars(changed, "red")
     bars(first, "blue")
     assert drawn[1:] == [(changed, "red"), (first, "blue")]
-    monkeypatch.setattr("app.language.language", lambda: "ko")
+    monkeypatch.setattr("app.dashboard.language.language", lambda: "ko")
     monkeypatch.setattr(charts, "language", lambda: "ko")
     assert title(english) == "target layer ℓ"
     assert title(bars(first, "red")) == "도착 층 ℓ"

@@ -12,9 +12,9 @@ import torchvision
 from PIL import Image
 
 from analysis import connection_weights
-from app.cli import run
+from app.cli.main import run
 from densenet_core import Checkpoint, ResNetSpec, load_checkpoint, load_zoo, save_checkpoint
-from densenet_core.models import build_model
+from densenet_core.networks.build import build_model
 
 
 def test_reuse_writes_figure_and_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -144,14 +144,14 @@ def test_a_mistake_is_one_line_on_stderr(
 
 
 def test_a_bug_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("analysis.connections.connection_weights", lambda network: 1 / 0)
+    monkeypatch.setattr("analysis.reuse.connections.connection_weights", lambda network: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         run(["reuse", "densenet-40-12-digits"])
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["reuse", "--help"], ["train", "--help"]])
 def test_help_needs_no_heavy_import(arguments: list[str]) -> None:
-    code = f"import sys; from app.cli import run; run({arguments!r}); sys.exit('torch' in sys.modules)"
+    code = f"import sys; from app.cli.main import run; run({arguments!r}); sys.exit('torch' in sys.modules)"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     assert "Usage: densenet-lens" in result.stdout

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from analysis.agreement import agreement
-from analysis.connections import DATA_MEASURES
-from analysis.measures import measure_reuse
+from analysis.reuse.agreement import agreement
+from analysis.reuse.connections import DATA_MEASURES
+from analysis.reuse.measures import measure_reuse
 from densenet_core import load_zoo, save_checkpoint
-from densenet_core.checkpoint import Checkpoint
-from densenet_core.data import load_test_images
-from densenet_core.models import create_model
+from densenet_core.checkpoints.checkpoint import Checkpoint
+from densenet_core.data.datasets import load_test_images
+from densenet_core.networks.build import create_model
 from tests.app.test_views import app, heatmap_cells, page, shown  # noqa: F401 (a fixture)
 
 NAME = "densenet-40-12-digits"

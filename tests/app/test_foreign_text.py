@@ -14,9 +14,8 @@ import streamlit
 from streamlit.testing.v1 import AppTest
 
 from analysis.figures import figure_bytes
-from analysis.figures.curves import training_curves_figure
-from analysis.figures.efficiency_screen import training_curves_screen
-from analysis.figures.screen_style import plain
+from analysis.figures.style.screen import plain
+from analysis.figures.training_curves import training_curves_figure, training_curves_screen
 from app.text import literal, shown, visible
 from densenet_core import Checkpoint, save_checkpoint
 from tests.app.test_views import MAIN, page, upload
@@ -144,7 +143,7 @@ def test_an_upload_leaves_nothing_on_disk(
 
 
 def test_times_of_another_network_of_the_same_name_are_not_taken() -> None:
-    from app.loading import latency_table
+    from app.dashboard.loading import latency_table
     from densenet_core import DenseNetSpec
 
     small, large = DenseNetSpec((1, 1), 2, 4), DenseNetSpec((6, 6), 24, 48)

@@ -13,11 +13,11 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from analysis import connection_weights
-from analysis.claims import check_claims
-from analysis.efficiency import Parity
-from analysis.paper_claims import efficiency_claims
-from app import language
-from app.language import FOLDER, LANGUAGES, catalogue, from_analysis, translated
+from analysis.claims.claims import check_claims
+from analysis.results.efficiency import Parity
+from analysis.results.paper_claims import efficiency_claims
+from app.dashboard import language
+from app.dashboard.language import FOLDER, LANGUAGES, catalogue, from_analysis, translated
 from densenet_core import load_zoo, zoo_names
 
 ROOT = Path(__file__).parents[2]
@@ -207,7 +207,7 @@ def test_every_page_is_shown_in_korean(
     view: str, app: AppTest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    app = AppTest.from_string(f"from app.views import {view}\n{view}.show()\n", default_timeout=60)
+    app = AppTest.from_string(f"from app.dashboard.views import {view}\n{view}.show()\n", default_timeout=60)
     app.session_state[language.KEY] = "ko"
     app.session_state["images_number"] = 20
     app.run()

@@ -8,20 +8,20 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from analysis.bottlenecks import design_costs
-from analysis.cost import count_cost, total_cost
-from analysis.efficiency import count
-from analysis.preservation import preservation
-from analysis.short_paths import direct_connections, expected_training
-from app import loading
-from app.language import KEY, LANGUAGES, catalogue
-from app.views.notes import SECTIONS
+from analysis.architecture.bottlenecks import design_costs
+from analysis.architecture.cost import count_cost, total_cost
+from analysis.architecture.preservation import preservation
+from analysis.architecture.short_paths import direct_connections, expected_training
+from analysis.results.efficiency import count
+from app.dashboard import loading
+from app.dashboard.language import KEY, LANGUAGES, catalogue
+from app.dashboard.views.notes import SECTIONS
 from densenet_core import DenseNetSpec, ResNetSpec
-from densenet_core.architectures import published_spec
-from densenet_core.recipes import TrainingConfig
-from densenet_core.training import train
+from densenet_core.networks.names import published_spec
+from densenet_core.training.config import TrainingConfig
+from densenet_core.training.loop import train
 
-PAGE = "from app.views import notes\nnotes.show()\n"
+PAGE = "from app.dashboard.views import notes\nnotes.show()\n"
 
 
 @pytest.fixture(params=LANGUAGES)

@@ -10,11 +10,11 @@ from streamlit.testing.v1 import AppTest
 
 from analysis import connection_weights
 from analysis.abilities import abilities
-from app.cli import run
+from app.cli.main import run
 from densenet_core import Checkpoint, load_checkpoint, load_zoo
-from densenet_core.models import create_model
+from densenet_core.networks.build import create_model
 from tests.app.test_views import app, choose, heatmap_cells, shown, upload  # noqa: F401 (a fixture)
-from tests.densenet_core.foreign import ForeignDenseNet, trained
+from tests.densenet_core.checkpoints.foreign import ForeignDenseNet, trained
 
 REFUSED = "only the feature reuse is known: tensors 'stages.0.0.gate.0.weight'"
 
@@ -38,7 +38,7 @@ def test_the_reuse_page_shows_it_and_says_what_needs_more(app: AppTest, gated: P
 
 @pytest.mark.parametrize("name", ["agreement", "claims", "gradient_flow", "pruning"])
 def test_other_pages_refuse_it_by_name(name: str, gated: Path) -> None:
-    page = AppTest.from_string(f"from app.views import {name}\n{name}.show()\n", default_timeout=60).run()
+    page = AppTest.from_string(f"from app.dashboard.views import {name}\n{name}.show()\n", default_timeout=60).run()
     upload(page, "gated.pth", gated.read_bytes())
     assert not page.exception
     assert REFUSED in page.error[0].value.replace("\\", "")

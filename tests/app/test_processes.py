@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from app.processes import last_words, resume_training, start_training, stop_training
+from app.dashboard.processes import last_words, resume_training, start_training, stop_training
 from densenet_core import RunError, load_checkpoint
-from densenet_core.recipes import TrainingConfig
-from densenet_core.run_status import read_summary
+from densenet_core.training.config import TrainingConfig
+from densenet_core.training.run_status import read_summary
 
 
 def wait_for(folder: Path, state: str, epoch: int = 0) -> None:

@@ -13,9 +13,17 @@ from streamlit.proto.WidgetStates_pb2 import WidgetState
 from streamlit.testing.v1 import AppTest
 from streamlit.testing.v1.element_tree import Selectbox
 
-from app.roots import data_path, is_served, listed_files, listed_runs, served_folders, served_path, training_folders
+from app.dashboard.roots import (
+    data_path,
+    is_served,
+    listed_files,
+    listed_runs,
+    served_folders,
+    served_path,
+    training_folders,
+)
 from densenet_core import Checkpoint, CheckpointError, save_checkpoint
-from densenet_core.runs import CONFIG
+from densenet_core.training.run_folder import CONFIG
 from tests.app.test_views import choose, page, shown
 
 OUTSIDE = "outside the folders that this server serves"
@@ -181,7 +189,7 @@ def start(app: AppTest) -> None:
 @pytest.mark.parametrize("name", ["../x", "a/b", "/tmp/x", "..", ".hidden", "a\0b", "a\nb", "link"])
 def test_a_new_run_stays_in_its_folder(name: str, app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[object] = []
-    monkeypatch.setattr("app.views.training.start_training", started.append)
+    monkeypatch.setattr("app.dashboard.views.training.start_training", started.append)
     app = page(app, "training")
     app.text_input(key="new_name").set_value(name)
     start(app)
@@ -192,7 +200,7 @@ def test_a_new_run_stays_in_its_folder(name: str, app: AppTest, monkeypatch: pyt
 
 def test_a_new_run_of_an_unknown_network_is_not_started(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[object] = []
-    monkeypatch.setattr("app.views.training.start_training", started.append)
+    monkeypatch.setattr("app.dashboard.views.training.start_training", started.append)
     app = page(app, "training")
     app.text_input(key="new_name").set_value("fine")
     forge(monkeypatch, "new_arch", "densenet-41-12")

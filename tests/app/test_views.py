@@ -13,13 +13,13 @@ import torch
 from streamlit.testing.v1 import AppTest
 
 from analysis import connection_weights, figure5_observations, scaled
-from analysis.emergence import record_reuse
-from analysis.figures.screen import Connection
-from analysis.scaling import SCALINGS
-from app.network_picker import ORIGINS
+from analysis.figures.figure_5 import Connection
+from analysis.reuse.emergence import record_reuse
+from analysis.reuse.scaling import SCALINGS
+from app.dashboard.network_picker import ORIGINS
 from densenet_core import Checkpoint, load_zoo, save_checkpoint, zoo_names
-from densenet_core.recipes import TrainingConfig
-from densenet_core.training import train
+from densenet_core.training.config import TrainingConfig
+from densenet_core.training.loop import train
 from tests.conftest import SHARED, shared_file
 
 MAIN = str(Path(__file__).parents[2] / "app" / "main.py")
@@ -213,7 +213,7 @@ def test_no_origin_ends_in_a_traceback(origin: str, app: AppTest, monkeypatch: p
 def page(app: AppTest, name: str) -> AppTest:
     """A page other than the first; AppTest switches by the page's function, so the page is run by itself."""
     return AppTest.from_string(
-        f"import streamlit as st\nfrom app.views import {name}\n{name}.show()\n", default_timeout=60
+        f"import streamlit as st\nfrom app.dashboard.views import {name}\n{name}.show()\n", default_timeout=60
     ).run()
 
 

@@ -10,10 +10,10 @@ import torch
 from safetensors.torch import save_file
 
 from densenet_core import Checkpoint, DenseNet, DenseNetSpec, ResNetSpec, load_checkpoint, save_checkpoint
-from densenet_core.architectures import MODEL_NAMES, Spec, spec_from_name
 from densenet_core.arrays import as_array, as_tensor
-from densenet_core.models import build_model
-from densenet_core.tensor_shapes import tensor_shapes
+from densenet_core.networks.build import build_model
+from densenet_core.networks.names import MODEL_NAMES, Spec, spec_from_name
+from densenet_core.networks.tensor_shapes import tensor_shapes
 
 SPECS = [
     *(spec_from_name(name) for name in MODEL_NAMES if "1202" not in name and "1001" not in name),

@@ -1,0 +1,117 @@
+"""What a DenseNet's spec says before anything is trained: who reads whom, how wide and how large, block by block."""
+
+from __future__ import annotations
+
+import re
+
+import pandas as pd
+
+from analysis.architecture.cost import count_cost, default_input_size
+from analysis.reuse.connections import targets
+from densenet_core import DenseNetSpec, ResNetSpec
+from densenet_core.networks.layers import network_layers
+
+STAGE_COLUMNS = ["stage", "kind", "block", "num_layers", "in_maps", "out_maps", "in_size", "out_size"]
+
+
+def block_connections(spec: DenseNetSpec, block: int = 1) -> pd.DataFrame:
+    """The direct connections of one dense block, one row each (paper, section 3, "Dense connectivity").
+
+    Returns:
+        Columns block, source_layer, target_layer, target_kind and num_channels, as in the feature-reuse table: in a
+        block of n layers n(n+1)/2 rows into its layers and n+1 into what follows, but for those that were cut.
+
+    Raises:
+        ValueError: the network has no such block.
+    """
+    check_block(spec, block)
+    channels = spec.source_channels(block)
+    rows = [
+        (block, source, target.layer, target.kind, channels[source])
+        for target in targets(spec)
+        if target.block == block
+        for source in spec.sources(block, target.layer)
+    ]
+    return pd.DataFrame(rows, columns=["block", "source_layer", "target_layer", "target_kind", "num_channels"])
+
+
+def block_layers(spec: DenseNetSpec, block: int = 1) -> pd.DataFrame:
+    """What each layer of one dense block reads and gives: k0 + k(l-1) feature maps in, k out (paper, section 3).
+
+    Returns:
+        Columns layer (0 = the block's input, 1..n, n+1 = what follows the block), kind (input, dense_layer, transition,
+        classifier), num_sources, input_maps and output_maps (of a classifier: its scores).
+
+    Raises:
+        ValueError: the network has no such block.
+    """
+    check_block(spec, block)
+    rows = [(0, "input", 0, 0, spec.block_inputs[block - 1])]
+    for target in targets(spec):
+        if target.block == block:
+            sources, maps = spec.sources(block, target.layer), spec.input_maps(block, target.layer)
+            rows.append((target.layer, target.kind, len(sources), maps, _output_maps(spec, block, target.kind)))
+    return pd.DataFrame(rows, columns=["layer", "kind", "num_sources", "input_maps", "output_maps"])
+
+
+def network_stages(spec: DenseNetSpec, input_size: int | None = None) -> pd.DataFrame:
+    """The network of the paper's Figure 2: one row a stage, in the order in which they run.
+
+    Args:
+        input_size: pixels a side of the image; by default what the network is made for.
+
+    Returns:
+        Columns stage (stem, block1, transition1, ..., head), kind (stem, block, transition, head), block (0 for stem
+        and head), num_layers (dense layers; 0 but for blocks), in_maps and out_maps (feature maps), in_size and
+        out_size (pixels a side).
+
+    Raises:
+        ValueError: the input is too small for the network; the least size that works is named.
+    """
+    size = default_input_size(spec) if input_size is None else input_size
+    cost = count_cost(spec, size)
+    maps, rows = spec.in_channels, []
+    for stage, layers in cost.groupby("stage", sort=False):
+        kind, number = re.fullmatch(r"([a-z]+)(\d*)", name := str(stage)).groups()  # type: ignore[union-attr]
+        block = int(number or 0)
+        shape = layers["output_shape"].iloc[-1]
+        out_size = shape[1] if len(shape) > 1 else 1
+        num_layers = spec.block_config[block - 1] if kind == "block" else 0
+        rows.append((name, kind, block, num_layers, maps, shape[0], size, out_size))
+        maps, size = shape[0], out_size
+    return pd.DataFrame(rows, columns=STAGE_COLUMNS)
+
+
+_OPERATIONS = {"conv": "Conv", "norm": "BN", "relu": "ReLU", "add": "add", "concat": "concatenate"}
+
+
+def composite_function(spec: DenseNetSpec | ResNetSpec) -> pd.DataFrame:
+    """What runs in one layer of a DenseNet, or one block of a ResNet that needs no projection, in its order.
+
+    In the paper's section 3, "Composite function": BN, ReLU, Conv; with a bottleneck twice.
+
+    Returns:
+        Columns operation (BN, ReLU, Conv 1x1, ..., concatenate, add), in_maps, out_maps.
+    """
+    layers = network_layers(spec, default_input_size(spec))
+    if isinstance(spec, DenseNetSpec):
+        prefix = "features.denseblock1.denselayer1."
+    else:  # the last block of the first stage
+        prefix = f"layer1.{spec.stage_config[0] - 1}."
+    rows = []
+    for layer in (layer for layer in layers if layer.name.startswith(prefix)):
+        kernel = f" {layer.kernel}x{layer.kernel}" if layer.kind == "conv" else ""
+        rows.append((_OPERATIONS[layer.kind] + kernel, layer.in_maps, layer.out_maps))
+    return pd.DataFrame(rows, columns=["operation", "in_maps", "out_maps"])
+
+
+def check_block(spec: DenseNetSpec, block: int) -> None:
+    """Raises ValueError where the network has no such block."""
+    if not 1 <= block <= len(spec.block_config):
+        raise ValueError(f"block {block} is not there: {spec.title} has blocks 1 to {len(spec.block_config)}")
+
+
+def _output_maps(spec: DenseNetSpec, block: int, kind: str) -> int:
+    if kind == "dense_layer":
+        return spec.growth_rate
+    return spec.block_inputs[block] if kind == "transition" else spec.num_classes

@@ -1,0 +1,88 @@
+"""Two or more networks side by side: what each is made of and what it costs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from analysis.architecture.cost import count_cost, default_input_size, total_cost
+from analysis.architecture.memory import training_activation_bytes
+from analysis.architecture.paths import path_counts
+from densenet_core.networks.layers import network_layers
+from densenet_core.networks.names import Spec
+
+
+def compare(networks: Mapping[str, Spec], input_size: int | None = None) -> pd.DataFrame:
+    """Sizes and costs of networks on the same input: one row a quantity, one column a network.
+
+    Args:
+        networks: specs under the names to show.
+        input_size: pixels a side; by default what the first network is made for.
+
+    Raises:
+        ValueError: there is no network, or the input is too small for one of them.
+    """
+    if not networks:
+        raise ValueError("networks is empty: give one or more")
+    size = default_input_size(next(iter(networks.values()))) if input_size is None else input_size
+    return pd.DataFrame({name: _quantities(spec, size) for name, spec in networks.items()})
+
+
+def _quantities(spec: Spec, input_size: int) -> dict[str, int | str]:
+    total = total_cost(count_cost(spec, input_size))
+    return {
+        "network": spec.title,
+        "input_size": input_size,
+        "depth": spec.depth,
+        "params": total["params"],
+        "mult_adds": total["mult_adds"],
+        "other_ops": total["other_ops"],
+        "weight_bytes": total["weight_bytes"],
+        "training_activation_bytes": training_activation_bytes(spec, input_size),
+        "receptive_field": receptive_field(spec),
+        "shortest_path": shortest_path(spec),
+    }
+
+
+def compare_stages(networks: Mapping[str, Spec], input_size: int | None = None) -> pd.DataFrame:
+    """Where the networks have their parameters and mult_adds, stage by stage.
+
+    Returns:
+        Columns network, stage, feature_maps and resolution (pixels a side) of what leaves the stage, params, mult_adds.
+    """
+    if not networks:
+        raise ValueError("networks is empty: give one or more")
+    size = default_input_size(next(iter(networks.values()))) if input_size is None else input_size
+    parts = []
+    for name, spec in networks.items():
+        cost = count_cost(spec, size)
+        stages = cost.groupby("stage", sort=False).agg(
+            shape=("output_shape", "last"), params=("params", "sum"), mult_adds=("mult_adds", "sum")
+        )
+        stages["feature_maps"] = [shape[0] for shape in stages["shape"]]
+        stages["resolution"] = [shape[1] if len(shape) > 1 else 1 for shape in stages["shape"]]
+        parts.append(stages.reset_index().assign(network=name))
+    columns = ["network", "stage", "feature_maps", "resolution", "params", "mult_adds"]
+    return pd.concat(parts, ignore_index=True)[columns]
+
+
+def receptive_field(spec: Spec) -> int:
+    """Pixels a side that one value in front of the global pooling depends on, on the longest path.
+
+    It may be larger than the input: what lies outside is padding.
+    """
+    field, step = 1, 1
+    for layer in network_layers(spec, default_input_size(spec)):
+        if layer.kind in ("conv", "max_pool", "avg_pool") and not layer.is_branch:
+            field += (layer.kernel - 1) * step
+            step *= layer.stride
+    return field
+
+
+def shortest_path(spec: Spec) -> int:
+    """Layers with weights on the shortest path from the input to the loss, first convolution and classifier included.
+
+    In a DenseNet it leads through the transitions alone, in a ResNet through the projections among the shortcuts.
+    """
+    return int(path_counts(spec)["length"].min())

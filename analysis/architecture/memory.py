@@ -1,0 +1,84 @@
+"""How much memory activations take in training: what the forward pass keeps for the backward one.
+
+A convolution, a linear layer, a norm and a pooling keep their input, a ReLU and a sigmoid their output; a norm keeps
+the batch's mean and deviation too, a max pooling the places of the maxima, a gate the difference that it scales. A
+tensor that two layers keep is counted once. This is what PyTorch's autograd keeps, to the byte, of networks without
+dropout, whose masks are not counted.
+"""
+
+from __future__ import annotations
+
+from analysis.architecture.cost import default_input_size
+from analysis.architecture.traced_cost import BYTES
+from densenet_core import DenseNetSpec
+from densenet_core.networks.layers import Layer, network_layers
+from densenet_core.networks.names import Spec
+
+KEEP_THEIR_INPUT = ("conv", "linear", "companion", "norm", "max_pool", "avg_pool")
+INDEX_BYTES = 8  # of an int64
+
+
+def training_activation_bytes(
+    spec: Spec, input_size: int | None = None, batch_size: int = 1, memory_efficient: bool = False
+) -> int:
+    """The most bytes that activations take in one training step, in float32.
+
+    Where every dense layer keeps its concatenation and the ReLU behind it, a DenseNet's memory grows with the square of
+    its depth.
+
+    Args:
+        memory_efficient: for a DenseNet: a block keeps its feature maps once, and the outputs of its bottlenecks (after
+            Pleiss et al. 2017). Memory then grows linearly.
+
+    Raises:
+        ValueError: the input is too small for the network's strides.
+    """
+    layers = network_layers(spec, default_input_size(spec) if input_size is None else input_size)
+    images = [_Images(layer, batch_size, spec.spatial_dims) for layer in layers]
+    kept = [_kept(image, before) for before, image in zip([None, *layers], images, strict=False)]
+    if memory_efficient and isinstance(spec, DenseNetSpec):
+        kept = [_kept_in_shared_memory(image, own, spec) for image, own in zip(images, kept, strict=True)]
+    return sum(kept)
+
+
+class _Images:
+    """A batch of images at one layer."""
+
+    def __init__(self, layer: Layer, batch_size: int, dims: int) -> None:
+        self.layer = layer
+        self.input_bytes: int = batch_size * layer.in_maps * layer.in_size**dims * BYTES
+        self.output_values: int = batch_size * layer.out_maps * layer.out_size**dims
+
+
+def _kept(image: _Images, before: Layer | None) -> int:
+    """Bytes that this layer keeps and none before it has kept already."""
+    layer, kept = image.layer, 0
+    is_kept_already = (before is not None and before.kind == "relu") or layer.is_branch
+    if layer.kind in ("relu", "sigmoid", "gate") or (layer.kind in KEEP_THEIR_INPUT and not is_kept_already):
+        kept = image.input_bytes
+    if layer.kind == "norm":
+        kept += 2 * layer.in_maps * BYTES
+    if layer.kind == "max_pool":
+        kept += image.output_values * INDEX_BYTES
+    return kept
+
+
+def _kept_in_shared_memory(image: _Images, own: int, spec: DenseNetSpec) -> int:
+    """The same where blocks and transitions train without concatenations: ``own`` outside of them."""
+    layer = image.layer
+    if layer.name.endswith(".denselayer1.norm1"):  # of each block: all its maps
+        block = int(layer.stage.removeprefix("block"))
+        return _with_statistics(image.input_bytes // layer.in_maps, spec.block_outputs[block - 1])
+    if ".denselayer" in layer.name:
+        is_hidden = layer.name.endswith(".norm2")
+        return _with_statistics(image.input_bytes // layer.in_maps, layer.in_maps) if is_hidden else 0
+    if layer.stage.startswith("transition"):  # reads the block's maps, with statistics of its own
+        outputs = spec.block_outputs[int(layer.stage.removeprefix("transition")) - 1]
+        return 2 * outputs * BYTES if layer.kind == "norm" else 0
+    reads_a_block = layer.name == "features.norm5" and layer.in_maps == spec.block_outputs[-1]
+    return own - image.input_bytes if reads_a_block else own
+
+
+def _with_statistics(bytes_a_map: int, num_maps: int) -> int:
+    """Feature maps with their mean and variance."""
+    return num_maps * (bytes_a_map + 2 * BYTES)

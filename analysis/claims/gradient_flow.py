@@ -1,0 +1,134 @@
+"""How strong the gradient still is that reaches each layer (the paper's motivation, section 1: vanishing gradients)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from analysis.reuse.connections import as_checkpoint, dense_spec
+from densenet_core import Checkpoint, DenseNetSpec
+from densenet_core.data.images import Images, evenly_spaced
+from densenet_core.networks.build import build_model
+from densenet_core.networks.names import Spec
+from densenet_core.networks.resnet_spec import ResNetSpec
+from densenet_core.training.evaluation import check_fit
+
+
+def gradient_flow(networks: Mapping[str, nn.Module], images: Tensor, labels: Tensor) -> pd.DataFrame:
+    """The gradient of the loss at every convolution and linear layer of networks, on one batch.
+
+    As in a training step: batch norm uses the batch's statistics, dropout is off, and nothing of the networks is
+    changed.
+
+    Args:
+        networks: by the names to show.
+        images: (N, C, H, W).
+        labels: (N,)
+
+    Returns:
+        One row a layer, in the order in which they run: network, layer (1-based), position (0 for the first, 1 for the
+        last), name, output_gradient (L2 norm over the batch of the gradient of the mean cross-entropy by the layer's
+        output), weight_gradient (L2 norm of the gradient by its weights).
+    """
+    rows: list[tuple[object, ...]] = []
+    for network, model in networks.items():
+        found = _norms(model, images, labels)
+        last = max(1, len(found) - 1)
+        rows += [(network, i + 1, i / last, *norms) for i, norms in enumerate(found)]
+    columns = ["network", "layer", "position", "name", "output_gradient", "weight_gradient"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _norms(model: nn.Module, images: Tensor, labels: Tensor) -> list[tuple[str, float, float]]:
+    """Name, gradient by the output and gradient by the weights, in the order in which layers run."""
+    names: list[str] = []
+    weights: list[Tensor] = []
+    outputs: list[Tensor] = []
+
+    def keep(name: str) -> object:
+        def hook(module: nn.Module, _: object, output: Tensor) -> None:
+            names.append(name)
+            weights.append(module.get_parameter("weight"))
+            outputs.append(output)
+
+        return hook
+
+    with _as_in_training(model):
+        readers = [(n, m) for n, m in model.named_modules() if isinstance(m, nn.Linear | nn.modules.conv._ConvNd)]
+        handles = [module.register_forward_hook(keep(name)) for name, module in readers]  # type: ignore[arg-type]
+        try:
+            with torch.enable_grad():
+                loss = F.cross_entropy(model(images), labels)
+        finally:
+            for handle in handles:
+                handle.remove()
+        gradients = torch.autograd.grad(loss, [*outputs, *weights])
+    norms = [gradient.norm().item() for gradient in gradients]
+    return list(zip(names, norms[: len(names)], norms[len(names) :], strict=True))
+
+
+@contextmanager
+def _as_in_training(model: nn.Module) -> Iterator[None]:
+    """Batch statistics in the norms and gradients for all weights; the model is given back as it was."""
+    norms = [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    was_training, tracked = model.training, [norm.track_running_stats for norm in norms]
+    frozen = [parameter for parameter in model.parameters() if not parameter.requires_grad]
+    model.eval()  # dropout off
+    try:
+        for parameter in frozen:
+            parameter.requires_grad_()
+        for norm in norms:
+            norm.train()
+            norm.track_running_stats = False  # the running statistics stay as they are
+        yield
+    finally:
+        for norm, value in zip(norms, tracked, strict=True):
+            norm.track_running_stats = value
+        for parameter in frozen:
+            parameter.requires_grad_(False)
+        model.train(was_training)
+
+
+def controls(spec: DenseNetSpec) -> dict[str, Spec]:
+    """A ResNet and a plain network as deep as a DenseNet, or nearly (depths 6n+2), by their titles."""
+    depth = max(8, 6 * round((spec.depth - 2) / 6) + 2)
+    resnet = ResNetSpec.cifar(depth, num_classes=spec.num_classes, in_channels=spec.in_channels)
+    plain = ResNetSpec.plain(depth, spec.num_classes, spec.in_channels)
+    return {resnet.title: resnet, plain.title: plain}
+
+
+def flow_beside_controls(network: Checkpoint, images: Images, num_images: int = 64, seed: int = 0) -> pd.DataFrame:
+    """``gradient_flow`` of a network, of its architecture at initialisation, and of its controls', on one batch.
+
+    Args:
+        images: ``num_images`` of them are taken, evenly spaced over the set.
+        seed: of the networks that are only initialised.
+
+    Raises:
+        CheckpointError: the network is no DenseNet.
+        DataError: the images do not fit it.
+    """
+    checkpoint = as_checkpoint(network)
+    spec = dense_spec(checkpoint)
+    check_fit(spec, images)
+    networks: dict[str, nn.Module] = {f"{spec.title}, this network": checkpoint.to_model()}
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        for title, own in {spec.title: spec, **controls(spec)}.items():
+            networks[f"{title}, untrained"] = build_model(own)
+    return gradient_flow(networks, *next(evenly_spaced(images, num_images).batches(num_images)))
+
+
+def reach(flow: pd.DataFrame) -> pd.Series:
+    """Of each network, the gradient by the output in the first third of its layers over that in the last third.
+
+    Medians over the layers; far below 1 where gradients vanish on their way to the front.
+    """
+    first = flow[flow["position"] <= 1 / 3].groupby("network")["output_gradient"].median()
+    last = flow[flow["position"] >= 2 / 3].groupby("network")["output_gradient"].median()
+    return first / last

@@ -1,0 +1,119 @@
+"""The live pictures of how DenseNet works, for the screen: channel growth, costs of designs, what is preserved."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from analysis.architecture.architecture import block_connections, block_layers
+from analysis.architecture.bottlenecks import DESIGNS
+from analysis.architecture.preservation import OPERATIONS, Operation
+from analysis.figures.diagrams.dense_block import source_colors
+from analysis.figures.style.heatmap import ticks
+from analysis.figures.style.screen import ACCENT, GRID, layout
+from analysis.results.efficiency import count
+from densenet_core import DenseNetSpec
+
+LAYER_COLORS = {"conv1": "#0072B2", "conv2": "#56B4E9", "conv3": "#009E73"}
+NORM_COLOR = "#9ca3af"
+COST_TITLES = {"params": "parameters", "mult_adds": "mult_adds, one image"}
+
+
+def channel_growth_screen(spec: DenseNetSpec, block: int = 1) -> go.Figure:
+    """How many feature maps each layer of a block reads, stacked by where they come from."""
+    connections, last = block_connections(spec, block), spec.block_config[block - 1] + 1
+    figure = go.Figure()
+    for source, color in enumerate(source_colors(last)):
+        rows = connections[connections["source_layer"] == source]
+        bars = go.Bar(x=rows["target_layer"], y=rows["num_channels"], marker={"color": color, "line": {"width": 0}})
+        bars.update(customdata=rows["source_layer"], hovertemplate=_GROWTH_HOVER)
+        figure.add_trace(bars)
+    reads = block_layers(spec, block).iloc[1:]
+    if last <= 24:
+        numbers = {"x": reads["layer"], "y": reads["input_maps"], "text": reads["input_maps"], "mode": "text"}
+        figure.add_trace(go.Scatter(**numbers, textposition="top center", hoverinfo="skip", cliponaxis=False))
+    figure.update_layout(**layout(height=300), barmode="stack", bargap=0.2)
+    figure.update_xaxes(title="layer (the last: what follows the block)", tickvals=ticks(last, 1), fixedrange=True)
+    return figure.update_yaxes(title="feature maps read", gridcolor=GRID, fixedrange=True, nticks=6)
+
+
+_GROWTH_HOVER = "layer %{x} reads %{y} feature maps of source %{customdata}<extra></extra>"
+
+
+def design_costs_screen(costs: pd.DataFrame) -> go.Figure:
+    """Parameters and mult_adds of the four designs, a bar each, stacked by their layers.
+
+    Args:
+        costs: as ``design_costs`` gives them.
+    """
+    figure = make_subplots(1, 2, shared_yaxes=True, horizontal_spacing=0.05)
+    for column, quantity in enumerate(COST_TITLES, start=1):
+        for layer, rows in costs.groupby("layer", sort=False):
+            bars = go.Bar(x=rows[quantity], y=rows["design"], orientation="h", name=str(layer))
+            bars.update(marker={"color": LAYER_COLORS.get(str(layer), NORM_COLOR)}, hovertemplate=_COST_HOVER)
+            bars.update(customdata=np.column_stack([rows["layer"], rows["out_maps"]]))
+            bars.update(showlegend=column == 1 and str(layer) in LAYER_COLORS)
+            figure.add_trace(bars, 1, column)
+        totals = costs.groupby("design", sort=False)[quantity].sum()
+        words = {"x": totals, "y": totals.index, "text": [f" {count(total)}" for total in totals], "mode": "text"}
+        figure.add_trace(
+            go.Scatter(**words, textposition="middle right", hoverinfo="skip", showlegend=False), 1, column
+        )
+        axis = {"title": COST_TITLES[quantity], "range": [0, 1.3 * totals.max()], "nticks": 5}
+        figure.update_xaxes(axis | {"gridcolor": GRID, "fixedrange": True}, row=1, col=column)
+    figure.update_layout(**layout(height=290), barmode="stack", bargap=0.35)
+    figure.update_layout(
+        margin={"l": 128, "t": 8},
+        showlegend=True,
+        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "traceorder": "normal"},
+    )
+    return figure.update_yaxes(categoryorder="array", categoryarray=DESIGNS[::-1], fixedrange=True, ticklabelstandoff=6)
+
+
+_COST_HOVER = "%{y}, %{customdata[0]}: %{x:,}<br>gives %{customdata[1]} feature maps<extra></extra>"
+
+
+def preservation_screen(first_map: dict[Operation, np.ndarray]) -> go.Figure:
+    """The input's first feature map as it stands before each layer and in the end, a row an operation.
+
+    Args:
+        first_map: as ``preservation`` gives it.
+    """
+    steps = len(first_map["concatenation"])
+    titles = ["the input", *(f"after layer {layer}" for layer in range(1, steps))]
+    figure = make_subplots(2, steps, subplot_titles=titles, horizontal_spacing=0.012, vertical_spacing=0.05)
+    low, high = (float(bound(first_map["concatenation"])) for bound in (np.min, np.max))
+    for row, operation in enumerate(OPERATIONS, start=1):
+        for step, values in enumerate(first_map[operation], start=1):
+            heatmap = go.Heatmap(z=values, zmin=low, zmax=high, colorscale="Greys", showscale=False)
+            figure.add_trace(heatmap.update(hovertemplate="%{z:.3f}<extra></extra>"), row, step)
+            figure.update_yaxes(scaleanchor=f"x{(row - 1) * steps + step}", row=row, col=step)  # square pixels
+        figure.update_yaxes(title=operation, row=row, col=1)
+    figure.update_layout(**layout(height=330), dragmode=False)
+    figure.update_layout(margin={"l": 32, "r": 4, "t": 26, "b": 4})
+    figure.update_annotations(font={"size": 12})
+    bare = {
+        "showticklabels": False,
+        "ticks": "",
+        "showgrid": False,
+        "zeroline": False,
+        "fixedrange": True,
+        "constrain": "domain",
+    }
+    return figure.update_xaxes(bare).update_yaxes(bare | {"autorange": "reversed"})
+
+
+def learning_rate_screen(rates: pd.DataFrame) -> go.Figure:
+    """A recipe's learning rate over its epochs.
+
+    Args:
+        rates: as ``learning_rates`` gives them.
+    """
+    line = {"color": ACCENT, "width": 2, "shape": "hv"}
+    hover = "epoch %{x}: %{y:.3g}<extra></extra>"
+    figure = go.Figure(go.Scatter(x=rates["epoch"], y=rates["learning_rate"], line=line, hovertemplate=hover))
+    figure.update_layout(**layout(height=240))
+    figure.update_xaxes(title="epoch", gridcolor=GRID, fixedrange=True, zeroline=False)
+    return figure.update_yaxes(title="learning rate", type="log", gridcolor=GRID, fixedrange=True, dtick=1)

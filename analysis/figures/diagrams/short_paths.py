@@ -1,0 +1,134 @@
+"""The tables of ``analysis.architecture.short_paths``, for paper and for the screen: siblings of Figure 5."""
+
+from __future__ import annotations
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+from matplotlib.figure import Figure
+from plotly.subplots import make_subplots
+
+from analysis.figures.style.heatmap import ColorMap, block_matrix, check_color_map, highlighted_targets, ticks
+from analysis.figures.style.paper import COLUMN_WIDTHS, STYLE, draw_block, draw_colors, highlight, panels, write_caption
+from analysis.figures.style.screen import GRID, layout
+
+# measure -> (what the colours are, what the figure shows)
+MEASURES = {
+    "probability": (
+        "probability",
+        "Colour: probability that the target reads the source's output itself, in a training step.",
+    ),
+    "share_carried": (
+        "share of the input",
+        "Colour: share of the source's output in the target's input, mean over images, feature maps and pixels.",
+    ),
+    "share_in_join": (
+        "share in the join",
+        "Colour: share of the convolution from source to target in the mean that joins the columns there.",
+    ),
+}
+GATE_COLOR = "#0072B2"
+
+
+def short_paths_figure(table: pd.DataFrame, measure: str = "probability", color_map: ColorMap = "viridis") -> Figure:
+    """A heatmap a block, source layer down, target layer across; a row of them a network, two columns of a paper wide.
+
+    Args:
+        table: as ``direct_connections``, ``carried_shares`` or ``fractal_connections`` give it, or several of one kind
+            put together, of networks with equally many blocks.
+        measure: probability, share_carried or share_in_join: the table's own column.
+
+    Raises:
+        ValueError: an option is not known, the table has no such measure, or the networks differ in their blocks.
+    """
+    _check(table, measure)
+    check_color_map(color_map)
+    networks = list(dict.fromkeys(table["network"]))
+    numbers = {network: table.loc[table["network"] == network, "block"].nunique() for network in networks}
+    if len(set(numbers.values())) > 1:
+        raise ValueError(f"the networks have different numbers of blocks ({numbers}): draw them apart")
+    blocks = [(network, block) for network in networks for block in range(1, numbers[network] + 1)]
+    title, text = MEASURES[measure]
+    with mpl.rc_context(fname=STYLE):
+        figure, axes, bar_axes = panels(len(blocks), 2, numbers[networks[0]], top=0.4)
+        for ax, (network, block) in zip(axes, blocks, strict=True):
+            own = table[(table["network"] == network) & (table["block"] == block)]
+            draw_block(ax, block_matrix(own, own[measure], block), f"Block {block}", vmin=0, vmax=1, cmap=color_map)
+            if block == 1:
+                ax.annotate(network, (0, 1), (0, 17), xycoords="axes fraction", textcoords="offset points", fontsize=8)
+            highlight(ax, highlighted_targets(own, block))
+        draw_colors(bar_axes, title, 0, 1, color_map)
+        write_caption(figure, f"{text} Source 0: the block's input.")
+    return figure
+
+
+def short_paths_screen(table: pd.DataFrame, measure: str = "probability") -> go.Figure:
+    """The heatmaps of one network for the screen, side by side, each cell's number on hover.
+
+    Args:
+        table, measure: as for ``short_paths_figure``.
+
+    Raises:
+        ValueError: the table has no such measure.
+    """
+    _check(table, measure)
+    blocks = sorted(table["block"].unique())
+    figure = make_subplots(
+        1, len(blocks), subplot_titles=[f"Block {block}" for block in blocks], horizontal_spacing=0.2 / len(blocks)
+    )
+    title = MEASURES[measure][0]
+    hover = f"source %{{y}} → target %{{x}}<br>{title}: %{{z:.3g}}<extra></extra>"
+    for column, block in enumerate(blocks, start=1):
+        matrix = block_matrix(table, table[measure], int(block))
+        size = len(matrix)
+        cells = go.Heatmap(z=matrix, x=np.arange(1, size + 1), coloraxis="coloraxis", hoverongaps=False)
+        figure.add_trace(cells.update(hovertemplate=hover, xgap=0.5, ygap=0.5), 1, column)
+        axis = {"showgrid": False, "zeroline": False, "fixedrange": True, "ticks": "outside", "ticklen": 3}
+        figure.update_xaxes(axis | {"title": "target layer ℓ", "tickvals": ticks(size, 1, most=5)}, row=1, col=column)
+        figure.update_yaxes(axis | {"tickvals": ticks(size - 1), "autorange": "reversed"}, row=1, col=column)
+        for target in highlighted_targets(table, int(block)):
+            frame = {"x0": target - 0.5, "x1": target + 0.5, "y0": -0.5, "y1": size - 0.5}
+            figure.add_shape(type="rect", **frame, line={"color": "black", "width": 1.5}, row=1, col=column)
+    figure.update_yaxes(title="source layer s", row=1, col=1)
+    bar = {"title": {"text": title, "side": "right"}, "thickness": 10, "outlinewidth": 0}
+    colors = {"colorscale": "Viridis", "cmin": 0, "cmax": 1, "colorbar": bar}
+    return figure.update_layout(**layout(height=270), coloraxis=colors, dragmode=False).update_annotations(font_size=13)
+
+
+def _check(table: pd.DataFrame, measure: str) -> None:
+    if measure not in MEASURES or measure not in table:
+        raise ValueError(f"measure {measure!r} is no column of the table: known are {', '.join(MEASURES)}")
+
+
+def gates_screen(table: pd.DataFrame) -> go.Figure:
+    """How far each layer's gate is open, for the screen: the table of ``transform_gates``."""
+    place = np.arange(1, len(table) + 1)
+    bars = go.Bar(x=place, y=table["mean_gate"], marker={"color": GATE_COLOR}, customdata=table["name"])
+    figure = go.Figure(bars.update(hovertemplate="%{customdata}: %{y:.3f}<extra></extra>"))
+    for first in table.reset_index(drop=True).groupby("block").head(1).index[1:]:
+        figure.add_vline(first + 0.5, line={"color": "#888888", "width": 1, "dash": "dot"})  # a stage begins
+    figure.update_layout(**layout(height=270), bargap=0.3)
+    figure.update_xaxes(title="layer with a gate", tickvals=ticks(len(table), 1), fixedrange=True)
+    return figure.update_yaxes(title="mean of T(x)", range=[0, 1], gridcolor=GRID, fixedrange=True)
+
+
+def gates_figure(table: pd.DataFrame, columns: int = 1) -> Figure:
+    """How far each layer's gate is open, by layer: the table of ``transform_gates``.
+
+    Raises:
+        ValueError: ``columns`` is neither 1 nor 2.
+    """
+    if columns not in COLUMN_WIDTHS:
+        raise ValueError(f"columns {columns} is neither 1 nor 2")
+    with mpl.rc_context(fname=STYLE):
+        figure = Figure(figsize=(COLUMN_WIDTHS[columns], 1.7), layout="constrained")
+        ax = figure.add_subplot()
+        place = range(1, len(table) + 1)
+        ax.bar(place, table["mean_gate"], color=GATE_COLOR, width=0.7)
+        for first in table.reset_index(drop=True).groupby("block").head(1).index[1:]:
+            ax.axvline(first + 0.5, color="#888888", linewidth=0.5, linestyle=":")  # a stage begins
+        ax.set(xlim=(0.4, len(table) + 0.6), ylim=(0, 1), xlabel="Layer with a gate", ylabel="Mean of T(x)")
+        ax.set_title(", ".join(table["network"].unique()))
+        ax.spines[["top", "right"]].set_visible(False)
+    return figure

@@ -1,0 +1,233 @@
+"""The paper's Figures 3 and 4 (left, middle) for any results: error against cost, for paper and for the screen."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import matplotlib as mpl
+import pandas as pd
+import plotly.graph_objects as go
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import FuncFormatter
+
+from analysis.figures.style.families import FamilyStyle, family_styles
+from analysis.figures.style.paper import COLUMN_WIDTHS, STYLE, plain_text
+from analysis.figures.style.screen import GRID, MUTED, layout, plain
+from analysis.results.efficiency import count, pareto_front
+from analysis.results.results import mean_over_seeds
+
+AXIS_TITLES = {
+    "params": "number of parameters",
+    "mult_adds": "mult_adds",
+    "flops": "FLOPs (2 x mult_adds)",
+    "activation_bytes": "activation memory in training (bytes)",
+}
+SCREEN_AXIS_TITLES = {
+    "params": "parameters",
+    "mult_adds": "mult_adds (FLOPs are twice as many)",
+    "activation_bytes": "activations kept in training, one image (bytes)",
+    "images_per_s": "images per second (RTX 3090, mixed precision, as timm measured it)",
+    "forward_ms": "time of a forward pass of one image, measured on this machine (ms)",
+}
+ERROR_TITLES = {
+    "test": "test error (%)",
+    "top1_single_crop": "top-1 validation error (%)",
+    "top5_single_crop": "top-5 validation error (%)",
+    "top1_10_crop": "top-1 validation error, 10-crop (%)",
+    "top5_10_crop": "top-5 validation error, 10-crop (%)",
+}
+MOST_NAMED = 16  # points with their names beside them
+_HOVER = (
+    "<b>%{customdata[0]}</b><br>error %{y:.2f} %%{customdata[1]}<br>%{customdata[2]} parameters, "
+    "%{customdata[3]} mult_adds<br>%{customdata[4]}<extra></extra>"
+)
+
+
+def efficiency_figure(
+    results: pd.DataFrame, costs: Sequence[str] = ("params", "flops"), log: bool = False, label_points: bool = True
+) -> Figure:
+    """The paper's Figure 3: error against parameters and against FLOPs, a line a family, each point named.
+
+    Args:
+        results: rows of one data set and one kind of error, as in ``analysis.results.results``; where a network has a
+            row a seed, the mean is drawn with its standard deviation.
+        costs: params, mult_adds, flops (2 x mult_adds, the paper's) or activation_bytes, one panel each.
+        log: a logarithmic cost axis.
+
+    Raises:
+        ValueError: there are no rows, or they mix data sets or kinds of error.
+    """
+    for column in ("dataset", "error_kind"):
+        found = sorted(results[column].unique())
+        if len(found) != 1:
+            raise ValueError(f"results must be of one {column}: they have {', '.join(found) or 'no rows'}")
+    table = mean_over_seeds(results)
+    table = table.assign(flops=2 * table["mult_adds"])
+    with mpl.rc_context(fname=STYLE):
+        width = COLUMN_WIDTHS[min(len(costs), 2)]
+        figure = Figure(figsize=(width, 2.6), layout=ConstrainedLayoutEngine(rect=(0, 0.04, 1, 0.96)))
+        for ax, cost in zip(figure.subplots(1, len(costs), sharey=True, squeeze=False)[0], costs, strict=True):
+            _draw_families(ax, table, cost, log, label_points)
+            ax.set_ylabel(ERROR_TITLES[results["error_kind"].iloc[0]])
+            ax.label_outer(remove_inner_ticks=False)
+        figure.text(1, 0, _provenance(results), ha="right", va="bottom", fontsize=5, color="#555555")
+    return figure
+
+
+def _draw_families(ax: Axes, table: pd.DataFrame, cost: str, log: bool, label_points: bool) -> None:
+    import seaborn as sns
+
+    styles = family_styles(table["family"])
+    sns.lineplot(
+        table.dropna(subset=[cost, "error"]),
+        x=cost,
+        y="error",
+        hue="family",
+        hue_order=list(styles),
+        style="family",
+        style_order=list(styles),
+        palette={family: style.color for family, style in styles.items()},
+        markers={family: style.marker for family, style in styles.items()},
+        dashes=False,
+        estimator=None,
+        linewidth=1,
+        markersize=4,
+        ax=ax,
+    )
+    for family, style in styles.items():
+        own = table[(table["family"] == family) & table["spread"].notna()]
+        bars = ax.errorbar(own[cost], own["error"], own["spread"], fmt="none", ecolor=style.color, elinewidth=0.7)
+        bars.set_label("_bars")  # not in the legend
+    ax.set_xlabel(AXIS_TITLES[cost])
+    if log:
+        ax.set_xscale("log")
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: count(value)))
+    if log:
+        ax.xaxis.set_minor_formatter(FuncFormatter(lambda *_: ""))
+    ax.grid(linewidth=0.3, color="#cccccc")
+    ax.legend(title=None, frameon=False, fontsize=7, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)
+    if label_points:
+        _name_points(ax, table, cost)
+
+
+def _name_points(ax: Axes, table: pd.DataFrame, cost: str) -> None:
+    """Names beside the points: below on the left for the family with the least errors, above on the right else.
+
+    The lines fall from left to right, so both places are free of a family's own line.
+    """
+    means = table.groupby(["family", "model", cost])["error"].mean().reset_index()
+    lowest = means["family"].iloc[int(means["error"].argmin())]
+    for family, model, x, y in means.itertuples(index=False):
+        is_below = family == lowest
+        ax.annotate(
+            str(model),
+            (x, y),
+            (-3, -3) if is_below else (3, 3),
+            textcoords="offset points",
+            ha="right" if is_below else "left",
+            va="top" if is_below else "bottom",
+            fontsize=5.5,
+        )
+    ax.margins(x=0.25, y=0.12)
+
+
+def _provenance(results: pd.DataFrame) -> str:
+    """Where the points come from: published and measured are told apart, and seeds counted."""
+    parts = []
+    if sources := sorted(results.loc[results["origin"] == "published", "source"].unique()):
+        parts.append(f"published: {'; '.join(sources)}")
+    measured = results[results["origin"] == "measured"]
+    if len(measured):
+        seeds = measured.groupby("model")["seeds"].sum()
+        of = f"{int(seeds.min())}" if seeds.min() == seeds.max() else f"{int(seeds.min())} to {int(seeds.max())}"
+        epochs = "/".join(str(int(e)) for e in sorted(measured["epochs"].dropna().unique()))
+        parts.append(f"measured: {of} seed(s) each, {epochs} epochs, last epoch; bars: standard deviation")
+    return ". ".join([f"Data: {plain_text(results['dataset'].iloc[0])}", *parts])
+
+
+def efficiency_screen(
+    results: pd.DataFrame,
+    cost: str = "params",
+    log: bool = True,
+    pareto: bool = True,
+) -> go.Figure:
+    """Error against cost: a colour a family, published results hollow, measured ones filled.
+
+    Args:
+        results: rows of one kind of error (``analysis.results.results``), seeds already averaged.
+        cost: the column across.
+        log: a logarithmic cost axis.
+        pareto: draw the Pareto front of all rows.
+    """
+    table = results.dropna(subset=[cost, "error"])
+    styles = family_styles(table["family"])
+    figure = go.Figure()
+    if pareto and len(table):
+        front = table[pareto_front(table, cost)].sort_values(cost)
+        line = {"color": MUTED, "width": 1, "dash": "dot"}
+        trace = go.Scatter(x=front[cost], y=front["error"], mode="lines", line=line, name="Pareto front")
+        figure.add_trace(trace.update(hoverinfo="skip"))
+    for family, rows in table.groupby("family", sort=False):
+        for origin, points in rows.groupby("origin"):
+            figure.add_trace(
+                _points(points, str(origin), cost, styles[str(family)], with_names=len(table) <= MOST_NAMED)
+            )
+    figure.update_layout(layout(height=460))
+    figure.update_layout(
+        showlegend=True,
+        legend={"orientation": "v", "x": 1.01, "y": 1, "itemsizing": "constant"},
+        hovermode="closest",
+    )
+    axis = {"gridcolor": GRID, "zeroline": False, "fixedrange": True}
+    figure.update_xaxes(
+        axis | {"title": SCREEN_AXIS_TITLES.get(cost, cost), "type": "log" if log else "linear", "exponentformat": "SI"}
+    )
+    if log and len(table):
+        ticks = _log_ticks(table[cost].min(), table[cost].max())
+        figure.update_xaxes(tickvals=ticks, ticktext=[count(tick) for tick in ticks])
+    kinds = table["error_kind"].unique()
+    title = ERROR_TITLES[kinds[0]] if len(kinds) == 1 else "error (%)"
+    return figure.update_yaxes(axis | {"title": title})
+
+
+def _points(points: pd.DataFrame, origin: str, cost: str, style: FamilyStyle, with_names: bool) -> go.Scatter:
+    spread = points["spread"].fillna(0)
+    seeds = [f" ± {s:.2f} ({n:.0f} seeds)" if n > 1 else "" for s, n in zip(spread, points["seeds"], strict=True)]
+    notes = points["source"].map(plain) + points["note"].map(lambda n: f"<br>{plain(n)}" if isinstance(n, str) else "")
+    names = points["model"].map(plain)
+    shown = [names, seeds, points["params"].map(_count), points["mult_adds"].map(_count), notes]
+    is_measured, family = origin == "measured", plain(points["family"].iloc[0])
+    return go.Scatter(
+        x=points[cost],
+        y=points["error"],
+        error_y={"array": spread, "visible": is_measured and bool((spread > 0).any()), "thickness": 1, "width": 3},
+        mode="markers+text" if with_names else "markers",
+        text=names,
+        textposition="top right",
+        cliponaxis=False,
+        textfont={"size": 11, "color": MUTED},
+        name=f"{family}, measured" if is_measured else f"{family}, published",
+        marker={
+            "color": style.color if is_measured else "white",
+            "symbol": style.symbol,
+            "size": 10,
+            "line": {"color": style.color, "width": 2},
+        },
+        customdata=list(zip(*shown, strict=True)),
+        hovertemplate=_HOVER,
+    )
+
+
+def _count(value: float) -> str:
+    return "unknown" if pd.isna(value) else count(value)
+
+
+def _log_ticks(low: float, high: float) -> list[float]:
+    """Round numbers from ``low`` to ``high``: the closer the ends, the more in a decade."""
+    span = math.log10(high / low)
+    steps = (1, 1.5, 2, 3, 4, 5, 7) if span < 1 else (1, 2, 5) if span < 3 else (1,)
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    return [step * 10.0**decade for decade in decades for step in steps]

@@ -1,0 +1,70 @@
+"""Parameters and mult_adds by stage, for paper and for the screen."""
+
+from __future__ import annotations
+
+import matplotlib as mpl
+import pandas as pd
+import plotly.graph_objects as go
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
+from plotly.subplots import make_subplots
+
+from analysis.figures.style.paper import COLORS, COLUMN_WIDTHS, STYLE, plain_text
+from analysis.figures.style.screen import GRID, layout, plain
+from analysis.results.efficiency import count
+
+AXIS_TITLES = {
+    "params": "number of parameters",
+    "mult_adds": "mult_adds",
+    "flops": "FLOPs (2 x mult_adds)",
+    "activation_bytes": "activation memory in training (bytes)",
+}
+
+
+def stage_cost_figure(stages: pd.DataFrame) -> Figure:
+    """Parameters and mult_adds by stage, a row of panels a network, on common axes.
+
+    Args:
+        stages: as ``compare_stages`` gives it.
+    """
+    networks = list(dict.fromkeys(stages["network"]))
+    with mpl.rc_context(fname=STYLE):
+        figure = Figure(figsize=(COLUMN_WIDTHS[2], 1.7 * len(networks)), layout="constrained")
+        panels = figure.subplots(len(networks), 2, sharex="col", squeeze=False)
+        for row, network, color in zip(panels, networks, COLORS, strict=False):
+            own = stages[stages["network"] == network]
+            for ax, quantity in zip(row, ("params", "mult_adds"), strict=True):
+                ax.barh(own["stage"], own[quantity], color=color, height=0.7)
+                ax.invert_yaxis()
+                ax.set_title(f"{AXIS_TITLES[quantity]}: {plain_text(network)}")
+                ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: count(value)))
+                ax.grid(axis="x", linewidth=0.3, color="#cccccc")
+                ax.set_axisbelow(True)
+    return figure
+
+
+def stages_screen(stages: pd.DataFrame) -> go.Figure:
+    """Parameters and mult_adds by stage, a row of panels a network, on common axes.
+
+    Args:
+        stages: as ``compare_stages`` gives it.
+    """
+    networks = list(dict.fromkeys(stages["network"]))
+    titles = [title for name in map(plain, networks) for title in (f"parameters: {name}", f"mult_adds: {name}")]
+    figure = make_subplots(len(networks), 2, subplot_titles=titles, shared_xaxes="columns", vertical_spacing=0.14)
+    for row, (name, color) in enumerate(zip(networks, COLORS, strict=False), start=1):
+        own = stages[stages["network"] == name]
+        for col, quantity in enumerate(("params", "mult_adds"), start=1):
+            bars = go.Bar(
+                y=own["stage"],
+                x=own[quantity],
+                orientation="h",
+                marker={"color": color},
+                hovertemplate="%{y}: %{x:,}<extra></extra>",
+            )
+            figure.add_trace(bars, row, col)
+    figure.update_layout(layout(height=60 + 210 * len(networks)))
+    figure.update_layout(margin_l=90, bargap=0.25)
+    figure.update_xaxes(gridcolor=GRID, fixedrange=True, exponentformat="SI", showticklabels=True, nticks=6)
+    figure.update_annotations(font={"size": 14})
+    return figure.update_yaxes(autorange="reversed", fixedrange=True)

@@ -1,0 +1,83 @@
+"""What the screen's and the paper's heatmaps share: matrices, ticks, colours and the words on them."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import numpy as np
+import pandas as pd
+
+from analysis.reuse.scaling import SCALING_TITLES, Scaling
+
+ColorMap = Literal["jet", "viridis", "cividis"]
+COLOR_MAPS: tuple[ColorMap, ...] = get_args(ColorMap)  # jet: the paper's look; the others are perceptually uniform
+
+MEASURE_TITLES = {
+    "mean_abs_weight": "mean |w|",
+    "l1_per_input_map": "L1 norm per input map",
+    "effective_weight": "mean |w γ|",
+    "contribution": "contribution",
+    "taylor": "Taylor |Σ g·a|",
+    "ablation": "loss rise when cut",
+}
+SCALED_TITLES: dict[Scaling, str] = {
+    "block_max": "block's maximum",
+    "network_max": "network's maximum",
+    "target_max": "target's maximum",
+    "target_minmax": "target's range",
+}
+KIND_TITLES = {"dense_layer": "dense layer", "transition": "transition", "classifier": "classifier"}
+HIGHLIGHTED = ("transition", "classifier")  # the columns in black rectangles
+
+
+def block_matrix(table: pd.DataFrame, values: pd.Series, block: int) -> np.ndarray:
+    """The values of one block as (n+1, n+1): source layer down, target layer across; nan where no connection is."""
+    rows = table["block"] == block
+    size = int(table.loc[rows, "target_layer"].max())
+    matrix = np.full((size, size), np.nan)
+    matrix[table.loc[rows, "source_layer"], table.loc[rows, "target_layer"] - 1] = values[rows]
+    return matrix
+
+
+def block_title(table: pd.DataFrame, block: int) -> str:
+    """A dense block has layers that read it and add to it; other networks concatenate without."""
+    is_dense = (table.loc[table["block"] == block, "target_kind"] == "dense_layer").any()
+    return f"{'Dense block' if is_dense else 'Concatenation'} {block}"
+
+
+def highlighted_targets(table: pd.DataFrame, block: int) -> list[int]:
+    """The columns of a block's heatmap that get a black rectangle."""
+    targets = table[(table["block"] == block) & table["target_kind"].isin(HIGHLIGHTED)]
+    return sorted(int(layer) for layer in targets["target_layer"].unique())
+
+
+def ticks(last: int, first: int = 0, most: int = 7) -> list[int]:
+    """Whole numbers from ``first`` to ``last``, at most about ``most`` of them, a round step apart."""
+    step = next(s for s in (1, 2, 3, 4, 5, 8, 10, 16, 20, 32, 50, 100, last + 1) if (last - first) / s < most)
+    return list(range(first, last + 1, step))
+
+
+def color_title(measure: str, scaling: Scaling) -> str:
+    """What the colours are, such as "mean |w| / block's maximum"."""
+    title = MEASURE_TITLES.get(measure, measure)
+    return title if scaling == "none" else f"{title} / {SCALED_TITLES[scaling]}"
+
+
+def caption(measure: str, scaling: Scaling, line_break: str = " ") -> str:
+    """The line under the figure that names the measure, the scaling and the rectangles."""
+    title = MEASURE_TITLES.get(measure, measure)
+    return (
+        f"Colour: {title}, {SCALING_TITLES[scaling]}.{line_break}"
+        "Source 0: the block's input. Rectangles: transition and classification layers."
+    )
+
+
+def color_range(values: pd.Series, scaling: Scaling) -> tuple[float, float]:
+    """0..1 for scaled values, 0..maximum for raw ones."""
+    return (0.0, float(values.max()) or 1.0) if scaling == "none" else (0.0, 1.0)
+
+
+def check_color_map(color_map: str) -> None:
+    """Raises ValueError where ``color_map`` is none of ``COLOR_MAPS``."""
+    if color_map not in COLOR_MAPS:
+        raise ValueError(f"color_map {color_map!r} is none of {', '.join(COLOR_MAPS)}")

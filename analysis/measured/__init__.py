@@ -1,1 +1,0 @@
-"""Results of the suite's own sweeps and benchmarks as CSV files; see ``analysis.results``."""

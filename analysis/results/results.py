@@ -1,0 +1,211 @@
+"""What networks reach, as one tidy table: the papers' results, and those of the suite's own runs.
+
+Every row says where it comes from: ``origin`` is published or measured, ``source`` the paper and table or the run.
+Parameters and mult_adds are this suite's arithmetic wherever it can build the network; what a paper prints stands
+beside it in ``params_printed``. Errors are percent.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from analysis.architecture.cost import count_cost, total_cost
+from analysis.architecture.memory import training_activation_bytes
+from densenet_core import CheckpointError
+from densenet_core.checkpoints.checkpoint import read_header
+from densenet_core.checkpoints.zoo import zoo_names, zoo_path
+from densenet_core.networks.names import Spec, spec_from_name
+
+COLUMNS = (
+    "origin",  # published or measured
+    "family",  # DenseNet-BC, ResNet, ...
+    "model",  # as it is written in papers
+    "arch",  # create_model's name, where the suite can build it
+    "depth",
+    "growth_rate",
+    "params",
+    "params_printed",
+    "mult_adds",
+    "activation_bytes",  # of one image in training
+    "images_per_s",  # as its source measured it: see note
+    "dataset",  # C10, C10+, ...: "+" is with augmentation
+    "error_kind",  # test, top1_single_crop, top5_single_crop, top1_10_crop, top5_10_crop
+    "error",  # percent; of measured runs that of the last epoch
+    "spread",  # standard deviation over seeds, where there are two or more
+    "seeds",  # number of runs behind the error
+    "epochs",
+    "seed",
+    "hardware",
+    "source",
+    "note",
+)
+# the paper's short names of data sets, for what the suite's records call them; "+" stays
+SHORT_NAMES = {
+    "CIFAR-10": "C10",
+    "CIFAR-10+": "C10+",
+    "CIFAR-100": "C100",
+    "CIFAR-100+": "C100+",
+    "ImageNet+": "ImageNet",
+}
+CLASSES = {"C100": 100, "C100+": 100, "ImageNet": 1000}  # 10 elsewhere
+TORCHVISION_FAMILIES = {
+    "densenet": "DenseNet-BC",
+    "resnet": "ResNet",
+    "wide_resnet": "Wide ResNet",
+    "resnext": "ResNeXt",
+}
+
+
+@functools.cache
+def published_results() -> pd.DataFrame:
+    """Other people's results: the paper's and its repository's, and those of collections of trained networks.
+
+    They are the paper's Tables 2 and 3, the ResNets that its Figure 3 compares with, the wide DenseNets of its code,
+    independent reproductions, two collections of networks, and what torchvision states of its own weights.
+
+    Returns:
+        The columns of ``COLUMNS``, a row a network, data set and kind of error. Do not change it: it is shared.
+    """
+    sources = sorted((file for file in _folder("published").iterdir() if file.name.endswith(".csv")), key=str)
+    tables = [pd.read_csv(file) for file in sources]
+    table = pd.concat([*tables, _torchvision_results()], ignore_index=True).assign(origin="published")
+    table["images_per_s"] = table["images_per_s_rtx3090"]
+    costs = pd.DataFrame(
+        [_cost_of(arch, dataset) for arch, dataset in zip(table["arch"].fillna(""), table["dataset"], strict=True)],
+        index=table.index,
+    )
+    table = table.join(costs)
+    table["params"] = table["params"].fillna(table["params_printed"])
+    table["mult_adds"] = table["mult_adds"].fillna(table["mult_adds_printed"])
+    return table.reindex(columns=list(COLUMNS))
+
+
+def measured_results(runs: Iterable[str | Path], include_zoo: bool = True) -> pd.DataFrame:
+    """The results of run folders, a row a run, and of the shipped networks.
+
+    Returns:
+        The columns of ``COLUMNS``; ``attrs["skipped"]`` lists, in words, what could not be read.
+    """
+    own = {run.resolve(): run for run in map(Path, runs)}  # none of them twice
+    places = [*own.values(), *(zoo_path(name) for name in zoo_names() if include_zoo)]
+    rows, skipped = [], []
+    for place in places:
+        try:
+            rows.append(_measured(*read_header(place)))
+        except CheckpointError as error:
+            skipped.append(str(error))
+        except (KeyError, TypeError, ValueError) as error:  # a record that others wrote
+            skipped.append(f"{str(place)!r} has a record that can't be used ({type(error).__name__}: {error})")
+    table = pd.DataFrame(rows, columns=list(COLUMNS))
+    table.attrs["skipped"] = skipped
+    return table
+
+
+def result_of(spec: Spec, record: dict[str, Any]) -> pd.Series | None:
+    """One network's result, with the columns of ``COLUMNS``; None where its record does not tell."""
+    try:
+        return pd.Series(_measured(spec, record)).reindex(list(COLUMNS))
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+@functools.cache
+def shipped_results() -> pd.DataFrame:
+    """The results of the suite's own sweeps, in the form of ``measured_results``. Do not change it: it is shared."""
+    return pd.concat([pd.read_csv(file) for file in sorted(_folder("measured").glob("sweep_*.csv"))], ignore_index=True)
+
+
+def mean_over_seeds(results: pd.DataFrame) -> pd.DataFrame:
+    """Runs that differ only in their seed as one row: mean error, its standard deviation, and how many they are."""
+    one_run = [column for column in COLUMNS if column not in ("error", "spread", "seeds", "seed", "source", "hardware")]
+    measured = results[results["origin"] == "measured"]
+    if measured.empty:
+        return results
+    groups = measured.groupby(one_run, dropna=False, sort=False)
+    means = groups.agg(
+        error=("error", "mean"),
+        spread=("error", "std"),
+        seeds=("error", "size"),
+        hardware=("hardware", "first"),
+        source=("source", "first"),
+    ).reset_index()
+    means.loc[means["seeds"] > 1, "source"] = means["arch"] + ", seeds " + groups["seed"].agg(_listed).to_numpy()
+    parts = [part for part in (results[results["origin"] != "measured"], means) if len(part)]
+    return pd.concat(parts, ignore_index=True).reindex(columns=list(COLUMNS)) if parts else results
+
+
+def _listed(seeds: pd.Series) -> str:
+    return ", ".join(str(int(seed)) for seed in sorted(seeds))
+
+
+def _folder(name: str) -> Path:
+    return Path(str(files(f"analysis.results.{name}")))
+
+
+def _cost_of(arch: str, dataset: str) -> dict[str, float | None]:
+    if not arch:
+        return {"params": None, "mult_adds": None, "activation_bytes": None}
+    return _spec_cost(spec_from_name(arch, CLASSES.get(dataset, 10)))
+
+
+@functools.lru_cache(maxsize=4096)
+def _spec_cost(spec: Spec, input_size: int | None = None) -> dict[str, float | None]:
+    total = total_cost(count_cost(spec, input_size))
+    memory = training_activation_bytes(spec, input_size)
+    return {"params": total["params"], "mult_adds": total["mult_adds"], "activation_bytes": memory}
+
+
+def _measured(spec: Spec, record: dict[str, Any]) -> dict[str, Any]:
+    is_unfinished = record["epochs"] < record["epochs_planned"]
+    return _spec_cost(spec, record["image_size"]) | {
+        "origin": "measured",
+        "family": spec.family,
+        "model": spec.title,
+        "arch": record["arch"],
+        "depth": spec.depth,
+        "growth_rate": getattr(spec, "growth_rate", None),
+        "dataset": (dataset := SHORT_NAMES.get(record["dataset"], str(record["dataset"]))),
+        "error_kind": "top1_single_crop" if dataset == "ImageNet" else "test",
+        "error": float(record["test_error"]),
+        "seeds": 1,
+        "epochs": record["epochs"],
+        "seed": record["seed"],
+        "hardware": record["hardware"],
+        "source": record["name"],
+        "note": f"stopped before epoch {record['epochs_planned']}" if is_unfinished else None,
+    }
+
+
+def _torchvision_results() -> pd.DataFrame:
+    """The ImageNet errors that the installed torchvision states of its own weights; nothing is downloaded."""
+    from torchvision.models import get_model_weights, list_models
+
+    rows = []
+    for family_name, family in TORCHVISION_FAMILIES.items():
+        for name in list_models(include=f"{family_name}[0-9]*"):
+            for weights in get_model_weights(name):
+                rows += _weights_rows(name, family, weights)
+    return pd.DataFrame(rows)
+
+
+def _weights_rows(name: str, family: str, weights: Any) -> list[dict[str, Any]]:
+    is_new = weights.name.endswith("V2") or "64x4d" in name
+    common = {
+        "family": family,
+        "model": f"{name} ({weights.name})",
+        "arch": name if family in ("DenseNet-BC", "ResNet") else None,
+        "params_printed": weights.meta["num_params"],
+        "mult_adds_printed": weights.meta["_ops"] * 1e9,
+        "dataset": "ImageNet",
+        "seeds": 1,
+        "source": "torchvision, weights metadata",
+        "note": "torchvision's newer recipe: longer, with more augmentation" if is_new else None,
+    }
+    metrics = weights.meta["_metrics"]["ImageNet-1K"]
+    return [common | {"error_kind": f"top{k}_single_crop", "error": 100 - metrics[f"acc@{k}"]} for k in (1, 5)]

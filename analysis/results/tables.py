@@ -1,0 +1,177 @@
+"""The paper's Tables 1, 2 and 3, with the user's own runs as further rows, as DataFrames and as LaTeX."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+import pandas as pd
+
+from analysis.architecture.cost import default_input_size
+from analysis.results.efficiency import count
+from analysis.results.results import mean_over_seeds, published_results
+from densenet_core import DenseNetSpec
+from densenet_core.networks.layers import Layer, network_layers
+from densenet_core.networks.names import Spec
+
+DATASETS = ("C10", "C10+", "C100", "C100+", "SVHN")
+TABLE_1_NETWORKS = ("121", "169", "201", "264")
+TABLE_SOURCES = {2: "Huang et al. 2017, Table 2", 3: "Huang et al. 2017, Table 3"}
+
+
+def paper_table(number: int, own: pd.DataFrame | None = None) -> pd.DataFrame:
+    """One of the paper's tables.
+
+    Args:
+        number: 1: the ImageNet architectures, from their specs; 2: errors on CIFAR and SVHN; 3: errors on ImageNet.
+        own: for 2 and 3, measured results (``analysis.results.results``) to append, seeds as mean ± standard deviation.
+            In Table 2 a data set that the paper does not have gets a column of its own; Table 3 is of ImageNet alone.
+
+    Returns:
+        Text cells, as they are printed; an empty one where there is no number. A star marks other people's networks
+        that the paper's authors ran themselves.
+
+    Raises:
+        ValueError: there is no such table, or it has no place for ``own``.
+    """
+    if number not in (1, 2, 3):
+        raise ValueError(f"table {number} is none of 1, 2, 3")
+    has_own = own is not None and not own.empty
+    if number == 1 and has_own:
+        raise ValueError("table 1 is of architectures: it has no place for runs")
+    if number == 1:
+        return architecture_table({f"DenseNet-{name}": DenseNetSpec.imagenet(name) for name in TABLE_1_NETWORKS})
+    if number == 3 and own is not None and not (own["dataset"] == "ImageNet").all():
+        raise ValueError("table 3 is of ImageNet: leave out runs on other data")
+    results = published_results()
+    published = results[results["source"] == TABLE_SOURCES[number]]
+    return _errors(published, own, per="dataset" if number == 2 else "error_kind")
+
+
+def latex_table(table: pd.DataFrame) -> str:
+    """A table as LaTeX for the booktabs package."""
+    escaped = table.map(_escaped).rename(columns=_escaped)
+    text: str = escaped.to_latex(index=False, column_format="l" + "c" * (table.shape[1] - 1))
+    return text
+
+
+def _errors(published: pd.DataFrame, own: pd.DataFrame | None, per: str) -> pd.DataFrame:
+    parts = [published] if own is None or own.empty else [published, mean_over_seeds(own)]
+    results = pd.concat(parts, ignore_index=True)
+    columns = list(dict.fromkeys(results[per]))
+    ordered = [c for c in DATASETS if c in columns] + [c for c in columns if c not in DATASETS]
+    rows = []
+    for (origin, model, _), group in results.groupby(["origin", "model", "epochs"], sort=False, dropna=False):
+        first = group.iloc[0]
+        row = {
+            "Method": model if origin == "published" else f"{model} (measured, {first['epochs']:.0f} epochs)",
+            "Depth": _number(first["depth"], "{:.0f}"),
+            "Params": _number(first["params"], count),
+            "Params, printed": _number(first["params_printed"], count),
+        }
+        cells = {c: _error(group[group[per] == c]) for c in ordered}
+        rows.append(row | cells)
+    return pd.DataFrame(rows)
+
+
+def _error(rows: pd.DataFrame) -> str:
+    if rows.empty:
+        return ""
+    first = rows.iloc[0]
+    spread = f" ± {first['spread']:.2f}" if first["seeds"] > 1 and pd.notna(first["spread"]) else ""
+    is_theirs = isinstance(first["note"], str) and "run by the DenseNet authors" in first["note"]
+    star = "*" if is_theirs and not str(first["family"]).startswith("DenseNet") else ""
+    return f"{first['error']:.2f}{spread}{star}"
+
+
+def _number(value: float, form: object) -> str:
+    if pd.isna(value):
+        return ""
+    return form.format(value) if isinstance(form, str) else str(count(value))
+
+
+class _Row(NamedTuple):
+    """One row of Table 1 for one network; ``place`` orders the rows and finds the same row of another network."""
+
+    place: tuple[float, int]
+    layers: str
+    size: int
+    content: str
+
+
+def architecture_table(networks: Mapping[str, Spec], input_size: int | None = None) -> pd.DataFrame:
+    """The paper's Table 1 for any DenseNets: a column a network, a row a stage.
+
+    Args:
+        networks: specs under the names to show.
+        input_size: pixels a side of the image; by default what each network is made for.
+
+    Returns:
+        Text cells. Where networks differ in a stage's output, its sizes stand in their order; where one has no such
+        stage, its cell is empty.
+
+    Raises:
+        ValueError: there is no network, one is no DenseNet, or the input is too small for one of them.
+    """
+    if not networks:
+        raise ValueError("networks is empty: give one or more")
+    rows: dict[str, dict[tuple[float, int], _Row]] = {}
+    for name, spec in networks.items():
+        if not isinstance(spec, DenseNetSpec):
+            raise ValueError(f"network {name!r} is a {spec.title}: Table 1 is of DenseNets")
+        rows[name] = {row.place: row for row in _rows_1(spec, input_size)}
+    table = []
+    for place in sorted({place for own in rows.values() for place in own}):
+        found = {name: own[place] for name, own in rows.items() if place in own}
+        sizes = " / ".join(dict.fromkeys(_side(row.size) for row in found.values() if row.size))
+        cells = {name: found[name].content if name in found else "" for name in networks}
+        table.append({"Layers": next(iter(found.values())).layers, "Output size": sizes} | cells)
+    return pd.DataFrame(table)
+
+
+def _rows_1(spec: DenseNetSpec, input_size: int | None) -> Iterator[_Row]:
+    stages: dict[str, list[Layer]] = {}
+    for layer in network_layers(spec, default_input_size(spec) if input_size is None else input_size):
+        stages.setdefault(layer.stage, []).append(layer)
+    yield from _stem_rows(stages["stem"])
+    for block, num_layers in enumerate(spec.block_config, start=1):
+        first = [layer for layer in stages[f"block{block}"] if ".denselayer1." in layer.name and layer.kind == "conv"]
+        convs = ", ".join(f"{_side(conv.kernel)} conv" for conv in first)
+        yield _Row((block, 0), f"Dense Block ({block})", first[-1].out_size, f"[{convs}] x {num_layers}")
+        yield from _transition_rows(block, stages.get(f"transition{block}", []))
+    pooled = next(layer for layer in stages["head"] if layer.kind == "global_pool")
+    text = f"{_side(pooled.in_size)} global average pool"
+    yield _Row((math.inf, 0), "Classification Layer", pooled.out_size, text)
+    yield _Row((math.inf, 1), "", 0, f"{spec.num_classes}D fully-connected, softmax")
+
+
+def _stem_rows(layers: list[Layer]) -> Iterator[_Row]:
+    words = {"conv": ("Convolution", "conv"), "max_pool": ("Pooling", "max pool")}
+    for place, layer in enumerate(layers):
+        if layer.kind in words:
+            label, word = words[layer.kind]
+            stride = f", stride {layer.stride}" if layer.stride > 1 else ""
+            yield _Row((0, place), label, layer.out_size, f"{_side(layer.kernel)} {word}{stride}")
+
+
+def _transition_rows(block: int, layers: list[Layer]) -> Iterator[_Row]:
+    for layer in layers:
+        if layer.kind == "conv":
+            yield _Row((block, 1), f"Transition Layer ({block})", layer.out_size, f"{_side(layer.kernel)} conv")
+        elif layer.kind == "avg_pool":
+            text = f"{_side(layer.kernel)} average pool, stride {layer.stride}"
+            yield _Row((block, 2), "", layer.out_size, text)
+
+
+def _side(size: int) -> str:
+    return f"{size} x {size}"
+
+
+def _escaped(cell: object) -> str:
+    text = str(cell).replace("\\", r"\textbackslash ")
+    text = re.sub(r"([&%$#_{}])", r"\\\1", text)
+    for sign, command in (("~", r"\textasciitilde "), ("^", r"\textasciicircum "), ("±", r"$\pm$")):
+        text = text.replace(sign, command)
+    return text.replace(" x ", r" $\times$ ")

@@ -1,0 +1,33 @@
+"""Loss and error over the epochs of runs, as one tidy table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+import pandas as pd
+
+from densenet_core.training.run_folder import METRIC_COLUMNS, METRICS, read_whole_metrics
+
+
+def training_curves(runs: Mapping[str, str | Path]) -> pd.DataFrame:
+    """The metrics of run folders, each under a name to show.
+
+    Returns:
+        Columns network, epoch, split, loss (nats), error (percent), seconds. A metrics.csv that was cut short gives
+        its whole rows; ``attrs["skipped"]`` says in words what was left out.
+
+    Raises:
+        RunError: a folder has no metrics.csv.
+    """
+    parts, skipped = [], []
+    for network, folder in runs.items():
+        metrics, num_damaged = read_whole_metrics(Path(folder) / METRICS)
+        table = pd.DataFrame([asdict(metric) for metric in metrics], columns=list(METRIC_COLUMNS))
+        parts.append(table.assign(network=network)[["network", *METRIC_COLUMNS]])
+        if num_damaged:
+            skipped.append(f"{network}: {num_damaged} damaged line(s) of {METRICS} were skipped")
+    curves = pd.concat(parts, ignore_index=True)
+    curves.attrs["skipped"] = skipped
+    return curves

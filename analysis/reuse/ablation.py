@@ -1,0 +1,199 @@
+"""Ablation: what the loss and the error really become when one connection is cut, exactly, for every connection.
+
+Not one pass of the network a connection: whatever lies before the target is computed once, the target's other parts are
+kept as a sum, layers behind it read only what changed anew, and the cut variants run together as one batch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from analysis.reuse.connections import Network, as_checkpoint, connection_weights
+from analysis.reuse.dissection import Dissection, Reader, dissect, through_block
+from analysis.reuse.effects import OnBatch, batches_on_device, in_halves, parts
+from densenet_core import Checkpoint
+from densenet_core.data.images import Images, evenly_spaced
+from densenet_core.files import write_whole
+from densenet_core.hardware import device
+from densenet_core.training.evaluation import check_fit
+
+Replace = Literal["zero", "mean"]
+MOST_POSITIONS = 2**15  # of variants that run together, images x height x width: more would not stay in cache
+
+
+def connection_ablation(
+    network: Network,
+    images: Images,
+    num_images: int = 500,
+    replace: Replace = "zero",
+    batch_size: int = 50,
+    on_batch: OnBatch = lambda done, total: None,
+    keep_in: Path | None = None,
+) -> pd.DataFrame:
+    """The feature-reuse table with the effect of cutting each connection, measured.
+
+    A cut takes what the source gives to this one target, after the target's norm and ReLU, and puts zeros in its place;
+    all other targets still read the source.
+
+    Args:
+        images: labelled; ``num_images`` of them are taken, evenly spaced over the set (all, where there are fewer).
+        replace: ``zero``; or ``mean``, each channel's mean over these images and all positions.
+        batch_size: images that go through the network together.
+        on_batch: called with the images done and their number.
+        keep_in: a folder that keeps what is done after every batch: a call that was interrupted goes on from there, and
+            one that was not costs nothing the second time.
+
+    Returns:
+        The table of ``connection_weights`` and: ablation, the mean cross-entropy with the connection cut minus that of
+        the whole network (nats; below 0 where the network is better without it); ablation_error, the same for the
+        top-1 error (percentage points). The whole network's are in ``attrs``: loss, error, num_images, replace.
+
+    Raises:
+        ValueError: ``replace`` is not known.
+        CheckpointError: the network is no DenseNet.
+        DataError: the images do not fit it.
+    """
+    if replace not in get_args(Replace):
+        raise ValueError(f"replace {replace!r} is none of {', '.join(get_args(Replace))}")
+    checkpoint = as_checkpoint(network)
+    table = connection_weights(checkpoint)
+    check_fit(checkpoint.architecture, images)
+    chosen = evenly_spaced(images, num_images)
+    with torch.inference_mode():
+        dissection = dissect(checkpoint, device(), fold=True)
+        means = _mean_activations(dissection, chosen, batch_size) if replace == "mean" else None
+        state = None if keep_in is None else keep_in / f"ablation-{_fingerprint(checkpoint, chosen, replace)}.npz"
+        done, sums = _restored(state, len(table))
+        left = chosen.subset(torch.arange(done, len(chosen)))
+        for batch, labels in batches_on_device(left, batch_size):
+            for found in in_halves(lambda x, y: _ablate_batch(dissection, x, y, means), batch, labels):
+                sums += found
+            done += len(labels)
+            _keep(state, done, sums)
+            on_batch(done, len(chosen))
+    loss, wrong = sums[0] / done
+    changes = sums[1:] / done
+    changes[(table["mean_abs_weight"] == 0).to_numpy()] = 0  # nothing was cut: what is there is rounding
+    table = table.assign(ablation=changes[:, 0], ablation_error=100 * changes[:, 1])
+    table.attrs |= {"loss": loss, "error": 100 * wrong, "num_images": done, "replace": replace}
+    return table
+
+
+def _ablate_batch(dissection: Dissection, images: Tensor, labels: Tensor, means: list[Tensor] | None) -> np.ndarray:
+    """Loss and wrong answers, summed over the images: whole, then each cut's change; (1 + connections, 2)."""
+    maps, cuts = dissection.stem(images), list[Tensor]()
+    left_means = iter(means or [])
+    for b, readers in enumerate(dissection.blocks):
+        # Of every target of the block: the sum of the parts of the sources that are there so far.
+        sums = [reader.read(reader.activation(maps, 0, 1), 0, 1) for reader in readers]
+        for reader in readers:
+            mean = next(left_means) if means is not None else None
+            for cut in _cut_variants(reader, maps, sums[reader.target.layer - 1], mean):
+                scores = _go_on(dissection, b, reader, cut, sums)
+                cuts += [_judged(own, labels) for own in scores.split(len(labels))]
+            maps = _add_source(reader, readers, maps, sums)
+    whole = _judged(maps, labels)  # behind the last target the maps are the scores
+    return torch.stack([whole, *(cut - whole for cut in cuts)]).cpu().numpy()
+
+
+def _judged(scores: Tensor, labels: Tensor) -> Tensor:
+    """Loss and wrong answers, summed over the images: (2,)."""
+    loss = F.cross_entropy(scores.float(), labels, reduction="none").double().sum()
+    return torch.stack([loss, (scores.argmax(1) != labels).double().sum()])
+
+
+def _cut_variants(reader: Reader, maps: Tensor, whole: Tensor, mean: Tensor | None) -> Iterator[Tensor]:
+    """The target's pre-activation without each of its sources in turn, as many variants together as is well."""
+    together = max(1, MOST_POSITIONS // (len(maps) * maps[0, 0].numel()))
+    active = reader.activation(maps)
+    own_parts = parts(reader, active)
+    instead = (
+        None
+        if mean is None
+        else list(parts(reader, mean.view(-1, *(1,) * (active.dim() - 2)).expand(1, *active.shape[1:])))
+    )
+    for first in range(0, reader.target.layer, together):
+        group = range(first, min(first + together, reader.target.layer))
+        cut = torch.cat([whole - next(own_parts) for _ in group])
+        if instead is not None:
+            cut = (cut.unflatten(0, (len(group), -1)) + torch.stack([instead[s] for s in group])).flatten(0, 1)
+        yield cut
+
+
+def _go_on(dissection: Dissection, b: int, reader: Reader, cut: Tensor, sums: list[Tensor]) -> Tensor:
+    """From cut pre-activations of a target, (variants x N, ...), to the scores; ``sums`` as they are at this target."""
+    layer, readers = reader.target.layer, dissection.blocks[b]
+    changed = out = reader.whole(cut)
+    for later in readers[layer:]:
+        end = later.target.layer
+        part = later.read(later.activation(changed, layer, end), layer, end)
+        shared = sums[end - 1]
+        out = later.whole(part.unflatten(0, (-1, len(shared))).add_(shared).flatten(0, 1))
+        if later.target.kind == "dense_layer":
+            changed = torch.cat((changed, out), dim=1)
+    for later_readers in dissection.blocks[b + 1 :]:
+        out = through_block(later_readers, out)
+    return out
+
+
+def _add_source(reader: Reader, readers: tuple[Reader, ...], maps: Tensor, sums: list[Tensor]) -> Tensor:
+    """The block's maps with this target's, whose parts go into ``sums``; behind the block, the next block's input."""
+    layer = reader.target.layer
+    out = reader.whole(sums[layer - 1])
+    if reader.target.kind != "dense_layer":
+        return out
+    for later in readers[layer:]:
+        sums[later.target.layer - 1] += later.read(later.activation(out.clone(), layer, layer + 1), layer, layer + 1)
+    return torch.cat((maps, out), dim=1)
+
+
+def _mean_activations(dissection: Dissection, images: Images, batch_size: int) -> list[Tensor]:
+    """Of every target, each input channel's mean over all images and positions: (C, 1, 1)."""
+    totals = [torch.zeros(reader.edges[-1], dtype=torch.float64, device=device()) for reader in dissection.readers]
+    for batch, _ in batches_on_device(images, batch_size):
+        maps = dissection.stem(batch)
+        for reader, total in zip(dissection.readers, totals, strict=True):
+            active = reader.activation(maps)
+            total += active.flatten(2).double().mean(2).sum(0) if active.dim() > 2 else active.double().sum(0)
+            maps = reader.onward(maps, active)
+    return [(total / len(images)).float() for total in totals]
+
+
+def _fingerprint(checkpoint: Checkpoint, images: Images, replace: str) -> str:
+    """What a kept state belongs to."""
+    digest = hashlib.sha256(f"{replace} {len(images)}".encode())
+    for key, tensor in checkpoint.state_dict.items():
+        digest.update(key.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
+    for tensor in next(images.batches(16)):
+        digest.update(tensor.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:32]
+
+
+def _restored(state: Path | None, num_connections: int) -> tuple[int, np.ndarray]:
+    """Images done, and the sums over them; none where there is no such file, or it was cut short."""
+    if state is not None and state.exists():
+        try:
+            with np.load(state, allow_pickle=False) as kept:
+                return int(kept["done"]), kept["sums"]
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+            pass
+    return 0, np.zeros((1 + num_connections, 2))
+
+
+def _keep(state: Path | None, done: int, sums: np.ndarray) -> None:
+    if state is not None:
+        state.parent.mkdir(parents=True, exist_ok=True)
+        buffer = io.BytesIO()
+        np.savez(buffer, done=done, sums=sums)
+        write_whole(state, lambda file: file.write_bytes(buffer.getvalue()))

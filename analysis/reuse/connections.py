@@ -1,0 +1,174 @@
+"""The feature-reuse table: what every layer of a DenseNet weighs of every layer before it (paper, Figure 5)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
+
+import numpy as np
+import pandas as pd
+
+from densenet_core import Checkpoint, CheckpointError, DenseNetSpec, checkpoint_from_state_dict
+from densenet_core.arrays import Array
+from densenet_core.checkpoints.identify.connectivity import ConcatSpec, ConcatTarget, TargetKind
+from densenet_core.checkpoints.pruning import with_all_connections
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+WeightMeasure = Literal["mean_abs_weight", "l1_per_input_map", "effective_weight"]
+DataMeasure = Literal["contribution", "taylor", "ablation"]
+WEIGHT_MEASURES: tuple[WeightMeasure, ...] = get_args(WeightMeasure)
+DATA_MEASURES: tuple[DataMeasure, ...] = get_args(DataMeasure)
+MEASURES: tuple[WeightMeasure | DataMeasure, ...] = (*WEIGHT_MEASURES, *DATA_MEASURES)
+Network: TypeAlias = "Checkpoint | nn.Module | Mapping[str, Tensor]"
+
+COLUMNS = (
+    "block",
+    "source_layer",
+    "target_layer",
+    "target_kind",
+    "num_channels",
+    *WEIGHT_MEASURES,
+)
+
+
+def connection_weights(network: Network, input_shape: Sequence[int] | None = None) -> pd.DataFrame:
+    """The feature-reuse table of a trained DenseNet, or of any network that concatenates: one row per connection.
+
+    Args:
+        network: a checkpoint, a state dict in any layout that ``load_checkpoint`` knows, or a module. A module that is
+            none of these is followed through one pass without data (``densenet_core.checkpoints.trace``); source and
+            target layers are then numbered in the order in which they run, targets always above their sources.
+        input_shape: of the input of a module that has to be followed, (N, C, *spatial).
+
+    Returns:
+        Columns block (1-based), source_layer (0 = what enters the block, s = its s-th dense layer),
+        target_layer (1..n = dense layer, n+1 = what follows the block), target_kind (dense_layer,
+        transition, classifier), num_channels (feature maps that the source gives), and three measures of the
+        weights w with which the target's first convolution reads those maps (paper, section 5, Figure 5):
+        mean_abs_weight, the mean of abs(w) over input channels, output channels and kernel positions;
+        l1_per_input_map, the sum of abs(w) divided by num_channels. The two differ by the factor
+        (output channels x kernel positions), which is one number within a target but not across targets.
+        effective_weight is the mean of abs(w) x abs(gamma), where gamma is the factor of the target's own batch norm
+        for that input channel: the weight per standard deviation of the source, for that norm divides by it; nan where
+        no norm stands right before the target.
+
+    Raises:
+        CheckpointError: the network is no DenseNet, and concatenates nothing.
+    """
+    checkpoint = as_checkpoint(network, input_shape)
+    parts = [_measured(checkpoint.arrays, target) for target in targets(concatenations(checkpoint))]
+    return pd.DataFrame({column: np.concatenate([part[column] for part in parts]) for column in COLUMNS})
+
+
+def as_checkpoint(network: Network, input_shape: Sequence[int] | None = None) -> Checkpoint:
+    """The same network as a checkpoint; where connections were cut, with weights of 0 in their place.
+
+    Raises:
+        CheckpointError: it is no DenseNet, and concatenates nothing.
+    """
+    if isinstance(network, Checkpoint):
+        return with_all_connections(network)
+    if isinstance(network, Mapping):
+        return checkpoint_from_state_dict(network)
+    from torch import nn
+
+    if isinstance(network, nn.Module):
+        if isinstance(spec := getattr(network, "spec", None), DenseNetSpec) and spec.cuts:
+            return with_all_connections(Checkpoint(spec, network.state_dict()))
+        from densenet_core.checkpoints.trace import checkpoint_from_module  # a file's readers need no tracer
+
+        return checkpoint_from_module(network, input_shape)
+    raise CheckpointError(
+        f"network is a {type(network).__name__}: give a Checkpoint, a torch module or a state dict "
+        "(load_checkpoint reads files)"
+    )
+
+
+def dense_spec(checkpoint: Checkpoint) -> DenseNetSpec:
+    """The checkpoint's spec, of a DenseNet that can be built.
+
+    Raises:
+        CheckpointError: it is a ResNet's, in which no layer reads another's feature maps by themselves, or only what
+            the network concatenates is known.
+    """
+    spec = checkpoint.architecture
+    if not isinstance(spec, DenseNetSpec):
+        raise CheckpointError(f"feature reuse is read off DenseNets: this is a {spec.title}")
+    return spec
+
+
+def concatenations(checkpoint: Checkpoint) -> DenseNetSpec | ConcatSpec:
+    """What the network concatenates.
+
+    Raises:
+        CheckpointError: it is a ResNet.
+    """
+    return checkpoint.spec if isinstance(checkpoint.spec, ConcatSpec) else dense_spec(checkpoint)
+
+
+def targets(spec: DenseNetSpec | ConcatSpec) -> Iterator[ConcatTarget]:
+    """Every layer that reads a block's feature maps, block by block."""
+    if isinstance(spec, ConcatSpec):
+        yield from spec.targets
+        return
+    last_block = len(spec.block_config)
+    for block, num_layers in enumerate(spec.block_config, start=1):
+        behind: TargetKind = "transition" if block < last_block else "classifier"
+        for layer in range(1, num_layers + 2):
+            kind: TargetKind = "dense_layer" if layer <= num_layers else behind
+            runs = tuple(enumerate(spec.source_channels(block)[:layer]))
+            yield ConcatTarget(block, layer, kind, *spec.target_names(block, layer), runs)
+
+
+def connection_filter(checkpoint: Checkpoint, block: int, source_layer: int, target_layer: int) -> Array:
+    """The weights of one connection: (output channels, num_channels of the source, *kernel).
+
+    Raises:
+        ValueError: the network has no such connection.
+    """
+    checkpoint = as_checkpoint(checkpoint)
+    for target in targets(concatenations(checkpoint)):
+        if (target.block, target.layer) == (block, target_layer) and source_layer in dict(target.runs):
+            channels = np.flatnonzero(_source_of_channel(target) == source_layer)
+            return _by_input(checkpoint.arrays[target.weight], target)[:, channels]
+    raise ValueError(f"block {block} has no connection from source layer {source_layer} to target layer {target_layer}")
+
+
+def _measured(arrays: Mapping[str, Array], target: ConcatTarget) -> dict[str, Array]:
+    """The table's columns for one target, an entry a source."""
+    source = _source_of_channel(target)
+    weight = _by_input(arrays[target.weight], target).astype(np.float32, copy=False)
+    l1 = np.abs(weight).sum(axis=(0, *range(2, weight.ndim)), dtype=np.float64)  # (in,)
+    gamma = np.full(len(source), np.nan)
+    if target.norm is not None:
+        gamma = np.abs(arrays[f"{target.norm}.weight"].astype(np.float64))  # (in,)
+    layers = np.unique(source)
+    channels = np.bincount(source)[layers]
+    weights_per_map = weight.size // len(source)
+    l1_per_input_map = np.bincount(source, l1)[layers] / channels
+    return {
+        "block": np.full(len(layers), target.block),
+        "source_layer": layers,
+        "target_layer": np.full(len(layers), target.layer),
+        "target_kind": np.full(len(layers), target.kind, dtype=object),
+        "num_channels": channels,
+        "mean_abs_weight": l1_per_input_map / weights_per_map,
+        "l1_per_input_map": l1_per_input_map,
+        "effective_weight": np.bincount(source, l1 * gamma)[layers] / channels / weights_per_map,
+    }
+
+
+def _source_of_channel(target: ConcatTarget) -> Array:
+    """The source layer of each of the target's input channels."""
+    return np.repeat(*np.transpose(target.runs))
+
+
+def _by_input(weight: Array, target: ConcatTarget) -> Array:
+    """A weight as (outputs that read a channel, input channels, *kernel), grouped and transposed ones too."""
+    if target.input_axis == 0:
+        return weight.swapaxes(0, 1)
+    by_group = weight.reshape(target.groups, -1, *weight.shape[1:])  # (groups, outputs of one, inputs of one, *kernel)
+    inputs = target.groups * weight.shape[1]
+    return by_group.swapaxes(0, 1).reshape(-1, inputs, *weight.shape[2:])

@@ -1,0 +1,131 @@
+"""What connections do on data: what each carries, and how the loss would first move if it were cut."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from analysis.reuse.connections import Network, as_checkpoint, connection_weights
+from analysis.reuse.dissection import Dissection, Reader, dissect
+from densenet_core import DataError
+from densenet_core.data.images import Images, evenly_spaced
+from densenet_core.hardware import device
+from densenet_core.training.evaluation import check_fit
+
+T = TypeVar("T")
+OnBatch = Callable[[int, int], object]  # images done, images in all
+
+
+def connection_effects(
+    network: Network,
+    images: Images,
+    num_images: int = 1000,
+    batch_size: int = 32,
+    on_batch: OnBatch = lambda done, total: None,
+) -> pd.DataFrame:
+    """The feature-reuse table with two measures on data.
+
+    Args:
+        images: labelled; ``num_images`` of them are taken, evenly spaced over the set (all, where there are fewer).
+        batch_size: halved, with a warning, where the device's memory does not take it; the numbers do not depend on it.
+        on_batch: called with the images done and their number.
+
+    Returns:
+        The table of ``connection_weights`` and: contribution, the L2 norm of what the source adds to the target's
+        pre-activation (over channels and positions, mean over the images), as a share of the sum over the target's
+        sources; taylor, the first-order change of the mean cross-entropy (nats) when the connection is cut,
+        abs(sum of gradient x part) / images: the sum runs over all images before its absolute value is taken
+        (Molchanov et al. 2017, on connections instead of filters).
+
+    Raises:
+        CheckpointError: the network is no DenseNet.
+        DataError: the images do not fit it, or a single one takes more memory than there is.
+    """
+    checkpoint = as_checkpoint(network)
+    table = connection_weights(checkpoint)
+    check_fit(checkpoint.architecture, images)
+    dissection = dissect(checkpoint, device())
+    chosen = evenly_spaced(images, num_images)
+    norms, slopes = np.zeros(len(table)), np.zeros(len(table))
+    for batch, labels in batches_on_device(chosen, batch_size, on_batch):
+        for batch_norms, batch_slopes in in_halves(lambda x, y: _measure_batch(dissection, x, y), batch, labels):
+            norms += batch_norms
+            slopes += batch_slopes
+    whole = pd.Series(norms).groupby([table["block"], table["target_layer"]]).transform("sum").to_numpy()
+    share = np.divide(norms, whole, out=np.zeros_like(norms), where=whole > 0)
+    return table.assign(contribution=share, taylor=np.abs(slopes) / len(chosen))
+
+
+def _measure_batch(dissection: Dissection, images: Tensor, labels: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Sums over the images, an entry a connection: norms of the parts, and gradient x part."""
+    with torch.enable_grad():
+        activations, scores = _forward(dissection, images)
+        loss = F.cross_entropy(scores, labels, reduction="sum")
+        gradients = torch.autograd.grad(loss, activations)
+    norms, slopes = [], []
+    with torch.inference_mode():
+        for reader, active, gradient in zip(dissection.readers, activations, gradients, strict=True):
+            norms += [part.flatten(1).norm(dim=1).double().sum().item() for part in parts(reader, active)]
+            # The map is linear: <gradient of the part, part> = <gradient of the activation, activation>.
+            per_channel = (active * gradient).transpose(0, 1).flatten(1).double().sum(1)
+            slopes += [channels.sum().item() for channels in per_channel.split(widths(reader))]
+    return np.array(norms), np.array(slopes)
+
+
+def _forward(dissection: Dissection, images: Tensor) -> tuple[list[Tensor], Tensor]:
+    """Every target's activation, each a node of the graph that ends in the scores."""
+    activations, maps = [], dissection.stem(images)
+    for reader in dissection.readers:
+        active = reader.activation(maps)
+        active = active if active.requires_grad else active.requires_grad_()
+        activations.append(active)
+        maps = reader.onward(maps, active)
+    return activations, maps
+
+
+def parts(reader: Reader, activation: Tensor) -> Iterator[Tensor]:
+    """What each source adds to the target's pre-activation, source by source."""
+    for source, own in enumerate(activation.split(widths(reader), dim=1)):
+        yield reader.read(own, source, source + 1)
+
+
+def widths(reader: Reader) -> list[int]:
+    """Feature maps of each source."""
+    return np.diff(reader.edges).tolist()
+
+
+def batches_on_device(
+    images: Images, batch_size: int, on_batch: OnBatch = lambda done, total: None
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """All batches, where the work is done; ``on_batch`` is called after each."""
+    place, done = device(), 0
+    for batch, labels in images.to(place).batches(batch_size):
+        yield batch.to(place), labels.to(place)
+        done += len(labels)
+        on_batch(done, len(images))
+
+
+def in_halves(work: Callable[[Tensor, Tensor], T], images: Tensor, labels: Tensor) -> list[T]:
+    """The work on a batch; where it takes more memory than there is, on its halves, and so on.
+
+    Raises:
+        DataError: one image takes more than there is.
+    """
+    try:
+        return [work(images, labels)]
+    except torch.OutOfMemoryError:
+        if len(images) == 1:
+            raise DataError(
+                "one image takes more memory than the device has: use the CPU or a smaller network"
+            ) from None
+    half = len(images) // 2
+    warnings.warn(f"a batch of {len(images)} takes more memory than the device has: going on with {half}", stacklevel=2)
+    torch.cuda.empty_cache()
+    return in_halves(work, images[:half], labels[:half]) + in_halves(work, images[half:], labels[half:])

@@ -1,0 +1,90 @@
+"""How feature reuse emerges over a training: the feature-reuse table of every epoch, in one file a run."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pandas as pd
+
+from analysis.reuse.agreement import spearman
+from analysis.reuse.connections import connection_weights
+from analysis.reuse.observations import figure5_observations
+from densenet_core import DenseNet, RunError
+from densenet_core.files import write_whole
+from densenet_core.networks.build import Network
+from densenet_core.training.run_folder import REUSE, Metric
+
+
+def record_reuse(folder: Path, model: Network, metrics: list[Metric]) -> None:
+    """Adds the network's feature-reuse table to the run's reuse.parquet, under its epoch; for ``train``'s on_epoch.
+
+    Tables of this and later epochs, which a killed run may have left, are replaced. A network that is no DenseNet has
+    none.
+    """
+    if not isinstance(model, DenseNet):
+        return
+    table, epoch = connection_weights(model), metrics[-1].epoch
+    table.insert(0, "epoch", epoch)
+    file = folder / REUSE
+    before = pd.read_parquet(file) if file.exists() else table.head(0)
+    whole = pd.concat([before[before["epoch"] < epoch], table], ignore_index=True)
+    write_whole(file, lambda temporary: whole.to_parquet(temporary, index=False))
+
+
+def reuse_over_training(run: str | os.PathLike[str]) -> pd.DataFrame:
+    """The feature-reuse tables of a run, with a column ``epoch`` (1-based) before the table's own.
+
+    Raises:
+        RunError: the run has none, or the file is damaged.
+    """
+    file = Path(run) / REUSE
+    if not file.exists():
+        raise RunError(f"run {Path(run).name!r} has no {REUSE}: train it with densenet-lens train (without --no-reuse)")
+    try:
+        return pd.read_parquet(file)
+    except (OSError, ValueError) as error:
+        raise RunError(f"{str(file)!r} is damaged: {error}") from None
+
+
+STEADY = 0.9  # a rank correlation with the end that counts as the same pattern
+
+
+def likeness_to_end(tables: pd.DataFrame, measure: str = "mean_abs_weight") -> pd.DataFrame:
+    """How like the end the pattern of reuse is after each epoch.
+
+    Args:
+        tables: as ``reuse_over_training`` gives them.
+
+    Returns:
+        Columns epoch, likeness: Spearman's rank correlation of the measure, over all connections, with the last
+        epoch's.
+    """
+    epochs = sorted(int(epoch) for epoch in tables["epoch"].unique())
+    values = {epoch: tables.loc[tables["epoch"] == epoch, measure].to_numpy(float) for epoch in epochs}
+    rows = [(epoch, spearman(values[epoch], values[epochs[-1]])) for epoch in epochs]
+    return pd.DataFrame(rows, columns=["epoch", "likeness"])
+
+
+def onset(likeness: pd.DataFrame) -> int:
+    """The epoch in which reuse sets in: from it on, the likeness to the end stays at ``STEADY`` or above."""
+    below = likeness.loc[likeness["likeness"] < STEADY, "epoch"]
+    later = likeness.loc[likeness["epoch"] > (below.max() if len(below) else 0), "epoch"]
+    return int(later.min())
+
+
+def observations_over_training(tables: pd.DataFrame) -> pd.DataFrame:
+    """How the number of each of the paper's four observations moves over the epochs.
+
+    Args:
+        tables: as ``reuse_over_training`` gives them.
+
+    Returns:
+        Columns epoch, number (1 to 4), statement, value (nan where it can't be computed), holds.
+    """
+    rows = [
+        (epoch, seen.number, seen.statement, seen.value, seen.holds)
+        for epoch, table in tables.groupby("epoch")
+        for seen in figure5_observations(table)
+    ]
+    return pd.DataFrame(rows, columns=["epoch", "number", "statement", "value", "holds"])

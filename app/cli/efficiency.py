@@ -1,0 +1,105 @@
+"""Commands about what networks cost and reach: costs, comparisons, the paper's tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from app.cli.common import InputOption, open_spec, print_table
+
+NetworkArgument = Annotated[
+    str, typer.Argument(metavar="NETWORK", help="121, densenet-bc-100-12, resnet50, ..., or a checkpoint.")
+]
+
+
+def cost(
+    network: NetworkArgument,
+    input_size: InputOption = None,
+    layers: Annotated[bool, typer.Option("--layers", help="A line a layer instead of a stage.")] = False,
+    csv: Annotated[Path | None, typer.Option(help="Write every layer here: .csv.")] = None,
+) -> None:
+    """What a network costs: parameters, mult_adds (FLOPs are twice as many), other operations, activations."""
+    from analysis.architecture.cost import SUMMED, count_cost, total_cost
+    from analysis.architecture.memory import training_activation_bytes
+    from analysis.figures.export import check_ending, save_table
+    from densenet_core import DenseNetSpec
+
+    if csv:
+        check_ending(csv, ("csv",), "table")
+    spec = open_spec(network)
+    counted = count_cost(spec, input_size)
+    per = counted if layers else counted.groupby("stage", sort=False)[list(SUMMED)].sum().reset_index()
+    first = ["name", "kind", "output_shape"] if layers else ["stage"]
+    total = total_cost(counted)
+    rows = [[*(str(row[key]) for key in first), *(f"{row[key]:,}" for key in SUMMED)] for _, row in per.iterrows()]
+    rows.append(["total", *[""] * (len(first) - 1), *(f"{total[key]:,}" for key in SUMMED)])
+    print(spec.title)
+    print_table([*first, *SUMMED], rows)
+    print(f"activations kept in training, one image: {training_activation_bytes(spec, input_size):,} bytes")
+    if isinstance(spec, DenseNetSpec):
+        kept = training_activation_bytes(spec, input_size, memory_efficient=True)
+        print(f"  with --memory-efficient: {kept:,} bytes")
+    if csv:
+        print("wrote", save_table(counted, csv))
+
+
+def compare(
+    a: NetworkArgument,
+    b: NetworkArgument,
+    input_size: InputOption = None,
+    measure: Annotated[bool, typer.Option("--measure", help="Time both on this machine too.")] = False,
+) -> None:
+    """Two networks side by side: sizes, costs, receptive field, shortest path; measured times if asked for."""
+    from analysis.architecture.comparison import compare as compare_networks
+    from analysis.architecture.comparison import compare_stages
+
+    specs = {a: open_spec(a), b if b != a else f"{b} (again)": open_spec(b)}
+    table = compare_networks(specs, input_size)
+    rows = [[str(name), *(_shown(cell) for cell in row)] for name, row in zip(table.index, table.values, strict=True)]
+    print_table(["", *table.columns], rows)
+    print()
+    stages = compare_stages(specs, input_size)
+    print_table(list(stages.columns), [[_shown(cell) for cell in row] for row in stages.itertuples(index=False)])
+    if measure:
+        from analysis.architecture.latency import measure_latency
+
+        times = measure_latency(specs, int(str(table.loc["input_size", a])))
+        print()
+        print_table(list(times.columns), [[_shown(cell) for cell in row] for row in times.itertuples(index=False)])
+
+
+def table(
+    number: Annotated[int, typer.Argument(metavar="1|2|3", help="The paper's number.")],
+    form: Annotated[str, typer.Option("--format", help="text, latex or csv.")] = "text",
+    runs: Annotated[
+        list[Path] | None, typer.Option("--run", help="A run folder, as a further row; repeatable.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Write it here instead of printing it.")] = None,
+) -> None:
+    """One of the paper's tables, with runs of your own as further rows."""
+    from analysis.results.results import measured_results
+    from analysis.results.tables import latex_table, paper_table
+
+    if form not in ("text", "latex", "csv"):
+        raise ValueError(f"format {form!r} is none of text, latex, csv")
+    own = measured_results(runs or [], include_zoo=False)
+    if own.attrs["skipped"]:
+        raise ValueError(own.attrs["skipped"][0])
+    content = paper_table(number, own)
+    if form == "latex":
+        text = latex_table(content)
+    else:
+        text = str(content.to_csv(index=False) if form == "csv" else content.to_string(index=False))
+    text = text.rstrip() + "\n"
+    if out:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(text)
+        print("wrote", out)
+    else:
+        print(text, end="")
+
+
+def _shown(cell: object) -> str:
+    return f"{cell:,}" if isinstance(cell, int) else f"{cell:,.1f}" if isinstance(cell, float) else str(cell)

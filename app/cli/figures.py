@@ -1,0 +1,168 @@
+"""Commands that draw: the paper's figures by their number, and the short paths of DenseNets and their relatives."""
+
+from __future__ import annotations
+
+import gc
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from app.cli.common import (
+    DataOption,
+    DatasetOption,
+    ImagesOption,
+    InputOption,
+    NormalizeOption,
+    is_saved,
+    open_network,
+    open_spec,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from densenet_core import DenseNetSpec
+
+FIGURES = ("1", "2", "3", "4-left", "4-middle", "4-right", "5")
+OutOption = Annotated[Path, typer.Option(help="Write the figure here: .pdf, .svg or .png; its table goes beside it.")]
+
+
+def figure(
+    which: Annotated[str, typer.Argument(metavar="|".join(FIGURES), help="The paper's number.")],
+    networks: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[NETWORK]...",
+            help="For 1 and 2 a DenseNet: its name or a checkpoint; for 4 run folders, the suite's own if left out; "
+            "for 5 a checkpoint.",
+        ),
+    ] = None,
+    block: Annotated[
+        int | None, typer.Option(help="For 1: which dense block, 1 the first.", show_default="the first")
+    ] = None,
+    input_size: InputOption = None,
+    out: OutOption = Path("figure.pdf"),
+) -> None:
+    """One of the paper's figures: 1 and 2 from an architecture, 3 from published numbers, 4 from runs, 5 of weights."""
+    from analysis import save_figure
+
+    if block is not None and which != "1":
+        raise ValueError(f"--block is for figure 1: figure {which} has none")
+    if input_size is not None and which != "2":
+        raise ValueError(f"--input is for figure 2: figure {which} has none")
+    given = networks or []
+    if which == "1":
+        drawn, table = _figure_1(given, 1 if block is None else block)
+    elif which == "2":
+        drawn, table = _figure_2(given, input_size)
+    else:
+        drawn, table = _figure(which, given)
+    print("wrote", *save_figure(drawn, out, table))
+
+
+def short_paths(
+    networks: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="NETWORK...",
+            help="densenet-40-12, resnet-sd-32, fractalnet-21, ..., or checkpoints; of a Highway Network a checkpoint.",
+        ),
+    ],
+    out: OutOption = Path("short_paths.pdf"),
+    gates: Annotated[bool, typer.Option("--gates", help="Of a Highway Network its gates, layer by layer.")] = False,
+    dataset: DatasetOption = "digits",
+    data: DataOption = Path("data"),
+    normalize: NormalizeOption = None,
+    images: ImagesOption = 256,
+) -> None:
+    """How directly layers are connected: in DenseNets and, by chance, in ResNets with stochastic depth; in FractalNets.
+
+    Of a Highway Network, what its gates let pass is measured on test images (--dataset, --data, --images).
+    """
+    from analysis import save_figure
+    from analysis.architecture.short_paths import carried_shares, path_table, transform_gates
+    from analysis.figures.diagrams.short_paths import gates_figure, short_paths_figure
+    from densenet_core.networks.highway_spec import HighwaySpec
+
+    specs = {text: open_spec(text) for text in networks}
+    highways = [text for text, spec in specs.items() if isinstance(spec, HighwaySpec)]
+    if not highways and not gates:
+        table, measure = path_table(list(specs.values()))
+        print("wrote", *save_figure(short_paths_figure(table, measure), out, table))
+        return
+    if len(networks) > 1:
+        raise ValueError(f"a Highway Network's paths are drawn alone: {len(networks)} networks are given")
+    if highways and not is_saved(highways[0]):
+        raise ValueError(f"what the gates of {highways[0]!r} let pass is learned: give a trained one's checkpoint")
+    from densenet_core.data.datasets import load_test_images
+
+    gc.enable()
+    options: dict[str, Any] = {"normalize": normalize}
+    network, taken = open_network(networks[0]), load_test_images(dataset, data, **options)
+    table = transform_gates(network, taken, images) if gates else carried_shares(network, taken, images)
+    drawn = gates_figure(table) if gates else short_paths_figure(table, "share_carried")
+    print("wrote", *save_figure(drawn, out, table))
+
+
+def _figure_1(networks: list[str], block: int) -> tuple[Any, pd.DataFrame]:
+    from analysis.architecture.architecture import block_connections
+    from analysis.figures.diagrams.dense_block import dense_block_figure
+
+    spec = _densenet("1", networks)
+    return dense_block_figure(spec, block), block_connections(spec, block)
+
+
+def _figure_2(networks: list[str], input_size: int | None) -> tuple[Any, pd.DataFrame]:
+    from analysis.architecture.architecture import network_stages
+    from analysis.figures.diagrams.network import network_figure
+
+    spec = _densenet("2", networks)
+    return network_figure(spec, input_size), network_stages(spec, input_size)
+
+
+def _densenet(which: str, networks: list[str]) -> DenseNetSpec:
+    from densenet_core import DenseNetSpec
+
+    if len(networks) != 1:
+        raise ValueError(f"figure {which} needs one network: densenet-lens figure {which} densenet-bc-100-12")
+    spec = open_spec(networks[0])
+    if not isinstance(spec, DenseNetSpec):
+        raise ValueError(f"figure {which} is of DenseNets: {networks[0]!r} is a {spec.title}")
+    return spec
+
+
+def _figure(which: str, runs: list[str]) -> tuple[Any, pd.DataFrame]:
+    from analysis import connection_weights, feature_reuse_figure
+    from analysis.figures.by_number import figure_3, figure_4
+    from analysis.figures.training_curves import training_curves_figure
+    from analysis.results.results import measured_results, shipped_results
+    from analysis.results.training_curves import training_curves
+
+    if which == "3":
+        if runs:
+            raise ValueError(f"figure 3 is of published numbers: it takes no run ({runs[0]})")
+        return figure_3()
+    if which in ("4-left", "4-middle"):
+        results = measured_results(runs, include_zoo=False) if runs else shipped_results()
+        if results.attrs.get("skipped"):
+            raise ValueError(results.attrs["skipped"][0])
+        return figure_4("left" if which == "4-left" else "middle", results)
+    if which == "4-right":
+        if not runs:
+            raise ValueError("figure 4-right needs run folders: densenet-lens figure 4-right runs/A runs/B")
+        if len(names := {Path(run).name for run in runs}) < len(runs):
+            raise ValueError(f"figure 4-right needs runs of different names: they are {', '.join(sorted(names))}")
+        if len(datasets := sorted(set(measured_results(runs, include_zoo=False)["dataset"]))) > 1:
+            raise ValueError(f"the runs have different data ({', '.join(datasets)}): their errors don't compare")
+        curves = training_curves({Path(run).name: run for run in runs})
+        for reason in curves.attrs["skipped"]:
+            print("densenet-lens:", reason, file=sys.stderr)
+        return training_curves_figure(curves), curves
+    if which == "5":
+        if len(runs) != 1:
+            raise ValueError("figure 5 needs one checkpoint: densenet-lens figure 5 CHECKPOINT")
+        connections = connection_weights(open_network(runs[0]))
+        return feature_reuse_figure(connections), connections
+    raise ValueError(f"figure {which!r} is none of {', '.join(FIGURES)}")

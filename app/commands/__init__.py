@@ -1,1 +1,0 @@
-"""The command line's commands, by what they are about."""

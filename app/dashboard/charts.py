@@ -1,0 +1,52 @@
+"""How every Plotly figure of the dashboard is put on a page: in its own colours, without Plotly's tool bar.
+
+What a page draws again at each change is kept (``drawn_once``): building a figure takes longer than all else that a
+change asks for, and people go back and forth.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import plotly.graph_objects as go
+import streamlit as st
+
+from app.dashboard.language import language, translated
+from app.dashboard.loading import NetworkKey, cached_by_network
+
+
+class Kept(NamedTuple):
+    """A figure in the session's language that is not changed any more."""
+
+    figure: go.Figure
+
+
+def show_chart(figure: go.Figure | Kept, key: str, alt: str | None = None, **options: Any) -> None:
+    """Draws a figure; ``alt`` says in words what it shows, and ``options`` are ``st.plotly_chart``'s."""
+    shown = figure.figure if isinstance(figure, Kept) else translated(figure)
+    st.plotly_chart(shown, theme=None, key=key, alt=alt, config={"displayModeBar": False}, **options)
+
+
+def drawn_once(draw: Callable[..., go.Figure]) -> Callable[..., Kept]:
+    """Keeps the figures that ``draw(key, *options)`` gives, by network, options and language.
+
+    Those of an upload are its session's own, as all that is of one.
+    """
+
+    def finished(key: NetworkKey, language: str, *options: Any) -> Kept:
+        figure = translated(draw(key, *options))
+        content = figure.to_dict()  # copied and encoded once, not at each drawing
+        figure.to_dict = lambda: content
+        return Kept(figure)
+
+    # the cache tells functions apart by their names and sources
+    finished.__qualname__ = f"{draw.__module__}.{draw.__qualname__}"
+    kept = cached_by_network(256, own_entries=64, cache=st.cache_resource)(finished)
+
+    @functools.wraps(draw)
+    def call(key: NetworkKey, *options: Any) -> Kept:
+        return kept(key, language(), *options)
+
+    return call

@@ -1,0 +1,133 @@
+"""Trainings that the dashboard starts: each in a process of its own, which goes on when the browser is closed."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from densenet_core import RunError
+from densenet_core.training.config import TrainingConfig
+from densenet_core.training.run_folder import OWNER, read_config
+from densenet_core.training.run_status import is_training
+
+LOG = "log.txt"
+# A dashboard in the background of a shell has SIGINT ignored, and its children with it: they could not be stopped.
+TRAIN = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from app.cli.main import main
+main()
+"""
+
+
+def start_training(config: TrainingConfig) -> None:
+    """Starts ``densenet-lens train`` for a new run, or goes on with one that is stopped.
+
+    Raises:
+        RunError: the run is being trained already, or its folder can't be written.
+    """
+    folder = config.folder
+    if is_training(folder):
+        raise RunError(f"the run {config.name!r} is being trained already")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        log = (folder / LOG).open("a")
+    except OSError as error:
+        raise RunError(f"can't write the run folder {str(folder)!r}: {error.strerror}") from None
+    with log:
+        command = [sys.executable, "-c", TRAIN, "train", *_options(config)]
+        environment = os.environ | {"PYTHONUNBUFFERED": "1"}
+        subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,  # not ended with the dashboard
+            env=environment,
+        )
+
+
+def resume_training(folder: Path) -> None:
+    """Goes on with a stopped run, by its own config.json.
+
+    Raises:
+        RunError: it is being trained already, or its config.json can't be read.
+    """
+    content = read_config(folder) | {"name": folder.name, "runs_dir": str(folder.parent)}
+    try:
+        content["milestones"] = tuple(content.get("milestones", (0.5, 0.75)))
+        config = TrainingConfig(**content)
+    except TypeError as error:
+        raise RunError(f"{str(folder)!r} can't be resumed: {error}") from None
+    start_training(config)
+
+
+def stop_training(folder: Path) -> None:
+    """Ends the process that trains a run; its last finished epoch stays.
+
+    Raises:
+        RunError: no process trains it, or one on another machine.
+    """
+    if not is_training(folder):
+        raise RunError(f"no process trains the run {folder.name!r}")
+    process, host = _owner(folder)
+    if host != platform.node():
+        raise RunError(f"the run {folder.name!r} is being trained on {host}: stop it there")
+    os.kill(process, signal.SIGINT)
+
+
+def _owner(folder: Path) -> tuple[int, str]:
+    """The process that trains a run, and its machine."""
+    try:
+        owner = json.loads((folder / OWNER).read_text())
+        process, host = int(owner["process"]), str(owner["host"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError(f"the run {folder.name!r} does not say which process trains it ({error})") from None
+    if process < 2:  # 0 and below stand for groups of processes
+        raise RunError(f"the run {folder.name!r} says that process {process} trains it, which is none")
+    return process, host
+
+
+def last_words(folder: Path, lines: int = 3) -> str:
+    """The end of what a training said, for a run that ended before its first epoch."""
+    try:
+        said = (folder / LOG).read_text(errors="replace").strip().splitlines()
+    except OSError:
+        return ""
+    return "\n".join(said[-lines:])
+
+
+def _options(config: TrainingConfig) -> list[str]:
+    values = {
+        "--arch": config.arch,
+        "--dataset": config.dataset,
+        "--recipe": config.recipe,
+        "--epochs": config.epochs,
+        "--seed": config.seed,
+        "--name": config.name,
+        "--runs": config.runs_dir,
+        "--data": config.data,
+        "--batch-size": config.batch_size,
+        "--learning-rate": config.learning_rate,
+        "--weight-decay": config.weight_decay,
+        "--drop-rate": config.drop_rate,
+        "--precision": config.precision,
+        "--normalize": config.normalize,
+        "--title": config.dataset_title,
+        "--workers": config.workers,
+    }
+    flags = {
+        "--augment": config.augment,
+        "--validation": config.validation,
+        "--memory-efficient": config.memory_efficient,
+        "--compile": config.compile,
+        "--no-channels-last": not config.channels_last,
+        "--sync-batch-norm": config.sync_batch_norm,
+    }
+    given = [word for option, value in values.items() if value is not None for word in (option, str(value))]
+    return [*given, *(flag for flag, is_set in flags.items() if is_set)]

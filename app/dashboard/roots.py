@@ -1,0 +1,110 @@
+"""The folders that the server was told to serve; no path of a page leaves them.
+
+Streamlit takes from a list what is in it, whatever a browser sends; what may be typed is checked here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+
+from densenet_core import CheckpointError, RunError
+from densenet_core.checkpoints.zoo import ZOO_FOLDER
+from densenet_core.training.run_folder import CONFIG, find_runs
+
+RUNS_DIR = Path("runs")
+CHECKPOINT_ENDINGS = (".safetensors", ".pt", ".pth", ".th", ".ckpt", ".tar", ".h5", ".keras", ".onnx")
+DATA_DIR = Path("data")
+MOST_LISTED = 500
+
+
+def served_folders(arguments: Sequence[str] | None = None) -> tuple[Path, ...]:
+    """runs/, the zoo, and every ``--root`` after the ``--`` of the command line."""
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--root", action="append", default=[], type=Path)
+    known, _ = parser.parse_known_args(sys.argv[1:] if arguments is None else arguments)
+    return (RUNS_DIR, ZOO_FOLDER, *known.root)
+
+
+def served_path(text: str, folders: Sequence[Path]) -> Path:
+    """The file or run folder that was typed, if it lies in a served folder.
+
+    What is outside is refused by its name alone: the disk is not asked, so the answer is the same whether it is there
+    or not. ``~`` is a name like any other.
+
+    Raises:
+        CheckpointError: it does not, also where a symbolic link or ".." leads out, or it is not there.
+    """
+    path = Path(os.path.abspath(text))
+    if "\0" in text or not any(_lies_in(path, folder) for folder in folders) or not is_served(path, folders):
+        raise CheckpointError(
+            f"{text!r} is outside the folders that this server serves: start it with --root DIR to add one"
+        )
+    if not os.path.exists(path):
+        raise CheckpointError(f"there is no {text!r}")
+    return path.resolve()
+
+
+def data_path(text: str) -> Path:
+    """The folder of a data set that was typed: data/, or one in a served folder.
+
+    Raises:
+        CheckpointError: as ``served_path``.
+    """
+    return DATA_DIR if Path(text) == DATA_DIR else served_path(text, served_folders())
+
+
+def _lies_in(path: Path, folder: Path) -> bool:
+    """Whether a path begins with the folder, by names alone."""
+    return path.is_relative_to(os.path.abspath(folder)) or path.is_relative_to(folder.resolve())
+
+
+def is_served(path: Path, folders: Iterable[Path]) -> bool:
+    """Whether a path, and what lies right in it where it is a folder, stays in these folders behind all links."""
+    return _stays_in(path, [folder.resolve() for folder in folders])
+
+
+def _stays_in(path: Path, roots: Sequence[Path]) -> bool:
+    try:
+        links = [entry.path for entry in os.scandir(path) if entry.is_symlink()] if path.is_dir() else []
+        places = [path.resolve(), *(Path(link).resolve() for link in links)]
+    except (OSError, RuntimeError):  # may not be read, is too long, or is a circle of links
+        return False
+    return all(any(place.is_relative_to(root) for root in roots) for place in places)
+
+
+def listed_runs(folders: Sequence[Path]) -> list[Path]:
+    """The run folders with weights in the served folders."""
+    return _shown((run for folder in folders for run in find_runs(folder)), folders)
+
+
+def training_folders() -> list[Path]:
+    """The run folders of runs/, with weights or without."""
+    return _shown(sorted(config.parent for config in RUNS_DIR.glob(f"*/{CONFIG}")), [RUNS_DIR])
+
+
+def _shown(runs: Iterable[Path], folders: Sequence[Path]) -> list[Path]:
+    """Those that do not lead out of the folders, and whose names can be shown."""
+    roots = [folder.resolve() for folder in folders]
+    return [run for run in runs if run.name.isprintable() and _stays_in(run, roots)]
+
+
+def check_run_folder(folder: Path) -> None:
+    """Raises RunError where a run of this name would be written outside runs/, through a link."""
+    if not is_served(folder, [RUNS_DIR]):
+        raise RunError(f"name {folder.name!r} leads out of {str(RUNS_DIR)!r}: take another")
+
+
+def listed_files(folders: Sequence[Path]) -> list[str]:
+    """Checkpoint files in the folders, by name; at most ``MOST_LISTED``."""
+    files = (file for folder in folders for file in _checkpoints(folder))
+    return list(islice((str(file) for file in files if is_served(file, folders)), MOST_LISTED))
+
+
+def _checkpoints(folder: Path) -> Iterator[Path]:
+    found = (file for file in sorted(folder.rglob("*")) if file.suffix in CHECKPOINT_ENDINGS and file.is_file())
+    return (file for file in found if str(file).isprintable())

@@ -1,0 +1,101 @@
+"""The Agreement page: do two measures of feature reuse say the same?"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pandas as pd
+import streamlit as st
+
+from analysis.figures.agreement import agreement_figure, agreement_screen
+from analysis.figures.style.heatmap import MEASURE_TITLES
+from analysis.reuse.agreement import Agreement, agreement, disagreements
+from analysis.reuse.connections import DATA_MEASURES, MEASURES
+from app.dashboard import loading
+from app.dashboard.charts import show_chart
+from app.dashboard.data_picker import pick_images
+from app.dashboard.downloads import download_row, take_home
+from app.dashboard.language import from_analysis, names, t, titles
+from app.dashboard.loading import NetworkKey
+from app.dashboard.network_picker import pick_network
+from app.text import literal
+
+KINDS = ("dense_layer", "transition", "classifier", None)
+
+
+def show() -> None:
+    """Draws the page."""
+    st.subheader(t("agreement.heading"), anchor=False)
+    key = pick_network()
+    if key is None:
+        st.write(t("common.choose_network"))
+        return
+    first, second, kind = _choose()
+    table = _table(key, first, second)
+    if table is None:
+        return
+    try:
+        found = agreement(table, first, second, kind)
+    except ValueError as error:
+        st.info(literal(str(error)), icon=":material/info:")
+        return
+    _show_numbers(found)
+    left, right = st.columns(2, gap="medium")
+    with left:
+        figure = agreement_screen(table, first, second, kind)
+        show_chart(figure, key="agreement", alt=t("agreement.alt"))
+        with take_home():
+            draw = partial(loading.figure_file, agreement_figure, "agreement", table, first, second, kind)
+            download_row(f"agreement_{first}_{second}", table, draw)
+    with right:
+        _show_disagreements(disagreements(table, first, second, kind), first, second)
+    with st.expander(t("common.computed"), icon=":material/function:"):
+        st.markdown(t("agreement.definitions"))
+
+
+def _choose() -> tuple[str, str, str | None]:
+    a, b, c = st.columns(3)
+    first = a.selectbox(t("agreement.first"), MEASURES, format_func=titles(MEASURE_TITLES), key="agreement_first")
+    others = [measure for measure in MEASURES if measure != first]
+    default = others.index("ablation") if "ablation" in others else 0
+    second = b.selectbox(
+        t("agreement.second"), others, index=default, format_func=titles(MEASURE_TITLES), key="agreement_second"
+    )
+    kind = c.selectbox(t("agreement.into"), KINDS, format_func=names("agreement.kinds", KINDS), key="agreement_kind")
+    return first, second, kind
+
+
+def _table(key: NetworkKey, *measures: str) -> pd.DataFrame | None:
+    wanted = tuple(measure for measure in measures if measure in DATA_MEASURES)
+    images = pick_images(key) if wanted else None
+    if wanted and images is None:
+        return None
+    try:
+        return loading.measured_table(key, wanted, images)
+    except ValueError as error:
+        st.error(literal(str(error)), icon=":material/error:")
+        return None
+
+
+def _show_numbers(found: Agreement) -> None:
+    columns = st.columns(4)
+    columns[0].metric(t("agreement.correlation"), f"{found.spearman:.2f}", border=True)
+    columns[1].metric(t("agreement.interval"), t("agreement.range", low=found.low, high=found.high), border=True)
+    columns[2].metric(t("agreement.within"), f"{found.within_targets:.2f}", border=True)
+    columns[3].metric(t("agreement.overlap", top=found.top), f"{found.overlap:.0%}", border=True)
+
+
+def _show_disagreements(rows: pd.DataFrame, first: str, second: str) -> None:
+    st.markdown(f"**{t('agreement.differ')}**")
+    shown = pd.DataFrame(
+        {
+            t("columns.block"): rows["block"],
+            t("columns.source_layer"): rows["source_layer"],
+            t("columns.target_layer"): rows["target_layer"],
+            from_analysis(MEASURE_TITLES[first]): rows[first].map("{:.3g}".format),
+            t("columns.rank"): rows[f"rank_{first}"].round(2),
+            from_analysis(MEASURE_TITLES[second]): rows[second].map("{:.3g}".format),
+            t("columns.rank") + " ": rows[f"rank_{second}"].round(2),
+        }
+    )
+    st.dataframe(shown, hide_index=True)

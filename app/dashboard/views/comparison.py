@@ -1,0 +1,152 @@
+"""The Comparison page: two networks side by side."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from analysis.architecture.comparison import compare, compare_stages
+from analysis.architecture.cost import default_input_size
+from analysis.figures.stage_costs import stage_cost_figure, stages_screen
+from analysis.figures.training_curves import training_curves_figure, training_curves_screen
+from analysis.results.training_curves import training_curves
+from app.dashboard import loading
+from app.dashboard.charts import show_chart
+from app.dashboard.downloads import download_row, take_home
+from app.dashboard.language import t
+from app.dashboard.loading import NetworkKey
+from app.dashboard.network_picker import pick_network
+from app.dashboard.tables import show_table, show_table_on_opening
+from app.text import literal, network_name, shown
+from densenet_core import RunError
+from densenet_core.networks.names import Spec
+
+QUANTITIES = (
+    "depth",
+    "params",
+    "mult_adds",
+    "other_ops",
+    "weight_bytes",
+    "training_activation_bytes",
+    "receptive_field",
+    "shortest_path",
+)
+LATENCIES = ("network", "forward_ms", "images_per_s", "step_ms", "kept_bytes")
+
+
+def show() -> None:
+    """Draws the page."""
+    st.subheader(t("comparison.heading"), anchor=False)
+    sides = {"a": t("comparison.first"), "b": t("comparison.second")}
+    keys = [pick_network(title, side, with_names=True) for side, title in sides.items()]
+    if keys[0] is None or keys[1] is None:
+        st.write(t("comparison.choose"))
+        return
+    both = (keys[0], keys[1])
+    specs, records = _named(both)
+    size = _choose_input_size(specs)
+    try:
+        table, stages = compare(specs, size), compare_stages(specs, size)
+    except ValueError as error:
+        st.error(literal(str(error)), icon=":material/error:")
+        return
+    _show_quantities(table, records)
+    _show_stages(stages)
+    _show_latency(specs, size)
+    _show_curves(both, records)
+
+
+def _named(keys: tuple[NetworkKey, NetworkKey]) -> tuple[dict[str, Spec], dict[str, dict[str, Any]]]:
+    """Specs and records under names that differ."""
+    found = [loading.spec_and_record(key) for key in keys]
+    names = [network_name(key.origin, key.name, spec) for key, (spec, _) in zip(keys, found, strict=True)]
+    if names[0] == names[1]:
+        names[1] = t("comparison.again", network=names[1])
+    return (
+        {name: spec for name, (spec, _) in zip(names, found, strict=True)},
+        {name: record for name, (_, record) in zip(names, found, strict=True)},
+    )
+
+
+def _choose_input_size(specs: dict[str, Spec]) -> int:
+    size = default_input_size(next(iter(specs.values())))
+    return int(st.number_input(t("comparison.input"), 1, 2048, size, key=f"input {size}", width=200))
+
+
+def _show_quantities(table: pd.DataFrame, records: dict[str, dict[str, Any]]) -> None:
+    names = list(table.columns)
+    rows = []
+    for quantity in QUANTITIES:
+        a, b = (int(table[name][quantity]) for name in names)
+        label, ratio = t(f"comparison.quantities.{quantity}"), t("comparison.ratio")
+        rows.append({"": label, names[0]: f"{a:,}", names[1]: f"{b:,}", ratio: f"{a / b:.2f}"})
+    errors = {name: _test_error(records[name]) for name in names}
+    if any(errors.values()):
+        unknown = t("comparison.not_known")
+        rows.append({"": t("comparison.test_error"), **{name: errors[name] or unknown for name in names}})
+    quantities = pd.DataFrame(rows).fillna("")
+    st.table(quantities.rename(columns=literal).map(literal).set_index(""))  # a table's cells are Markdown
+    with st.container(horizontal=True):
+        download_row("comparison", quantities, None, key="quantities_")
+
+
+def _test_error(record: dict[str, Any]) -> str:
+    if "test_error" not in record:
+        return ""
+    error = shown(record["test_error"], "{:.2f} %")
+    dataset = record.get("dataset", t("comparison.unknown_data"))
+    return t("comparison.reached", error=error, dataset=dataset, epochs=record.get("epochs", "?"))
+
+
+def _show_stages(stages: pd.DataFrame) -> None:
+    st.markdown(f"##### {t('comparison.by_stage')}")
+    show_chart(stages_screen(stages), key="stages", alt=t("comparison.stages_alt"))
+    with take_home():
+        download_row(
+            "costs_by_stage", stages, partial(loading.figure_file, stage_cost_figure, "stages", stages), key="stages_"
+        )
+    show_table_on_opening(t("comparison.stages_table"), lambda: stages, key="stages_table")
+
+
+def _show_latency(specs: dict[str, Spec], size: int) -> None:
+    st.markdown(f"##### {t('comparison.measured')}")
+    if not st.toggle(t("comparison.measure"), key="measure_both"):
+        st.caption(t("comparison.takes"))
+        return
+    try:
+        times = loading.latency_table(tuple(specs), tuple(specs.values()), size, 5, True)
+    except ValueError as error:
+        st.error(literal(str(error)), icon=":material/error:")
+        return
+    show_table(times[list(LATENCIES)])
+    st.caption(t("comparison.median", size=size, hardware=literal(str(times["hardware"].iloc[0]))))
+
+
+def _show_curves(keys: tuple[NetworkKey, NetworkKey], records: dict[str, dict[str, Any]]) -> None:
+    st.markdown(f"##### {t('comparison.curves')}")
+    runs = {name: key.name for name, key in zip(records, keys, strict=True) if key.origin == "file"}
+    datasets = sorted({str(records[name].get("dataset")) for name in runs})
+    try:
+        curves = training_curves(runs) if len(runs) == 2 else None
+    except RunError:
+        curves = None  # a file beside no metrics.csv
+    if curves is None:
+        st.caption(t("comparison.no_curves"))
+        return
+    if len(datasets) > 1 and not st.toggle(t("comparison.mix", datasets=literal(", ".join(datasets))), key="mix"):
+        st.warning(t("comparison.differ", first=literal(datasets[0]), second=literal(datasets[1])))
+        return
+    for reason in curves.attrs["skipped"]:
+        st.warning(literal(reason), icon=":material/warning:")
+    figure = training_curves_screen(curves)
+    show_chart(figure, key="curves", alt=t("common.curves_alt"))
+    with take_home():
+        download_row(
+            "training_curves",
+            curves,
+            partial(loading.figure_file, training_curves_figure, "curves", curves),
+            key="curves_",
+        )

@@ -1,0 +1,169 @@
+"""The Efficiency page: what networks pay for their error, on the axes of the paper's Figures 3 and 4."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pandas as pd
+import streamlit as st
+
+from analysis.figures.efficiency import ERROR_TITLES, SCREEN_AXIS_TITLES, efficiency_screen
+from analysis.results.efficiency import pareto_front, parity
+from analysis.results.paper_claims import efficiency_claims
+from app.dashboard import loading
+from app.dashboard.charts import show_chart
+from app.dashboard.downloads import download_row, take_home
+from app.dashboard.language import column_labels, from_analysis, names, t, titles
+from app.dashboard.roots import listed_runs, served_folders
+from app.dashboard.tables import show_table_on_opening
+from app.text import literal
+from densenet_core.checkpoints.zoo import ZOO_FOLDER
+from densenet_core.networks.names import spec_from_name
+
+COSTS = ("params", "mult_adds", "activation_bytes", "images_per_s", "forward_ms")
+FIRST_SOURCES = (  # the paper's tables and what it compares with, where a data set has them
+    "Huang et al. 2017, Table 2",
+    "Huang et al. 2017, Table 3",
+    "fb.resnet.torch, pretrained models",
+)
+MOST_REASONS = 3  # why runs were skipped, in words
+SHOWN = ["origin", "family", "model", "params", "params_printed", "mult_adds", "error", "spread", "seeds", "epochs"]
+
+
+def show() -> None:
+    """Draws the page."""
+    st.subheader(t("efficiency.heading"), anchor=False)
+    _explore(_choose_rows(_all_results()))
+    _show_claims()
+    with st.expander(t("efficiency.counted"), icon=":material/function:"):
+        st.markdown(t("efficiency.notes"))
+
+
+@st.fragment
+def _explore(rows: pd.DataFrame) -> None:
+    """The picture of the chosen results: a change of its controls reads no runs again."""
+    cost, log, pareto = _choose_axes()
+    if cost == "forward_ms":
+        rows = _with_latency(rows)
+    drawn = rows.dropna(subset=[cost]) if cost in rows else rows.head(0)
+    if drawn.empty:
+        st.info(t("efficiency.none"))
+        return
+    show_chart(
+        efficiency_screen(drawn, cost, log, pareto),
+        key="efficiency",
+        alt=t("efficiency.alt", cost=from_analysis(SCREEN_AXIS_TITLES[cost])),
+    )
+    if len(drawn) < len(rows):
+        missing, label = len(rows) - len(drawn), t(f"efficiency.costs.{cost}")
+        st.caption(t("efficiency.not_drawn", missing=missing, all=len(rows), cost=label))
+    _show_downloads(drawn, cost, log)
+    _show_parity(rows)
+    show_table_on_opening(t("common.table"), partial(_table, drawn, cost), key="efficiency_table")
+
+
+def _all_results() -> pd.DataFrame:
+    runs = listed_runs([folder for folder in served_folders() if folder != ZOO_FOLDER])
+    table = loading.results_table(tuple(loading.file_key(run) for run in runs))
+    if table.attrs["skipped"]:
+        _warn_of(table.attrs["skipped"])
+    return table
+
+
+def _warn_of(skipped: list[str]) -> None:
+    """One message, however many runs can't be read."""
+    words = [t("efficiency.skipped", reason=literal(reason)) for reason in skipped[:MOST_REASONS]]
+    if len(skipped) > MOST_REASONS:
+        words.append(t("efficiency.skipped_too", number=len(skipped) - MOST_REASONS))
+    st.warning("\n\n".join(words), icon=":material/warning:")
+
+
+def _choose_rows(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of one data set, kind of error, and the chosen sources and families."""
+    with st.sidebar:
+        st.subheader(t("efficiency.results"), anchor=False)
+        datasets = list(table["dataset"].value_counts().index)
+        dataset = st.selectbox(t("efficiency.dataset"), datasets, index=datasets.index("ImageNet"), key="dataset")
+        rows = table[table["dataset"] == dataset]
+        kinds = [kind for kind in ERROR_TITLES if kind in set(rows["error_kind"])]
+        kind = st.selectbox(t("efficiency.error"), kinds, format_func=titles(ERROR_TITLES), key=f"error_kind {dataset}")
+    rows = rows[rows["error_kind"] == kind]
+    published = sorted(rows.loc[rows["origin"] == "published", "source"].unique())
+    first = [source for source in published if source in FIRST_SOURCES] or published
+    sources = st.multiselect(t("efficiency.sources"), published, default=first, key=f"sources {dataset} {kind}")
+    rows = rows[(rows["origin"] == "measured") | rows["source"].isin(sources)]
+    families = sorted(rows["family"].unique())
+    chosen = st.sidebar.pills(
+        t("efficiency.families"),
+        families,
+        selection_mode="multi",
+        default=families,
+        key=f"families {dataset} {len(families)}",
+    )
+    shown: pd.DataFrame = rows[rows["family"].isin(chosen)]
+    return shown
+
+
+def _choose_axes() -> tuple[str, bool, bool]:
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        cost = st.segmented_control(
+            t("efficiency.cost"), COSTS, default="params", format_func=names("efficiency.costs", COSTS), key="cost"
+        )
+        log = st.toggle(t("efficiency.log"), value=True, key="log")
+        pareto = st.toggle(t("efficiency.pareto"), value=True, key="pareto")
+    return cost or "params", log, pareto
+
+
+def _with_latency(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows with their networks' measured time on this machine, where the suite can build them."""
+    archs = tuple(sorted(rows["arch"].dropna().unique()))
+    is_imagenet = bool((rows["dataset"] == "ImageNet").any())
+    size = 224 if is_imagenet else 32
+    if not archs or not st.toggle(t("efficiency.measure", number=len(archs), size=size), key="measure"):
+        return rows
+    specs = tuple(spec_from_name(arch, 1000 if is_imagenet else 10) for arch in archs)
+    times = loading.latency_table(archs, specs, size, 3, False)
+    st.caption(t("efficiency.median", hardware=literal(str(times["hardware"].iloc[0]))))
+    return rows.assign(forward_ms=rows["arch"].map(dict(zip(times["network"], times["forward_ms"], strict=True))))
+
+
+def _show_downloads(rows: pd.DataFrame, cost: str, log: bool) -> None:
+    is_drawn_on_paper = cost in ("params", "mult_adds", "activation_bytes")
+    with take_home():
+        figure_file = partial(loading.efficiency_figure_file, rows, cost, log) if is_drawn_on_paper else None
+        download_row(f"error_vs_{cost}", rows, figure_file)
+
+
+def _show_parity(rows: pd.DataFrame) -> None:
+    st.markdown(f"##### {t('efficiency.parity')}")
+    costed = rows.dropna(subset=["params"])
+    families = sorted(costed["family"].unique())
+    if len(families) < 2:
+        st.caption(t("efficiency.two_families"))
+        return
+    ours, theirs = st.columns(2)
+    start = families.index("DenseNet-BC") if "DenseNet-BC" in families else 0
+    family = ours.selectbox(t("efficiency.what_would"), families, index=start, key="parity_family")
+    others = costed[costed["family"] != family].sort_values("error")
+    model = theirs.selectbox(t("efficiency.need"), others["model"].unique(), key="parity_model")
+    reference = others[others["model"] == model].iloc[0]
+    for cost in ("params", "mult_adds"):
+        if pd.notna(reference[cost]) and costed.loc[costed["family"] == family, cost].notna().any():
+            st.markdown(f"- {literal(from_analysis(str(parity(costed, family, reference, cost))))}.")
+    st.caption(t("efficiency.interpolated"))
+
+
+def _table(rows: pd.DataFrame, cost: str) -> pd.DataFrame:
+    shown = [*SHOWN, *([cost] if cost not in SHOWN else []), "source", "note"]
+    on_front = pareto_front(rows, cost if cost != "forward_ms" else "params")
+    return rows.assign(on_front=on_front)[[*shown, "on_front"]]
+
+
+def _show_claims() -> None:
+    with st.expander(t("efficiency.claims"), icon=":material/fact_check:"):
+        verdicts = {True: t("verdicts.holds"), False: t("verdicts.does not hold"), None: t("efficiency.undecided")}
+        claims = efficiency_claims()
+        claims = claims.assign(holds=[verdicts[holds] for holds in claims["holds"]])
+        for column in ("statement", "numbers"):
+            claims[column] = claims[column].map(from_analysis)
+        st.table(claims.rename(columns=column_labels(claims.columns)).set_index(t("columns.statement")))

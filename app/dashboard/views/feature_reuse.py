@@ -1,0 +1,240 @@
+"""The Feature-reuse page: the paper's Figure 5 to explore, for any network."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pandas as pd
+import plotly.graph_objects as go
+import streamlit as st
+
+from analysis.figures.connection import source_profile, target_profile, weight_histogram
+from analysis.figures.figure_5 import Connection, feature_reuse_screen
+from analysis.figures.style.heatmap import COLOR_MAPS, MEASURE_TITLES, ColorMap
+from analysis.reuse.connections import DATA_MEASURES, MEASURES, connection_filter
+from analysis.reuse.observations import Observation
+from analysis.reuse.scaling import SCALING_TITLES, SCALINGS, Scaling, target_share
+from app.dashboard import loading
+from app.dashboard.charts import Kept, drawn_once, show_chart
+from app.dashboard.downloads import download_row, take_home
+from app.dashboard.language import from_analysis, t, titles
+from app.dashboard.loading import NetworkKey
+from app.dashboard.network_picker import pick_network
+from app.dashboard.tables import show_table_on_opening
+from app.text import literal, network_facts
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from app.dashboard.data_picker import ImagesKey
+
+
+class Measured(NamedTuple):
+    """What is in the table beside the weights' own measures: what ``loading.measured_table`` takes with a network."""
+
+    measures: tuple[str, ...] = ()
+    images: ImagesKey | None = None
+
+
+class Options(NamedTuple):
+    """How the table is drawn."""
+
+    measure: str
+    scaling: Scaling
+    color_map: ColorMap
+
+
+def show() -> None:
+    """Draws the page."""
+    key = pick_network(table_is_enough=True)
+    if key is None:
+        st.title(t("reuse.title"))
+        st.write(t("reuse.choose"))
+        return
+    _show_heading(key)
+    measured = _choose_measured(key)
+    if measured is None:
+        _choose_options()
+        return
+    left, right = st.columns([3, 1], gap="medium")
+    with left:
+        _explore(key, measured)
+    with right:
+        _show_observations(loading.observations(key))
+    with st.expander(t("common.computed"), icon=":material/function:"):
+        st.markdown(t("reuse.definitions"))
+    show_table_on_opening(t("common.table"), partial(loading.measured_table, key, *measured), key="reuse_table")
+
+
+@st.fragment
+def _explore(key: NetworkKey, measured: Measured) -> None:
+    """The heatmap, its controls and the cell chosen in it: a change among them draws nothing else of the page again."""
+    options = _choose_options()
+    if measured.measures != _measures_on_images(options.measure):
+        st.rerun()  # the sidebar's choice of images comes or goes
+    table = loading.measured_table(key, *measured)
+    cell = _chosen_cell(key, table)
+    _show_heatmap(_heatmap(key, measured, options, cell))
+    _show_export(table, options)
+    _show_connection(key, measured, table, options.measure, cell)
+
+
+def _choose_measured(key: NetworkKey) -> Measured | None:
+    """What the chosen measure asks for; None where that is images and there are none that fit."""
+    measures = _measures_on_images(st.session_state.get("measure", MEASURES[0]))
+    if not measures:
+        return Measured()
+    from app.dashboard.data_picker import pick_images
+
+    images = pick_images(key)
+    return None if images is None else Measured(measures, images)
+
+
+def _measures_on_images(measure: str) -> tuple[str, ...]:
+    return (measure,) if measure in DATA_MEASURES else ()
+
+
+def _show_heading(key: NetworkKey) -> None:
+    facts = network_facts(loading.load(key))
+    st.subheader(t("reuse.heading", network=literal(facts[0][1])), anchor=False)
+    st.caption("  ·  ".join(f"{t(f'facts.{label}')}: **{literal(value)}**" for label, value in facts[1:]))
+
+
+def _choose_options() -> Options:
+    measure, scaling, colors = st.columns(3)
+    return Options(
+        measure.selectbox(t("reuse.measure"), MEASURES, format_func=titles(MEASURE_TITLES), key="measure"),
+        scaling.selectbox(t("reuse.scaling"), SCALINGS, format_func=titles(SCALING_TITLES), key="scaling"),
+        colors.selectbox(t("reuse.colours"), COLOR_MAPS, key="color_map"),
+    )
+
+
+@drawn_once
+def _heatmap(key: NetworkKey, measured: Measured, options: Options, cell: Connection) -> go.Figure:
+    return feature_reuse_screen(loading.measured_table(key, *measured), *options, marked=cell)
+
+
+@drawn_once
+def _weights(key: NetworkKey, cell: Connection) -> go.Figure:
+    return weight_histogram(connection_filter(loading.load(key), *cell))
+
+
+@drawn_once
+def _row(key: NetworkKey, measured: Measured, measure: str, cell: Connection) -> go.Figure:
+    return source_profile(loading.measured_table(key, *measured), measure, cell)
+
+
+@drawn_once
+def _column(key: NetworkKey, measured: Measured, measure: str, cell: Connection) -> go.Figure:
+    return target_profile(loading.measured_table(key, *measured), measure, cell)
+
+
+def _show_heatmap(figure: Kept) -> None:
+    show_chart(
+        figure,
+        key="heatmap",
+        on_select=_remember_click,
+        selection_mode="points",
+        alt=t("reuse.alt"),
+    )
+
+
+def _remember_click() -> None:
+    points: list[dict[str, Any]] = st.session_state["heatmap"]["selection"]["points"]
+    if points:
+        st.session_state["cell"] = Connection(*(int(number) for number in points[0]["customdata"][:3]))
+
+
+def _chosen_cell(key: NetworkKey, table: pd.DataFrame) -> Connection:
+    """The cell that was clicked; for a network not seen before, its connection of the largest mean |w|."""
+    if st.session_state.get("cell_of") != key:
+        strongest = table.iloc[int(table["mean_abs_weight"].argmax())]
+        st.session_state["cell"] = Connection(
+            int(strongest["block"]), int(strongest["source_layer"]), int(strongest["target_layer"])
+        )
+        st.session_state["cell_of"] = key
+    cell: Connection = st.session_state["cell"]
+    return cell
+
+
+def _show_observations(observations: tuple[Observation, ...]) -> None:
+    st.markdown(f"**{t('reuse.observations')}**")
+    for observation in observations:
+        with st.container(border=True, gap="xsmall"):
+            _show_verdict(observation)
+            st.markdown(f"{observation.number}. {from_analysis(observation.statement)}")
+            st.caption(_evidence(observation))
+
+
+def _evidence(observation: Observation) -> str:
+    statistic = from_analysis(observation.statistic)
+    if observation.value is None:
+        return f"{from_analysis(observation.reason)} ({statistic})"
+    criterion = from_analysis(observation.criterion)
+    return t("reuse.evidence", statistic=statistic, value=observation.value, criterion=criterion)
+
+
+def _show_verdict(observation: Observation) -> None:
+    if observation.holds is None:
+        st.badge(t("verdicts.not decidable"), icon=":material/help:", color="gray")
+    elif observation.holds:
+        st.badge(t("verdicts.holds"), icon=":material/check:", color="green")
+    else:
+        st.badge(t("verdicts.does not hold"), icon=":material/close:", color="red")
+
+
+def _show_connection(key: NetworkKey, measured: Measured, table: pd.DataFrame, measure: str, cell: Connection) -> None:
+    place = (table["block"] == cell.block) & (table["source_layer"] == cell.source_layer)
+    row = table.assign(share=target_share(table))[place & (table["target_layer"] == cell.target_layer)].iloc[0]
+    weights = connection_filter(loading.load(key), *cell)
+    source = t("reuse.source_layer" if cell.source_layer else "reuse.source_input", layer=cell.source_layer)
+    target = t(f"reuse.target_{row['target_kind']}", layer=cell.target_layer)
+    st.markdown(f"##### {t('reuse.connection', block=cell.block, source=source, target=target)}")
+    st.caption(
+        t(
+            "reuse.connection_facts",
+            share=row["share"],
+            maps=row["num_channels"],
+            weights=weights.size,
+            shape=" × ".join(map(str, weights.shape)),
+            mean=row["mean_abs_weight"],
+            l1=row["l1_per_input_map"],
+        )
+    )
+    if measure in DATA_MEASURES:
+        st.caption(f"{from_analysis(MEASURE_TITLES[measure])}: **{row[measure]:.4g}**")
+    panels = {
+        t("reuse.weights"): _weights(key, cell),
+        t("reuse.row", source=cell.source_layer): _row(key, measured, measure, cell),
+        t("reuse.column", target=cell.target_layer): _column(key, measured, measure, cell),
+    }
+    columns = st.columns(3, gap="medium")
+    for number, (title, figure) in enumerate(panels.items()):
+        columns[number].markdown(f"**{title}**")
+        with columns[number]:
+            show_chart(figure, f"connection_{number}", title)
+
+
+def _show_export(table: pd.DataFrame, options: Options) -> None:
+    name = f"feature_reuse_{options.measure}"
+    with take_home():
+        width = st.segmented_control(
+            t("reuse.width"),
+            (1, 2),
+            default=2,
+            format_func={1: t("reuse.one_column"), 2: t("reuse.two_columns")}.__getitem__,
+            key="width",
+            label_visibility="collapsed",
+        )
+        download_row(
+            name,
+            table,
+            partial(loading.figure_file, _on_paper, "feature_reuse", table, *options, width or 2),
+        )
+
+
+def _on_paper(table: pd.DataFrame, *options: Any) -> Figure:
+    from analysis.figures.figure_5 import feature_reuse_figure
+
+    return feature_reuse_figure(table, *options)

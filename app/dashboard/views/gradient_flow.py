@@ -1,0 +1,89 @@
+"""The Gradient-flow page: how strong the gradient is that reaches each layer, and how far layers are from the loss."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import streamlit as st
+
+from analysis.architecture.paths import layer_paths, path_counts
+from analysis.claims.gradient_flow import controls, reach
+from analysis.figures.gradient_flow import (
+    QUANTITIES,
+    gradient_flow_figure,
+    gradient_flow_screen,
+    path_lengths_screen,
+)
+from analysis.reuse.connections import dense_spec
+from app.dashboard import loading
+from app.dashboard.charts import show_chart
+from app.dashboard.data_picker import pick_images
+from app.dashboard.downloads import download_row, take_home
+from app.dashboard.language import from_analysis, t, titles
+from app.dashboard.loading import NetworkKey
+from app.dashboard.network_picker import pick_network
+from app.text import literal
+from densenet_core import CheckpointError
+from densenet_core.networks.names import Spec
+
+
+def show() -> None:
+    """Draws the page."""
+    st.subheader(t("gradients.heading"), anchor=False)
+    key = pick_network()
+    if key is None:
+        st.write(t("common.choose_network"))
+        return
+    try:
+        spec = dense_spec(loading.load(key))
+    except CheckpointError as error:
+        st.error(literal(str(error)), icon=":material/error:")
+        return
+    images = pick_images(key)
+    if images is not None:
+        _show_flow(key, images)
+    _show_paths({spec.title: spec, **controls(spec)})
+
+
+def _show_flow(key: NetworkKey, images: object) -> None:
+    flow = loading.gradient_flows(key, images)
+    quantity = st.segmented_control(
+        t("gradients.quantity"),
+        list(QUANTITIES),
+        default="output_gradient",
+        format_func=titles(QUANTITIES),
+        key="flow_quantity",
+    )
+    chosen = quantity or "output_gradient"
+    show_chart(gradient_flow_screen(flow, chosen), key="flow", alt=t("gradients.alt"))
+    with take_home():
+        draw = partial(loading.figure_file, gradient_flow_figure, "gradient_flow", flow, chosen, 1)
+        download_row("gradient_flow", flow, draw)
+    ratios = "  ·  ".join(
+        f"{literal(from_analysis(str(name)))}: **{ratio:.3g}**" for name, ratio in reach(flow).items()
+    )
+    st.caption(t("gradients.ratios", ratios=ratios))
+    st.caption(t("gradients.note"))
+
+
+def _show_paths(specs: dict[str, Spec]) -> None:
+    st.markdown(f"##### {t('gradients.paths')}")
+    left, right = st.columns(2, gap="medium")
+    with left:
+        counts = {title: path_counts(spec) for title, spec in specs.items()}
+        show_chart(path_lengths_screen(counts), key="paths", alt=t("gradients.paths_alt"))
+    with right:
+        rows = []
+        for title, spec in specs.items():
+            layers = layer_paths(spec)
+            total = sum(counts[title]["num_paths"])
+            rows.append(
+                {
+                    t("columns.network"): title,
+                    t("columns.paths"): f"{total:,}" if total < 10**9 else f"{float(total):.2e}",
+                    t("columns.to_loss"): round(float(layers["shortest"].mean()), 1),
+                    t("columns.read"): t("common.of", part=int(layers["is_direct"].sum()), whole=len(layers)),
+                }
+            )
+        st.dataframe(rows, hide_index=True)
+        st.caption(t("gradients.paths_note"))

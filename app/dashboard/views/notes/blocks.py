@@ -1,0 +1,107 @@
+"""What is inside a layer and between blocks: bottlenecks, transitions, the composite function."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+import pandas as pd
+import streamlit as st
+
+from analysis.architecture.architecture import block_connections, composite_function, network_stages
+from analysis.architecture.bottlenecks import design_costs
+from analysis.architecture.cost import count_cost, default_input_size, total_cost
+from analysis.figures.diagrams.network import network_figure, network_screen
+from analysis.figures.diagrams.notes import design_costs_screen
+from analysis.results.efficiency import count
+from app.dashboard import loading
+from app.dashboard.charts import show_chart
+from app.dashboard.downloads import download_row, take_home
+from app.dashboard.language import t
+from app.dashboard.tables import show_table
+from app.dashboard.views.notes.connectivity import TEXT_WIDTH
+from app.text import literal
+from densenet_core import DenseNetSpec, ResNetSpec
+from densenet_core.networks.names import MODEL_NAMES, published_spec
+
+DENSENETS = [name for name in MODEL_NAMES if name.startswith("densenet")]
+ORDERS = ("densenet-40-12", "densenet-bc-100-12", "resnet-110", "preact-resnet-164")  # each of another order
+
+
+def show_bottleneck() -> None:
+    st.markdown(t("notes.bottleneck.text"), width=TEXT_WIDTH)
+    a, b, c, d = st.columns(4)
+    maps = a.slider(t("notes.bottleneck.maps"), 16, 1024, 512, step=16, key="notes_maps")
+    rate = b.slider(t("notes.bottleneck.rate"), 4, 64, 32, step=4, key="notes_bottleneck_rate")
+    width = c.slider(t("notes.bottleneck.width"), 1, 8, 4, key="notes_width")
+    size = d.slider(t("notes.bottleneck.size"), 4, 56, 28, key="notes_size")
+    costs = design_costs(maps, rate, width, size)
+    params = costs.groupby("design")["params"].sum()
+    show_chart(design_costs_screen(costs), "notes_bottleneck", t("notes.bottleneck.title"))
+    own, other = (params["DenseNet-B"] / params[design] for design in ("DenseNet", "ResNet, bottleneck"))
+    st.markdown(t("notes.bottleneck.result", own=own, other=other))
+    st.caption(t("notes.bottleneck.note"), width=TEXT_WIDTH)
+
+
+def show_compression() -> None:
+    st.markdown(t("notes.compression.text"), width=TEXT_WIDTH)
+    a, b, c = st.columns(3)
+    name = a.selectbox(
+        t("notes.compression.network"), DENSENETS, DENSENETS.index("densenet-bc-100-12"), key="notes_network"
+    )
+    base = published_spec(name)
+    assert isinstance(base, DenseNetSpec)
+    theta = b.slider(t("notes.compression.theta"), 0.1, 1.0, base.compression, step=0.05, key=f"notes_theta {name}")
+    size = c.number_input(
+        t("notes.compression.size"), 1, 1024, default_input_size(base), key=f"notes_image {base.stem}"
+    )
+    spec = replace(base, compression=theta)
+    try:
+        figure = network_screen(spec, int(size))
+    except ValueError as error:
+        st.error(literal(str(error)), icon=":material/error:")
+        return
+    _show_savings(spec, int(size))
+    show_chart(figure, "notes_network_chart", t("notes.compression.title"))
+    stages = network_stages(spec, int(size))
+    with take_home():
+        draw = partial(loading.figure_file, lambda _: network_figure(spec, int(size)), f"figure_2 {spec}", stages)
+        download_row("figure_2", stages, draw, "2_")
+    with st.expander(t("notes.compression.table"), icon=":material/table:"):
+        show_table(stages[["stage", "num_layers", "in_maps", "out_maps", "in_size", "out_size"]])
+
+
+def _show_savings(spec: DenseNetSpec, size: int) -> None:
+    """Costs with this compression, and their share of those without one."""
+    full = replace(spec, compression=1.0)
+    cost, without = (total_cost(count_cost(each, size)) for each in (spec, full))
+    a, b, c = st.columns(3)
+    for column, quantity in ((a, "params"), (b, "mult_adds")):
+        share = t("notes.compression.without", share=cost[quantity] / without[quantity], full=full.compression)
+        column.metric(
+            t(f"notes.compression.{quantity}"),
+            count(cost[quantity]),
+            share,
+            delta_color="off",
+            delta_arrow="off",
+            border=True,
+            height="stretch",
+        )
+    c.metric(t("notes.compression.last"), f"{spec.block_outputs[-1]:,}", border=True, height="stretch")
+
+
+def show_composite() -> None:
+    spec = published_spec(DENSENETS[0])
+    assert isinstance(spec, DenseNetSpec)
+    connections = block_connections(spec)
+    readers = int((connections["source_layer"] == 0).sum())
+    st.markdown(t("notes.composite.text", network=literal(spec.title), readers=readers), width=TEXT_WIDTH)
+    rows = []
+    for other in map(published_spec, ORDERS):
+        assert isinstance(other, DenseNetSpec | ResNetSpec)
+        operations = composite_function(other)
+        maps = [operations["in_maps"].iloc[0], *operations["out_maps"]]
+        steps = [str(width) for i, width in enumerate(maps) if i == 0 or width != maps[i - 1]]
+        rows.append((other.title, " → ".join(operations["operation"]), " → ".join(steps)))
+    labels = [t(f"notes.composite.{column}") for column in ("network", "order", "maps")]
+    st.table(pd.DataFrame(rows, columns=labels).set_index(labels[0]))

@@ -1,0 +1,98 @@
+"""How the layers of a dense block are connected, what concatenation preserves, and how the width grows."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import streamlit as st
+
+from analysis.architecture.architecture import block_connections, block_layers
+from analysis.architecture.preservation import preservation
+from analysis.figures.diagrams.dense_block import dense_block_figure, dense_block_screen
+from analysis.figures.diagrams.notes import channel_growth_screen, preservation_screen
+from app.dashboard import loading
+from app.dashboard.charts import show_chart
+from app.dashboard.downloads import download_row, take_home
+from app.dashboard.language import t
+from app.dashboard.tables import show_table
+from densenet_core import DenseNetSpec
+
+# The notes' example, which is the paper's Figure 1 too: 6 feature maps enter, 4 layers add 4 each.
+EXAMPLE = DenseNetSpec(block_config=(4,), growth_rate=4, num_init_features=6, bottleneck=False)
+NUM_DIGITS = 4  # feature maps that go into the test of preservation
+TEXT_WIDTH = 860  # pixels
+
+
+def one_block(layers: int, growth_rate: int, init: int) -> DenseNetSpec:
+    """A network whose first block has these layers; a transition follows it."""
+    return DenseNetSpec((layers, 1), growth_rate, init, bottleneck=False)
+
+
+def show_connections() -> None:
+    st.markdown(t("notes.connections.text"), width=TEXT_WIDTH)
+    st.latex(r"x_\ell = H_\ell([x_0, x_1, \ldots, x_{\ell-1}]), \qquad 1 + 2 + \cdots + L = \tfrac{L(L+1)}{2}")
+    left, right = st.columns(2)
+    layers = left.slider(t("notes.connections.layers"), 1, 40, EXAMPLE.block_config[0], key="notes_layers")
+    names = [_layer_name(layer, layers) for layer in range(layers + 2)]
+    marked = right.selectbox(
+        t("notes.connections.follow"), range(layers + 2), format_func=names.__getitem__, key=f"notes_follow {layers}"
+    )
+    spec = one_block(layers, EXAMPLE.growth_rate, EXAMPLE.num_init_features)
+    connections, reads = block_connections(spec), block_layers(spec)
+    into_layers = connections["target_kind"] == "dense_layer"
+    a, b, c = st.columns(3)
+    a.metric(t("notes.connections.chain"), f"{(reads['kind'] == 'dense_layer').sum():,}", border=True)
+    b.metric(t("notes.connections.dense"), f"{into_layers.sum():,}", border=True)
+    c.metric(t("notes.connections.next"), f"{(~into_layers).sum():,}", border=True)
+    show_chart(dense_block_screen(spec, marked=marked or None), "notes_block", t("notes.connections.title"))
+    if marked:
+        row = reads.iloc[marked]
+        st.caption(t("notes.connections.marked", sources=row["num_sources"], maps=row["input_maps"]))
+    st.caption(t("notes.connections.hover"))
+    with take_home():
+        draw = partial(loading.figure_file, lambda _: dense_block_figure(spec), "figure_1", connections)
+        download_row("figure_1", connections, draw, "1_")
+
+
+def _layer_name(layer: int, layers: int) -> str:
+    if layer == 0:
+        return t("notes.connections.follow_all")
+    return t("notes.connections.follow_layer", layer=layer) if layer <= layers else t("notes.connections.follow_next")
+
+
+def show_preservation() -> None:
+    text = st.empty()  # it says what the sliders below it are set to
+    a, b, c = st.columns(3)
+    layers = a.slider(t("notes.preservation.layers"), 1, 6, EXAMPLE.block_config[0], key="notes_kept_layers")
+    image = b.slider(t("notes.preservation.image"), 0, 9, 3, key="notes_digit")
+    seed = c.slider(t("notes.preservation.seed"), 0, 20, 0, key="notes_seed")
+    text.markdown(t("notes.preservation.text", maps=NUM_DIGITS, layers=layers), width=TEXT_WIDTH)
+    st.latex(
+        r"\begin{aligned} \text{DenseNet:}\quad & x_\ell = [x_{\ell-1}, H_\ell(x_{\ell-1})] \\"
+        r"\text{ResNet:}\quad & x_\ell = x_{\ell-1} + H_\ell(x_{\ell-1}) \end{aligned}"
+    )
+    found = preservation(loading.digits_as_maps(image, NUM_DIGITS), layers, seed=seed)
+    inputs = found.table[found.table["layer"] == 0].set_index("operation")
+    a, b, c = st.columns(3)
+    for column, operation in ((a, "concatenation"), (b, "summation")):
+        share = inputs["identical_share"][operation]
+        column.metric(t(f"notes.preservation.{operation}"), f"{share:.0%}", border=True)
+    c.metric(t("notes.preservation.change"), f"{inputs['max_abs_difference']['summation']:.3g}", border=True)
+    show_chart(preservation_screen(found.first_map), "notes_preservation", t("notes.preservation.title"))
+    st.caption(t("notes.preservation.note"), width=TEXT_WIDTH)
+    with st.expander(t("notes.preservation.table"), icon=":material/table:"):
+        show_table(found.table)
+
+
+def show_growth() -> None:
+    st.markdown(t("notes.growth.text"), width=TEXT_WIDTH)
+    st.latex(r"k_0 + k\,(\ell - 1) \;\longrightarrow\; k, \qquad k_0 \;\longrightarrow\; k_0 + k\,n")
+    a, b, c = st.columns(3)
+    init = a.slider(t("notes.growth.init"), 1, 128, EXAMPLE.num_init_features, key="notes_init")
+    rate = b.slider(t("notes.growth.rate"), 1, 48, EXAMPLE.growth_rate, key="notes_rate")
+    layers = c.slider(t("notes.growth.layers"), 1, 40, EXAMPLE.block_config[0], key="notes_growth_layers")
+    spec = one_block(layers, rate, init)
+    reads = int(block_layers(spec)["input_maps"].iloc[layers])
+    numbers = {"init": init, "rate": rate, "layers": layers, "reads": reads, "leaves": spec.block_outputs[0]}
+    st.markdown(t("notes.growth.result", **numbers))
+    show_chart(channel_growth_screen(spec), "notes_growth", t("notes.growth.title"))

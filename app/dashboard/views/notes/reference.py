@@ -1,0 +1,105 @@
+"""What the paper tabulates: architectures, data sets, recipes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from analysis.figures.diagrams.notes import learning_rate_screen
+from analysis.results.data_sets import data_sets, learning_rates, recipes
+from analysis.results.tables import TABLE_1_NETWORKS, architecture_table, latex_table
+from app.dashboard.charts import show_chart
+from app.dashboard.downloads import download_row, take_home
+from app.dashboard.language import t
+from app.dashboard.tables import show_table
+from app.dashboard.views.notes.blocks import DENSENETS
+from app.dashboard.views.notes.connectivity import TEXT_WIDTH
+from app.text import literal
+from densenet_core.networks.names import published_spec
+from densenet_core.training.config import RECIPES
+
+TYPED_EXAMPLE = "densenet-bc-40-12"
+
+
+def show_table_1() -> None:
+    st.markdown(t("notes.table_1.text", example=TYPED_EXAMPLE), width=TEXT_WIDTH)
+    names = st.multiselect(
+        t("notes.table_1.networks"),
+        DENSENETS,
+        [f"densenet{variant}" for variant in TABLE_1_NETWORKS],
+        accept_new_options=True,
+        key="notes_table_1",
+    )
+    if not names:
+        st.info(t("notes.table_1.none"))
+        return
+    try:
+        table = architecture_table({name: published_spec(name) for name in names})
+    except ValueError as error:
+        st.error(literal(str(error)), icon=":material/error:")
+        return
+    show_table(table, height="content")
+    with take_home():
+        download_row("table_1", table, None, "table_1_")
+        st.download_button(
+            "LaTeX",
+            latex_table(table),
+            "table_1.tex",
+            key="download_table_1_tex",
+            on_click="ignore",
+            icon=":material/download:",
+        )
+
+
+def show_training() -> None:
+    st.markdown(t("notes.training.text"), width=TEXT_WIDTH)
+    st.dataframe(_data_rows(data_sets()), hide_index=True)
+    name = st.segmented_control(
+        t("notes.training.recipe"), list(RECIPES), default=next(iter(RECIPES)), required=True, key="notes_recipe"
+    )
+    left, right = st.columns([1, 1], gap="medium")
+    with left:
+        st.table(_recipe_facts(recipes().set_index("recipe").T[name]), hide_header=True)
+    with right:
+        show_chart(learning_rate_screen(learning_rates(name)), "notes_rates", t("notes.training.rate"))
+
+
+def _data_rows(table: pd.DataFrame) -> pd.DataFrame:
+    rows = pd.DataFrame({t("notes.training.dataset"): table["title"]})
+    for column in ("train", "extra", "validation", "test", "classes"):
+        rows[t(f"notes.training.{column}")] = [f"{number:,}" if number else "–" for number in table[column]]
+    rows[t("notes.training.origin")] = [t(f"notes.training.{origin}") for origin in table["origin"]]
+    rows[t("notes.training.side")] = table["image_size"]
+    rows[t("notes.training.augmentation")] = [_augmentation(row) for row in table.to_dict("records")]
+    rows[t("notes.training.mean")], rows[t("notes.training.std")] = table["mean"], table["std"]
+    return rows
+
+
+def _augmentation(row: dict[Any, Any]) -> str:
+    words = []
+    if row["mirror"]:
+        words.append(t("notes.training.mirror"))
+    if pd.notna(row["shift"]):
+        words.append(t("notes.training.shift", pixels=row["shift"]))
+    elif row["mirror"]:
+        words.append(t("notes.training.crop"))
+    return ", ".join(words) or "–"
+
+
+def _recipe_facts(row: pd.Series) -> pd.DataFrame:
+    drops = row["milestones"] if row["schedule"] == "step" else t("notes.training.one_cycle")
+    facts = {
+        "source": t("notes.training.paper" if row["published"] else "notes.training.suite"),
+        "epochs": row["epochs"],
+        "batch": row["batch_size"],
+        "rate": row["learning_rate"],
+        "milestones": drops,
+        "momentum": row["momentum"],
+        "decay": row["weight_decay"],
+        "smoothing": row["label_smoothing"],
+        "dropout": row["drop_rate"],
+    }
+    labels = {t(f"notes.training.{key}"): str(value) for key, value in facts.items()}
+    return pd.DataFrame({"": labels})

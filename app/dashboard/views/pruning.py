@@ -1,0 +1,53 @@
+"""The Pruning page: what a network loses as its connections go, by each measure and at random."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import get_args
+
+import streamlit as st
+
+from analysis.figures.pruning import X_TITLES, pruning_figure, pruning_screen
+from analysis.figures.style.heatmap import MEASURE_TITLES
+from analysis.reuse.connections import MEASURES
+from analysis.reuse.pruning import Budget
+from app.dashboard import loading
+from app.dashboard.charts import show_chart
+from app.dashboard.data_picker import pick_images
+from app.dashboard.downloads import download_row, take_home
+from app.dashboard.language import names, t, titles
+from app.dashboard.network_picker import pick_network
+from app.text import literal
+
+DEFAULT = ("mean_abs_weight", "effective_weight", "taylor")
+
+
+def show() -> None:
+    """Draws the page."""
+    st.subheader(t("pruning.heading"), anchor=False)
+    key = pick_network()
+    if key is None:
+        st.write(t("common.choose_network"))
+        return
+    images = pick_images(key)
+    if images is None:
+        return
+    a, b, c = st.columns([2, 1, 1])
+    budgets = get_args(Budget)
+    measures = a.multiselect(
+        t("pruning.by"), MEASURES, default=DEFAULT, format_func=titles(MEASURE_TITLES), key="pruning_measures"
+    )
+    budget = b.selectbox(
+        t("pruning.budget"), budgets, format_func=names("pruning.budgets", budgets), key="pruning_budget"
+    )
+    x = c.selectbox(t("pruning.across"), list(X_TITLES), format_func=titles(X_TITLES), key="pruning_x")
+    try:
+        curves = loading.pruning_table(key, tuple(measures), budget, images)
+    except ValueError as error:
+        st.error(literal(str(error)), icon=":material/error:")
+        return
+    show_chart(pruning_screen(curves, x), key="pruning", alt=t("pruning.alt"))
+    with take_home():
+        download_row("pruning", curves, partial(loading.figure_file, pruning_figure, "pruning", curves, x, 1))
+    st.caption(t("pruning.note"))
+    st.caption(t("pruning.command"))

@@ -1,0 +1,174 @@
+"""The Training page: runs with their curves, how their feature reuse emerges, and new runs."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from analysis.figures.animation import has_ffmpeg
+from analysis.figures.emergence import emergence_screen, observations_screen
+from analysis.figures.training_curves import training_curves_screen
+from analysis.results.training_curves import training_curves
+from analysis.reuse.emergence import STEADY, likeness_to_end, observations_over_training, onset, reuse_over_training
+from app.dashboard import loading
+from app.dashboard.charts import show_chart
+from app.dashboard.downloads import download_row, take_home
+from app.dashboard.language import t
+from app.dashboard.processes import last_words, resume_training, start_training, stop_training
+from app.dashboard.roots import RUNS_DIR, check_run_folder, training_folders
+from app.text import duration, literal
+from densenet_core import RunError
+from densenet_core.data.datasets import DATASET_NAMES
+from densenet_core.networks.names import MODEL_NAMES, spec_from_name
+from densenet_core.training.config import RECIPES, recipe_config
+from densenet_core.training.run_folder import CONFIG, METRICS, REUSE
+from densenet_core.training.run_status import RunSummary, read_summary
+
+BADGES = {"running": "blue", "finished": "green", "stopped": "gray", "diverged": "red"}
+REFRESH = 2.0  # seconds
+ANIMATIONS = {"gif": "GIF", "mp4": "MP4", "zip": "PDFs"}
+
+
+def show() -> None:
+    """Draws the page."""
+    st.subheader(t("pages.training"), anchor=False)
+    with st.sidebar:
+        _start_form()
+    runs = _runs()
+    if not runs:
+        st.info(t("training.no_runs"))
+        return
+    st.dataframe([_row(run) for run in runs], hide_index=True)
+    names = [run.name for run in runs]
+    running = next((run.name for run in runs if run.state == "running"), names[0])
+    name = st.selectbox(t("picker.run"), names, index=names.index(running), key="training_run")
+    _show_run(name)
+    _show_emergence(RUNS_DIR / name)
+
+
+def _runs() -> list[RunSummary]:
+    """Where the runs stand; what can't be read stands on the page."""
+    runs = []
+    for folder in training_folders():
+        try:
+            runs.append(read_summary(folder))
+        except RunError as error:
+            st.warning(literal(str(error)), icon=":material/warning:")
+    return runs
+
+
+def _row(run: RunSummary) -> dict[str, Any]:
+    left = run.seconds_left
+    return {
+        t("training.columns.run"): run.name,
+        t("columns.network"): run.arch,
+        t("training.columns.data"): run.dataset,
+        t("training.columns.seed"): run.seed,
+        t("training.columns.state"): t(f"training.states.{run.state}"),
+        t("training.columns.epoch"): t("training.done", done=run.epoch, planned=run.epochs_planned),
+        t("training.columns.error"): run.test_error,
+        t("training.columns.left"): "" if left is None or run.state == "finished" else duration(left),
+    }
+
+
+def _start_form() -> None:
+    with st.form("start", border=False):
+        st.subheader(t("training.new"))
+        arch = st.selectbox(t("picker.network"), MODEL_NAMES, accept_new_options=True, key="new_arch")
+        dataset = st.selectbox(t("training.data"), DATASET_NAMES, key="new_dataset")
+        recipe = st.selectbox(t("training.recipe"), list(RECIPES), key="new_recipe", help=t("training.recipe_help"))
+        epochs = st.number_input(t("training.epochs"), 1, 1000, 30, key="new_epochs")
+        seed = st.number_input(t("training.seed"), 0, 10**6, 0, key="new_seed")
+        augment = st.checkbox(t("training.augment"), key="new_augment")
+        name = st.text_input(t("training.name"), placeholder=f"{MODEL_NAMES[0]}-{DATASET_NAMES[0]}", key="new_name")
+        if not st.form_submit_button(t("training.start"), type="primary", icon=":material/play_arrow:"):
+            return
+    try:
+        config = recipe_config(
+            recipe,
+            str(arch),
+            dataset,
+            name or f"{arch}-{dataset}",
+            epochs=int(epochs),
+            seed=int(seed),
+            augment=augment,
+            runs_dir=str(RUNS_DIR),
+        )
+        spec_from_name(config.arch)
+        check_run_folder(config.folder)
+        start_training(config)
+        st.success(t("training.started", name=literal(config.name)))
+    except ValueError as error:
+        st.error(literal(str(error)), icon=":material/error:")
+
+
+@st.fragment(run_every=REFRESH)
+def _show_run(name: str) -> None:
+    """Progress and curves of one run, drawn anew while it trains."""
+    folder = RUNS_DIR / name
+    if not (folder / CONFIG).exists():
+        return  # deleted meanwhile
+    run = read_summary(folder)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.badge(t(f"training.states.{run.state}"), color=BADGES[run.state])  # type: ignore[arg-type]
+        words = t("training.progress", done=run.epoch, planned=run.epochs_planned)
+        st.progress(run.epoch / max(run.epochs_planned, 1), words)
+        _show_buttons(run, folder)
+    if not (folder / METRICS).exists():
+        said = last_words(folder)
+        st.caption(t("training.first_epoch"))
+        if said and run.state != "running":
+            st.code(said, language=None)
+        return
+    curves = training_curves({name: folder})
+    for reason in curves.attrs["skipped"]:
+        st.warning(literal(reason), icon=":material/warning:")
+    figure = training_curves_screen(curves)
+    show_chart(figure, key="run_curves", alt=t("common.curves_alt"))
+
+
+def _show_buttons(run: RunSummary, folder: Path) -> None:
+    try:
+        if run.state == "running" and st.button(t("training.stop"), icon=":material/stop:", key="stop"):
+            stop_training(folder)
+        if run.state in ("stopped", "diverged") and st.button(
+            t("training.resume"), icon=":material/play_arrow:", key="resume"
+        ):
+            resume_training(folder)
+    except (RunError, OSError) as error:
+        st.error(literal(str(error)), icon=":material/error:")
+
+
+def _show_emergence(folder: Path) -> None:
+    st.markdown(f"##### {t('training.emergence')}")
+    if not (folder / REUSE).exists():
+        st.caption(t("training.no_reuse"))
+        return
+    try:
+        tables = reuse_over_training(folder)
+    except RunError as error:
+        st.error(literal(str(error)), icon=":material/error:")
+        return
+    show_chart(emergence_screen(tables), key="emergence", alt=t("training.reuse_alt"))
+    with take_home():
+        for file_format, label in ANIMATIONS.items():
+            st.download_button(
+                label,
+                partial(loading.animation_file, tables, file_format),
+                f"{folder.name}_reuse.{file_format}",
+                key=f"download_{file_format}",
+                on_click="ignore",
+                icon=":material/download:",
+                disabled=file_format == "mp4" and not has_ffmpeg(),
+                help=t("training.zip_help") if file_format == "zip" else None,
+            )
+        download_row(f"{folder.name}_reuse", tables, None, key="emergence_")
+    if not has_ffmpeg():
+        st.caption(t("training.ffmpeg"))
+    st.caption(t("training.onset", epoch=onset(likeness_to_end(tables)), steady=STEADY))
+    observations = observations_over_training(tables)
+    figure = observations_screen(observations)
+    show_chart(figure, key="observations", alt=t("training.observations_alt"))

@@ -1,0 +1,47 @@
+"""Other people's tensors, looked at before they are read: what they claim must be there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from densenet_core.arrays import Array, as_array
+from densenet_core.checkpoints.formats.limits import check_number
+from densenet_core.errors import CheckpointError
+
+LEAST_SHARED = 2**20  # bytes that tensors may share in any case
+
+
+def checked_arrays(tensors: Mapping[str, Tensor]) -> dict[str, Array]:
+    """A state dict as arrays, which share the tensors' memory where they lie on the CPU.
+
+    Raises:
+        CheckpointError: they are too many, claim more numbers than they hold or the same ones many times over, or are
+            not dense; the tensor is named.
+    """
+    check_number(len(tensors))
+    for key, tensor in tensors.items():
+        _check_storage(key, tensor)
+    _check_shared(tensors)
+    return {key: as_array(tensor) for key, tensor in tensors.items()}
+
+
+def _check_storage(key: str, tensor: Tensor) -> None:
+    if tensor.is_meta:
+        raise CheckpointError(f"tensor {key!r} is on the meta device, which holds no numbers: save a real one")
+    if tensor.layout != torch.strided or tensor.is_quantized:
+        raise CheckpointError(f"tensor {key!r} is {tensor.dtype}, {tensor.layout}: dense floating point is needed")
+    if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+        raise CheckpointError(f"tensor {key!r} claims shape {tuple(tensor.shape)}, and holds fewer numbers")
+
+
+def _check_shared(tensors: Mapping[str, Tensor]) -> None:
+    """Refuses tensors that hold the same few numbers many times over."""
+    claimed = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+    stored = sum({(s := tensor.untyped_storage()).data_ptr(): s.nbytes() for tensor in tensors.values()}.values())
+    if claimed > 2 * stored + LEAST_SHARED:
+        raise CheckpointError(
+            f"the tensors claim {claimed:,} bytes and share {stored:,}: save model.state_dict() of the network itself"
+        )

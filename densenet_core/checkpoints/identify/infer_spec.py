@@ -1,0 +1,159 @@
+"""The spec of a network, read off the names and shapes of its tensors (torchvision's names)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import cast
+
+from densenet_core.errors import CheckpointError
+from densenet_core.networks.densenet_spec import DenseNetSpec, Stem, compressed
+from densenet_core.networks.resnet_spec import ResNetSpec
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+def infer_densenet_spec(shapes: Shapes) -> DenseNetSpec:
+    """The spec of a DenseNet from its tensors' shapes, in torchvision's names.
+
+    The dropout rate leaves no trace in the shapes and is 0.
+
+    Raises:
+        CheckpointError: a layer is missing, or the shapes are those of no DenseNet.
+    """
+    block_config = _block_config(shapes)
+    stem_shape = _shape(shapes, "features.conv0.weight", least_dims=3)
+    last_conv, bottleneck = "features.denseblock1.denselayer1.conv1.weight", False
+    width = growth_rate = _shape(shapes, last_conv, least_dims=3)[0]
+    if "features.denseblock1.denselayer1.conv2.weight" in shapes:
+        growth_rate, bottleneck = _shape(shapes, last_conv.replace("conv1", "conv2"), least_dims=3)[0], True
+    if growth_rate < 1 or (bottleneck and width % growth_rate):
+        raise CheckpointError(
+            f"tensor {last_conv!r} gives {width} feature maps, which is no multiple of the growth rate {growth_rate}"
+        )
+    compression = _compression(shapes, len(block_config))
+    num_classes = _shape(shapes, "classifier.weight", least_dims=2)[0]
+    stem = _stem_kind(shapes, stem_shape)
+    try:
+        return DenseNetSpec(
+            block_config=block_config,
+            growth_rate=growth_rate,
+            num_init_features=stem_shape[0],
+            bottleneck=bottleneck,
+            compression=compression,
+            num_classes=num_classes,
+            stem=stem,
+            in_channels=stem_shape[1],
+            bn_size=width // growth_rate if bottleneck else 4,
+            spatial_dims=len(stem_shape) - 2,
+        )
+    except ValueError as error:
+        raise CheckpointError(f"the shapes are those of no DenseNet: {error}") from None
+
+
+def _shape(shapes: Shapes, key: str, least_dims: int) -> tuple[int, ...]:
+    if key not in shapes:
+        raise CheckpointError(f"tensor {key!r} is missing: the file holds {listed(list(shapes))}")
+    if len(shapes[key]) < least_dims:
+        raise CheckpointError(f"tensor {key!r} has shape {shapes[key]}: at least {least_dims} dimensions are needed")
+    return shapes[key]
+
+
+def _block_config(shapes: Shapes) -> tuple[int, ...]:
+    """Layers in each block."""
+    pattern = r"features\.denseblock(\d{1,4})\.denselayer(\d{1,4})\."
+    return _numbered(shapes, pattern, first=1, missing="dense layer {inner} of block {outer}")
+
+
+def _numbered(shapes: Shapes, pattern: str, first: int, missing: str) -> tuple[int, ...]:
+    """How many inner parts each outer part has; both must be numbered without a gap, the inner ones from ``first``."""
+    found: dict[int, set[int]] = {}
+    for key in shapes:
+        if match := re.match(pattern, key):
+            found.setdefault(int(match[1]), set()).add(int(match[2]))
+    for outer in range(1, max(found, default=0) + 1):
+        inner = found.get(outer, set())
+        if gaps := set(range(first, max(inner, default=first) + 1)) - inner:
+            raise CheckpointError(
+                f"{missing.format(inner=min(gaps), outer=outer)} is missing, but later ones are there"
+            )
+    return tuple(len(found[outer]) for outer in sorted(found))
+
+
+def _stem_kind(shapes: Shapes, stem_shape: tuple[int, ...]) -> Stem:
+    kernel, has_norm = stem_shape[2], "features.norm0.weight" in shapes
+    kinds = {(3, False): "cifar", (7, True): "imagenet"}
+    if (kernel, has_norm) not in kinds:
+        raise CheckpointError(
+            f"tensor 'features.conv0.weight' has shape {stem_shape} {'with' if has_norm else 'without'} a norm0: "
+            "known stems are 3x3 without (CIFAR) and 7x7 with one (ImageNet)"
+        )
+    return cast(Stem, kinds[kernel, has_norm])
+
+
+def _compression(shapes: Shapes, num_blocks: int) -> float:
+    """The roundest theta with floor(theta * m) equal to every transition's output width."""
+    transitions = []
+    for block in range(1, num_blocks):
+        out_maps, in_maps = _shape(shapes, f"features.transition{block}.conv.weight", least_dims=3)[:2]
+        transitions.append((in_maps, out_maps))
+    if not transitions:
+        return 1.0
+    largest_ratio = max(out_maps / max(in_maps, 1) for in_maps, out_maps in transitions)
+    for digits in range(1, 7):
+        for theta in (round(largest_ratio, digits), round(largest_ratio + 10**-digits, digits)):
+            if all(compressed(in_maps, theta) == out_maps for in_maps, out_maps in transitions):
+                return theta
+    kept = listed([f"{out_maps} of {in_maps}" for in_maps, out_maps in transitions])
+    raise CheckpointError(f"the transitions keep uneven shares of their feature maps ({kept}): one for all is needed")
+
+
+def infer_resnet_spec(shapes: Shapes) -> ResNetSpec:
+    """The spec of a ResNet from its tensors' shapes, in torchvision's names.
+
+    A pre-activation block normalises what enters its first convolution, a post-activation block what leaves it.
+    Shortcuts without weights are identities padded with zeros. The dropout rate leaves no trace and is 0.
+
+    Raises:
+        CheckpointError: a block is missing, or the shapes are those of no ResNet.
+    """
+    stage_config = _stage_config(shapes)
+    stem_shape = _shape(shapes, "conv1.weight", least_dims=4)
+    has_conv3 = "layer1.0.conv3.weight" in shapes
+    planes = _shape(shapes, "layer1.0.conv1.weight", least_dims=4)[0]
+    if planes % max(stem_shape[0], 1):
+        raise CheckpointError(
+            f"tensor 'layer1.0.conv1.weight' gives {planes} feature maps, no multiple of the stem's {stem_shape[0]}"
+        )
+    try:
+        return ResNetSpec(
+            stage_config=stage_config,
+            block="bottleneck" if has_conv3 else "basic",
+            num_init_features=stem_shape[0],
+            width_factor=planes // stem_shape[0],
+            preactivation=_is_preactivated(shapes),
+            shortcut="projection" if any(".downsample.0." in key for key in shapes) else "identity",
+            num_classes=_shape(shapes, "fc.weight", least_dims=2)[0],
+            stem="imagenet" if stem_shape[2] == 7 else "cifar",
+            in_channels=stem_shape[1],
+        )
+    except ValueError as error:
+        raise CheckpointError(f"the shapes are those of no ResNet known here: {error}") from None
+
+
+def _stage_config(shapes: Shapes) -> tuple[int, ...]:
+    """Blocks in each stage."""
+    return _numbered(shapes, r"layer(\d{1,2})\.(\d{1,4})\.", first=0, missing="block {inner} of layer{outer}")
+
+
+def _is_preactivated(shapes: Shapes) -> bool:
+    for key, shape in shapes.items():
+        if re.fullmatch(r"layer\d+\.\d+\.conv1\.weight", key) and len(shape) == 4 and shape[0] != shape[1]:
+            return _shape(shapes, key.replace("conv1", "bn1"), least_dims=1)[0] == shape[1]
+    return "bn1.weight" not in shapes  # no block tells: a pre-activation network has no norm in its stem
+
+
+def listed(names: list[str], most: int = 3) -> str:
+    """Some names in one line, for an error."""
+    shown = ", ".join(repr(name) for name in names[:most])
+    return f"{shown}, ... ({len(names)} in all)" if len(names) > most else shown or "nothing"

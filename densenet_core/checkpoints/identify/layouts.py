@@ -1,0 +1,160 @@
+"""How other people name a network's tensors, and our names (torchvision's) for them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from densenet_core.checkpoints.identify.infer_spec import Shapes, infer_densenet_spec, infer_resnet_spec, listed
+from densenet_core.errors import CheckpointError
+from densenet_core.networks.names import Spec
+
+OUR_EPSILON = 1e-5  # of our batch norms; where another library's differs, the running variance takes the difference
+Rules = tuple[tuple[str, str], ...]  # (pattern of a whole key, replacement); {\1+1}: a number that counts from 0
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One way of naming a network's tensors.
+
+    ``anchor`` matches a key that only this layout has; what stands in front of it is a prefix
+    (``module.``, ``model.``, ``module.densenet121.``) that is taken off every key.
+    """
+
+    name: str
+    anchor: str
+    rules: Rules = ()
+    infer: Callable[[Shapes], Spec] = infer_densenet_spec
+    not_used: tuple[str, ...] = ()  # tensors that are no part of the network
+
+    def renamed(self, key: str) -> str:
+        """Our name of a tensor; its own where no rule is of it."""
+        for pattern, replacement in self.rules:
+            if match := re.fullmatch(pattern, key):
+                return re.sub(r"\{(\d+)([+-]1)\}", lambda m: str(int(m[1]) + int(m[2])), match.expand(replacement))
+        return key
+
+
+_TENSOR = r"(weight|bias|running_mean|running_var|num_batches_tracked)"
+_SEQUENTIAL_HEAD = (r"classifier\.\d+\.(weight|bias)", r"classifier.\1")  # Sequential(Linear, Sigmoid)
+_LAYER = r"features.denseblock\1.denselayer"
+
+LAYOUTS = (
+    Layout(
+        "torchvision",  # timm's, gpleiss's and torchxrayvision's too
+        r"features\.denseblock1\.denselayer1\.norm1\.weight",
+        ((rf"features\.norm_final\.{_TENSOR}", r"features.norm5.\1"), _SEQUENTIAL_HEAD),
+        not_used=("op_threshs",),  # torchxrayvision's operating points
+    ),
+    Layout(
+        "torchvision before 2018",
+        r"features\.denseblock1\.denselayer1\.norm\.1\.weight",
+        ((r"(features\.denseblock\d+\.denselayer\d+\.(?:norm|conv))\.([12]\..+)", r"\1\2"), _SEQUENTIAL_HEAD),
+    ),
+    Layout(
+        "MONAI",
+        r"features\.denseblock1\.denselayer1\.layers\.norm1\.weight",
+        (
+            (r"(features\.denseblock\d+\.denselayer\d+)\.layers\.(.+)", r"\1.\2"),
+            (r"class_layers\.out\.(weight|bias)", r"classifier.\1"),
+        ),
+    ),
+    Layout(
+        "pytorchcv",
+        r"features\.stage1\.unit1\.conv1?\.bn\.weight",
+        (
+            (r"features\.init_block\.(?:conv\.)?weight", r"features.conv0.weight"),
+            (rf"features\.init_block\.bn\.{_TENSOR}", r"features.norm0.\1"),
+            (rf"features\.stage(\d+)\.unit(\d+)\.conv\.bn\.{_TENSOR}", rf"{_LAYER}\2.norm1.\3"),
+            (r"features\.stage(\d+)\.unit(\d+)\.conv\.conv\.weight", rf"{_LAYER}\2.conv1.weight"),
+            (rf"features\.stage(\d+)\.unit(\d+)\.conv([12])\.bn\.{_TENSOR}", rf"{_LAYER}\2.norm\3.\4"),
+            (r"features\.stage(\d+)\.unit(\d+)\.conv([12])\.conv\.weight", rf"{_LAYER}\2.conv\3.weight"),
+            (rf"features\.stage(\d+)\.trans\d+\.conv\.bn\.{_TENSOR}", r"features.transition{\1-1}.norm.\2"),
+            (r"features\.stage(\d+)\.trans\d+\.conv\.conv\.weight", r"features.transition{\1-1}.conv.weight"),
+            (rf"features\.post_activ\.bn\.{_TENSOR}", r"features.norm5.\1"),
+            (r"output\.(weight|bias)", r"classifier.\1"),
+        ),
+    ),
+    Layout(
+        "Keras applications",
+        r"conv2_block1_0_bn\.weight",
+        (
+            (r"conv1_conv\.weight", r"features.conv0.weight"),
+            (rf"conv1_bn\.{_TENSOR}", r"features.norm0.\1"),
+            (rf"conv(\d+)_block(\d+)_0_bn\.{_TENSOR}", r"features.denseblock{\1-1}.denselayer\2.norm1.\3"),
+            (r"conv(\d+)_block(\d+)_([12])_conv\.weight", r"features.denseblock{\1-1}.denselayer\2.conv\3.weight"),
+            (rf"conv(\d+)_block(\d+)_1_bn\.{_TENSOR}", r"features.denseblock{\1-1}.denselayer\2.norm2.\3"),
+            (rf"pool(\d+)_bn\.{_TENSOR}", r"features.transition{\1-1}.norm.\2"),
+            (r"pool(\d+)_conv\.weight", r"features.transition{\1-1}.conv.weight"),
+            (rf"bn\.{_TENSOR}", r"features.norm5.\1"),
+            (r"(?:predictions|dense(?:_\d+)?)\.(weight|bias)", r"classifier.\1"),
+        ),
+    ),
+    Layout(
+        "Wide ResNet",  # block1.layer.0, as the next, with which it shares its loops
+        r"block1\.layer\.0\.convShortcut\.weight",
+        (
+            (r"block(\d+)\.layer\.(\d+)\.convShortcut\.weight", r"layer\1.\2.downsample.0.weight"),
+            (r"block(\d+)\.layer\.(\d+)\.(.+)", r"layer\1.\2.\3"),
+            (rf"bn1\.{_TENSOR}", r"bn.\1"),
+        ),
+        infer_resnet_spec,
+    ),
+    Layout(
+        "CIFAR style (block1.layer.0)",
+        r"block1\.layer\.0\.bn1\.weight",
+        (
+            (r"conv1\.weight", r"features.conv0.weight"),
+            (rf"block(\d+)\.layer\.(\d+)\.bn([12])\.{_TENSOR}", r"features.denseblock\1.denselayer{\2+1}.norm\3.\4"),
+            (r"block(\d+)\.layer\.(\d+)\.conv([12])\.weight", r"features.denseblock\1.denselayer{\2+1}.conv\3.weight"),
+            (rf"trans(\d+)\.bn1\.{_TENSOR}", r"features.transition\1.norm.\2"),
+            (r"trans(\d+)\.conv1\.weight", r"features.transition\1.conv.weight"),
+            (rf"bn1\.{_TENSOR}", r"features.norm5.\1"),
+            (r"fc\.(weight|bias)", r"classifier.\1"),
+        ),
+    ),
+    Layout(
+        "CIFAR style (dense1.0)",  # kuangliu's, which concatenates new maps first, and bamos's, which does not
+        r"dense1\.0\.bn1\.weight",
+        (
+            (r"conv1\.weight", r"features.conv0.weight"),
+            (rf"dense(\d+)\.(\d+)\.bn([12])\.{_TENSOR}", r"features.denseblock\1.denselayer{\2+1}.norm\3.\4"),
+            (r"dense(\d+)\.(\d+)\.conv([12])\.weight", r"features.denseblock\1.denselayer{\2+1}.conv\3.weight"),
+            (rf"trans(\d+)\.bn1?\.{_TENSOR}", r"features.transition\1.norm.\2"),
+            (r"trans(\d+)\.conv1?\.weight", r"features.transition\1.conv.weight"),
+            (rf"bn1?\.{_TENSOR}", r"features.norm5.\1"),
+            (r"(?:fc|linear)\.(weight|bias)", r"classifier.\1"),
+        ),
+    ),
+    Layout(
+        "ResNet",  # torchvision's, and the CIFAR repositories' with `linear` and `shortcut`
+        r"layer1\.0\.conv1\.weight",
+        (
+            (r"linear\.(weight|bias)", r"fc.\1"),
+            (rf"(layer\d+\.\d+)\.shortcut\.([01])\.{_TENSOR}", r"\1.downsample.\2.\3"),
+        ),
+        infer_resnet_spec,
+    ),
+)
+
+OWN = Layout("DenseNet Lens", "")  # of networks that only the suite's own files hold
+
+
+def find_layout(tensors: Iterable[str]) -> tuple[Layout, str] | None:
+    """The layout of a state dict and the prefix of its names; None where no layout is known by these names.
+
+    Raises:
+        CheckpointError: the file holds several networks.
+    """
+    keys = list(tensors)
+    for layout in LAYOUTS:
+        matches = (re.fullmatch(rf"(?P<prefix>(?:.*\.)?){layout.anchor}", key) for key in keys)
+        prefixes = sorted({match["prefix"] for match in matches if match})
+        if len(prefixes) > 1:
+            raise CheckpointError(
+                f"the file holds {len(prefixes)} networks, under {listed(prefixes)}: save one of them by itself"
+            )
+        if prefixes:
+            return layout, prefixes[0]
+    return None

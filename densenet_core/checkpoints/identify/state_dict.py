@@ -1,0 +1,261 @@
+"""Other people's state dicts, read as networks: by the names of their tensors, else by their shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from densenet_core.arrays import Array
+from densenet_core.checkpoints.formats.limits import check_number
+from densenet_core.checkpoints.formats.onnx_file import FOLDED
+from densenet_core.checkpoints.identify.by_shape import find_structure, with_settled_norms
+from densenet_core.checkpoints.identify.channel_graph import ChannelWalk
+from densenet_core.checkpoints.identify.concat_order import Order, block_norms, seen_order, to_old_first
+from densenet_core.checkpoints.identify.connectivity import ConcatSpec, ConcatTarget, TargetKind
+from densenet_core.checkpoints.identify.infer_spec import infer_densenet_spec, listed
+from densenet_core.checkpoints.identify.layouts import LAYOUTS, OWN, Layout, find_layout
+from densenet_core.checkpoints.identify.shape_search import Shapes, Structure
+from densenet_core.errors import CheckpointError, first_line
+from densenet_core.networks.densenet_spec import DenseNetSpec
+from densenet_core.networks.names import Relative, Spec
+from densenet_core.networks.tensor_shapes import tensor_shapes
+
+BY_STRUCTURE = "unknown names, read by shapes"
+
+
+@dataclass(frozen=True)
+class ReadStateDict:
+    """A state dict as a network, and what was found on the way.
+
+    The arrays have our names, or their own where only the concatenations are known.
+    """
+
+    spec: Spec | ConcatSpec
+    arrays: dict[str, Array]
+    layout: str  # a Layout's name, or BY_STRUCTURE
+    ignored: tuple[str, ...] = ()  # tensors of the file that are no part of the network
+    order: Order | None = None  # in which the file's network concatenates, where its statistics show it
+    evidence: str = "the names of its tensors"  # by which each layer was taken for what it is
+
+
+class _OddNetwork(CheckpointError):
+    """Whole, as far as it can be seen, but not of a shape that can be built here."""
+
+
+def read_state_dict(
+    tensors: Mapping[str, Array], spec: Spec | None = None, order: Order | None = None
+) -> ReadStateDict:
+    """Renames a network's state dict to torchvision's names, infers its spec, and puts its feature maps in our order.
+
+    Names that no layout has, and networks that are no plain DenseNet, are read by their shapes (``find_structure``).
+
+    Args:
+        tensors: the state dict, in any layout of ``LAYOUTS``, with any prefix in front, or in unknown names.
+        spec: the network's architecture where the suite itself wrote it; the tensors must fit it.
+        order: in which the network concatenates; None: as its running statistics show, else old maps first.
+
+    Raises:
+        CheckpointError: no DenseNet or ResNet is found, or a tensor is missing, too much, of a wrong shape or type,
+            or holds NaN or infinite values; the tensor is named.
+    """
+    found = (OWN, "") if isinstance(spec, Relative) else find_layout(tensors)
+    check_number(len(tensors))
+    if found is None:
+        return _read_unknown(tensors, order)
+    layout, prefix = found
+    own = {key.removeprefix(prefix): tensor for key, tensor in tensors.items() if key.startswith(prefix)}
+    ignored = tuple(key for key in tensors if not key.startswith(prefix) or key.removeprefix(prefix) in layout.not_used)
+    own = {key: tensor for key, tensor in own.items() if key not in layout.not_used}
+    try:
+        return _read_named(own, layout, spec, ignored, order)
+    except _OddNetwork as odd:
+        if spec is not None:
+            raise
+        return _read_odd(own, odd, ignored, order)
+
+
+def read_graph(walk: ChannelWalk, tensors: Mapping[str, Array], in_channels: int) -> ReadStateDict:
+    """The network of a graph of operations that was walked: a DenseNet where it is one, else what it concatenates.
+
+    Args:
+        tensors: in the order in which the graph uses them, under the names that the walk has.
+
+    Raises:
+        CheckpointError: the graph concatenates nothing, or a tensor holds NaN or infinite values.
+    """
+    spec = walk.spec(in_channels, why="it was read from a graph of operations that are not those of a DenseNet")
+    order: Order = "old_first" if spec.is_old_first else "new_first"
+    _check_values({key: tensors[key] for target in spec.targets for key in _tensors_of(target)})
+    folded = sum(key.endswith(f"{FOLDED}.weight") for key in tensors)
+    scaled = f"; {folded} convolutions have a bias: their weights may hold the scale of a batch norm" if folded else ""
+    found = ReadStateDict(spec, dict(tensors), "graph", (), order, f"the graph of its operations{scaled}")
+    try:
+        structure = find_structure(_shapes(tensors), is_in_order=True)
+        densenet = _read_by_structure(tensors, structure, order)
+    except CheckpointError:
+        return found
+    same = {(t.block, t.layer, t.weight) for t in spec.targets} == set(structure.readers())
+    if isinstance(densenet.spec, ConcatSpec) or not same:
+        return found
+    return replace(densenet, layout=found.layout, evidence=found.evidence)
+
+
+def _read_named(
+    tensors: Mapping[str, Array], layout: Layout, spec: Spec | None, ignored: tuple[str, ...], order: Order | None
+) -> ReadStateDict:
+    state_dict = _rename(tensors, layout)
+    is_ours = spec is not None
+    if spec is None:
+        try:
+            spec = layout.infer(_shapes(state_dict))
+        except CheckpointError as error:
+            raise _OddNetwork(str(error)) from None
+    _check_against_spec(state_dict, spec)
+    return _in_our_order(spec, state_dict, layout.name, ignored, "old_first" if is_ours else order)
+
+
+def _in_our_order(
+    spec: Spec, state_dict: dict[str, Array], layout: str, ignored: tuple[str, ...], order: Order | None
+) -> ReadStateDict:
+    _check_values(state_dict)
+    if isinstance(spec, DenseNetSpec):
+        order = order or seen_order(state_dict, block_norms(spec))
+        if order == "new_first":
+            state_dict = to_old_first(state_dict, spec)
+    return ReadStateDict(spec, state_dict, layout, ignored, order)
+
+
+def _read_unknown(tensors: Mapping[str, Array], order: Order | None) -> ReadStateDict:
+    try:
+        return _read_by_structure(tensors, _structure(tensors), order)
+    except CheckpointError as error:
+        raise CheckpointError(
+            f"no DenseNet or ResNet in a layout known here ({', '.join(known.name for known in LAYOUTS)}): "
+            f"the tensors are named {listed(list(tensors))}, and {error}"
+        ) from None
+
+
+def _read_odd(
+    tensors: Mapping[str, Array], odd: CheckpointError, ignored: tuple[str, ...], order: Order | None
+) -> ReadStateDict:
+    """A network of known names and unknown shape: its table, where its concatenations can be told, or the error."""
+    try:
+        structure = _structure(tensors)
+    except CheckpointError:
+        raise odd from None
+    if not structure.norms:  # damaged rather than odd
+        raise odd
+    return _concatenations(tensors, structure, str(odd), order, ignored)
+
+
+def _structure(tensors: Mapping[str, Array]) -> Structure:
+    return with_settled_norms(find_structure(_shapes(tensors)), tensors)
+
+
+def _read_by_structure(tensors: Mapping[str, Array], structure: Structure, order: Order | None) -> ReadStateDict:
+    ours = structure.renamed()
+    parts = {key: key.rpartition(".") for key in tensors}
+    state = {f"{ours[name]}.{part}": tensors[key] for key, (name, _, part) in parts.items() if name in ours}
+    try:
+        if structure.rest:
+            raise CheckpointError(f"tensors {listed(list(structure.rest))} have no place in a DenseNet")
+        spec = infer_densenet_spec(_shapes(state))
+        _check_against_spec(state, spec)
+    except CheckpointError as why:
+        return _concatenations(tensors, structure, str(why), order, ())
+    found = _in_our_order(spec, state, BY_STRUCTURE, (), order)
+    return ReadStateDict(spec, found.arrays, BY_STRUCTURE, (), found.order, _evidence(structure, found.order))
+
+
+def _evidence(structure: Structure, order: Order | None) -> str:
+    convs = len(structure.stem) + len(structure.transitions) + sum(len(c) for block in structure.blocks for c in block)
+    places = f"shapes alone: {convs} convolutions and {len(structure.norms)} batch norms have one place each"
+    return places + ("; running statistics of the feature maps agree with it" if order else "")
+
+
+def _concatenations(
+    tensors: Mapping[str, Array], structure: Structure, why: str, order: Order | None, ignored: tuple[str, ...]
+) -> ReadStateDict:
+    """What the table needs of a network that can't be built here."""
+    readers = list(structure.readers())
+    blocks = range(1, len(structure.blocks) + 1)
+    if structure.norms and order is None:
+        order = seen_order(tensors, [[structure.norms[key] for b, _, key in readers if b == block] for block in blocks])
+    sources = [_sources(structure, block) for block in blocks]
+    targets = []
+    for block, layer, key in readers:
+        runs = tuple((number, width) for number, (_, width) in enumerate(sources[block - 1][:layer]))
+        targets.append(
+            ConcatTarget(
+                block,
+                layer,
+                _kind(structure, block, layer),
+                key,
+                structure.norms.get(key),
+                runs[::-1] if order == "new_first" else runs,
+            )
+        )
+    _check_values({key: tensors[key] for target in targets for key in _tensors_of(target)})
+    names = tuple(tuple(name for name, _ in block) for block in sources)
+    num_classes = tensors[structure.heads[0]].shape[0]
+    spec = ConcatSpec(tuple(targets), names, structure.stem[0].inputs, num_classes, why)
+    return ReadStateDict(spec, dict(tensors), BY_STRUCTURE, ignored, order, _evidence(structure, order))
+
+
+def _sources(structure: Structure, block: int) -> list[tuple[str, int]]:
+    """Name and feature maps of a block's input and its layers."""
+    first = structure.transitions[block - 2] if block > 1 else structure.stem[-1]
+    return [(conv.name, conv.outputs) for conv in (first, *(convs[-1] for convs in structure.blocks[block - 1]))]
+
+
+def _kind(structure: Structure, block: int, layer: int) -> TargetKind:
+    if layer <= len(structure.blocks[block - 1]):
+        return "dense_layer"
+    return "transition" if block < len(structure.blocks) else "classifier"
+
+
+def _tensors_of(target: ConcatTarget) -> tuple[str, ...]:
+    return (target.weight,) if target.norm is None else (target.weight, f"{target.norm}.weight")
+
+
+def _shapes(tensors: Mapping[str, Array]) -> Shapes:
+    return {key: tuple(tensor.shape) for key, tensor in tensors.items()}
+
+
+def _rename(tensors: Mapping[str, Array], layout: Layout) -> dict[str, Array]:
+    renamed: dict[str, Array] = {}
+    for key, tensor in tensors.items():
+        new_key = layout.renamed(key)
+        if new_key in renamed:
+            raise CheckpointError(f"two tensors of the file stand for {new_key!r}: one of them is {key!r}")
+        renamed[new_key] = tensor
+    return renamed
+
+
+def _check_against_spec(state_dict: Mapping[str, Array], spec: Spec) -> None:
+    try:
+        expected = tensor_shapes(spec)
+    except (RuntimeError, OverflowError, TypeError) as error:  # of sizes that no memory could hold
+        raise CheckpointError(f"no network can be built of these sizes ({first_line(error)[:100]})") from None
+    required = {key for key in expected if not key.endswith("num_batches_tracked")}  # newer than many files
+    for problem, keys in (("missing", required - state_dict.keys()), ("too much", state_dict.keys() - expected.keys())):
+        if keys:
+            kind = _OddNetwork if problem == "too much" else CheckpointError
+            raise kind(f"tensor {min(keys)!r} is {problem} for a {spec.title} ({len(keys)} such)")
+    for key, tensor in state_dict.items():
+        if tuple(tensor.shape) != expected[key]:
+            raise CheckpointError(
+                f"tensor {key!r} has shape {tuple(tensor.shape)}: a {spec.title} needs {expected[key]}"
+            )
+
+
+def _check_values(state_dict: Mapping[str, Array]) -> None:
+    for key, tensor in state_dict.items():
+        if key.endswith("num_batches_tracked"):
+            continue
+        if tensor.dtype.kind != "f":
+            raise CheckpointError(f"tensor {key!r} is {tensor.dtype}: floating point is needed")
+        if not np.isfinite(tensor).all():
+            raise CheckpointError(f"tensor {key!r} holds NaN or infinite values: the training that made it diverged")

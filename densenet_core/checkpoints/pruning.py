@@ -1,0 +1,71 @@
+"""Networks with connections cut: real ones, whose targets read fewer feature maps, and back to the whole network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from densenet_core.arrays import Array
+from densenet_core.checkpoints.checkpoint import Checkpoint
+from densenet_core.networks.densenet_spec import DenseNetSpec
+
+Cut = tuple[int, int, int]  # block, source layer, target layer
+_NORM_TENSORS = {"weight": 1.0, "bias": 0.0, "running_mean": 0.0, "running_var": 1.0}  # and what cut channels get back
+
+
+def without_connections(checkpoint: Checkpoint, cuts: Iterable[Cut]) -> Checkpoint:
+    """The network with these connections cut, besides those that are cut already.
+
+    Each target's norm and first convolution lose the channels that it no longer reads; its outputs are those of the
+    whole network with zeros in their place.
+
+    Raises:
+        ValueError: there is no such connection, or a target would be left without a source.
+    """
+    whole = with_all_connections(checkpoint)
+    assert isinstance(whole.spec, DenseNetSpec) and isinstance(checkpoint.spec, DenseNetSpec)
+    spec = replace(whole.spec, cuts=tuple({*checkpoint.spec.cuts, *cuts}))
+    state = dict(whole.arrays)
+    for target, weight, norm in _cut_targets(spec):
+        kept = _kept_channels(spec, *target)
+        state[weight] = state[weight][:, kept]
+        for name in _NORM_TENSORS:
+            state[f"{norm}.{name}"] = state[f"{norm}.{name}"][kept]
+    return replace(checkpoint, spec=spec, weights=state)
+
+
+def with_all_connections(checkpoint: Checkpoint) -> Checkpoint:
+    """The same function as a network without cuts: weights of 0 where connections are cut; itself, if none is.
+
+    The cut channels' norms, which no longer matter, normalise nothing.
+    """
+    spec = checkpoint.spec
+    if not isinstance(spec, DenseNetSpec) or not spec.cuts:
+        return checkpoint
+    state = dict(checkpoint.arrays)
+    for target, weight, norm in _cut_targets(spec):
+        kept = _kept_channels(spec, *target)
+        width = sum(spec.source_channels(target[0])[: target[1]])
+        state[weight] = np.ascontiguousarray(_spread(state[weight].swapaxes(0, 1), kept, width, 0.0).swapaxes(0, 1))
+        for name, neutral in _NORM_TENSORS.items():
+            state[f"{norm}.{name}"] = _spread(state[f"{norm}.{name}"], kept, width, neutral)
+    return replace(checkpoint, spec=replace(spec, cuts=()), weights=state)
+
+
+def _cut_targets(spec: DenseNetSpec) -> Iterator[tuple[tuple[int, int], str, str]]:
+    """(block, layer) of each target that lost a source, and the names of its weight and its norm."""
+    for place in sorted({(block, target) for block, _, target in spec.cuts}):
+        yield place, *spec.target_names(*place)
+
+
+def _kept_channels(spec: DenseNetSpec, block: int, layer: int) -> Array:
+    return np.concatenate([np.arange(first, end) for first, end in spec.channel_runs(block, layer)])
+
+
+def _spread(tensor: Array, kept: Array, width: int, neutral: float) -> Array:
+    """The rows of ``tensor`` at the places ``kept`` of ``width``, the others filled."""
+    whole = np.full((width, *tensor.shape[1:]), neutral, dtype=tensor.dtype)
+    whole[kept] = tensor
+    return whole

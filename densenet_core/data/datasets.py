@@ -1,0 +1,245 @@
+"""The data sets of the paper and of the suite, with their published splits and preprocessing."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from densenet_core.data.augmentation import CIFAR_AUGMENTATION, DIGITS_AUGMENTATION, Augmentation
+from densenet_core.errors import DataError
+from densenet_core.data.images import CHANNEL_STATISTICS, FolderImages, Images, Normalization, TensorImages, read_image
+
+DatasetName = Literal["digits", "cifar10", "cifar100", "svhn", "imagenet", "folder"]
+DATASET_NAMES: tuple[DatasetName, ...] = ("digits", "cifar10", "cifar100", "svhn", "imagenet", "folder")
+
+
+@dataclass(frozen=True)
+class DataSplits:
+    """The parts of one data set. ``validation`` is held out of ``train``; it is None where none was asked for."""
+
+    title: str
+    train: Images
+    validation: Images | None
+    test: Images
+
+    def to(self, device: torch.device, num_workers: int = 2) -> DataSplits:
+        """The same where their batches are wanted; ``num_workers`` processes read photographs from disk."""
+        parts = (self.train, self.validation, self.test)
+        return DataSplits(self.title, *(part and part.to(device, num_workers) for part in parts))  # type: ignore[arg-type]
+
+
+def load_splits(
+    name: DatasetName | str,
+    root: str | os.PathLike[str] = "data",
+    *,
+    augment: bool = False,
+    validation: bool = False,
+    normalize: Normalization | None = None,
+    title: str | None = None,
+) -> DataSplits:
+    """A data set in its published parts.
+
+    Args:
+        name: one of ``DATASET_NAMES``.
+        root: where the data lie; ``digits`` needs none. A ``folder`` has train/ and test/ (or val/) inside.
+        augment: the paper's "+": mirror and shift the training images.
+        validation: hold out the paper's validation images (5,000 of CIFAR's training images, 6,000 of SVHN's).
+        normalize: for ``folder``: whose channel statistics; by default ImageNet's.
+        title: the name to show and to record instead of the data set's own.
+
+    Raises:
+        DataError: the data are not there (says where they belong), or the options do not fit them.
+    """
+    loaders = {"digits": _digits, "cifar10": _cifar, "cifar100": _cifar, "svhn": _svhn}
+    if name in loaders:
+        if normalize is not None:
+            raise DataError(f"normalize {normalize!r} is for the data set folder: {name} has its published statistics")
+        splits = loaders[name](name, Path(root), augment, validation)
+    elif name in ("imagenet", "folder"):
+        splits = _folder_splits(name, Path(root), augment, validation, normalize or "imagenet")
+    else:
+        raise DataError(f"unknown data set {name!r}: known are {', '.join(DATASET_NAMES)}")
+    return DataSplits(title or splits.title, splits.train, splits.validation, splits.test)
+
+
+def load_test_images(
+    name: DatasetName | str,
+    root: str | os.PathLike[str] = "data",
+    normalize: Normalization | None = None,
+    crops: int = 1,
+) -> Images:
+    """The test images of a data set; for ``folder``, all images of the class folders right under ``root``.
+
+    Args:
+        crops: 1, or for photographs 10: corners and centre, and all mirrored.
+
+    Raises:
+        DataError: as ``load_splits``, or ten crops of small images are asked for.
+    """
+    if name == "folder":
+        images = load_folder(Path(root), normalize or "imagenet")
+    else:
+        images = load_splits(name, root, normalize=normalize).test
+    if crops == 1:
+        return images
+    if crops != 10:
+        raise DataError(f"crops {crops} is neither 1 nor 10")
+    if not isinstance(images, FolderImages):
+        raise DataError(f"crops 10 is for photographs, the paper's ImageNet: the images of {name} are small, give 1")
+    return replace(images, crops=10)
+
+
+def load_measuring_images(
+    name: DatasetName | str, root: str | os.PathLike[str] = "data", normalize: Normalization | None = None
+) -> tuple[Images, Images]:
+    """Images to choose by, and others to judge the choice: training images (as they are) and test images.
+
+    For ``folder``, all class folders right under ``root`` dealt out in turns.
+
+    Raises:
+        DataError: as ``load_splits``.
+    """
+    if name == "folder":
+        images = load_folder(Path(root), normalize or "imagenet")
+        rows = torch.arange(len(images))
+        return images.subset(rows[::2]), images.subset(rows[1::2])
+    splits = load_splits(name, root, normalize=normalize)
+    return splits.train, splits.test
+
+
+def _digits(_: str, __: Path, augment: bool, validation: bool) -> DataSplits:
+    """Scikit-learn's 1,797 handwritten digits of 8x8 pixels; of each class every fifth is a test image."""
+    from sklearn.datasets import load_digits
+
+    source = load_digits()
+    labels = torch.from_numpy(source.target).long()
+    pixels = torch.from_numpy(np.rint(source.images * (255 / 16)).astype(np.uint8))[:, None]
+    place = torch.zeros_like(labels)  # of an image among those of its class
+    for digit in range(10):
+        place[labels == digit] = torch.arange(int((labels == digit).sum()))
+    images = TensorImages(pixels, labels, tuple("0123456789"), "digits")
+    test, held_out = place % 5 == 4, place % 10 == 0
+    return _split("Digits (8x8)", images, ~test, test, held_out, DIGITS_AUGMENTATION if augment else None, validation)
+
+
+def _cifar(name: str, root: Path, augment: bool, validation: bool) -> DataSplits:
+    from torchvision import datasets
+
+    dataset = {"cifar10": datasets.CIFAR10, "cifar100": datasets.CIFAR100}[name]
+    train, test = (_torchvision(dataset, name, root, train=train) for train in (True, False))
+    statistics: Normalization = "cifar10" if name == "cifar10" else "cifar100"
+    images = _joined([(part.data.transpose(0, 3, 1, 2), part.targets) for part in (train, test)], statistics)
+    images = TensorImages(images.pixels, images.labels, tuple(train.classes), statistics)
+    rows = torch.arange(len(images))
+    held_out = (rows >= 45_000) & (rows < 50_000)  # the last 5,000 of 50,000
+    title = "CIFAR-10" if name == "cifar10" else "CIFAR-100"
+    augmentation = CIFAR_AUGMENTATION if augment else None
+    return _split(title, images, rows < len(train), rows >= len(train), held_out, augmentation, validation)
+
+
+def _svhn(name: str, root: Path, augment: bool, validation: bool) -> DataSplits:
+    """Train and extra images together are the training set; 6,000 of train are held out (section 4.1)."""
+    from torchvision import datasets
+
+    if augment:
+        raise DataError("augment is not for svhn: the paper trains on it without")
+    parts = [_torchvision(datasets.SVHN, name, root, split=split) for split in ("train", "extra", "test")]
+    images = _joined([(part.data, part.labels) for part in parts], "none")
+    rows, num_train = torch.arange(len(images)), len(images) - len(parts[2])
+    held_out = (rows >= len(parts[0]) - 6_000) & (rows < len(parts[0]))
+    return _split("SVHN", images, rows < num_train, rows >= num_train, held_out, None, validation)
+
+
+def _split(
+    title: str,
+    images: TensorImages,
+    train: Tensor,
+    test: Tensor,
+    held_out: Tensor,
+    augmentation: Augmentation | None,
+    validation: bool,
+) -> DataSplits:
+    """Parts by masks over all images; ``held_out`` leaves ``train`` where a validation set is asked for."""
+    held_out = held_out & train
+    train_rows = (train & ~held_out if validation else train).nonzero()[:, 0]
+    return DataSplits(
+        title,
+        images.subset(train_rows, augmentation),
+        images.subset(held_out.nonzero()[:, 0]) if validation else None,
+        images.subset(test.nonzero()[:, 0]),
+    )
+
+
+def _joined(parts: list[tuple[Any, Any]], normalization: Normalization) -> TensorImages:
+    pixels = torch.cat([torch.from_numpy(np.ascontiguousarray(data)) for data, _ in parts])
+    labels = torch.cat([torch.as_tensor(np.asarray(targets)).long() for _, targets in parts])
+    return TensorImages(pixels, labels, tuple(str(c) for c in range(int(labels.max()) + 1)), normalization)
+
+
+def _torchvision(dataset: Any, name: str, root: Path, **options: Any) -> Any:
+    try:
+        return dataset(str(root), download=False, **options)
+    except (RuntimeError, OSError) as error:
+        arguments = ", ".join(f"{key}={value!r}" for key, value in options.items())
+        raise DataError(
+            f"data set {name} is not under {str(root)!r}: put its files there, or download them with "
+            f"`from torchvision import datasets; datasets.{dataset.__name__}({str(root)!r}, {arguments}, "
+            f"download=True)` ({str(error).splitlines()[0]})"
+        ) from None
+
+
+def _folder_splits(name: str, root: Path, augment: bool, validation: bool, normalization: Normalization) -> DataSplits:
+    if validation:
+        raise DataError(f"validation is not for the data set {name}: its folders are its parts")
+    test_folder = next((root / part for part in ("test", "val") if (root / part).is_dir()), None)
+    if not (root / "train").is_dir() or test_folder is None:
+        raise DataError(
+            f"data set {name} is not under {str(root)!r}: put class folders of images into "
+            f"{root / 'train'} and {root / 'test'} (or {root / 'val'})"
+        )
+    train = load_folder(root / "train", normalization, augment)
+    test = load_folder(test_folder, normalization)
+    if train.class_names != test.class_names:
+        raise DataError(f"the class folders of {root / 'train'} and {test_folder} differ: they must be the same")
+    return DataSplits("ImageNet" if name == "imagenet" else root.name, train, None, test)
+
+
+def load_folder(folder: Path, normalization: Normalization, augment: bool = False) -> Images:
+    """Class folders of images; images of one small size are read into memory once.
+
+    Raises:
+        DataError: the folder is not there, holds no class folders, or one of them holds no images.
+    """
+    from torchvision import datasets
+
+    if normalization not in CHANNEL_STATISTICS:
+        raise DataError(f"normalize {normalization!r} is none of {', '.join(CHANNEL_STATISTICS)}")
+    if not folder.is_dir():
+        raise DataError(f"folder {str(folder)!r} is not there: give a folder that holds a folder of images a class")
+    try:
+        dataset = datasets.ImageFolder(str(folder))
+    except FileNotFoundError as error:
+        raise DataError(f"folder {str(folder)!r} holds no class folders of images: {error}") from None
+    class_names = tuple(dataset.classes)
+    if class_names in (("test", "train"), ("train", "val")):
+        raise DataError(f"folder {str(folder)!r} holds {' and '.join(class_names)}: give the one to evaluate")
+    size = read_image(dataset.samples[0][0]).size
+    if max(size) > 64:
+        return FolderImages(dataset, normalization, augment)
+    pixels = np.stack([_pixels(path, size) for path, _ in dataset.samples])
+    images = _joined([(pixels.transpose(0, 3, 1, 2), dataset.targets)], normalization)
+    augmentation = CIFAR_AUGMENTATION if augment else None
+    return TensorImages(images.pixels, images.labels, class_names, normalization, augmentation)
+
+
+def _pixels(path: str, size: tuple[int, int]) -> np.ndarray:
+    image = read_image(path)
+    if image.size != size:
+        raise DataError(f"image {path!r} is {image.size} where others are {size}: small images need one size")
+    return np.asarray(image)

@@ -1,0 +1,237 @@
+"""Labelled images as batches: small ones in memory, photographs in folders; normalised, and augmented for training.
+
+Images that are small and of one size lie on the device as uint8 and are normalised and augmented there, batch by batch;
+folders of photographs are read from disk by worker processes. Both give the same thing: an epoch as an iterator of
+batches.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Literal, Protocol
+
+import torch
+from torch import Generator, Tensor
+
+from densenet_core.data.augmentation import Augmentation, augmented, draw_moves
+from densenet_core.data.batching import Shard, batches_of
+from densenet_core.errors import DataError, first_line
+
+Normalization = Literal["cifar10", "cifar100", "imagenet", "digits", "none"]
+Batch = tuple[Tensor, Tensor]  # images (N, C, H, W) normalised float, labels (N,)
+
+# Channel means and standard deviations over the training images, in units of 0..1. The CIFAR ones are those of
+# fb.resnet.torch, on which the paper's code stands (in its units of 0..255: 125.3, 123.0, 113.9, ...).
+# "none" divides by 255 and no more, as the paper does for SVHN (section 4.1).
+CHANNEL_STATISTICS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
+    "cifar10": ((0.4914, 0.4824, 0.4467), (0.2471, 0.2435, 0.2616)),
+    "cifar100": ((0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761)),
+    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "digits": ((0.3052,), (0.3760,)),
+    "none": ((0.0,), (1.0,)),
+}
+
+
+class Images(Protocol):
+    """Labelled images, given out in normalised batches."""
+
+    @property
+    def num_channels(self) -> int: ...
+
+    @property
+    def image_size(self) -> int: ...  # pixels a side
+
+    @property
+    def class_names(self) -> tuple[str, ...]: ...
+
+    def __len__(self) -> int: ...
+
+    def to(self, device: torch.device, num_workers: int = 2) -> Images:
+        """The same images where their batches are wanted; ``num_workers`` processes read them, if they are on disk."""
+        ...
+
+    def subset(self, rows: Tensor) -> Images:
+        """The images of these rows, in their order, without augmentation."""
+        ...
+
+    def batches(
+        self, batch_size: int, generator: Generator | None = None, shard: Shard | None = None
+    ) -> Iterator[Batch]:
+        """One epoch.
+
+        Args:
+            batch_size: images of a whole batch, of all processes together.
+            generator: for training: draws order and augmentation. Without one, images come as they lie and as they are.
+            shard: gives only this process's part of every batch (which may be empty without ``generator``).
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class TensorImages:
+    """Small images of one size, held in memory as uint8 (N, C, H, W)."""
+
+    pixels: Tensor
+    labels: Tensor
+    class_names: tuple[str, ...]
+    normalization: Normalization
+    augmentation: Augmentation | None = None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def num_channels(self) -> int:
+        return int(self.pixels.shape[1])
+
+    @property
+    def image_size(self) -> int:
+        return int(self.pixels.shape[-1])
+
+    def to(self, device: torch.device, num_workers: int = 0) -> TensorImages:
+        return replace(self, pixels=self.pixels.to(device), labels=self.labels.to(device))
+
+    def batches(
+        self, batch_size: int, generator: Generator | None = None, shard: Shard | None = None
+    ) -> Iterator[Batch]:
+        shard = shard or Shard()
+        order = torch.arange(len(self)) if generator is None else torch.randperm(len(self), generator=generator)
+        for whole in batches_of(order, batch_size, shard if generator else None):
+            own = shard.of(torch.arange(len(whole)))
+            rows = whole[own].to(self.pixels.device)
+            images = normalized(self.pixels[rows], self.normalization)
+            if generator is not None and self.augmentation is not None:
+                # Drawn for the whole batch, so that an image's fate does not depend on the number of processes.
+                moves = draw_moves(self.augmentation, len(whole), generator)
+                images = augmented(images, self.augmentation, moves.of(own))
+            yield images, self.labels[rows]
+
+    def subset(self, rows: Tensor, augmentation: Augmentation | None = None) -> TensorImages:
+        """The images of these rows, in their order."""
+        return TensorImages(self.pixels[rows], self.labels[rows], self.class_names, self.normalization, augmentation)
+
+
+@dataclass(frozen=True)
+class FolderImages:
+    """Photographs in class folders, read from disk: 224x224 by the ImageNet recipe (section 4.1).
+
+    With ``crops`` = 10 batches for evaluation are (N, 10, C, H, W): the corners and the centre, and all mirrored.
+    """
+
+    source: Any  # torchvision's ImageFolder
+    normalization: Normalization
+    augment: bool = False
+    crops: Literal[1, 10] = 1
+    num_workers: int = 2
+    pin_memory: bool = False
+    num_channels: int = 3
+    image_size: int = 224
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return tuple(self.source.classes)
+
+    def to(self, device: torch.device, num_workers: int = 2) -> FolderImages:
+        return replace(self, pin_memory=device.type == "cuda", num_workers=num_workers)
+
+    def batches(
+        self, batch_size: int, generator: Generator | None = None, shard: Shard | None = None
+    ) -> Iterator[Batch]:
+        shard = shard or Shard()
+        order, seed = torch.arange(len(self)), 0
+        if generator is not None:
+            order = torch.randperm(len(self), generator=generator)
+            seed = int(torch.randint(2**62, (), generator=generator)) + shard.rank
+        whole = batches_of(order, batch_size, shard if generator else None)
+        loader = torch.utils.data.DataLoader(
+            self._dataset(generator is not None),
+            batch_sampler=[shard.of(rows).tolist() for rows in whole if len(shard.of(rows))],
+            generator=torch.Generator().manual_seed(seed),  # of the augmentation in the workers
+            num_workers=self.num_workers,
+            pin_memory=self.pin_memory,
+        )
+        try:
+            yield from loader
+        except DataError as error:  # of a worker: its words stand at the end of a traceback
+            raise DataError(str(error).rpartition("DataError: ")[2].strip()) from None
+        except (OSError, RuntimeError) as error:  # a worker that ended
+            raise DataError(f"an image under {self.source.root!r} can't be read: {first_line(error)}") from None
+
+    def subset(self, rows: Tensor) -> FolderImages:
+        source = copy.copy(self.source)
+        source.samples = [self.source.samples[row] for row in rows.tolist()]
+        return replace(self, source=source, augment=False)
+
+    def _dataset(self, train: bool) -> Any:
+        dataset = copy.copy(self.source)
+        dataset.loader = read_image
+        dataset.transform = self._training_transform() if train and self.augment else self._test_transform()
+        return dataset
+
+    def _training_transform(self) -> Any:
+        from torchvision import transforms
+
+        return transforms.Compose(
+            [transforms.RandomResizedCrop(224), transforms.RandomHorizontalFlip(), self._finish()]
+        )
+
+    def _test_transform(self) -> Any:
+        from torchvision import transforms
+
+        finish = self._finish()
+        if self.crops == 1:
+            return transforms.Compose([transforms.Resize(256), transforms.CenterCrop(224), finish])
+        return transforms.Compose([transforms.Resize(256), transforms.TenCrop(224), partial(_each, finish)])
+
+    def _finish(self) -> Any:
+        from torchvision import transforms
+
+        return transforms.Compose(
+            [transforms.ToTensor(), transforms.Normalize(*CHANNEL_STATISTICS[self.normalization])]
+        )
+
+
+def read_image(path: str) -> Any:
+    """An image file as a Pillow image in RGB.
+
+    Raises:
+        DataError: it can't be read.
+    """
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            return image.convert("RGB")
+    except Exception as error:  # of any kind: nothing tells what a damaged file makes of Pillow's readers
+        raise DataError(f"image {path!r} can't be read: {first_line(error)}") from None
+
+
+def evenly_spaced(images: Images, number: int) -> Images:
+    """``number`` of the images, evenly spaced over the set, so that all classes are in it; all, if there are no more.
+
+    Raises:
+        DataError: ``number`` is below 1.
+    """
+    if number < 1:
+        raise DataError(f"num_images {number} must be 1 or more")
+    if number >= len(images):
+        return images
+    return images.subset(torch.linspace(0, len(images) - 1, number, dtype=torch.float64).round().long())
+
+
+def _each(transform: Any, crops: Sequence[Any]) -> Tensor:
+    return torch.stack([transform(crop) for crop in crops])
+
+
+def normalized(pixels: Tensor, normalization: Normalization) -> Tensor:
+    """uint8 (N, C, H, W) -> float32 of the same shape, by channel: (pixels / 255 - mean) / std."""
+    mean, std = (
+        torch.tensor(values, device=pixels.device)[:, None, None] for values in CHANNEL_STATISTICS[normalization]
+    )
+    return (pixels.float() / 255 - mean) / std

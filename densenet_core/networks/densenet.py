@@ -1,0 +1,201 @@
+"""DenseNet as the paper has it, with torchvision's parameter names."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from densenet_core.networks.densenet_spec import DenseNetSpec
+from densenet_core.networks.shared_memory import Unit, can_share_memory, dense_block, is_halving, is_watched, transition
+
+_CONV: dict[int, type[nn.Conv1d] | type[nn.Conv2d] | type[nn.Conv3d]] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+_NORM: dict[int, type[nn.Module]] = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
+_MAX_POOL: dict[int, type[nn.Module]] = {1: nn.MaxPool1d, 2: nn.MaxPool2d, 3: nn.MaxPool3d}
+_AVG_POOL: dict[int, type[nn.Module]] = {1: nn.AvgPool1d, 2: nn.AvgPool2d, 3: nn.AvgPool3d}
+
+
+def _conv(spec: DenseNetSpec, in_maps: int, out_maps: int, kernel: int, stride: int = 1) -> nn.Module:
+    return _CONV[spec.spatial_dims](in_maps, out_maps, kernel, stride, padding=kernel // 2, bias=False)
+
+
+def _norm(spec: DenseNetSpec, num_maps: int) -> nn.Module:
+    return _NORM[spec.spatial_dims](num_maps)
+
+
+def selected(x: Tensor, runs: tuple[tuple[int, int], ...]) -> Tensor:
+    """The feature maps in these runs of channels: all but for those of connections that were cut."""
+    if runs == ((0, x.shape[1]),):
+        return x
+    return torch.cat([x[:, first:end] for first, end in runs], dim=1)
+
+
+def norm_relu(norm: nn.Module, x: Tensor) -> Tensor:
+    """BN-ReLU, in one piece of memory: a norm's backward pass needs its input, and nobody needs its output.
+
+    But for those who look at it by a hook, or put a module there that hands its input on.
+    """
+    y = norm(x)
+    return F.relu(y) if y is x or norm._forward_hooks else F.relu_(y)
+
+
+class Selected(nn.Module):
+    """Before the classifier's norm, where connections to the classifier were cut: what it still reads."""
+
+    def __init__(self, runs: tuple[tuple[int, int], ...]) -> None:
+        super().__init__()
+        self.runs = runs
+
+    def forward(self, x: Tensor) -> Tensor:
+        return selected(x, self.runs)
+
+
+class DenseLayer(nn.Module):
+    """The composite function H: BN-ReLU-Conv(3x3), after BN-ReLU-Conv(1x1) with a bottleneck (section 3).
+
+    (N, c0 + s*k, H, W) -> (N, k, H, W)
+    """
+
+    def __init__(self, spec: DenseNetSpec, block: int, layer: int) -> None:
+        super().__init__()
+        self.runs = spec.channel_runs(block, layer)
+        in_maps = spec.input_maps(block, layer)
+        self.bottleneck = spec.bottleneck
+        self.drop_rate = spec.drop_rate
+        self.width = width = spec.bn_size * spec.growth_rate  # of the bottleneck
+        self.norm1 = _norm(spec, in_maps)
+        if spec.bottleneck:
+            self.conv1 = _conv(spec, in_maps, width, kernel=1)
+            self.norm2 = _norm(spec, width)
+            self.conv2 = _conv(spec, width, spec.growth_rate, kernel=3)
+        else:
+            self.conv1 = _conv(spec, in_maps, spec.growth_rate, kernel=3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self._drop(self.conv1(norm_relu(self.norm1, selected(x, self.runs))))
+        if self.bottleneck:
+            x = self._drop(self.conv2(norm_relu(self.norm2, x)))
+        return x
+
+    def units(self) -> list[Unit]:
+        """The same in parts, of which ``dense_block`` makes a block that trains without copies."""
+        drop_rate = self.drop_rate if self.training else 0.0
+        units = [Unit(self.runs, self.norm1, self.conv1, drop_rate)]
+        if self.bottleneck:
+            units.append(Unit(((0, self.width),), self.norm2, self.conv2, drop_rate))
+        return units
+
+    def _drop(self, x: Tensor) -> Tensor:
+        return F.dropout(x, self.drop_rate, self.training) if self.drop_rate else x
+
+
+class DenseBlock(nn.Module):
+    """Layers that each read all feature maps before them.
+
+    (N, c0, H, W) -> (N, c0 + n*k, H, W)
+    """
+
+    def __init__(self, spec: DenseNetSpec, block: int, memory_efficient: bool = False) -> None:
+        super().__init__()
+        self.memory_efficient = memory_efficient
+        for layer in range(1, spec.block_config[block - 1] + 1):
+            self.add_module(f"denselayer{layer}", DenseLayer(spec, block, layer))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.memory_efficient and (layers := self._units(x)):
+            return dense_block(x, layers)
+        for layer in self.children():
+            x = torch.cat((x, layer(x)), dim=1)  # (N, c0 + s*k, H, W): old maps first
+        return x
+
+    def _units(self, x: Tensor) -> list[list[Unit]]:
+        """Those of each layer; none where the block can't run without concatenations."""
+        layers = [layer for layer in self.children() if type(layer) is DenseLayer and not is_watched(layer)]
+        units = [layer.units() for layer in layers]
+        can_share = len(layers) == len(self._modules) and can_share_memory(x, [unit for own in units for unit in own])
+        return units if can_share else []
+
+
+class Transition(nn.Module):
+    """BN-ReLU-Conv(1x1)-AvgPool(2) between two blocks (section 3).
+
+    (N, m, H, W) -> (N, floor(theta*m), H/2, W/2)
+    """
+
+    def __init__(self, spec: DenseNetSpec, block: int, memory_efficient: bool = False) -> None:
+        super().__init__()
+        self.memory_efficient = memory_efficient
+        target = spec.block_config[block - 1] + 1
+        self.runs, in_maps = spec.channel_runs(block, target), spec.input_maps(block, target)
+        self.drop_rate = spec.drop_rate
+        self.norm = _norm(spec, in_maps)
+        self.conv = _conv(spec, in_maps, spec.block_inputs[block], kernel=1)
+        self.pool = _AVG_POOL[spec.spatial_dims](kernel_size=2, stride=2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.memory_efficient and not self.drop_rate and is_halving(self.pool):
+            unit = Unit(self.runs, self.norm, self.conv, pool=2)
+            if can_share_memory(x, [unit]):
+                return transition(x, unit)
+        x = self.conv(norm_relu(self.norm, selected(x, self.runs)))
+        if self.drop_rate:
+            x = F.dropout(x, self.drop_rate, self.training)
+        out: Tensor = self.pool(x)
+        return out
+
+
+class DenseNet(nn.Module):
+    """A Densely Connected Convolutional Network (Huang, Liu, van der Maaten, Weinberger, CVPR 2017).
+
+    (N, in_channels, H, W) -> (N, num_classes), unnormalised scores.
+
+    Parameter names are torchvision's, so that state dicts of its DenseNets load unchanged.
+    Convolutions start from He's normal distribution over the fan out, as in the authors' code.
+
+    Args:
+        memory_efficient: train without concatenations, with norms and ReLUs computed again in the backward pass (Pleiss
+            et al. 2017): memory grows linearly with depth. The results are the same up to rounding; there are no
+            second derivatives.
+    """
+
+    def __init__(self, spec: DenseNetSpec, memory_efficient: bool = False) -> None:
+        super().__init__()
+        self.spec = spec
+        self.features = _stem(spec)
+        num_blocks = len(spec.block_config)
+        for block in range(1, num_blocks + 1):
+            self.features.add_module(f"denseblock{block}", DenseBlock(spec, block, memory_efficient))
+            if block < num_blocks:
+                self.features.add_module(f"transition{block}", Transition(spec, block, memory_efficient))
+        target = spec.block_config[-1] + 1
+        self.runs, out_maps = spec.channel_runs(num_blocks, target), spec.input_maps(num_blocks, target)
+        if spec.cuts:
+            self.features.add_module("selected", Selected(self.runs))
+        self.features.add_module("norm5", _norm(spec, out_maps))  # torchvision's name, any number of blocks
+        self.classifier = nn.Linear(out_maps, spec.num_classes)
+        self._initialise()
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.features(x))
+        scores: Tensor = self.classifier(x.flatten(2).mean(2))  # global average pool
+        return scores
+
+    def _initialise(self) -> None:
+        if self.classifier.weight.is_meta:
+            return  # nothing to fill, and drawing on the meta device would import half of torch's compiler
+        for module in self.modules():
+            if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        nn.init.zeros_(self.classifier.bias)
+
+
+def _stem(spec: DenseNetSpec) -> nn.Sequential:
+    stem = nn.Sequential()
+    if spec.stem == "cifar":
+        stem.add_module("conv0", _conv(spec, spec.in_channels, spec.num_init_features, kernel=3))
+        return stem
+    stem.add_module("conv0", _conv(spec, spec.in_channels, spec.num_init_features, kernel=7, stride=2))
+    stem.add_module("norm0", _norm(spec, spec.num_init_features))
+    stem.add_module("relu0", nn.ReLU(inplace=True))
+    stem.add_module("pool0", _MAX_POOL[spec.spatial_dims](kernel_size=3, stride=2, padding=1))
+    return stem

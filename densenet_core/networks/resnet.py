@@ -1,0 +1,161 @@
+"""Residual networks, with torchvision's parameter names."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchvision.ops import stochastic_depth
+
+from densenet_core.networks.resnet_spec import EXPANSION, ResNetSpec
+
+
+def _conv(in_maps: int, out_maps: int, kernel: int, stride: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(in_maps, out_maps, kernel, stride, padding=kernel // 2, bias=False)
+
+
+class PaddedIdentity(nn.Module):
+    """The shortcut without weights ("option A", He et al. 2016a): every second pixel, new maps filled with zeros.
+
+    Half of the zeros stand before the old maps, half behind them, as in the CIFAR networks that people pass around.
+    (N, in_maps, H, W) -> (N, out_maps, H/stride, W/stride)
+    """
+
+    def __init__(self, in_maps: int, out_maps: int, stride: int) -> None:
+        super().__init__()
+        self.before = (out_maps - in_maps) // 2
+        self.behind = out_maps - in_maps - self.before
+        self.stride = stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, self.before, self.behind))
+
+
+def _shortcut(spec: ResNetSpec, in_maps: int, out_maps: int, stride: int) -> nn.Module:
+    if spec.shortcut == "identity":
+        return PaddedIdentity(in_maps, out_maps, stride)
+    projection = _conv(in_maps, out_maps, 1, stride)
+    return nn.Sequential(projection) if spec.preactivation else nn.Sequential(projection, nn.BatchNorm2d(out_maps))
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions, or 1x1-3x3-1x1, beside a shortcut (or none); the stride is that of the (first) 3x3.
+
+    (N, in_maps, H, W) -> (N, planes * expansion, H/stride, W/stride)
+
+    Args:
+        survival: chance that a training step keeps the convolutions, drawn once for all images of a batch; else the
+            shortcut alone is left.
+    """
+
+    conv1: nn.Conv2d
+    bn1: nn.BatchNorm2d
+
+    def __init__(self, spec: ResNetSpec, in_maps: int, planes: int, stride: int, survival: float = 1.0) -> None:
+        super().__init__()
+        self.preactivation, self.drop_rate, self.survival = spec.preactivation, spec.drop_rate, survival
+        out_maps = planes * EXPANSION[spec.block]
+        if spec.block == "basic":
+            convs = [_conv(in_maps, planes, 3, stride), _conv(planes, planes, 3)]
+        else:
+            convs = [_conv(in_maps, planes, 1), _conv(planes, planes, 3, stride), _conv(planes, out_maps, 1)]
+        self.num_convs = len(convs)
+        for i, conv in enumerate(convs, start=1):
+            self.add_module(f"conv{i}", conv)
+            self.add_module(f"bn{i}", nn.BatchNorm2d(conv.in_channels if spec.preactivation else conv.out_channels))
+        self.has_shortcut = spec.shortcut != "none"
+        needs_none = not self.has_shortcut or (stride == 1 and in_maps == out_maps)
+        self.downsample: nn.Module | None = None if needs_none else _shortcut(spec, in_maps, out_maps, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self._preactivated(x) if self.preactivation else self._postactivated(x)
+
+    def _postactivated(self, x: Tensor) -> Tensor:
+        out = x
+        for i in range(1, self.num_convs + 1):
+            out = getattr(self, f"bn{i}")(getattr(self, f"conv{i}")(out))
+            if i < self.num_convs:
+                out = self._drop(F.relu(out))
+        if self.has_shortcut:
+            out = self._survived(out) + (x if self.downsample is None else self.downsample(x))
+        return F.relu(out)
+
+    def _preactivated(self, x: Tensor) -> Tensor:
+        out = F.relu(self.bn1(x))
+        if self.downsample is None:
+            shortcut = x
+        else:  # a projection reads the normalised input, an identity the input itself (He et al. 2016b)
+            shortcut = self.downsample(out if isinstance(self.downsample, nn.Sequential) else x)
+        out = self.conv1(out)
+        for i in range(2, self.num_convs + 1):
+            out = getattr(self, f"conv{i}")(self._drop(F.relu(getattr(self, f"bn{i}")(out))))
+        total: Tensor = self._survived(out) + shortcut if self.has_shortcut else out
+        return total
+
+    def _survived(self, x: Tensor) -> Tensor:
+        """b x in training, b being 1 or 0, and p x at test time (Huang et al. 2016, eqs. 2 and 5).
+
+        torchvision's function gives (b/p) x and x: p times that is the paper's.
+        """
+        if self.survival == 1:
+            return x
+        kept: Tensor = self.survival * stochastic_depth(x, 1 - self.survival, "batch", self.training)
+        return kept
+
+    def _drop(self, x: Tensor) -> Tensor:
+        return F.dropout(x, self.drop_rate, self.training) if self.drop_rate else x
+
+
+class ResNet(nn.Module):
+    """A residual network (He, Zhang, Ren, Sun, CVPR 2016 and ECCV 2016; Zagoruyko and Komodakis, BMVC 2016).
+
+    With ``survival`` below 1 its blocks are dropped at random in training (stochastic depth: Huang, Sun, Liu, Sedra,
+    Weinberger, ECCV 2016). A dropped block is computed all the same, so that every weight has a gradient in every
+    process of a training: the time that the paper saves is not saved here.
+
+    (N, in_channels, H, W) -> (N, num_classes), unnormalised scores.
+
+    Parameter names are torchvision's, so that state dicts of its ResNets load unchanged; a pre-activation
+    network has no norm in its stem and one more, ``bn``, before the pooling.
+    """
+
+    def __init__(self, spec: ResNetSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        is_imagenet = spec.stem == "imagenet"
+        self.conv1 = _conv(spec.in_channels, spec.num_init_features, *((7, 2) if is_imagenet else (3, 1)))
+        if not spec.preactivation:
+            self.bn1 = nn.BatchNorm2d(spec.num_init_features)
+        self.maxpool = nn.MaxPool2d(3, 2, padding=1) if is_imagenet else nn.Identity()
+        in_maps, survivals = spec.num_init_features, iter(spec.survivals)
+        for s, (num_blocks, planes) in enumerate(zip(spec.stage_config, spec.stage_planes, strict=True)):
+            stage = nn.Sequential()
+            for b in range(num_blocks):
+                stride = 2 if s > 0 and b == 0 else 1
+                stage.append(ResidualBlock(spec, in_maps, planes, stride, next(survivals)))
+                in_maps = planes * EXPANSION[spec.block]
+            self.add_module(f"layer{s + 1}", stage)
+        if spec.preactivation:
+            self.bn = nn.BatchNorm2d(in_maps)
+        self.fc = nn.Linear(in_maps, spec.num_classes)
+        self._initialise()
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv1(x)
+        if not self.spec.preactivation:
+            x = F.relu(self.bn1(x))
+        x = self.maxpool(x)
+        for s in range(len(self.spec.stage_config)):
+            x = getattr(self, f"layer{s + 1}")(x)
+        if self.spec.preactivation:
+            x = F.relu(self.bn(x))
+        scores: Tensor = self.fc(x.mean((2, 3)))
+        return scores
+
+    def _initialise(self) -> None:
+        """He's normal distribution over the fan out."""
+        if self.fc.weight.is_meta:
+            return
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        nn.init.zeros_(self.fc.bias)

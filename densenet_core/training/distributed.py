@@ -1,0 +1,146 @@
+"""The processes and the device that a training runs on: one by itself, or as many as torchrun or SLURM started.
+
+Lightning Fabric finds the others, moves what has to be moved and averages the gradients (DistributedDataParallel: gloo
+on CPUs, NCCL on GPUs).
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from inspect import signature
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from densenet_core.data.batching import Shard
+from densenet_core.errors import RunError
+from densenet_core.hardware import device
+from densenet_core.training.config import Precision
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+T = TypeVar("T")
+FABRIC_PRECISION: dict[Precision, Any] = {"fp32": "32-true", "bf16": "bf16-mixed"}
+# Running statistics are averaged once an epoch (``average_running_statistics``), not copied from the first process at
+# every step. The option's name is newer than the oldest torch that the suite runs on.
+_NEW_NAME = "forward_sync_buffers"
+_HAS_NEW_NAME = _NEW_NAME in signature(DistributedDataParallel).parameters
+_DDP_OPTIONS: dict[str, Any] = {_NEW_NAME if _HAS_NEW_NAME else "broadcast_buffers": False}
+_LOST_SIGNS = ("gloo", "nccl", "connect")  # in the messages of transports
+
+
+def launch(precision: Precision = "fp32") -> Fabric:
+    """This process's part in the training, by what its launcher set in the environment."""
+    from lightning_fabric import Fabric  # two seconds, which only a training has to spend
+    from lightning_fabric.strategies.ddp import DDPStrategy
+
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+    num_nodes, per_node = _started_processes()
+    fabric = Fabric(
+        accelerator=device().type,
+        devices=per_node,
+        num_nodes=num_nodes,
+        strategy=DDPStrategy(**_DDP_OPTIONS) if num_nodes * per_node > 1 else "auto",
+        precision=FABRIC_PRECISION[precision],
+    )
+    fabric.launch()
+    if fabric.world_size > 1:
+        atexit.register(_leave)
+    return fabric
+
+
+def _leave() -> None:
+    """Ends the transport's threads before the interpreter ends: one still running then can abort the process."""
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
+def _started_processes() -> tuple[int, int]:
+    """Nodes, and processes on each."""
+    environment = os.environ
+    if "TORCHELASTIC_RUN_ID" in environment:
+        total, per_node = int(environment["WORLD_SIZE"]), int(environment["LOCAL_WORLD_SIZE"])
+        return total // per_node, per_node
+    if "SLURM_NTASKS" in environment and environment.get("SLURM_JOB_NAME") not in ("bash", "interactive"):
+        num_nodes = int(environment.get("SLURM_NNODES", 1))
+        return num_nodes, int(environment["SLURM_NTASKS"]) // num_nodes
+    return 1, 1
+
+
+def is_first_process() -> bool:
+    """Whether this process is the one that speaks, after ``launch``."""
+    return not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0
+
+
+def shard_of(fabric: Fabric) -> Shard:
+    """Which part of every batch is this process's."""
+    return Shard(fabric.global_rank, fabric.world_size)
+
+
+def on_first(fabric: Fabric, work: Callable[[], T]) -> T:
+    """Lets the first process alone do this; all get what it returns, or the error that it raises."""
+    result: T | None = None
+    error: ValueError | None = None
+    if fabric.is_global_zero:
+        try:
+            result = work()
+        except ValueError as raised:
+            error = raised
+    if fabric.world_size > 1:
+        result, error = fabric.broadcast((result, error))
+    if error is not None:
+        raise error
+    return result  # type: ignore[return-value]
+
+
+def reduced(fabric: Fabric, tensor: Tensor, how: Literal["mean", "sum"]) -> Tensor:
+    """The mean or sum over the processes."""
+    whole = fabric.all_reduce(tensor.clone(), reduce_op=how)
+    assert isinstance(whole, Tensor)
+    return whole.to(tensor.device)
+
+
+def average_running_statistics(fabric: Fabric, model: nn.Module) -> None:
+    """Makes batch normalisation's running statistics the mean over the processes, each of which saw its own images."""
+    if fabric.world_size > 1:
+        for buffer in model.buffers():
+            if buffer.is_floating_point():
+                buffer.copy_(reduced(fabric, buffer, "mean"))
+
+
+def synchronise_batch_norm(model: nn.Module) -> None:
+    """Replaces the network's batch normalisation by one over the images of all processes.
+
+    Raises:
+        RunError: there is no GPU.
+    """
+    if device().type != "cuda":
+        raise RunError("sync_batch_norm True needs GPUs, for PyTorch has none for CPUs: leave it out")
+    nn.SyncBatchNorm.convert_sync_batchnorm(model)  # in place, for the network itself is none
+
+
+@contextmanager
+def told_if_others_end(fabric: Fabric, folder: Path) -> Iterator[None]:
+    """Turns the transport's error about a process that is gone into a sentence.
+
+    Raises:
+        RunError: another process of this training ended.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        is_transport = isinstance(error, torch.distributed.DistError)
+        if fabric.world_size == 1 or not (is_transport or any(sign in str(error).lower() for sign in _LOST_SIGNS)):
+            raise
+        raise RunError(
+            f"another of the {fabric.world_size} processes of this training ended; the run folder {str(folder)!r} "
+            "holds the last finished epoch: start all processes again with the same line to go on from it"
+        ) from error

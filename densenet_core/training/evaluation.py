@@ -1,0 +1,99 @@
+"""Loss and error of a network on a set of images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import chain
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from densenet_core.checkpoints.checkpoint import Checkpoint
+from densenet_core.data.images import Images
+from densenet_core.errors import DataError
+from densenet_core.hardware import device
+from densenet_core.networks.densenet import DenseNet
+from densenet_core.networks.fused import fuse
+from densenet_core.networks.layers import network_layers
+from densenet_core.networks.names import Spec
+from densenet_core.training.distributed import reduced, shard_of
+from densenet_core.training.malloc import freed_memory_kept
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a network reaches on a set of images: mean cross-entropy (nats) and errors in percent."""
+
+    loss: float
+    top1_error: float
+    top5_error: float
+    num_images: int
+
+
+def evaluate(model: nn.Module, images: Images, batch_size: int = 256, fabric: Fabric | None = None) -> Evaluation:
+    """Runs the network over all images once, in evaluation mode; the mode it came in is given back.
+
+    Where images come in crops, an image's scores are the mean over them (before the softmax, as in fb.resnet.torch, on
+    which the paper's code stands).
+
+    Args:
+        fabric: where several processes evaluate together: each takes its part of the images.
+    """
+    was_training = model.training
+    model.eval()
+    place = next(chain(model.parameters(), model.buffers())).device
+    sums = torch.zeros(3, dtype=torch.float64)  # loss, right at first guess, right among five
+    try:
+        with torch.inference_mode(), freed_memory_kept(place.type):
+            for batch, labels in images.batches(batch_size, shard=shard_of(fabric) if fabric else None):
+                sums += _sums(_scores(model, batch.to(place)), labels.to(place)).cpu()
+    finally:
+        model.train(was_training)
+    if fabric is not None:
+        sums = reduced(fabric, sums, "sum")
+    n, (loss, top1, top5) = len(images), sums.tolist()
+    return Evaluation(loss / n, 100 * (1 - top1 / n), 100 * (1 - top5 / n), n)
+
+
+def evaluate_checkpoint(checkpoint: Checkpoint, images: Images) -> Evaluation:
+    """Evaluates a stored network on the GPU where there is one, DenseNets in their fused form."""
+    model = checkpoint.to_model()
+    fast = fuse(model) if isinstance(model, DenseNet) else model
+    return evaluate(fast.to(device()), images.to(device()))
+
+
+def _scores(model: nn.Module, batch: Tensor) -> Tensor:
+    """(N, C, H, W), or (N, crops, C, H, W) -> (N, classes)."""
+    if batch.dim() == 4:
+        return model(batch).float()  # type: ignore[no-any-return]
+    scores = model(batch.flatten(0, 1)).float()
+    return scores.unflatten(0, batch.shape[:2]).mean(1)  # type: ignore[no-any-return]
+
+
+def _sums(scores: Tensor, labels: Tensor) -> Tensor:
+    best = scores.topk(min(5, scores.shape[1])).indices == labels[:, None]
+    loss = F.cross_entropy(scores, labels, reduction="sum")
+    return torch.stack([loss.double(), best[:, 0].sum().double(), best.sum().double()])
+
+
+def check_fit(spec: Spec, images: Images) -> None:
+    """Says before anything runs whether these images fit this network.
+
+    Raises:
+        DataError: the channels or the number of classes differ, or the images are too small for the network's strides.
+    """
+    if spec.spatial_dims != 2:
+        raise DataError(f"the images have 2 dimensions, {spec.title} takes {spec.spatial_dims}")
+    try:
+        network_layers(spec, images.image_size)
+    except ValueError as error:
+        raise DataError(f"the images have {images.image_size} pixels a side: {error}") from None
+    if images.num_channels != spec.in_channels:
+        raise DataError(f"the images have {images.num_channels} channels, the network takes {spec.in_channels}")
+    if len(images.class_names) != spec.num_classes:
+        raise DataError(f"the data have {len(images.class_names)} classes, the network tells {spec.num_classes}")

@@ -1,0 +1,266 @@
+"""Training a network by the paper's recipe (section 4.2), resumable at every epoch.
+
+Nothing of an epoch depends on the one before but the weights and the optimizer's state: order, augmentation and
+dropout are drawn from the seed and the epoch's number. So a run that was killed and goes on ends with the same
+numbers as one that was not.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import platform
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor, nn
+
+from densenet_core.data.batching import batch_sizes
+from densenet_core.data.datasets import DataSplits, load_splits
+from densenet_core.data.images import Images
+from densenet_core.errors import RunError
+from densenet_core.hardware import hardware
+from densenet_core.networks.build import Network, build_model
+from densenet_core.networks.deeply_supervised import training_loss
+from densenet_core.networks.names import Spec, spec_from_name
+from densenet_core.training import run_folder
+from densenet_core.training.config import PLACE_FIELDS, TrainingConfig
+from densenet_core.training.distributed import (
+    average_running_statistics,
+    launch,
+    on_first,
+    reduced,
+    shard_of,
+    synchronise_batch_norm,
+    told_if_others_end,
+)
+from densenet_core.training.evaluation import check_fit, evaluate
+from densenet_core.training.malloc import freed_memory_kept
+from densenet_core.training.run_folder import Metric
+from densenet_core.training.run_state import claim_folder, keep_diverged, load_state, resume, save
+from densenet_core.training.run_status import locked
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+OnEpoch = Callable[[Path, Network, list[Metric]], object]
+OnStep = Callable[[], object]
+
+
+def train(
+    config: TrainingConfig, show_progress: bool = True, on_epoch: OnEpoch | None = None, patience_s: float = 0.0
+) -> Path:
+    """Trains a network into the run folder ``runs_dir/name`` and returns that folder.
+
+    Called again with the same configuration it goes on after the last finished epoch, and returns at once
+    where all epochs are done. Started by torchrun or SLURM in several processes, these share every batch of
+    ``batch_size`` images; the first of them alone writes.
+
+    Args:
+        on_epoch: called after every epoch with the run folder, the network and all rows of metrics so far.
+        patience_s: how long to wait for another process that trains this run, to end.
+
+    Raises:
+        RunError: the folder holds a run of another configuration, another process trains it, it is not writable, the
+            loss is not finite, or another process of this training ended.
+        DataError: the data set is not there or does not fit the network.
+        ValueError: ``arch`` is not known.
+    """
+    fabric = launch(config.precision)
+    with ExitStack() as held, told_if_others_end(fabric, config.folder):
+        splits = load_splits(
+            config.dataset,
+            config.data,
+            augment=config.augment,
+            validation=config.validation,
+            normalize=config.normalize,
+            title=config.dataset_title,
+        ).to(fabric.device, config.workers)
+        spec = spec_from_name(config.arch, len(splits.train.class_names), splits.train.num_channels, config.drop_rate)
+        check_fit(spec, splits.test)
+        if config.batch_size < 2 * fabric.world_size:
+            raise RunError(f"batch_size {config.batch_size} is too small for {fabric.world_size} processes: two each")
+        folder = on_first(fabric, lambda: claim_folder(config))
+        on_first(fabric, lambda: held.enter_context(locked(folder, patience_s)))
+        held.enter_context(freed_memory_kept(fabric.device.type))
+        model = _new_network(config, spec).to(fabric.device)
+        _train(fabric, config, splits, model, folder, show_progress, on_epoch)
+    return folder
+
+
+def _new_network(config: TrainingConfig, spec: Spec) -> Network:
+    torch.manual_seed(config.seed)
+    model = build_model(spec, config.memory_efficient)
+    if config.sync_batch_norm:
+        synchronise_batch_norm(model)
+    return model.to(memory_format=_memory_format(config))
+
+
+def _train(
+    fabric: Fabric,
+    config: TrainingConfig,
+    splits: DataSplits,
+    model: Network,
+    folder: Path,
+    show_progress: bool,
+    on_epoch: OnEpoch | None,
+) -> None:
+    """All epochs that are still to come."""
+    optimizer = torch.optim.SGD(
+        model.parameters(),
+        lr=config.learning_rate,
+        momentum=config.momentum,
+        weight_decay=config.weight_decay,
+        nesterov=config.momentum > 0,
+    )
+    finished = on_first(fabric, lambda: resume(folder))
+    load_state(folder, finished.state, model, optimizer)
+    metrics = finished.metrics
+    compiled: Any = torch.compile(model) if config.compile else model
+    forward, wrapped = fabric.setup(compiled, optimizer)
+    first_epoch = metrics[-1].epoch + 1 if metrics else 1
+    steps = len(batch_sizes(len(splits.train), config.batch_size, shard_of(fabric)))
+    with _progress_bar(show_progress and fabric.is_global_zero) as progress:
+        task = progress.add_task(config.name, total=config.epochs * steps, completed=(first_epoch - 1) * steps)
+        for epoch in range(first_epoch, config.epochs + 1):
+            metrics.append(
+                train_epoch(fabric, forward, wrapped, splits.train, config, epoch, partial(progress.advance, task))
+            )
+            average_running_statistics(fabric, model)
+            metrics += _evaluations(fabric, model, splits, epoch)
+            on_first(fabric, partial(_keep_epoch, config, splits, model, optimizer, metrics, on_epoch))
+            progress.update(task, description=f"{config.name}: test error {metrics[-1].error:.2f} %")
+
+
+def train_epoch(
+    fabric: Fabric,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    images: Images,
+    config: TrainingConfig,
+    epoch: int,
+    on_step: OnStep = lambda: None,
+) -> Metric:
+    """One pass over the training images; the error is that of the training forward passes.
+
+    Args:
+        model, optimizer: as ``fabric.setup`` gives them.
+
+    Raises:
+        RunError: the loss is NaN or infinite; the last finished epoch's files are as they were, and the state in
+            which it happened is in diverged.ckpt.
+    """
+    shard, seed = shard_of(fabric), config.seed * 1_000_003 + epoch
+    sizes = batch_sizes(len(images), config.batch_size, shard)
+    batches = images.batches(config.batch_size, torch.Generator().manual_seed(seed), shard)
+    torch.manual_seed(seed + shard.rank * 1_000_000_007)  # dropout
+    model.train()
+    total, waited = torch.zeros(3, dtype=torch.float64), 0.0  # loss x images, gradient norm, wrong
+    start = asked = time.perf_counter()
+    for step, (size, (batch, labels)) in enumerate(zip(sizes, batches, strict=True)):
+        waited += time.perf_counter() - asked
+        for group in optimizer.param_groups:
+            group["lr"] = config.learning_rate_at(epoch, step / len(sizes))
+        loss, wrong = _forward(fabric, model, batch, labels, size, config, epoch)
+        value = reduced(fabric, loss.detach(), "mean").item()
+        if not math.isfinite(value):
+            on_first(fabric, partial(keep_diverged, config.folder, model, optimizer, epoch, step + 1))
+            raise RunError(
+                f"the loss is {value} at epoch {epoch}, step {step + 1}: try a learning_rate below "
+                f"{config.learning_rate}; {config.folder / run_folder.DIVERGED} holds the state in which it happened"
+            )
+        optimizer.zero_grad(set_to_none=True)
+        fabric.backward(loss)
+        norm = torch.nn.utils.get_total_norm([p.grad for p in model.parameters() if p.grad is not None])
+        optimizer.step()
+        total += torch.tensor([value * size, float(norm), wrong], dtype=torch.float64)
+        on_step()
+        asked = time.perf_counter()
+    seconds = time.perf_counter() - start
+    total[2] = reduced(fabric, total[2], "sum")
+    loss_sum, norm_sum, num_wrong = total.tolist()
+    return Metric(
+        epoch,
+        "train",
+        loss_sum / len(images),
+        100 * num_wrong / len(images),
+        seconds,
+        learning_rate=config.learning_rate_at(epoch),
+        grad_norm=norm_sum / len(sizes),
+        images_per_s=len(images) / seconds,
+        wait_share=waited / seconds,
+    )
+
+
+def _forward(
+    fabric: Fabric, model: nn.Module, batch: Tensor, labels: Tensor, size: int, config: TrainingConfig, epoch: int
+) -> tuple[Tensor, int]:
+    """The loss and how many are wrong; the mean of the losses over the processes is that over all ``size`` images."""
+    labels = labels.to(fabric.device, non_blocking=True)
+    outputs = model(batch.to(fabric.device, memory_format=_memory_format(config), non_blocking=True))
+    loss, scores = training_loss(outputs, labels, (epoch - 1) / config.epochs, config.label_smoothing)
+    return loss * (len(labels) * fabric.world_size / size), int((scores.argmax(1) != labels).sum())
+
+
+def _memory_format(config: TrainingConfig) -> torch.memory_format:
+    return torch.channels_last if config.channels_last else torch.contiguous_format
+
+
+def _evaluations(fabric: Fabric, model: nn.Module, splits: DataSplits, epoch: int) -> Iterator[Metric]:
+    for split, images in (("validation", splits.validation), ("test", splits.test)):
+        if images is not None:
+            start = time.perf_counter()
+            result = evaluate(model, images, fabric=fabric)
+            yield Metric(epoch, split, result.loss, result.top1_error, time.perf_counter() - start)
+
+
+def _keep_epoch(
+    config: TrainingConfig,
+    splits: DataSplits,
+    model: Network,
+    optimizer: torch.optim.Optimizer,
+    metrics: list[Metric],
+    on_epoch: OnEpoch | None,
+) -> None:
+    if on_epoch is not None:
+        on_epoch(config.folder, model, metrics)
+    save(config.folder, model, optimizer, metrics, _record(config, splits, metrics))
+
+
+def _record(config: TrainingConfig, splits: DataSplits, metrics: list[Metric]) -> dict[str, Any]:
+    """Where a result comes from. Errors are those of the last epoch, never of the best."""
+    last = {metric.split: metric for metric in metrics if metric.epoch == metrics[-1].epoch}
+    recipe = {key: value for key, value in asdict(config).items() if key not in ("name", *PLACE_FIELDS)}
+    return {
+        "name": config.name,
+        "arch": config.arch,
+        "dataset": splits.title + ("+" if config.augment else ""),
+        "train_images": len(splits.train),
+        "test_images": len(splits.test),
+        "image_size": splits.train.image_size,
+        "seed": config.seed,
+        "epochs": last["test"].epoch,
+        "epochs_planned": config.epochs,
+        "train_loss": last["train"].loss,
+        "test_loss": last["test"].loss,
+        "test_error": last["test"].error,
+        "validation_error": last["validation"].error if "validation" in last else None,
+        "seconds": round(sum(metric.seconds for metric in metrics), 1),
+        "hardware": hardware(),
+        "versions": {"torch": torch.__version__, "python": platform.python_version()},
+        "recipe": json.loads(json.dumps(recipe)),
+    }
+
+
+@contextmanager
+def _progress_bar(show: bool) -> Iterator[Progress]:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("steps"))
+    with Progress(*columns, TimeRemainingColumn(), disable=not show) as progress:
+        yield progress

@@ -1,0 +1,42 @@
+"""A training's metrics where TensorBoard looks for them (the extra ``tensorboard``)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from densenet_core.errors import RunError
+from densenet_core.networks.build import Network
+from densenet_core.training.run_folder import TENSORBOARD, Metric
+
+_TAGS = ("loss", "error", "learning_rate", "grad_norm", "images_per_s", "wait_share")
+
+
+class TensorBoardLog:
+    """Writes each epoch's metrics as scalars under ``<run>/tensorboard``: tags ``loss/train``, ``error/test``, ...
+
+    For ``train``'s on_epoch; the step is the epoch (1-based). A resumed run takes back the epochs it does again.
+
+    Raises:
+        RunError: the package tensorboard is not installed.
+    """
+
+    def __init__(self) -> None:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError:
+            raise RunError(
+                "tensorboard is not installed: pip install 'densenet-lens[tensorboard]', or leave --tensorboard out"
+            ) from None
+        self._writer_class: Any = SummaryWriter
+        self._writer: Any = None
+
+    def __call__(self, folder: Path, model: Network, metrics: list[Metric]) -> None:
+        epoch = metrics[-1].epoch
+        if self._writer is None:
+            self._writer = self._writer_class(str(folder / TENSORBOARD), purge_step=epoch)
+        for metric in (metric for metric in metrics if metric.epoch == epoch):
+            for tag in _TAGS:
+                if (value := getattr(metric, tag)) is not None:
+                    self._writer.add_scalar(f"{tag}/{metric.split}", value, epoch)
+        self._writer.flush()

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import io
+import subprocess
+import zipfile
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from PIL import Image
+
+from analysis import connection_weights, figure5_observations
+from analysis.figures.animation import animation_bytes, has_ffmpeg
+from analysis.reuse.emergence import (
+    likeness_to_end,
+    observations_over_training,
+    onset,
+    record_reuse,
+    reuse_over_training,
+)
+from densenet_core import RunError, create_model, load_checkpoint
+from densenet_core.training.config import TrainingConfig
+from densenet_core.training.loop import train
+from densenet_core.training.run_folder import read_metrics
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    config = TrainingConfig("densenet-7-2", "digits", "demo", epochs=3, runs_dir=str(tmp_path))
+    return train(config, show_progress=False, on_epoch=record_reuse)
+
+
+def test_every_epoch_has_its_table_and_the_last_is_the_networks(run: Path) -> None:
+    tables = reuse_over_training(run)
+    assert tables["epoch"].unique().tolist() == [1, 2, 3]
+    last = tables[tables["epoch"] == 3].drop(columns="epoch").reset_index(drop=True)
+    pd.testing.assert_frame_equal(last, connection_weights(load_checkpoint(run)), check_dtype=False)
+    first = tables[tables["epoch"] == 1]["mean_abs_weight"]
+    assert (first.to_numpy() != last["mean_abs_weight"].to_numpy()).all()
+
+
+def test_a_killed_run_leaves_no_epoch_twice(run: Path) -> None:
+    model = create_model("densenet-7-2", in_channels=1)
+    metrics = read_metrics(run / "metrics.csv")[:4]
+    record_reuse(run, model, metrics)  # epoch 2, as a resumed run does that had written epochs 2 and 3 already
+    tables = reuse_over_training(run)
+    assert tables["epoch"].unique().tolist() == [1, 2]
+    second = tables[tables["epoch"] == 2]["mean_abs_weight"].to_numpy()
+    assert second == pytest.approx(connection_weights(model)["mean_abs_weight"].to_numpy())
+
+
+def test_a_resnet_has_none(tmp_path: Path) -> None:
+    record_reuse(tmp_path, create_model("resnet-8"), [])
+    with pytest.raises(RunError, match=r"has no reuse\.parquet: train it with"):
+        reuse_over_training(tmp_path)
+
+
+def test_a_damaged_file_says_so(run: Path) -> None:
+    (run / "reuse.parquet").write_bytes(b"cut")
+    with pytest.raises(RunError, match=r"reuse\.parquet' is damaged"):
+        reuse_over_training(run)
+
+
+def test_the_observations_numbers_over_the_epochs(run: Path) -> None:
+    tables = reuse_over_training(run)
+    moved = observations_over_training(tables)
+    assert len(moved) == 3 * 4
+    for epoch in (1, 3):
+        for seen in figure5_observations(tables[tables["epoch"] == epoch]):
+            (value,) = moved[(moved["epoch"] == epoch) & (moved["number"] == seen.number)]["value"]
+            assert (seen.value is None and pd.isna(value)) or value == pytest.approx(seen.value)
+
+
+def test_reuse_sets_in_where_the_order_stays_that_of_the_end() -> None:
+    orders = {1: [3, 2, 1, 4], 2: [1, 2, 3, 4], 3: [2, 1, 4, 3], 4: [1, 2, 3, 4], 5: [10, 20, 30, 40]}
+    tables = pd.concat([pd.DataFrame({"epoch": e, "mean_abs_weight": values}) for e, values in orders.items()])
+    likeness = likeness_to_end(tables)
+    assert likeness["likeness"].tolist() == pytest.approx([0.2, 1.0, 0.6, 1.0, 1.0])
+    assert onset(likeness) == 4
+    assert onset(likeness.tail(2)) == 4
+
+
+def test_the_animation_has_a_frame_an_epoch(run: Path) -> None:
+    tables = reuse_over_training(run)
+    with Image.open(io.BytesIO(animation_bytes(tables, "gif"))) as gif:
+        assert gif.n_frames == 3
+    with zipfile.ZipFile(io.BytesIO(animation_bytes(tables, "zip"))) as archive:
+        assert archive.namelist() == [f"epoch_000{epoch}.pdf" for epoch in (1, 2, 3)]
+        assert archive.read("epoch_0002.pdf").startswith(b"%PDF")
+    with pytest.raises(ValueError, match="format 'avi' is none of gif, mp4, zip"):
+        animation_bytes(tables, "avi")
+
+
+@pytest.mark.skipif(not has_ffmpeg(), reason="ffmpeg is not installed")
+def test_the_animation_as_mp4_holds_its_last_frame(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").write_bytes(animation_bytes(reuse_over_training(run), "mp4"))
+    probe = ("ffprobe", "-v", "error", "-show_entries", "format=duration", "-of", "csv=p=0", str(tmp_path / "a.mp4"))
+    seconds = float(subprocess.run(probe, capture_output=True, text=True, check=True).stdout)
+    assert seconds == pytest.approx(2 * 0.2 + 2.0, abs=0.05)
+
+
+def test_mp4_without_ffmpeg_says_so(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(RunError, match="MP4 needs the program ffmpeg"):
+        animation_bytes(reuse_over_training(run), "mp4")

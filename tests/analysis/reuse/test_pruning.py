@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from analysis import connection_weights
+from analysis.architecture.cost import count_cost, total_cost
+from analysis.reuse.ablation import connection_ablation
+from analysis.reuse.pruning import RANDOM, before_and_after, chosen_cuts, connection_costs, prune, pruning_curves
+from densenet_core import DenseNetSpec
+from densenet_core.checkpoints.pruning import without_connections
+from densenet_core.training.evaluation import evaluate
+from tests.analysis.reuse.test_effects import SPECS, checkpoint_of, images_for
+
+SPEC = SPECS[0]
+
+
+@pytest.mark.parametrize("spec", SPECS[:2] + SPECS[4:], ids=lambda spec: f"{spec.family} {spec.stem}")
+def test_pruning_a_connection_gives_what_ablating_it_gives(spec: DenseNetSpec) -> None:
+    checkpoint, images = checkpoint_of(spec), images_for(spec)
+    table = connection_ablation(checkpoint, images)
+    for row in table[table["target_layer"] > 1].itertuples():
+        pruned = without_connections(checkpoint, [(row.block, row.source_layer, row.target_layer)])
+        result = evaluate(pruned.to_model(), images)
+        assert result.loss - table.attrs["loss"] == pytest.approx(row.ablation, abs=1e-5)
+        assert result.top1_error - table.attrs["error"] == pytest.approx(row.ablation_error, abs=1e-6)
+
+
+def test_the_least_go_first_and_a_last_source_stays() -> None:
+    checkpoint = checkpoint_of(SPEC)
+    table = connection_weights(checkpoint)
+    cuts = chosen_cuts(checkpoint, table, table["mean_abs_weight"], keep=0.75)
+    assert len(cuts) == 4  # of 16
+    keyed = table.set_index(["block", "source_layer", "target_layer"])["mean_abs_weight"]
+    only_sources = {(1, 0, 1), (2, 0, 1)}
+    left = keyed.drop([*cuts, *only_sources])
+    assert max(keyed[cut] for cut in cuts) <= left.min()
+    assert chosen_cuts(checkpoint, table, table["mean_abs_weight"], keep=1) == []
+    with pytest.raises(
+        ValueError, match=r"keep 0\.1 of connections can't be reached: with one source a target 0.438 is left"
+    ):
+        chosen_cuts(checkpoint, table, table["mean_abs_weight"], keep=0.1)
+
+
+@pytest.mark.parametrize("budget", ["params", "mult_adds"])
+@pytest.mark.parametrize("spec", SPECS[:2], ids=lambda spec: spec.family)
+def test_a_budget_is_what_the_pruned_network_costs(spec: DenseNetSpec, budget: str) -> None:
+    checkpoint = checkpoint_of(spec)
+    table = connection_weights(checkpoint)
+    price, whole = connection_costs(checkpoint, table, budget, input_size=16)
+    assert whole == total_cost(count_cost(spec, 16))[budget]
+    cuts = chosen_cuts(checkpoint, table, table["mean_abs_weight"], 0.95, budget, 16)
+    after = total_cost(count_cost(without_connections(checkpoint, cuts).spec, 16))[budget]
+    keyed = pd.Series(
+        price.to_numpy(), index=pd.MultiIndex.from_frame(table[["block", "source_layer", "target_layer"]])
+    )
+    assert whole - sum(keyed[cut] for cut in cuts) == pytest.approx(after)
+    assert after <= 0.95 * whole
+
+
+def test_the_record_says_how_it_was_pruned() -> None:
+    checkpoint = checkpoint_of(SPEC)
+    table = connection_weights(checkpoint)
+    pruned = prune(checkpoint, table, "mean_abs_weight", 0.6)
+    assert pruned.record["pruned"] == {
+        "measure": "mean_abs_weight",
+        "keep": 0.6,
+        "budget": "connections",
+        "connections_cut": 7,
+    }
+    numbers = before_and_after(checkpoint, pruned, images_for(SPEC)).set_index("quantity")
+    assert numbers.loc["connections"].tolist() == [16, 9]
+    assert numbers.loc["params", "after"] == sum(p.numel() for p in pruned.to_model().parameters())
+    assert numbers.loc["error", "after"] == evaluate(pruned.to_model(), images_for(SPEC)).top1_error
+
+
+def test_the_curves_begin_with_the_whole_network_and_random_orders_differ() -> None:
+    checkpoint, images = checkpoint_of(SPEC), images_for(SPEC)
+    table, steps = connection_ablation(checkpoint, images), []
+    curves = pruning_curves(
+        checkpoint, table, ["ablation"], images, (1.0, 0.6), num_random=3, on_step=lambda *step: steps.append(step)
+    )
+    assert steps[-1] == (8, 8)
+    whole = curves[curves["keep"] == 1.0]
+    assert whole["loss"].tolist() == pytest.approx([table.attrs["loss"]] * 4, abs=1e-5)
+    chance = curves[(curves["measure"] == RANDOM) & (curves["keep"] == 0.6)]
+    assert chance["seed"].tolist() == [0, 1, 2]
+    assert chance["loss"].nunique() == 3
+    expected = prune(checkpoint, table, "ablation", 0.6)
+    (own,) = curves[(curves["measure"] == "ablation") & (curves["keep"] == 0.6)].itertuples()
+    assert own.loss == pytest.approx(evaluate(expected.to_model(), images).loss)
+    assert own.params == sum(p.numel() for p in expected.to_model().parameters())
+
+
+def test_a_curve_ends_where_no_more_can_be_cut() -> None:
+    checkpoint, images = checkpoint_of(SPEC), images_for(SPEC)
+    table = connection_weights(checkpoint)
+    curves = pruning_curves(checkpoint, table, ["mean_abs_weight"], images, (0.9, 0.5, 0.1), num_random=0)
+    assert curves["keep"].tolist() == [0.9, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"keep": 0.0}, "keep 0.0 must be above 0"),
+        ({"keep": 0.5, "budget": "bytes"}, "budget 'bytes' is none of connections, params, mult_adds"),
+    ],
+)
+def test_wrong_options_are_named(options: dict[str, object], message: str) -> None:
+    table = connection_weights(checkpoint_of(SPEC))
+    with pytest.raises(ValueError, match=message):
+        prune(checkpoint_of(SPEC), table, "mean_abs_weight", **options)

@@ -1,0 +1,313 @@
+from __future__ import annotations
+
+import json
+import multiprocessing
+import random
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from densenet_core import load_checkpoint
+from densenet_core.errors import RunError
+from densenet_core.training import loop, run_folder, run_state
+from densenet_core.training.config import TrainingConfig
+from densenet_core.training.loop import train
+from densenet_core.training.run_folder import find_runs, read_metrics
+from densenet_core.training.run_status import read_summary
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> TrainingConfig:
+    return TrainingConfig("densenet-7-2", "digits", "demo", epochs=3, runs_dir=str(tmp_path), drop_rate=0.1)
+
+
+def numbers(folder: Path) -> list[tuple[int, str, float, float]]:
+    """metrics.csv without the seconds, which no two runs share."""
+    return [(m.epoch, m.split, m.loss, m.error) for m in read_metrics(folder / "metrics.csv")]
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_checkpoint(folder).state_dict
+
+
+def assert_same_run(a: Path, b: Path) -> None:
+    assert numbers(a) == numbers(b)
+    for key, tensor in weights(a).items():
+        assert torch.equal(tensor, weights(b)[key]), key
+
+
+def test_it_learns_and_leaves_a_run_folder(config: TrainingConfig) -> None:
+    folder = train(replace(config, arch="densenet-10-6", epochs=6, drop_rate=0.0), show_progress=False)
+    assert {path.name for path in folder.iterdir()} == {
+        "config.json",
+        "metrics.csv",
+        "model.safetensors",
+        "last.ckpt",
+        "summary.json",
+        "train.lock",
+        "owner.json",
+    }
+    metrics = read_metrics(folder / "metrics.csv")
+    assert [(m.epoch, m.split) for m in metrics[:2]] == [(1, "train"), (1, "test")]
+    assert metrics[-1].error < 20  # ten classes: chance is 90 %
+    record = load_checkpoint(folder).record
+    assert record["test_error"] == metrics[-1].error
+    assert (record["dataset"], record["seed"], record["epochs"]) == ("Digits (8x8)", 0, 6)
+    assert find_runs(folder.parent) == [folder]
+
+
+def test_on_the_cpu_freed_memory_is_kept_until_it_ends(config: TrainingConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+
+    @contextmanager
+    def kept(device_type: str) -> Iterator[None]:
+        said.append("kept")
+        try:
+            yield
+        finally:
+            said.append("given back")
+
+    monkeypatch.setattr(loop, "freed_memory_kept", kept)
+    with pytest.raises(ZeroDivisionError):
+        train(config, show_progress=False, on_epoch=lambda folder, model, metrics: said.append(f"epoch {1 // 0}"))
+    train(replace(config, name="other", epochs=1), show_progress=False, on_epoch=lambda *_: said.append("epoch"))
+    assert said == ["kept", "given back", "kept", "epoch", "given back"]
+
+
+def test_the_papers_schedule() -> None:
+    config = TrainingConfig("densenet-40-12", "cifar10", "x")
+    rates = {epoch: config.learning_rate_at(epoch) for epoch in (1, 150, 151, 225, 226, 300)}
+    assert rates == pytest.approx({1: 0.1, 150: 0.1, 151: 0.01, 225: 0.01, 226: 0.001, 300: 0.001})
+    assert (config.batch_size, config.momentum, config.weight_decay) == (64, 0.9, 1e-4)
+
+
+def test_the_recorded_test_error_is_that_of_the_saved_weights(config: TrainingConfig) -> None:
+    from densenet_core.data.datasets import load_splits
+    from densenet_core.training.evaluation import evaluate
+
+    found = load_checkpoint(train(config, show_progress=False))
+    model = found.to_model()
+    test = load_splits("digits").test
+    wrong = sum(
+        int((model(images.contiguous()).argmax(1) != labels).sum()) for images, labels in test.batches(1)
+    )  # one by one
+    assert found.record["test_error"] == pytest.approx(100 * wrong / 355)
+    assert evaluate(model, test).top1_error == pytest.approx(100 * wrong / 355)
+
+
+def test_the_same_seed_gives_the_same_run_and_another_seed_another(config: TrainingConfig) -> None:
+    first = train(config, show_progress=False)
+    again = train(replace(config, name="again"), show_progress=False)
+    other = train(replace(config, name="other", seed=1), show_progress=False)
+    assert_same_run(first, again)
+    assert numbers(first) != numbers(other)
+
+
+@pytest.mark.parametrize(
+    "step", ["train_epoch", "_evaluations", "save", "write_metrics", "save_checkpoint", "write_summary"]
+)
+def test_interrupted_anywhere_it_ends_with_the_same_numbers(
+    step: str, config: TrainingConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unbroken = train(replace(config, name="unbroken"), show_progress=False)
+    owners = {"write_metrics": run_folder, "save_checkpoint": run_state, "write_summary": run_state}
+    owner = owners.get(step, loop)
+    original, calls = getattr(owner, step), 0
+
+    def interrupted(*args: object) -> object:
+        nonlocal calls
+        calls += 1
+        result = original(*args)
+        if calls == 2:
+            raise KeyboardInterrupt
+        return result
+
+    monkeypatch.setattr(owner, step, interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train(config, show_progress=False)
+    monkeypatch.undo()
+    assert_same_run(train(config, show_progress=False), unbroken)
+
+
+def train_demo(name: str, runs_dir: str, threads: int) -> None:
+    torch.set_num_threads(threads)
+    train(TrainingConfig("densenet-7-2", "digits", name, epochs=200, runs_dir=runs_dir, drop_rate=0.1), False)
+
+
+def start(name: str, config: TrainingConfig) -> BaseProcess:
+    """A training in a process of its own; they are forked off one that has imported everything."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["lightning_fabric", "sklearn.datasets", __name__])
+    process = context.Process(target=train_demo, args=(name, config.runs_dir, torch.get_num_threads()))
+    process.start()
+    return process
+
+
+def test_killed_at_30_random_moments_it_ends_with_the_same_numbers(config: TrainingConfig) -> None:
+    unbroken = train(replace(config, epochs=200, name="unbroken"), show_progress=False)
+    moments, seen, last = random.Random(0), set(), unbroken.parent / "killed" / "last.ckpt"
+    for _ in range(30):
+        before = last.stat().st_mtime_ns if last.exists() else 0
+        process = start("killed", config)
+        deadline = time.monotonic() + 60
+        while (last.stat().st_mtime_ns if last.exists() else 0) == before and time.monotonic() < deadline:
+            time.sleep(0.01)
+        time.sleep(moments.uniform(0.0, 0.4))  # an epoch or two: in a step, an evaluation or a write
+        process.kill()
+        process.join()
+        seen.add(torch.load(last, weights_only=True)["epoch"])
+    assert len(seen) >= 20  # killed at many different epochs
+    folder = train(replace(config, epochs=200, name="killed"), show_progress=False)
+    assert_same_run(folder, unbroken)
+
+
+def test_two_processes_never_write_one_run(config: TrainingConfig) -> None:
+    process = start("shared", config)
+    try:
+        folder = Path(config.runs_dir) / "shared"
+        deadline = time.monotonic() + 60
+        while not (folder / "last.ckpt").exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        with pytest.raises(RunError, match=f"run 'shared' is being trained by process {process.pid} on "):
+            train(replace(config, epochs=200, name="shared"), show_progress=False)
+        assert read_summary(folder).state == "running"
+    finally:
+        process.kill()
+        process.join()
+    assert read_summary(folder).state == "stopped"
+
+
+def test_a_finished_run_returns_at_once(config: TrainingConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = train(config, show_progress=False)
+    files = [path for path in folder.iterdir() if path.name not in ("owner.json", "train.lock")]
+    before = [path.stat().st_mtime_ns for path in files]
+    train(config, show_progress=False)
+    assert [path.stat().st_mtime_ns for path in files] == before
+
+
+def test_another_configuration_is_refused(config: TrainingConfig) -> None:
+    train(replace(config, epochs=1), show_progress=False)
+    with pytest.raises(RunError, match="run 'demo' was started with epochs 1, not 2"):
+        train(replace(config, epochs=2), show_progress=False)
+
+
+def test_an_infinite_loss_stops_the_run_and_keeps_the_last_epoch(
+    config: TrainingConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = F.cross_entropy
+    monkeypatch.setattr(F, "cross_entropy", lambda *a, **k: original(*a, **k) * float("nan"))
+    with pytest.raises(RunError, match=r"loss is nan at epoch 1, step 1: try a learning_rate below 0\.1; .*diverged"):
+        train(config, show_progress=False)
+    state = torch.load(config.folder / "diverged.ckpt", weights_only=True)
+    assert (state["epoch"], state["step"]) == (1, 1)
+    assert read_summary(config.folder).state == "diverged"
+    monkeypatch.undo()
+    train(config, show_progress=False)  # begins anew
+    assert not (config.folder / "diverged.ckpt").exists()
+
+
+def test_a_damaged_run_folder_says_so(config: TrainingConfig) -> None:
+    folder = train(replace(config, epochs=1), show_progress=False)
+    copy = shutil.copytree(folder, folder.with_name("copy"))
+    (copy / "last.ckpt").write_bytes(b"cut")
+    (copy / "config.json").write_text(json.dumps(json.loads((copy / "config.json").read_text()) | {"name": "copy"}))
+    with pytest.raises(RunError, match=r"last\.ckpt' is damaged"):
+        train(replace(config, epochs=1, name="copy"), show_progress=False)
+    (folder / "config.json").write_text("{")
+    with pytest.raises(RunError, match=r"config\.json' is damaged"):
+        train(replace(config, epochs=1), show_progress=False)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("name", "../x", "name '../x' is no folder name"),
+        ("epochs", 0, "epochs 0 must be a whole number, 1 or more"),
+        ("learning_rate", 0.0, "learning_rate 0.0 must be a number above 0"),
+        ("precision", "fp8", "precision 'fp8' is none of fp32, bf16"),
+        ("schedule", "cosine", "schedule 'cosine' is none of step, one_cycle"),
+    ],
+)
+def test_a_wrong_setting_is_named(field: str, value: object, message: str, config: TrainingConfig) -> None:
+    with pytest.raises(RunError, match=message):
+        replace(config, **{field: value})
+
+
+def test_a_full_disk_ends_with_a_sentence_and_the_last_epoch_intact(
+    config: TrainingConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = train(replace(config, epochs=3), show_progress=False)
+    before = {path.name: path.read_bytes() for path in first.iterdir() if path.suffix in (".ckpt", ".safetensors")}
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(run_state.torch, "save", full)
+    other = replace(config, name="full")
+    with pytest.raises(RunError, match=r"can't write the run folder .*No space left on device"):
+        train(other, show_progress=False)
+    assert not [path for path in other.folder.iterdir() if path.name.endswith(".tmp")]
+    assert {path.name: path.read_bytes() for path in first.iterdir() if path.name in before} == before
+
+
+def test_what_a_row_of_training_says(config: TrainingConfig) -> None:
+    rows = read_metrics(train(config, show_progress=False) / "metrics.csv")
+    first, test = rows[0], rows[1]
+    assert first.learning_rate == pytest.approx(0.1)
+    assert rows[-2].learning_rate == pytest.approx(0.01)  # the third epoch of three begins at 67 %
+    assert first.images_per_s == pytest.approx(1442 / first.seconds)
+    assert first.grad_norm is not None and first.grad_norm > 0
+    assert first.wait_share is not None and 0 <= first.wait_share < 1
+    assert (test.learning_rate, test.grad_norm, test.images_per_s, test.wait_share) == (None,) * 4
+
+
+def test_the_gradient_norm_is_the_mean_over_the_steps(config: TrainingConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    norms = []
+
+    def step(optimizer: torch.optim.SGD) -> None:
+        gradients = [p.grad for group in optimizer.param_groups for p in group["params"]]
+        norms.append(sum(float(g.double().square().sum()) for g in gradients) ** 0.5)
+
+    monkeypatch.setattr(torch.optim.SGD, "step", step)
+    rows = read_metrics(train(replace(config, epochs=1), show_progress=False) / "metrics.csv")
+    assert rows[0].grad_norm == pytest.approx(sum(norms) / len(norms), rel=1e-4)
+
+
+def test_on_epoch_is_called_after_every_epoch(config: TrainingConfig) -> None:
+    called: list[tuple[str, int]] = []
+    train(
+        config,
+        show_progress=False,
+        on_epoch=lambda folder, model, metrics: called.append((folder.name, metrics[-1].epoch)),
+    )
+    assert called == [("demo", 1), ("demo", 2), ("demo", 3)]
+
+
+def test_memory_efficient_training_gives_the_same_numbers(config: TrainingConfig) -> None:
+    plain = read_metrics(train(config, show_progress=False) / "metrics.csv")
+    other = train(replace(config, name="efficient", memory_efficient=True), show_progress=False)
+    for a, b in zip(plain, read_metrics(other / "metrics.csv"), strict=True):
+        assert a.loss == pytest.approx(b.loss, rel=1e-4)
+
+
+def test_a_run_of_an_older_version_goes_on(config: TrainingConfig) -> None:
+    folder = train(replace(config, epochs=1), show_progress=False)
+    old = json.loads((folder / "config.json").read_text())
+    for newer in ("recipe", "milestones", "schedule", "label_smoothing", "memory_efficient", "compile"):
+        del old[newer]
+    (folder / "config.json").write_text(json.dumps(old))
+    train(replace(config, epochs=1), show_progress=False)
+
+
+def test_a_file_in_the_way_of_the_run_folder(config: TrainingConfig, tmp_path: Path) -> None:
+    (tmp_path / "demo").write_text("in the way")
+    with pytest.raises(RunError, match="can't write the run folder"):
+        train(config, show_progress=False)

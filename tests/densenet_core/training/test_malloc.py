@@ -1,0 +1,79 @@
+"""While a network trains, freed memory is used again; afterwards it goes back."""
+
+from __future__ import annotations
+
+import ctypes
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from densenet_core.training import malloc
+from densenet_core.training.malloc import freed_memory_kept
+
+ROOT = Path(__file__).parents[3]
+HAS_GLIBC = sys.platform == "linux" and hasattr(ctypes.CDLL(None), "malloc_trim")
+SCRIPT = """
+import resource
+import torch
+from densenet_core.training.malloc import freed_memory_kept
+
+PAGE = resource.getpagesize()
+
+def held():
+    return int(open("/proc/self/statm").read().split()[1]) * PAGE
+
+def pages_taken():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(5):
+        pieces = [torch.ones(10_000_000) for _ in range(25)]  # 1 GB
+        del pieces
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+start = held()
+usual = pages_taken()
+with freed_memory_kept():
+    pages_taken()
+    kept, within = pages_taken(), held()
+print(usual * PAGE, kept * PAGE, within - start, held() - start)
+"""
+
+
+@pytest.mark.skipif(not HAS_GLIBC, reason="needs glibc")
+def test_memory_is_kept_inside_and_given_back_afterwards() -> None:
+    """In a process of its own: what others did before decides what a process has at hand."""
+    run = subprocess.run([sys.executable, "-c", SCRIPT], cwd=ROOT, capture_output=True, text=True, check=True)
+    usual, kept, within, afterwards = map(int, run.stdout.split())
+    assert usual > 5 * 0.95e9
+    assert kept < 0.01 * usual
+    assert within > 0.95e9
+    assert afterwards < 0.2e9
+
+
+@pytest.mark.skipif(not HAS_GLIBC, reason="needs glibc")
+def test_it_is_given_back_when_the_last_has_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An evaluation in a training, or two of the dashboard's threads."""
+    said: list[tuple[int, int]] = []
+    library = SimpleNamespace(
+        mallopt=lambda *option: said.append(option), malloc_trim=lambda pad: said.append((0, pad))
+    )
+    monkeypatch.setattr(malloc.ctypes, "CDLL", lambda name: library)
+    with freed_memory_kept():
+        with freed_memory_kept():
+            pass
+        assert (0, 0) not in said
+    assert said[-1] == (0, 0)
+
+
+def test_on_another_device_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(malloc, "_set", lambda *_: pytest.fail("malloc's options were set"))
+    with freed_memory_kept("cuda"):
+        pass
+
+
+def test_without_glibc_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(malloc.ctypes, "CDLL", lambda name: object())
+    with freed_memory_kept():
+        pass

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from densenet_core import RunError
+from densenet_core.training.sweep import load_sweep, run_sweep
+
+ROOT = Path(__file__).parents[3]
+GRID = 'archs = ["densenet-7-2", "resnet-8"]\nseeds = [0, 1]\n[training]\ndataset = "digits"\nepochs = 1\n'
+
+
+def write(folder: Path, text: str) -> Path:
+    (folder / "grid.toml").write_text(text)
+    return folder / "grid.toml"
+
+
+def test_a_grid_is_every_network_with_every_seed_and_a_second_call_trains_none(tmp_path: Path) -> None:
+    configs = load_sweep(write(tmp_path, GRID), str(tmp_path))
+    assert [(c.arch, c.seed) for c in configs] == [
+        ("densenet-7-2", 0),
+        ("densenet-7-2", 1),
+        ("resnet-8", 0),
+        ("resnet-8", 1),
+    ]
+    folders = run_sweep(configs, show_progress=False)
+    stamps = [(folder / "last.ckpt").stat().st_mtime_ns for folder in folders]
+    assert len({folder.name for folder in folders}) == 4
+    run_sweep(configs, show_progress=False)
+    assert [(folder / "last.ckpt").stat().st_mtime_ns for folder in folders] == stamps
+
+
+def test_a_sweep_that_stopped_goes_on(tmp_path: Path) -> None:
+    configs = load_sweep(write(tmp_path, GRID), str(tmp_path))
+
+    def stop(folder: Path) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_sweep(configs, show_progress=False, on_run=stop)
+    done: list[Path] = []
+    first = tmp_path / "grid" / "densenet-7-2-seed0" / "last.ckpt"
+    stamp = first.stat().st_mtime_ns
+    run_sweep(configs, show_progress=False, on_run=done.append)
+    assert len(done) == 4
+    assert first.stat().st_mtime_ns == stamp
+
+
+def test_the_shipped_sweep_is_the_one_whose_results_ship() -> None:
+    from analysis.results.results import shipped_results
+
+    configs = load_sweep(ROOT / "sweeps" / "digits.toml")
+    shipped = shipped_results()
+    assert {(c.arch, c.seed) for c in configs} == set(zip(shipped["arch"], shipped["seed"], strict=True))
+    assert set(shipped["epochs"]) == {configs[0].epochs}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("archs = 3", "archs must be a list of one entry or more, none of them twice"),
+        (GRID.replace("[0, 1]", "[0, 0]"), "seeds must be a list of one entry or more, none of them twice"),
+        ("epochs = 1\n" + GRID, r"unknown entry 'epochs': known are archs, seeds and \[training\]"),
+        ('archs = ["resnet-8"]', r"\[training\] must name the dataset"),
+        ("archs = ", r"grid\.toml is no TOML file"),
+        (GRID.replace("resnet-8", "resnet-9"), "depth 9 is not"),
+        (GRID + "epoch = 3\n", r"unknown field 'epoch' in \[training\]: known are augment, batch_size"),
+        (GRID.replace("epochs = 1", "epochs = 0"), "epochs 0 must be a whole number"),
+        (GRID.replace("epochs = 1", 'epochs = "many"'), "epochs 'many' must be a whole number"),
+    ],
+)
+def test_a_wrong_grid_says_what_is_wrong(text: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=message):
+        load_sweep(write(tmp_path, text))
+
+
+def test_no_grid_at_all(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="can't read"):
+        load_sweep(tmp_path / "nothing.toml")
