@@ -26,7 +26,7 @@ test: $(TEST_READY)
 install: $(APP_READY)
 
 figures: $(TEST_READY)
-	$(BIN)/python docs/make_figures.py
+	$(BIN)/python tools/make_figures.py
 
 bench: $(TEST_READY)
 	for subject in $(BENCHMARKS); do echo; $(BIN)/python benchmarks/$$subject.py || exit 1; done

@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 import pandas as pd
 
-from analysis.reuse.connections import concatenations, dense_spec, targets
+from analysis.reuse.connections import concatenations, dense_spec
 from densenet_core import Checkpoint, CheckpointError
+from densenet_core.checkpoints.identify.connectivity import targets
 
 
 def abilities(checkpoint: Checkpoint) -> pd.DataFrame:

@@ -16,8 +16,8 @@ from torch.nn import functional as F
 
 import recorded
 from analysis.reuse.ablation import connection_ablation
-from analysis.reuse.connections import targets
 from densenet_core import Checkpoint, create_model
+from densenet_core.checkpoints.identify.connectivity import targets
 from densenet_core.data.images import TensorImages
 from densenet_core.hardware import hardware
 

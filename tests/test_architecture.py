@@ -21,6 +21,16 @@ FORBIDDEN = {
 }
 
 
+# The floors of each package, lowest first; a room imports from its own floor's rooms never, from lower floors freely.
+FLOORS = {
+    "densenet_core": (("errors", "files", "arrays", "hardware"), ("networks", "data"), ("checkpoints",), ("training",)),
+    "analysis": (("architecture",), ("reuse", "results"), ("abilities", "claims", "prediction"), ("figures",)),
+    "app": (("text", "dashboard", "cli"), ("main", "__main__")),
+}
+SIDE_BY_SIDE = {"text", "dashboard", "cli", "hardware", "errors", "files", "arrays"}  # may use each other
+MAX_MODULES = 15  # a folder
+
+
 def imported(file: Path) -> set[str]:
     names: set[str] = set()
     for node in ast.walk(ast.parse(file.read_text())):
@@ -44,6 +54,30 @@ def test_the_rule_finds_an_import_inside_a_function(tmp_path: Path) -> None:
     file = tmp_path / "a.py"
     file.write_text("def f():\n    from streamlit.web import cli\n")
     assert imported(file) == {"streamlit"}
+
+
+def rooms_imported(file: Path, package: str) -> set[str]:
+    """The rooms of ``package`` that a file imports from, anywhere in it."""
+    nodes = [node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.ImportFrom)]
+    names = [(node.module or "").split(".") for node in nodes]
+    return {name[1] for name in names if name[0] == package and len(name) > 1}
+
+
+@pytest.mark.parametrize("package", FLOORS)
+def test_rooms_import_lower_floors_only(package: str) -> None:
+    level = {room: number for number, floor in enumerate(FLOORS[package]) for room in floor}
+    for file in (ROOT / package).rglob("*.py"):
+        room = file.relative_to(ROOT / package).with_suffix("").parts[0]
+        if room != "__init__":
+            for other in rooms_imported(file, package) - {room}:
+                assert level[other] < level[room] or {room, other} <= SIDE_BY_SIDE, f"{file} imports {package}.{other}"
+
+
+@pytest.mark.parametrize("package", FLOORS)
+def test_a_folder_holds_few_modules(package: str) -> None:
+    for folder in {file.parent for file in (ROOT / package).rglob("*.py")}:
+        modules = [file for file in folder.glob("*.py") if file.name != "__init__.py"]
+        assert len(modules) <= MAX_MODULES, folder
 
 
 @pytest.mark.parametrize("package", FORBIDDEN)

@@ -7,8 +7,8 @@ import re
 import pandas as pd
 
 from analysis.architecture.cost import count_cost, default_input_size
-from analysis.reuse.connections import targets
 from densenet_core import DenseNetSpec, ResNetSpec
+from densenet_core.checkpoints.identify.connectivity import targets
 from densenet_core.networks.layers import network_layers
 
 STAGE_COLUMNS = ["stage", "kind", "block", "num_layers", "in_maps", "out_maps", "in_size", "out_size"]

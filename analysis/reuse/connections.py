@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 import numpy as np
@@ -10,7 +10,7 @@ import pandas as pd
 
 from densenet_core import Checkpoint, CheckpointError, DenseNetSpec, checkpoint_from_state_dict
 from densenet_core.arrays import Array
-from densenet_core.checkpoints.identify.connectivity import ConcatSpec, ConcatTarget, TargetKind
+from densenet_core.checkpoints.identify.connectivity import ConcatSpec, ConcatTarget, targets
 from densenet_core.checkpoints.pruning import with_all_connections
 
 if TYPE_CHECKING:
@@ -106,20 +106,6 @@ def concatenations(checkpoint: Checkpoint) -> DenseNetSpec | ConcatSpec:
         CheckpointError: it is a ResNet.
     """
     return checkpoint.spec if isinstance(checkpoint.spec, ConcatSpec) else dense_spec(checkpoint)
-
-
-def targets(spec: DenseNetSpec | ConcatSpec) -> Iterator[ConcatTarget]:
-    """Every layer that reads a block's feature maps, block by block."""
-    if isinstance(spec, ConcatSpec):
-        yield from spec.targets
-        return
-    last_block = len(spec.block_config)
-    for block, num_layers in enumerate(spec.block_config, start=1):
-        behind: TargetKind = "transition" if block < last_block else "classifier"
-        for layer in range(1, num_layers + 2):
-            kind: TargetKind = "dense_layer" if layer <= num_layers else behind
-            runs = tuple(enumerate(spec.source_channels(block)[:layer]))
-            yield ConcatTarget(block, layer, kind, *spec.target_names(block, layer), runs)
 
 
 def connection_filter(checkpoint: Checkpoint, block: int, source_layer: int, target_layer: int) -> Array:

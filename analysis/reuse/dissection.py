@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from analysis.reuse.connections import Network, as_checkpoint, dense_spec, targets
-from densenet_core.checkpoints.identify.connectivity import ConcatTarget
+from analysis.reuse.connections import Network, as_checkpoint, dense_spec
+from densenet_core.checkpoints.identify.connectivity import ConcatTarget, targets
 from densenet_core.networks.densenet import DenseLayer, DenseNet, Transition
 from densenet_core.networks.fused import scale_and_shift
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
+
+from densenet_core.networks.densenet_spec import DenseNetSpec
 
 TargetKind = Literal["dense_layer", "transition", "classifier"]
 
@@ -53,3 +56,17 @@ class ConcatSpec:
     def title(self) -> str:
         """What can be said of it in a few words."""
         return "concatenating network"
+
+
+def targets(spec: DenseNetSpec | ConcatSpec) -> Iterator[ConcatTarget]:
+    """Every layer that reads a block's feature maps, block by block."""
+    if isinstance(spec, ConcatSpec):
+        yield from spec.targets
+        return
+    last_block = len(spec.block_config)
+    for block, num_layers in enumerate(spec.block_config, start=1):
+        behind: TargetKind = "transition" if block < last_block else "classifier"
+        for layer in range(1, num_layers + 2):
+            kind: TargetKind = "dense_layer" if layer <= num_layers else behind
+            runs = tuple(enumerate(spec.source_channels(block)[:layer]))
+            yield ConcatTarget(block, layer, kind, *spec.target_names(block, layer), runs)

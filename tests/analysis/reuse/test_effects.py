@@ -13,10 +13,11 @@ from torch.nn import functional as F
 
 from analysis.reuse import ablation, effects
 from analysis.reuse.ablation import connection_ablation
-from analysis.reuse.connections import connection_weights, targets
+from analysis.reuse.connections import connection_weights
 from analysis.reuse.dissection import dissect
 from analysis.reuse.effects import connection_effects
 from densenet_core import Checkpoint, CheckpointError, DataError, DenseNet, DenseNetSpec, create_model
+from densenet_core.checkpoints.identify.connectivity import targets
 from densenet_core.data.images import TensorImages, evenly_spaced
 
 SPECS = [

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from analysis import connection_filter, connection_weights, feature_reuse_figure
-from analysis.reuse.connections import as_checkpoint, targets
+from analysis.reuse.connections import as_checkpoint
 from densenet_core import CheckpointError, DenseNetSpec
-from densenet_core.checkpoints.identify.connectivity import ConcatSpec
+from densenet_core.checkpoints.identify.connectivity import ConcatSpec, targets
 from densenet_core.checkpoints.trace import trace_concatenations
 from densenet_core.networks.build import build_model
 from tests.conftest import trained_like

@@ -1,4 +1,4 @@
-"""What the README says of feature reuse by effect, measured: `python docs/measure_effects.py [CIFAR10_JPEG]`.
+"""What the README says of feature reuse by effect, measured: `python tools/measure_effects.py [CIFAR10_JPEG]`.
 
 Writes for each network of the zoo, into ``analysis/results/measured``, ``effects_NAME.csv`` (the reuse table with
 all measures, on 500 test images, or all where there are fewer), ``pruning_NAME.csv`` and ``claims_NAME.csv``.

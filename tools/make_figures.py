@@ -27,7 +27,7 @@ from analysis.reuse.agreement import agreement
 from analysis.reuse.connections import MEASURES
 from densenet_core import load_zoo, zoo_names
 
-DOCS = Path(__file__).parent
+DOCS = Path(__file__).parents[1] / "docs"
 PORT = 8654
 FEATURE_REUSE = {
     "densenet-40-12-digits": "feature_reuse_digits.png",
@@ -37,7 +37,7 @@ ABLATION = {"densenet-bc-40-12-cifar10-jpeg": "ablation_cifar10_jpeg.png"}
 SHOWN = "densenet-bc-40-12-cifar10-jpeg"  # in the pictures of agreement and pruning
 DATA_CLAIMS = (4, 5, 6)  # rows of check_claims that are measured on images
 SHOWN_KEEPS = (0.9, 0.7, 0.5)
-MEASURED = DOCS.parent / "analysis" / "measured"  # by docs/measure_effects.py
+MEASURED = DOCS.parent / "analysis" / "results" / "measured"  # by tools/measure_effects.py
 BENCHMARKS = DOCS.parent / "benchmarks" / "results"  # by `make bench`
 COMPARED = ("inference", "training", "cost", "ablation", "reuse")
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
@@ -201,9 +201,9 @@ def side_by_side(files: list[Path], out: Path) -> None:
 def fill_readme(mark: str, content: str) -> None:
     """Puts ``content`` between the README's comments ``mark`` and ``end``."""
     readme = DOCS.parent / "README.md"
-    head, rest = readme.read_text().split(f"<!-- {mark}: made by docs/make_figures.py -->\n", 1)
+    head, rest = readme.read_text().split(f"<!-- {mark}: made by tools/make_figures.py -->\n", 1)
     tail = rest.split("<!-- end -->", 1)[1]
-    comment = f"<!-- {mark}: made by docs/make_figures.py -->"
+    comment = f"<!-- {mark}: made by tools/make_figures.py -->"
     readme.write_text(f"{head}{comment}\n{content}\n\n<!-- end -->{tail}")
 
 
