@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from densenet_core.data.augmentation import CIFAR_AUGMENTATION, DIGITS_AUGMENTATION, Augmentation
-from densenet_core.errors import DataError
 from densenet_core.data.images import CHANNEL_STATISTICS, FolderImages, Images, Normalization, TensorImages, read_image
+from densenet_core.errors import DataError
 
 DatasetName = Literal["digits", "cifar10", "cifar100", "svhn", "imagenet", "folder"]
 DATASET_NAMES: tuple[DatasetName, ...] = ("digits", "cifar10", "cifar100", "svhn", "imagenet", "folder")
