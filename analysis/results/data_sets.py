@@ -6,7 +6,7 @@ import pandas as pd
 
 from densenet_core.data.augmentation import CIFAR_AUGMENTATION, DIGITS_AUGMENTATION, Augmentation
 from densenet_core.data.datasets import load_splits
-from densenet_core.data.images import CHANNEL_STATISTICS
+from densenet_core.data.names import CHANNEL_STATISTICS
 from densenet_core.training.config import DROPOUT_DATASETS, RECIPES, TrainingConfig, recipe_config
 
 PAPER = "Huang et al. 2017, section 4.1"

@@ -11,8 +11,7 @@ from app.dashboard.language import t
 from app.dashboard.roots import DATA_DIR, data_path
 from app.text import literal
 from densenet_core import CheckpointError, DataError
-from densenet_core.data.datasets import DATASET_NAMES
-from densenet_core.data.images import CHANNEL_STATISTICS
+from densenet_core.data.names import CHANNEL_STATISTICS, DATASET_NAMES
 
 
 class ImagesKey(NamedTuple):

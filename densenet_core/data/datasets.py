@@ -5,18 +5,16 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from densenet_core.data.augmentation import CIFAR_AUGMENTATION, DIGITS_AUGMENTATION, Augmentation
-from densenet_core.data.images import CHANNEL_STATISTICS, FolderImages, Images, Normalization, TensorImages, read_image
+from densenet_core.data.images import FolderImages, Images, TensorImages, read_image
+from densenet_core.data.names import CHANNEL_STATISTICS, DATASET_NAMES, DatasetName, Normalization
 from densenet_core.errors import DataError
-
-DatasetName = Literal["digits", "cifar10", "cifar100", "svhn", "imagenet", "folder"]
-DATASET_NAMES: tuple[DatasetName, ...] = ("digits", "cifar10", "cifar100", "svhn", "imagenet", "folder")
 
 
 @dataclass(frozen=True)

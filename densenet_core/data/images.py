@@ -18,21 +18,10 @@ from torch import Generator, Tensor
 
 from densenet_core.data.augmentation import Augmentation, augmented, draw_moves
 from densenet_core.data.batching import Shard, batches_of
+from densenet_core.data.names import CHANNEL_STATISTICS, Normalization
 from densenet_core.errors import DataError, first_line
 
-Normalization = Literal["cifar10", "cifar100", "imagenet", "digits", "none"]
 Batch = tuple[Tensor, Tensor]  # images (N, C, H, W) normalised float, labels (N,)
-
-# Channel means and standard deviations over the training images, in units of 0..1. The CIFAR ones are those of
-# fb.resnet.torch, on which the paper's code stands (in its units of 0..255: 125.3, 123.0, 113.9, ...).
-# "none" divides by 255 and no more, as the paper does for SVHN (section 4.1).
-CHANNEL_STATISTICS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
-    "cifar10": ((0.4914, 0.4824, 0.4467), (0.2471, 0.2435, 0.2616)),
-    "cifar100": ((0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761)),
-    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
-    "digits": ((0.3052,), (0.3760,)),
-    "none": ((0.0,), (1.0,)),
-}
 
 
 class Images(Protocol):

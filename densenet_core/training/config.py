@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from densenet_core.data.images import Normalization
+from densenet_core.data.names import Normalization
 from densenet_core.errors import RunError
 
 Schedule = Literal["step", "one_cycle"]

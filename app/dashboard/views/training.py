@@ -21,7 +21,7 @@ from app.dashboard.processes import last_words, resume_training, start_training,
 from app.dashboard.roots import RUNS_DIR, check_run_folder, training_folders
 from app.text import duration, literal
 from densenet_core import RunError
-from densenet_core.data.datasets import DATASET_NAMES
+from densenet_core.data.names import DATASET_NAMES
 from densenet_core.networks.names import MODEL_NAMES, spec_from_name
 from densenet_core.training.config import RECIPES, recipe_config
 from densenet_core.training.run_folder import CONFIG, METRICS, REUSE
