@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 
@@ -16,11 +16,9 @@ from app.cli.common import (
     NormalizeOption,
     measured,
     open_network,
-    print_table,
+    open_test_images,
 )
-
-if TYPE_CHECKING:
-    from densenet_core.data.images import Images
+from app.cli.output import print_table
 
 
 def claims(
@@ -42,7 +40,7 @@ def claims(
 
     gc.enable()
     network = open_network(checkpoint)
-    taken = _images(dataset, data, normalize) if dataset else None
+    taken = open_test_images(network, dataset, data, normalize) if dataset else None
     found = check_claims(network, taken, open_network(beside) if beside else None, images)
     for number, claim in enumerate(found, start=1):
         print(f"{number:>2}. {claim.claim} (section {claim.section})")
@@ -58,7 +56,7 @@ def agreement(
     checkpoint: CheckpointArgument,
     first: Annotated[str, typer.Option(help="A measure, as in reuse --measure.")] = "mean_abs_weight",
     second: Annotated[str, typer.Option(help="Another.")] = "ablation",
-    dataset: DatasetOption = "digits",
+    dataset: DatasetOption = None,
     data: DataOption = Path("data"),
     normalize: NormalizeOption = None,
     images: ImagesOption = 500,
@@ -74,7 +72,7 @@ def agreement(
 
     gc.enable()
     network, kind = open_network(checkpoint), None if every_kind else "dense_layer"
-    taken = _images(dataset, data, normalize) if needs_images((first, second)) else None
+    taken = open_test_images(network, dataset, data, normalize) if needs_images((first, second)) else None
     reuse = measured(network, (first, second), taken, images)
     found = agree(reuse, first, second, kind)
     print(f"{network.spec.title}: {first} and {second} on {found.num_connections} connections")
@@ -100,7 +98,7 @@ def prune(
     keep: Annotated[float, typer.Option(help="Share of the budget that is left, above 0 and at most 1.")] = 0.6,
     measure: Annotated[str, typer.Option(help="By which the least go first, as in reuse --measure.")] = "taylor",
     budget: Annotated[str, typer.Option(help="connections, params or mult_adds.")] = "connections",
-    dataset: DatasetOption = "digits",
+    dataset: DatasetOption = None,
     data: DataOption = Path("data"),
     normalize: NormalizeOption = None,
     images: ImagesOption = 500,
@@ -116,21 +114,26 @@ def prune(
     from analysis.reuse.pruning import prune as prune_network
     from densenet_core import save_checkpoint
     from densenet_core.data.datasets import load_measuring_images
+    from densenet_core.data.recorded import choose_data
+    from densenet_core.training.evaluation import check_fit
 
     gc.enable()
     if out.suffix != ".safetensors":
         raise ValueError(f"--out {str(out)!r} does not end in .safetensors")
     options: dict[str, Any] = {"budget": budget}
-    norm: Any = normalize
     network = open_network(checkpoint)
-    chosen_by, taken = load_measuring_images(dataset, data, norm)
+    chosen = choose_data(network.record, dataset, cast(Any, normalize))
+    chosen_by, taken = load_measuring_images(chosen.dataset, data, chosen.normalize)
+    check_fit(network.architecture, taken)
     reuse = measured(network, (measure,), chosen_by, images)
     pruned = prune_network(network, reuse, measure, keep, input_size=taken.image_size, **options)
     if finetune:
         from densenet_core.data.datasets import load_splits
         from densenet_core.training.finetuning import finetune as train_further
 
-        pruned = train_further(pruned, load_splits(dataset, data, normalize=norm), finetune, learning_rate)
+        pruned = train_further(
+            pruned, load_splits(chosen.dataset, data, normalize=chosen.normalize), finetune, learning_rate
+        )
     save_checkpoint(pruned, out)
     print_table(
         ("", "before", "after"),
@@ -142,12 +145,6 @@ def prune(
 
         difference = export_onnx(pruned, onnx, taken.image_size)
         print(f"wrote {onnx} (scores by onnxruntime within {difference:.1g} of PyTorch's)")
-
-
-def _images(dataset: str, data: Path, normalize: Any) -> Images:
-    from densenet_core.data.datasets import load_test_images
-
-    return load_test_images(dataset, data, normalize)
 
 
 def _number(value: float) -> str:

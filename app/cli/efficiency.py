@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from app.cli.common import InputOption, open_spec, print_table
+from app.cli.common import InputOption, open_spec
+from app.cli.output import print_table
 
 NetworkArgument = Annotated[
     str, typer.Argument(metavar="NETWORK", help="121, densenet-bc-100-12, resnet50, ..., or a checkpoint.")

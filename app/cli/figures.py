@@ -18,6 +18,7 @@ from app.cli.common import (
     is_saved,
     open_network,
     open_spec,
+    open_test_images,
 )
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def short_paths(
     ],
     out: OutOption = Path("short_paths.pdf"),
     gates: Annotated[bool, typer.Option("--gates", help="Of a Highway Network its gates, layer by layer.")] = False,
-    dataset: DatasetOption = "digits",
+    dataset: DatasetOption = None,
     data: DataOption = Path("data"),
     normalize: NormalizeOption = None,
     images: ImagesOption = 256,
@@ -96,11 +97,9 @@ def short_paths(
         raise ValueError(f"a Highway Network's paths are drawn alone: {len(networks)} networks are given")
     if highways and not is_saved(highways[0]):
         raise ValueError(f"what the gates of {highways[0]!r} let pass is learned: give a trained one's checkpoint")
-    from densenet_core.data.datasets import load_test_images
-
     gc.enable()
-    options: dict[str, Any] = {"normalize": normalize}
-    network, taken = open_network(networks[0]), load_test_images(dataset, data, **options)
+    network = open_network(networks[0])
+    taken = open_test_images(network, dataset, data, normalize)
     table = transform_gates(network, taken, images) if gates else carried_shares(network, taken, images)
     drawn = gates_figure(table) if gates else short_paths_figure(table, "share_carried")
     print("wrote", *save_figure(drawn, out, table))

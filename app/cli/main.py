@@ -1,26 +1,38 @@
-"""The command line, `densenet-lens`: every command chooses, calls a function or two and prints what they gave.
+"""The command line, ``densenet-lens``: each command calls a function or two and prints the result.
 
-What a user gets wrong is told in one line on stderr, with exit code 2. Heavy libraries are imported by the command
-that needs them, so that `--help` answers at once.
+Heavy libraries are imported inside the command that needs them, so that ``--help`` answers at once.
+
+Exit codes: 0 success, 1 internal error (please report it), 2 a mistake in the arguments or the data,
+130 interrupted (Ctrl-C), 141 the reader of the output closed it, 143 terminated.
 """
 
 from __future__ import annotations
 
+import codecs
 import gc
+import os
 import sys
+import traceback
 from collections.abc import Sequence
 
 import typer
 
 from app.cli import effects, efficiency, figures, networks, training
+from app.cli.output import visible
 
-INTERRUPTED = "interrupted; the same line again goes on with a training or an ablation where it was"
+INTERRUPTED = "Interrupted. Run the same command again to resume a training or an ablation."
+REPORT = "internal error, please report it with the traceback that --debug prints"
+# What a terminal without Unicode shows instead of the symbols of papers.
+ASCII = {
+    "γ": "gamma", "θ": "theta", "ℓ": "l", "Σ": "sum", "Δ": "delta", "→": "->", "±": "+/-", "×": "x", "·": "*",
+    "≤": "<=", "≥": ">=", "≈": "~", "…": "...", "–": "-", "—": "-", "“": '"', "”": '"', "‘": "'", "’": "'",
+}  # fmt: skip
 
 app = typer.Typer(
     name="densenet-lens",
-    help="See how the layers of a trained DenseNet reuse each other's features, and what networks cost.",
+    help="Visualize how the layers of a trained DenseNet reuse each other's feature maps; compare cost and error.",
+    epilog="Every command takes --debug, which prints the traceback of an error.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 for command in (
@@ -44,30 +56,60 @@ for command in (
 
 
 def main() -> None:
-    """Runs the command line and exits with its code."""
+    """Run the command line and exit with its code."""
     gc.disable()  # collecting while torch is imported costs a fifth of the start; long commands turn it on again
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a stream that is not a text file keeps its own way
+            stream.reconfigure(errors="ascii_symbols")
     code = run(sys.argv[1:])
-    gc.freeze()  # nothing is collected piece by piece at the exit: half a second
+    gc.freeze()  # skip the collection at exit: half a second
     sys.exit(code)
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Runs one command: 0, or 2 for what the user got wrong, or 130 where it was interrupted."""
+    """Run one command and return its exit code."""
+    words = list(arguments)
+    debug = "--debug" in words
     try:
-        code = app(list(arguments), prog_name="densenet-lens", standalone_mode=False) or 0
-        return _complain(INTERRUPTED, code) if code == 130 else code  # typer takes the interrupt and gives its code
+        code = app([word for word in words if word != "--debug"], prog_name="densenet-lens", standalone_mode=False) or 0
+        sys.stdout.flush()
+        return _complain(INTERRUPTED, code) if code == 130 else code  # typer turns Ctrl-C into this code
+    except (BrokenPipeError, SystemExit):  # typer exits where the reader closed the pipe: `inspect FILE | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except typer.Abort:
         return _complain(INTERRUPTED, code=130)
-    except typer.TyperException as error:
-        if not (message := error.format_message()):
-            return 2  # no command was given: the help is on the screen
-        return _complain(f"{message} (densenet-lens --help tells more)", code=2)
-    except OSError as error:
-        return _complain(f"{error.filename or 'a file'}: {error.strerror or error}", code=2)
-    except ValueError as error:  # every error of the suite that a user can mend is one
-        return _complain(str(error), code=2)
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        return _explain(error)
+
+
+def _explain(error: Exception) -> int:
+    """Print an error in one line; a mistake of the user is told apart from a bug."""
+    match error:
+        case typer.TyperException():
+            message = error.format_message()  # empty without a command: the help is on the screen
+            return _complain(f"{message} (see densenet-lens --help)", code=2) if message else 2
+        case OSError():
+            return _complain(f"{error.filename or 'a file'}: {error.strerror or error}", code=2)
+        case ValueError():  # every error of the suite that a user can mend is one
+            return _complain(str(error), code=2)
+    return _complain(f"{REPORT} ({type(error).__name__}: {error})", code=1)
 
 
 def _complain(message: str, code: int) -> int:
-    print("densenet-lens:", " ".join(message.split()), file=sys.stderr)
+    print("densenet-lens:", visible(message), file=sys.stderr)
     return code
+
+
+def _ascii_symbols(error: UnicodeError) -> tuple[str, int]:
+    """Replace what the terminal's encoding does not have: symbols by their names, other characters by escapes."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    signs = error.object[error.start : error.end]
+    escaped = (ASCII.get(sign) or sign.encode("ascii", "backslashreplace").decode() for sign in signs)
+    return "".join(escaped), error.end
+
+
+codecs.register_error("ascii_symbols", _ascii_symbols)

@@ -1,4 +1,4 @@
-"""Commands about one network: its feature reuse, its error, what its file holds."""
+"""Commands on one network: its feature reuse, its error, and the content of its file."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from app.cli.common import (
     DataOption,
     DatasetOption,
     ImagesOption,
+    JsonOption,
     NormalizeOption,
     OrderOption,
     measured,
     open_network,
-    print_pairs,
-    print_table,
+    open_test_images,
 )
+from app.cli.output import print_json, print_pairs, print_table, visible
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,32 +40,31 @@ def reuse(
         ),
     ] = "mean_abs_weight",
     scaling: Annotated[
-        str, typer.Option(help="Of the colours: block_max, network_max, target_max, target_minmax or none.")
+        str, typer.Option(help="Of the colors: block_max, network_max, target_max, target_minmax or none.")
     ] = "block_max",
-    color_map: Annotated[str, typer.Option(help="jet, as in the paper, or viridis or cividis.")] = "jet",
-    columns: Annotated[int, typer.Option(help="Width in columns of a paper: 1 or 2.")] = 2,
-    dataset: DatasetOption = "digits",
+    color_map: Annotated[str, typer.Option(help="jet (as in the paper), viridis or cividis.")] = "jet",
+    columns: Annotated[int, typer.Option(help="Width in paper columns: 1 or 2.")] = 2,
+    dataset: DatasetOption = None,
     data: DataOption = Path("data"),
     normalize: NormalizeOption = None,
     images: ImagesOption = 500,
-    replace: Annotated[str, typer.Option(help="What ablation puts in a source's place: zero or mean.")] = "zero",
+    replace: Annotated[str, typer.Option(help="What ablation puts in place of a source: zero or mean.")] = "zero",
     order: OrderOption = None,
 ) -> None:
-    """Feature reuse: the paper's Figure 5 and its table, and what the paper's four observations say here.
+    """Show feature reuse: the paper's Figure 5, its table, and the paper's four observations on this network.
 
-    By the weights, or by a measure on test images (--dataset, --data, --images).
+    Measured from the weights, or on test images (--dataset, --data, --images).
     """
     from analysis import feature_reuse_figure, save_figure
     from analysis.figures.export import save_table
 
     look: dict[str, Any] = {"measure": measure, "scaling": scaling, "color_map": color_map, "columns": columns}
     network = open_network(checkpoint, order)
-    on_data: dict[str, Any] = {"dataset": dataset, "root": data, "normalize": normalize}
-    connections = _measured(network, measure, images, replace, on_data)
+    connections = _measured(network, measure, images, replace, (dataset, data, normalize))
     print(f"{network.spec.title}: {len(connections)} connections in {connections['block'].nunique()} blocks")
-    drawn = feature_reuse_figure(connections, **look) if figure else None  # wrong options are told before any writing
+    drawn = feature_reuse_figure(connections, **look) if figure else None  # wrong options raise before writing
     if figure and drawn:
-        # the table beside the figure, unless it was asked for elsewhere
+        # the table goes beside the figure unless --table names another place
         print("wrote", *save_figure(drawn, figure, None if table else connections))
     if table:
         print("wrote", save_table(connections, table))
@@ -72,18 +72,15 @@ def reuse(
 
 
 def _measured(
-    network: Checkpoint, measure: str, num_images: int, replace: Any, on_data: dict[str, Any]
+    network: Checkpoint, measure: str, num_images: int, replace: Any, source: tuple[str | None, Path, str | None]
 ) -> pd.DataFrame:
-    """The feature-reuse table; images are read where the measure needs some."""
+    """Return the feature-reuse table; images are read only where the measure needs them."""
     from analysis.reuse.connections import DATA_MEASURES, connection_weights
 
     if measure not in DATA_MEASURES:
         return connection_weights(network)
-    from densenet_core.data.datasets import load_test_images
-
     gc.enable()
-    images = load_test_images(on_data.pop("dataset"), **on_data)
-    return measured(network, (measure,), images, num_images, replace)
+    return measured(network, (measure,), open_test_images(network, *source), num_images, replace)
 
 
 def _print_observations(connections: pd.DataFrame) -> None:
@@ -98,21 +95,22 @@ def _print_observations(connections: pd.DataFrame) -> None:
 
 def evaluate(
     checkpoint: CheckpointArgument,
-    dataset: DatasetOption = "digits",
+    dataset: DatasetOption = None,
     data: DataOption = Path("data"),
     normalize: NormalizeOption = None,
-    crops: Annotated[int, typer.Option(help="1, or 10 of each photograph: corners and centre, mirrored too.")] = 1,
+    crops: Annotated[int, typer.Option(help="1, or 10 per photograph: corners and center, each mirrored too.")] = 1,
+    as_json: JsonOption = False,
 ) -> None:
-    """Loss and error of a network on a data set's test images, or on class folders of images."""
-    from densenet_core.data.datasets import load_test_images
-    from densenet_core.training.evaluation import check_fit, evaluate_checkpoint
+    """Report the loss and error of a network on a data set's test images, or on class folders of images."""
+    from densenet_core.training.evaluation import evaluate_checkpoint
 
     gc.enable()
     network = open_network(checkpoint)
-    options: dict[str, Any] = {"normalize": normalize, "crops": crops}
-    images = load_test_images(dataset, data, **options)
-    check_fit(network.architecture, images)
+    images = open_test_images(network, dataset, data, normalize, crops)
     result = evaluate_checkpoint(network, images)
+    if as_json:
+        print_json({"network": network.spec.title, "crops": crops, **asdict(result)})
+        return
     print_pairs(
         [
             ("Network", network.spec.title),
@@ -127,7 +125,7 @@ def evaluate(
 ORDERS = {
     "old_first": "old feature maps first",
     "new_first": "new feature maps first",
-    None: "old feature maps first, assumed: the running statistics do not tell",
+    None: "old feature maps first (assumed: the running statistics do not show it)",
 }
 
 
@@ -135,30 +133,49 @@ def inspect(
     checkpoint: CheckpointArgument,
     layers: Annotated[bool, typer.Option("--layers", help="List every tensor.")] = False,
     order: OrderOption = None,
+    as_json: JsonOption = False,
 ) -> None:
-    """What a checkpoint holds: network, layers, the record of its training, and what can be done with it."""
+    """Describe a checkpoint: the network, the record of its training, and which analyses are available."""
     from analysis.abilities import abilities
     from app.text import network_facts
 
     network = open_network(checkpoint, order)
+    available = abilities(network)
+    tensors = [(key, array.shape, array.size) for key, array in network.arrays.items()]
+    if as_json:
+        print_json(_described(network, available) | ({"tensors": tensors} if layers else {}))
+        return
     ignored = f"{len(network.ignored)} tensors: {', '.join(network.ignored[:3])}" if network.ignored else "-"
     found = [("Layout", network.layout), ("Known by", network.evidence), ("Not used", ignored)]
-    print_pairs([*network_facts(network), *found, *_architecture(network), *_not_told(network)])
-    print("\nWhat can be done with it:")
-    for reason, group in abilities(network).groupby("reason", sort=False):
+    print_pairs([*network_facts(network), *found, *_architecture(network), *_unknown(network)])
+    print("\nAvailable analyses:")
+    for reason, group in available.groupby("reason", sort=False):
         for analysis in group["analysis"]:
             print(f"  {'no ' if reason else 'yes'}  {analysis}")
         if reason:
-            print("      ", reason)
+            print("      ", visible(reason))
     if layers:
-        print_table(
-            ("tensor", "shape", "numbers"),
-            [(key, " x ".join(map(str, array.shape)), f"{array.size:,}") for key, array in network.arrays.items()],
-        )
+        shapes = [(key, " x ".join(map(str, shape)), f"{size:,}") for key, shape, size in tensors]
+        print_table(("tensor", "shape", "parameters"), shapes)
+
+
+def _described(network: Checkpoint, available: pd.DataFrame) -> dict[str, Any]:
+    """Return what ``inspect`` says, for scripts."""
+    return {
+        "network": network.spec.title,
+        "num_params": network.num_params,
+        "layout": network.layout,
+        "known_by": network.evidence,
+        "order": network.order,
+        "not_used": list(network.ignored),
+        "spec": asdict(network.spec),
+        "record": network.record,
+        "available": available.to_dict("records"),
+    }
 
 
 def _architecture(network: Checkpoint) -> list[tuple[str, str]]:
-    """What the spec says, line by line."""
+    """Return the fields of the spec, line by line."""
     from densenet_core import DenseNetSpec
     from densenet_core.checkpoints.identify.connectivity import ConcatSpec
     from densenet_core.checkpoints.identify.infer_spec import listed
@@ -166,30 +183,33 @@ def _architecture(network: Checkpoint) -> list[tuple[str, str]]:
     concatenation = [("Concatenation", ORDERS[network.order])]
     if isinstance(spec := network.spec, ConcatSpec):
         blocks = [(f"Block {b}", listed(list(names), most=4)) for b, names in enumerate(spec.sources, start=1)]
-        return [*concatenation, ("No DenseNet", spec.why), *blocks]
+        return [*concatenation, ("Not a DenseNet", spec.why), *blocks]
     if not isinstance(spec, DenseNetSpec):
         concatenation = []
     elif network.order == "new_first":
-        concatenation.append(("", "put in our order, which gives the same scores"))
+        concatenation.append(("", "converted to old feature maps first, which gives the same scores"))
     return [*concatenation, *((name, str(value)) for name, value in asdict(spec).items() if name != "cuts")]
 
 
-def _not_told(network: Checkpoint) -> list[tuple[str, str]]:
-    """What a ResNet's tensors can't say."""
+def _unknown(network: Checkpoint) -> list[tuple[str, str]]:
+    """Return what the tensors of a ResNet do not show."""
     from densenet_core import ResNetSpec
     from densenet_core.checkpoints.checkpoint import BY_METADATA
 
     spec = network.spec
     if not isinstance(spec, ResNetSpec) or spec.shortcut == "none" or network.evidence == BY_METADATA:
         return []
-    return [("Not told", "stochastic depth leaves no trace in the tensors; trained with it, its scores are other ones")]
+    return [("Unknown", "stochastic depth leaves no trace in the tensors, and changes the scores")]
 
 
-def zoo() -> None:
+def zoo(as_json: JsonOption = False) -> None:
     """List the networks that ship with the suite, each with its record."""
     from densenet_core import load_zoo, zoo_names
 
     networks = {name: load_zoo(name) for name in zoo_names()}
+    if as_json:
+        print_json({name: network.record | {"num_params": network.num_params} for name, network in networks.items()})
+        return
     print_table(
         ("name", "network", "parameters", "trained on", "epochs", "seed", "test error"),
         [

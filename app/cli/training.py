@@ -8,7 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from app.cli.common import DataOption, NormalizeOption, print_table
+from app.cli.common import DataOption, NormalizeOption
+from app.cli.output import print_table
 
 
 def train(

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+import os
 import re
 import subprocess
 import sys
@@ -15,6 +17,8 @@ from analysis import connection_weights
 from app.cli.main import run
 from densenet_core import Checkpoint, ResNetSpec, load_checkpoint, load_zoo, save_checkpoint
 from densenet_core.networks.build import build_model
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_reuse_writes_figure_and_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -143,10 +147,57 @@ def test_a_mistake_is_one_line_on_stderr(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_bug_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bug_is_reported_as_one(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr("analysis.reuse.connections.connection_weights", lambda network: 1 / 0)
-    with pytest.raises(ZeroDivisionError):
-        run(["reuse", "densenet-40-12-digits"])
+    assert run(["reuse", "densenet-40-12-digits"]) == 1
+    said = capsys.readouterr().err
+    assert "internal error, please report it" in said and "ZeroDivisionError" in said and "Traceback" not in said
+    assert run(["reuse", "densenet-40-12-digits", "--debug"]) == 1
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_a_mistake_keeps_its_cause_for_debugging(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--debug", "cost", "resnet-21"]) == 2
+    said = capsys.readouterr().err
+    assert "Traceback" in said and said.splitlines()[-1].startswith("densenet-lens: ")
+
+
+def command(*words: str, **environment: str) -> subprocess.CompletedProcess[bytes]:
+    variables = os.environ | {"PYTHONPATH": str(ROOT)} | environment
+    return subprocess.run([sys.executable, "-m", "app", *words], env=variables, capture_output=True, timeout=120)
+
+
+def test_a_terminal_without_unicode_gets_names_of_symbols() -> None:
+    found = command("reuse", "densenet-40-12-digits", LC_ALL="C", PYTHONUTF8="0", PYTHONIOENCODING="ascii")
+    assert found.returncode == 0
+    help_text = command("claims", "--help", LC_ALL="C", PYTHONUTF8="0", PYTHONIOENCODING="ascii")
+    assert help_text.returncode == 0 and b"Error" not in help_text.stderr
+
+
+def test_symbols_have_names() -> None:
+    assert "mean |w γ| → ±".encode("ascii", "ascii_symbols") == b"mean |w gamma| -> +/-"
+    assert "한".encode("ascii", "ascii_symbols") == b"\\ud55c"
+
+
+def test_a_reader_that_closes_the_pipe_is_no_error() -> None:
+    words = f"{sys.executable} -m app inspect densenet-40-12-digits --layers | head -1; exit ${{PIPESTATUS[0]}}"
+    run = subprocess.run(["bash", "-c", words], cwd=ROOT, capture_output=True, timeout=120)
+    assert run.stderr == b"" and run.returncode in (0, 141)
+
+
+def test_json_is_for_scripts(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (["zoo"], ["inspect", "densenet-40-12-digits", "--layers"], ["evaluate", "densenet-40-12-digits"]):
+        assert run([*words, "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)
+
+
+def test_without_a_record_a_data_set_is_asked_for(
+    tmp_path: Path, small_checkpoint: Checkpoint, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_checkpoint(small_checkpoint, tmp_path / "a.safetensors")
+    for words in (["evaluate"], ["agreement"], ["reuse", "--measure", "ablation"], ["prune", "--out", "b.safetensors"]):
+        assert run([words[0], str(tmp_path / "a.safetensors"), *words[1:]]) == 2
+        assert "does not name the data set it was trained on: give --dataset" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["reuse", "--help"], ["train", "--help"]])

@@ -1,0 +1,75 @@
+"""How commands print: pairs, tables, JSON, a progress bar, and other people's text letter for letter."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+
+def visible(text: object) -> str:
+    r"""Return text in one line, in which characters that a terminal would act on are escaped.
+
+    Names and records in other people's files may hold escape sequences that rewrite the screen.
+
+    >>> visible("a\x1b[2Jb")
+    'a\\x1b[2Jb'
+    """
+    one_line = " ".join(str(text).split(" "))
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in one_line)
+
+
+def print_pairs(pairs: Iterable[tuple[str, object]]) -> None:
+    """Print labels and values, one pair a line."""
+    pairs = list(pairs)
+    width = max(len(label) for label, _ in pairs)
+    for label, value in pairs:
+        print(f"{visible(label):{width}}  {visible(value)}")
+
+
+def print_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print a table in columns; columns of numbers are aligned to the right."""
+    cells = [[visible(cell) for cell in row] for row in (header, *rows)]
+    columns = list(zip(*cells, strict=True))
+    sides = [">" if all(cell[:1].isdigit() for cell in column[1:]) else "<" for column in columns]
+    widths = [max(map(len, column)) for column in columns]
+    for row in cells:
+        print("  ".join(f"{cell:{side}{width}}" for cell, side, width in zip(row, sides, widths, strict=True)).rstrip())
+
+
+def print_json(content: Mapping[str, Any] | Sequence[Any]) -> None:
+    """Print JSON for scripts: not-a-number and infinity as null, whatever else JSON lacks as text."""
+    print(json.dumps(_finite(content), indent=2, ensure_ascii=False, default=str))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    if hasattr(value, "item") and getattr(value, "ndim", 1) == 0:  # a number of numpy or torch
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+@contextmanager
+def progress(what: str) -> Iterator[Callable[[int, int], None]]:
+    """Show a bar with the time left on standard error; yield a function of (done, total) that moves it."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        TaskProgressColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    times = (TimeElapsedColumn(), TextColumn("left:"), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), *times)
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(escape(visible(what)), total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
