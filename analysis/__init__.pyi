@@ -17,7 +17,7 @@ from .results.results import measured_results, published_results, shipped_result
 from .reuse.ablation import connection_ablation
 from .reuse.connections import connection_filter, connection_weights
 from .reuse.effects import connection_effects
-from .reuse.measures import measure_reuse
+from .reuse.measuring import measure_reuse
 from .reuse.observations import figure5_observations
 from .reuse.pruning import prune, pruning_curves
 from .reuse.scaling import scaled, target_share

@@ -20,11 +20,10 @@ from analysis import connection_weights, feature_reuse_figure, figure5_observati
 from analysis.figures.agreement import agreement_figure
 from analysis.figures.by_number import figure_3, figure_4
 from analysis.figures.pruning import pruning_figure
-from analysis.figures.style.heatmap import MEASURE_TITLES
 from analysis.results.paper_claims import efficiency_claims
 from analysis.results.results import mean_over_seeds, shipped_results
 from analysis.reuse.agreement import agreement
-from analysis.reuse.connections import MEASURES
+from analysis.reuse.measures import MEASURE_TITLES, MEASURES
 from densenet_core import load_zoo, zoo_names
 
 DOCS = Path(__file__).parents[1] / "docs"

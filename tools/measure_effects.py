@@ -13,8 +13,8 @@ from pathlib import Path
 
 from analysis.claims.claims import check_claims, claims_table
 from analysis.figures.export import save_table
-from analysis.reuse.connections import MEASURES
-from analysis.reuse.measures import measure_reuse
+from analysis.reuse.measures import MEASURES
+from analysis.reuse.measuring import measure_reuse
 from analysis.reuse.pruning import pruning_curves
 from densenet_core import load_zoo, zoo_names
 from densenet_core.data.datasets import DataSplits, load_splits

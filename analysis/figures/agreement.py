@@ -7,10 +7,10 @@ import pandas as pd
 import plotly.graph_objects as go
 from matplotlib.figure import Figure
 
-from analysis.figures.style.heatmap import MEASURE_TITLES
 from analysis.figures.style.paper import COLORS, COLUMN_WIDTHS, STYLE
 from analysis.figures.style.screen import GRID, layout
 from analysis.reuse.agreement import agreement
+from analysis.reuse.measures import measure_title
 
 
 def agreement_figure(table: pd.DataFrame, first: str, second: str, kind: str | None = "dense_layer") -> Figure:
@@ -27,8 +27,8 @@ def agreement_figure(table: pd.DataFrame, first: str, second: str, kind: str | N
         for color, (block, own) in zip(_colors(rows), rows.groupby("block"), strict=True):
             ax.scatter(own["x"], own["y"], s=9, color=color, linewidths=0, alpha=0.75, label=f"block {block}")
         ax.plot((0, 1), (0, 1), color="#999999", linewidth=0.6, zorder=0)
-        ax.set_xlabel(f"rank by {MEASURE_TITLES.get(first, first)}")
-        ax.set_ylabel(f"rank by {MEASURE_TITLES.get(second, second)}")
+        ax.set_xlabel(f"rank by {measure_title(first)}")
+        ax.set_ylabel(f"rank by {measure_title(second)}")
         ax.set_aspect("equal")
         ax.set_title(f"Spearman {found.spearman:.2f} [{found.low:.2f}, {found.high:.2f}]", fontsize=8)
         figure.legend(frameon=False, fontsize=7, loc="outside lower center", ncols=4, handletextpad=0.1)
@@ -52,16 +52,16 @@ def agreement_screen(table: pd.DataFrame, first: str, second: str, kind: str | N
                 customdata=custom,
                 hovertemplate=(
                     "<b>block %{customdata[0]}: source %{customdata[1]} → target %{customdata[2]}</b><br>"
-                    f"{MEASURE_TITLES.get(first, first)}: %{{customdata[3]:.4g}}<br>"
-                    f"{MEASURE_TITLES.get(second, second)}: %{{customdata[4]:.4g}}<extra></extra>"
+                    f"{measure_title(first)}: %{{customdata[3]:.4g}}<br>"
+                    f"{measure_title(second)}: %{{customdata[4]:.4g}}<extra></extra>"
                 ),
             )
         )
     figure.update_layout(layout(height=480))
     figure.update_layout(showlegend=True, legend={"orientation": "h", "y": 1.08})
     axis = {"gridcolor": GRID, "fixedrange": True, "range": (-0.03, 1.03), "zeroline": False}
-    figure.update_xaxes(axis | {"title": f"rank by {MEASURE_TITLES.get(first, first)} (1 = largest)"})
-    return figure.update_yaxes(axis | {"title": f"rank by {MEASURE_TITLES.get(second, second)}"})
+    figure.update_xaxes(axis | {"title": f"rank by {measure_title(first)} (1 = largest)"})
+    return figure.update_yaxes(axis | {"title": f"rank by {measure_title(second)}"})
 
 
 def _ranked(table: pd.DataFrame, first: str, second: str, kind: str | None) -> pd.DataFrame:

@@ -10,10 +10,10 @@ import plotly.graph_objects as go
 
 from analysis.figures.figure_5 import Connection
 from analysis.figures.style.heatmap import (
-    MEASURE_TITLES,
     ticks,
 )
 from analysis.figures.style.screen import ACCENT, GRID, layout
+from analysis.reuse.measures import measure_title
 
 
 def source_profile(table: pd.DataFrame, measure: str, cell: Connection) -> go.Figure:
@@ -55,7 +55,7 @@ def _profile(x: pd.Series, y: pd.Series, marked: pd.Series, x_title: str, measur
         "hovertemplate": f"{x_title} %{{x}}: %{{y:.4g}}<extra></extra>",
     }
     x_axis = {"title": {"text": x_title}, "tickvals": ticks(int(x.max()), int(x.min()))}
-    return _bar_chart(bars, x_axis, MEASURE_TITLES.get(measure, measure))
+    return _bar_chart(bars, x_axis, measure_title(measure))
 
 
 def _bar_chart(bars: dict[str, Any], x_axis: dict[str, Any], y_title: str) -> go.Figure:

@@ -12,7 +12,6 @@ from matplotlib.figure import Figure
 
 from analysis.figures.style.heatmap import (
     KIND_TITLES,
-    MEASURE_TITLES,
     ColorMap,
     block_matrix,
     block_title,
@@ -25,6 +24,7 @@ from analysis.figures.style.heatmap import (
 )
 from analysis.figures.style.paper import COLUMN_WIDTHS, STYLE, draw_block, draw_colors, highlight, panels, write_caption
 from analysis.figures.style.screen import INK, layout
+from analysis.reuse.measures import measure_title
 from analysis.reuse.scaling import Scaling, scaled
 
 PLOTLY_COLORS = {"jet": "Jet", "viridis": "Viridis", "cividis": "Cividis"}
@@ -192,7 +192,7 @@ def _cell_markers(table: pd.DataFrame, values: pd.Series, block: int, measure: s
         "hovertemplate": (
             "<b>block %{customdata[0]}: source %{customdata[1]} → target %{customdata[2]}</b><br>"
             "target: %{text}<br>source gives %{customdata[3]} feature maps<br>"
-            f"{MEASURE_TITLES.get(measure, measure)}: %{{customdata[4]:.4g}}<br>"
+            f"{measure_title(measure)}: %{{customdata[4]:.4g}}<br>"
             "scaled: %{customdata[5]:.3f}<extra></extra>"
         ),
         "selected": unchanged,

@@ -8,10 +8,10 @@ import plotly.graph_objects as go
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from analysis.figures.style.heatmap import MEASURE_TITLES
 from analysis.figures.style.paper import COLORS, COLUMN_WIDTHS, STYLE
 from analysis.figures.style.screen import GRID, MUTED, layout
 from analysis.results.efficiency import count
+from analysis.reuse.measures import measure_title
 from analysis.reuse.pruning import RANDOM
 
 X_TITLES = {"params": "parameters left", "mult_adds": "mult_adds left", "keep": "share of the budget left"}
@@ -92,4 +92,4 @@ def _lines(curves: pd.DataFrame, x: str) -> list[tuple[str, str, pd.DataFrame]]:
 
 
 def _name(measure: str) -> str:
-    return "random (mean over seeds)" if measure == RANDOM else MEASURE_TITLES.get(measure, measure)
+    return "random (mean over seeds)" if measure == RANDOM else measure_title(measure)

@@ -22,6 +22,7 @@ from torch.nn import functional as F
 from analysis.reuse.connections import Network, as_checkpoint, connection_weights
 from analysis.reuse.dissection import Dissection, Reader, dissect, through_block
 from analysis.reuse.effects import OnBatch, batches_on_device, in_halves, parts
+from analysis.reuse.measures import with_measures
 from densenet_core import Checkpoint
 from densenet_core.data.images import Images, evenly_spaced
 from densenet_core.files import write_whole
@@ -85,7 +86,7 @@ def connection_ablation(
     loss, wrong = sums[0] / done
     changes = sums[1:] / done
     changes[(table["mean_abs_weight"] == 0).to_numpy()] = 0  # nothing was cut: what is there is rounding
-    table = table.assign(ablation=changes[:, 0], ablation_error=100 * changes[:, 1])
+    table = with_measures(table.assign(loss_change=changes[:, 0]), "cuts").assign(ablation_error=100 * changes[:, 1])
     table.attrs |= {"loss": loss, "error": 100 * wrong, "num_images": done, "replace": replace}
     return table
 

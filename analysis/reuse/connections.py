@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import pandas as pd
 
+from analysis.reuse.measures import STATISTICS, WEIGHT_MEASURES, with_measures
 from densenet_core import Checkpoint, CheckpointError, DenseNetSpec, checkpoint_from_state_dict
 from densenet_core.arrays import Array
 from densenet_core.checkpoints.identify.connectivity import ConcatSpec, ConcatTarget, targets
@@ -16,50 +17,44 @@ from densenet_core.checkpoints.pruning import with_all_connections
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-WeightMeasure = Literal["mean_abs_weight", "l1_per_input_map", "effective_weight"]
-DataMeasure = Literal["contribution", "taylor", "ablation"]
-WEIGHT_MEASURES: tuple[WeightMeasure, ...] = get_args(WeightMeasure)
-DATA_MEASURES: tuple[DataMeasure, ...] = get_args(DataMeasure)
-MEASURES: tuple[WeightMeasure | DataMeasure, ...] = (*WEIGHT_MEASURES, *DATA_MEASURES)
 Network: TypeAlias = "Checkpoint | nn.Module | Mapping[str, Tensor]"
 
-COLUMNS = (
-    "block",
-    "source_layer",
-    "target_layer",
-    "target_kind",
-    "num_channels",
-    *WEIGHT_MEASURES,
-)
+KEYS = ("block", "source_layer", "target_layer", "target_kind", "num_channels")
+COLUMNS = (*KEYS, *WEIGHT_MEASURES)
 
 
 def connection_weights(network: Network, input_shape: Sequence[int] | None = None) -> pd.DataFrame:
-    """The feature-reuse table of a trained DenseNet, or of any network that concatenates: one row per connection.
+    """Return the feature-reuse table of a trained DenseNet, or of any network that concatenates.
 
     Args:
-        network: a checkpoint, a state dict in any layout that ``load_checkpoint`` knows, or a module. A module that is
-            none of these is followed through one pass without data (``densenet_core.checkpoints.trace``); source and
-            target layers are then numbered in the order in which they run, targets always above their sources.
-        input_shape: of the input of a module that has to be followed, (N, C, *spatial).
+        network: a checkpoint, a state dict in any layout that ``load_checkpoint`` reads, or a module. Another module is
+            traced through one pass without data (``densenet_core.checkpoints.trace``); its source and target layers are
+            numbered in the order in which they run, so that a target's number exceeds its sources'.
+        input_shape: shape of the input of a module that is traced, (N, C, *spatial).
 
     Returns:
-        Columns block (1-based), source_layer (0 = what enters the block, s = its s-th dense layer),
-        target_layer (1..n = dense layer, n+1 = what follows the block), target_kind (dense_layer,
-        transition, classifier), num_channels (feature maps that the source gives), and three measures of the
-        weights w with which the target's first convolution reads those maps (paper, section 5, Figure 5):
-        mean_abs_weight, the mean of abs(w) over input channels, output channels and kernel positions;
-        l1_per_input_map, the sum of abs(w) divided by num_channels. The two differ by the factor
-        (output channels x kernel positions), which is one number within a target but not across targets.
-        effective_weight is the mean of abs(w) x abs(gamma), where gamma is the factor of the target's own batch norm
-        for that input channel: the weight per standard deviation of the source, for that norm divides by it; nan where
-        no norm stands right before the target.
+        One row per connection: block (1-based), source_layer (0 = the block's input, s = its s-th dense layer),
+        target_layer (1..n = dense layer, n+1 = what follows the block), target_kind (dense_layer, transition,
+        classifier), num_channels (feature maps of the source), and a column for each measure of the weights w with
+        which the target's first convolution reads those maps (paper, section 5, Figure 5). ``measures.MEASURES``
+        defines them. mean_abs_weight is a mean per channel, total_abs_weight the sum over all weights: a wide source
+        can have a small mean and a large total. mean_abs_weight and l1_per_input_map differ by the factor (output
+        channels x kernel positions), one number within a target but not across targets. Measures of γ are nan where no
+        norm stands right before the target.
 
     Raises:
-        CheckpointError: the network is no DenseNet, and concatenates nothing.
+        CheckpointError: the network is not a DenseNet and concatenates nothing.
+
+    >>> from densenet_core import load_zoo
+    >>> table = connection_weights(load_zoo("densenet-40-12-digits"))
+    >>> len(table)
+    273
     """
     checkpoint = as_checkpoint(network, input_shape)
-    parts = [_measured(checkpoint.arrays, target) for target in targets(concatenations(checkpoint))]
-    return pd.DataFrame({column: np.concatenate([part[column] for part in parts]) for column in COLUMNS})
+    parts = [_statistics(checkpoint.arrays, target) for target in targets(concatenations(checkpoint))]
+    columns = (*KEYS, *STATISTICS["weights"])
+    table = pd.DataFrame({column: np.concatenate([part[column] for part in parts]) for column in columns})
+    return with_measures(table, "weights")
 
 
 def as_checkpoint(network: Network, input_shape: Sequence[int] | None = None) -> Checkpoint:
@@ -122,8 +117,8 @@ def connection_filter(checkpoint: Checkpoint, block: int, source_layer: int, tar
     raise ValueError(f"block {block} has no connection from source layer {source_layer} to target layer {target_layer}")
 
 
-def _measured(arrays: Mapping[str, Array], target: ConcatTarget) -> dict[str, Array]:
-    """The table's columns for one target, an entry a source."""
+def _statistics(arrays: Mapping[str, Array], target: ConcatTarget) -> dict[str, Array]:
+    """The table's columns for one target before they are measures, an entry per source."""
     source = _source_of_channel(target)
     weight = _by_input(arrays[target.weight], target).astype(np.float32, copy=False)
     l1 = np.abs(weight).sum(axis=(0, *range(2, weight.ndim)), dtype=np.float64)  # (in,)
@@ -132,17 +127,16 @@ def _measured(arrays: Mapping[str, Array], target: ConcatTarget) -> dict[str, Ar
         gamma = np.abs(arrays[f"{target.norm}.weight"].astype(np.float64))  # (in,)
     layers = np.unique(source)
     channels = np.bincount(source)[layers]
-    weights_per_map = weight.size // len(source)
-    l1_per_input_map = np.bincount(source, l1)[layers] / channels
     return {
         "block": np.full(len(layers), target.block),
         "source_layer": layers,
         "target_layer": np.full(len(layers), target.layer),
         "target_kind": np.full(len(layers), target.kind, dtype=object),
         "num_channels": channels,
-        "mean_abs_weight": l1_per_input_map / weights_per_map,
-        "l1_per_input_map": l1_per_input_map,
-        "effective_weight": np.bincount(source, l1 * gamma)[layers] / channels / weights_per_map,
+        "num_weights": channels * (weight.size // len(source)),
+        "sum_abs_weight": np.bincount(source, l1)[layers],
+        "sum_abs_effective": np.bincount(source, l1 * gamma)[layers],
+        "sum_abs_gamma": np.bincount(source, gamma)[layers],
     }
 
 

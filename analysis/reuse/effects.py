@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from analysis.reuse.connections import Network, as_checkpoint, connection_weights
 from analysis.reuse.dissection import Dissection, Reader, dissect
+from analysis.reuse.measures import with_measures
 from densenet_core import DataError
 from densenet_core.data.images import Images, evenly_spaced
 from densenet_core.hardware import device
@@ -38,11 +39,8 @@ def connection_effects(
         on_batch: called with the images done and their number.
 
     Returns:
-        The table of ``connection_weights`` and: contribution, the L2 norm of what the source adds to the target's
-        pre-activation (over channels and positions, mean over the images), as a share of the sum over the target's
-        sources; taylor, the first-order change of the mean cross-entropy (nats) when the connection is cut,
-        abs(sum of gradient x part) / images: the sum runs over all images before its absolute value is taken
-        (Molchanov et al. 2017, on connections instead of filters).
+        The table of ``connection_weights`` with the measures on images and gradients (``measures.MEASURES``):
+        contribution, contribution_total and taylor. taylor takes its absolute value after the sum over all images.
 
     Raises:
         CheckpointError: the network is no DenseNet.
@@ -58,9 +56,8 @@ def connection_effects(
         for batch_norms, batch_slopes in in_halves(lambda x, y: _measure_batch(dissection, x, y), batch, labels):
             norms += batch_norms
             slopes += batch_slopes
-    whole = pd.Series(norms).groupby([table["block"], table["target_layer"]]).transform("sum").to_numpy()
-    share = np.divide(norms, whole, out=np.zeros_like(norms), where=whole > 0)
-    return table.assign(contribution=share, taylor=np.abs(slopes) / len(chosen))
+    found = table.assign(part_norm=norms / len(chosen), slope=slopes / len(chosen))
+    return with_measures(found, "images", "gradients")
 
 
 def _measure_batch(dissection: Dissection, images: Tensor, labels: Tensor) -> tuple[np.ndarray, np.ndarray]:

@@ -1,67 +1,162 @@
-"""All measures of feature reuse by their names: the feature-reuse table with whichever are asked for."""
+"""The measures of feature reuse, in one table: what each is called, what it needs, and how it is computed.
+
+A measure is a function of *statistics*: columns that one pass over the network collects for every connection.
+
+- weights: ``num_weights`` (weights of the connection), ``sum_abs_weight`` (sum of abs(w)), ``sum_abs_effective`` (sum
+  of abs(w γ)) and ``sum_abs_gamma`` (sum of abs(γ) over the source's channels), where γ is the factor of the target's
+  own batch norm; the last two are nan where no norm stands right before the target
+- images: ``part_norm``, the L2 norm of what the source adds to the target's pre-activation, mean over the images
+- gradients: ``slope``, the mean over the images of the sum of gradient x part
+- cuts: ``loss_change``, the mean cross-entropy with the connection cut minus the whole network's
+
+To add a measure, write its function, add it to ``MEASURES``, and add its title to ``app/dashboard/languages/*.toml``.
+The command line, the dashboard and the figures offer it from then on.
+"""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
-import pandas as pd
+if TYPE_CHECKING:  # the command line reads the table at its start
+    import pandas as pd
 
-from analysis.reuse.ablation import Replace, connection_ablation
-from analysis.reuse.connections import DATA_MEASURES, MEASURES, WEIGHT_MEASURES, Network, connection_weights
-from analysis.reuse.effects import OnBatch, connection_effects
-from densenet_core.data.images import Images
+Needs = Literal["weights", "images", "gradients", "cuts"]
+Scope = Literal["target", "kind", "network"]
+
+STATISTICS: dict[Needs, tuple[str, ...]] = {
+    "weights": ("num_weights", "sum_abs_weight", "sum_abs_effective", "sum_abs_gamma"),
+    "images": ("part_norm",),
+    "gradients": ("slope",),
+    "cuts": ("loss_change",),
+}
 
 
-def needs_images(measures: Iterable[str]) -> bool:
-    """Whether one of them is measured on data.
+@dataclass(frozen=True)
+class Measure:
+    """One measure of feature reuse."""
+
+    name: str  # its column in the feature-reuse table
+    title: str
+    unit: str
+    needs: Needs
+    compute: Callable[[pd.DataFrame], pd.Series]  # of the connections and the statistics of ``needs``
+    signed: bool = False  # whether values below 0 have a meaning of their own
+    comparable: Scope = "kind"  # the widest group of connections whose values can be compared
+
+    @property
+    def definition(self) -> str:
+        """How it is computed, in one sentence."""
+        return (self.compute.__doc__ or "").strip()
+
+    @property
+    def on_images(self) -> bool:
+        """Whether it is measured on images."""
+        return self.needs != "weights"
+
+
+def mean_abs_weight(table: pd.DataFrame) -> pd.Series:
+    """Mean of abs(w) over the source's channels, all output channels and all kernel positions."""
+    return table["sum_abs_weight"] / table["num_weights"]
+
+
+def l1_per_input_map(table: pd.DataFrame) -> pd.Series:
+    """Sum of abs(w) over output channels and kernel positions, divided by the source's number of channels."""
+    return table["sum_abs_weight"] / table["num_channels"]
+
+
+def total_abs_weight(table: pd.DataFrame) -> pd.Series:
+    """Sum of abs(w) over all weights of the connection."""
+    return table["sum_abs_weight"]
+
+
+def effective_weight(table: pd.DataFrame) -> pd.Series:
+    """Mean of abs(w γ): the weight per standard deviation of the source, as the target's batch norm divides by it."""
+    return table["sum_abs_effective"] / table["num_weights"]
+
+
+def total_effective_weight(table: pd.DataFrame) -> pd.Series:
+    """Sum of abs(w γ) over all weights of the connection."""
+    return table["sum_abs_effective"]
+
+
+def mean_abs_gamma(table: pd.DataFrame) -> pd.Series:
+    """Mean of abs(γ) over the source's channels: what network slimming ranks channels by (Liu et al. 2017)."""
+    return table["sum_abs_gamma"] / table["num_channels"]
+
+
+def contribution(table: pd.DataFrame) -> pd.Series:
+    """L2 norm of what the source adds to the target's pre-activation, as a share of the target's sum."""
+    whole = table["part_norm"].groupby([table["block"], table["target_layer"]]).transform("sum")
+    return (table["part_norm"] / whole).fillna(0.0)
+
+
+def contribution_total(table: pd.DataFrame) -> pd.Series:
+    """L2 norm of what the source adds to the target's pre-activation, mean over the images."""
+    return table["part_norm"]
+
+
+def taylor(table: pd.DataFrame) -> pd.Series:
+    """abs(mean of gradient x part): the first-order change of the loss when the cut is made (Molchanov et al. 2017)."""
+    return table["slope"].abs()
+
+
+def ablation(table: pd.DataFrame) -> pd.Series:
+    """Mean cross-entropy with the connection cut minus that of the whole network."""
+    return table["loss_change"]
+
+
+MEASURES: dict[str, Measure] = {
+    measure.name: measure
+    for measure in (
+        Measure("mean_abs_weight", "mean |w| per channel", "weight", "weights", mean_abs_weight),
+        Measure("l1_per_input_map", "L1 norm per input map", "weight", "weights", l1_per_input_map),
+        Measure("total_abs_weight", "total |w|", "weight", "weights", total_abs_weight),
+        Measure("effective_weight", "mean |w γ| per channel", "weight", "weights", effective_weight),
+        Measure("total_effective_weight", "total |w γ|", "weight", "weights", total_effective_weight),
+        Measure("mean_abs_gamma", "mean |γ| (network slimming)", "1", "weights", mean_abs_gamma),
+        Measure("contribution", "contribution (share)", "1", "images", contribution, comparable="target"),
+        Measure("contribution_total", "contribution (total)", "activation", "images", contribution_total),
+        Measure("taylor", "Taylor |Σ g·a|", "nats", "gradients", taylor, comparable="network"),
+        Measure("ablation", "loss rise when cut", "nats", "cuts", ablation, signed=True, comparable="network"),
+    )
+}
+DEFAULT = "mean_abs_weight"  # the paper's Figure 5
+MEASURE_TITLES = {name: measure.title for name, measure in MEASURES.items()}
+WEIGHT_MEASURES = tuple(name for name, measure in MEASURES.items() if not measure.on_images)
+IMAGE_MEASURES = tuple(name for name, measure in MEASURES.items() if measure.on_images)
+
+
+def measure_title(column: str) -> str:
+    """Return a measure's title, or the column's own name where it is not a measure."""
+    return MEASURE_TITLES.get(column, column)
+
+
+def is_signed(column: str) -> bool:
+    """Return whether a column is a measure whose values below 0 have a meaning."""
+    return column in MEASURES and MEASURES[column].signed
+
+
+def check_measures(names: Iterable[str]) -> None:
+    """Raises ValueError where a name is not in ``MEASURES``."""
+    for name in names:
+        if name not in MEASURES:
+            raise ValueError(f"measure {name!r} is unknown: choose from {', '.join(MEASURES)}")
+
+
+def needs_images(names: Iterable[str]) -> bool:
+    """Return whether one of the measures is computed on images.
 
     Raises:
-        ValueError: a name is not known; those that are, are listed.
+        ValueError: a measure is unknown.
     """
-    wanted = list(measures)
-    if unknown := [name for name in wanted if name not in MEASURES]:
-        raise ValueError(f"measure {unknown[0]!r} is none of {', '.join(MEASURES)}")
-    return bool(set(wanted) & set(DATA_MEASURES))
+    names = list(names)
+    check_measures(names)
+    return any(MEASURES[name].on_images for name in names)
 
 
-def measure_reuse(
-    network: Network,
-    measures: Iterable[str] = WEIGHT_MEASURES,
-    images: Images | None = None,
-    num_images: int = 500,
-    replace: Replace = "zero",
-    on_batch: OnBatch = lambda done, total: None,
-    keep_in: Path | None = None,
-) -> pd.DataFrame:
-    """The feature-reuse table with a column a measure; those of the weights are always there.
-
-    Args:
-        measures: names of ``MEASURES``.
-        images: for contribution, taylor and ablation, of which ``num_images`` are taken, evenly spaced.
-        replace, on_batch, keep_in: as ``connection_ablation``'s.
-
-    Raises:
-        ValueError: a measure is not known, or needs images and there are none.
-        CheckpointError: the network is no DenseNet.
-        DataError: the images do not fit it.
-    """
-    wanted = set(measures)
-    table = connection_weights(network)
-    if not needs_images(wanted):
-        return table
-    if images is None:
-        raise ValueError(f"measure {min(wanted & set(DATA_MEASURES))} needs images")
-    if wanted & {"contribution", "taylor"}:
-        table = connection_effects(network, images, num_images, on_batch=on_batch)
-    if "ablation" in wanted:
-        cut = connection_ablation(network, images, num_images, replace, on_batch=on_batch, keep_in=keep_in)
-        table = table.assign(ablation=cut["ablation"], ablation_error=cut["ablation_error"])
-        table.attrs |= cut.attrs
-    return table
-
-
-def cache_folder() -> Path:
-    """Where measurements that take long are kept for the next time."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "densenet-lens"
+def with_measures(table: pd.DataFrame, *needs: Needs) -> pd.DataFrame:
+    """Return the table with all measures of these needs in place of their statistics."""
+    found = {measure.name: measure.compute(table) for measure in MEASURES.values() if measure.needs in needs}
+    return table.drop(columns=[name for need in needs for name in STATISTICS[need]]).assign(**found)

@@ -98,7 +98,7 @@ def measured(
     network: Checkpoint, measures: Sequence[str], images: Images | None, number: int, replace: Any = "zero"
 ) -> pd.DataFrame:
     """Return the feature-reuse table with these measures; show progress, and cache what takes long."""
-    from analysis.reuse.measures import cache_folder, measure_reuse
+    from analysis.reuse.measuring import cache_folder, measure_reuse
 
     with progress(f"{', '.join(measures)} of {network.spec.title}") as on_batch:
         return measure_reuse(network, measures, images, number, replace, on_batch, cache_folder())

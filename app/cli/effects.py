@@ -8,6 +8,7 @@ from typing import Annotated, Any, cast
 
 import typer
 
+from analysis.reuse.measures import MEASURES, needs_images
 from app.cli.common import (
     CheckpointArgument,
     DataOption,
@@ -54,7 +55,7 @@ def claims(
 
 def agreement(
     checkpoint: CheckpointArgument,
-    first: Annotated[str, typer.Option(help="A measure, as in reuse --measure.")] = "mean_abs_weight",
+    first: Annotated[str, typer.Option(help=f"A measure: {', '.join(MEASURES)}.")] = "mean_abs_weight",
     second: Annotated[str, typer.Option(help="Another.")] = "ablation",
     dataset: DatasetOption = None,
     data: DataOption = Path("data"),
@@ -68,7 +69,6 @@ def agreement(
     from analysis.figures.export import save_figure
     from analysis.reuse.agreement import agreement as agree
     from analysis.reuse.agreement import disagreements
-    from analysis.reuse.measures import needs_images
 
     gc.enable()
     network, kind = open_network(checkpoint), None if every_kind else "dense_layer"

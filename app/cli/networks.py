@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from analysis.reuse.measures import DEFAULT, IMAGE_MEASURES, WEIGHT_MEASURES, needs_images
 from app.cli.common import (
     CheckpointArgument,
     DataOption,
@@ -35,10 +36,8 @@ def reuse(
     table: Annotated[Path | None, typer.Option(help="Write the feature-reuse table here: .csv.")] = None,
     measure: Annotated[
         str,
-        typer.Option(
-            help="mean_abs_weight, l1_per_input_map or effective_weight; on data: contribution, taylor or ablation."
-        ),
-    ] = "mean_abs_weight",
+        typer.Option(help=f"By the weights: {', '.join(WEIGHT_MEASURES)}. On images: {', '.join(IMAGE_MEASURES)}."),
+    ] = DEFAULT,
     scaling: Annotated[
         str, typer.Option(help="Of the colors: block_max, network_max, target_max, target_minmax or none.")
     ] = "block_max",
@@ -75,9 +74,9 @@ def _measured(
     network: Checkpoint, measure: str, num_images: int, replace: Any, source: tuple[str | None, Path, str | None]
 ) -> pd.DataFrame:
     """Return the feature-reuse table; images are read only where the measure needs them."""
-    from analysis.reuse.connections import DATA_MEASURES, connection_weights
+    from analysis.reuse.connections import connection_weights
 
-    if measure not in DATA_MEASURES:
+    if not needs_images((measure,)):
         return connection_weights(network)
     gc.enable()
     return measured(network, (measure,), open_test_images(network, *source), num_images, replace)

@@ -18,6 +18,8 @@ from typing import Any
 import plotly.graph_objects as go
 import streamlit as st
 
+from analysis.reuse.measures import MEASURE_TITLES
+
 LANGUAGES = {"en": "English", "ko": "한국어"}
 FOLDER = Path(__file__).parent / "languages"
 KEY = "language"  # of the session's state, and of the address: a reload keeps it
@@ -78,7 +80,7 @@ def from_analysis(text: str) -> str:
     """The analysis's English words in the session's language, where it has them.
 
     A phrase stands in the catalogue as it is, with "{}" for its numbers, or with "{}" for any words, which are
-    translated in their turn: "{} / {}" makes "mean |w| / block's maximum" of two phrases.
+    translated in their turn: "{} / {}" makes "total |w| / block's maximum" of two phrases.
     """
     words = catalogue(language())
     if language() == "en" or not text.strip():
@@ -113,9 +115,11 @@ def _patterns(name: str) -> list[tuple[re.Pattern[str], str]]:
 
 
 def column_labels(columns: Iterable[str]) -> dict[Any, Any]:
-    """For ``column_config``: the words of the table "columns" for those columns that have some there."""
+    """For ``column_config``: the titles of measures, and the words of the table "columns" for others that it has."""
     words = catalogue(language())
-    return {column: words[f"columns.{column}"] for column in columns if f"columns.{column}" in words}
+    labels = {column.removeprefix("columns."): words[column] for column in words if column.startswith("columns.")}
+    labels |= {measure: from_analysis(title) for measure, title in MEASURE_TITLES.items()}
+    return {column: labels[column] for column in columns if column in labels}
 
 
 def titles(of: Mapping[Any, str]) -> Callable[[Any], str]:

@@ -154,7 +154,7 @@ def cached_by_network(
 
 def _kept_in(key: NetworkKey) -> Path | None:
     """Where on disk what was measured on a network is kept: nowhere for an upload."""
-    from analysis.reuse.measures import cache_folder
+    from analysis.reuse.measuring import cache_folder
 
     return None if key.origin == "upload" else cache_folder()
 
@@ -203,7 +203,7 @@ def measured_table(key: NetworkKey, measures: tuple[str, ...], images: Any) -> p
     """The feature-reuse table with these measures; ``images`` is an ``ImagesKey``, or None for the weights' alone."""
     if images is None:
         return connection_weights(load(key))
-    from analysis.reuse.measures import measure_reuse
+    from analysis.reuse.measuring import measure_reuse
 
     return measure_reuse(load(key), measures, _test_images(*images[:3]), images[3], keep_in=_kept_in(key))
 
@@ -238,7 +238,7 @@ def gradient_flows(key: NetworkKey, images: Any) -> pd.DataFrame:
 @_spinning("pruning")
 def pruning_table(key: NetworkKey, measures: tuple[str, ...], budget: Any, images: Any) -> pd.DataFrame:
     """Error as connections go, by each measure and at random."""
-    from analysis.reuse.measures import measure_reuse
+    from analysis.reuse.measuring import measure_reuse
     from analysis.reuse.pruning import pruning_curves
 
     chosen_by, judged_by = _measuring_images(*images[:3])

@@ -314,8 +314,11 @@ def test_prune_writes_a_network_that_every_command_reads(
     [
         (["prune", SMALL, "--out", "small.pt"], "--out 'small.pt' does not end in .safetensors"),
         (["prune", SMALL, "--keep", "2", "--measure", "mean_abs_weight", "--out", "a.safetensors"], "keep 2.0 must be"),
-        (["prune", SMALL, "--measure", "x", "--out", "a.safetensors"], "measure 'x' is none of mean_abs_weight"),
-        (["agreement", SMALL, "--second", "x"], "measure 'x' is none of mean_abs_weight"),
+        (
+            ["prune", SMALL, "--measure", "x", "--out", "a.safetensors"],
+            "measure 'x' is unknown: choose from mean_abs_weight",
+        ),
+        (["agreement", SMALL, "--second", "x"], "measure 'x' is unknown: choose from mean_abs_weight"),
         (["reuse", SMALL, "--measure", "taylor", "--dataset", "cifar10"], "data set cifar10 is not under"),
         (["reuse", SMALL, "--measure", "ablation", "--images", "0"], "num_images 0 must be 1 or more"),
         (["reuse", SMALL, "--measure", "ablation", "--replace", "x"], "replace 'x' is none of zero, mean"),

@@ -9,8 +9,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from analysis.reuse.agreement import agreement
-from analysis.reuse.connections import DATA_MEASURES
-from analysis.reuse.measures import measure_reuse
+from analysis.reuse.measures import IMAGE_MEASURES
+from analysis.reuse.measuring import measure_reuse
 from densenet_core import load_zoo, save_checkpoint
 from densenet_core.checkpoints.checkpoint import Checkpoint
 from densenet_core.data.datasets import load_test_images
@@ -25,7 +25,7 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
-@pytest.mark.parametrize("measure", DATA_MEASURES)
+@pytest.mark.parametrize("measure", IMAGE_MEASURES)
 def test_the_heatmap_of_a_measure_on_images(measure: str, app: AppTest) -> None:  # noqa: F811
     app.run()
     app.selectbox(key="measure").select(measure).run()
@@ -95,7 +95,7 @@ def test_pruning_curves_begin_at_the_networks_error(app: AppTest) -> None:  # no
     found.multiselect(key="pruning_measures").set_value(["mean_abs_weight"]).run()
     assert not found.exception
     figure = json.loads(found.get("plotly_chart")[0].proto.spec)
-    assert [trace["name"] for trace in figure["data"]] == ["mean |w|", "random (mean over seeds)"]
+    assert [trace["name"] for trace in figure["data"]] == ["mean |w| per channel", "random (mean over seeds)"]
     found.selectbox(key="pruning_budget").select("params").run()
     assert not found.exception
     assert not found.error

@@ -130,7 +130,7 @@ def test_a_figures_words_are_translated_and_its_numbers_stay(monkeypatch: pytest
 
 def test_phrases_of_phrases_are_translated(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(language, "language", lambda: "ko")
-    assert from_analysis("mean |w| / block's maximum") == "평균 |w| / 블록의 최댓값"
+    assert from_analysis("total |w| / block's maximum") == "|w|의 합 / 블록의 최댓값"
     assert from_analysis("DenseNet (L=40, k=12), untrained") == "DenseNet (L=40, k=12), 학습 전"
     assert from_analysis(" epoch ") == " 에폭 "
     found = Parity("DenseNet-BC", "ResNet-101", 22.44, "params", 40.0, 20.0)

@@ -7,19 +7,12 @@ from typing import Literal, get_args
 import numpy as np
 import pandas as pd
 
+from analysis.reuse.measures import measure_title
 from analysis.reuse.scaling import SCALING_TITLES, Scaling
 
 ColorMap = Literal["jet", "viridis", "cividis"]
 COLOR_MAPS: tuple[ColorMap, ...] = get_args(ColorMap)  # jet: the paper's look; the others are perceptually uniform
 
-MEASURE_TITLES = {
-    "mean_abs_weight": "mean |w|",
-    "l1_per_input_map": "L1 norm per input map",
-    "effective_weight": "mean |w γ|",
-    "contribution": "contribution",
-    "taylor": "Taylor |Σ g·a|",
-    "ablation": "loss rise when cut",
-}
 SCALED_TITLES: dict[Scaling, str] = {
     "block_max": "block's maximum",
     "network_max": "network's maximum",
@@ -59,13 +52,13 @@ def ticks(last: int, first: int = 0, most: int = 7) -> list[int]:
 
 def color_title(measure: str, scaling: Scaling) -> str:
     """What the colours are, such as "mean |w| / block's maximum"."""
-    title = MEASURE_TITLES.get(measure, measure)
+    title = measure_title(measure)
     return title if scaling == "none" else f"{title} / {SCALED_TITLES[scaling]}"
 
 
 def caption(measure: str, scaling: Scaling, line_break: str = " ") -> str:
     """The line under the figure that names the measure, the scaling and the rectangles."""
-    title = MEASURE_TITLES.get(measure, measure)
+    title = measure_title(measure)
     return (
         f"Colour: {title}, {SCALING_TITLES[scaling]}.{line_break}"
         "Source 0: the block's input. Rectangles: transition and classification layers."

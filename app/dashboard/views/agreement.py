@@ -8,9 +8,8 @@ import pandas as pd
 import streamlit as st
 
 from analysis.figures.agreement import agreement_figure, agreement_screen
-from analysis.figures.style.heatmap import MEASURE_TITLES
 from analysis.reuse.agreement import Agreement, agreement, disagreements
-from analysis.reuse.connections import DATA_MEASURES, MEASURES
+from analysis.reuse.measures import IMAGE_MEASURES, MEASURE_TITLES, MEASURES
 from app.dashboard import loading
 from app.dashboard.charts import show_chart
 from app.dashboard.data_picker import pick_images
@@ -55,7 +54,7 @@ def show() -> None:
 
 def _choose() -> tuple[str, str, str | None]:
     a, b, c = st.columns(3)
-    first = a.selectbox(t("agreement.first"), MEASURES, format_func=titles(MEASURE_TITLES), key="agreement_first")
+    first = a.selectbox(t("agreement.first"), list(MEASURES), format_func=titles(MEASURE_TITLES), key="agreement_first")
     others = [measure for measure in MEASURES if measure != first]
     default = others.index("ablation") if "ablation" in others else 0
     second = b.selectbox(
@@ -66,7 +65,7 @@ def _choose() -> tuple[str, str, str | None]:
 
 
 def _table(key: NetworkKey, *measures: str) -> pd.DataFrame | None:
-    wanted = tuple(measure for measure in measures if measure in DATA_MEASURES)
+    wanted = tuple(measure for measure in measures if measure in IMAGE_MEASURES)
     images = pick_images(key) if wanted else None
     if wanted and images is None:
         return None

@@ -11,8 +11,9 @@ import streamlit as st
 
 from analysis.figures.connection import source_profile, target_profile, weight_histogram
 from analysis.figures.figure_5 import Connection, feature_reuse_screen
-from analysis.figures.style.heatmap import COLOR_MAPS, MEASURE_TITLES, ColorMap
-from analysis.reuse.connections import DATA_MEASURES, MEASURES, connection_filter
+from analysis.figures.style.heatmap import COLOR_MAPS, ColorMap
+from analysis.reuse.connections import connection_filter
+from analysis.reuse.measures import DEFAULT, IMAGE_MEASURES, MEASURE_TITLES, MEASURES
 from analysis.reuse.observations import Observation
 from analysis.reuse.scaling import SCALING_TITLES, SCALINGS, Scaling, target_share
 from app.dashboard import loading
@@ -82,7 +83,7 @@ def _explore(key: NetworkKey, measured: Measured) -> None:
 
 def _choose_measured(key: NetworkKey) -> Measured | None:
     """What the chosen measure asks for; None where that is images and there are none that fit."""
-    measures = _measures_on_images(st.session_state.get("measure", MEASURES[0]))
+    measures = _measures_on_images(st.session_state.get("measure", DEFAULT))
     if not measures:
         return Measured()
     from app.dashboard.data_picker import pick_images
@@ -92,7 +93,7 @@ def _choose_measured(key: NetworkKey) -> Measured | None:
 
 
 def _measures_on_images(measure: str) -> tuple[str, ...]:
-    return (measure,) if measure in DATA_MEASURES else ()
+    return (measure,) if measure in IMAGE_MEASURES else ()
 
 
 def _show_heading(key: NetworkKey) -> None:
@@ -104,7 +105,7 @@ def _show_heading(key: NetworkKey) -> None:
 def _choose_options() -> Options:
     measure, scaling, colors = st.columns(3)
     return Options(
-        measure.selectbox(t("reuse.measure"), MEASURES, format_func=titles(MEASURE_TITLES), key="measure"),
+        measure.selectbox(t("reuse.measure"), list(MEASURES), format_func=titles(MEASURE_TITLES), key="measure"),
         scaling.selectbox(t("reuse.scaling"), SCALINGS, format_func=titles(SCALING_TITLES), key="scaling"),
         colors.selectbox(t("reuse.colours"), COLOR_MAPS, key="color_map"),
     )
@@ -202,7 +203,7 @@ def _show_connection(key: NetworkKey, measured: Measured, table: pd.DataFrame, m
             l1=row["l1_per_input_map"],
         )
     )
-    if measure in DATA_MEASURES:
+    if measure in IMAGE_MEASURES:
         st.caption(f"{from_analysis(MEASURE_TITLES[measure])}: **{row[measure]:.4g}**")
     panels = {
         t("reuse.weights"): _weights(key, cell),

@@ -8,8 +8,7 @@ from typing import get_args
 import streamlit as st
 
 from analysis.figures.pruning import X_TITLES, pruning_figure, pruning_screen
-from analysis.figures.style.heatmap import MEASURE_TITLES
-from analysis.reuse.connections import MEASURES
+from analysis.reuse.measures import MEASURE_TITLES, MEASURES
 from analysis.reuse.pruning import Budget
 from app.dashboard import loading
 from app.dashboard.charts import show_chart
@@ -35,7 +34,7 @@ def show() -> None:
     a, b, c = st.columns([2, 1, 1])
     budgets = get_args(Budget)
     measures = a.multiselect(
-        t("pruning.by"), MEASURES, default=DEFAULT, format_func=titles(MEASURE_TITLES), key="pruning_measures"
+        t("pruning.by"), list(MEASURES), default=DEFAULT, format_func=titles(MEASURE_TITLES), key="pruning_measures"
     )
     budget = b.selectbox(
         t("pruning.budget"), budgets, format_func=names("pruning.budgets", budgets), key="pruning_budget"

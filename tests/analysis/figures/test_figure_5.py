@@ -50,7 +50,7 @@ def test_the_pdf_embeds_its_fonts_as_truetype(table: pd.DataFrame) -> None:
 def test_the_pdfs_words_can_be_found(table: pd.DataFrame, tmp_path: Path) -> None:
     save_figure(feature_reuse_figure(table), tmp_path / "f.pdf")
     text = subprocess.run(["pdftotext", tmp_path / "f.pdf", "-"], capture_output=True, text=True, check=True).stdout
-    for words in ("Dense block 3", "Source layer", "Colour: mean |w|, per block by its maximum"):
+    for words in ("Dense block 3", "Source layer", "Colour: mean |w| per channel, per block by its maximum"):
         assert words in text
 
 

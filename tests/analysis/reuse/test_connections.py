@@ -39,9 +39,9 @@ def naive_table(checkpoint: Checkpoint) -> list[tuple[object, ...]]:
                 sums = [weight[:, c].abs().double().sum().item() for c in range(first, first + channels)]
                 per_map, total = weight[:, 0].numel(), sum(sums)
                 gamma = state[_norm(kind, block, target)][first : first + channels].abs().tolist()
-                effective = sum(s * g for s, g in zip(sums, gamma, strict=True)) / (channels * per_map)
-                weighed = (total / (channels * per_map), total / channels, effective)
-                rows.append((block, source, target, kind, channels, *weighed))
+                effective = sum(s * g for s, g in zip(sums, gamma, strict=True))
+                means = (total / (channels * per_map), total / channels, total, effective / (channels * per_map))
+                rows.append((block, source, target, kind, channels, *means, effective, sum(gamma) / channels))
                 first += channels
             assert first == weight.shape[1]  # the sources' channels add up to the target's input width
     return rows

@@ -1,0 +1,57 @@
+"""The feature-reuse table with any measures, those on images too."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import pandas as pd
+
+from analysis.reuse.ablation import Replace, connection_ablation
+from analysis.reuse.connections import Network, connection_weights
+from analysis.reuse.effects import OnBatch, connection_effects
+from analysis.reuse.measures import MEASURES, WEIGHT_MEASURES, needs_images
+from densenet_core.data.images import Images
+
+
+def measure_reuse(
+    network: Network,
+    measures: Iterable[str] = WEIGHT_MEASURES,
+    images: Images | None = None,
+    num_images: int = 500,
+    replace: Replace = "zero",
+    on_batch: OnBatch = lambda done, total: None,
+    keep_in: Path | None = None,
+) -> pd.DataFrame:
+    """Return the feature-reuse table with a column for each measure; the measures of the weights are always there.
+
+    Args:
+        measures: names of ``MEASURES``.
+        images: labeled images for the measures that need some; ``num_images`` are taken, evenly spaced.
+        replace, on_batch, keep_in: as in ``connection_ablation``.
+
+    Raises:
+        ValueError: a measure is unknown, or needs images and there are none.
+        CheckpointError: the network is not a DenseNet.
+        DataError: the images do not fit the network.
+    """
+    wanted = sorted(set(measures))
+    table = connection_weights(network)
+    if not needs_images(wanted):
+        return table
+    if images is None:
+        raise ValueError(f"measure {next(name for name in wanted if MEASURES[name].on_images)} needs images")
+    needs = {MEASURES[name].needs for name in wanted}
+    if needs & {"images", "gradients"}:
+        table = connection_effects(network, images, num_images, on_batch=on_batch)
+    if "cuts" in needs:
+        cut = connection_ablation(network, images, num_images, replace, on_batch=on_batch, keep_in=keep_in)
+        table = table.assign(**{name: cut[name] for name in cut.columns.difference(table.columns, sort=False)})
+        table.attrs |= cut.attrs
+    return table
+
+
+def cache_folder() -> Path:
+    """Return the folder that keeps slow measurements for the next call."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "densenet-lens"
