@@ -1,15 +1,19 @@
-# make app    sets up .venv and opens the dashboard
-# make test   sets up .venv with the test tools, then lint, types and all tests
+# make app       create .venv and open the dashboard
+# make test      create .venv with the test tools, then lint, types and all tests
+# make check     lint, types and the fast tests, under a minute
+# make coverage  all tests with line coverage, report in htmlcov/
+# make docs      the site, in docs/_build/html
 # make install   the set-up alone
 # make bench     every benchmark, some minutes; results go to benchmarks/results/: BENCHMARKS="inference cost"
 # make fuzz      10,000 damaged files, then a minute of fuzzing by coverage: FILES=..., SECONDS=...
-# make figures   the README's pictures and tables, anew
+# make figures   the pictures and tables of README and docs
 PYTHON ?= python3
 BIN := .venv/bin
 APP_READY := .venv/.installed
 TEST_READY := .venv/.installed-test
+DOCS_READY := .venv/.installed-docs
 
-.PHONY: app test install figures bench fuzz
+.PHONY: app test check coverage docs install figures bench fuzz lint
 SECONDS ?= 60
 FILES ?= 10000
 BENCHMARKS ?= inference training cost reuse ablation growth runs dashboard load
@@ -17,11 +21,22 @@ BENCHMARKS ?= inference training cost reuse ablation growth runs dashboard load
 app: $(APP_READY)
 	$(BIN)/streamlit run app/main.py
 
-test: $(TEST_READY)
+lint: $(TEST_READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+test: lint
 	$(BIN)/pytest
+
+check: lint
+	$(BIN)/pytest -m "not slow and not browser"
+
+coverage: $(TEST_READY)
+	$(BIN)/pytest --cov --cov-report=html --cov-report=term:skip-covered
+
+docs: $(DOCS_READY)
+	$(BIN)/sphinx-build -W --keep-going -q docs docs/_build/html
 
 install: $(APP_READY)
 
@@ -47,4 +62,8 @@ $(APP_READY): pyproject.toml | $(BIN)/python
 
 $(TEST_READY): pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install -e '.[test]'
+	touch $(APP_READY) $@
+
+$(DOCS_READY): pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install -e '.[docs]'
 	touch $(APP_READY) $@

@@ -1,4 +1,4 @@
-"""Every picture of the README, made anew: `make figures` (needs chromium)."""
+"""Make every picture and generated table of the README and docs/ again: `make figures` (needs chromium)."""
 
 from __future__ import annotations
 
@@ -197,31 +197,31 @@ def side_by_side(files: list[Path], out: Path) -> None:
         file.unlink()
 
 
-def fill_readme(mark: str, content: str) -> None:
-    """Puts ``content`` between the README's comments ``mark`` and ``end``."""
-    readme = DOCS.parent / "README.md"
-    head, rest = readme.read_text().split(f"<!-- {mark}: made by tools/make_figures.py -->\n", 1)
-    tail = rest.split("<!-- end -->", 1)[1]
+def fill(page: str, mark: str, content: str) -> None:
+    """Put ``content`` between the comments ``mark`` and ``end`` of a page of docs/ or of the README."""
+    file = DOCS.parent / page
     comment = f"<!-- {mark}: made by tools/make_figures.py -->"
-    readme.write_text(f"{head}{comment}\n{content}\n\n<!-- end -->{tail}")
+    head, rest = file.read_text().split(f"{comment}\n", 1)
+    tail = rest.split("<!-- end -->", 1)[1]
+    file.write_text(f"{head}{comment}\n{content}\n\n<!-- end -->{tail}")
 
 
 def main() -> None:
-    fill_readme("observations", observations_table())
+    fill("docs/findings.md", "observations", observations_table())
     for name, picture in FEATURE_REUSE.items():
         save_figure(feature_reuse_figure(connection_weights(load_zoo(name))), DOCS / picture)
-    fill_readme("agreement", agreement_rows())
-    fill_readme("pruning", pruning_rows())
-    fill_readme("data_claims", data_claims_table())
+    fill("docs/findings.md", "agreement", agreement_rows())
+    fill("docs/findings.md", "pruning", pruning_rows())
+    fill("docs/findings.md", "data_claims", data_claims_table())
     for name, picture in ABLATION.items():
         save_figure(feature_reuse_figure(effects(name), "ablation"), DOCS / picture)
     panels = [DOCS / "left.png", DOCS / "right.png"]
     save_figure(agreement_figure(effects(SHOWN), "mean_abs_weight", "ablation"), panels[0])
     save_figure(pruning_figure(pd.read_csv(MEASURED / f"pruning_{SHOWN}.csv")), panels[1])
     side_by_side(panels, DOCS / "effects.png")
-    fill_readme("claims", claims_table())
-    fill_readme("sweep", sweep_table())
-    fill_readme("benchmarks", benchmarks_table())
+    fill("docs/efficiency.md", "claims", claims_table())
+    fill("docs/efficiency.md", "sweep", sweep_table())
+    fill("docs/benchmarks.md", "benchmarks", benchmarks_table())
     save_figure(figure_3()[0], DOCS / "figure_3.png")
     panels = [DOCS / "left.png", DOCS / "middle.png"]
     for panel, file in zip(("left", "middle"), panels, strict=True):

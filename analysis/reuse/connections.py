@@ -30,7 +30,7 @@ def connection_weights(network: Network, input_shape: Sequence[int] | None = Non
         network: a checkpoint, a state dict in any layout that ``load_checkpoint`` reads, or a module. Another module is
             traced through one pass without data (``densenet_core.checkpoints.trace``); its source and target layers are
             numbered in the order in which they run, so that a target's number exceeds its sources'.
-        input_shape: shape of the input of a module that is traced, (N, C, *spatial).
+        input_shape: shape of the input of a module that is traced, ``(N, C, *spatial)``.
 
     Returns:
         One row per connection: block (1-based), source_layer (0 = the block's input, s = its s-th dense layer),
@@ -104,7 +104,7 @@ def concatenations(checkpoint: Checkpoint) -> DenseNetSpec | ConcatSpec:
 
 
 def connection_filter(checkpoint: Checkpoint, block: int, source_layer: int, target_layer: int) -> Array:
-    """The weights of one connection: (output channels, num_channels of the source, *kernel).
+    """The weights of one connection: ``(output channels, num_channels of the source, *kernel)``.
 
     Raises:
         ValueError: the network has no such connection.
