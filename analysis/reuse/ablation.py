@@ -93,7 +93,13 @@ def connection_ablation(
 
 def _ablate_batch(dissection: Dissection, images: Tensor, labels: Tensor, means: list[Tensor] | None) -> np.ndarray:
     """Loss and wrong answers, summed over the images: whole, then each cut's change; (1 + connections, 2)."""
-    maps, cuts = dissection.stem(images), list[Tensor]()
+    *cuts, whole = (_judged(scores, labels) for scores in cut_scores(dissection, images, means))
+    return torch.stack([whole, *(cut - whole for cut in cuts)]).cpu().numpy()
+
+
+def cut_scores(dissection: Dissection, images: Tensor, means: list[Tensor] | None = None) -> Iterator[Tensor]:
+    """Scores with each connection cut in turn, in the table's order, then those of the whole network: (N, classes)."""
+    maps = dissection.stem(images)
     left_means = iter(means or [])
     for b, readers in enumerate(dissection.blocks):
         # Of every target of the block: the sum of the parts of the sources that are there so far.
@@ -101,11 +107,9 @@ def _ablate_batch(dissection: Dissection, images: Tensor, labels: Tensor, means:
         for reader in readers:
             mean = next(left_means) if means is not None else None
             for cut in _cut_variants(reader, maps, sums[reader.target.layer - 1], mean):
-                scores = _go_on(dissection, b, reader, cut, sums)
-                cuts += [_judged(own, labels) for own in scores.split(len(labels))]
+                yield from _go_on(dissection, b, reader, cut, sums).split(len(images))
             maps = _add_source(reader, readers, maps, sums)
-    whole = _judged(maps, labels)  # behind the last target the maps are the scores
-    return torch.stack([whole, *(cut - whole for cut in cuts)]).cpu().numpy()
+    yield maps  # behind the last target the maps are the scores
 
 
 def _judged(scores: Tensor, labels: Tensor) -> Tensor:

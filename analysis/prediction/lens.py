@@ -1,0 +1,181 @@
+"""Layer lens: what the classifier would say if it read the first layers only, and at which depth it decides.
+
+After the logit lens for language models (nostalgebraist 2020), where a DenseNet allows the exact thing: its classifier
+reads each layer side by side, so the layers that it has not yet seen are replaced by their average or by zero.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from analysis.prediction.logits import BATCH
+from analysis.prediction.opened import Network, contributions_of, open_network
+from analysis.reuse.effects import OnBatch, batches_on_device
+from densenet_core import DataError
+from densenet_core.data.images import Images, evenly_spaced
+from densenet_core.training.evaluation import check_fit
+
+Replacement = Literal["mean", "zero"]
+CHUNK = 64  # images whose scores at all depths are in memory together
+
+
+@dataclass(frozen=True)
+class PooledParts:
+    """The averages that the classifier reads of a set of images, by source layer, on the CPU."""
+
+    pooled: tuple[Tensor, ...]  # (N, C_s) for each source
+    weights: tuple[Tensor, ...]  # (classes, C_s)
+    bias: Tensor  # (N, classes)
+    labels: Tensor  # (N,)
+
+    def scores_by_depth(self, rows: slice, means: Tensor) -> Tensor:
+        """Scores of some images when only sources 0 to s are read: (n, sources, classes).
+
+        Args:
+            means: (sources, classes), what each source adds where it is replaced.
+        """
+        parts = contributions_of(tuple(own[rows] for own in self.pooled), self.weights)
+        later = means.sum(0) - means.cumsum(0)  # of the sources after s
+        return parts.cumsum(1) + later + self.bias[rows, None]
+
+    def means(self, replace: Replacement) -> Tensor:
+        """What each source adds where it is replaced: (sources, classes)."""
+        average = tuple(own.mean(0, keepdim=True) for own in self.pooled)
+        means = contributions_of(average, self.weights)[0]
+        return means if replace == "mean" else torch.zeros_like(means)
+
+
+def pooled_parts(
+    network: Network,
+    images: Images,
+    num_images: int = 1000,
+    batch_size: int = BATCH,
+    on_batch: OnBatch = lambda done, total: None,
+) -> PooledParts:
+    """Return what the classifier reads of the images of a data set, by source layer: one forward pass.
+
+    Args:
+        images: labeled; ``num_images`` of them are used, evenly spaced over the set.
+        on_batch: called with the number of images done and their total.
+
+    Raises:
+        CheckpointError: the network has no logit by layer.
+        DataError: the images do not fit the network.
+    """
+    opened = open_network(network)
+    check_fit(opened.spec, images)
+    chosen = evenly_spaced(images, num_images)
+    pooled: list[tuple[Tensor, ...]] = []
+    biases, labels, weights = [], [], ()
+    with torch.inference_mode():
+        for batch, own_labels in batches_on_device(chosen, batch_size, on_batch):
+            final = opened.final_maps(batch)
+            pooled.append(tuple(own.float().cpu() for own in final.pooled()))
+            weights = tuple(weight.float().cpu() for weight in final.weights)
+            biases.append(final.bias.float().cpu())
+            labels.append(own_labels.cpu())
+    return PooledParts(tuple(map(torch.cat, zip(*pooled, strict=True))), weights, torch.cat(biases), torch.cat(labels))
+
+
+def image_lens(network: Network, images: Tensor, parts: PooledParts, replace: Replacement = "mean") -> pd.DataFrame:
+    """Return the class probabilities of images by depth, the layers behind it replaced.
+
+    >>> from densenet_core import load_zoo
+    >>> from densenet_core.data.datasets import load_test_images
+    >>> network, test = load_zoo("densenet-40-12-digits"), load_test_images("digits")
+    >>> images, labels = next(test.batches(1))
+    >>> table = image_lens(network, images, pooled_parts(network, test, 50))
+    >>> table[table["source_layer"] == 12].set_index("class")["probability"].idxmax() == int(labels[0])
+    True
+
+    Args:
+        images: (N, C, H, W) normalized as the network takes them.
+        parts: of the images over which the mean is taken, as ``pooled_parts`` returns it.
+        replace: "mean", each later layer replaced by its mean over those images, or "zero".
+
+    Returns:
+        Columns image, source_layer (s: the classifier reads sources 0 to s), class, logit and probability.
+
+    Raises:
+        DataError: ``replace`` is not an option, or the images do not fit the network.
+        CheckpointError: the network has no logit by layer.
+    """
+    _check_replacement(replace)
+    opened = open_network(network)
+    with torch.inference_mode():
+        final = opened.final_maps(images)
+        own = tuple(part.float().cpu() for part in final.pooled())
+        here = PooledParts(own, parts.weights, final.bias.float().cpu(), torch.zeros(len(images), dtype=torch.long))
+        scores = here.scores_by_depth(slice(None), parts.means(replace))
+    index = np.indices(scores.shape).reshape(3, -1)
+    columns = dict(zip(("image", "source_layer", "class"), index, strict=True))
+    values = {"logit": scores.flatten().numpy(), "probability": scores.softmax(-1).flatten().numpy()}
+    return pd.DataFrame(columns | values)
+
+
+def lens_by_depth(parts: PooledParts, replace: Replacement = "mean") -> pd.DataFrame:
+    """Return loss and error by depth over a data set, and what was decided when.
+
+    >>> from densenet_core import load_zoo
+    >>> from densenet_core.data.datasets import load_test_images
+    >>> table = lens_by_depth(pooled_parts(load_zoo("densenet-40-12-digits"), load_test_images("digits"), 100))
+    >>> bool(table["decided"].iloc[-1] == 100)
+    True
+
+    Args:
+        parts: as ``pooled_parts`` returns it; its mean replaces the layers that are not read.
+        replace: "mean" or "zero".
+
+    Returns:
+        A row for each depth: source_layer (s: sources 0 to s are read), loss (mean cross-entropy, nats), error (top-1,
+        percent), agreement (percent of images whose first class is that of the whole network) and decided (percent of
+        images for which that is so at this depth and at all later ones). ``attrs`` has num_images and replace.
+
+    Raises:
+        DataError: ``replace`` is not an option.
+    """
+    depths = decision_depths(parts, replace)
+    means, total = parts.means(replace), len(parts.labels)
+    sums = torch.zeros(len(means), 3, dtype=torch.float64)  # loss, wrong, other than the whole network
+    for first in range(0, total, CHUNK):
+        rows = slice(first, first + CHUNK)
+        scores, labels = parts.scores_by_depth(rows, means), parts.labels[rows]
+        top = scores.argmax(2)
+        loss = -scores.log_softmax(2)[torch.arange(len(labels)), :, labels]
+        sums += torch.stack([loss.double(), top != labels[:, None], top != top[:, -1:]], dim=2).sum(0)
+    loss, wrong, other = (sums / total).T.numpy()
+    decided = [float((depths <= depth).mean()) for depth in range(len(means))]
+    table = pd.DataFrame(
+        {"source_layer": range(len(means)), "loss": loss, "error": 100 * wrong, "agreement": 100 * (1 - other)}
+    ).assign(decided=100 * np.array(decided))
+    table.attrs |= {"num_images": total, "replace": replace}
+    return table
+
+
+def decision_depths(parts: PooledParts, replace: Replacement = "mean") -> np.ndarray:
+    """Return the source layer at which each image is decided: (N,).
+
+    The smallest s from which on the first class is that of the whole network, at s and at every later depth.
+
+    Raises:
+        DataError: ``replace`` is not an option.
+    """
+    _check_replacement(replace)
+    means, found = parts.means(replace), []
+    for first in range(0, len(parts.labels), CHUNK):
+        top = parts.scores_by_depth(slice(first, first + CHUNK), means).argmax(2)
+        differs = (top != top[:, -1:]).numpy()
+        last = differs.shape[1] - 1 - differs[:, ::-1].argmax(1)
+        found.append(np.where(differs.any(1), last + 1, 0))
+    return np.concatenate(found)
+
+
+def _check_replacement(replace: str) -> None:
+    if replace not in get_args(Replacement):
+        raise DataError(f"replace {replace!r} is not one of {', '.join(get_args(Replacement))}")

@@ -1,0 +1,128 @@
+"""Where in the image a class is seen: class activation maps, exact and by layer, and Grad-CAM at any layer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from analysis.prediction.logits import check_classes
+from analysis.prediction.opened import Network, Opened, open_network, watched
+from densenet_core import DataError
+from densenet_core.networks.densenet import DenseNet
+
+
+def class_activation_maps(network: Network, images: Tensor, classes: Sequence[int] | None = None) -> Tensor:
+    """Return the class activation map of every source layer; they sum to the map of the whole network.
+
+    Class activation mapping (Zhou et al. 2016, section 2) is exact for a network of this form: the classifier reads
+    averages over positions, so its logit is the average of a map. The average of the map of a source layer is its row
+    in ``logit_contributions``.
+
+    >>> from densenet_core import load_zoo
+    >>> maps = class_activation_maps(load_zoo("densenet-40-12-digits"), torch.zeros(1, 1, 8, 8), classes=[3])
+    >>> maps.shape  # image, class, source layers 0 to 12, height, width
+    torch.Size([1, 1, 13, 2, 2])
+
+    Args:
+        images: (N, C, H, W) normalized as the network takes them, or (N, C, D, H, W).
+        classes: class indices; by default all classes.
+
+    Returns:
+        (N, classes, sources, *spatial) in units of the logit, at the resolution of the last block; without the bias.
+
+    Raises:
+        CheckpointError, DataError: as ``logit_contributions``.
+    """
+    opened = open_network(network)
+    chosen = check_classes(classes, opened.spec.num_classes)
+    with torch.inference_mode():
+        final = opened.final_maps(images)
+        found = [
+            torch.einsum("nc...,kc->nk...", maps, weight[chosen])
+            for maps, weight in zip(final.maps, final.weights, strict=True)
+        ]
+    return torch.stack(found, dim=2)
+
+
+def grad_cam(network: Network, images: Tensor, layer: str, classes: Sequence[int]) -> Tensor:
+    """Return Grad-CAM at the output of a layer (Selvaraju et al. 2017, equations 1 and 2).
+
+    The maps of the layer, weighted by the gradient of the logit averaged over positions, summed, and below 0 cut off.
+    An estimate: only behind the last block, where it equals the class activation map but for a factor, it is exact.
+
+    >>> from densenet_core import load_zoo
+    >>> grad_cam(load_zoo("densenet-40-12-digits"), torch.zeros(1, 1, 8, 8), "features.denseblock2", [3]).shape
+    torch.Size([1, 4, 4])
+
+    Args:
+        images: (N, C, H, W) normalized as the network takes them.
+        layer: a module of the network, such as "features.transition1" or "features.denseblock2.denselayer3";
+            ``layer_names`` lists the usual ones.
+        classes: the class of each image, N of them.
+
+    Returns:
+        (N, *spatial) at the layer's resolution, 0 or more, in units of gradient x activation.
+
+    Raises:
+        DataError: the network has no such layer, or the numbers of classes and images differ.
+    """
+    opened = open_network(network)
+    if len(classes) != len(images):
+        raise DataError(f"classes has {len(classes)} entries for {len(images)} images: pass one for each image")
+    chosen = check_classes(classes, opened.spec.num_classes)
+    maps, gradient = layer_gradient(opened, images, layer, chosen)
+    weights = gradient.flatten(2).mean(2)
+    return torch.einsum("nc,nc...->n...", weights, maps).relu().detach()
+
+
+def layer_gradient(opened: Opened, images: Tensor, layer: str, classes: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """Return the output of a layer and the gradient of each image's logit by it: (N, C, *spatial) each.
+
+    Raises:
+        DataError: the network has no such layer, or its output has no maps or no influence on the logit.
+    """
+    if layer not in dict(opened.model.named_modules()):
+        raise DataError(f"layer {layer!r} is not in the network: it has {', '.join(layer_names(opened))}")
+    with torch.enable_grad(), watched(opened.model, [layer]) as outputs:
+        scores = opened.scores(images.detach().clone().requires_grad_())
+        if layer not in outputs or outputs[layer].dim() < 3:
+            raise DataError(f"layer {layer!r} has no feature maps: choose one of {', '.join(layer_names(opened))}")
+        picked = scores[torch.arange(len(images)), torch.tensor(classes, device=scores.device)].sum()
+        (gradient,) = torch.autograd.grad(picked, [outputs[layer]])
+    return outputs[layer].detach(), gradient
+
+
+def layer_names(network: Network) -> list[str]:
+    """Return the names of the modules with feature maps that people look at, from the image to the classifier.
+
+    >>> from densenet_core import create_model
+    >>> layer_names(create_model("densenet-bc-16-4"))[:3]
+    ['features.conv0', 'features.denseblock1.denselayer1', 'features.denseblock1.denselayer2']
+    """
+    opened = open_network(network)
+    depth = 3 if isinstance(opened.model, DenseNet) else 2
+    return [
+        name
+        for name, module in opened.model.named_modules()
+        if _is_stage(name, module, depth) or name.rpartition(".")[2] in ("conv0", "norm5")
+    ]
+
+
+def _is_stage(name: str, module: nn.Module, depth: int) -> bool:
+    """Whether a module is a layer of a stage, a stage or a transition."""
+    places = name.split(".")
+    own = places[-1].rstrip("0123456789")
+    if own in ("denseblock", "transition", "denselayer"):
+        return True
+    return depth == 2 and places[0].rstrip("0123456789") in ("layer", "stage", "block") and len(places) <= depth
+
+
+def resized(maps: Tensor, size: int) -> Tensor:
+    """Return maps (N, h, w) at ``size`` pixels a side, bilinear, to be laid over the images: (N, size, size).
+
+    >>> resized(torch.ones(1, 2, 2), 8).shape
+    torch.Size([1, 8, 8])
+    """
+    return nn.functional.interpolate(maps[:, None], size=(size, size), mode="bilinear", align_corners=False)[:, 0]

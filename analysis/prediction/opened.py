@@ -1,0 +1,257 @@
+"""A network opened for one prediction: the maps that its classifier averages, split by the layer that made them.
+
+The classifier of a DenseNet reads the concatenated maps of all layers of the last block, so its logits are a sum over
+these layers. The last stage of a ResNet adds its residual branches, so there they are a sum over the branches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from densenet_core import Checkpoint, CheckpointError, DataError, checkpoint_from_state_dict
+from densenet_core.hardware import device
+from densenet_core.networks.build import Network as Model
+from densenet_core.networks.deeply_supervised import DeeplySupervised
+from densenet_core.networks.densenet import DenseNet
+from densenet_core.networks.fused import scale_and_shift
+from densenet_core.networks.names import Spec
+from densenet_core.networks.resnet import ResidualBlock, ResNet
+
+BIAS = -1  # the source layer of what no layer adds
+
+
+@dataclass(frozen=True)
+class FinalMaps:
+    """What the classifier reads of a batch, by source layer: its logits are a sum over these."""
+
+    maps: tuple[Tensor, ...]  # of source s: (N, C_s, *spatial), as the classifier averages them
+    weights: tuple[Tensor, ...]  # of source s: (classes, C_s)
+    bias: Tensor  # (N, classes): what no source adds
+
+    def pooled(self) -> tuple[Tensor, ...]:
+        """The average of each map over all positions: (N, C_s) for each source."""
+        return tuple(maps.flatten(2).mean(2) for maps in self.maps)
+
+    def contributions(self) -> Tensor:
+        """What each source adds to each logit: (N, sources, classes)."""
+        return contributions_of(self.pooled(), self.weights)
+
+
+def contributions_of(pooled: tuple[Tensor, ...], weights: tuple[Tensor, ...]) -> Tensor:
+    """What sources with these averages, (N, C_s) each, add to the logits: (N, sources, classes)."""
+    return torch.stack([own @ weight.T for own, weight in zip(pooled, weights, strict=True)], dim=1)
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A network in evaluation mode whose weights are not changed; made by ``open_network``."""
+
+    spec: Spec
+    model: DenseNet | ResNet | nn.Module
+
+    def scores(self, images: Tensor) -> Tensor:
+        """The logits: (N, classes)."""
+        scores: Tensor = self.model(self.placed(images))
+        return scores
+
+    def final_maps(self, images: Tensor) -> FinalMaps:
+        """What the classifier reads of these images, by source layer; in the images' floating-point type.
+
+        Raises:
+            CheckpointError: the classifier reads neither a concatenation nor a sum of layers.
+        """
+        if isinstance(self.model, DenseNet):
+            return _dense_maps(self.model, self.placed(images))
+        if isinstance(self.model, ResNet) and self.model.spec.shortcut != "none":
+            return _residual_maps(self.model, self.placed(images))
+        raise CheckpointError(
+            f"a {self.spec.title} has no logit by layer: its classifier reads the output of its last layer alone "
+            "(use a DenseNet, or a ResNet with shortcuts)"
+        )
+
+    def block_maps(self, images: Tensor) -> dict[tuple[int, int], Tensor]:
+        """The output of every layer, by (block, source layer): (N, C, *spatial) each.
+
+        In a DenseNet source 0 is the input of the block and s its s-th layer. In other networks source s is the
+        output of the s-th block of a stage, after the addition.
+        """
+        found: dict[tuple[int, int], Tensor] = {}
+        if isinstance(self.model, DenseNet):
+            names = [f"features.denseblock{block}" for block in range(1, len(self.model.spec.block_config) + 1)]
+            with watched(self.model, names) as outputs:
+                self.scores(images)
+            for block, name in enumerate(names, start=1):
+                parts = outputs[name].split(list(self.model.spec.source_channels(block)), dim=1)
+                found |= {(block, source): part for source, part in enumerate(parts)}
+            return found
+        places = _stage_layers(self.model)
+        with watched(self.model, list(places)) as outputs:
+            self.scores(images)
+        return {places[name]: maps for name, maps in outputs.items()}
+
+    def placed(self, images: Tensor) -> Tensor:
+        """The images where the network is, the network in their type.
+
+        Raises:
+            DataError: their shape does not fit the network.
+        """
+        dims, channels = self.spec.spatial_dims, self.spec.in_channels
+        if images.dim() != dims + 2 or images.shape[1] != channels:
+            axes = ", ".join("DHW"[-dims:])
+            raise DataError(f"images have the shape {tuple(images.shape)}: the network takes (N, {channels}, {axes})")
+        weight = next(self.model.parameters())
+        if weight.dtype != images.dtype:
+            self.model.to(images.dtype)
+        return images.to(weight.device)
+
+
+Network: TypeAlias = "Checkpoint | nn.Module | Mapping[str, Tensor] | Opened"
+
+
+def open_network(network: Network) -> Opened:
+    """Open a network for its predictions, on the GPU where there is one.
+
+    >>> from densenet_core import load_zoo
+    >>> open_network(load_zoo("densenet-40-12-digits")).spec.title
+    'DenseNet (L=40, k=12)'
+
+    Args:
+        network: a checkpoint, a module, a state dict in any layout that ``load_checkpoint`` reads, or an opened one,
+            which is returned as it is. The network itself is never changed: a copy is opened.
+
+    Raises:
+        CheckpointError: it is no network that can be built here.
+    """
+    if isinstance(network, Opened):
+        return network
+    checkpoint = _checkpoint(network)
+    model: nn.Module = checkpoint.to_model()
+    if any(tensor.dtype == torch.float64 for tensor in checkpoint.state_dict.values()):
+        model.double().load_state_dict(checkpoint.state_dict, strict=False)  # the names were checked; counters may lack
+    if isinstance(model, DeeplySupervised):
+        model = model.network
+    return Opened(checkpoint.architecture, model.to(device()).eval().requires_grad_(False))
+
+
+def _checkpoint(network: Checkpoint | nn.Module | Mapping[str, Tensor]) -> Checkpoint:
+    if isinstance(network, Checkpoint):
+        return network
+    if isinstance(network, Mapping):
+        return checkpoint_from_state_dict(network)
+    if isinstance(network, Model):
+        return Checkpoint(network.spec, {key: tensor.detach().clone() for key, tensor in network.state_dict().items()})
+    if isinstance(network, nn.Module):
+        from densenet_core.checkpoints.trace import checkpoint_from_module
+
+        return checkpoint_from_module(network)
+    raise CheckpointError(f"network is a {type(network).__name__}: pass a Checkpoint, a torch module or a state dict")
+
+
+class watched:
+    """Collect the outputs of named modules during a forward pass.
+
+    >>> from densenet_core import create_model
+    >>> import torch
+    >>> model = create_model("densenet-bc-16-4").eval()
+    >>> with watched(model, ["features.denseblock1"]) as outputs:
+    ...     _ = model(torch.zeros(1, 3, 32, 32))
+    >>> outputs["features.denseblock1"].shape
+    torch.Size([1, 16, 32, 32])
+    """
+
+    def __init__(self, model: nn.Module, names: list[str]) -> None:
+        self.model, self.names = model, names
+        self.outputs: dict[str, Tensor] = {}
+
+    def __enter__(self) -> dict[str, Tensor]:
+        self.handles = [self.model.get_submodule(name).register_forward_hook(self._keep(name)) for name in self.names]
+        return self.outputs
+
+    def __exit__(self, *_: object) -> None:
+        for handle in self.handles:
+            handle.remove()
+
+    def _keep(self, name: str) -> Callable[[nn.Module, Any, Tensor], None]:
+        def hook(_: nn.Module, __: object, output: Tensor) -> None:
+            self.outputs[name] = output
+
+        return hook
+
+
+def _dense_maps(model: DenseNet, images: Tensor) -> FinalMaps:
+    """A pruned network reads nothing of a source whose connection was cut: 0 maps."""
+    maps = F.relu(model.features(images))
+    spec, last = model.spec, len(model.spec.block_config)
+    channels, target = spec.source_channels(last), spec.block_config[-1] + 1
+    is_read = set(spec.sources(last, target))
+    widths = [width if source in is_read else 0 for source, width in enumerate(channels)]
+    edges = list(pairwise(accumulate(widths, initial=0)))
+    weight, bias = model.classifier.weight, model.classifier.bias
+    return FinalMaps(
+        tuple(maps[:, first:end] for first, end in edges),
+        tuple(weight[:, first:end] for first, end in edges),
+        bias.expand(len(images), -1),
+    )
+
+
+def _residual_maps(model: ResNet, images: Tensor) -> FinalMaps:
+    """Source 0 is the shortcut into the last stage, s its s-th residual branch.
+
+    A ReLU after an addition lets through or sets to 0 whole sums, position by position: so it does with their parts.
+    """
+    x = _before_last_stage(model, images)
+    parts: list[Tensor] = []
+    for block in _blocks(model, len(model.spec.stage_config)):
+        shortcut, out = _shortcut(block, x), block(x)
+        gate = torch.ones_like(out) if model.spec.preactivation else (out > 0).to(out.dtype)
+        parts = [gate * part for part in parts] if parts else [gate * shortcut]
+        parts.append(out - gate * shortcut)
+        x = out
+    weight, bias = model.fc.weight, model.fc.bias.expand(len(images), -1)
+    if model.spec.preactivation:  # scale * (sum of the parts) + shift, then ReLU
+        scale, shift = (value[:, None, None] for value in scale_and_shift(model.bn))
+        gate = (scale * x + shift > 0).to(x.dtype)
+        parts = [gate * scale * part for part in parts]
+        bias = bias + (gate * shift).mean((2, 3)) @ weight.T
+    return FinalMaps(tuple(parts), (weight,) * len(parts), bias)
+
+
+def _before_last_stage(model: ResNet, images: Tensor) -> Tensor:
+    x: Tensor = model.conv1(images)
+    if not model.spec.preactivation:
+        x = F.relu(model.bn1(x))
+    x = model.maxpool(x)
+    for stage in range(1, len(model.spec.stage_config)):
+        x = model.get_submodule(f"layer{stage}")(x)
+    return x
+
+
+def _blocks(model: ResNet, stage: int) -> Iterator[ResidualBlock]:
+    for block in model.get_submodule(f"layer{stage}").children():
+        assert isinstance(block, ResidualBlock)
+        yield block
+
+
+def _shortcut(block: ResidualBlock, x: Tensor) -> Tensor:
+    if block.downsample is None:
+        return x
+    reads_norm = block.preactivation and isinstance(block.downsample, nn.Sequential)
+    shortcut: Tensor = block.downsample(F.relu(block.bn1(x)) if reads_norm else x)
+    return shortcut
+
+
+def _stage_layers(model: nn.Module) -> dict[str, tuple[int, int]]:
+    """The modules of every stage in their order: name -> (stage, number), both 1-based."""
+    found: dict[str, tuple[int, int]] = {}
+    stages = [name for name, _ in model.named_children() if name.rstrip("0123456789") in ("layer", "stage", "block")]
+    for stage, name in enumerate(stages, start=1):
+        children = [child for child, _ in model.get_submodule(name).named_children()]
+        found |= {f"{name}.{child}": (stage, number) for number, child in enumerate(children, start=1)}
+    return found

@@ -1,0 +1,135 @@
+"""The layer lens and linear probes, against hooks on the classifier and networks whose answer is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from analysis.prediction.lens import decision_depths, image_lens, lens_by_depth, pooled_parts
+from analysis.prediction.opened import open_network
+from analysis.prediction.probes import linear_probes, pooled_features
+from densenet_core import Checkpoint, DataError
+from densenet_core.data.images import TensorImages
+from tests.analysis.prediction.networks import DENSE, RESIDUAL, checkpoint_of
+
+SPEC = DENSE["BC"]
+
+
+def some_images(number: int = 20, size: int = 16) -> TensorImages:
+    generator = torch.Generator().manual_seed(3)
+    light = torch.randint(20, 256, (number, 3, 1, 1), generator=generator)
+    pixels = (torch.rand(number, 3, size, size, generator=generator) * light).to(torch.uint8)
+    return TensorImages(pixels, torch.arange(number) % 5, tuple("abcde"), "none")
+
+
+def classifier_inputs(checkpoint: Checkpoint, images: TensorImages) -> Tensor:
+    model, seen = checkpoint.to_model(), []
+    model.classifier.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0]))
+    with torch.inference_mode():
+        model(next(images.batches(len(images)))[0])
+    return seen[0]
+
+
+@pytest.mark.parametrize("replace", ["mean", "zero"])
+def test_the_lens_is_the_classifier_on_what_is_left(replace: str) -> None:
+    checkpoint, images = checkpoint_of(SPEC), some_images()
+    inputs, labels = classifier_inputs(checkpoint, images), images.labels
+    classifier, low = checkpoint.to_model().classifier, 0
+    table = lens_by_depth(pooled_parts(checkpoint, images, batch_size=7), replace)
+    one = image_lens(checkpoint, next(images.batches(2))[0], pooled_parts(checkpoint, images), replace)
+    for source, width in enumerate(SPEC.source_channels(2)):
+        low += width
+        instead = inputs.mean(0) if replace == "mean" else torch.zeros(inputs.shape[1])
+        with torch.inference_mode():
+            scores = classifier(torch.cat((inputs[:, :low], instead[low:].expand(len(inputs), -1)), dim=1))
+        row = table.iloc[source]
+        assert row["loss"] == pytest.approx(F.cross_entropy(scores, labels).item(), rel=1e-4)
+        assert row["error"] == pytest.approx(100 * (scores.argmax(1) != labels).float().mean().item())
+        found = one[(one["source_layer"] == source) & (one["image"] == 1)]["probability"]
+        np.testing.assert_allclose(found, scores[1].softmax(0), rtol=1e-3, atol=1e-6)
+
+
+def test_the_last_depth_is_the_network() -> None:
+    for spec in (SPEC, RESIDUAL["ResNet"], RESIDUAL["pre-activation"]):
+        checkpoint, images = checkpoint_of(spec), some_images()
+        with torch.inference_mode():
+            scores = checkpoint.to_model()(next(images.batches(20))[0])
+        table = lens_by_depth(pooled_parts(checkpoint, images))
+        assert table["loss"].iloc[-1] == pytest.approx(F.cross_entropy(scores, images.labels).item(), rel=1e-4)
+        assert table["agreement"].iloc[-1] == table["decided"].iloc[-1] == 100
+        assert table["decided"].is_monotonic_increasing
+
+
+def test_a_classifier_that_reads_one_layer_decides_there() -> None:
+    checkpoint = checkpoint_of(SPEC)
+    model = checkpoint.to_model()
+    low, width = sum(SPEC.source_channels(2)[:1]), SPEC.growth_rate
+    with torch.no_grad():
+        kept = model.classifier.weight[:, low : low + width].clone() * 50
+        model.classifier.weight.zero_()
+        model.classifier.weight[:, low : low + width] = kept
+    parts = pooled_parts(model, some_images())
+    table = lens_by_depth(parts)
+    assert table["loss"].iloc[1] == pytest.approx(table["loss"].iloc[2])
+    assert table["loss"].iloc[0] != pytest.approx(table["loss"].iloc[1])
+    assert set(decision_depths(parts)) <= {0, 1} and (decision_depths(parts) == 1).any()
+
+
+def test_the_lens_of_a_classifier_of_zeros_is_flat() -> None:
+    model = checkpoint_of(SPEC).to_model()
+    with torch.no_grad():
+        model.classifier.weight.zero_()
+    table = lens_by_depth(pooled_parts(model, some_images()))
+    assert np.ptp(table["loss"]) < 1e-6 and np.ptp(table["error"]) == 0
+
+
+def test_a_probe_reads_what_the_next_layer_reads() -> None:
+    checkpoint, images = checkpoint_of(SPEC), some_images()
+    model, seen = checkpoint.to_model(), {}
+    for layer in (2, 3):
+        name = f"features.denseblock1.denselayer{layer}"
+        model.get_submodule(name).register_forward_pre_hook(lambda _, x, layer=layer: seen.update({layer: x[0]}))
+    with torch.inference_mode():
+        model(next(images.batches(20))[0])
+    features, labels = pooled_features(open_network(checkpoint), images, batch_size=6)
+    for layer in (2, 3):
+        np.testing.assert_allclose(features[1, layer - 1], seen[layer].mean((2, 3)), rtol=1e-4, atol=1e-5)
+    assert labels.tolist() == images.labels.tolist()
+
+
+def test_probes_find_the_brightness_and_no_shuffled_labels() -> None:
+    checkpoint = checkpoint_of(SPEC)
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(120) % 5
+    noise = torch.rand(120, 3, 16, 16, generator=generator)
+    bright = TensorImages(((labels[:, None, None, None] + noise) * 40).to(torch.uint8), labels, tuple("abcde"), "none")
+    shuffled = TensorImages(bright.pixels, labels[torch.randperm(120, generator=generator)], tuple("abcde"), "none")
+    found = {}
+    for name, images in (("bright", bright), ("shuffled", shuffled)):
+        halves = images.subset(torch.arange(60)), images.subset(torch.arange(60, 120))
+        found[name] = linear_probes(checkpoint, *halves)
+    assert (found["bright"]["test_error"] < 20).all()
+    assert found["shuffled"]["test_error"].mean() > 60
+    assert found["bright"][["block", "source_layer"]].to_numpy().tolist()[:5] == [
+        [1, 0],
+        [1, 1],
+        [1, 2],
+        [1, 3],
+        [2, 0],
+    ]
+
+
+def test_probes_after_the_blocks_of_a_resnet() -> None:
+    images = some_images()
+    table = linear_probes(checkpoint_of(RESIDUAL["ResNet"]), images, images)
+    assert table["num_maps"].tolist() == [16, 16, 32, 32, 64, 64]
+
+
+def test_what_is_wrong_is_said() -> None:
+    with pytest.raises(DataError, match="replace 'median' is not one of mean, zero"):
+        lens_by_depth(pooled_parts(checkpoint_of(SPEC), some_images()), "median")
+    with pytest.raises(DataError, match="image"):
+        pooled_parts(checkpoint_of(DENSE["volumes"]), some_images())
