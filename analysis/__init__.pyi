@@ -12,6 +12,10 @@ from .architecture.short_paths import (
 from .claims.claims import check_claims
 from .figures.export import save_figure
 from .figures.figure_5 import feature_reuse_figure
+from .prediction.lens import image_lens, lens_by_depth, pooled_parts
+from .prediction.logits import contrast, logit_contributions, mean_contributions
+from .prediction.maps import class_activation_maps, grad_cam
+from .prediction.probes import linear_probes
 from .results.efficiency import pareto_front, parity
 from .results.results import measured_results, published_results, shipped_results
 from .reuse.ablation import connection_ablation
@@ -25,22 +29,31 @@ from .reuse.scaling import scaled, target_share
 __all__ = [
     "carried_shares",
     "check_claims",
+    "class_activation_maps",
     "compare",
     "connection_ablation",
     "connection_effects",
     "connection_filter",
     "connection_weights",
+    "contrast",
     "count_cost",
     "direct_connections",
     "feature_reuse_figure",
     "figure5_observations",
     "fractal_connections",
+    "grad_cam",
+    "image_lens",
     "layer_paths",
+    "lens_by_depth",
+    "linear_probes",
+    "logit_contributions",
+    "mean_contributions",
     "measure_reuse",
     "measured_results",
     "pareto_front",
     "parity",
     "path_counts",
+    "pooled_parts",
     "prune",
     "pruning_curves",
     "published_results",
