@@ -43,20 +43,26 @@ def network_name(origin: str, name: str, spec: Spec) -> str:
     return spec.title if origin == "upload" else name
 
 
-def network_facts(checkpoint: Checkpoint) -> list[tuple[str, str]]:
-    """What is known of a network, as (label, value): its size, and what its record says of its training."""
+def network_facts(checkpoint: Checkpoint) -> dict[str, str]:
+    """What is known of a network: its title, its size, and what its record says of its training.
+
+    Returns:
+        Values by their names, the keys of ``FACT_TITLES``; a fact that the record lacks is left out.
+    """
     record = checkpoint.record
-    facts = [("Network", checkpoint.spec.title), ("Parameters", f"{checkpoint.num_params:,}")]
-    facts += [(label, shown(record[key], form)) for label, key, form in _RECORD_FACTS if record.get(key) is not None]
-    return facts
+    facts = {"network": checkpoint.spec.title, "params": f"{checkpoint.num_params:,}"}
+    return facts | {key: shown(record[key], form) for key, form in _RECORD_FACTS.items() if record.get(key) is not None}
 
 
-_RECORD_FACTS = (
-    ("Trained on", "dataset", "{}"),
-    ("Epochs", "epochs", "{}"),
-    ("Seed", "seed", "{}"),
-    ("Test error, last epoch", "test_error", "{:.2f} %"),
-)
+FACT_TITLES = {
+    "network": "Network",
+    "params": "Parameters",
+    "dataset": "Trained on",
+    "epochs": "Epochs",
+    "seed": "Seed",
+    "test_error": "Test error, last epoch",
+}
+_RECORD_FACTS = {"dataset": "{}", "epochs": "{}", "seed": "{}", "test_error": "{:.2f} %"}
 
 
 def shown(value: Any, form: str) -> str:

@@ -136,7 +136,7 @@ def inspect(
 ) -> None:
     """Describe a checkpoint: the network, the record of its training, and which analyses are available."""
     from analysis.abilities import abilities
-    from app.text import network_facts
+    from app.text import FACT_TITLES, network_facts
 
     network = open_network(checkpoint, order)
     available = abilities(network)
@@ -146,7 +146,8 @@ def inspect(
         return
     ignored = f"{len(network.ignored)} tensors: {', '.join(network.ignored[:3])}" if network.ignored else "-"
     found = [("Layout", network.layout), ("Known by", network.evidence), ("Not used", ignored)]
-    print_pairs([*network_facts(network), *found, *_architecture(network), *_unknown(network)])
+    facts = [(FACT_TITLES[name], value) for name, value in network_facts(network).items()]
+    print_pairs([*facts, *found, *_architecture(network), *_unknown(network)])
     print("\nAvailable analyses:")
     for reason, group in available.groupby("reason", sort=False):
         for analysis in group["analysis"]:

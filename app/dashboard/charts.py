@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 import plotly.graph_objects as go
 import streamlit as st
 
+from app.dashboard.caching import cached
+from app.dashboard.keys import NetworkKey
 from app.dashboard.language import language, translated
-from app.dashboard.loading import NetworkKey, cached_by_network
 
 
 class Kept(NamedTuple):
@@ -43,7 +44,7 @@ def drawn_once(draw: Callable[..., go.Figure]) -> Callable[..., Kept]:
 
     # the cache tells functions apart by their names and sources
     finished.__qualname__ = f"{draw.__module__}.{draw.__qualname__}"
-    kept = cached_by_network(256, own_entries=64, cache=st.cache_resource)(finished)
+    kept = cached(256, private_entries=64, copies=False)(finished)
 
     @functools.wraps(draw)
     def call(key: NetworkKey, *options: Any) -> Kept:

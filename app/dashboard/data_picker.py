@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import get_args
 
 import streamlit as st
 
 from app.dashboard import loading
+from app.dashboard.keys import ImagesKey, NetworkKey
 from app.dashboard.language import t
 from app.dashboard.roots import DATA_DIR, data_path
 from app.text import literal
 from densenet_core import CheckpointError, DataError
-from densenet_core.data.names import CHANNEL_STATISTICS, DATASET_NAMES
+from densenet_core.data.names import DATASET_NAMES, Normalization
 
 
-class ImagesKey(NamedTuple):
-    """Test images: which data set, where it lies, and how many of it."""
-
-    dataset: str
-    root: str
-    normalize: str | None
-    number: int
-
-
-def pick_images(key: loading.NetworkKey) -> ImagesKey | None:
+def pick_images(key: NetworkKey) -> ImagesKey | None:
     """Shows the choice in the sidebar; None where the images can't be read or do not fit the network.
 
     What is wrong is then on the page.
@@ -39,11 +31,12 @@ def pick_images(key: loading.NetworkKey) -> ImagesKey | None:
         dataset = st.selectbox(
             t("images.dataset"), DATASET_NAMES, index=DATASET_NAMES.index(fitting), key=f"images_{fitting}"
         )
-        root, normalize = str(DATA_DIR), None
+        root = str(DATA_DIR)
+        normalize: Normalization | None = None
         if dataset != "digits":
             root = st.text_input(t("images.folder"), root, key="images_root", help=t("images.folder_help"))
         if dataset == "folder":
-            normalize = st.selectbox(t("images.normalize"), list(CHANNEL_STATISTICS), index=2, key="images_normalize")
+            normalize = st.selectbox(t("images.normalize"), get_args(Normalization), index=2, key="images_normalize")
         number = st.number_input(
             t("images.number"), 10, 10_000, 200, step=50, key="images_number", help=t("images.number_help")
         )

@@ -1,16 +1,16 @@
 """The dashboard's languages: a catalogue file each, and ``t``, which looks words up by their key.
 
 ``languages/en.toml`` and ``ko.toml`` have the same keys and placeholders. A key is a table's name and the word's:
-``t("notes.title")``. Numbers go in by placeholders: ``t("notes.growth.result", maps=22)``. The table "analysis"
-holds what comes from the analysis, which knows no languages: words of Plotly figures, titles, statements, each under
-its English words. What is not there stays English, as error sentences and figures for papers do.
+``t("notes.title")``. Numbers go in by placeholders: ``t("notes.growth.result", maps=22)``. The options of a widget and
+the values of a column are keys of a table: ``names("measures", MEASURES)``. Error sentences and figures for papers are
+English in every language.
 """
 
 from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,20 @@ from typing import Any
 import plotly.graph_objects as go
 import streamlit as st
 
-from analysis.reuse.measures import MEASURE_TITLES
-
 LANGUAGES = {"en": "English", "ko": "한국어"}
 FOLDER = Path(__file__).parent / "languages"
 KEY = "language"  # of the session's state, and of the address: a reload keeps it
+PHRASES = (  # tables whose English words are the analysis's own, which is held to them by a test
+    "measures.",
+    "scalings.",
+    "target_kinds.",
+    "origins.",
+    "operations.",
+    "pruning_axes.",
+    "gradient_quantities.",
+    "error_kinds.",
+    "analysis.",
+)
 _NUMBER = r"\d+(?:[.,]\d+)*"
 _WORDS_OF_FIGURES = ("text", "name", "hovertemplate", "ticktext", "prefix")
 
@@ -77,21 +86,23 @@ def translated(figure: go.Figure) -> go.Figure:
 
 
 def from_analysis(text: str) -> str:
-    """The analysis's English words in the session's language, where it has them.
+    """What the analysis says in English, in the session's language.
 
-    A phrase stands in the catalogue as it is, with "{}" for its numbers, or with "{}" for any words, which are
-    translated in their turn: "{} / {}" makes "total |w| / block's maximum" of two phrases.
+    Plotly figures and tables of claims come with their words in them. The English catalogue has those words under
+    keys of the tables in ``PHRASES``; this finds the key, whose words in the other language are then used. A phrase has
+    "{}" for its numbers, or for phrases, which are translated in their turn: "{} / {}" makes "total |w| / block's
+    maximum" of two. Text that is no phrase (names of networks, data) stays as it is.
     """
-    words = catalogue(language())
     if language() == "en" or not text.strip():
         return text
-    if (key := f"analysis.{text}") in words:
+    words = catalogue(language())
+    if key := _phrase_keys().get(text):
         return words[key]
     if (inner := text.strip()) != text:
         return text.replace(inner, from_analysis(inner))
-    if (key := f"analysis.{re.sub(_NUMBER, '{}', text)}") in words:
+    if key := _phrase_keys().get(re.sub(_NUMBER, "{}", text)):
         return _filled(words[key], re.findall(_NUMBER, text))
-    for pattern, key in _patterns(language()):
+    for pattern, key in _patterns():
         if match := pattern.fullmatch(text):
             return _filled(words[key], [from_analysis(part) for part in match.groups()])
     return text
@@ -104,27 +115,33 @@ def _filled(phrase: str, parts: Iterable[str]) -> str:
 
 
 @cache
-def _patterns(name: str) -> list[tuple[re.Pattern[str], str]]:
-    """The phrases with "{}" as patterns, those that say most first, and their keys."""
-    keys = [key for key in catalogue(name) if key.startswith("analysis.") and "{}" in key]
-    keys.sort(key=lambda key: len(key.replace("{}", "")), reverse=True)
-    return [
-        (re.compile("(.+?)".join(map(re.escape, key.removeprefix("analysis.").split("{}"))), re.DOTALL), key)
-        for key in keys
-    ]
+def _phrase_keys() -> dict[str, str]:
+    """The keys of the analysis's phrases by their English words."""
+    return {words: key for key, words in catalogue("en").items() if key.startswith(PHRASES)}
+
+
+@cache
+def _patterns() -> list[tuple[re.Pattern[str], str]]:
+    """The phrases with "{}" as patterns, the longest first, and their keys."""
+    phrases = [(words, key) for words, key in _phrase_keys().items() if "{}" in words]
+    phrases.sort(key=lambda phrase: len(phrase[0].replace("{}", "")), reverse=True)
+    return [(re.compile("(.+?)".join(map(re.escape, words.split("{}"))), re.DOTALL), key) for words, key in phrases]
 
 
 def column_labels(columns: Iterable[str]) -> dict[Any, Any]:
-    """For ``column_config``: the titles of measures, and the words of the table "columns" for others that it has."""
+    """For ``column_config``: the titles of these columns, where the catalogue has them.
+
+    A measure's column has the measure's title.
+    """
     words = catalogue(language())
-    labels = {column.removeprefix("columns."): words[column] for column in words if column.startswith("columns.")}
-    labels |= {measure: from_analysis(title) for measure, title in MEASURE_TITLES.items()}
-    return {column: labels[column] for column in columns if column in labels}
+    found = {column: words.get(f"measures.{column}") or words.get(f"columns.{column}") for column in columns}
+    return {column: title for column, title in found.items() if title}
 
 
-def titles(of: Mapping[Any, str]) -> Callable[[Any], str]:
-    """For ``format_func``: the analysis's titles of a widget's options."""
-    return {option: from_analysis(title) for option, title in of.items()}.__getitem__
+def value_labels(column: str, values: Iterable[str]) -> dict[str, str]:
+    """The words for a column's values, such as those of ``target_kind``, where the catalogue has them."""
+    words = catalogue(language())
+    return {value: words.get(f"{column}s.{value}", value) for value in values}
 
 
 def _translated(part: Any, key: str = "") -> Any:

@@ -8,8 +8,8 @@ from collections.abc import Callable
 import streamlit as st
 
 from app.dashboard import loading
+from app.dashboard.keys import NetworkKey, file_key
 from app.dashboard.language import names, t
-from app.dashboard.loading import NetworkKey
 from app.dashboard.roots import CHECKPOINT_ENDINGS, RUNS_DIR, listed_files, listed_runs, served_folders, served_path
 from app.text import literal
 from densenet_core import CheckpointError
@@ -17,8 +17,8 @@ from densenet_core.checkpoints.pretrained import PRETRAINED_NAMES
 from densenet_core.checkpoints.zoo import ZOO_FOLDER, zoo_names, zoo_path
 from densenet_core.networks.names import MODEL_NAMES
 
-ORIGINS = ("Zoo", "Runs", "Upload", "Server path", "torchvision, pretrained")
-BY_NAME = "Architecture by name"
+ORIGINS = ("zoo", "run", "upload", "path", "pretrained")
+BY_NAME = "arch"
 
 
 def pick_network(
@@ -74,7 +74,7 @@ def _by_name(side: str) -> NetworkKey | None:
 
 def _zoo(side: str) -> NetworkKey:
     name = st.selectbox(t("picker.zoo"), zoo_names(), key=f"zoo_name{side}", help=t("picker.zoo_help"))
-    return loading.file_key(zoo_path(name))
+    return file_key(zoo_path(name))
 
 
 def _runs(side: str) -> NetworkKey | None:
@@ -86,7 +86,7 @@ def _runs(side: str) -> NetworkKey | None:
     run = st.selectbox(
         t("picker.run"), runs, format_func=lambda run: run.name if named[run.name] == 1 else str(run), key=f"run{side}"
     )
-    return loading.file_key(run)
+    return file_key(run)
 
 
 def _upload(side: str) -> NetworkKey | None:
@@ -115,7 +115,7 @@ def _server_path(side: str) -> NetworkKey | None:
     if not path:
         st.info(t("picker.no_path"))
         return None
-    return loading.file_key(served_path(path, folders))
+    return file_key(served_path(path, folders))
 
 
 def _pretrained(side: str) -> NetworkKey:

@@ -8,14 +8,14 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from app.dashboard.language import column_labels, from_analysis
+from app.dashboard.language import column_labels, value_labels
 
-WORDS = ("target_kind", "operation", "origin")  # columns whose values are the analysis's words
+WORDS = ("target_kind", "operation", "origin")  # columns whose values have words of their own
 
 
 def show_table(table: pd.DataFrame, **options: Any) -> None:
     """Draws the table; ``options`` are ``st.dataframe``'s. Its columns keep their own names in CSV files."""
-    words = {name: table[name].str.replace("_", " ").map(from_analysis) for name in WORDS if name in table}
+    words = {name: table[name].map(value_labels(name, table[name].unique())) for name in WORDS if name in table}
     st.dataframe(table.assign(**words), column_config=column_labels(table.columns), hide_index=True, **options)
 
 

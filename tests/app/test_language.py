@@ -14,10 +14,17 @@ from streamlit.testing.v1 import AppTest
 
 from analysis import connection_weights
 from analysis.claims.claims import check_claims
+from analysis.figures.efficiency import ERROR_TITLES
+from analysis.figures.gradient_flow import QUANTITIES
+from analysis.figures.pruning import X_TITLES
+from analysis.figures.style.heatmap import KIND_TITLES
 from analysis.results.efficiency import Parity
 from analysis.results.paper_claims import efficiency_claims
+from analysis.reuse.measures import MEASURE_TITLES, MEASURES
+from analysis.reuse.scaling import SCALING_TITLES, SCALINGS
 from app.dashboard import language
-from app.dashboard.language import FOLDER, LANGUAGES, catalogue, from_analysis, translated
+from app.dashboard.language import FOLDER, LANGUAGES, PHRASES, catalogue, from_analysis, translated
+from app.dashboard.tables import WORDS
 from densenet_core import load_zoo, zoo_names
 
 ROOT = Path(__file__).parents[2]
@@ -31,14 +38,14 @@ def placeholders(text: str) -> set[str]:
 
 def keys_used() -> Iterator[re.Pattern[str]]:
     """Every key given to ``t`` and table given to ``names`` in the dashboard; an f-string's values may be anything."""
-    for file in set((ROOT / "app").rglob("*.py")) - {ROOT / "app" / "language.py"}:
+    for file in (ROOT / "app").rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "t":
                 yield from patterns(node.args[0])
             elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "names":
                 yield re.compile(re.escape(ast.literal_eval(node.args[0])) + r"\.[^.]+")
             elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "column_labels":
-                yield re.compile(r"columns\.[^.]+")
+                yield re.compile(r"(columns|measures)\.[^.]+")
 
 
 def patterns(key: ast.expr) -> Iterator[re.Pattern[str]]:
@@ -71,7 +78,7 @@ def test_languages_have_the_same_keys_and_placeholders(other: str) -> None:
     assert list(catalogue(other)) == list(catalogue("en"))
     for key, text in catalogue("en").items():
         there = catalogue(other)[key]
-        if key.startswith("analysis."):
+        if key.startswith(PHRASES):
             assert sorted(re.findall(r"%?\{[^}]*\}", there)) == sorted(re.findall(r"%?\{[^}]*\}", text)), key
         else:
             assert placeholders(there) == placeholders(text), key
@@ -79,7 +86,7 @@ def test_languages_have_the_same_keys_and_placeholders(other: str) -> None:
 
 def test_every_key_that_is_used_is_there_and_every_key_there_is_used() -> None:
     keys = [key for key in catalogue("en") if not key.startswith("analysis.")]
-    used = list(keys_used())
+    used = [*keys_used(), *(re.compile(rf"{column}s\.[^.]+") for column in WORDS)]
     for pattern in used:
         assert any(pattern.fullmatch(key) for key in keys), pattern.pattern
     for key in keys:
@@ -89,9 +96,26 @@ def test_every_key_that_is_used_is_there_and_every_key_there_is_used() -> None:
 def test_what_is_translated_of_the_analysis_is_what_it_says() -> None:
     phrases = phrases_of_the_analysis() | {claim.claim for claim in check_claims(load_zoo(zoo_names()[0]))}
     for key, text in catalogue("en").items():
-        if key.startswith("analysis."):
-            assert key == f"analysis.{text}"
-            assert text in phrases, text
+        if key.startswith(PHRASES):
+            assert text in phrases, (key, text)
+
+
+def test_a_phrase_of_the_analysis_has_one_key() -> None:
+    """Two keys with the same English words could not be told apart in a figure."""
+    phrases = [text for key, text in catalogue("en").items() if key.startswith(PHRASES)]
+    assert sorted(phrases) == sorted(set(phrases))
+
+
+def test_a_title_is_said_once() -> None:
+    """A widget's options have the titles that figures and the command line show."""
+    words = catalogue("en")
+    assert {key: words[f"measures.{key}"] for key in MEASURES} == {key: MEASURE_TITLES[key] for key in MEASURES}
+    assert {key: words[f"scalings.{key}"] for key in SCALINGS} == SCALING_TITLES
+    assert {key: words[f"target_kinds.{key}"] for key in KIND_TITLES} == KIND_TITLES
+    assert {key: words[f"pruning_axes.{key}"] for key in X_TITLES} == X_TITLES
+    assert {key: words[f"gradient_quantities.{key}"] for key in QUANTITIES} == QUANTITIES
+    assert {key: words[f"error_kinds.{key}"] for key in ERROR_TITLES} == ERROR_TITLES
+    assert not [key for key in MEASURES if f"columns.{key}" in words]
 
 
 @pytest.mark.parametrize("name", LANGUAGES)

@@ -13,9 +13,9 @@ from analysis.architecture.cost import count_cost, total_cost
 from analysis.architecture.preservation import preservation
 from analysis.architecture.short_paths import direct_connections, expected_training
 from analysis.results.efficiency import count
-from app.dashboard import loading
 from app.dashboard.language import KEY, LANGUAGES, catalogue
 from app.dashboard.views.notes import SECTIONS
+from app.dashboard.views.notes.connectivity import digits_as_maps
 from densenet_core import DenseNetSpec, ResNetSpec
 from densenet_core.networks.names import published_spec
 from densenet_core.training.config import TrainingConfig
@@ -81,7 +81,7 @@ def test_the_identity_test_is_the_analysiss(app: AppTest, words: dict[str, str])
     app.slider(key="notes_digit").set_value(8).run()
     app.slider(key="notes_seed").set_value(5).run()
     found = metrics(app)
-    table = preservation(loading.digits_as_maps(8, 4), 2, seed=5).table.set_index(["operation", "layer"])
+    table = preservation(digits_as_maps(8, 4), 2, seed=5).table.set_index(["operation", "layer"])
     for operation in ("concatenation", "summation"):
         share = table.loc[(operation, 0), "identical_share"]
         assert found[words[f"notes.preservation.{operation}"]] == f"{share:.0%}"
@@ -92,9 +92,9 @@ def test_the_identity_test_is_the_analysiss(app: AppTest, words: dict[str, str])
 
 
 def test_the_digits_are_those_of_the_test_set() -> None:
-    digits = loading.digits_as_maps(8, 4)
+    digits = digits_as_maps(8, 4)
     assert digits.shape == (1, 4, 8, 8)
-    assert (digits[0, 2] == loading.digits_as_maps(0, 1)[0, 0]).all()  # after 9 comes 0
+    assert (digits[0, 2] == digits_as_maps(0, 1)[0, 0]).all()  # after 9 comes 0
 
 
 def test_growth_has_the_notes_example_and_moves(app: AppTest, words: dict[str, str]) -> None:

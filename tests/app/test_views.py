@@ -112,21 +112,21 @@ def test_downloads(file_format: str, app: AppTest) -> None:
 
 
 def test_no_runs_says_how_to_train_one(app: AppTest) -> None:
-    choose(app, "Runs")
+    choose(app, "run")
     assert not app.exception
     assert "densenet-lens train --arch densenet-40-12 --dataset digits" in shown(app)
 
 
 def test_a_run_of_ones_own(app: AppTest) -> None:
     train(TrainingConfig("densenet-7-2", "digits", "demo", epochs=1), show_progress=False)
-    choose(app, "Runs")
+    choose(app, "run")
     assert not app.exception
     assert "DenseNet \\(L=7, k=2\\)" in shown(app)
     assert "Digits \\(8x8\\)" in shown(app)
 
 
 def upload(app: AppTest, name: str, content: bytes) -> AppTest:
-    choose(app, "Upload")
+    choose(app, "upload")
     app.file_uploader(key="upload").upload(name, content)
     return app.run()
 
@@ -164,14 +164,14 @@ def test_a_wrong_upload_gives_the_errors_own_words(content: bytes, message: str,
 
 
 def test_an_empty_upload_says_what_to_give(app: AppTest) -> None:
-    choose(app, "Upload")
+    choose(app, "upload")
     assert "Give a checkpoint file" in shown(app)
 
 
 def test_a_path_under_a_served_folder(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
     file = shared_file("checkpoints/densenet_bc_100_12_cifar10.pth.tar")
     monkeypatch.setattr("sys.argv", ["streamlit", "--root", str(SHARED / "checkpoints")])
-    choose(app, "Server path")
+    choose(app, "path")
     app.selectbox(key="server_path").select(str(file)).run()
     assert not app.exception
     assert "769,162" in shown(app)
@@ -185,7 +185,7 @@ def test_a_path_outside_the_served_folders_is_refused(
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs" / "link.safetensors").symlink_to(tmp_path / "net.safetensors")
     app.session_state["server_path"] = path
-    choose(app, "Server path")
+    choose(app, "path")
     assert not app.exception
     assert "outside the folders that this server serves" in app.error[0].value.replace("\\", "")
     assert not app.get("plotly_chart")
@@ -197,7 +197,7 @@ def test_pretrained_weights_that_cannot_be_had_say_so(app: AppTest, monkeypatch:
 
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(Path.cwd() / "hub"))
     monkeypatch.setattr(torch.hub, "download_url_to_file", no_network)
-    choose(app, "torchvision, pretrained")
+    choose(app, "pretrained")
     assert not app.exception
     assert "can't be downloaded from here (no route to host)" in app.error[0].value.replace("\\", "")
 
@@ -302,7 +302,7 @@ def test_comparison_draws_training_curves_of_two_runs(app: AppTest) -> None:
         train(TrainingConfig("densenet-7-2", "digits", name, epochs=1), show_progress=False)
     app = page(app, "comparison")
     for side, run in (("a", "one"), ("b", "two")):
-        app.selectbox(key=f"origin{side}").select("Runs").run()
+        app.selectbox(key=f"origin{side}").select("run").run()
         app.selectbox(key=f"run{side}").select(Path("runs") / run).run()
     assert not app.exception
     assert len(app.get("plotly_chart")) == 2

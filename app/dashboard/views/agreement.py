@@ -9,13 +9,13 @@ import streamlit as st
 
 from analysis.figures.agreement import agreement_figure, agreement_screen
 from analysis.reuse.agreement import Agreement, agreement, disagreements
-from analysis.reuse.measures import IMAGE_MEASURES, MEASURE_TITLES, MEASURES
+from analysis.reuse.measures import IMAGE_MEASURES, MEASURES
 from app.dashboard import loading
 from app.dashboard.charts import show_chart
 from app.dashboard.data_picker import pick_images
 from app.dashboard.downloads import download_row, take_home
-from app.dashboard.language import from_analysis, names, t, titles
-from app.dashboard.loading import NetworkKey
+from app.dashboard.keys import NetworkKey
+from app.dashboard.language import names, t
 from app.dashboard.network_picker import pick_network
 from app.text import literal
 
@@ -54,11 +54,13 @@ def show() -> None:
 
 def _choose() -> tuple[str, str, str | None]:
     a, b, c = st.columns(3)
-    first = a.selectbox(t("agreement.first"), list(MEASURES), format_func=titles(MEASURE_TITLES), key="agreement_first")
+    first = a.selectbox(
+        t("agreement.first"), list(MEASURES), format_func=names("measures", MEASURES), key="agreement_first"
+    )
     others = [measure for measure in MEASURES if measure != first]
     default = others.index("ablation") if "ablation" in others else 0
     second = b.selectbox(
-        t("agreement.second"), others, index=default, format_func=titles(MEASURE_TITLES), key="agreement_second"
+        t("agreement.second"), others, index=default, format_func=names("measures", MEASURES), key="agreement_second"
     )
     kind = c.selectbox(t("agreement.into"), KINDS, format_func=names("agreement.kinds", KINDS), key="agreement_kind")
     return first, second, kind
@@ -91,9 +93,9 @@ def _show_disagreements(rows: pd.DataFrame, first: str, second: str) -> None:
             t("columns.block"): rows["block"],
             t("columns.source_layer"): rows["source_layer"],
             t("columns.target_layer"): rows["target_layer"],
-            from_analysis(MEASURE_TITLES[first]): rows[first].map("{:.3g}".format),
+            t(f"measures.{first}"): rows[first].map("{:.3g}".format),
             t("columns.rank"): rows[f"rank_{first}"].round(2),
-            from_analysis(MEASURE_TITLES[second]): rows[second].map("{:.3g}".format),
+            t(f"measures.{second}"): rows[second].map("{:.3g}".format),
             t("columns.rank") + " ": rows[f"rank_{second}"].round(2),
         }
     )

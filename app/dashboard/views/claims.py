@@ -6,8 +6,10 @@ import pandas as pd
 import streamlit as st
 
 from app.dashboard import loading
+from app.dashboard.caching import cached
 from app.dashboard.data_picker import pick_images
 from app.dashboard.downloads import download_row, take_home
+from app.dashboard.keys import ImagesKey, NetworkKey, file_key
 from app.dashboard.language import from_analysis, t
 from app.dashboard.network_picker import pick_network
 from app.dashboard.roots import listed_runs, served_folders
@@ -38,7 +40,7 @@ def show() -> None:
             key="beside",
         )
     try:
-        table = loading.claims(key, images, None if beside is None else loading.file_key(beside))
+        table = _claims(key, images, None if beside is None else file_key(beside))
     except ValueError as error:
         st.error(literal(str(error)), icon=":material/error:")
         return
@@ -50,6 +52,16 @@ def show() -> None:
     with take_home():
         download_row("claims", table, None)
     st.caption(t("claims.note"))
+
+
+@cached(32, spinner="claims")
+def _claims(key: NetworkKey, images: ImagesKey | None, beside: NetworkKey | None) -> pd.DataFrame:
+    """The paper's claims on this network."""
+    from analysis.claims.claims import check_claims, claims_table
+
+    other = None if beside is None else loading.load(beside)
+    given = None if images is None else loading.load_images(images)
+    return claims_table(check_claims(loading.load(key), given, other, 0 if images is None else images.number))
 
 
 def _show_claim(number: int, row: object) -> None:

@@ -16,8 +16,8 @@ from analysis.results.training_curves import training_curves
 from app.dashboard import loading
 from app.dashboard.charts import show_chart
 from app.dashboard.downloads import download_row, take_home
+from app.dashboard.keys import NetworkKey
 from app.dashboard.language import t
-from app.dashboard.loading import NetworkKey
 from app.dashboard.network_picker import pick_network
 from app.dashboard.tables import show_table, show_table_on_opening
 from app.text import literal, network_name, shown

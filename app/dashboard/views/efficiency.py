@@ -11,9 +11,11 @@ from analysis.figures.efficiency import ERROR_TITLES, SCREEN_AXIS_TITLES, effici
 from analysis.results.efficiency import pareto_front, parity
 from analysis.results.paper_claims import efficiency_claims
 from app.dashboard import loading
+from app.dashboard.caching import cached
 from app.dashboard.charts import show_chart
 from app.dashboard.downloads import download_row, take_home
-from app.dashboard.language import column_labels, from_analysis, names, t, titles
+from app.dashboard.keys import NetworkKey, file_key
+from app.dashboard.language import column_labels, from_analysis, names, t
 from app.dashboard.roots import listed_runs, served_folders
 from app.dashboard.tables import show_table_on_opening
 from app.text import literal
@@ -64,9 +66,20 @@ def _explore(rows: pd.DataFrame) -> None:
 
 def _all_results() -> pd.DataFrame:
     runs = listed_runs([folder for folder in served_folders() if folder != ZOO_FOLDER])
-    table = loading.results_table(tuple(loading.file_key(run) for run in runs))
+    table = _results_table(tuple(file_key(run) for run in runs))
     if table.attrs["skipped"]:
         _warn_of(table.attrs["skipped"])
+    return table
+
+
+@cached(4, spinner="results")
+def _results_table(runs: tuple[NetworkKey, ...]) -> pd.DataFrame:
+    """Published results, those of the suite's sweeps and zoo, and those of these run folders."""
+    from analysis.results.results import mean_over_seeds, measured_results, published_results, shipped_results
+
+    measured = measured_results([key.name for key in runs])
+    table = mean_over_seeds(pd.concat([published_results(), shipped_results(), measured], ignore_index=True))
+    table.attrs["skipped"] = measured.attrs["skipped"]
     return table
 
 
@@ -86,7 +99,9 @@ def _choose_rows(table: pd.DataFrame) -> pd.DataFrame:
         dataset = st.selectbox(t("efficiency.dataset"), datasets, index=datasets.index("ImageNet"), key="dataset")
         rows = table[table["dataset"] == dataset]
         kinds = [kind for kind in ERROR_TITLES if kind in set(rows["error_kind"])]
-        kind = st.selectbox(t("efficiency.error"), kinds, format_func=titles(ERROR_TITLES), key=f"error_kind {dataset}")
+        kind = st.selectbox(
+            t("efficiency.error"), kinds, format_func=names("error_kinds", ERROR_TITLES), key=f"error_kind {dataset}"
+        )
     rows = rows[rows["error_kind"] == kind]
     published = sorted(rows.loc[rows["origin"] == "published", "source"].unique())
     first = [source for source in published if source in FIRST_SOURCES] or published
@@ -130,8 +145,18 @@ def _with_latency(rows: pd.DataFrame) -> pd.DataFrame:
 def _show_downloads(rows: pd.DataFrame, cost: str, log: bool) -> None:
     is_drawn_on_paper = cost in ("params", "mult_adds", "activation_bytes")
     with take_home():
-        figure_file = partial(loading.efficiency_figure_file, rows, cost, log) if is_drawn_on_paper else None
+        figure_file = partial(_figure_file, rows, cost, log) if is_drawn_on_paper else None
         download_row(f"error_vs_{cost}", rows, figure_file)
+
+
+@cached(32)
+def _figure_file(results: pd.DataFrame, cost: str, log: bool, file_format: str) -> bytes:
+    """The content of the paper-style figure's file."""
+    from analysis.figures.efficiency import efficiency_figure
+    from analysis.figures.export import figure_bytes
+
+    figure = efficiency_figure(results, costs=(cost,), log=log, label_points=len(results) <= 12)
+    return figure_bytes(figure, file_format)
 
 
 def _show_parity(rows: pd.DataFrame) -> None:

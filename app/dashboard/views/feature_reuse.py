@@ -13,22 +13,21 @@ from analysis.figures.connection import source_profile, target_profile, weight_h
 from analysis.figures.figure_5 import Connection, feature_reuse_screen
 from analysis.figures.style.heatmap import COLOR_MAPS, ColorMap
 from analysis.reuse.connections import connection_filter
-from analysis.reuse.measures import DEFAULT, IMAGE_MEASURES, MEASURE_TITLES, MEASURES
-from analysis.reuse.observations import Observation
-from analysis.reuse.scaling import SCALING_TITLES, SCALINGS, Scaling, target_share
+from analysis.reuse.measures import DEFAULT, IMAGE_MEASURES, MEASURES
+from analysis.reuse.observations import Observation, figure5_observations
+from analysis.reuse.scaling import SCALINGS, Scaling, target_share
 from app.dashboard import loading
+from app.dashboard.caching import cached
 from app.dashboard.charts import Kept, drawn_once, show_chart
 from app.dashboard.downloads import download_row, take_home
-from app.dashboard.language import from_analysis, t, titles
-from app.dashboard.loading import NetworkKey
+from app.dashboard.keys import ImagesKey, NetworkKey
+from app.dashboard.language import from_analysis, names, t
 from app.dashboard.network_picker import pick_network
 from app.dashboard.tables import show_table_on_opening
 from app.text import literal, network_facts
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-    from app.dashboard.data_picker import ImagesKey
 
 
 class Measured(NamedTuple):
@@ -62,7 +61,7 @@ def show() -> None:
     with left:
         _explore(key, measured)
     with right:
-        _show_observations(loading.observations(key))
+        _show_observations(_observations(key))
     with st.expander(t("common.computed"), icon=":material/function:"):
         st.markdown(t("reuse.definitions"))
     show_table_on_opening(t("common.table"), partial(loading.measured_table, key, *measured), key="reuse_table")
@@ -98,15 +97,19 @@ def _measures_on_images(measure: str) -> tuple[str, ...]:
 
 def _show_heading(key: NetworkKey) -> None:
     facts = network_facts(loading.load(key))
-    st.subheader(t("reuse.heading", network=literal(facts[0][1])), anchor=False)
-    st.caption("  ·  ".join(f"{t(f'facts.{label}')}: **{literal(value)}**" for label, value in facts[1:]))
+    st.subheader(t("reuse.heading", network=literal(facts["network"])), anchor=False)
+    st.caption(
+        "  ·  ".join(
+            f"{t(f'facts.{name}')}: **{literal(value)}**" for name, value in facts.items() if name != "network"
+        )
+    )
 
 
 def _choose_options() -> Options:
     measure, scaling, colors = st.columns(3)
     return Options(
-        measure.selectbox(t("reuse.measure"), list(MEASURES), format_func=titles(MEASURE_TITLES), key="measure"),
-        scaling.selectbox(t("reuse.scaling"), SCALINGS, format_func=titles(SCALING_TITLES), key="scaling"),
+        measure.selectbox(t("reuse.measure"), list(MEASURES), format_func=names("measures", MEASURES), key="measure"),
+        scaling.selectbox(t("reuse.scaling"), SCALINGS, format_func=names("scalings", SCALINGS), key="scaling"),
         colors.selectbox(t("reuse.colours"), COLOR_MAPS, key="color_map"),
     )
 
@@ -159,6 +162,12 @@ def _chosen_cell(key: NetworkKey, table: pd.DataFrame) -> Connection:
     return cell
 
 
+@cached(64)
+def _observations(key: NetworkKey) -> tuple[Observation, ...]:
+    """The paper's observations on Figure 5, read off this network's weights."""
+    return figure5_observations(loading.measured_table(key, (), None))
+
+
 def _show_observations(observations: tuple[Observation, ...]) -> None:
     st.markdown(f"**{t('reuse.observations')}**")
     for observation in observations:
@@ -204,7 +213,7 @@ def _show_connection(key: NetworkKey, measured: Measured, table: pd.DataFrame, m
         )
     )
     if measure in IMAGE_MEASURES:
-        st.caption(f"{from_analysis(MEASURE_TITLES[measure])}: **{row[measure]:.4g}**")
+        st.caption(f"{t(f'measures.{measure}')}: **{row[measure]:.4g}**")
     panels = {
         t("reuse.weights"): _weights(key, cell),
         t("reuse.row", source=cell.source_layer): _row(key, measured, measure, cell),

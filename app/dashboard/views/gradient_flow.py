@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
+import pandas as pd
 import streamlit as st
 
 from analysis.architecture.paths import layer_paths, path_counts
@@ -16,11 +17,12 @@ from analysis.figures.gradient_flow import (
 )
 from analysis.reuse.connections import dense_spec
 from app.dashboard import loading
+from app.dashboard.caching import cached
 from app.dashboard.charts import show_chart
 from app.dashboard.data_picker import pick_images
 from app.dashboard.downloads import download_row, take_home
-from app.dashboard.language import from_analysis, t, titles
-from app.dashboard.loading import NetworkKey
+from app.dashboard.keys import ImagesKey, NetworkKey
+from app.dashboard.language import from_analysis, names, t
 from app.dashboard.network_picker import pick_network
 from app.text import literal
 from densenet_core import CheckpointError
@@ -45,13 +47,21 @@ def show() -> None:
     _show_paths({spec.title: spec, **controls(spec)})
 
 
-def _show_flow(key: NetworkKey, images: object) -> None:
-    flow = loading.gradient_flows(key, images)
+@cached(16, spinner="gradients")
+def _gradient_flows(key: NetworkKey, images: ImagesKey) -> pd.DataFrame:
+    """The network's, its own architecture's at initialisation, and its controls', on one batch of 64 images."""
+    from analysis.claims.gradient_flow import flow_beside_controls
+
+    return flow_beside_controls(loading.load(key), loading.load_images(images))
+
+
+def _show_flow(key: NetworkKey, images: ImagesKey) -> None:
+    flow = _gradient_flows(key, images)
     quantity = st.segmented_control(
         t("gradients.quantity"),
         list(QUANTITIES),
         default="output_gradient",
-        format_func=titles(QUANTITIES),
+        format_func=names("gradient_quantities", QUANTITIES),
         key="flow_quantity",
     )
     chosen = quantity or "output_gradient"

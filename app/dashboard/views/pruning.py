@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
+import pandas as pd
 import streamlit as st
 
 from analysis.figures.pruning import X_TITLES, pruning_figure, pruning_screen
-from analysis.reuse.measures import MEASURE_TITLES, MEASURES
+from analysis.reuse.measures import MEASURES
 from analysis.reuse.pruning import Budget
 from app.dashboard import loading
+from app.dashboard.caching import cached
 from app.dashboard.charts import show_chart
 from app.dashboard.data_picker import pick_images
 from app.dashboard.downloads import download_row, take_home
-from app.dashboard.language import names, t, titles
+from app.dashboard.keys import ImagesKey, NetworkKey
+from app.dashboard.language import names, t
 from app.dashboard.network_picker import pick_network
 from app.text import literal
+
+if TYPE_CHECKING:
+    from densenet_core.data.images import Images
+    from densenet_core.data.names import Normalization
 
 DEFAULT = ("mean_abs_weight", "effective_weight", "taylor")
 
@@ -34,14 +41,18 @@ def show() -> None:
     a, b, c = st.columns([2, 1, 1])
     budgets = get_args(Budget)
     measures = a.multiselect(
-        t("pruning.by"), list(MEASURES), default=DEFAULT, format_func=titles(MEASURE_TITLES), key="pruning_measures"
+        t("pruning.by"),
+        list(MEASURES),
+        default=DEFAULT,
+        format_func=names("measures", MEASURES),
+        key="pruning_measures",
     )
     budget = b.selectbox(
         t("pruning.budget"), budgets, format_func=names("pruning.budgets", budgets), key="pruning_budget"
     )
-    x = c.selectbox(t("pruning.across"), list(X_TITLES), format_func=titles(X_TITLES), key="pruning_x")
+    x = c.selectbox(t("pruning.across"), list(X_TITLES), format_func=names("pruning_axes", X_TITLES), key="pruning_x")
     try:
-        curves = loading.pruning_table(key, tuple(measures), budget, images)
+        curves = _pruning_table(key, tuple(measures), budget, images)
     except ValueError as error:
         st.error(literal(str(error)), icon=":material/error:")
         return
@@ -50,3 +61,22 @@ def show() -> None:
         download_row("pruning", curves, partial(loading.figure_file, pruning_figure, "pruning", curves, x, 1))
     st.caption(t("pruning.note"))
     st.caption(t("pruning.command"))
+
+
+@cached(16, spinner="pruning")
+def _pruning_table(key: NetworkKey, measures: tuple[str, ...], budget: Budget, images: ImagesKey) -> pd.DataFrame:
+    """Error as connections go, by each measure and at random."""
+    from analysis.reuse.measuring import measure_reuse
+    from analysis.reuse.pruning import pruning_curves
+
+    chosen_by, judged_by = _measuring_images(images.dataset, images.root, images.normalize)
+    network = loading.load(key)
+    table = measure_reuse(network, measures, chosen_by, images.number, keep_in=loading.disk_cache(key))
+    return pruning_curves(network, table, measures, judged_by, budget=budget, num_images=images.number)
+
+
+@cached(2, spinner="images", copies=False)
+def _measuring_images(dataset: str, root: str, normalize: Normalization | None) -> tuple[Images, Images]:
+    from densenet_core.data.datasets import load_measuring_images
+
+    return load_measuring_images(dataset, root, normalize)

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import streamlit as st
 
 from analysis.figures.animation import has_ffmpeg
@@ -13,7 +14,7 @@ from analysis.figures.emergence import emergence_screen, observations_screen
 from analysis.figures.training_curves import training_curves_screen
 from analysis.results.training_curves import training_curves
 from analysis.reuse.emergence import STEADY, likeness_to_end, observations_over_training, onset, reuse_over_training
-from app.dashboard import loading
+from app.dashboard.caching import cached
 from app.dashboard.charts import show_chart
 from app.dashboard.downloads import download_row, take_home
 from app.dashboard.language import t
@@ -157,7 +158,7 @@ def _show_emergence(folder: Path) -> None:
         for file_format, label in ANIMATIONS.items():
             st.download_button(
                 label,
-                partial(loading.animation_file, tables, file_format),
+                partial(_animation_file, tables, file_format),
                 f"{folder.name}_reuse.{file_format}",
                 key=f"download_{file_format}",
                 on_click="ignore",
@@ -172,3 +173,11 @@ def _show_emergence(folder: Path) -> None:
     observations = observations_over_training(tables)
     figure = observations_screen(observations)
     show_chart(figure, key="observations", alt=t("training.observations_alt"))
+
+
+@cached(8)
+def _animation_file(tables: pd.DataFrame, file_format: str) -> bytes:
+    """The feature-reuse heatmaps over the epochs as a file of their own."""
+    from analysis.figures.animation import animation_bytes
+
+    return animation_bytes(tables, file_format)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
@@ -11,11 +12,15 @@ from analysis.architecture.preservation import preservation
 from analysis.figures.diagrams.dense_block import dense_block_figure, dense_block_screen
 from analysis.figures.diagrams.notes import channel_growth_screen, preservation_screen
 from app.dashboard import loading
+from app.dashboard.caching import cached
 from app.dashboard.charts import show_chart
 from app.dashboard.downloads import download_row, take_home
 from app.dashboard.language import t
 from app.dashboard.tables import show_table
 from densenet_core import DenseNetSpec
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # The notes' example, which is the paper's Figure 1 too: 6 feature maps enter, 4 layers add 4 each.
 EXAMPLE = DenseNetSpec(block_config=(4,), growth_rate=4, num_init_features=6, bottleneck=False)
@@ -71,7 +76,7 @@ def show_preservation() -> None:
         r"\begin{aligned} \text{DenseNet:}\quad & x_\ell = [x_{\ell-1}, H_\ell(x_{\ell-1})] \\"
         r"\text{ResNet:}\quad & x_\ell = x_{\ell-1} + H_\ell(x_{\ell-1}) \end{aligned}"
     )
-    found = preservation(loading.digits_as_maps(image, NUM_DIGITS), layers, seed=seed)
+    found = preservation(digits_as_maps(image, NUM_DIGITS), layers, seed=seed)
     inputs = found.table[found.table["layer"] == 0].set_index("operation")
     a, b, c = st.columns(3)
     for column, operation in ((a, "concatenation"), (b, "summation")):
@@ -82,6 +87,17 @@ def show_preservation() -> None:
     st.caption(t("notes.preservation.note"), width=TEXT_WIDTH)
     with st.expander(t("notes.preservation.table"), icon=":material/table:"):
         show_table(found.table)
+
+
+@cached(16)
+def digits_as_maps(first: int, number: int) -> Tensor:
+    """Handwritten digits from ``first`` on, one of each class, as the feature maps of one image: (1, number, 8, 8)."""
+    from densenet_core.data.datasets import load_test_images
+
+    test = load_test_images("digits")
+    images, labels = next(test.batches(len(test)))
+    rows = [int((labels == digit % 10).nonzero()[0]) for digit in range(first, first + number)]
+    return images[rows].transpose(0, 1)
 
 
 def show_growth() -> None:

@@ -13,10 +13,12 @@ from analysis.architecture.paths import path_counts
 from analysis.architecture.short_paths import expected_training, path_table
 from analysis.figures.diagrams.short_paths import gates_figure, gates_screen, short_paths_figure, short_paths_screen
 from app.dashboard import loading
+from app.dashboard.caching import cached
 from app.dashboard.charts import show_chart
 from app.dashboard.downloads import download_row, take_home
+from app.dashboard.keys import ImagesKey, NetworkKey, file_key
 from app.dashboard.language import t
-from app.dashboard.roots import listed_runs, served_folders
+from app.dashboard.roots import DATA_DIR, listed_runs, served_folders
 from app.dashboard.views.notes.connectivity import TEXT_WIDTH
 from app.text import literal
 from densenet_core import DenseNetSpec, ResNetSpec, RunError
@@ -93,7 +95,7 @@ def _show_highway() -> None:
         return
     run = st.selectbox(t("picker.run"), runs, format_func=lambda run: run.name, key="notes_highway")
     try:
-        gates, shares = loading.highway_tables(loading.file_key(run), str(read_config(run)["dataset"]))
+        gates, shares = _highway_tables(file_key(run), str(read_config(run)["dataset"]))
     except ValueError as error:
         st.error(literal(str(error)), icon=":material/error:")
         return
@@ -106,6 +108,15 @@ def _show_highway() -> None:
     with right:
         show_chart(short_paths_screen(shares, "share_carried"), "notes_shares", t("notes.short_paths.highway"))
         _take_home("carried_shares", shares, "share_carried")
+
+
+@cached(8, spinner="measuring")
+def _highway_tables(key: NetworkKey, dataset: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """What a run's gates let pass, on test images of its data set: ``transform_gates`` and ``carried_shares``."""
+    from analysis.architecture.short_paths import carried_shares, transform_gates
+
+    images = loading.load_images(ImagesKey(dataset, str(DATA_DIR), None, 0))
+    return transform_gates(loading.load(key), images), carried_shares(loading.load(key), images)
 
 
 def _highway_runs() -> list[Path]:

@@ -1,0 +1,46 @@
+"""Keys of networks and images: small, hashable names that change when the content does.
+
+A result that is cached under such a key is never one of an older file.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from densenet_core.data.names import Normalization
+
+Origin = Literal["file", "pretrained", "upload", "arch"]  # arch: an architecture without weights
+
+
+class NetworkKey(NamedTuple):
+    """A network: where it comes from, and a stamp of its content."""
+
+    origin: Origin
+    name: str  # a path, the name of pretrained weights or of an architecture, or Streamlit's id of an upload
+    stamp: tuple[int, int] = (0, 0)  # of a file: modification time in ns, size in bytes
+
+    @property
+    def is_private(self) -> bool:
+        """Whether the network belongs to one session: no other session sees it or what is computed from it."""
+        return self.origin == "upload"
+
+
+class ImagesKey(NamedTuple):
+    """Test images: which data set, its folder, how it is normalized, and how many images are used."""
+
+    dataset: str
+    root: str
+    normalize: Normalization | None
+    number: int
+
+
+def file_key(path: Path) -> NetworkKey:
+    """The key of a checkpoint file or run folder as it is now."""
+    file = path / "model.safetensors" if path.is_dir() else path
+    try:
+        stat = file.stat()
+    except OSError:
+        return NetworkKey("file", str(path))  # loading it raises the error
+    return NetworkKey("file", str(path), (stat.st_mtime_ns, stat.st_size))
