@@ -8,45 +8,30 @@ from typing import Annotated, Any
 
 import typer
 
-from app.cli.common import DataOption, NormalizeOption
+from app.cli.common import DataOption
 from app.cli.output import print_table
+from app.cli.settings import parsed, setting_options
+from densenet_core.data.names import DATASET_NAMES
+from densenet_core.training.config import RECIPE_SETTINGS, RECIPES, training_settings
 
 
+@setting_options(training_settings(), by_recipe=RECIPE_SETTINGS)
 def train(
-    arch: Annotated[str, typer.Option(help="densenet-40-12, densenet-bc-100-12, densenet121, resnet-20, ...")],
-    dataset: Annotated[str, typer.Option(help="digits, cifar10, cifar100, svhn, imagenet or folder.")] = "digits",
+    dataset: Annotated[str, typer.Option(metavar="|".join(DATASET_NAMES), help="The data set.")] = "digits",
     recipe: Annotated[
-        str | None, typer.Option(help="cifar, svhn or imagenet (the paper's), or fast.", show_default="the data set's")
+        str | None,
+        typer.Option(
+            metavar="|".join(RECIPES),
+            help="Where the settings not given come from: the paper's recipes, or fast.",
+            show_default="the data set's",
+        ),
     ] = None,
-    epochs: Annotated[
-        int | None, typer.Option(help="How often all images are seen.", show_default="the recipe's")
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Of weights, order, augmentation and dropout.")] = 0,
-    name: Annotated[str | None, typer.Option(help="The run folder's name.", show_default="ARCH-DATASET")] = None,
-    runs: Annotated[Path, typer.Option(metavar="DIR", help="Where run folders lie.")] = Path("runs"),
-    data: DataOption = Path("data"),
-    augment: Annotated[bool, typer.Option("--augment", help="Mirror and shift: the paper's '+'.")] = False,
-    validation: Annotated[bool, typer.Option("--validation", help="Hold the paper's validation images out.")] = False,
-    batch_size: Annotated[int | None, typer.Option(help="Images a step.", show_default="the recipe's")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="The highest.", show_default="the recipe's")] = None,
-    weight_decay: Annotated[float | None, typer.Option(help="On every parameter.", show_default="1e-4")] = None,
-    drop_rate: Annotated[float | None, typer.Option(help="Dropout.", show_default="the recipe's")] = None,
-    precision: Annotated[str, typer.Option(help="fp32, or bf16 for autocast.")] = "fp32",
-    memory_efficient: Annotated[
-        bool, typer.Option("--memory-efficient", help="Of DenseNets: memory linear in depth.")
-    ] = False,
-    compile: Annotated[bool, typer.Option("--compile", help="torch.compile.")] = False,
-    channels_last: Annotated[bool, typer.Option(help="The images' memory format; faster on most devices.")] = True,
-    sync_batch_norm: Annotated[
-        bool, typer.Option("--sync-batch-norm", help="On GPUs: batch statistics over all processes.")
-    ] = False,
-    workers: Annotated[int, typer.Option(help="Processes that read photographs from disk.")] = 2,
-    normalize: NormalizeOption = None,
-    title: Annotated[str | None, typer.Option(help="What the record calls the data set.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the run folder.", show_default="ARCH-DATASET")] = None,
     reuse: Annotated[bool, typer.Option(help="Keep the feature-reuse table of every epoch.")] = True,
-    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write TensorBoard's events too.")] = False,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write TensorBoard events too.")] = False,
+    **settings: Any,
 ) -> None:
-    """Train a network by one of the paper's recipes. The same line again resumes it.
+    """Train a network by one of the paper's recipes. Run the same command again to resume.
 
     On several GPUs or machines: torchrun --nproc-per-node 8 -m app train ..., or srun.
     """
@@ -59,27 +44,9 @@ def train(
     from densenet_core.training.tensorboard import TensorBoardLog
 
     gc.enable()
-    options: dict[str, Any] = {
-        "epochs": epochs,
-        "seed": seed,
-        "augment": augment,
-        "validation": validation,
-        "batch_size": batch_size,
-        "learning_rate": learning_rate,
-        "weight_decay": weight_decay,
-        "drop_rate": drop_rate,
-        "precision": precision,
-        "memory_efficient": memory_efficient,
-        "compile": compile,
-        "channels_last": channels_last,
-        "sync_batch_norm": sync_batch_norm,
-        "workers": workers,
-        "normalize": normalize,
-        "dataset_title": title,
-        "data": str(data),
-        "runs_dir": str(runs),
-    }
-    config = recipe_config(recipe, arch, dataset, name or f"{arch}-{dataset}", **options)
+    given = parsed(training_settings(), settings)
+    arch = given.pop("arch")
+    config = recipe_config(recipe, arch, dataset, name or f"{arch}-{dataset}", **given)
     hooks: list[OnEpoch] = [*([record_reuse] if reuse else []), *([TensorBoardLog()] if tensorboard else [])]
     folder = train_run(config, on_epoch=lambda *epoch: [hook(*epoch) for hook in hooks])
     if is_first_process():

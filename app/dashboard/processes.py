@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from densenet_core import RunError
-from densenet_core.training.config import TrainingConfig
+from densenet_core.training.config import TrainingConfig, config_from, training_settings
 from densenet_core.training.run_folder import OWNER, read_config
 from densenet_core.training.run_status import is_training
 
@@ -40,7 +40,8 @@ def start_training(config: TrainingConfig) -> None:
     except OSError as error:
         raise RunError(f"can't write the run folder {str(folder)!r}: {error.strerror}") from None
     with log:
-        command = [sys.executable, "-c", TRAIN, "train", *_options(config)]
+        options = [word for each in training_settings() for word in each.arguments(getattr(config, each.name))]
+        command = [sys.executable, "-c", TRAIN, "train", *options]
         environment = os.environ | {"PYTHONUNBUFFERED": "1"}
         subprocess.Popen(
             command,
@@ -60,10 +61,9 @@ def resume_training(folder: Path) -> None:
     """
     content = read_config(folder) | {"name": folder.name, "runs_dir": str(folder.parent)}
     try:
-        content["milestones"] = tuple(content.get("milestones", (0.5, 0.75)))
-        config = TrainingConfig(**content)
-    except TypeError as error:
-        raise RunError(f"{str(folder)!r} can't be resumed: {error}") from None
+        config = config_from(content)
+    except RunError as error:
+        raise RunError(f"{str(folder)!r} can't be resumed: {error}") from error
     start_training(config)
 
 
@@ -100,34 +100,3 @@ def last_words(folder: Path, lines: int = 3) -> str:
     except OSError:
         return ""
     return "\n".join(said[-lines:])
-
-
-def _options(config: TrainingConfig) -> list[str]:
-    values = {
-        "--arch": config.arch,
-        "--dataset": config.dataset,
-        "--recipe": config.recipe,
-        "--epochs": config.epochs,
-        "--seed": config.seed,
-        "--name": config.name,
-        "--runs": config.runs_dir,
-        "--data": config.data,
-        "--batch-size": config.batch_size,
-        "--learning-rate": config.learning_rate,
-        "--weight-decay": config.weight_decay,
-        "--drop-rate": config.drop_rate,
-        "--precision": config.precision,
-        "--normalize": config.normalize,
-        "--title": config.dataset_title,
-        "--workers": config.workers,
-    }
-    flags = {
-        "--augment": config.augment,
-        "--validation": config.validation,
-        "--memory-efficient": config.memory_efficient,
-        "--compile": config.compile,
-        "--no-channels-last": not config.channels_last,
-        "--sync-batch-norm": config.sync_batch_norm,
-    }
-    given = [word for option, value in values.items() if value is not None for word in (option, str(value))]
-    return [*given, *(flag for flag, is_set in flags.items() if is_set)]

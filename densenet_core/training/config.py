@@ -1,88 +1,20 @@
-"""What one training is asked for, and the published recipes by name."""
+"""The settings of a training run, and the published recipes by name."""
+
+# ruff: noqa: RUF009 (``setting`` is dataclasses.field)
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
-from densenet_core.data.names import Normalization
+from densenet_core.data.names import DATASET_NAMES, Normalization
 from densenet_core.errors import RunError
+from densenet_core.training.settings import Setting, required, setting, settings_of
 
 Schedule = Literal["step", "one_cycle"]
 Precision = Literal["fp32", "bf16"]
-
-PLACE_FIELDS = ("data", "runs_dir", "workers")  # of a configuration: may differ where the same run goes on elsewhere
-
-
-@dataclass(frozen=True)
-class TrainingConfig:
-    """One training run. The defaults are the paper's for CIFAR (section 4.2)."""
-
-    arch: str  # a name of ``create_model``
-    dataset: str  # a name of ``data.DATASET_NAMES``
-    name: str  # the run folder's
-    recipe: str = "cifar"  # where the other values come from: a name of ``RECIPES``
-    epochs: int = 300
-    seed: int = 0
-    augment: bool = False  # the paper's "+": mirror and shift
-    validation: bool = False  # hold the paper's validation images out of the training set
-    batch_size: int = 64
-    learning_rate: float = 0.1
-    schedule: Schedule = "step"  # step: divided by 10 at each milestone; one_cycle: up for 30 %, then down to nothing
-    milestones: tuple[float, ...] = (0.5, 0.75)  # shares of the epochs
-    label_smoothing: float = 0.0
-    momentum: float = 0.9  # Nesterov's, without dampening
-    weight_decay: float = 1e-4  # on every parameter, as in the authors' code
-    drop_rate: float = 0.0  # the paper: 0.2 without augmentation
-    precision: Precision = "fp32"  # bf16: autocast
-    memory_efficient: bool = False  # for DenseNets: memory linear in depth, the same numbers
-    compile: bool = False  # torch.compile
-    channels_last: bool = True  # the images' memory format: faster convolutions, the same numbers but for rounding
-    sync_batch_norm: bool = False  # on GPUs: batch statistics over the images of all processes
-    workers: int = 2  # processes a process that read photographs from disk
-    normalize: Normalization | None = None  # for the data set "folder"
-    dataset_title: str | None = None  # what the record calls the data set, where its own name would mislead
-    data: str = "data"  # where the data sets lie
-    runs_dir: str = "runs"
-
-    def __post_init__(self) -> None:
-        is_one_folder = Path(self.name).name == self.name and not self.name.startswith(".")
-        if not self.name or not is_one_folder or not self.name.isprintable():
-            raise RunError(f"name {self.name!r} is no folder name: give one without '/' that does not begin with '.'")
-        for field in ("epochs", "batch_size"):
-            value = getattr(self, field)
-            if not isinstance(value, int) or value < 1:
-                raise RunError(f"{field} {value!r} must be a whole number, 1 or more")
-        if not isinstance(self.workers, int) or self.workers < 0:
-            raise RunError(f"workers {self.workers!r} must be a whole number, 0 or more")
-        if not isinstance(self.learning_rate, int | float) or not self.learning_rate > 0:
-            raise RunError(f"learning_rate {self.learning_rate!r} must be a number above 0")
-        if not isinstance(self.seed, int) or not 0 <= self.seed < 2**32:
-            raise RunError(f"seed {self.seed!r} must be a whole number from 0 to {2**32 - 1}")
-        for field in ("weight_decay", "momentum", "label_smoothing", "drop_rate"):
-            value = getattr(self, field)
-            if not isinstance(value, int | float) or value < 0:
-                raise RunError(f"{field} {value!r} must be a number, 0 or more")
-        for field, known in (("precision", get_args(Precision)), ("schedule", get_args(Schedule))):
-            if getattr(self, field) not in known:
-                raise RunError(f"{field} {getattr(self, field)!r} is none of {', '.join(known)}")
-
-    @property
-    def folder(self) -> Path:
-        return Path(self.runs_dir) / self.name
-
-    def learning_rate_at(self, epoch: int, share: float = 0.0) -> float:
-        """The learning rate in an epoch (1-based), of which ``share`` (0..1) is done.
-
-        ``step`` looks at whole epochs alone: the rate falls once a milestone's share of them is done.
-        """
-        if self.schedule == "one_cycle":
-            done = (epoch - 1 + share) / self.epochs
-            return self.learning_rate * (done / 0.3 if done < 0.3 else (1 - done) / 0.7)
-        passed = sum((epoch - 1) / self.epochs >= milestone for milestone in self.milestones)
-        return self.learning_rate * 0.1**passed
-
 
 # What each recipe changes of the defaults. The first three are the paper's (section 4.2).
 RECIPES: dict[str, dict[str, Any]] = {
@@ -93,27 +25,116 @@ RECIPES: dict[str, dict[str, Any]] = {
     "fast": {"epochs": 30, "schedule": "one_cycle", "learning_rate": 0.2, "label_smoothing": 0.1},
 }
 DROPOUT_DATASETS = ("cifar10", "cifar100", "svhn")
+RECIPE_SETTINGS = {"drop_rate", *(name for changes in RECIPES.values() for name in changes)}
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """One training run. The defaults are the paper's for CIFAR (section 4.2).
+
+    Raises:
+        RunError: a value is of the wrong kind or out of range.
+
+    >>> TrainingConfig("densenet-40-12", "cifar10", "demo").learning_rate_at(151)
+    0.010000000000000002
+    """
+
+    arch: str = field(metadata=required("densenet-40-12, densenet-bc-100-12, densenet121, resnet-20, ..."))
+    dataset: str = field(metadata=required("The data set.", choices=DATASET_NAMES))
+    name: str = field(metadata=required("Name of the run folder."))
+    recipe: str = setting("cifar", "Where the settings not given come from.", choices=tuple(RECIPES))
+    epochs: int = setting(300, "Passes over the training images.", minimum=1)
+    seed: int = setting(0, "Seed of weights, order, augmentation and dropout.", minimum=0, maximum=2**32 - 1)
+    augment: bool = setting(False, "Mirror and shift the training images: the paper's '+'.")
+    validation: bool = setting(False, "Hold out the paper's validation images.")
+    batch_size: int = setting(64, "Images per step, over all processes together.", minimum=1)
+    learning_rate: float = setting(0.1, "The highest learning rate.", above=0)
+    # step: divided by 10 at each milestone; one_cycle: up for 30 % of the training, then down to zero
+    schedule: Schedule = setting("step", "How the learning rate changes.")
+    milestones: tuple[float, ...] = setting(
+        (0.5, 0.75), "Where the step schedule divides the rate by 10.", unit="shares of the epochs", minimum=0
+    )
+    label_smoothing: float = setting(0.0, "Share of each label spread over all classes.", minimum=0, maximum=1)
+    momentum: float = setting(0.9, "Nesterov momentum, without dampening.", minimum=0)
+    weight_decay: float = setting(1e-4, "On every parameter, as in the authors' code.", minimum=0)
+    drop_rate: float = setting(0.0, "Dropout rate; the paper: 0.2 without augmentation.", minimum=0, maximum=1)
+    precision: Precision = setting("fp32", "bf16 uses autocast.")
+    memory_efficient: bool = setting(False, "DenseNets: training memory linear in depth, same numbers.")
+    compile: bool = setting(False, "Use torch.compile.")
+    channels_last: bool = setting(True, "Memory format of the images; faster on most devices.")
+    sync_batch_norm: bool = setting(False, "On GPUs: batch statistics over the images of all processes.")
+    workers: int = setting(2, "Processes that read photographs from disk.", minimum=0, is_place=True)
+    normalize: Normalization | None = setting(None, "For the data set folder: whose channel statistics.")
+    dataset_title: str | None = setting(None, "Name of the data set in the record.", option="--title")
+    data: str = setting("data", "Folder of the data sets.", is_place=True)
+    runs_dir: str = setting("runs", "Folder of the run folders.", option="--runs", is_place=True)
+
+    def __post_init__(self) -> None:
+        is_one_folder = isinstance(self.name, str) and Path(self.name).name == self.name
+        if not self.name or not is_one_folder or self.name.startswith(".") or not self.name.isprintable():
+            raise RunError(f"name {self.name!r} is not a folder name: use one without '/' that does not start with '.'")
+        for each in training_settings():
+            each.check(getattr(self, each.name))
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.runs_dir) / self.name
+
+    def learning_rate_at(self, epoch: int, share: float = 0.0) -> float:
+        """Return the learning rate in an epoch (1-based) of which ``share`` (0..1) is done.
+
+        ``step`` changes between epochs only: the rate falls once a milestone's share of them is done.
+        """
+        if self.schedule == "one_cycle":
+            done = (epoch - 1 + share) / self.epochs
+            return self.learning_rate * (done / 0.3 if done < 0.3 else (1 - done) / 0.7)
+        passed = sum((epoch - 1) / self.epochs >= milestone for milestone in self.milestones)
+        return self.learning_rate * 0.1**passed
+
+
+PLACE_FIELDS = tuple(each.name for each in settings_of(TrainingConfig) if each.about.is_place)
+
+
+def training_settings() -> tuple[Setting, ...]:
+    """Return the description of every setting, in the order of the fields."""
+    return settings_of(TrainingConfig)
+
+
+def config_from(values: Mapping[str, Any]) -> TrainingConfig:
+    """Return the configuration that a config.json or TOML table holds; settings it lacks have their defaults.
+
+    Raises:
+        RunError: a setting is unknown, missing or wrong.
+    """
+    if unknown := sorted(set(values) - {each.name for each in training_settings()}):
+        known = ", ".join(sorted(each.name for each in training_settings()))
+        raise RunError(f"unknown setting {unknown[0]!r}: choose from {known}")
+    plain: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+    try:
+        return TrainingConfig(**plain)
+    except TypeError as error:
+        raise RunError(f"a setting is missing: {str(error).partition('() ')[2]}") from error
 
 
 def recipe_config(recipe: str | None, arch: str, dataset: str, name: str, **given: Any) -> TrainingConfig:
-    """A configuration by a recipe's name; what is ``given`` and not None goes before the recipe.
+    """Return the configuration of a recipe; values ``given`` that are not None override the recipe's.
 
     Args:
         recipe: a name of ``RECIPES``, or None for the data set's own. The paper's dropout of 0.2 for CIFAR and SVHN
-            without augmentation belongs to its recipes, for DenseNets.
+            without augmentation is part of its recipes, for DenseNets.
 
     Raises:
-        RunError: the recipe or a field is not known, or a value does not fit.
+        RunError: the recipe or a setting is unknown, or a value is wrong.
+
+    >>> recipe_config("fast", "densenet-40-12", "digits", "demo", epochs=5).schedule
+    'one_cycle'
     """
     recipe = recipe or (dataset if dataset in ("svhn", "imagenet") else "cifar")
     if recipe not in RECIPES:
-        raise RunError(f"recipe {recipe!r} is none of {', '.join(RECIPES)}")
-    known = {field.name for field in fields(TrainingConfig)}
-    if unknown := sorted(set(given) - known):
-        raise RunError(f"unknown setting {unknown[0]!r}: known are {', '.join(sorted(known))}")
+        raise RunError(f"recipe {recipe!r} is not one of {', '.join(RECIPES)}")
     values = dict(RECIPES[recipe])
     is_papers = recipe != "fast" and arch.startswith("densenet")
     if is_papers and dataset in DROPOUT_DATASETS and not given.get("augment"):
         values["drop_rate"] = 0.2
     values |= {key: value for key, value in given.items() if value is not None}
-    return TrainingConfig(arch=arch, dataset=dataset, name=name, recipe=recipe, **values)
+    return config_from({"arch": arch, "dataset": dataset, "name": name, "recipe": recipe} | values)

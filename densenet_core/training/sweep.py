@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Callable
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from densenet_core.errors import RunError
 from densenet_core.networks.names import spec_from_name
-from densenet_core.training.config import TrainingConfig
+from densenet_core.training.config import TrainingConfig, config_from, training_settings
 from densenet_core.training.loop import OnEpoch, train
 
 
@@ -34,20 +33,22 @@ def load_sweep(path: str | os.PathLike[str], runs_dir: str = "runs", data: str =
     if not isinstance(common, dict) or "dataset" not in common:
         raise RunError(f"{file.name}: [training] must name the dataset")
     given = {"arch", "seed", "name", "runs_dir", "data"}
-    known = {field.name for field in fields(TrainingConfig)} - given
+    known = {each.name for each in training_settings()} - given
     if unknown := sorted(set(common) - known):
         raise RunError(f"{file.name}: unknown field {unknown[0]!r} in [training]: known are {', '.join(sorted(known))}")
     try:
         for arch in archs:
             spec_from_name(arch, drop_rate=common.get("drop_rate", 0.0))
         return [
-            TrainingConfig(
-                arch=arch,
-                seed=seed,
-                name=f"{arch}-seed{seed}",
-                runs_dir=str(Path(runs_dir) / file.stem),
-                data=data,
-                **common,
+            config_from(
+                common
+                | {
+                    "arch": arch,
+                    "seed": seed,
+                    "name": f"{arch}-seed{seed}",
+                    "runs_dir": str(Path(runs_dir) / file.stem),
+                    "data": data,
+                }
             )
             for arch in archs
             for seed in seeds

@@ -4,12 +4,17 @@ import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from app.cli.main import run
+from app.dashboard import processes
 from app.dashboard.processes import last_words, resume_training, start_training, stop_training
 from densenet_core import RunError, load_checkpoint
-from densenet_core.training.config import TrainingConfig
+from densenet_core.training import loop
+from densenet_core.training.config import TrainingConfig, training_settings
+from densenet_core.training.run_folder import Metric
 from densenet_core.training.run_status import read_summary
 
 
@@ -69,3 +74,61 @@ def test_what_is_no_run_can_not_be_resumed(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"flavour": 1}')
     with pytest.raises(RunError, match="can't be resumed"):
         resume_training(tmp_path)
+
+
+EVERY_SETTING: dict[str, Any] = {  # none as by default, nor as the recipe's
+    "recipe": "fast",
+    "epochs": 3,
+    "seed": 7,
+    "augment": True,
+    "batch_size": 128,
+    "learning_rate": 0.05,
+    "schedule": "step",
+    "milestones": (0.25, 0.5),
+    "label_smoothing": 0.05,
+    "momentum": 0.8,
+    "weight_decay": 5e-4,
+    "drop_rate": 0.1,
+    "precision": "bf16",
+    "memory_efficient": True,
+    "compile": True,
+    "channels_last": False,
+    "sync_batch_norm": True,
+    "validation": True,
+    "workers": 0,
+    "normalize": "cifar10",
+    "dataset_title": "--odd [b]title",
+    "data": "some folder",
+}
+
+
+def test_every_setting_reaches_the_command_that_is_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = TrainingConfig("densenet-7-2", "digits", "-x", runs_dir=str(tmp_path), **EVERY_SETTING)
+    assert {*EVERY_SETTING, "arch", "dataset", "name", "runs_dir"} == {each.name for each in training_settings()}
+    commands: list[list[str]] = []
+    monkeypatch.setattr(processes.subprocess, "Popen", lambda command, **_: commands.append(command))
+    start_training(config)
+    asked: list[TrainingConfig] = []
+
+    def train_nothing(config: TrainingConfig, **_: object) -> Path:
+        asked.append(config)
+        raise RunError("asked")
+
+    monkeypatch.setattr(loop, "train", train_nothing)
+    assert run(commands[0][3:]) == 2
+    assert asked == [config]
+
+
+def test_a_run_with_every_setting_of_its_own_resumes(tmp_path: Path) -> None:
+    own = {key: EVERY_SETTING[key] for key in ("schedule", "milestones", "label_smoothing", "momentum", "seed")}
+    config = TrainingConfig("densenet-7-2", "digits", "demo", epochs=2, runs_dir=str(tmp_path), **own)
+
+    def stop(folder: Path, model: object, metrics: list[Metric]) -> None:
+        if metrics[-1].epoch == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        loop.train(config, show_progress=False, on_epoch=stop)
+    resume_training(config.folder)
+    wait_for(config.folder, "finished")
+    assert load_checkpoint(config.folder).record["recipe"]["momentum"] == 0.8

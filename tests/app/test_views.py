@@ -334,7 +334,7 @@ def test_a_wrong_new_run_gives_the_errors_own_words(app: AppTest) -> None:
     app.text_input(key="new_name").set_value("../x")
     app.button[0].click().run()
     assert not app.exception
-    assert "name '../x' is no folder name" in app.error[0].value.replace("\\", "")
+    assert "name '../x' is not a folder name" in app.error[0].value.replace("\\", "")
 
 
 def test_a_run_that_others_broke_does_not_take_the_page_down(app: AppTest, small_checkpoint: Checkpoint) -> None:
@@ -391,3 +391,22 @@ def test_comparison_of_the_other_short_path_networks(names: tuple[str, str], app
     assert not app.error
     params = {"highway-19": "2,262,714", "fractalnet-21": "33,724,618"}
     assert params[names[0]] in app.table[0].value.to_string()
+
+
+def test_the_new_run_form_passes_every_setting_on(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    from app.dashboard.views import training
+    from densenet_core.training.config import PLACE_FIELDS, training_settings
+
+    started: list[TrainingConfig] = []
+    monkeypatch.setattr(training, "start_training", started.append)
+    app = page(app, "training")
+    drawn = {widget.key for kind in ("selectbox", "number_input", "checkbox", "text_input") for widget in app.get(kind)}
+    assert {f"new_{each.name}" for each in training_settings() if each.name not in PLACE_FIELDS} <= drawn
+    app.selectbox(key="new_schedule").set_value("one_cycle")
+    app.number_input(key="new_momentum").set_value(0.8)
+    app.text_input(key="new_milestones").set_value("0.25, 0.5")
+    app.checkbox(key="new_channels_last").set_value(False)
+    app.button[0].click().run()
+    assert not app.exception
+    assert (started[0].schedule, started[0].momentum, started[0].milestones) == ("one_cycle", 0.8, (0.25, 0.5))
+    assert (started[0].channels_last, started[0].epochs, started[0].batch_size) == (False, 30, 64)

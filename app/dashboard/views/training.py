@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,17 +21,22 @@ from app.dashboard.downloads import download_row, take_home
 from app.dashboard.language import t
 from app.dashboard.processes import last_words, resume_training, start_training, stop_training
 from app.dashboard.roots import RUNS_DIR, check_run_folder, training_folders
+from app.dashboard.setting_widgets import setting_widget
 from app.text import duration, literal
 from densenet_core import RunError
 from densenet_core.data.names import DATASET_NAMES
 from densenet_core.networks.names import MODEL_NAMES, spec_from_name
-from densenet_core.training.config import RECIPES, recipe_config
+from densenet_core.training.config import PLACE_FIELDS, RECIPE_SETTINGS, RECIPES, recipe_config, training_settings
 from densenet_core.training.run_folder import CONFIG, METRICS, REUSE
 from densenet_core.training.run_status import RunSummary, read_summary
 
 BADGES = {"running": "blue", "finished": "green", "stopped": "gray", "diverged": "red"}
 REFRESH = 2.0  # seconds
 ANIMATIONS = {"gif": "GIF", "mp4": "MP4", "zip": "PDFs"}
+FIRST_SETTINGS = ("epochs", "seed", "augment")
+# What the form asks in its own words, and the folders, which are the server's.
+_OTHERS = {"arch", "dataset", "recipe", "name", *FIRST_SETTINGS, *PLACE_FIELDS}
+MORE_SETTINGS = tuple(each.name for each in training_settings() if each.name not in _OTHERS)
 
 
 def show() -> None:
@@ -79,25 +85,29 @@ def _start_form() -> None:
     with st.form("start", border=False):
         st.subheader(t("training.new"))
         arch = st.selectbox(t("picker.network"), MODEL_NAMES, accept_new_options=True, key="new_arch")
-        dataset = st.selectbox(t("training.data"), DATASET_NAMES, key="new_dataset")
+        dataset = st.selectbox(t("training.settings.dataset"), DATASET_NAMES, key="new_dataset")
         recipe = st.selectbox(t("training.recipe"), list(RECIPES), key="new_recipe", help=t("training.recipe_help"))
-        epochs = st.number_input(t("training.epochs"), 1, 1000, 30, key="new_epochs")
-        seed = st.number_input(t("training.seed"), 0, 10**6, 0, key="new_seed")
-        augment = st.checkbox(t("training.augment"), key="new_augment")
-        name = st.text_input(t("training.name"), placeholder=f"{MODEL_NAMES[0]}-{DATASET_NAMES[0]}", key="new_name")
-        if not st.form_submit_button(t("training.start"), type="primary", icon=":material/play_arrow:"):
-            return
+        try:
+            given = _settings(FIRST_SETTINGS)
+            name = st.text_input(t("training.name"), placeholder=f"{arch}-{dataset}", key="new_name")
+            with st.expander(t("training.more")):
+                given |= _settings(MORE_SETTINGS)
+        except RunError as error:
+            st.error(literal(str(error)), icon=":material/error:")
+            given = None
+        is_sent = st.form_submit_button(t("training.start"), type="primary", icon=":material/play_arrow:")
+    if is_sent and given is not None:
+        _start(recipe, str(arch), dataset, name or f"{arch}-{dataset}", given)
+
+
+def _settings(names: Sequence[str]) -> dict[str, Any]:
+    by_name = {each.name: each for each in training_settings()}
+    return {name: setting_widget(by_name[name], name in RECIPE_SETTINGS) for name in names}
+
+
+def _start(recipe: str, arch: str, dataset: str, name: str, given: dict[str, Any]) -> None:
     try:
-        config = recipe_config(
-            recipe,
-            str(arch),
-            dataset,
-            name or f"{arch}-{dataset}",
-            epochs=int(epochs),
-            seed=int(seed),
-            augment=augment,
-            runs_dir=str(RUNS_DIR),
-        )
+        config = recipe_config(recipe, arch, dataset, name, runs_dir=str(RUNS_DIR), **given)
         spec_from_name(config.arch)
         check_run_folder(config.folder)
         start_training(config)

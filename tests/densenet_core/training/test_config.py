@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
+from pathlib import Path
+
 import pytest
 
 from densenet_core import RunError
-from densenet_core.training.config import recipe_config
+from densenet_core.training.config import config_from, recipe_config, training_settings
 
 
 def rates(epochs: list[int], **options: object) -> list[float]:
@@ -59,7 +63,25 @@ def test_the_data_set_chooses_and_what_is_given_goes_before() -> None:
 
 
 def test_unknown_names_list_the_known() -> None:
-    with pytest.raises(RunError, match="recipe 'mnist' is none of cifar, svhn, imagenet, fast"):
+    with pytest.raises(RunError, match="recipe 'mnist' is not one of cifar, svhn, imagenet, fast"):
         recipe_config("mnist", "densenet-40-12", "digits", "x")
     with pytest.raises(RunError, match="unknown setting 'epoch'"):
         recipe_config("cifar", "densenet-40-12", "digits", "x", epoch=3)
+
+
+def test_a_config_file_reads_back_equal() -> None:
+    config = recipe_config("imagenet", "densenet121", "imagenet", "x", momentum=0.8, normalize="cifar10")
+    assert config_from(json.loads(json.dumps(asdict(config)))) == config
+
+
+def test_a_config_file_of_the_first_version_still_reads() -> None:
+    """This file was written by the first released command line."""
+    content = json.loads((Path(__file__).parent / "first_version_config.json").read_text())
+    config = config_from(content)
+    assert (config.schedule, config.milestones, config.normalize) == ("one_cycle", (0.5, 0.75), "cifar10")
+    assert {each.name for each in training_settings()} >= set(content)
+
+
+def test_a_missing_setting_is_named() -> None:
+    with pytest.raises(RunError, match=r"a setting is missing: .*'dataset'"):
+        config_from({"arch": "densenet-40-12", "name": "x"})

@@ -229,11 +229,15 @@ def test_a_damaged_run_folder_says_so(config: TrainingConfig) -> None:
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("name", "../x", "name '../x' is no folder name"),
-        ("epochs", 0, "epochs 0 must be a whole number, 1 or more"),
+        ("name", "../x", "name '../x' is not a folder name"),
+        ("epochs", 0, "epochs 0 must be an integer, 1 or more"),
         ("learning_rate", 0.0, "learning_rate 0.0 must be a number above 0"),
-        ("precision", "fp8", "precision 'fp8' is none of fp32, bf16"),
-        ("schedule", "cosine", "schedule 'cosine' is none of step, one_cycle"),
+        ("precision", "fp8", "precision 'fp8' is not one of fp32, bf16"),
+        ("learning_rate", 10**400, "learning_rate with more than 50 digits must be a number above 0"),
+        ("drop_rate", float("nan"), "drop_rate nan must be a number, from 0 to 1"),
+        ("epochs", True, "epochs True must be an integer, 1 or more"),
+        ("milestones", (0.5, "x"), "milestones .* must be numbers, 0 or more"),
+        ("schedule", "cosine", "schedule 'cosine' is not one of step, one_cycle"),
     ],
 )
 def test_a_wrong_setting_is_named(field: str, value: object, message: str, config: TrainingConfig) -> None:

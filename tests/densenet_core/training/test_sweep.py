@@ -66,8 +66,9 @@ def test_the_shipped_sweep_is_the_one_whose_results_ship() -> None:
         ("archs = ", r"grid\.toml is no TOML file"),
         (GRID.replace("resnet-8", "resnet-9"), "depth 9 is not"),
         (GRID + "epoch = 3\n", r"unknown field 'epoch' in \[training\]: known are augment, batch_size"),
-        (GRID.replace("epochs = 1", "epochs = 0"), "epochs 0 must be a whole number"),
-        (GRID.replace("epochs = 1", 'epochs = "many"'), "epochs 'many' must be a whole number"),
+        (GRID.replace("epochs = 1", "epochs = 0"), "epochs 0 must be an integer"),
+        (GRID.replace("epochs = 1", 'epochs = "many"'), "epochs 'many' must be an integer"),
+        (GRID + "milestones = 3\n", "milestones 3 must be numbers"),
     ],
 )
 def test_a_wrong_grid_says_what_is_wrong(text: str, message: str, tmp_path: Path) -> None:

@@ -1,0 +1,140 @@
+"""Settings described once: the fields of a configuration dataclass, with what checks, parses and documents them.
+
+The command line, the dashboard's form, the checks of a configuration and the resuming of a run are derived from these
+descriptions, so a new setting is one field of the dataclass.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import MISSING, dataclass, field, fields
+from functools import cache
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from densenet_core.errors import RunError
+
+_KIND_NAMES: dict[type, str] = {int: "an integer", float: "a number", str: "text", bool: "true or false"}
+
+
+@dataclass(frozen=True)
+class About:
+    """What a field's type and default do not say."""
+
+    help: str
+    unit: str = ""
+    minimum: float | None = None
+    above: float | None = None  # an exclusive minimum
+    maximum: float | None = None
+    choices: Sequence[str] = ()  # known names of an open set; a Literal's are taken from the type
+    option: str = ""  # the command line's name, where it is not the field's
+    is_place: bool = False  # may differ where the same run is resumed
+
+
+def setting(default: Any, help: str, **about: Any) -> Any:
+    """A dataclass field with a default and its description (the fields of ``About``)."""
+    return field(default=default, metadata={"about": About(help, **about)})
+
+
+def required(help: str, **about: Any) -> dict[str, About]:
+    """The metadata of a dataclass field without a default."""
+    return {"about": About(help, **about)}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One field of a configuration."""
+
+    name: str
+    kind: type  # str, int, float, bool, or tuple for several numbers
+    is_optional: bool  # whether None is a value
+    default: Any  # MISSING where one has to be given
+    choices: tuple[str, ...]
+    is_closed: bool  # whether nothing but the choices is allowed
+    about: About
+
+    @property
+    def option(self) -> str:
+        """The command line's name, such as ``--batch-size``."""
+        return self.about.option or f"--{self.name.replace('_', '-')}"
+
+    def check(self, value: Any) -> None:
+        """Raises RunError where the value is of the wrong kind, out of range or not a choice."""
+        if value is None and self.is_optional:
+            return
+        if self.is_closed and value not in self.choices:
+            raise RunError(f"{self.name} {value!r} is not one of {', '.join(self.choices)}")
+        values = value if self.kind is tuple and isinstance(value, tuple | list) else [value]
+        if not all(self._fits(each) for each in values) or (self.kind is tuple and values == [value]):
+            raise RunError(f"{self.name} {_shortened(value)} must be {self._expected()}")
+
+    def parse(self, text: str) -> Any:
+        """A value from the command line's text.
+
+        Raises:
+            RunError: the text is not such a value.
+        """
+        if self.kind is not tuple:
+            return text
+        try:
+            return tuple(float(part) for part in text.split(",") if part.strip())
+        except ValueError as error:
+            raise RunError(f"{self.name} {text!r} must be {self._expected()}, separated by commas") from error
+
+    def arguments(self, value: Any) -> list[str]:
+        """The command-line arguments that give this value; none for None."""
+        if value is None:
+            return []
+        if self.kind is bool:
+            return [self.option if value else self.option.replace("--", "--no-", 1)]
+        return [f"{self.option}={','.join(map(str, value)) if self.kind is tuple else value}"]
+
+    def _fits(self, value: Any) -> bool:
+        if self.kind in (str, bool) or isinstance(value, bool):
+            return isinstance(value, self.kind)
+        if not isinstance(value, int if self.kind is int else int | float):
+            return False
+        about = self.about
+        largest = sys.float_info.max
+        low = -largest if about.minimum is None else about.minimum
+        high = largest if about.maximum is None else about.maximum
+        return low <= value <= high and (about.above is None or value > about.above)
+
+    def _expected(self) -> str:
+        about, parts = self.about, [_KIND_NAMES.get(self.kind, "numbers")]
+        if about.above is not None:
+            parts.append(f"above {about.above:g}")
+        if about.minimum is not None and about.maximum is None:
+            parts.append(f"{about.minimum:g} or more")
+        elif about.maximum is not None:
+            low = "up" if about.minimum is None else f"from {about.minimum:.0f}"
+            parts.append(f"{low} to {about.maximum:.0f}")
+        return " ".join(parts) if about.above is not None else ", ".join(parts)
+
+
+@cache
+def settings_of(config_class: Any) -> tuple[Setting, ...]:
+    """The settings of a configuration dataclass, in the order of its fields."""
+    hints = get_type_hints(config_class)
+    return tuple(_setting(each, hints[each.name]) for each in fields(config_class))
+
+
+def _setting(each: Any, hint: Any) -> Setting:
+    about: About = each.metadata["about"]
+    is_union = get_origin(hint) in (Union, UnionType)
+    inner = next(part for part in get_args(hint) if part is not NoneType) if is_union else hint
+    is_closed = get_origin(inner) is Literal
+    kind = str if is_closed else get_origin(inner) or inner
+    choices = get_args(inner) if is_closed else tuple(about.choices)
+    return Setting(each.name, kind, is_union, each.default, choices, is_closed, about)
+
+
+def _shortened(value: Any) -> str:
+    text = repr(value) if not isinstance(value, int) or abs(value) < 10**50 else "with more than 50 digits"
+    return text if len(text) < 100 else f"{text[:100]}..."
+
+
+def is_required(each: Setting) -> bool:
+    """Whether the setting has no default."""
+    return each.default is MISSING
