@@ -8,7 +8,7 @@ from typing import Any
 
 from app.dashboard.roots import CHECKPOINT_ENDINGS
 from densenet_core import Checkpoint
-from densenet_core.networks.names import Spec
+from densenet_core.networks.spec import Spec
 
 # What Streamlit makes links, icons and signs of after Markdown is read, so that a backslash does not keep it from it.
 _LIVE = re.compile(

@@ -3,13 +3,13 @@ from .checkpoints.pretrained import load_pretrained
 from .checkpoints.zoo import load_zoo, zoo_names
 from .errors import CheckpointError, DataError, RunError
 from .networks.build import create_model
-from .networks.deeply_supervised_spec import DeeplySupervisedSpec
 from .networks.densenet import DenseNet
 from .networks.densenet_spec import DenseNetSpec
-from .networks.fractalnet import SingleColumn
-from .networks.fractalnet_spec import FractalNetSpec
 from .networks.fused import fuse
-from .networks.highway_spec import HighwaySpec
+from .networks.relatives.deeply_supervised_spec import DeeplySupervisedSpec
+from .networks.relatives.fractalnet import SingleColumn
+from .networks.relatives.fractalnet_spec import FractalNetSpec
+from .networks.relatives.highway_spec import HighwaySpec
 from .networks.resnet import ResNet
 from .networks.resnet_spec import ResNetSpec
 

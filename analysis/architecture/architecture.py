@@ -7,9 +7,10 @@ import re
 import pandas as pd
 
 from analysis.architecture.cost import count_cost, default_input_size
-from densenet_core import DenseNetSpec, ResNetSpec
+from densenet_core import DenseNetSpec
 from densenet_core.checkpoints.identify.connectivity import targets
 from densenet_core.networks.layers import network_layers
+from densenet_core.networks.spec import Spec
 
 STAGE_COLUMNS = ["stage", "kind", "block", "num_layers", "in_maps", "out_maps", "in_size", "out_size"]
 
@@ -82,26 +83,29 @@ def network_stages(spec: DenseNetSpec, input_size: int | None = None) -> pd.Data
     return pd.DataFrame(rows, columns=STAGE_COLUMNS)
 
 
-_OPERATIONS = {"conv": "Conv", "norm": "BN", "relu": "ReLU", "add": "add", "concat": "concatenate"}
+_OPERATIONS = {"conv": "Conv", "norm": "BN", "relu": "ReLU", "concat": "concatenate"}
 
 
-def composite_function(spec: DenseNetSpec | ResNetSpec) -> pd.DataFrame:
-    """What runs in one layer of a DenseNet, or one block of a ResNet that needs no projection, in its order.
+def composite_function(spec: Spec) -> pd.DataFrame:
+    """Return the operations of one layer of a DenseNet or one block of a ResNet, in the order in which they run.
 
     In the paper's section 3, "Composite function": BN, ReLU, Conv; with a bottleneck twice.
+
+    >>> from densenet_core.networks.names import spec_from_name
+    >>> composite_function(spec_from_name("densenet-40-12"))["operation"].tolist()
+    ['BN', 'ReLU', 'Conv 3x3', 'concatenate']
+
+    Args:
+        spec: A network of any family, which names its typical layer itself (``Spec.sample_layer``).
 
     Returns:
         Columns operation (BN, ReLU, Conv 1x1, ..., concatenate, add), in_maps, out_maps.
     """
-    layers = network_layers(spec, default_input_size(spec))
-    if isinstance(spec, DenseNetSpec):
-        prefix = "features.denseblock1.denselayer1."
-    else:  # the last block of the first stage
-        prefix = f"layer1.{spec.stage_config[0] - 1}."
     rows = []
-    for layer in (layer for layer in layers if layer.name.startswith(prefix)):
-        kernel = f" {layer.kernel}x{layer.kernel}" if layer.kind == "conv" else ""
-        rows.append((_OPERATIONS[layer.kind] + kernel, layer.in_maps, layer.out_maps))
+    for layer in network_layers(spec, default_input_size(spec)):
+        if layer.name.startswith(f"{spec.sample_layer}."):
+            kernel = f" {layer.kernel}x{layer.kernel}" if layer.kind == "conv" else ""
+            rows.append((_OPERATIONS.get(layer.kind, layer.kind) + kernel, layer.in_maps, layer.out_maps))
     return pd.DataFrame(rows, columns=["operation", "in_maps", "out_maps"])
 
 

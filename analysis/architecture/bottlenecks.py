@@ -6,8 +6,8 @@ import pandas as pd
 
 from analysis.architecture.cost import count_cost
 from densenet_core import DenseNetSpec, ResNetSpec
-from densenet_core.networks.names import Spec
 from densenet_core.networks.resnet_spec import EXPANSION
+from densenet_core.networks.spec import Spec
 
 DESIGNS = ("DenseNet", "DenseNet-B", "ResNet, basic", "ResNet, bottleneck")
 

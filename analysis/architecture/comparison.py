@@ -10,7 +10,7 @@ from analysis.architecture.cost import count_cost, default_input_size, total_cos
 from analysis.architecture.memory import training_activation_bytes
 from analysis.architecture.paths import path_counts
 from densenet_core.networks.layers import network_layers
-from densenet_core.networks.names import Spec
+from densenet_core.networks.spec import Spec
 
 
 def compare(networks: Mapping[str, Spec], input_size: int | None = None) -> pd.DataFrame:

@@ -16,7 +16,7 @@ from torch import nn
 
 from analysis.architecture.traced_cost import BYTES, COLUMNS, traced_cost
 from densenet_core.networks.layers import Layer, network_layers
-from densenet_core.networks.names import Spec
+from densenet_core.networks.spec import Spec
 
 VECTORS = ("linear", "global_pool", "companion")  # the kinds of layers whose output has no pixels
 SUMMED = ("params", "mult_adds", "other_ops", "activation_bytes", "weight_bytes")

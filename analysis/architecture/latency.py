@@ -12,9 +12,9 @@ from torch import nn
 
 from densenet_core.hardware import device, hardware
 from densenet_core.networks.build import build_model
-from densenet_core.networks.deeply_supervised import training_loss
 from densenet_core.networks.layers import network_layers
-from densenet_core.networks.names import Spec
+from densenet_core.networks.relatives.deeply_supervised import training_loss
+from densenet_core.networks.spec import Spec
 
 
 def measure_latency(

@@ -12,7 +12,7 @@ from analysis.architecture.cost import default_input_size
 from analysis.architecture.traced_cost import BYTES
 from densenet_core import DenseNetSpec
 from densenet_core.networks.layers import Layer, network_layers
-from densenet_core.networks.names import Spec
+from densenet_core.networks.spec import Spec
 
 KEEP_THEIR_INPUT = ("conv", "linear", "companion", "norm", "max_pool", "avg_pool")
 INDEX_BYTES = 8  # of an int64

@@ -9,7 +9,6 @@ block) and target layer (the last: what follows the block), as in ``connection_w
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from math import prod
 from typing import Any
 
 import pandas as pd
@@ -18,12 +17,12 @@ from torch import Tensor
 
 from analysis.architecture.cost import count_cost, total_cost
 from analysis.architecture.paths import layer_paths
-from densenet_core import Checkpoint, DenseNetSpec, ResNetSpec
+from densenet_core import Checkpoint, ResNetSpec
 from densenet_core.data.images import Images, evenly_spaced
-from densenet_core.networks.deeply_supervised_spec import DeeplySupervisedSpec
-from densenet_core.networks.fractalnet_spec import FractalNetSpec
-from densenet_core.networks.highway import Highway
-from densenet_core.networks.names import Spec
+from densenet_core.networks.relatives.deeply_supervised_spec import DeeplySupervisedSpec
+from densenet_core.networks.relatives.fractalnet_spec import FractalNetSpec
+from densenet_core.networks.relatives.highway import Highway
+from densenet_core.networks.spec import Spec
 from densenet_core.training.evaluation import check_fit
 
 COLUMNS = ("network", "block", "source_layer", "target_layer", "target_kind")
@@ -42,40 +41,8 @@ def direct_connections(spec: Spec) -> pd.DataFrame:
     Raises:
         ValueError: the network is neither a DenseNet nor a ResNet.
     """
-    if isinstance(spec, DenseNetSpec):
-        rows = _dense_rows(spec)
-    elif isinstance(spec, ResNetSpec):
-        rows = _residual_rows(spec)
-    else:
-        raise ValueError(f"direct connections are of DenseNets and ResNets: this is a {spec.title}")
+    rows = [(spec.title, *read) for read in spec.direct_reads()]
     return pd.DataFrame(rows, columns=[*COLUMNS, "probability"])
-
-
-def _dense_rows(spec: DenseNetSpec) -> list[tuple[Any, ...]]:
-    return [
-        (spec.title, block, source, target, _kind(block, target, spec.block_config), float(source in sources))
-        for block, num_layers in enumerate(spec.block_config, start=1)
-        for target in range(1, num_layers + 2)
-        for sources in [spec.sources(block, target)]
-        for source in range(target)
-    ]
-
-
-def _residual_rows(spec: ResNetSpec) -> list[tuple[Any, ...]]:
-    rows, survivals = [], iter(spec.survivals)
-    for stage, num_blocks in enumerate(spec.stage_config, start=1):
-        dropped = [1 - next(survivals) for _ in range(num_blocks)]  # of the stage's blocks 1, 2, ...
-        for target in range(1, num_blocks + 2):
-            kind = _kind(stage, target, spec.stage_config)
-            between = [dropped[source : target - 1] for source in range(target)]
-            rows += [(spec.title, stage, source, target, kind, prod(all_of)) for source, all_of in enumerate(between)]
-    return rows
-
-
-def _kind(block: int, target: int, block_config: tuple[int, ...]) -> str:
-    if target <= block_config[block - 1]:
-        return "layer"
-    return "transition" if block < len(block_config) else "classifier"
 
 
 def expected_training(spec: ResNetSpec, input_size: int = 32) -> dict[str, float]:
@@ -94,12 +61,11 @@ def expected_training(spec: ResNetSpec, input_size: int = 32) -> dict[str, float
     owner = cost["name"].str.extract(r"^(layer\d+\.\d+)\.")[0].mask(is_shortcut)
     expected = float((cost["mult_adds"] * owner.map(survival).fillna(1.0)).sum())
     blocks, whole = len(names), total_cost(cost)["mult_adds"]
-    per_block = 2 if spec.block == "basic" else 3
     return {
         "blocks": blocks,
         "expected_blocks": spec.expected_blocks,
         "depth": spec.depth,
-        "expected_depth": spec.depth - per_block * (blocks - spec.expected_blocks),
+        "expected_depth": spec.depth - spec.layers_per_block * (blocks - spec.expected_blocks),
         "mult_adds": whole,
         "expected_mult_adds": expected,
         "saved": 1 - expected / whole,
@@ -251,8 +217,7 @@ def supervision(spec: Spec) -> pd.DataFrame:
         Columns network, stage, layers_to_classifier (layers with weights between the end of the stage and the nearest
         scores, the classifier counted), by ("companion" or "the network's classifier").
     """
-    base = spec.base if isinstance(spec, DeeplySupervisedSpec) else spec
-    paths = layer_paths(base)
+    paths = layer_paths(spec)
     stages = paths[~paths["stage"].str.match("stem|transition|head")].groupby("stage", sort=False)["shortest"].last()
     has_companion = isinstance(spec, DeeplySupervisedSpec)
     rows = [

@@ -14,8 +14,8 @@ from analysis.reuse.connections import as_checkpoint, dense_spec
 from densenet_core import Checkpoint, DenseNetSpec
 from densenet_core.data.images import Images, evenly_spaced
 from densenet_core.networks.build import build_model
-from densenet_core.networks.names import Spec
 from densenet_core.networks.resnet_spec import ResNetSpec
+from densenet_core.networks.spec import Spec
 from densenet_core.training.evaluation import check_fit
 
 

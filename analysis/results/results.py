@@ -20,7 +20,8 @@ from analysis.architecture.memory import training_activation_bytes
 from densenet_core import CheckpointError
 from densenet_core.checkpoints.checkpoint import read_header
 from densenet_core.checkpoints.zoo import zoo_names, zoo_path
-from densenet_core.networks.names import Spec, spec_from_name
+from densenet_core.networks.names import spec_from_name
+from densenet_core.networks.spec import Spec
 
 COLUMNS = (
     "origin",  # published or measured

@@ -14,7 +14,7 @@ from analysis.results.efficiency import count
 from analysis.results.results import mean_over_seeds, published_results
 from densenet_core import DenseNetSpec
 from densenet_core.networks.layers import Layer, network_layers
-from densenet_core.networks.names import Spec
+from densenet_core.networks.spec import Spec
 
 DATASETS = ("C10", "C10+", "C100", "C100+", "SVHN")
 TABLE_1_NETWORKS = ("121", "169", "201", "264")

@@ -12,7 +12,7 @@ from analysis.reuse.connections import connection_weights
 from analysis.reuse.observations import figure5_observations
 from densenet_core import DenseNet, RunError
 from densenet_core.files import write_whole
-from densenet_core.networks.build import Network
+from densenet_core.networks.network import Network
 from densenet_core.training.run_folder import REUSE, Metric
 
 

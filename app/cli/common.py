@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from densenet_core import Checkpoint
     from densenet_core.data.images import Images
-    from densenet_core.networks.names import Spec
+    from densenet_core.networks.spec import Spec
 
 CheckpointArgument = Annotated[
     str, typer.Argument(metavar="CHECKPOINT", help="A checkpoint file, a run folder, or the name of a zoo network.")

@@ -85,7 +85,7 @@ def short_paths(
     from analysis import save_figure
     from analysis.architecture.short_paths import carried_shares, path_table, transform_gates
     from analysis.figures.diagrams.short_paths import gates_figure, short_paths_figure
-    from densenet_core.networks.highway_spec import HighwaySpec
+    from densenet_core.networks.relatives.highway_spec import HighwaySpec
 
     specs = {text: open_spec(text) for text in networks}
     highways = [text for text, spec in specs.items() if isinstance(spec, HighwaySpec)]

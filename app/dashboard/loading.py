@@ -19,7 +19,8 @@ from analysis.reuse.connections import connection_weights
 from app.dashboard.caching import cached
 from app.dashboard.keys import ImagesKey, NetworkKey
 from densenet_core import Checkpoint, CheckpointError, load_checkpoint, load_pretrained
-from densenet_core.networks.names import Spec, published_spec
+from densenet_core.networks.names import published_spec
+from densenet_core.networks.spec import Spec
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -21,31 +21,18 @@ from densenet_core.checkpoints.identify.connectivity import ConcatSpec
 from densenet_core.checkpoints.identify.state_dict import ReadStateDict, read_graph, read_state_dict
 from densenet_core.errors import CheckpointError
 from densenet_core.files import write_whole
-from densenet_core.networks.deeply_supervised_spec import DeeplySupervisedSpec
-from densenet_core.networks.densenet_spec import DenseNetSpec
-from densenet_core.networks.fractalnet_spec import FractalNetSpec
-from densenet_core.networks.highway_spec import HighwaySpec
-from densenet_core.networks.names import Spec
-from densenet_core.networks.resnet_spec import ResNetSpec
+from densenet_core.networks.families import FAMILY_BY_NAME, family_of
+from densenet_core.networks.spec import Spec
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from densenet_core.networks.build import Network
+    from densenet_core.networks.network import Network
 
 NUMPY_TYPES = {"F64", "F32", "F16", "I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8", "BOOL"}  # of safetensors'
 MOST_SAID = 1000  # signs of an error's words
 RUN_WEIGHTS = "model.safetensors"  # the weights' name in a run folder
 _METADATA_KEY = "densenet_lens"
-_FAMILIES: dict[str, Callable[..., Spec]] = {
-    "DenseNet": DenseNetSpec,
-    "ResNet": ResNetSpec,
-    "Highway": HighwaySpec,
-    "FractalNet": FractalNetSpec,
-    "DeeplySupervised": DeeplySupervisedSpec,
-}
-
-
 BY_METADATA = "the metadata saved with it"  # the evidence of files that ``save_checkpoint`` wrote
 
 
@@ -257,7 +244,7 @@ def _described(spec: Any) -> dict[str, Any]:
     """A spec as JSON holds it; one that holds another's holds it in the same form."""
     values = {field.name: getattr(spec, field.name) for field in fields(spec)}
     described = {key: _described(value) if is_dataclass(value) else value for key, value in values.items()}
-    return {"family": type(spec).__name__.removesuffix("Spec"), "spec": described}
+    return {"family": family_of(spec).name, "spec": described}
 
 
 def _spec(content: Mapping[str, Any]) -> Spec:
@@ -265,7 +252,7 @@ def _spec(content: Mapping[str, Any]) -> Spec:
     values: dict[str, Any] = {}
     for key, value in content["spec"].items():
         values[key] = _spec(value) if isinstance(value, dict) else tuple(value) if isinstance(value, list) else value
-    return _FAMILIES[content.get("family", "DenseNet")](**values)
+    return FAMILY_BY_NAME[content.get("family", "DenseNet")].spec(**values)
 
 
 def _checkpoint(found: ReadStateDict, record: dict[str, Any]) -> Checkpoint:

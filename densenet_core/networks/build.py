@@ -2,41 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING
 
-from densenet_core.networks.deeply_supervised import DeeplySupervised
-from densenet_core.networks.deeply_supervised_spec import DeeplySupervisedSpec
-from densenet_core.networks.densenet import DenseNet
 from densenet_core.networks.densenet_spec import DenseNetSpec
-from densenet_core.networks.fractalnet import FractalNet
-from densenet_core.networks.fractalnet_spec import FractalNetSpec
-from densenet_core.networks.highway import Highway
-from densenet_core.networks.highway_spec import HighwaySpec
-from densenet_core.networks.names import Spec, spec_from_name
-from densenet_core.networks.resnet import ResNet
-from densenet_core.networks.resnet_spec import ResNetSpec
+from densenet_core.networks.families import family_of
+from densenet_core.networks.names import spec_from_name
+from densenet_core.networks.spec import Spec
 
-Network = DenseNet | ResNet | Highway | FractalNet | DeeplySupervised
-_NETWORKS: dict[type, Callable[[Any], Network]] = {
-    ResNetSpec: ResNet,
-    HighwaySpec: Highway,
-    FractalNetSpec: FractalNet,
-    DeeplySupervisedSpec: lambda spec: DeeplySupervised(spec, build_model(spec.base)),
-}
+if TYPE_CHECKING:
+    from densenet_core.networks.network import Network
 
 
 def build_model(spec: Spec, memory_efficient: bool = False) -> Network:
-    """A freshly initialised network of this architecture.
+    """Return a newly initialized network of this architecture.
+
+    >>> from densenet_core import ResNetSpec
+    >>> type(build_model(ResNetSpec.cifar(20))).__name__
+    'ResNet'
+
+    Args:
+        memory_efficient: For a DenseNet, train in memory linear in its depth (see ``DenseNet``).
 
     Raises:
-        ValueError: ``memory_efficient`` is asked for, and the network is no DenseNet.
+        ValueError: ``memory_efficient`` is set, and the network is not a DenseNet.
     """
-    if isinstance(spec, DenseNetSpec):
-        return DenseNet(spec, memory_efficient)
-    if memory_efficient:
-        raise ValueError(f"memory_efficient is for DenseNets: {spec.title} is none")
-    return _NETWORKS[type(spec)](spec)
+    network = family_of(spec).load_network()
+    if not memory_efficient:
+        return network(spec)
+    if not isinstance(spec, DenseNetSpec):
+        raise ValueError(f"memory_efficient is for DenseNets: {spec.title} is not one")
+    return network(spec, memory_efficient)
 
 
 def create_model(
@@ -46,15 +41,16 @@ def create_model(
     drop_rate: float = 0.0,
     memory_efficient: bool = False,
 ) -> Network:
-    """A freshly initialised network by its name.
+    """Return a newly initialized network by its name.
 
     >>> create_model("densenet-bc-100-12").spec.title
     'DenseNet-BC (L=100, k=12)'
 
     Args:
-        memory_efficient: a DenseNet that trains in memory linear in its depth (see ``DenseNet``).
+        name, num_classes, in_channels, drop_rate: As for ``spec_from_name``.
+        memory_efficient: For a DenseNet, train in memory linear in its depth (see ``DenseNet``).
 
     Raises:
-        ValueError: the name is not known, or its depth does not fit; the nearest are named.
+        ValueError: No network has this name, its depth does not fit, or an option is not for its family.
     """
     return build_model(spec_from_name(name, num_classes, in_channels, drop_rate), memory_efficient)

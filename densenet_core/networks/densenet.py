@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from densenet_core.networks.densenet_spec import DenseNetSpec
+from densenet_core.networks.network import Network
 from densenet_core.networks.shared_memory import Unit, can_share_memory, dense_block, is_halving, is_watched, transition
 
 _CONV: dict[int, type[nn.Conv1d] | type[nn.Conv2d] | type[nn.Conv3d]] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
@@ -144,7 +145,7 @@ class Transition(nn.Module):
         return out
 
 
-class DenseNet(nn.Module):
+class DenseNet(Network):
     """A Densely Connected Convolutional Network (Huang, Liu, van der Maaten, Weinberger, CVPR 2017).
 
     (N, in_channels, H, W) -> (N, num_classes), unnormalised scores.
@@ -157,6 +158,8 @@ class DenseNet(nn.Module):
             et al. 2017): memory grows linearly with depth. The results are the same up to rounding; there are no
             second derivatives.
     """
+
+    spec: DenseNetSpec
 
     def __init__(self, spec: DenseNetSpec, memory_efficient: bool = False) -> None:
         super().__init__()

@@ -1,14 +1,28 @@
-"""What a DenseNet is made of: one frozen dataclass and its depth and channel arithmetic."""
+"""The architecture of DenseNets: one frozen dataclass with its depth and channel arithmetic."""
 
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
-from typing import Literal
+from typing import ClassVar, Literal
 
-Stem = Literal["cifar", "imagenet"]
+from densenet_core.networks.layers import LayerWalk
+from densenet_core.networks.paths import PathGraph
+from densenet_core.networks.spec import (
+    DirectRead,
+    Spec,
+    Stem,
+    check_chance,
+    check_counts,
+    check_num_layers,
+    layers_from_depth,
+    target_kind,
+)
+
 ImageNetVariant = Literal["121", "161", "169", "201", "264"]
 
 # Block configuration and growth rate of the ImageNet networks (paper, Table 1; 161 is the
@@ -20,17 +34,22 @@ IMAGENET_VARIANTS: dict[str, tuple[tuple[int, ...], int]] = {
     "201": ((6, 12, 48, 32), 32),
     "264": ((6, 12, 64, 48), 32),
 }
-
 CIFAR_BLOCKS = 3
-MOST_LAYERS = 2000  # a number in a file must not keep a machine busy for hours
 
 
 @dataclass(frozen=True)
-class DenseNetSpec:
+class DenseNetSpec(Spec):
     """The architecture of one DenseNet (Huang et al. 2017, sections 3 and 4).
 
-    ``DenseNetSpec.cifar`` and ``DenseNetSpec.imagenet`` give the paper's networks; the plain
-    constructor gives any other.
+    ``DenseNetSpec.cifar`` and ``DenseNetSpec.imagenet`` make the paper's networks; the plain constructor makes any
+    other.
+
+    >>> spec = DenseNetSpec.cifar(100, growth_rate=12, bottleneck=True, compression=0.5)
+    >>> spec.title, spec.block_config, spec.block_inputs
+    ('DenseNet-BC (L=100, k=12)', (16, 16, 16), (24, 108, 150))
+
+    Raises:
+        ValueError: A field is out of range, or a connection in ``cuts`` does not exist.
     """
 
     block_config: tuple[int, ...]  # dense layers in each block
@@ -44,17 +63,27 @@ class DenseNetSpec:
     bn_size: int = 4  # width of the bottleneck in growth rates
     drop_rate: float = 0.0  # dropout after every convolution but the first
     spatial_dims: int = 2  # 1, 2 or 3: the convolutions' dimensions
-    # Connections that are not there: (block, source layer, target layer), as in the feature-reuse table.
+    # Removed connections: (block, source layer, target layer), numbered as in the feature-reuse table.
     cuts: tuple[tuple[int, int, int], ...] = ()
 
+    EXAMPLES: ClassVar = (
+        "densenet-40-12",
+        "densenet-100-12",
+        "densenet-100-24",
+        "densenet-bc-100-12",
+        "densenet-bc-250-24",
+        "densenet-bc-190-40",
+        *(f"densenet{variant}" for variant in IMAGENET_VARIANTS),
+    )
+    PATTERNS: ClassVar = ("densenet-DEPTH-GROWTH", "densenet-bc-DEPTH-GROWTH", "densenet121")
+    HAS_PUBLIC_NAMES: ClassVar = True
+
     def __post_init__(self) -> None:
-        check_counts(
-            self, "block_config", ("growth_rate", "num_init_features", "num_classes", "in_channels", "bn_size")
-        )
+        check_counts(self, "block_config", "growth_rate", "num_init_features", "num_classes", "in_channels", "bn_size")
+        check_num_layers("block_config", sum(self.block_config))
         if not 0 < self.compression <= 1:
             raise ValueError(f"compression {self.compression} must be above 0 and at most 1")
-        if not 0 <= self.drop_rate < 1:
-            raise ValueError(f"drop_rate {self.drop_rate} must be at least 0 and below 1")
+        check_chance("drop_rate", self.drop_rate)
         if self.stem not in ("cifar", "imagenet"):
             raise ValueError(f"stem {self.stem!r} is neither 'cifar' nor 'imagenet'")
         if self.spatial_dims not in (1, 2, 3):
@@ -71,7 +100,7 @@ class DenseNetSpec:
                 raise ValueError(f"cuts hold {cut}: there is no such connection (block, source layer, target layer)")
         for (block, target), sources in self._cut_sources.items():
             if len(sources) == target:
-                raise ValueError(f"cuts leave layer {target} of block {block} without a source: one must stay")
+                raise ValueError(f"cuts leave layer {target} of block {block} without a source: keep at least one")
 
     @classmethod
     def cifar(
@@ -84,14 +113,15 @@ class DenseNetSpec:
         in_channels: int = 3,
         drop_rate: float = 0.0,
     ) -> DenseNetSpec:
-        """A network for small images: three equal blocks behind a 3x3 stem (paper, section 3).
+        """Return a network for small images: three equal blocks behind a 3x3 stem (paper, section 3).
 
-        The stem gives 16 feature maps, or 2k where the network is a DenseNet-BC.
+        The stem has 16 feature maps, or 2k in a DenseNet-BC.
 
         Raises:
-            ValueError: ``depth`` does not divide into three equal blocks; the nearest that do are named.
+            ValueError: ``depth`` does not divide into three equal blocks; the nearest depths that do are named.
         """
-        layers_per_block = _layers_per_cifar_block(depth, bottleneck)
+        step, remark = CIFAR_BLOCKS * (2 if bottleneck else 1), f" ({'with' if bottleneck else 'without'} bottleneck)"
+        layers_per_block = layers_from_depth(depth, step, CIFAR_BLOCKS + 1, remark)
         is_bc = bottleneck and compression < 1
         return cls(
             block_config=(layers_per_block,) * CIFAR_BLOCKS,
@@ -113,13 +143,13 @@ class DenseNetSpec:
         in_channels: int = 3,
         drop_rate: float = 0.0,
     ) -> DenseNetSpec:
-        """A DenseNet-BC for 224x224 images: "121", "161", "169", "201" or "264" (paper, Table 1).
+        """Return a DenseNet-BC for 224x224 images: "121", "161", "169", "201" or "264" (paper, Table 1).
 
         Raises:
-            ValueError: ``variant`` is none of these.
+            ValueError: ``variant`` is another one.
         """
         if str(variant) not in IMAGENET_VARIANTS:
-            raise ValueError(f"variant {variant!r} is none of {', '.join(IMAGENET_VARIANTS)}")
+            raise ValueError(f"variant {variant!r} is unknown: choose one of {', '.join(IMAGENET_VARIANTS)}")
         block_config, growth_rate = IMAGENET_VARIANTS[str(variant)]
         return cls(
             block_config=block_config,
@@ -131,9 +161,19 @@ class DenseNetSpec:
             drop_rate=drop_rate,
         )
 
+    @classmethod
+    def parse(cls, name: str, num_classes: int, in_channels: int, drop_rate: float) -> DenseNetSpec | None:
+        """Return the spec of ``densenet-40-12`` (depth, growth rate), ``densenet-bc-100-12`` or ``densenet121``."""
+        sizes = num_classes, in_channels, drop_rate
+        if match := re.fullmatch(r"densenet-(?:(bc|b|c)-)?(\d{1,4})-(\d{1,4})", name):
+            kind, depth, growth_rate = match[1] or "", int(match[2]), int(match[3])
+            return cls.cifar(depth, growth_rate, "b" in kind, 0.5 if "c" in kind else 1.0, *sizes)
+        variant = name.removeprefix("densenet")
+        return cls.imagenet(variant, *sizes) if name == f"densenet{variant}" and variant in IMAGENET_VARIANTS else None
+
     @property
     def depth(self) -> int:
-        """Number of layers with weights (L in the paper): the convolutions and the classifier.
+        """The number of layers with weights (L in the paper): the convolutions and the classifier.
 
         The network that the paper calls DenseNet-264 has 265 by this count.
         """
@@ -142,7 +182,7 @@ class DenseNetSpec:
 
     @cached_property
     def block_inputs(self) -> tuple[int, ...]:
-        """Feature maps that enter each block."""
+        """The number of feature maps that enter each block."""
         widths = [self.num_init_features]
         for num_layers in self.block_config[:-1]:
             widths.append(compressed(widths[-1] + num_layers * self.growth_rate, self.compression))
@@ -150,16 +190,19 @@ class DenseNetSpec:
 
     @property
     def block_outputs(self) -> tuple[int, ...]:
-        """Feature maps that leave each block: its input and what every layer added."""
+        """The number of feature maps that leave each block: its input and those that its layers add."""
         return tuple(c0 + n * self.growth_rate for c0, n in zip(self.block_inputs, self.block_config, strict=True))
 
+    def block_ends(self) -> dict[str, int]:
+        return {f"features.denseblock{b}": maps for b, maps in enumerate(self.block_outputs, start=1)}
+
     def source_channels(self, block: int) -> tuple[int, ...]:
-        """Feature maps of each source in ``block`` (1-based): the block's input, then its layers."""
+        """The number of feature maps of each source in ``block`` (1-based): the block's input, then its layers."""
         return (self.block_inputs[block - 1], *(self.growth_rate,) * self.block_config[block - 1])
 
     @cached_property
     def _cut_sources(self) -> dict[tuple[int, int], set[int]]:
-        """The sources that are cut off each (block, target)."""
+        """The sources that are cut off from each (block, target)."""
         found: dict[tuple[int, int], set[int]] = {}
         for block, source, target in self.cuts:
             found.setdefault((block, target), set()).add(source)
@@ -167,7 +210,7 @@ class DenseNetSpec:
 
     @property
     def num_connections(self) -> int:
-        """Connections of the network without cuts: n(n+1)/2 + n+1 in a block of n layers."""
+        """The number of connections without cuts: n(n+1)/2 + n+1 in a block of n layers."""
         return sum((n + 1) * (n + 2) // 2 for n in self.block_config)
 
     def sources(self, block: int, target: int) -> tuple[int, ...]:
@@ -176,7 +219,7 @@ class DenseNetSpec:
         return tuple(source for source in range(target) if source not in cut)
 
     def channel_runs(self, block: int, target: int) -> tuple[tuple[int, int], ...]:
-        """Where these sources' feature maps lie among the block's: (first, end) of each stretch of channels."""
+        """The ranges of the block's channels that layer ``target`` reads, each as (first, end)."""
         if not self.cuts:
             return ((0, self.block_inputs[block - 1] + (target - 1) * self.growth_rate),)
         edges = [0, *accumulate(self.source_channels(block))]
@@ -189,17 +232,21 @@ class DenseNetSpec:
         return tuple(runs)
 
     def input_maps(self, block: int, target: int) -> int:
-        """Feature maps that layer ``target`` of ``block`` reads."""
+        """The number of feature maps that layer ``target`` of ``block`` reads."""
         return sum(end - first for first, end in self.channel_runs(block, target))
 
     def target_names(self, block: int, target: int) -> tuple[str, str]:
-        """The state dict's names of the first weight of layer ``target`` of ``block``, and of the norm before it."""
+        """The state dict's names of the first weight of layer ``target`` of ``block`` and of the norm before it."""
         if target <= self.block_config[block - 1]:
             name = f"features.denseblock{block}.denselayer{target}"
             return f"{name}.conv1.weight", f"{name}.norm1"
         if block < len(self.block_config):
             return f"features.transition{block}.conv.weight", f"features.transition{block}.norm"
         return "classifier.weight", "features.norm5"
+
+    @property
+    def sample_layer(self) -> str:
+        return "features.denseblock1.denselayer1"
 
     @property
     def family(self) -> str:
@@ -213,33 +260,66 @@ class DenseNetSpec:
         cut = f", {len(self.cuts)} of {self.num_connections} connections cut" if self.cuts else ""
         return f"{self.family} (L={self.depth}, k={self.growth_rate}{cut})"
 
+    def add_layers(self, walk: LayerWalk) -> None:
+        is_imagenet = self.stem == "imagenet"
+        names = ("features.conv0", "features.norm0", "features.relu0", "features.pool0")
+        walk.add_stem(names, self.num_init_features, is_imagenet, has_norm=is_imagenet)
+        for block, num_layers in enumerate(self.block_config, start=1):
+            walk.stage = f"block{block}"
+            for layer in range(1, num_layers + 1):
+                self._add_dense_layer(walk, block, layer)
+            if block < len(self.block_config):
+                walk.stage = f"transition{block}"
+                name = f"features.transition{block}"
+                self._add_selection(walk, block, num_layers + 1, name)
+                walk.add_norm_relu(f"{name}.norm", f"{name}.relu")
+                walk.add(f"{name}.conv", "conv", self.block_inputs[block])
+                walk.add(f"{name}.pool", "avg_pool", kernel=2, stride=2)
+        walk.stage = "head"
+        self._add_selection(walk, len(self.block_config), self.block_config[-1] + 1, "features.norm5")
+        walk.add_head("features.norm5", "classifier", self.num_classes)
 
-def check_counts(spec: object, blocks: str, counts: tuple[str, ...]) -> None:
-    """Raises ValueError where a field of counts is not whole, or below 1, or ``blocks`` is empty or has such a one."""
-    for count in (values := getattr(spec, blocks)):
-        if type(count) is not int or count < 1:
-            raise ValueError(f"{blocks} {values[:20]} needs whole numbers, 1 or more")
-    if not values:
-        raise ValueError(f"{blocks} is empty: give one number or more")
-    if sum(values) > MOST_LAYERS:
-        raise ValueError(f"{blocks} asks for {sum(values):,} layers: at most {MOST_LAYERS:,} are built")
-    for field in counts:
-        if type(getattr(spec, field)) is not int or getattr(spec, field) < 1:
-            raise ValueError(f"{field} {getattr(spec, field)} must be a whole number, 1 or more")
+    def _add_dense_layer(self, walk: LayerWalk, block: int, layer: int) -> None:
+        name, old_maps = f"features.denseblock{block}.denselayer{layer}", walk.maps
+        self._add_selection(walk, block, layer, name)
+        walk.add_norm_relu(f"{name}.norm1", f"{name}.relu1")
+        if self.bottleneck:
+            walk.add(f"{name}.conv1", "conv", self.bn_size * self.growth_rate)
+            walk.add_norm_relu(f"{name}.norm2", f"{name}.relu2")
+        walk.add(f"{name}.conv{2 if self.bottleneck else 1}", "conv", self.growth_rate, kernel=3)
+        walk.add(f"{name}.concat", "concat", old_maps + self.growth_rate)
+
+    def _add_selection(self, walk: LayerWalk, block: int, target: int, name: str) -> None:
+        """Where connections are cut, the remaining feature maps are concatenated anew."""
+        if (in_maps := self.input_maps(block, target)) < walk.maps:
+            walk.add(f"{name}.select", "concat", in_maps)
+
+    def paths(self) -> PathGraph:
+        graph = PathGraph(length=1)
+        for block, num_layers in enumerate(self.block_config, start=1):
+            found = [graph.last]
+            for layer in range(1, num_layers + 1):
+                name, sources = f"denseblock{block}.denselayer{layer}", [found[s] for s in self.sources(block, layer)]
+                found.append(graph.add(name, f"block{block}", 2 if self.bottleneck else 1, sources))
+            sources = [found[s] for s in self.sources(block, num_layers + 1)]
+            if block < len(self.block_config):
+                graph.add(f"transition{block}", f"transition{block}", 1, sources)
+        graph.add_classifier(sources)
+        return graph
+
+    def direct_reads(self) -> Iterator[DirectRead]:
+        """Yield 1 for every pair of a source and a target, or 0 where the connection is cut."""
+        for block, num_layers in enumerate(self.block_config, start=1):
+            for target in range(1, num_layers + 2):
+                kind, sources = target_kind(self.block_config, block, target), self.sources(block, target)
+                for source in range(target):
+                    yield DirectRead(block, source, target, kind, float(source in sources))
 
 
 def compressed(num_features: int, compression: float) -> int:
-    """Feature maps that a transition makes of ``num_features``: floor(theta * m) (paper, section 3)."""
+    """The feature maps that a transition makes of ``num_features``: floor(theta * m) (paper, section 3).
+
+    >>> compressed(75, 0.5), compressed(100, 0.29)
+    (37, 29)
+    """
     return math.floor(round(num_features * compression, 6))  # 0.29 * 100 is 28.999... in binary
-
-
-def _layers_per_cifar_block(depth: int, bottleneck: bool) -> int:
-    step = CIFAR_BLOCKS * (2 if bottleneck else 1)
-    offset = CIFAR_BLOCKS + 1
-    layers, rest = divmod(depth - offset, step)
-    if rest or layers < 1:
-        below, above = max(layers, 1), max(layers + 1, 1)
-        nearest = " and ".join(str(step * n + offset) for n in sorted({below, above}))
-        kind = "with" if bottleneck else "without"
-        raise ValueError(f"depth {depth} is not {step}*n+{offset} ({kind} bottleneck): the nearest are {nearest}")
-    return layers

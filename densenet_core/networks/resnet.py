@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops import stochastic_depth
 
+from densenet_core.networks.network import Network
 from densenet_core.networks.resnet_spec import EXPANSION, ResNetSpec
 
 
@@ -105,7 +106,7 @@ class ResidualBlock(nn.Module):
         return F.dropout(x, self.drop_rate, self.training) if self.drop_rate else x
 
 
-class ResNet(nn.Module):
+class ResNet(Network):
     """A residual network (He, Zhang, Ren, Sun, CVPR 2016 and ECCV 2016; Zagoruyko and Komodakis, BMVC 2016).
 
     With ``survival`` below 1 its blocks are dropped at random in training (stochastic depth: Huang, Sun, Liu, Sedra,
@@ -117,6 +118,8 @@ class ResNet(nn.Module):
     Parameter names are torchvision's, so that state dicts of its ResNets load unchanged; a pre-activation
     network has no norm in its stem and one more, ``bn``, before the pooling.
     """
+
+    spec: ResNetSpec
 
     def __init__(self, spec: ResNetSpec) -> None:
         super().__init__()

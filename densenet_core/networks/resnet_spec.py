@@ -1,11 +1,26 @@
-"""What a ResNet is made of: one frozen dataclass and its depth and channel arithmetic."""
+"""The architecture of ResNets: one frozen dataclass with its depth and channel arithmetic."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from math import prod
+from typing import ClassVar, Literal, get_args
 
-from densenet_core.networks.densenet_spec import Stem, check_counts
+from densenet_core.networks.layers import Layer, LayerWalk
+from densenet_core.networks.paths import PathGraph
+from densenet_core.networks.spec import (
+    DirectRead,
+    Spec,
+    Stem,
+    check_chance,
+    check_counts,
+    check_no_dropout,
+    check_num_layers,
+    layers_from_depth,
+    target_kind,
+)
 
 Block = Literal["basic", "bottleneck"]  # two 3x3 convolutions, or 1x1-3x3-1x1
 Shortcut = Literal["projection", "identity", "none"]
@@ -23,15 +38,21 @@ CIFAR_STAGES = 3
 
 
 @dataclass(frozen=True)
-class ResNetSpec:
+class ResNetSpec(Spec):
     """The architecture of one residual network (He et al. 2016a, 2016b; Zagoruyko and Komodakis 2016).
 
-    ``ResNetSpec.cifar``, ``ResNetSpec.wide`` and ``ResNetSpec.imagenet`` give the papers' networks; the
-    plain constructor gives any other.
+    ``ResNetSpec.cifar``, ``ResNetSpec.wide`` and ``ResNetSpec.imagenet`` make the papers' networks; the plain
+    constructor makes any other.
 
-    ``survival`` and ``drop_rate`` leave no trace in the tensors: a bare state dict (one without the metadata that
-    ``save_checkpoint`` writes) of a network with stochastic depth is read as the plain ResNet, whose scores are other
-    ones, for at test time stochastic depth multiplies each block by its chance.
+    ``survival`` and ``drop_rate`` leave no trace in the tensors. A bare state dict (one without the metadata that
+    ``save_checkpoint`` writes) of a network with stochastic depth is therefore read as the usual ResNet, and its scores
+    differ: at test time, stochastic depth multiplies each block by its probability.
+
+    >>> ResNetSpec.cifar(110).title, ResNetSpec.wide(28, 10).stage_planes
+    ('ResNet-110', (160, 320, 640))
+
+    Raises:
+        ValueError: A field is out of range, or two fields contradict each other.
     """
 
     stage_config: tuple[int, ...]  # residual blocks in each stage; the first stage keeps the resolution
@@ -39,29 +60,52 @@ class ResNetSpec:
     num_init_features: int = 16  # feature maps of the stem; a stage's width is this doubled at each stage
     width_factor: int = 1  # widening of all stages behind the stem (k in Wide ResNets)
     preactivation: bool = False  # BN-ReLU-conv (He et al. 2016b) instead of conv-BN-ReLU
-    shortcut: Shortcut = (
-        "projection"  # where the width changes; identity: padded with zeros ("option A"); none at all: plain
-    )
+    # Where the width changes: a 1x1 convolution, or padding with zeros ("option A"); none: a plain network.
+    shortcut: Shortcut = "projection"
     num_classes: int = 10
     stem: Stem = "cifar"  # cifar: 3x3; imagenet: 7x7 stride 2, norm, ReLU, 3x3 max pool stride 2
     in_channels: int = 3
     drop_rate: float = 0.0  # dropout between the convolutions of a block (Wide ResNets)
-    survival: float = 1.0  # chance that training keeps the last block (p_L); 1: no stochastic depth
+    survival: float = 1.0  # probability that training keeps the last block (p_L); 1: no stochastic depth
+
+    EXAMPLES: ClassVar = (
+        *(f"resnet-{depth}" for depth in (20, 32, 44, 56, 110, 1202)),
+        "preact-resnet-164",
+        "preact-resnet-1001",
+        "wrn-16-4",
+        "wrn-16-8",
+        "wrn-28-10",
+        *(f"resnet{depth}" for depth in IMAGENET_RESNETS),
+        "plain-20",
+        "plain-56",
+        "plain-110",
+        "resnet-sd-110",
+        "resnet-sd-1202",
+    )
+    PATTERNS: ClassVar = (
+        "resnet-DEPTH",
+        "preact-resnet-DEPTH",
+        "wrn-DEPTH-WIDTH",
+        "resnet50",
+        "plain-DEPTH",
+        "resnet-sd-DEPTH",
+    )
+    HAS_PUBLIC_NAMES: ClassVar = True
 
     def __post_init__(self) -> None:
-        check_counts(self, "stage_config", ("num_init_features", "width_factor", "num_classes", "in_channels"))
-        if not 0 <= self.drop_rate < 1:
-            raise ValueError(f"drop_rate {self.drop_rate} must be at least 0 and below 1")
+        check_counts(self, "stage_config", "num_init_features", "width_factor", "num_classes", "in_channels")
+        check_num_layers("stage_config", sum(self.stage_config))
+        check_chance("drop_rate", self.drop_rate)
         if not 0 < self.survival <= 1:
             raise ValueError(f"survival {self.survival} must be above 0 and at most 1")
         if self.survival < 1 and self.shortcut == "none":
-            raise ValueError(f"survival {self.survival} needs shortcuts: without one a dropped block leaves nothing")
+            raise ValueError(f"survival {self.survival} needs shortcuts: a dropped block leaves only its shortcut")
         options = {"block": EXPANSION, "shortcut": get_args(Shortcut), "stem": ("cifar", "imagenet")}
         for field, known in options.items():
             if getattr(self, field) not in known:
-                raise ValueError(f"{field} {getattr(self, field)!r} is none of {', '.join(known)}")
+                raise ValueError(f"{field} {getattr(self, field)!r} is unknown: choose one of {', '.join(known)}")
         if self.preactivation and self.stem == "imagenet":
-            raise ValueError("preactivation is for the stem 'cifar': no ImageNet network here has it")
+            raise ValueError("preactivation needs the stem 'cifar': no ImageNet network here has it")
 
     @classmethod
     def cifar(
@@ -72,17 +116,16 @@ class ResNetSpec:
         num_classes: int = 10,
         in_channels: int = 3,
     ) -> ResNetSpec:
-        """A network for small images: three equal stages (He et al. 2016a, section 4.2).
+        """Return a network for small images: three equal stages (He et al. 2016a, section 4.2).
 
         Depth is 6n+2 with basic blocks, 9n+2 with bottlenecks. With basic blocks the shortcuts are the
         paper's option A, identity padded with zeros; with bottlenecks they are projections, as in He et al. 2016b.
 
         Raises:
-            ValueError: ``depth`` does not divide into three equal stages; the nearest that do are named.
+            ValueError: ``depth`` does not divide into three equal stages; the nearest depths that do are named.
         """
-        step = 6 if block == "basic" else 9
         return cls(
-            stage_config=(_blocks_per_stage(depth, step, 2),) * CIFAR_STAGES,
+            stage_config=(layers_from_depth(depth, 6 if block == "basic" else 9, 2),) * CIFAR_STAGES,
             block=block,
             preactivation=preactivation,
             shortcut="identity" if block == "basic" else "projection",
@@ -92,19 +135,19 @@ class ResNetSpec:
 
     @classmethod
     def plain(cls, depth: int, num_classes: int = 10, in_channels: int = 3) -> ResNetSpec:
-        """The CIFAR ResNet of this depth without its shortcuts: the control of He et al. 2016a, section 4.2.
+        """Return the CIFAR ResNet of this depth without its shortcuts: the control of He et al. 2016a, section 4.2.
 
         Raises:
-            ValueError: ``depth`` is not 6n+2; the nearest that are, are named.
+            ValueError: ``depth`` is not 6n+2; the nearest depths that are, are named.
         """
         return replace(cls.cifar(depth, num_classes=num_classes, in_channels=in_channels), shortcut="none")
 
     @classmethod
     def stochastic(cls, depth: int, survival: float = 0.5, num_classes: int = 10, in_channels: int = 3) -> ResNetSpec:
-        """The CIFAR ResNet of this depth with stochastic depth: linear decay to ``survival`` (Huang et al. 2016).
+        """Return the CIFAR ResNet of this depth with stochastic depth, decaying to ``survival`` (Huang et al. 2016).
 
         Raises:
-            ValueError: ``depth`` is not 6n+2; the nearest that are, are named.
+            ValueError: ``depth`` is not 6n+2; the nearest depths that are, are named.
         """
         return replace(cls.cifar(depth, num_classes=num_classes, in_channels=in_channels), survival=survival)
 
@@ -112,15 +155,15 @@ class ResNetSpec:
     def wide(
         cls, depth: int, width_factor: int, num_classes: int = 10, in_channels: int = 3, drop_rate: float = 0.0
     ) -> ResNetSpec:
-        """A Wide ResNet: pre-activation basic blocks, all stages ``width_factor`` times as wide.
+        """Return a Wide ResNet: pre-activation basic blocks, all stages ``width_factor`` times as wide.
 
         Depth is 6n+4: its authors count the three projections as layers.
 
         Raises:
-            ValueError: ``depth`` does not fit; the nearest that do are named.
+            ValueError: ``depth`` is another one; the nearest depths are named.
         """
         return cls(
-            stage_config=(_blocks_per_stage(depth, 6, 4),) * CIFAR_STAGES,
+            stage_config=(layers_from_depth(depth, 6, 4),) * CIFAR_STAGES,
             width_factor=width_factor,
             preactivation=True,
             num_classes=num_classes,
@@ -130,13 +173,13 @@ class ResNetSpec:
 
     @classmethod
     def imagenet(cls, depth: int, num_classes: int = 1000, in_channels: int = 3) -> ResNetSpec:
-        """ResNet-18, 34, 50, 101 or 152 for 224x224 images (He et al. 2016a, Table 1).
+        """Return ResNet-18, 34, 50, 101 or 152 for 224x224 images (He et al. 2016a, Table 1).
 
         Raises:
-            ValueError: ``depth`` is none of these.
+            ValueError: ``depth`` is another one.
         """
         if depth not in IMAGENET_RESNETS:
-            raise ValueError(f"depth {depth} is none of {', '.join(map(str, IMAGENET_RESNETS))}")
+            raise ValueError(f"depth {depth} is unknown: choose one of {', '.join(map(str, IMAGENET_RESNETS))}")
         stage_config, block = IMAGENET_RESNETS[depth]
         return cls(
             stage_config=stage_config,
@@ -147,35 +190,62 @@ class ResNetSpec:
             in_channels=in_channels,
         )
 
+    @classmethod
+    def parse(cls, name: str, num_classes: int, in_channels: int, drop_rate: float) -> ResNetSpec | None:
+        """Return the spec of ``resnet-110`` and its kin.
+
+        ``preact-resnet-164`` has bottlenecks where the depth is 9n+2, ``wrn-28-10`` a depth and a width factor,
+        ``plain-110`` no shortcuts, ``resnet-sd-110`` stochastic depth; ``resnet50`` is for ImageNet.
+        """
+        sizes = num_classes, in_channels
+        if match := re.fullmatch(r"wrn-(\d{1,4})-(\d{1,2})", name):
+            return cls.wide(int(match[1]), int(match[2]), *sizes, drop_rate)
+        match = re.fullmatch(r"(preact-resnet-|plain-|resnet-sd-|resnet-|resnet(?=[1-9]))(\d{1,4})", name)
+        if not match or (match[1] == "resnet" and int(match[2]) not in IMAGENET_RESNETS):
+            return None
+        check_no_dropout(name, drop_rate)
+        kind, depth = match[1].rstrip("-"), int(match[2])
+        if kind == "preact-resnet":
+            return cls.cifar(depth, True, "bottleneck" if (depth - 2) % 9 == 0 else "basic", *sizes)
+        if kind == "plain":
+            return cls.plain(depth, *sizes)
+        if kind == "resnet-sd":
+            return cls.stochastic(depth, num_classes=num_classes, in_channels=in_channels)
+        if match[1] == "resnet-":
+            return cls.cifar(depth, num_classes=num_classes, in_channels=in_channels)
+        return cls.imagenet(depth, *sizes)
+
     @property
     def is_wide(self) -> bool:
         return self.width_factor > 1
 
     @property
-    def spatial_dims(self) -> int:
-        """Dimensions of the images: 2."""
-        return 2
+    def depth(self) -> int:
+        """The number of layers with weights on the longest path: 6n+2, 9n+2, ...; for a Wide ResNet 6n+4."""
+        return self.layers_per_block * sum(self.stage_config) + 2 + (2 if self.is_wide else 0)
 
     @property
-    def depth(self) -> int:
-        """Number of layers with weights on the longest path: 6n+2, 9n+2, ...; a Wide ResNet's own count is 6n+4."""
-        per_block = 2 if self.block == "basic" else 3
-        return per_block * sum(self.stage_config) + 2 + (2 if self.is_wide else 0)
+    def layers_per_block(self) -> int:
+        """The number of convolutions in a residual block, without its shortcut."""
+        return 2 if self.block == "basic" else 3
 
     @property
     def stage_planes(self) -> tuple[int, ...]:
-        """Feature maps of the 3x3 convolutions in each stage."""
+        """The number of feature maps of the 3x3 convolutions in each stage."""
         return tuple(self.num_init_features * self.width_factor * 2**s for s in range(len(self.stage_config)))
+
+    def block_ends(self) -> dict[str, int]:
+        return {f"layer{s}": planes * EXPANSION[self.block] for s, planes in enumerate(self.stage_planes, start=1)}
 
     @property
     def survivals(self) -> tuple[float, ...]:
-        """Chance of each residual block to be kept in a training step: 1 - l/L (1 - p_L) (Huang et al. 2016, eq. 4)."""
+        """The probability that a training step keeps each block: 1 - l/L (1 - p_L) (Huang et al. 2016, eq. 4)."""
         num_blocks = sum(self.stage_config)
         return tuple(1 - block / num_blocks * (1 - self.survival) for block in range(1, num_blocks + 1))
 
     @property
     def expected_blocks(self) -> float:
-        """Residual blocks that a training step keeps on average: 40.25 of ResNet-110's 54 (their section 3)."""
+        """The mean number of blocks that a training step keeps: 40.25 of ResNet-110's 54 (their section 3)."""
         return sum(self.survivals)
 
     @property
@@ -200,10 +270,75 @@ class ResNetSpec:
             title = f"ResNet-{self.depth}" + (" (pre-activation)" if self.preactivation else "")
         return title + (" with stochastic depth" if self.survival < 1 else "")
 
+    @property
+    def sample_layer(self) -> str:
+        """The last block of the first stage, which needs no projection."""
+        return f"layer1.{self.stage_config[0] - 1}"
 
-def _blocks_per_stage(depth: int, step: int, offset: int) -> int:
-    blocks, rest = divmod(depth - offset, step)
-    if rest or blocks < 1:
-        nearest = " and ".join(str(step * n + offset) for n in sorted({max(blocks, 1), max(blocks + 1, 1)}))
-        raise ValueError(f"depth {depth} is not {step}*n+{offset}: the nearest are {nearest}")
-    return blocks
+    def add_layers(self, walk: LayerWalk) -> None:
+        names = ("conv1", "bn1", "relu", "maxpool")
+        walk.add_stem(names, self.num_init_features, self.stem == "imagenet", has_norm=not self.preactivation)
+        for s, (num_blocks, planes) in enumerate(zip(self.stage_config, self.stage_planes, strict=True)):
+            walk.stage = f"layer{s + 1}"
+            for b in range(num_blocks):
+                self._add_block(walk, f"layer{s + 1}.{b}", planes, stride=2 if s > 0 and b == 0 else 1)
+        walk.add_head("bn" if self.preactivation else None, "fc", self.num_classes)
+
+    def _add_block(self, walk: LayerWalk, name: str, planes: int, stride: int) -> None:
+        in_maps, in_size, out_maps = walk.maps, walk.size, planes * EXPANSION[self.block]
+        convs = [(planes, 3, stride), (planes, 3, 1)]
+        if self.block == "bottleneck":
+            convs = [(planes, 1, 1), (planes, 3, stride), (out_maps, 1, 1)]
+        for i, (maps, kernel, step) in enumerate(convs, start=1):
+            if self.preactivation:
+                walk.add_norm_relu(f"{name}.bn{i}", f"{name}.relu{i}")
+            walk.add(f"{name}.conv{i}", "conv", maps, kernel, step)
+            if not self.preactivation:
+                walk.add(f"{name}.bn{i}", "norm")
+                if i < len(convs):
+                    walk.add(f"{name}.relu{i}", "relu")
+        if self.shortcut != "none":
+            if stride != 1 or in_maps != out_maps:
+                walk.insert(self._shortcut(walk, f"{name}.downsample", in_maps, in_size, stride))
+            walk.add(f"{name}.add", "add")
+        if not self.preactivation:
+            walk.add(f"{name}.relu", "relu")
+
+    def _shortcut(self, walk: LayerWalk, name: str, in_maps: int, in_size: int, stride: int) -> Iterator[Layer]:
+        shape = (in_maps, walk.maps, 1, stride, in_size, walk.size)
+        if self.shortcut == "identity":
+            yield Layer(name, "pad", walk.stage, *shape)
+            return
+        yield Layer(f"{name}.0", "conv", walk.stage, *shape, is_branch=True)
+        if not self.preactivation:
+            yield Layer(f"{name}.1", "norm", walk.stage, walk.maps, walk.maps, 1, 1, walk.size, walk.size)
+
+    def paths(self) -> PathGraph:
+        """A shortcut is a path of its own, of length 1 if it is a projection, else 0."""
+        graph = PathGraph(length=1)
+        for stage, num_blocks in enumerate(self.stage_config, start=1):
+            for block in range(num_blocks):
+                shortcut = self._shortcut_length(stage, block)
+                graph.add_residual(f"layer{stage}.{block}", f"layer{stage}", self.layers_per_block, shortcut)
+        graph.add_classifier()
+        return graph
+
+    def _shortcut_length(self, stage: int, block: int) -> int | None:
+        if self.shortcut == "none":
+            return None
+        widens = self.block == "bottleneck" or self.is_wide
+        changes_shape = block == 0 and (stage > 1 or widens)
+        return int(changes_shape and self.shortcut == "projection")
+
+    def direct_reads(self) -> Iterator[DirectRead]:
+        """Yield the probability that all blocks between two are dropped: the product of each one's 1 - p.
+
+        Without stochastic depth it is 1 for neighbors and 0 for all others (Huang et al. 2016).
+        """
+        survivals = iter(self.survivals)
+        for stage, num_blocks in enumerate(self.stage_config, start=1):
+            dropped = [1 - next(survivals) for _ in range(num_blocks)]  # of the stage's blocks 1, 2, ...
+            for target in range(1, num_blocks + 2):
+                kind = target_kind(self.stage_config, stage, target)
+                for source in range(target):
+                    yield DirectRead(stage, source, target, kind, float(prod(dropped[source : target - 1])))

@@ -1,69 +1,41 @@
-"""The shapes of a network's tensors, by arithmetic on its spec where that is a DenseNet's."""
+"""The shapes of a network's tensors, by arithmetic on its layers."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from densenet_core.networks.densenet_spec import DenseNetSpec
-from densenet_core.networks.names import Spec
+from densenet_core.networks.layers import Layer, unchecked_layers
+from densenet_core.networks.spec import Spec
 
 Shape = tuple[int, ...]
 
 
 def tensor_shapes(spec: Spec) -> dict[str, Shape]:
-    """The state dict of a freshly built network: names, in its order, and shapes.
+    """Return the shapes of the tensors in the state dict of a network, by their names.
 
-    Raises:
-        RuntimeError, OverflowError, TypeError: no network can be built of these sizes.
+    The order is that in which the layers run, which is not the state dict's in every family.
+
+    >>> from densenet_core import DenseNetSpec
+    >>> tensor_shapes(DenseNetSpec.imagenet("121"))["features.conv0.weight"]
+    (64, 3, 7, 7)
     """
-    if isinstance(spec, DenseNetSpec):
-        return dict(_densenet(spec))
-    import torch
-
-    from densenet_core.networks.build import build_model
-
-    with torch.device("meta"):
-        return {key: tuple(tensor.shape) for key, tensor in build_model(spec).state_dict().items()}
+    layers = unchecked_layers(spec, input_size=1)  # no tensor's shape depends on the size
+    return {key: shape for layer in layers for key, shape in _tensors(layer, spec.spatial_dims)}
 
 
-def _densenet(spec: DenseNetSpec) -> Iterator[tuple[str, Shape]]:
-    yield from _stem(spec)
-    for block, num_layers in enumerate(spec.block_config, start=1):
-        for layer in range(1, num_layers + 1):
-            yield from _dense_layer(spec, block, layer)
-        if block < len(spec.block_config):
-            name, in_maps = f"features.transition{block}", spec.input_maps(block, num_layers + 1)
-            yield from _norm(f"{name}.norm", in_maps)
-            yield _conv(spec, f"{name}.conv", in_maps, spec.block_inputs[block], 1)
-    out_maps = spec.input_maps(len(spec.block_config), spec.block_config[-1] + 1)
-    yield from _norm("features.norm5", out_maps)
-    yield "classifier.weight", (spec.num_classes, out_maps)
-    yield "classifier.bias", (spec.num_classes,)
-
-
-def _stem(spec: DenseNetSpec) -> Iterator[tuple[str, Shape]]:
-    yield _conv(spec, "features.conv0", spec.in_channels, spec.num_init_features, 7 if spec.stem == "imagenet" else 3)
-    if spec.stem == "imagenet":
-        yield from _norm("features.norm0", spec.num_init_features)
-
-
-def _dense_layer(spec: DenseNetSpec, block: int, layer: int) -> Iterator[tuple[str, Shape]]:
-    name, in_maps = f"features.denseblock{block}.denselayer{layer}", spec.input_maps(block, layer)
-    yield from _norm(f"{name}.norm1", in_maps)
-    if not spec.bottleneck:
-        yield _conv(spec, f"{name}.conv1", in_maps, spec.growth_rate, 3)
+def _tensors(layer: Layer, dims: int) -> Iterator[tuple[str, Shape]]:
+    name, maps = layer.name, layer.out_maps
+    if layer.kind == "conv":
+        yield f"{name}.weight", (maps, layer.in_maps, *(layer.kernel,) * dims)
+    elif layer.kind in ("linear", "companion"):
+        yield f"{name}.weight", (maps, layer.in_maps)
+    elif layer.kind == "norm":
+        yield f"{name}.weight", (maps,)
+    else:
         return
-    width = spec.bn_size * spec.growth_rate
-    yield _conv(spec, f"{name}.conv1", in_maps, width, 1)
-    yield from _norm(f"{name}.norm2", width)
-    yield _conv(spec, f"{name}.conv2", width, spec.growth_rate, 3)
-
-
-def _conv(spec: DenseNetSpec, name: str, in_maps: int, out_maps: int, kernel: int) -> tuple[str, Shape]:
-    return f"{name}.weight", (out_maps, in_maps, *(kernel,) * spec.spatial_dims)
-
-
-def _norm(name: str, num_maps: int) -> Iterator[tuple[str, Shape]]:
-    for part in ("weight", "bias", "running_mean", "running_var"):
-        yield f"{name}.{part}", (num_maps,)
-    yield f"{name}.num_batches_tracked", ()
+    if layer.kind != "conv" or layer.has_bias:
+        yield f"{name}.bias", (maps,)
+    if layer.kind == "norm":
+        yield f"{name}.running_mean", (maps,)
+        yield f"{name}.running_var", (maps,)
+        yield f"{name}.num_batches_tracked", ()

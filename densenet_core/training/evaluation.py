@@ -17,7 +17,7 @@ from densenet_core.hardware import device
 from densenet_core.networks.densenet import DenseNet
 from densenet_core.networks.fused import fuse
 from densenet_core.networks.layers import network_layers
-from densenet_core.networks.names import Spec
+from densenet_core.networks.spec import Spec
 from densenet_core.training.distributed import reduced, shard_of
 from densenet_core.training.malloc import freed_memory_kept
 

@@ -27,9 +27,11 @@ from densenet_core.data.datasets import DataSplits, load_splits
 from densenet_core.data.images import Images
 from densenet_core.errors import RunError
 from densenet_core.hardware import hardware
-from densenet_core.networks.build import Network, build_model
-from densenet_core.networks.deeply_supervised import training_loss
-from densenet_core.networks.names import Spec, spec_from_name
+from densenet_core.networks.build import build_model
+from densenet_core.networks.names import spec_from_name
+from densenet_core.networks.network import Network
+from densenet_core.networks.relatives.deeply_supervised import training_loss
+from densenet_core.networks.spec import Spec
 from densenet_core.training import run_folder
 from densenet_core.training.config import PLACE_FIELDS, TrainingConfig
 from densenet_core.training.distributed import (

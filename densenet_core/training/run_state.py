@@ -13,7 +13,7 @@ from torch import nn
 from densenet_core.checkpoints.checkpoint import Checkpoint, save_checkpoint
 from densenet_core.errors import RunError
 from densenet_core.files import write_whole
-from densenet_core.networks.build import Network
+from densenet_core.networks.network import Network
 from densenet_core.training import run_folder
 from densenet_core.training.config import PLACE_FIELDS, TrainingConfig
 from densenet_core.training.run_folder import Metric

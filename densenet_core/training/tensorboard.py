@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from densenet_core.errors import RunError
-from densenet_core.networks.build import Network
+from densenet_core.networks.network import Network
 from densenet_core.training.run_folder import TENSORBOARD, Metric
 
 _TAGS = ("loss", "error", "learning_rate", "grad_norm", "images_per_s", "wait_share")

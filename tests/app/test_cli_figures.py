@@ -10,7 +10,7 @@ import pytest
 from app.cli.main import run
 from densenet_core import Checkpoint, save_checkpoint
 from densenet_core.networks.build import build_model
-from densenet_core.networks.highway_spec import HighwaySpec
+from densenet_core.networks.relatives.highway_spec import HighwaySpec
 
 
 def test_figures_by_their_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

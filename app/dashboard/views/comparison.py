@@ -22,7 +22,7 @@ from app.dashboard.network_picker import pick_network
 from app.dashboard.tables import show_table, show_table_on_opening
 from app.text import literal, network_name, shown
 from densenet_core import RunError
-from densenet_core.networks.names import Spec
+from densenet_core.networks.spec import Spec
 
 QUANTITIES = (
     "depth",

@@ -26,7 +26,7 @@ from app.dashboard.language import from_analysis, names, t
 from app.dashboard.network_picker import pick_network
 from app.text import literal
 from densenet_core import CheckpointError
-from densenet_core.networks.names import Spec
+from densenet_core.networks.spec import Spec
 
 
 def show() -> None:

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from typing import cast
 
 from densenet_core.errors import CheckpointError
-from densenet_core.networks.densenet_spec import DenseNetSpec, Stem, compressed
+from densenet_core.networks.densenet_spec import DenseNetSpec, compressed
 from densenet_core.networks.resnet_spec import ResNetSpec
+from densenet_core.networks.spec import Stem
 
 Shapes = Mapping[str, tuple[int, ...]]
 

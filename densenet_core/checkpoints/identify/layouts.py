@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from densenet_core.checkpoints.identify.infer_spec import Shapes, infer_densenet_spec, infer_resnet_spec, listed
 from densenet_core.errors import CheckpointError
-from densenet_core.networks.names import Spec
+from densenet_core.networks.spec import Spec
 
 OUR_EPSILON = 1e-5  # of our batch norms; where another library's differs, the running variance takes the difference
 Rules = tuple[tuple[str, str], ...]  # (pattern of a whole key, replacement); {\1+1}: a number that counts from 0

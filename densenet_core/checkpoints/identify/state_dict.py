@@ -17,9 +17,9 @@ from densenet_core.checkpoints.identify.connectivity import ConcatSpec, ConcatTa
 from densenet_core.checkpoints.identify.infer_spec import infer_densenet_spec, listed
 from densenet_core.checkpoints.identify.layouts import LAYOUTS, OWN, Layout, find_layout
 from densenet_core.checkpoints.identify.shape_search import Shapes, Structure
-from densenet_core.errors import CheckpointError, first_line
+from densenet_core.errors import CheckpointError
 from densenet_core.networks.densenet_spec import DenseNetSpec
-from densenet_core.networks.names import Relative, Spec
+from densenet_core.networks.spec import Spec
 from densenet_core.networks.tensor_shapes import tensor_shapes
 
 BY_STRUCTURE = "unknown names, read by shapes"
@@ -60,7 +60,7 @@ def read_state_dict(
         CheckpointError: no DenseNet or ResNet is found, or a tensor is missing, too much, of a wrong shape or type,
             or holds NaN or infinite values; the tensor is named.
     """
-    found = (OWN, "") if isinstance(spec, Relative) else find_layout(tensors)
+    found = (OWN, "") if spec is not None and not spec.HAS_PUBLIC_NAMES else find_layout(tensors)
     check_number(len(tensors))
     if found is None:
         return _read_unknown(tensors, order)
@@ -235,10 +235,7 @@ def _rename(tensors: Mapping[str, Array], layout: Layout) -> dict[str, Array]:
 
 
 def _check_against_spec(state_dict: Mapping[str, Array], spec: Spec) -> None:
-    try:
-        expected = tensor_shapes(spec)
-    except (RuntimeError, OverflowError, TypeError) as error:  # of sizes that no memory could hold
-        raise CheckpointError(f"no network can be built of these sizes ({first_line(error)[:100]})") from None
+    expected = tensor_shapes(spec)
     required = {key for key in expected if not key.endswith("num_batches_tracked")}  # newer than many files
     for problem, keys in (("missing", required - state_dict.keys()), ("too much", state_dict.keys() - expected.keys())):
         if keys:

@@ -13,9 +13,9 @@ from analysis.architecture.cost import count_cost, default_input_size, total_cos
 from analysis.architecture.memory import training_activation_bytes
 from densenet_core import DenseNetSpec, create_model
 from densenet_core.networks.build import build_model
-from densenet_core.networks.deeply_supervised import training_loss
 from densenet_core.networks.layers import network_layers
 from densenet_core.networks.names import MODEL_NAMES, spec_from_name
+from densenet_core.networks.relatives.deeply_supervised import training_loss
 
 SMALL = (
     "densenet-40-12",

@@ -31,10 +31,10 @@ from densenet_core import Checkpoint, DenseNetSpec, ResNetSpec
 from densenet_core.data.datasets import load_splits
 from densenet_core.data.images import Images
 from densenet_core.networks.build import build_model
-from densenet_core.networks.fractalnet_spec import FractalNetSpec
-from densenet_core.networks.highway import Highway
-from densenet_core.networks.highway_spec import HighwaySpec
 from densenet_core.networks.names import spec_from_name
+from densenet_core.networks.relatives.fractalnet_spec import FractalNetSpec
+from densenet_core.networks.relatives.highway import Highway
+from densenet_core.networks.relatives.highway_spec import HighwaySpec
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,7 @@ def test_a_densenet_and_a_resnet_are_its_two_ends() -> None:
     neighbours = residual["target_layer"] - residual["source_layer"] == 1
     assert (residual["probability"] == neighbours).all()
     assert dense["target_kind"].unique().tolist() == ["layer", "transition", "classifier"]
-    with pytest.raises(ValueError, match="direct connections are of DenseNets and ResNets: this is a FractalNet-5"):
+    with pytest.raises(ValueError, match="direct connections exist in DenseNets and ResNets, not in FractalNet-5"):
         direct_connections(FractalNetSpec((4, 8), 2))
 
 

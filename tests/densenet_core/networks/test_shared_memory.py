@@ -243,5 +243,5 @@ def test_what_batch_norm_refuses_is_refused() -> None:
 
 def test_a_network_can_be_made_so_by_its_name() -> None:
     assert create_model("densenet-40-12", memory_efficient=True).features.denseblock1.memory_efficient
-    with pytest.raises(ValueError, match="memory_efficient is for DenseNets: ResNet-20 is none"):
+    with pytest.raises(ValueError, match="memory_efficient is for DenseNets: ResNet-20 is not one"):
         create_model("resnet-20", memory_efficient=True)

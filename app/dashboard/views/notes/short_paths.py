@@ -22,7 +22,7 @@ from app.dashboard.roots import DATA_DIR, listed_runs, served_folders
 from app.dashboard.views.notes.connectivity import TEXT_WIDTH
 from app.text import literal
 from densenet_core import DenseNetSpec, ResNetSpec, RunError
-from densenet_core.networks.fractalnet_spec import FractalNetSpec
+from densenet_core.networks.relatives.fractalnet_spec import FractalNetSpec
 from densenet_core.training.run_folder import read_config
 
 BASE = DenseNetSpec.cifar(40, 12)

@@ -12,9 +12,9 @@ from analysis.architecture.cost import count_cost, total_cost
 from analysis.architecture.latency import measure_latency
 from densenet_core import Checkpoint, DenseNetSpec, ResNetSpec, load_checkpoint, save_checkpoint
 from densenet_core.networks.build import build_model, create_model
-from densenet_core.networks.deeply_supervised import SupervisedScores, training_loss
-from densenet_core.networks.deeply_supervised_spec import DeeplySupervisedSpec
 from densenet_core.networks.names import spec_from_name
+from densenet_core.networks.relatives.deeply_supervised import SupervisedScores, training_loss
+from densenet_core.networks.relatives.deeply_supervised_spec import DeeplySupervisedSpec
 from densenet_core.training.config import TrainingConfig
 from densenet_core.training.loop import train
 
@@ -101,7 +101,7 @@ def test_a_file_gives_the_spec_back_whole(base: str, tmp_path: Path) -> None:
             lambda: create_model("dsn-dsn-resnet-8"),
             "base is a DeeplySupervisedSpec: give the spec of a network without",
         ),
-        (lambda: DeeplySupervisedSpec(DenseNetSpec((2,), 2, 4)), "has one block alone"),
+        (lambda: DeeplySupervisedSpec(DenseNetSpec((2,), 2, 4)), "has a single block"),
         (lambda: DeeplySupervisedSpec(ResNetSpec.cifar(8), 0), "companion_weight 0 must be above 0"),
         (lambda: create_model("dsn-resnet-9"), "depth 9 is not 6"),
         (lambda: create_model("dsn-densenet-10-4", memory_efficient=True), "memory_efficient is for DenseNets: Deeply"),

@@ -13,8 +13,8 @@ from analysis.architecture.paths import path_counts
 from densenet_core import load_checkpoint
 from densenet_core.data.datasets import load_splits
 from densenet_core.networks.build import build_model, create_model
-from densenet_core.networks.fractalnet import FractalNet, SingleColumn
-from densenet_core.networks.fractalnet_spec import FractalNetSpec
+from densenet_core.networks.relatives.fractalnet import FractalNet, SingleColumn
+from densenet_core.networks.relatives.fractalnet_spec import FractalNetSpec
 from densenet_core.training.evaluation import evaluate
 
 
@@ -121,7 +121,7 @@ def test_paths_and_depths_of_columns() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: create_model("fractalnet-20"), "depth 20 is not 21: others are named fractalnet-BLOCKS-COLUMNS"),
+        (lambda: create_model("fractalnet-20"), "depth 20 is not 21: for others write fractalnet-BLOCKS-COLUMNS"),
         (lambda: FractalNetSpec((4,), 2, local_drop=1.0), r"local_drop 1\.0 must be at least 0 and below 1"),
         (lambda: FractalNetSpec((4,), 2, global_share=1.5), r"global_share 1\.5 must be from 0 to 1"),
         (lambda: FractalNetSpec((4, 0), 2), "widths .* needs whole numbers, 1 or more"),

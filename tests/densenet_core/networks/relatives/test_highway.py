@@ -8,7 +8,7 @@ import torch
 
 from densenet_core import load_checkpoint
 from densenet_core.networks.build import build_model, create_model
-from densenet_core.networks.highway_spec import HighwaySpec
+from densenet_core.networks.relatives.highway_spec import HighwaySpec
 
 
 def test_parameter_counts_are_near_those_that_the_authors_print() -> None:
@@ -49,7 +49,7 @@ def test_shapes() -> None:
     ("name", "message"),
     [
         ("highway-11-8", r"depth 11 is not 3\*n\+1: the nearest are 10 and 13"),
-        ("highway-20", "depth 20 is none of 19, 32: others are named with a width"),
+        ("highway-20", "depth 20 is neither 19 nor 32: for others add a width"),
     ],
 )
 def test_a_depth_that_does_not_fit_is_refused(name: str, message: str) -> None:
@@ -60,7 +60,7 @@ def test_a_depth_that_does_not_fit_is_refused(name: str, message: str) -> None:
 def test_a_spec_that_does_not_fit_is_refused() -> None:
     with pytest.raises(ValueError, match="gate_bias 0 must be below 0"):
         HighwaySpec((2,), (4,), gate_bias=0)
-    with pytest.raises(ValueError, match=r"stage_widths \(4, 8\) needs a number for each"):
+    with pytest.raises(ValueError, match=r"stage_widths \(4, 8\) needs one number for each"):
         HighwaySpec((2,), (4, 8))
 
 

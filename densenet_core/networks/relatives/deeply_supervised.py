@@ -7,7 +7,9 @@ from typing import NamedTuple
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from densenet_core.networks.deeply_supervised_spec import DeeplySupervisedSpec
+from densenet_core.networks.build import build_model
+from densenet_core.networks.network import Network
+from densenet_core.networks.relatives.deeply_supervised_spec import DeeplySupervisedSpec
 
 
 class SupervisedScores(NamedTuple):
@@ -18,20 +20,22 @@ class SupervisedScores(NamedTuple):
     weight: float  # of the companions' losses at the training's start
 
 
-class DeeplySupervised(nn.Module):
+class DeeplySupervised(Network):
     """A network with companions: global average pooling and a linear layer each.
 
     (N, in_channels, H, W) -> (N, num_classes), unnormalised scores; in training mode ``SupervisedScores``.
     """
 
-    def __init__(self, spec: DeeplySupervisedSpec, network: nn.Module) -> None:
+    spec: DeeplySupervisedSpec
+
+    def __init__(self, spec: DeeplySupervisedSpec) -> None:
         super().__init__()
         self.spec = spec
-        self.network = network
+        self.network = build_model(spec.base)
         self.companions = nn.ModuleList(nn.Linear(maps, spec.num_classes) for maps in spec.hidden_ends.values())
         self._hidden: list[Tensor] = []
         for name in spec.hidden_ends:
-            network.get_submodule(name).register_forward_hook(self._keep)
+            self.network.get_submodule(name).register_forward_hook(self._keep)
 
     def forward(self, x: Tensor) -> Tensor | SupervisedScores:
         scores: Tensor = self.network(x)

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from densenet_core.networks.highway_spec import HighwaySpec
+from densenet_core.networks.network import Network
+from densenet_core.networks.relatives.highway_spec import HighwaySpec
 
 
 class HighwayLayer(nn.Module):
@@ -27,11 +28,13 @@ class HighwayLayer(nn.Module):
         return x + torch.sigmoid(self.gate(x)) * (h - x)  # the same with one product less
 
 
-class Highway(nn.Module):
+class Highway(Network):
     """A convolutional Highway Network; a 2x2 max pooling between the stages, no batch norm, as in 2015.
 
     (N, in_channels, H, W) -> (N, num_classes), unnormalised scores.
     """
+
+    spec: HighwaySpec
 
     def __init__(self, spec: HighwaySpec) -> None:
         super().__init__()

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from densenet_core.networks.fractalnet_spec import FractalNetSpec
+from densenet_core.networks.network import Network
+from densenet_core.networks.relatives.fractalnet_spec import FractalNetSpec
 
 Join = Callable[[list[Tensor], list[int]], Tensor]  # of the joined columns' outputs and their numbers
 
@@ -54,7 +55,7 @@ class FractalBlock(nn.Module):
         return x
 
 
-class FractalNet(nn.Module):
+class FractalNet(Network):
     """A FractalNet: fractal blocks, each with a 2x2 max pooling behind it.
 
     (N, in_channels, H, W) -> (N, num_classes), unnormalised scores. Training drops paths (section 3), drawn once for
@@ -62,6 +63,8 @@ class FractalNet(nn.Module):
     loses each of its inputs with a small chance, but never all (local). What is dropped is computed all the same, so
     that every weight has a gradient in every process of a training.
     """
+
+    spec: FractalNetSpec
 
     def __init__(self, spec: FractalNetSpec) -> None:
         super().__init__()
