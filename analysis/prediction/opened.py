@@ -17,12 +17,12 @@ from torch.nn import functional as F
 
 from densenet_core import Checkpoint, CheckpointError, DataError, checkpoint_from_state_dict
 from densenet_core.hardware import device
-from densenet_core.networks.build import Network as Model
-from densenet_core.networks.deeply_supervised import DeeplySupervised
 from densenet_core.networks.densenet import DenseNet
 from densenet_core.networks.fused import scale_and_shift
-from densenet_core.networks.names import Spec
+from densenet_core.networks.network import Network as Model
+from densenet_core.networks.relatives.deeply_supervised import DeeplySupervised
 from densenet_core.networks.resnet import ResidualBlock, ResNet
+from densenet_core.networks.spec import Spec
 
 BIAS = -1  # the source layer of what no layer adds
 
