@@ -72,7 +72,8 @@ def pooled_parts(
     check_fit(opened.spec, images)
     chosen = evenly_spaced(images, num_images)
     pooled: list[tuple[Tensor, ...]] = []
-    biases, labels, weights = [], [], ()
+    biases, labels = [], []
+    weights: tuple[Tensor, ...] = ()
     with torch.inference_mode():
         for batch, own_labels in batches_on_device(chosen, batch_size, on_batch):
             final = opened.final_maps(batch)
