@@ -17,7 +17,7 @@ from collections.abc import Sequence
 
 import typer
 
-from app.cli import effects, efficiency, figures, networks, training
+from app.cli import effects, efficiency, figures, networks, prediction, training
 from app.cli.output import visible
 
 INTERRUPTED = "Interrupted. Run the same command again to resume a training or an ablation."
@@ -40,6 +40,9 @@ for command in (
     effects.agreement,
     effects.claims,
     effects.prune,
+    prediction.explain,
+    prediction.lens,
+    prediction.classes,
     training.train,
     networks.evaluate,
     networks.inspect,

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from analysis.prediction.lens import decision_depths, image_lens, lens_by_depth, pooled_parts
+from analysis.prediction.lens import PooledParts, decision_depths, image_lens, lens_by_depth, pooled_parts
 from analysis.prediction.opened import open_network
 from analysis.prediction.probes import linear_probes, pooled_features
 from densenet_core import Checkpoint, DataError
@@ -64,18 +64,24 @@ def test_the_last_depth_is_the_network() -> None:
 
 
 def test_a_classifier_that_reads_one_layer_decides_there() -> None:
-    checkpoint = checkpoint_of(SPEC)
-    model = checkpoint.to_model()
-    low, width = sum(SPEC.source_channels(2)[:1]), SPEC.growth_rate
-    with torch.no_grad():
-        kept = model.classifier.weight[:, low : low + width].clone() * 50
-        model.classifier.weight.zero_()
-        model.classifier.weight[:, low : low + width] = kept
-    parts = pooled_parts(model, some_images())
+    labels = torch.arange(6) % 3
+    at_one = F.one_hot(labels, 3).float()  # source 1 knows the class, sources 0 and 2 say nothing
+    pooled = (torch.rand(6, 2), at_one, torch.rand(6, 4))
+    weights = (torch.zeros(3, 2), torch.eye(3) * 5, torch.zeros(3, 4))
+    parts = PooledParts(pooled, weights, torch.zeros(6, 3), labels)
     table = lens_by_depth(parts)
-    assert table["loss"].iloc[1] == pytest.approx(table["loss"].iloc[2])
-    assert table["loss"].iloc[0] != pytest.approx(table["loss"].iloc[1])
-    assert set(decision_depths(parts)) <= {0, 1} and (decision_depths(parts) == 1).any()
+    assert table["error"].tolist() == pytest.approx([200 / 3, 0, 0])
+    assert decision_depths(parts).tolist() == [0, 1, 1, 0, 1, 1]  # before, all classes are even: the first one wins
+    assert table["decided"].tolist() == pytest.approx([100 / 3, 100, 100])
+    assert table["loss"].iloc[0] == pytest.approx(np.log(3))
+
+
+def test_a_layer_that_overrules_the_others_decides() -> None:
+    one = torch.ones(4, 1)
+    weights = (torch.tensor([[1.0], [0]]), torch.tensor([[0.0], [3]]), torch.tensor([[5.0], [0]]))
+    parts = PooledParts((one, one, one), weights, torch.zeros(4, 2), torch.zeros(4, dtype=torch.long))
+    assert decision_depths(parts, "zero").tolist() == [2] * 4  # first class 0, then 1, then 0 again
+    assert lens_by_depth(parts, "zero")["agreement"].tolist() == [100, 0, 100]
 
 
 def test_the_lens_of_a_classifier_of_zeros_is_flat() -> None:

@@ -1,0 +1,181 @@
+"""Connections of a decision as heatmaps and as arcs; classes and layers compared as matrices."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from analysis.figures.diagrams.arcs import arc, arc_collection, arc_line
+from analysis.figures.prediction.style import AGAINST, FOR, SIGNED
+from analysis.figures.style.heatmap import block_matrix, block_title, ticks
+from analysis.figures.style.paper import COLUMN_WIDTHS, STYLE, draw_block, panels, plain_text, write_caption
+from analysis.figures.style.screen import INK, layout
+
+MAX_ARCS = 200  # of a block, the strongest
+DECISION_TITLES = {
+    "gradient_activation": "gradient x activation",
+    "cut_effect": "fall of the logit when cut",
+    "ablation": "rise of the loss when cut (nats)",
+}
+
+
+def decision_figure(table: pd.DataFrame, measure: str = "gradient_activation", columns: int = 2) -> Figure:
+    """Return signed heatmaps of all blocks: blue where a connection speaks for the class, red where against.
+
+    Args:
+        table: as ``decision_connections`` returns it.
+        measure: the column to draw; all blocks share a scale.
+        columns: width of the figure in columns of a paper.
+
+    Raises:
+        ValueError: the table has no such column.
+    """
+    limit = _limit(table, measure)
+    blocks = sorted(table["block"].unique())
+    with mpl.rc_context(fname=STYLE):
+        figure, axes, bar_axes = panels(len(blocks), columns)
+        for ax, block in zip(axes, blocks, strict=True):
+            matrix = block_matrix(table, table[measure], block)
+            draw_block(ax, matrix, block_title(table, block), vmin=-limit, vmax=limit, cmap=SIGNED)
+        colors = mpl.cm.ScalarMappable(mpl.colors.Normalize(-limit, limit), SIGNED)
+        figure.colorbar(colors, cax=bar_axes).set_label(DECISION_TITLES.get(measure, measure))
+        write_caption(figure, "Blue: speaks for the class. Red: against it. Source 0: the input of the block.")
+    return figure
+
+
+def decision_screen(table: pd.DataFrame, measure: str = "gradient_activation", block: int = 1) -> go.Figure:
+    """Return the signed heatmap of one block; cells carry (block, source_layer, target_layer) as ``customdata``."""
+    limit, rows = _limit(table, measure), table[table["block"] == block]
+    matrix = block_matrix(table, table[measure], block)
+    size = len(matrix)
+    figure = go.Figure(layout=layout(height=360) | {"dragmode": False, "clickmode": "event+select"})
+    figure.add_heatmap(
+        z=matrix,
+        x=np.arange(1, size + 1),
+        zmin=-limit,
+        zmax=limit,
+        colorscale=SIGNED,
+        hoverinfo="skip",
+        hoverongaps=False,
+        xgap=1,
+        ygap=1,
+        colorbar={"thickness": 12, "outlinewidth": 0},
+    )
+    unchanged = {"marker": {"opacity": 0}}
+    figure.add_scatter(
+        x=rows["target_layer"],
+        y=rows["source_layer"],
+        mode="markers",
+        marker={"opacity": 0, "symbol": "square"},
+        customdata=rows[["block", "source_layer", "target_layer", measure]].astype(object),
+        hovertemplate="<b>source %{y} → target %{x}</b><br>%{customdata[3]:+.4f}<extra></extra>",
+        selected=unchanged,
+        unselected=unchanged,
+    )
+    figure.update_xaxes(title="target layer ℓ", tickvals=ticks(size, first=1), showgrid=False, fixedrange=True)
+    return figure.update_yaxes(
+        title="source layer s", tickvals=ticks(size - 1), range=[size - 0.5, -0.5], showgrid=False, fixedrange=True
+    )
+
+
+def decision_arcs_figure(table: pd.DataFrame, measure: str = "gradient_activation", columns: int = 2) -> Figure:
+    """Return the strongest connections of each block as arcs, the form of Figure 1: blue for, vermilion against."""
+    limit, blocks = _limit(table, measure), sorted(table["block"].unique())
+    with mpl.rc_context(fname=STYLE):
+        figure = Figure(figsize=(COLUMN_WIDTHS[columns], 1.1 * len(blocks) + 0.2), layout="constrained")
+        axes = figure.subplots(len(blocks), 1, squeeze=False)[:, 0]
+        for ax, block in zip(axes, blocks, strict=True):
+            _draw_arcs(ax, table[table["block"] == block], measure, limit)
+            ax.set_title(block_title(table, block), fontsize=7)
+    return figure
+
+
+def _draw_arcs(ax: Axes, rows: pd.DataFrame, measure: str, limit: float) -> None:
+    last = int(rows["target_layer"].max())
+    drawn = _strongest(rows, measure)
+    arcs = arc_collection([_arc(s, t, last) for s, t in drawn[["source_layer", "target_layer"]].to_numpy()])
+    strength = (drawn[measure].abs() / limit).clip(0, 1).to_numpy()
+    arcs.set_edgecolor(
+        [(*mpl.colors.to_rgb(_color(v)), 0.15 + 0.85 * s) for v, s in zip(drawn[measure], strength, strict=True)]
+    )
+    arcs.set_linewidth(0.2 + 2.2 * strength)
+    ax.add_collection(arcs)
+    ax.scatter(range(last + 1), np.zeros(last + 1), s=8, color="#333333", zorder=3)
+    shown = ticks(last)
+    for layer in shown:
+        ax.text(layer, -0.08, str(layer), ha="center", va="top", fontsize=6)
+    ax.set(xlim=(-0.5, last + 0.5), ylim=(-0.25, 1.08))
+    ax.axis("off")
+
+
+def decision_arcs_screen(table: pd.DataFrame, measure: str = "gradient_activation", block: int = 1) -> go.Figure:
+    """Return the strongest connections of one block as arcs, for the screen."""
+    rows, limit = table[table["block"] == block], _limit(table, measure)
+    last = int(rows["target_layer"].max())
+    figure = go.Figure(layout=layout(height=300) | {"dragmode": False})
+    for row in _strongest(rows, measure).itertuples(index=False):
+        values = row._asdict()
+        points = arc_line([_arc(values["source_layer"], values["target_layer"], last)])
+        strength = min(1.0, abs(values[measure]) / limit)
+        line = {"color": _color(values[measure]), "width": 0.4 + 5 * strength}
+        figure.add_scatter(
+            x=points[:, 0], y=points[:, 1], mode="lines", line=line, opacity=0.2 + 0.8 * strength, hoverinfo="skip"
+        )
+    figure.add_scatter(
+        x=list(range(last + 1)), y=[0] * (last + 1), mode="markers", marker={"color": INK, "size": 7}, hoverinfo="skip"
+    )
+    figure.update_xaxes(
+        title="layer (0: the input of the block)", tickvals=ticks(last), showgrid=False, zeroline=False, fixedrange=True
+    )
+    return figure.update_yaxes(visible=False, range=[-0.1, 1.08], fixedrange=True)
+
+
+def matrix_figure(
+    matrix: pd.DataFrame, names: Sequence[str], title: str, low: float, high: float, columns: int = 1
+) -> Figure:
+    """Return a square matrix with names at its sides: correlations of classes, CKA of layers.
+
+    Args:
+        names: of the rows and columns, in their order; every second, third, ... where they are many.
+    """
+    with mpl.rc_context(fname=STYLE):
+        width = COLUMN_WIDTHS[columns]
+        figure = Figure(figsize=(width, 0.86 * width), layout="constrained")
+        ax = figure.subplots()
+        drawn = ax.pcolormesh(
+            matrix.to_numpy(), vmin=low, vmax=high, cmap=SIGNED if low < 0 else "viridis", rasterized=True
+        )
+        shown = ticks(len(matrix) - 1, most=20 if columns == 2 else 12)
+        for axis, size in ((ax.xaxis, matrix.shape[1]), (ax.yaxis, matrix.shape[0])):
+            kept = [place for place in shown if place < size]
+            axis.set_ticks([place + 0.5 for place in kept], [plain_text(names[place]) for place in kept])
+        ax.tick_params(axis="x", rotation=90, labelsize=6)
+        ax.tick_params(axis="y", labelsize=6)
+        ax.invert_yaxis()
+        figure.colorbar(drawn, ax=ax).set_label(title)
+    return figure
+
+
+def _limit(table: pd.DataFrame, measure: str) -> float:
+    if measure not in table:
+        raise ValueError(f"measure {measure!r} is not a column of the table: it has {', '.join(table.columns)}")
+    return float(table[measure].abs().max()) or 1.0
+
+
+def _strongest(rows: pd.DataFrame, measure: str) -> pd.DataFrame:
+    """At most ``MAX_ARCS``, the strongest last, so that they lie on top."""
+    return rows.loc[rows[measure].abs().nlargest(MAX_ARCS).index[::-1]]
+
+
+def _arc(source: int, target: int, last: int) -> np.ndarray:
+    return arc(source, target, ((target - source) / last) ** 0.75)
+
+
+def _color(value: float) -> str:
+    return FOR if value >= 0 else AGAINST

@@ -1,0 +1,78 @@
+"""What the figures of predictions share: the colors of for and against, maps over images, grids of maps."""
+
+from __future__ import annotations
+
+import math
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from torch import Tensor
+
+from analysis.prediction.maps import resized
+from analysis.prediction.opened import BIAS
+
+FOR, AGAINST, NEUTRAL = "#0072B2", "#D55E00", "#9ca3af"  # Okabe and Ito's blue and vermilion
+SIGNED = "RdBu"  # Matplotlib's and Plotly's: red below 0, blue above
+MAX_TILES = 256  # maps of a grid
+MIN_PIXELS = 224  # side of an image on the screen
+
+
+def source_labels(sources: pd.Series) -> list[str]:
+    """Return the source layers as ticks: "bias", "0", "1", ..."""
+    return ["bias" if source == BIAS else str(source) for source in sources]
+
+
+def colors_by_sign(values: pd.Series) -> list[str]:
+    """Return blue for what speaks for the class, vermilion for what speaks against it."""
+    return [FOR if value >= 0 else AGAINST for value in values]
+
+
+def picture(pixels: Tensor, min_side: int = 1) -> np.ndarray:
+    """Return pixels (C, H, W) uint8 as an RGB picture (H, W, 3); small ones enlarged pixel by pixel.
+
+    >>> import torch
+    >>> picture(torch.zeros(1, 8, 8, dtype=torch.uint8), min_side=32).shape
+    (32, 32, 3)
+    """
+    rgb = pixels.expand(3, -1, -1) if len(pixels) == 1 else pixels[:3]
+    factor = max(1, math.ceil(min_side / rgb.shape[-1]))
+    return rgb.permute(1, 2, 0).numpy().repeat(factor, 0).repeat(factor, 1)
+
+
+def overlay(pixels: Tensor, own_map: Tensor, limit: float | None = None, min_side: int = MIN_PIXELS) -> np.ndarray:
+    """Return a signed map laid over its image: blue for, red against, clearer where it is larger: (H, W, 3) uint8.
+
+    Args:
+        pixels: (C, H, W) uint8.
+        own_map: (h, w), enlarged to the image.
+        limit: the absolute value of full color; by default the largest of the map.
+    """
+    base = picture(pixels, min_side).astype(float)
+    values = resized(own_map[None].float(), base.shape[0])[0].numpy()
+    top = (np.abs(values).max() if limit is None else limit) or 1.0
+    scaled = np.clip(values / top, -1, 1)
+    color = mpl.colormaps[SIGNED]((scaled + 1) / 2)[..., :3] * 255
+    gray = base.mean(2, keepdims=True).repeat(3, 2)
+    alpha = 0.85 * np.abs(scaled)[..., None] ** 0.7
+    return ((1 - alpha) * gray + alpha * color).round().astype(np.uint8)
+
+
+def grid(maps: Tensor, columns: int = 8, min_side: int = 48) -> np.ndarray:
+    """Return maps (C, h, w) as a picture of tiles, each from its minimum (dark) to its maximum: (H, W, 3) uint8.
+
+    Of more than ``MAX_TILES`` maps the first are drawn.
+    """
+    shown = maps[:MAX_TILES].float()
+    low, high = shown.amin((1, 2), keepdim=True), shown.amax((1, 2), keepdim=True)
+    scaled = ((shown - low) / (high - low).clamp_min(1e-12)).numpy()
+    factor = max(1, math.ceil(min_side / shown.shape[-1]))
+    tiles = mpl.colormaps["viridis"](scaled.repeat(factor, 1).repeat(factor, 2))[..., :3]
+    columns = min(columns, len(tiles))
+    rows = -(-len(tiles) // columns)
+    height, width = tiles.shape[1:3]
+    canvas = np.ones((rows * (height + 2) - 2, columns * (width + 2) - 2, 3))
+    for number, tile in enumerate(tiles):
+        y, x = (place * (size + 2) for place, size in zip(divmod(number, columns), (height, width), strict=True))
+        canvas[y : y + height, x : x + width] = tile
+    return (255 * canvas).round().astype(np.uint8)

@@ -1,0 +1,101 @@
+"""One image explained: its first classes, the logit by layer and the class activation map, from one forward pass."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from analysis.prediction.image_files import SeenImage
+from analysis.prediction.logits import check_classes
+from analysis.prediction.opened import BIAS, FinalMaps, Network, open_network
+
+TOP = 5  # classes that are listed
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What a network says to one image, and why."""
+
+    title: str  # the class, or "cat, not dog"
+    for_class: int
+    against: int | None
+    logit: float  # of the class, or the difference of two
+    probability: float  # of the class
+    top: tuple[tuple[str, float], ...]  # first classes and their probabilities
+    seen: SeenImage
+    table: pd.DataFrame  # source_layer and contribution; the bias first
+    maps: Tensor  # (sources, h, w): the class activation map by layer
+
+    def summary(self) -> dict[str, object]:
+        """Return the numbers as JSON holds them."""
+        parts = dict(zip(self.table["source_layer"].tolist(), self.table["contribution"].tolist(), strict=True))
+        return {
+            "class": self.title,
+            "logit": self.logit,
+            "probability": self.probability,
+            "top": [{"class": name, "probability": p} for name, p in self.top],
+            "contributions": {"bias" if source == BIAS else str(source): part for source, part in parts.items()},
+        }
+
+
+def explain_image(
+    network: Network,
+    seen: SeenImage,
+    names: Sequence[str],
+    for_class: int | None = None,
+    against: int | None = None,
+) -> Explanation:
+    """Return what a network says to one image and what each layer adds to it, from one forward pass.
+
+    >>> from PIL import Image
+    >>> from densenet_core import load_zoo
+    >>> from analysis.prediction.image_files import class_names, seen_by
+    >>> network = load_zoo("densenet-40-12-digits")
+    >>> found = explain_image(network, seen_by(Image.new("RGB", (8, 8)), network), class_names(network))
+    >>> len(found.table)  # the bias and sources 0 to 12
+    14
+
+    Args:
+        seen: as ``seen_by`` returns it.
+        names: of the classes.
+        for_class: the class to explain; by default the predicted one.
+        against: explain the logit of ``for_class`` minus that of this class.
+
+    Raises:
+        CheckpointError: the network has no logit by layer.
+        DataError: the network does not predict one of the classes.
+    """
+    opened = open_network(network)
+    check_classes([number for number in (for_class, against) if number is not None], opened.spec.num_classes)
+    with torch.inference_mode():
+        final = opened.final_maps(seen.images)
+        parts = torch.cat((final.bias[:, None], final.contributions()), dim=1)[0]  # (1 + sources, classes)
+        probabilities = parts.sum(0).softmax(0)
+        chosen = int(probabilities.argmax()) if for_class is None else for_class
+        own = parts[:, chosen] - (0 if against is None else parts[:, against])
+        maps = _maps(final, chosen, against)
+    first = probabilities.topk(min(TOP, len(names)))
+    return Explanation(
+        names[chosen] if against is None else f"{names[chosen]}, not {names[against]}",
+        chosen,
+        against,
+        float(own.sum()),
+        float(probabilities[chosen]),
+        tuple((names[int(i)], float(p)) for p, i in zip(first.values, first.indices, strict=True)),
+        seen,
+        pd.DataFrame({"source_layer": range(BIAS, len(own) + BIAS), "contribution": own.cpu().numpy()}),
+        maps.cpu(),
+    )
+
+
+def _maps(final: FinalMaps, for_class: int, against: int | None) -> Tensor:
+    """(sources, *spatial)"""
+    found = []
+    for maps, weight in zip(final.maps, final.weights, strict=True):
+        own = weight[for_class] - (0 if against is None else weight[against])
+        found.append(torch.einsum("nc...,c->n...", maps, own)[0])
+    return torch.stack(found)

@@ -1,0 +1,180 @@
+"""Feature maps to look at: of a layer, of what one layer reads from another, and the images that drive them most."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from analysis.prediction.opened import Network, open_network, watched
+from analysis.reuse.connections import as_checkpoint
+from analysis.reuse.dissection import Dissection, dissect
+from analysis.reuse.effects import OnBatch, batches_on_device
+from densenet_core import DataError
+from densenet_core.data.images import Images, evenly_spaced
+from densenet_core.hardware import device
+from densenet_core.training.evaluation import check_fit
+
+
+class Place(NamedTuple):
+    """A connection: source 0 is the input of the block, target n+1 what follows it."""
+
+    block: int
+    source_layer: int
+    target_layer: int
+
+
+def layer_maps(network: Network, images: Tensor, layer: str) -> Tensor:
+    """Return the output of a layer for images: (N, C, *spatial).
+
+    >>> from densenet_core import load_zoo
+    >>> network = load_zoo("densenet-40-12-digits")
+    >>> layer_maps(network, torch.zeros(1, 1, 8, 8), "features.denseblock1.denselayer2").shape
+    torch.Size([1, 12, 8, 8])
+
+    Args:
+        images: (N, C, H, W) normalized as the network takes them.
+        layer: the name of a module, as ``layer_names`` lists them.
+
+    Raises:
+        DataError: the network has no such layer, or it has no feature maps.
+    """
+    opened = open_network(network)
+    if layer not in dict(opened.model.named_modules()):
+        raise DataError(f"layer {layer!r} is not in the network (layer_names lists its layers)")
+    with torch.inference_mode(), watched(opened.model, [layer]) as outputs:
+        opened.scores(images)
+    if outputs[layer].dim() < 3:
+        raise DataError(f"layer {layer!r} has no feature maps (layer_names lists the layers that have)")
+    return outputs[layer].clone()
+
+
+def source_maps(network: Network, images: Tensor, block: int, source_layer: int) -> Tensor:
+    """Return the maps of a source of a block: (N, C, *spatial).
+
+    Raises:
+        DataError: the network has no such source.
+    """
+    with torch.inference_mode():
+        found = open_network(network).block_maps(images)
+    if (block, source_layer) not in found:
+        raise DataError(f"block {block} has no source layer {source_layer}")
+    return found[block, source_layer]
+
+
+def read_maps(network: Network, images: Tensor, place: Place) -> Tensor:
+    """Return what a target reads from one source: the source's part of the target's pre-activation.
+
+    The pre-activation is the output of the target's first convolution (of the classifier: the logits before the bias).
+    The parts of all sources sum to it.
+
+    >>> from densenet_core import load_zoo
+    >>> read_maps(load_zoo("densenet-40-12-digits"), torch.zeros(1, 1, 8, 8), Place(1, 0, 2)).shape
+    torch.Size([1, 12, 8, 8])
+
+    Args:
+        images: (N, C, H, W) normalized as the network takes them.
+
+    Returns:
+        (N, output channels of the target's first convolution, *spatial); behind the pooling of a transition; of the
+        classifier (N, classes).
+
+    Raises:
+        CheckpointError: the network is no DenseNet.
+        DataError: it has no such connection.
+    """
+    dissection = dissect(as_checkpoint(network), device())
+    with torch.inference_mode():
+        return _read(dissection, images.to(device()), place)
+
+
+def _read(dissection: Dissection, images: Tensor, place: Place) -> Tensor:
+    block, source, target = place
+    if not (1 <= block <= len(dissection.blocks) and 0 <= source < target <= len(dissection.blocks[block - 1])):
+        raise DataError(f"there is no connection from source {source} to target {target} in block {block}")
+    maps = dissection.stem(images)
+    for readers in dissection.blocks:
+        for reader in readers:
+            if (reader.target.block, reader.target.layer) == (block, target):
+                first, end = reader.edges[source], reader.edges[source + 1]
+                return reader.read(reader.activation(maps[:, first:end], source, source + 1), source, source + 1)
+            maps = reader.onward(maps, reader.activation(maps))
+    raise AssertionError(place)
+
+
+def driving_images(
+    network: Network,
+    images: Images,
+    place: Place | tuple[int, int],
+    channel: int | None = None,
+    num_images: int = 1000,
+    top: int = 8,
+    batch_size: int = 50,
+    on_batch: OnBatch = lambda done, total: None,
+) -> pd.DataFrame:
+    """Return the images of a data set that drive a map, a layer or a connection most and least.
+
+    Args:
+        images: ``num_images`` of them are searched, evenly spaced over the set.
+        place: a source (block, source layer), or a connection ``Place``: then what the target reads is searched.
+        channel: one map of it; by default the mean of abs over all maps.
+        top: number of images at each end.
+
+    Returns:
+        Columns row (of the searched images), label, value (mean over positions of the map; of a layer the mean of
+        abs), y and x (0..1, the place of the largest value of the map in the image: center of its cell), the largest
+        values first; 2 x top rows, or fewer where there are fewer images.
+
+    Raises:
+        DataError: there is no such place or channel, or the images do not fit the network.
+    """
+    found = []
+    opened = open_network(network) if len(place) == 2 else None
+    checkpoint = as_checkpoint(network) if opened is None else None
+    check_fit(opened.spec if opened else checkpoint.architecture, images)  # type: ignore[union-attr]
+    dissection = None if checkpoint is None else dissect(checkpoint, device())
+    done = 0
+    with torch.inference_mode():
+        for batch, labels in batches_on_device(evenly_spaced(images, num_images), batch_size, on_batch):
+            if dissection is None:
+                maps = source_maps(opened, batch, place[0], place[1])  # type: ignore[arg-type]
+            else:
+                maps = _read(dissection, batch, Place(*place))
+            found.append(_drive(maps, channel, labels, done))
+            done += len(labels)
+    table = pd.concat(found).sort_values("value", ascending=False, kind="stable")
+    if len(table) > 2 * top:
+        table = pd.concat([table.iloc[:top], table.iloc[-top:]])
+    return table.reset_index(drop=True)
+
+
+def _drive(maps: Tensor, channel: int | None, labels: Tensor, done: int) -> pd.DataFrame:
+    if channel is not None and not 0 <= channel < maps.shape[1]:
+        raise DataError(f"channel {channel} is not a map: there are {maps.shape[1]}, from 0")
+    one = maps.abs().mean(1) if channel is None else maps[:, channel]  # (N, *spatial)
+    if one.dim() == 1:
+        one = one[:, None, None]
+    values = one.flatten(1).mean(1)
+    at = one.flatten(1).argmax(1)
+    height, width = one.shape[-2:]
+    y, x = (at // width % height + 0.5) / height, (at % width + 0.5) / width
+    columns = {"label": labels, "value": values, "y": y, "x": x}
+    table = pd.DataFrame({name: tensor.cpu().numpy() for name, tensor in columns.items()})
+    table.insert(0, "row", range(done, done + len(labels)))
+    return table
+
+
+def first_filters(network: Network) -> Tensor:
+    """Return the filters of the first convolution: (filters, in_channels, *kernel).
+
+    >>> from densenet_core import load_zoo
+    >>> first_filters(load_zoo("densenet-40-12-digits")).shape
+    torch.Size([16, 1, 3, 3])
+    """
+    opened = open_network(network)
+    for module in opened.model.modules():
+        if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d):
+            return module.weight.detach().cpu().clone()
+    raise DataError("the network has no convolution")

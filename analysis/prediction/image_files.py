@@ -1,0 +1,216 @@
+"""Other people's image files as a network sees them: size limits before decoding, orientation, transparency."""
+
+from __future__ import annotations
+
+import io
+import os
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from analysis.architecture.cost import default_input_size
+from densenet_core import Checkpoint, DataError
+from densenet_core.data.images import normalized
+from densenet_core.data.names import Normalization
+from densenet_core.data.recorded import recorded_data
+from densenet_core.errors import first_line
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+MAX_BYTES = 20 * 2**20
+MAX_PIXELS = 40_000_000
+MAX_NAME = 100  # characters of a class name
+FORMATS = ("PNG", "JPEG", "WEBP")
+MAX_ASPECT = 4  # of a photograph's sides: the rest lies outside the central crop anyway
+IMAGENET_RESIZE = 256 / 224  # shorter side before the central crop (paper, section 4.1)
+CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+
+
+@dataclass(frozen=True)
+class SeenImage:
+    """An image as a network sees it."""
+
+    pixels: Tensor  # (C, H, W) uint8: what is shown beside the original
+    images: Tensor  # (1, C, H, W) float32, normalized: what the network takes
+
+
+def open_image(source: str | os.PathLike[str] | bytes) -> Image:
+    """Return a PNG, JPEG or WebP file as an upright Pillow image in RGB.
+
+    The size in bytes and in pixels is checked before anything is decoded. The orientation in EXIF is applied,
+    transparent pixels become white, and 16-bit gray becomes 8-bit. Of an animation the first frame is taken.
+
+    Args:
+        source: a path, or the content of a file.
+
+    Raises:
+        DataError: the file is not there, too large, damaged, or of another format.
+    """
+    from PIL import Image, ImageOps
+
+    content, name = _content(source)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit below is stricter
+            image = Image.open(io.BytesIO(content), formats=FORMATS)
+        width, height = image.size
+        if width * height > MAX_PIXELS:
+            raise DataError(
+                f"{name} has {width} x {height} pixels: at most {MAX_PIXELS // 1_000_000} megapixels are read"
+            )
+        return _without_alpha(ImageOps.exif_transpose(image))
+    except DataError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise DataError(f"{name} has more than {MAX_PIXELS // 1_000_000} megapixels: scale it down") from error
+    except Exception as error:  # of any kind: a damaged file can make Pillow's readers raise anything
+        raise DataError(f"{name} is not a readable PNG, JPEG or WebP image: {first_line(error)}") from error
+
+
+def _content(source: str | os.PathLike[str] | bytes) -> tuple[bytes, str]:
+    if isinstance(source, bytes):
+        content, name = source, "the image"
+    else:
+        path = Path(source)
+        name = f"image {str(path)!r}"
+        try:
+            with path.open("rb") as file:
+                content = file.read(MAX_BYTES + 1)
+        except (OSError, ValueError) as error:
+            raise DataError(f"{name} can't be read: {getattr(error, 'strerror', None) or error}") from error
+    if len(content) > MAX_BYTES:
+        raise DataError(f"{name} is larger than {MAX_BYTES // 2**20} MB: scale it down")
+    return content, name
+
+
+def _without_alpha(image: Any) -> Image:
+    from PIL import Image
+
+    if image.mode.startswith("I") or image.mode == "F":  # 16 bits of gray: Pillow's own conversion cuts off at 255
+        image = image.point(lambda value: value / 256).convert("L")
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    found: Image.Image = image.convert("RGB")
+    return found
+
+
+def seen_by(image: Image, checkpoint: Checkpoint, normalize: Normalization | None = None) -> SeenImage:
+    """Return an image as the network sees it: cropped to a square, scaled, in its channels, normalized.
+
+    A network for ImageNet gets the test crop of the paper (section 4.1): shorter side 256, the central 224x224.
+    Others get the central square, scaled to the size of their training images.
+
+    Args:
+        image: upright and in RGB, as ``open_image`` returns it.
+        normalize: channel statistics; by default those of the network's record, else ImageNet's for three channels.
+
+    Raises:
+        DataError: the network does not take gray or color images.
+    """
+    spec = checkpoint.architecture
+    if spec.spatial_dims != 2 or spec.in_channels not in (1, 3):
+        raise DataError(
+            f"the network takes {spec.in_channels} channels of {spec.spatial_dims} dimensions: "
+            "an image file has 1 or 3 channels of 2"
+        )
+    size = input_size(checkpoint)
+    square = _square(image.convert("L" if spec.in_channels == 1 else "RGB"), size, spec.stem == "imagenet")
+    pixels = torch.frombuffer(bytearray(square.tobytes()), dtype=torch.uint8)
+    pixels = pixels.view(size, size, spec.in_channels).permute(2, 0, 1).contiguous()
+    return SeenImage(pixels, normalized(pixels[None], normalize or channel_statistics(checkpoint)))
+
+
+def _square(image: Image, size: int, is_photograph: bool) -> Image:
+    from torchvision import transforms
+
+    short = min(image.size)
+    side = MAX_ASPECT * short if is_photograph else short  # a line of pixels would be scaled to a very long one
+    central = transforms.CenterCrop((min(side, image.height), min(side, image.width)))(image)
+    if is_photograph:
+        found = transforms.CenterCrop(size)(transforms.Resize(round(size * IMAGENET_RESIZE))(central))
+    else:
+        found = central if central.size == (size, size) else transforms.Resize((size, size))(central)
+    return found  # type: ignore[no-any-return]
+
+
+def input_size(checkpoint: Checkpoint) -> int:
+    """Return the pixels per side of the images that the network was trained on."""
+    size = checkpoint.record.get("image_size")
+    return size if isinstance(size, int) and 0 < size <= 1024 else default_input_size(checkpoint.architecture)
+
+
+def channel_statistics(checkpoint: Checkpoint) -> Normalization:
+    """Return the channel statistics that the network's images are normalized with: its record's, else a usual one."""
+    recorded = recorded_data(checkpoint.record)
+    if recorded is not None:
+        own: dict[str, Normalization] = {"svhn": "none", "folder": "imagenet"}
+        return recorded.normalize or own.get(recorded.dataset) or recorded.dataset  # type: ignore[return-value]
+    if checkpoint.architecture.in_channels == 1:
+        return "digits"
+    return "imagenet" if checkpoint.architecture.stem == "imagenet" else "cifar10"
+
+
+def class_names(checkpoint: Checkpoint, file: str | os.PathLike[str] | None = None) -> tuple[str, ...]:
+    """Return a name for each class: of a text file, of the record, of a well-known data set, or "class 3".
+
+    Args:
+        file: a text file in UTF-8 with the name of a class on each line.
+
+    Raises:
+        DataError: the file can't be read, or has another number of names than the network has classes.
+    """
+    number = checkpoint.architecture.num_classes
+    if file is not None:
+        return _names_in(Path(file), number)
+    record = checkpoint.record
+    kept = record.get("class_names")
+    if isinstance(kept, Sequence) and not isinstance(kept, str) and len(kept) == number:
+        return tuple(str(name)[:MAX_NAME] for name in kept)
+    data = f"{record.get('dataset', '')} {record.get('recipe', {})}".lower()
+    if number == 10 and "digits" in data:
+        return tuple("0123456789")
+    if number == 10 and "cifar" in data:
+        return CIFAR10_CLASSES
+    if number == 1000 and checkpoint.architecture.stem == "imagenet":
+        from torchvision.models import DenseNet121_Weights
+
+        return tuple(DenseNet121_Weights.IMAGENET1K_V1.meta["categories"])
+    return tuple(f"class {index}" for index in range(number))
+
+
+def class_index(names: Sequence[str], text: str) -> int:
+    """Return the class of a name, or of a number.
+
+    >>> class_index(("cat", "dog"), "dog"), class_index(("cat", "dog"), "0")
+    (1, 0)
+
+    Raises:
+        DataError: there is no such class.
+    """
+    if text in names:
+        return list(names).index(text)
+    if text.isdecimal() and int(text) < len(names):
+        return int(text)
+    shown = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
+    raise DataError(f"class {text!r} is not a class of the network: it has {shown}, or 0 to {len(names) - 1}")
+
+
+def _names_in(file: Path, number: int) -> tuple[str, ...]:
+    try:
+        with file.open(encoding="utf-8") as stream:
+            lines = stream.read(MAX_BYTES).splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(
+            f"class names {str(file)!r} can't be read: {getattr(error, 'strerror', None) or error}"
+        ) from error
+    names = tuple(line.strip()[:MAX_NAME] for line in lines if line.strip())
+    if len(names) != number:
+        raise DataError(f"{str(file)!r} has {len(names)} class names, the network predicts {number} classes")
+    return names

@@ -1,0 +1,181 @@
+"""Commands that look inside predictions: one image, a data set by depth, the classes of a data set."""
+
+from __future__ import annotations
+
+import gc
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from app.cli.common import (
+    CheckpointArgument,
+    DataOption,
+    DatasetOption,
+    ImagesOption,
+    JsonOption,
+    NormalizeOption,
+    open_network,
+    open_test_images,
+)
+from app.cli.output import print_json, print_table, progress
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FigureOption = Annotated[Path | None, typer.Option(help="Write the figure to this file: .pdf, .svg or .png.")]
+TableOption = Annotated[Path | None, typer.Option(help="Write the table to this file: .csv.")]
+
+
+def explain(
+    checkpoint: CheckpointArgument,
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="PNG, JPEG or WebP files.")],
+    class_name: Annotated[
+        str | None,
+        typer.Option("--class", help="Explain this class, by name or number.", show_default="the predicted one"),
+    ] = None,
+    against: Annotated[str | None, typer.Option(help="Explain why not this class, by name or number.")] = None,
+    names: Annotated[Path | None, typer.Option(help="A text file with a class name on each line.")] = None,
+    normalize: NormalizeOption = None,
+    figure: FigureOption = None,
+    table: TableOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what each layer adds to the logit of a class, for image files; the parts sum to the logit."""
+    from analysis.figures.export import save_figure, save_table
+    from analysis.figures.prediction.contributions import Explained, explanation_figure
+    from analysis.prediction.explain import explain_image
+    from analysis.prediction.image_files import channel_statistics, class_index, class_names, open_image, seen_by
+    from analysis.prediction.opened import open_network as open_for_predictions
+
+    gc.enable()
+    network = open_network(checkpoint)
+    titles = class_names(network, names)
+    chosen = None if class_name is None else class_index(titles, class_name)
+    other = None if against is None else class_index(titles, against)
+    statistics: Any = normalize or channel_statistics(network)
+    seen = [seen_by(open_image(file), network, statistics) for file in images]
+    opened = open_for_predictions(network)
+    found = [explain_image(opened, own, titles, chosen, other) for own in seen]
+    if as_json:
+        print_json([{"image": str(file), **own.summary()} for file, own in zip(images, found, strict=True)])
+    else:
+        for file, own in zip(images, found, strict=True):
+            print_table((str(file), "probability"), [(name, f"{p:.1%}") for name, p in own.top])
+            parts = zip(own.table["source_layer"], own.table["contribution"], strict=True)
+            labels = (("bias" if source < 0 else f"source {source}", f"{part:+.3f}") for source, part in parts)
+            print_table((f"logit of {own.title}", f"{own.logit:+.3f}"), labels)
+    if figure:
+        rows = [
+            Explained(f"{own.title} ({own.probability:.0%})", own.seen.pixels, own.maps.sum(0), own.table)
+            for own in found
+        ]
+        print("wrote", *save_figure(explanation_figure(rows), figure))
+    if table:
+        print("wrote", save_table(_joined(images, [own.table for own in found]), table))
+
+
+def _joined(files: list[Path], tables: list[pd.DataFrame]) -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.concat([own.assign(image=str(file)) for file, own in zip(files, tables, strict=True)], ignore_index=True)
+
+
+def lens(
+    checkpoint: CheckpointArgument,
+    dataset: DatasetOption = None,
+    data: DataOption = Path("data"),
+    normalize: NormalizeOption = None,
+    images: ImagesOption = 1000,
+    replace: Annotated[str, typer.Option(help="What replaces the layers that are not read: mean or zero.")] = "mean",
+    beside_untrained: Annotated[
+        bool, typer.Option("--untrained", help="Measure the untrained network too, as the null.")
+    ] = False,
+    figure: FigureOption = None,
+    table: TableOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show at which depth a network decides: loss and error when the classifier reads the first layers only."""
+    from analysis.figures.export import save_figure, save_table
+    from analysis.figures.prediction.lens import lens_figure
+    from analysis.prediction.lens import lens_by_depth, pooled_parts
+    from analysis.prediction.similarity import untrained
+
+    gc.enable()
+    network = open_network(checkpoint)
+    test = open_test_images(network, dataset, data, normalize)
+    networks = {network.spec.title: network}
+    if beside_untrained:
+        networks[f"{network.spec.title}, untrained"] = untrained(network)
+    found = {}
+    option: Any = replace
+    for name, own in networks.items():
+        with progress(f"layer lens of {name}") as on_batch:
+            found[name] = lens_by_depth(pooled_parts(own, test, images, on_batch=on_batch), option)
+    if as_json:
+        print_json({name: own.to_dict("records") for name, own in found.items()})
+    else:
+        for name, own in found.items():
+            print(f"{name}: {own.attrs['num_images']} images, layers not read replaced by {replace}")
+            rows = [(f"{s}", f"{loss:.3f}", f"{e:.2f} %", f"{d:.1f} %") for s, loss, e, _, d in own.to_numpy().tolist()]
+            print_table(
+                ("sources read: 0 to", "loss", "error", "decided"), [(r[0].removesuffix(".0"), *r[1:]) for r in rows]
+            )
+    if figure:
+        print("wrote", *save_figure(lens_figure(found), figure))
+    if table:
+        import pandas as pd
+
+        print("wrote", save_table(pd.concat([own.assign(network=name) for name, own in found.items()]), table))
+
+
+def classes(
+    checkpoint: CheckpointArgument,
+    dataset: DatasetOption = None,
+    data: DataOption = Path("data"),
+    normalize: NormalizeOption = None,
+    images: ImagesOption = 500,
+    figure: FigureOption = None,
+    table: TableOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show which connections each class lives on, which classes share theirs, and the confusions they prevent."""
+    from analysis.figures.export import save_figure, save_table
+    from analysis.figures.prediction.decision import matrix_figure
+    from analysis.prediction.by_class import cluster_classes, confusion_pairs, reuse_by_class
+
+    gc.enable()
+    network = open_network(checkpoint)
+    test = open_test_images(network, dataset, data, normalize)
+    names = test.class_names
+    with progress(f"reuse by class of {network.spec.title}") as on_batch:
+        found = reuse_by_class(network, test, images, on_batch=on_batch)
+    strongest = found.loc[found.groupby("class")["ablation"].idxmax()]
+    pairs = confusion_pairs(found)
+    if as_json:
+        print_json({"strongest": strongest.to_dict("records"), "confusions": pairs.to_dict("records")})
+    else:
+        header = ("class", "images", "strongest connection", "loss when cut", "error when cut")
+        rows = strongest[["class", "num_images", "block", "source_layer", "target_layer", "ablation", "ablation_error"]]
+        print_table(
+            header,
+            [
+                (names[c], str(n), f"{b}: {s} -> {t}", f"{loss:+.3f}", f"{error:+.1f} points")
+                for c, n, b, s, t, loss, error in rows.itertuples(index=False, name=None)
+            ],
+        )
+        print()
+        columns = ["block", "source_layer", "target_layer", "class", "predicted", "images"]
+        print_table(
+            ("connection", "class", "taken for", "images when cut"),
+            [
+                (f"{b}: {s} -> {t}", names[c], names[p], f"{n:+d}")
+                for b, s, t, c, p, n in pairs[columns].itertuples(index=False, name=None)
+            ],
+        )
+    if figure:
+        clustered = cluster_classes(found)
+        labels = [names[number] for number in clustered.index]
+        print("wrote", *save_figure(matrix_figure(clustered, labels, "correlation", -1, 1), figure))
+    if table:
+        print("wrote", save_table(found, table))

@@ -1,0 +1,68 @@
+"""The commands explain, lens and classes on a network of the zoo."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from app.cli.main import run
+
+NETWORK = "densenet-40-12-digits"
+
+
+@pytest.fixture
+def digit(tmp_path: Path) -> Path:
+    """A handwritten 3 of the test set, enlarged."""
+    digits = load_digits()
+    row = np.flatnonzero(digits.target == 3)[4]
+    pixels = np.rint(digits.images[row] * (255 / 16)).astype(np.uint8)
+    file = tmp_path / "three.png"
+    Image.fromarray(pixels).resize((80, 80), Image.Resampling.NEAREST).save(file)
+    return file
+
+
+def test_explain(digit: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    figure, table = tmp_path / "out.pdf", tmp_path / "out.csv"
+    assert run(["explain", NETWORK, str(digit), "--figure", str(figure), "--table", str(table)]) == 0
+    printed = capsys.readouterr().out
+    assert "logit of 3" in printed and "bias" in printed and "source 12" in printed
+    assert figure.read_bytes().startswith(b"%PDF") and len(pd.read_csv(table)) == 14
+
+
+def test_explain_why_not(digit: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["explain", NETWORK, str(digit), "--class", "3", "--against", "8", "--json"]) == 0
+    (found,) = json.loads(capsys.readouterr().out)
+    assert found["class"] == "3, not 8" and found["top"][0]["class"] == "3"
+    assert sum(found["contributions"].values()) == pytest.approx(found["logit"], rel=1e-4)
+
+
+def test_lens_and_classes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    figure = tmp_path / "lens.svg"
+    assert run(["lens", NETWORK, "--images", "60", "--untrained", "--figure", str(figure), "--json"]) == 0
+    printed = capsys.readouterr().out
+    found = json.loads(printed[: printed.rindex("}") + 1])
+    trained, untrained = found.values()
+    assert trained[-1]["error"] < 10 < untrained[-1]["error"] and len(trained) == 13
+    assert figure.exists()
+
+
+@pytest.mark.slow
+def test_classes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = tmp_path / "classes.png", tmp_path / "classes.csv"
+    assert run(["classes", NETWORK, "--images", "20", "--figure", str(files[0]), "--table", str(files[1])]) == 0
+    assert "taken for" in capsys.readouterr().out
+    assert len(pd.read_csv(files[1])) == 273 * 10
+
+
+def test_what_is_wrong_is_one_sentence(digit: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "no.png").write_text("no image")
+    assert run(["explain", NETWORK, str(tmp_path / "no.png")]) == 2
+    assert "is not a readable PNG, JPEG or WebP image" in capsys.readouterr().err
+    assert run(["explain", NETWORK, str(digit), "--class", "cow"]) == 2
+    assert "class 'cow' is not a class of the network" in capsys.readouterr().err
