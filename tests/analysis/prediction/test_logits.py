@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from densenet_core.networks.deeply_supervised_spec import DeeplySupervisedSpec
 from torch import nn
 
 from analysis.prediction.logits import contrast, last_third_share, logit_contributions, mean_contributions
 from densenet_core import CheckpointError, DataError, DenseNetSpec, ResNetSpec, create_model
 from densenet_core.networks.build import build_model
+from densenet_core.networks.relatives.deeply_supervised_spec import DeeplySupervisedSpec
 from tests.analysis.prediction.networks import CHECKPOINTS, DENSE, checkpoint_of, images_for, pruned
 
 
