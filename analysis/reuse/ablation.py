@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from analysis.reuse.connections import Network, as_checkpoint, connection_weights
 from analysis.reuse.dissection import Dissection, Reader, dissect, through_block
 from analysis.reuse.effects import OnBatch, batches_on_device, in_halves, parts
-from analysis.reuse.measures import with_measures
+from analysis.reuse.measures import HALVES, with_measures
 from densenet_core import Checkpoint
 from densenet_core.data.images import Images, evenly_spaced
 from densenet_core.files import write_whole
@@ -58,7 +58,9 @@ def connection_ablation(
     Returns:
         The table of ``connection_weights`` and: ablation, the mean cross-entropy with the connection cut minus that of
         the whole network (nats; below 0 where the network is better without it); ablation_error, the same for the
-        top-1 error (percentage points). The whole network's are in ``attrs``: loss, error, num_images, replace.
+        top-1 error (percentage points); ablation_half_1 and ablation_half_2, the ablation over every other image and
+        over the others, which show how far it depends on the images. The whole network's are in ``attrs``: loss,
+        error, num_images, replace.
 
     Raises:
         ValueError: ``replace`` is not known.
@@ -83,18 +85,30 @@ def connection_ablation(
             done += len(labels)
             _keep(state, done, sums)
             on_batch(done, len(chosen))
-    loss, wrong = sums[0] / done
-    changes = sums[1:] / done
-    changes[(table["mean_abs_weight"] == 0).to_numpy()] = 0  # nothing was cut: what is there is rounding
-    table = with_measures(table.assign(loss_change=changes[:, 0]), "cuts").assign(ablation_error=100 * changes[:, 1])
+    table = _with_changes(table, sums)
+    loss, wrong, _ = sums.sum(0)[0] / done
     table.attrs |= {"loss": loss, "error": 100 * wrong, "num_images": done, "replace": replace}
     return table
 
 
+def _with_changes(table: pd.DataFrame, sums: np.ndarray) -> pd.DataFrame:
+    """The table with the changes over all images and over either half; ``sums`` (2 halves, 1 + connections, 3)."""
+    halves, whole = sums, sums.sum(0)
+    counts = np.maximum(halves[:, 0, 2], 1)[:, None]  # one image alone leaves a half empty
+    changes = np.vstack([whole[1:, :2].T / whole[0, 2], halves[:, 1:, 0] / counts])  # (4, connections)
+    changes[:, (table["mean_abs_weight"] == 0).to_numpy()] = 0  # nothing was cut: the rest is rounding
+    found = with_measures(table.assign(loss_change=changes[0]), "cuts").assign(ablation_error=100 * changes[1])
+    return found.assign(**dict(zip(HALVES, changes[2:], strict=True)))
+
+
 def _ablate_batch(dissection: Dissection, images: Tensor, labels: Tensor, means: list[Tensor] | None) -> np.ndarray:
-    """Loss and wrong answers, summed over the images: whole, then each cut's change; (1 + connections, 2)."""
-    *cuts, whole = (_judged(scores, labels) for scores in cut_scores(dissection, images, means))
-    return torch.stack([whole, *(cut - whole for cut in cuts)]).cpu().numpy()
+    """What ``_judge`` sums over either half of the images: of the whole network, then the change by each cut.
+
+    Returns:
+        (2 halves, 1 + connections, 3).
+    """
+    *cuts, whole = (_judge(scores, labels) for scores in cut_scores(dissection, images, means))
+    return torch.stack([whole, *(cut - whole for cut in cuts)], dim=1).cpu().numpy()
 
 
 def cut_scores(dissection: Dissection, images: Tensor, means: list[Tensor] | None = None) -> Iterator[Tensor]:
@@ -109,13 +123,14 @@ def cut_scores(dissection: Dissection, images: Tensor, means: list[Tensor] | Non
             for cut in _cut_variants(reader, maps, sums[reader.target.layer - 1], mean):
                 yield from _go_on(dissection, b, reader, cut, sums).split(len(images))
             maps = _add_source(reader, readers, maps, sums)
-    yield maps  # behind the last target the maps are the scores
+    yield maps  # after the last target the maps are the scores
 
 
-def _judged(scores: Tensor, labels: Tensor) -> Tensor:
-    """Loss and wrong answers, summed over the images: (2,)."""
-    loss = F.cross_entropy(scores.float(), labels, reduction="none").double().sum()
-    return torch.stack([loss, (scores.argmax(1) != labels).double().sum()])
+def _judge(scores: Tensor, labels: Tensor) -> Tensor:
+    """Loss, wrong answers and number, summed over every other image and over the others: (2, 3)."""
+    loss = F.cross_entropy(scores.float(), labels, reduction="none").double()
+    each = torch.stack([loss, (scores.argmax(1) != labels).double(), torch.ones_like(loss)], dim=1)  # (N, 3)
+    return torch.stack([each[::2].sum(0), each[1::2].sum(0)])
 
 
 def _cut_variants(reader: Reader, maps: Tensor, whole: Tensor, mean: Tensor | None) -> Iterator[Tensor]:
@@ -177,7 +192,7 @@ def _mean_activations(dissection: Dissection, images: Images, batch_size: int) -
 
 def _fingerprint(checkpoint: Checkpoint, images: Images, replace: str) -> str:
     """What a kept state belongs to."""
-    digest = hashlib.sha256(f"{replace} {len(images)}".encode())
+    digest = hashlib.sha256(f"halves {replace} {len(images)}".encode())
     for key, tensor in checkpoint.state_dict.items():
         digest.update(key.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
     for tensor in next(images.batches(16)):
@@ -193,7 +208,7 @@ def _restored(state: Path | None, num_connections: int) -> tuple[int, np.ndarray
                 return int(kept["done"]), kept["sums"]
         except (OSError, ValueError, KeyError, zipfile.BadZipFile):
             pass
-    return 0, np.zeros((1 + num_connections, 2))
+    return 0, np.zeros((2, 1 + num_connections, 3))
 
 
 def _keep(state: Path | None, done: int, sums: np.ndarray) -> None:

@@ -1,15 +1,29 @@
-"""Do two measures of feature reuse agree? Rank correlation, overlap of the strongest, and where they differ most."""
+"""Do two measures of feature reuse order connections alike, beyond what structure and noise explain?
+
+Three things make two measures look more or less alike than they are, and each is computed here:
+
+- structure: ``agreement_table`` has the baselines (number of sources, channels, distance) as rows beside the measures,
+  and every row with and without source 0, the block's input, the widest source
+- noise: ablation is a mean over images; ``reliability`` is its agreement with itself over other images, and the
+  correlation corrected for attenuation is what it would be without that noise (Spearman 1904)
+- dependence: connections of one target share its weights, so intervals resample targets (or, wider, sources), not
+  connections
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
+from analysis.reuse.baselines import BASELINES
+from analysis.reuse.measures import HALVES, MEASURES
 from analysis.reuse.scaling import check_measure
 
-LEAST_CONNECTIONS = 3  # below, a rank correlation says nothing
+MIN_CONNECTIONS = 3  # fewer have no rank correlation worth the name
+WANTED_RELIABILITY = 0.9
 KEYS = ["block", "source_layer", "target_layer", "target_kind"]
 
 
@@ -17,13 +31,17 @@ KEYS = ["block", "source_layer", "target_layer", "target_kind"]
 class Agreement:
     """How far two measures order connections alike."""
 
-    spearman: float  # rank correlation, -1..1; nan where one measure is the same for all
-    low: float  # 95 % interval, by bootstrap over the connections
+    spearman: float  # rank correlation, -1..1; nan where one measure is constant
+    low: float  # 95 % interval, by bootstrap over targets
     high: float
+    low_by_source: float  # the same, by bootstrap over sources
+    high_by_source: float
     within_targets: float  # mean of the rank correlations within each target of three sources or more
     top: int  # k
     overlap: float  # share of the k largest by one measure that are among the k largest by the other, 0..1
     num_connections: int
+    reliability: float  # of ablation over images, 0..1; nan where neither measure is ablation
+    corrected: float  # the rank correlation divided by the root of the reliability; noise can take it above 1
 
 
 def agreement(
@@ -31,85 +49,185 @@ def agreement(
     first: str,
     second: str,
     kind: str | None = "dense_layer",
+    block_input: bool = True,
     top: int = 20,
     resamples: int = 1000,
     seed: int = 0,
 ) -> Agreement:
-    """How far two measures of a network agree.
+    """Return how far two measures of a network agree.
 
     Args:
-        table: as ``measure_reuse`` gives it, with both measures.
+        table: as from ``measure_reuse``, with both measures.
         kind: connections to this kind of target alone (dense_layer, transition, classifier), or None for all. Weights
-            of different kinds of targets do not compare: a classifier's are larger because it is another layer.
+            of different kinds of targets do not compare: they are different layers.
+        block_input: whether source 0, the block's input, is among the connections.
         top: k of the overlap; at most half of the connections are taken.
-        resamples: of the bootstrap (percentiles 2.5 and 97.5).
+        resamples: of the bootstrap over targets, and of that over sources (percentiles 2.5 and 97.5).
 
     Raises:
         ValueError: a measure is not in the table, or there are fewer than three connections.
+
+    >>> from analysis import connection_weights
+    >>> from densenet_core import load_zoo
+    >>> table = connection_weights(load_zoo("densenet-40-12-digits"))
+    >>> agreement(table, "mean_abs_weight", "total_abs_weight").num_connections
+    234
     """
-    rows = _chosen(table, (first, second), kind)
-    a, b = rows[first].to_numpy(float), rows[second].to_numpy(float)
-    draws = np.random.default_rng(seed).integers(len(rows), size=(resamples, len(rows)))
-    resampled = np.array([spearman(a[draw], b[draw]) for draw in draws])
-    resampled = resampled[~np.isnan(resampled)]
-    low, high = np.percentile(resampled, (2.5, 97.5)) if len(resampled) else (np.nan, np.nan)
+    rows = _choose(table, (first, second), kind, block_input)
+    a, b = _ordered(rows, first), _ordered(rows, second)
+    correlation = spearman(a, b)
+    by_target, by_source = (
+        _interval(a, b, rows.groupby(["block", layer]).ngroup().to_numpy(), resamples, seed)
+        for layer in ("target_layer", "source_layer")
+    )
     k = max(1, min(top, len(rows) // 2))
+    reliable = reliability(rows) if "ablation" in (first, second) else float("nan")
     return Agreement(
-        spearman=spearman(a, b),
-        low=float(low),
-        high=float(high),
-        within_targets=_within_targets(rows, first, second),
+        spearman=correlation,
+        low=by_target[0],
+        high=by_target[1],
+        low_by_source=by_source[0],
+        high_by_source=by_source[1],
+        within_targets=_within_targets(rows, a, b),
         top=k,
         overlap=len(set(_largest(a, k)) & set(_largest(b, k))) / k,
         num_connections=len(rows),
+        reliability=reliable,
+        corrected=correlation / np.sqrt(reliable) if reliable > 0 else float("nan"),
     )
 
 
-def agreement_table(table: pd.DataFrame, measures: list[str], kind: str | None = "dense_layer") -> pd.DataFrame:
-    """``agreement`` of every two of the measures: columns first, second, and those of ``Agreement``."""
-    pairs = [(a, b) for i, a in enumerate(measures) for b in measures[i + 1 :]]
-    return pd.DataFrame([{"first": a, "second": b, **vars(agreement(table, a, b, kind))} for a, b in pairs])
+def agreement_table(
+    table: pd.DataFrame,
+    reference: str = "ablation",
+    measures: Iterable[str] = tuple(MEASURES),
+    kind: str | None = "dense_layer",
+    resamples: int = 1000,
+) -> pd.DataFrame:
+    """Return the agreement of the measures, and of the structural baselines, with one measure.
+
+    Returns:
+        A row for each measure and baseline and for block_input True and False: measure, baseline (bool), comparable
+        (the widest group of connections whose values compare: target, kind or network), block_input, and the fields of
+        ``Agreement``. Measures that the table lacks are left out.
+    """
+    names = [name for name in measures if name in table and name != reference]
+    with_baselines = table.assign(**{name: compute(table) for name, compute in BASELINES.items()})
+    rows = []
+    for name in [*names, *BASELINES]:
+        about = {"measure": name, "baseline": name in BASELINES}
+        about["comparable"] = MEASURES[name].comparable if name in MEASURES else "network"
+        for block_input in (True, False):
+            found = agreement(with_baselines, name, reference, kind, block_input, resamples=resamples)
+            rows.append(about | {"block_input": block_input} | vars(found))
+    return pd.DataFrame(rows)
+
+
+def reliability(table: pd.DataFrame) -> float:
+    """Return how far ablation orders connections as it would over other images of the same number, 0..1.
+
+    The rank correlation r of both halves of the images, stepped up to all of them: 2r / (1 + r) (Spearman-Brown). nan
+    where the table has no halves or a half is constant, and 0 where the halves do not agree.
+    """
+    if any(half not in table for half in HALVES):
+        return float("nan")
+    noise = MEASURES["ablation"].noise
+    r = spearman(*(_without_noise(table[half].to_numpy(float), noise) for half in HALVES))
+    return 2 * max(r, 0.0) / (1 + max(r, 0.0)) if not np.isnan(r) else r
+
+
+def images_needed(reliable: float, num_images: int, wanted: float = WANTED_RELIABILITY) -> float:
+    """Return the number of images that gives the wanted reliability, where ``num_images`` give ``reliable``.
+
+    >>> round(images_needed(0.8, 500))
+    1125
+    """
+    if not 0 < reliable < 1:
+        return float("nan") if np.isnan(reliable) else (float("inf") if reliable <= 0 else float(num_images))
+    return num_images * wanted * (1 - reliable) / (reliable * (1 - wanted))
 
 
 def disagreements(
     table: pd.DataFrame, first: str, second: str, kind: str | None = "dense_layer", most: int = 10
 ) -> pd.DataFrame:
-    """The connections on which two measures differ most, by the difference of their ranks.
+    """Return the connections on which two measures differ most, by the difference of their ranks.
 
     Returns:
-        Columns block, source_layer, target_layer, target_kind, the two measures, their ranks (0 = least, 1 = largest;
-        ``rank_...``), and difference (the first's rank minus the second's), the largest differences first.
+        Columns block, source_layer, target_layer, target_kind, the two measures, their ranks (0 = smallest, 1 =
+        largest; ``rank_...``), and difference (the first's rank minus the second's), the largest differences first.
     """
-    rows = _chosen(table, (first, second), kind)
-    ranks = {name: (rows[name].rank() - 1) / (len(rows) - 1) for name in (first, second)}
+    rows = _choose(table, (first, second), kind)
+    ranks = {name: (pd.Series(_ordered(rows, name)).rank() - 1) / (len(rows) - 1) for name in (first, second)}
     found = rows[[*KEYS, first, second]].assign(
-        **{f"rank_{name}": rank for name, rank in ranks.items()}, difference=ranks[first] - ranks[second]
+        **{f"rank_{name}": rank.to_numpy() for name, rank in ranks.items()},
+        difference=(ranks[first] - ranks[second]).to_numpy(),
     )
     order = found["difference"].abs().sort_values(ascending=False, kind="stable").index
     return found.loc[order[:most]].reset_index(drop=True)
 
 
 def spearman(a: np.ndarray, b: np.ndarray) -> float:
-    """Spearman's rank correlation, ties by their mean rank; nan where one side is the same everywhere."""
-    ranks = [pd.Series(values).rank().to_numpy() for values in (a, b)]
-    if any(np.ptp(rank) == 0 for rank in ranks):
+    """Return Spearman's rank correlation (scipy's); nan where one side is constant."""
+    from scipy import stats  # takes a quarter of a second, and most of what imports this module does not need it
+
+    if np.ptp(a) == 0 or np.ptp(b) == 0:
         return float("nan")
-    centred = [rank - rank.mean() for rank in ranks]
-    return float(centred[0] @ centred[1] / np.sqrt((centred[0] @ centred[0]) * (centred[1] @ centred[1])))
+    return float(stats.spearmanr(a, b).statistic)
 
 
-def _chosen(table: pd.DataFrame, measures: tuple[str, str], kind: str | None) -> pd.DataFrame:
+def _choose(table: pd.DataFrame, measures: Iterable[str], kind: str | None, block_input: bool = True) -> pd.DataFrame:
     for measure in measures:
         check_measure(table, measure)
     rows = table if kind is None else table[table["target_kind"] == kind]
-    if len(rows) < LEAST_CONNECTIONS:
-        raise ValueError(f"kind {kind!r} has {len(rows)} connections here: {LEAST_CONNECTIONS} or more are needed")
+    rows = rows if block_input else rows[rows["source_layer"] > 0]
+    if len(rows) < MIN_CONNECTIONS:
+        raise ValueError(f"kind {kind!r} has {len(rows)} connections here: {MIN_CONNECTIONS} or more are needed")
     return rows
 
 
-def _within_targets(rows: pd.DataFrame, first: str, second: str) -> float:
-    targets = [own for _, own in rows.groupby(["block", "target_layer"]) if len(own) >= LEAST_CONNECTIONS]
-    found = [spearman(own[first].to_numpy(float), own[second].to_numpy(float)) for own in targets]
+def _ordered(rows: pd.DataFrame, measure: str) -> np.ndarray:
+    """A measure's values, with those below its noise tied at 0."""
+    noise = MEASURES[measure].noise if measure in MEASURES else 0.0
+    return _without_noise(rows[measure].to_numpy(float), noise)
+
+
+def _without_noise(values: np.ndarray, noise: float) -> np.ndarray:
+    return np.where(np.abs(values) < noise, 0.0, values)
+
+
+def _interval(a: np.ndarray, b: np.ndarray, cluster: np.ndarray, resamples: int, seed: int) -> tuple[float, float]:
+    """Percentiles 2.5 and 97.5 of the rank correlation over resampled clusters."""
+    clusters = cluster.max() + 1
+    draws = np.random.default_rng(seed).multinomial(clusters, np.full(clusters, 1 / clusters), resamples)
+    found = weighted_spearman(a, b, draws[:, cluster])
+    found = found[~np.isnan(found)]
+    low, high = np.percentile(found, (2.5, 97.5)) if len(found) else (np.nan, np.nan)
+    return float(low), float(high)
+
+
+def weighted_spearman(a: np.ndarray, b: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """Return the rank correlation of the rows, each taken ``times`` times: (resamples, rows) -> (resamples,)."""
+    ranks = [_weighted_ranks(values, times) for values in (a, b)]
+    total = times.sum(1, keepdims=True)
+    x, y = (rank - (times * rank).sum(1, keepdims=True) / total for rank in ranks)
+    squares = (times * x * x).sum(1) * (times * y * y).sum(1)
+    products = (times * x * y).sum(1)
+    return np.divide(products, np.sqrt(squares), out=np.full(len(times), np.nan), where=squares > 0)
+
+
+def _weighted_ranks(values: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """Mean ranks of the rows, each taken ``times`` times; (resamples, rows)."""
+    _, group = np.unique(values, return_inverse=True)
+    order = np.argsort(group, kind="stable")
+    starts = np.searchsorted(group[order], np.arange(group.max() + 1))
+    sizes = np.add.reduceat(times[:, order], starts, axis=1)  # (resamples, groups of equal values)
+    ranks: np.ndarray = (np.cumsum(sizes, axis=1) - sizes / 2)[:, group]
+    return ranks
+
+
+def _within_targets(rows: pd.DataFrame, a: np.ndarray, b: np.ndarray) -> float:
+    targets = rows.groupby(["block", "target_layer"]).indices.values()
+    found = [spearman(a[own], b[own]) for own in targets if len(own) >= MIN_CONNECTIONS]
     known = [value for value in found if not np.isnan(value)]
     return float(np.mean(known)) if known else float("nan")
 

@@ -44,6 +44,7 @@ class Measure:
     compute: Callable[[pd.DataFrame], pd.Series]  # of the connections and the statistics of ``needs``
     signed: bool = False  # whether values below 0 have a meaning of their own
     comparable: Scope = "kind"  # the widest group of connections whose values can be compared
+    noise: float = 0.0  # values below are rounding of float32: the order among them has no meaning
 
     @property
     def definition(self) -> str:
@@ -119,9 +120,12 @@ MEASURES: dict[str, Measure] = {
         Measure("contribution", "contribution (share)", "1", "images", contribution, comparable="target"),
         Measure("contribution_total", "contribution (total)", "activation", "images", contribution_total),
         Measure("taylor", "Taylor |Σ g·a|", "nats", "gradients", taylor, comparable="network"),
-        Measure("ablation", "loss rise when cut", "nats", "cuts", ablation, signed=True, comparable="network"),
+        Measure(
+            "ablation", "loss rise when cut", "nats", "cuts", ablation, signed=True, comparable="network", noise=1e-6
+        ),
     )
 }
+HALVES = ("ablation_half_1", "ablation_half_2")  # ablation over every other image, and over the others
 DEFAULT = "mean_abs_weight"  # the paper's Figure 5
 MEASURE_TITLES = {name: measure.title for name, measure in MEASURES.items()}
 WEIGHT_MEASURES = tuple(name for name, measure in MEASURES.items() if not measure.on_images)

@@ -8,7 +8,16 @@ import pytest
 from scipy import stats
 
 from analysis import connection_weights
-from analysis.reuse.agreement import agreement, agreement_table, disagreements, spearman
+from analysis.reuse.agreement import (
+    agreement,
+    agreement_table,
+    disagreements,
+    images_needed,
+    reliability,
+    spearman,
+    weighted_spearman,
+)
+from analysis.reuse.baselines import BASELINES, log_densenet, nearest_and_farthest
 from densenet_core import load_zoo
 
 
@@ -36,15 +45,37 @@ def test_measures_of_the_same_order_agree_wholly_and_noise_does_not(table: pd.Da
     assert noise.num_connections == (table["target_kind"] == "dense_layer").sum()
 
 
-def test_the_interval_holds_the_true_correlation_about_as_often_as_it_says() -> None:
-    generator, held = np.random.default_rng(1), 0
+def test_a_resample_is_scipys_correlation_of_the_repeated_rows() -> None:
+    generator = np.random.default_rng(2)
+    a, b = generator.integers(0, 6, 30).astype(float), generator.normal(size=30)  # with ties
+    times = generator.integers(0, 4, (5, 30))
+    expected = [stats.spearmanr(np.repeat(a, row), np.repeat(b, row)).statistic for row in times]
+    np.testing.assert_allclose(weighted_spearman(a, b, times), expected)
+
+
+def clustered(generator: np.random.Generator, targets: int = 25, sources: int = 8) -> pd.DataFrame:
+    """Two measures of correlation 0 whose targets each have a level of their own in both."""
+    levels = generator.normal(size=(2, targets))
+    rows = pd.DataFrame(
+        [(1, source, target) for target in range(targets) for source in range(sources)],
+        columns=["block", "source_layer", "target_layer"],
+    ).assign(target_kind="dense_layer")
+    for name, level in zip("ab", levels, strict=True):
+        rows[name] = level[rows["target_layer"]] + 0.3 * generator.normal(size=len(rows))
+    return rows
+
+
+def test_the_interval_holds_the_true_correlation_although_a_targets_connections_are_alike() -> None:
+    generator, held, naive = np.random.default_rng(1), 0, 0
     for _ in range(60):
-        x = generator.normal(size=80)
-        y = 0.6 * x + 0.8 * generator.normal(size=80)
-        rows = pd.DataFrame({"block": 1, "source_layer": 0, "target_layer": range(80), "target_kind": "dense_layer"})
-        found = agreement(rows.assign(a=x, b=y), "a", "b", resamples=200)
-        held += found.low <= 6 / math.pi * math.asin(0.6 / 2) <= found.high  # Spearman's of a normal pair with 0.6
+        rows = clustered(generator)
+        found = agreement(rows, "a", "b", resamples=200)
+        held += found.low <= 0 <= found.high
+        alone = rows.assign(target_layer=range(len(rows)))  # as if every connection were independent
+        found = agreement(alone, "a", "b", resamples=200)
+        naive += found.low <= 0 <= found.high
     assert held >= 50  # of 60; 57 are to be expected
+    assert naive <= 40
 
 
 def test_overlap_counts_the_largest(table: pd.DataFrame) -> None:
@@ -62,13 +93,62 @@ def test_the_connections_on_which_they_differ_most(table: pd.DataFrame) -> None:
     assert found[["rank_a", "rank_b"]].to_numpy().tolist() == [[0, 1], [1, 0]]
 
 
-def test_every_two_measures(table: pd.DataFrame) -> None:
-    found = agreement_table(table, ["mean_abs_weight", "contribution", "taylor"])
-    assert found[["first", "second"]].to_numpy().tolist() == [
-        ["mean_abs_weight", "contribution"],
-        ["mean_abs_weight", "taylor"],
-        ["contribution", "taylor"],
-    ]
+def test_every_measure_and_baseline_has_a_row_with_and_without_the_blocks_input(table: pd.DataFrame) -> None:
+    found = agreement_table(table, "taylor", ["mean_abs_weight", "contribution", "ablation"], resamples=20)
+    names = ["mean_abs_weight", "contribution", *BASELINES]  # the table has no ablation
+    assert found["measure"].tolist() == [name for name in names for _ in (True, False)]
+    assert found["block_input"].tolist() == [True, False] * len(names)
+    assert found.loc[found["measure"] == "contribution", "comparable"].tolist() == ["target"] * 2
+    dense = table[table["target_kind"] == "dense_layer"]
+    assert found["num_connections"].tolist()[:2] == [len(dense), (dense["source_layer"] > 0).sum()]
+    inner = dense[dense["source_layer"] > 0]
+    expected = stats.spearmanr(inner["mean_abs_weight"], inner["taylor"]).statistic
+    assert found["spearman"][1] == pytest.approx(expected)
+
+
+def test_the_number_of_sources_alone_orders_shares() -> None:
+    """A share that is the same for all sources of a target is the baseline, and the table shows it."""
+    rows = pd.DataFrame(
+        [(1, s, t) for t in range(1, 7) for s in range(t)], columns=["block", "source_layer", "target_layer"]
+    )
+    rows = rows.assign(target_kind="dense_layer", num_channels=4)
+    rows["contribution"] = 1 / rows["target_layer"]
+    found = agreement_table(rows, "contribution", [], resamples=20).set_index(["measure", "block_input"])
+    assert found.loc[("inverse_sources", True), "spearman"] == pytest.approx(1)
+
+
+def test_reliability_is_spearman_brown_of_the_halves_and_corrects_the_correlation() -> None:
+    generator = np.random.default_rng(4)
+    true = generator.normal(size=4000)
+    halves = [true + generator.normal(size=4000) for _ in range(2)]
+    rows = pd.DataFrame({"block": 1, "source_layer": 1, "target_layer": range(4000), "target_kind": "dense_layer"})
+    rows = rows.assign(ablation_half_1=halves[0], ablation_half_2=halves[1], ablation=sum(halves) / 2, taylor=true)
+    r = stats.spearmanr(*halves).statistic
+    assert reliability(rows) == pytest.approx(2 * r / (1 + r))
+    found = agreement(rows, "ablation", "taylor", resamples=2)
+    assert found.spearman < 0.85
+    assert found.corrected == pytest.approx(1, abs=0.03)  # the true values themselves
+    assert math.isnan(agreement(rows, "taylor", "ablation_half_1", resamples=2).reliability)
+    assert math.isnan(reliability(rows.drop(columns="ablation_half_1")))
+    assert images_needed(2 * r / (1 + r), 100) > 100
+    assert math.isinf(images_needed(0.0, 100))
+
+
+def test_differences_below_rounding_are_ties() -> None:
+    rows = pd.DataFrame({"block": 1, "source_layer": range(6), "target_layer": 7, "target_kind": "dense_layer"})
+    rows["ablation"] = [1e-8, -3e-8, 5e-7, 0.1, 0.2, 0.3]
+    rows["taylor"] = [3.0, 2.0, 1.0, 4.0, 5.0, 6.0]
+    tied = rows.assign(ablation=[0, 0, 0, 0.1, 0.2, 0.3])
+    expected = stats.spearmanr(tied["ablation"], tied["taylor"]).statistic
+    assert agreement(rows, "ablation", "taylor", resamples=2).spearman == pytest.approx(expected)
+
+
+def test_the_patterns_of_the_literature() -> None:
+    rows = pd.DataFrame({"block": 1, "source_layer": range(9), "target_layer": 9})
+    kept = log_densenet(rows).sort_values(ascending=False).index[:4]
+    assert sorted(9 - kept) == [1, 2, 4, 8]
+    kept = nearest_and_farthest(rows).sort_values(ascending=False).index[:4]
+    assert sorted(kept) == [0, 1, 7, 8]
 
 
 def test_what_is_wrong_is_named(table: pd.DataFrame) -> None:

@@ -16,6 +16,7 @@ from analysis.reuse.ablation import connection_ablation
 from analysis.reuse.connections import connection_weights
 from analysis.reuse.dissection import dissect
 from analysis.reuse.effects import connection_effects
+from analysis.reuse.measures import HALVES
 from densenet_core import Checkpoint, CheckpointError, DataError, DenseNet, DenseNetSpec, create_model
 from densenet_core.checkpoints.identify.connectivity import targets
 from densenet_core.data.images import TensorImages, evenly_spaced
@@ -94,6 +95,14 @@ def test_ablation_is_what_cutting_one_connection_after_the_other_gives(
     expected = [by_hooks(checkpoint, images, row, replace) - whole for row in table.itertuples()]
     np.testing.assert_allclose(table["ablation"], expected, atol=1e-5)
     assert np.abs(expected).max() > 0.02
+
+
+def test_the_halves_are_the_ablation_of_every_other_image() -> None:
+    checkpoint, images = checkpoint_of(SPECS[0]), some_images()
+    found = connection_ablation(checkpoint, images)
+    for first, half in enumerate(HALVES):
+        alone = connection_ablation(checkpoint, images.subset(torch.arange(first, 12, 2)))
+        np.testing.assert_allclose(found[half], alone["ablation"], atol=1e-6)
 
 
 def test_ablation_does_not_depend_on_the_batches() -> None:
