@@ -192,7 +192,8 @@ def _ordered(rows: pd.DataFrame, measure: str) -> np.ndarray:
 
 
 def _without_noise(values: np.ndarray, noise: float) -> np.ndarray:
-    return np.where(np.abs(values) < noise, 0.0, values)
+    tied: np.ndarray = np.where(np.abs(values) < noise, 0.0, values)
+    return tied
 
 
 def _interval(a: np.ndarray, b: np.ndarray, cluster: np.ndarray, resamples: int, seed: int) -> tuple[float, float]:
@@ -212,7 +213,8 @@ def weighted_spearman(a: np.ndarray, b: np.ndarray, times: np.ndarray) -> np.nda
     x, y = (rank - (times * rank).sum(1, keepdims=True) / total for rank in ranks)
     squares = (times * x * x).sum(1) * (times * y * y).sum(1)
     products = (times * x * y).sum(1)
-    return np.divide(products, np.sqrt(squares), out=np.full(len(times), np.nan), where=squares > 0)
+    found: np.ndarray = np.divide(products, np.sqrt(squares), out=np.full(len(times), np.nan), where=squares > 0)
+    return found
 
 
 def _weighted_ranks(values: np.ndarray, times: np.ndarray) -> np.ndarray:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
 import pandas as pd
 
 
@@ -34,13 +33,15 @@ def log_densenet(table: pd.DataFrame) -> pd.Series:
     """
     distance = table["target_layer"] - table["source_layer"]
     is_power_of_two = (distance & (distance - 1)) == 0
-    return is_power_of_two - distance / (distance.max() + 1)
+    order: pd.Series = is_power_of_two - distance / (distance.max() + 1)
+    return order
 
 
 def nearest_and_farthest(table: pd.DataFrame) -> pd.Series:
     """The nearest and farthest sources of each target come first, the middle last (SparseNet, Liu and Zeng 2018)."""
     sources = table.groupby(["block", "target_layer"])["source_layer"]
-    return -np.minimum(sources.rank(ascending=True), sources.rank(ascending=False))
+    ranks = pd.DataFrame({"near": sources.rank(ascending=False), "far": sources.rank()})
+    return -ranks.min(axis=1)
 
 
 BASELINES: dict[str, Callable[[pd.DataFrame], pd.Series]] = {
