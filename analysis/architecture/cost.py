@@ -1,53 +1,76 @@
 """What a network costs: parameters, mult_adds, other operations and memory, per layer and in total.
 
-Conventions, once for the whole suite. One fused multiply-add of a convolution or a linear layer is one mult_add;
-their biases are not counted. ``flops`` is 2 x mult_adds, as in the paper's Figure 3. Everything else is
-``other_ops``, listed apart because tools differ in it: a batch norm is 2 operations a value (scale and shift), a
-ReLU, a sigmoid or an addition 1, a gate's mixture 3, a join or a pooling 1 for each value that it reads. Bytes are
-those of float32. All of it is for one image, but for the parameters.
+These conventions hold in the whole suite. One fused multiply-add of a convolution or a linear layer is one mult_add;
+their biases are not counted. ``flops`` is 2 x mult_adds, as in the paper's Figure 3. Everything else is ``other_ops``,
+a column of its own because tools differ in it: a batch norm has 2 operations a value (scale and shift), a ReLU, a
+sigmoid or an addition 1, the mixture of a gate 3, a join or a pooling 1 for each value that it reads. Bytes are those
+of float32. All numbers but the parameters are for one image.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import sys
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from torch import nn
 
-from analysis.architecture.traced_cost import BYTES, COLUMNS, traced_cost
 from densenet_core.networks.layers import Layer, network_layers
 from densenet_core.networks.spec import Spec
 
-VECTORS = ("linear", "global_pool", "companion")  # the kinds of layers whose output has no pixels
+if TYPE_CHECKING:
+    from torch import nn
+
+BYTES = 4  # of a float32
+COLUMNS = (
+    "name",
+    "kind",
+    "stage",
+    "output_shape",
+    "params",
+    "mult_adds",
+    "other_ops",
+    "activation_bytes",
+    "weight_bytes",
+)
+VECTORS = ("linear", "global_pool", "companion")  # kinds of layers whose output has no pixels
 SUMMED = ("params", "mult_adds", "other_ops", "activation_bytes", "weight_bytes")
 
 
 def count_cost(network: Spec | nn.Module, input_size: int | None = None) -> pd.DataFrame:
-    """Counts every layer of a network: one row a layer, in the order in which they run.
+    """Count every layer of a network: one row a layer, in the order in which they run.
 
-    A network of the suite is counted by arithmetic on its spec; any other module by one pass on PyTorch's meta
-    device, which has shapes and no data.
+    A spec, or a network that was built here and not changed since, is counted by arithmetic on the spec. Any other
+    module is counted by one pass on PyTorch's meta device, which has shapes and no data. In that case only modules have
+    rows, and ``other_ops`` are those of norms, ReLUs and poolings that are modules.
+
+    >>> from densenet_core.networks.names import spec_from_name
+    >>> total_cost(count_cost(spec_from_name("densenet-bc-100-12")))["params"]
+    769162
 
     Args:
-        network: a spec, or a module.
-        input_size: pixels a side; by default 224 for networks with an ImageNet stem and 32 for the others.
+        network: A spec, or a module.
+        input_size: Pixels a side; by default 32 for networks for small images, and 224 for all others.
 
     Returns:
-        Columns name, kind, stage, output_shape (channels first, without the batch), params, mult_adds, other_ops
-        (0 where a module of other people's is not a norm, a ReLU or a pooling), activation_bytes (the output's),
-        weight_bytes.
+        Columns name, kind, stage, output_shape (channels first, without the batch), params, mult_adds, other_ops,
+        activation_bytes (of the output), weight_bytes.
 
     Raises:
-        ValueError: the input is too small for the network's strides; the least size that works is named.
+        ValueError: The input is too small for the network's strides (the smallest size that works is named), or a
+            module does not run on it.
     """
     spec = getattr(network, "spec", network)
-    if isinstance(spec, Spec):
-        table = _by_arithmetic(spec, default_input_size(spec) if input_size is None else input_size)
-        if not isinstance(network, nn.Module) or _num_params(network) == table["params"].sum():
-            return table  # else a module that was changed since it was built: it is traced
-    if isinstance(network, nn.Module):
-        return traced_cost(network, 224 if input_size is None else input_size)
-    raise ValueError(f"network is a {type(network).__name__}: give a spec or a torch module")
+    size = input_size or (default_input_size(spec) if isinstance(spec, Spec) else 224)
+    if isinstance(network, Spec):
+        return _by_arithmetic(network, size)
+    if (torch := sys.modules.get("torch")) is None or not isinstance(network, torch.nn.Module):
+        raise ValueError(f"network is a {type(network).__name__}: give a spec or a torch module")
+    from analysis.architecture.as_built import is_as_built
+    from analysis.architecture.traced_cost import traced_cost
+
+    if isinstance(spec, Spec) and is_as_built(network, spec):
+        return _by_arithmetic(spec, size)
+    return traced_cost(network, size)
 
 
 def _by_arithmetic(spec: Spec, input_size: int) -> pd.DataFrame:
@@ -55,17 +78,13 @@ def _by_arithmetic(spec: Spec, input_size: int) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def _num_params(module: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in module.parameters())
-
-
 def default_input_size(spec: Spec) -> int:
-    """Pixels a side of the images that a network is made for."""
+    """Return the pixels a side of the images that a network is made for: 224 or 32."""
     return 224 if spec.stem == "imagenet" else 32
 
 
 def total_cost(cost: pd.DataFrame) -> dict[str, int]:
-    """The sums over all layers of ``count_cost``'s table, as whole numbers: params, mult_adds, ..."""
+    """Return the sums over all layers of ``count_cost``'s table, as integers: params, mult_adds, ..."""
     return {column: int(cost[column].sum()) for column in SUMMED}
 
 

@@ -8,8 +8,7 @@ dropout, whose masks are not counted.
 
 from __future__ import annotations
 
-from analysis.architecture.cost import default_input_size
-from analysis.architecture.traced_cost import BYTES
+from analysis.architecture.cost import BYTES, default_input_size
 from densenet_core import DenseNetSpec
 from densenet_core.networks.layers import Layer, network_layers
 from densenet_core.networks.spec import Spec

@@ -2,55 +2,48 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pandas as pd
 import torch
 from torch import Tensor, nn
 
-BYTES = 4  # of a float32
-COLUMNS = (
-    "name",
-    "kind",
-    "stage",
-    "output_shape",
-    "params",
-    "mult_adds",
-    "other_ops",
-    "activation_bytes",
-    "weight_bytes",
-)
-OPS_A_VALUE = {"norm": 2, "relu": 1}  # of the modules' outputs; other kinds of other people's modules have none
+from analysis.architecture.cost import BYTES, COLUMNS
+from densenet_core.errors import first_line
+
 KINDS: dict[str, tuple[type[nn.Module], ...]] = {
     "conv": (nn.Conv1d, nn.Conv2d, nn.Conv3d),
     "linear": (nn.Linear,),
     "norm": (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d),
     "relu": (nn.ReLU,),
+    "max_pool": (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d),
+    "avg_pool": (nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d),
+    "global_pool": (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d),
 }
 
 
 def traced_cost(module: nn.Module, input_size: int) -> pd.DataFrame:
-    """Counts a module that is left as it was: leaf modules by hooks, mult_adds by PyTorch's own counter.
+    """Count the leaf modules by hooks and their mult_adds by PyTorch's own counter, and leave the module as it was.
 
-    What belongs to no leaf module that ran (attention's matrices, tokens, positions) stands in a row "(elsewhere)", so
-    that the totals are whole. A module that runs twice has one row, with the operations of both.
+    A row "(elsewhere)" holds what belongs to no leaf module that ran, such as the products of attention, so that the
+    totals are complete. A module that runs twice has one row, with the operations of both runs.
 
     Raises:
-        ValueError: the module does not run on one image of this size.
+        ValueError: The module does not run on one image of this size.
     """
     from torch.utils.flop_counter import FlopCounterMode  # imports half of torch's compiler
 
     rows: dict[str, list[Any]] = {}
     names = {child: name or "(itself)" for name, child in module.named_modules() if not list(child.children())}
 
-    def record(child: nn.Module, _: Any, output: Any) -> None:
+    def record(child: nn.Module, given: Any, output: Any) -> None:
         if isinstance(output, Tensor):
-            _add(rows, names[child], child, output)
+            _add(rows, names[child], child, given, output)
 
     tensors = {**dict(module.named_parameters()), **dict(module.named_buffers())}
     on_meta = {name: tensor.to("meta") for name, tensor in tensors.items()}
-    first = next((p for p in module.parameters() if p.dim() == 4), None)
-    image = torch.empty(1, 3 if first is None else first.shape[1], input_size, input_size, device="meta")
+    image = _image(module, input_size)
     hooks = [child.register_forward_hook(record) for child in names]
     training = {child: child.training for child in module.modules()}
     try:
@@ -58,8 +51,8 @@ def traced_cost(module: nn.Module, input_size: int) -> pd.DataFrame:
         with FlopCounterMode(display=False) as counter, torch.no_grad():
             torch.func.functional_call(module, on_meta, (image,))
     except (RuntimeError, AssertionError, TypeError, ValueError, IndexError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ValueError(f"{type(module).__name__} does not run on {tuple(image.shape)}: {reason}") from None
+        shape = tuple(image.shape)
+        raise ValueError(f"{type(module).__name__} does not run on {shape}: {first_line(error)}") from error
     finally:
         for hook in hooks:
             hook.remove()
@@ -69,10 +62,18 @@ def traced_cost(module: nn.Module, input_size: int) -> pd.DataFrame:
     return _whole(list(rows.values()), counter.get_flop_counts(), type(module).__name__, num_params)
 
 
-def _add(rows: dict[str, list[Any]], name: str, module: nn.Module, output: Tensor) -> None:
+def _image(module: nn.Module, size: int) -> Tensor:
+    """Return an image as the first convolution reads it: (1, channels, *sizes)."""
+    convs = (child for child in module.modules() if isinstance(child, KINDS["conv"]))
+    first: Any = next(convs, None)
+    channels, dims = (3, 2) if first is None else (first.in_channels, len(first.kernel_size))
+    return torch.empty(1, channels, *(size,) * dims, device="meta")
+
+
+def _add(rows: dict[str, list[Any]], name: str, module: nn.Module, given: Any, output: Tensor) -> None:
     kind = next((kind for kind, types in KINDS.items() if isinstance(module, types)), type(module).__name__)
     values = output[0].numel()
-    ops, activation = values * OPS_A_VALUE.get(kind, 0), values * BYTES
+    ops, activation = _other_ops(kind, module, given, values), values * BYTES
     if name in rows:
         rows[name][6] += ops
         rows[name][7] += activation
@@ -80,6 +81,17 @@ def _add(rows: dict[str, list[Any]], name: str, module: nn.Module, output: Tenso
     params = sum(parameter.numel() for parameter in module.parameters(recurse=False))
     stage, shape = name.split(".")[0], tuple(output.shape[1:])
     rows[name] = [name, kind, stage, shape, params, 0, ops, activation, params * BYTES]
+
+
+def _other_ops(kind: str, module: Any, given: Any, values: int) -> int:
+    """Return the operations beside mult_adds, given the number of output values; 0 for kinds that are not known."""
+    if kind in ("max_pool", "avg_pool"):
+        kernel = module.kernel_size
+        dims = int(type(module).__name__[-2])
+        return values * (math.prod(kernel) if isinstance(kernel, tuple) else int(kernel) ** dims)
+    if kind == "global_pool":
+        return int(given[0][0].numel())
+    return values * {"norm": 2, "relu": 1}.get(kind, 0)
 
 
 def _whole(rows: list[list[Any]], flops: Any, root: str, num_params: int) -> pd.DataFrame:

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 import torchvision
@@ -66,7 +69,7 @@ def test_every_row_is_the_module_that_it_names(name: str) -> None:
         module.register_forward_hook(lambda _, __, out, key=module_name: seen.update({key: tuple(out.shape[1:])}))
     with torch.inference_mode():
         model(torch.randn(1, 3, 33, 33))  # a size that does not divide
-    cost = count_cost(model, 33)
+    cost = count_cost(model.spec, 33)
     named = dict(model.named_modules())
     rows = [row for row in cost.itertuples() if row.kind in ("conv", "norm", "linear")]
     assert len(rows) == sum(isinstance(m, nn.Conv2d | nn.BatchNorm2d | nn.Linear) for m in named.values())
@@ -177,3 +180,90 @@ def test_memory_efficient_by_hand() -> None:
     statistics = 2 * 7 + 2 * 7  # mean and variance of the block's maps, and what norm5 keeps of them
     expected = 4 * (image + block + relu + pooled + statistics)
     assert training_activation_bytes(spec, 4, memory_efficient=True) == expected
+
+
+def set_option(name: str, **options: Any) -> Callable[[nn.Module], None]:
+    """Change options of one module, as ``conv.stride = 2`` does."""
+
+    def change(model: nn.Module) -> None:
+        for option, value in options.items():
+            setattr(model.get_submodule(name), option, value)
+
+    return change
+
+
+def put(name: str, module: nn.Module) -> Callable[[nn.Module], None]:
+    """Put another module in the place of one."""
+    return lambda model: model.set_submodule(name, module)
+
+
+def grouped(model: nn.Module) -> None:
+    conv = model.get_submodule("layer2.0.conv2")
+    conv.groups, conv.weight = 2, nn.Parameter(conv.weight[:, ::2])
+
+
+def hooked(model: nn.Module) -> None:
+    model.get_submodule("features.conv0").register_forward_hook(lambda _, __, out: out[:, :, ::2, ::2])
+
+
+def overridden(model: nn.Module) -> None:
+    forward = model.forward
+    model.forward = lambda x: forward(x[:, :, ::2, ::2])  # type: ignore[method-assign]
+
+
+CHANGES = {
+    "stride": ("densenet-10-4", set_option("features.conv0", stride=(2, 2))),
+    "dilation": ("densenet-10-4", set_option("features.denseblock1.denselayer1.conv1", dilation=2, padding=(2, 2))),
+    "padding": ("plain-8", set_option("conv1", padding=(0, 0))),
+    "groups": ("resnet-8", grouped),
+    "no pooling": ("highway-7-4", put("pool", nn.Identity())),
+    "pooling": ("densenet-bc-16-4", put("features.transition1.pool", nn.AvgPool2d(4))),
+    "another pooling": ("fractalnet-2-2-4", set_option("pool", kernel_size=4, stride=4)),
+    "no activation": ("imagenet", put("features.relu0", nn.Identity())),
+    "no layer": ("densenet-10-4", put("features.transition1.conv", nn.Identity())),
+    "a block under companions": ("dsn-resnet-8", set_option("network.conv1", stride=(2, 2))),
+    "a hook": ("densenet-10-4", hooked),
+    "a forward of its own": ("resnet-8", overridden),
+}
+
+
+@pytest.mark.parametrize("what", CHANGES)
+def test_a_changed_network_is_counted_as_it_runs(what: str) -> None:
+    name, change = CHANGES[what]
+    small = DenseNetSpec((1, 1), 4, 8, stem="imagenet")
+    model = (build_model(small) if name == "imagenet" else create_model(name)).eval()
+    before = total_cost(count_cost(model))
+    size = default_input_size(model.spec)
+    change(model)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model(torch.zeros(1, 3, size, size))
+    table = count_cost(model)
+    assert 2 * total_cost(table)["mult_adds"] == counter.get_total_flops()
+    assert total_cost(table)["params"] == sum(p.numel() for p in model.parameters())
+    assert total_cost(table) != before
+    if what == "no activation":
+        assert "features.relu0" not in set(table.loc[table["kind"] == "relu", "name"])
+
+
+def test_what_changes_no_cost_is_counted_by_arithmetic() -> None:
+    expected = count_cost(spec_from_name("densenet-bc-16-4"))
+    model = create_model("densenet-bc-16-4", drop_rate=0.2, memory_efficient=True).half().train()
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum, module.eps = 0.5, 1e-3
+    pd.testing.assert_frame_equal(count_cost(model), expected)
+
+
+@pytest.mark.parametrize("dims", [1, 3])
+def test_a_changed_network_of_other_dimensions(dims: int) -> None:
+    model = build_model(DenseNetSpec((2, 2), 4, 8, spatial_dims=dims, in_channels=2)).eval()
+    model.get_submodule("features.conv0").stride = (2,) * dims
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model(torch.empty(1, 2, *(8,) * dims))
+    assert 2 * total_cost(count_cost(model, 8))["mult_adds"] == counter.get_total_flops()
+
+
+def test_poolings_of_others_count_what_they_read() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 2, 1), nn.MaxPool2d(2), nn.AvgPool2d((1, 2)), nn.AdaptiveAvgPool2d(1))
+    cost = count_cost(model, 8).set_index("kind")["other_ops"]
+    assert cost[["max_pool", "avg_pool", "global_pool"]].tolist() == [2 * 8 * 8, 2 * 4 * 4, 2 * 4 * 2]
