@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from fractions import Fraction
+from math import ceil
 from typing import cast
 
 from densenet_core.errors import CheckpointError
@@ -11,6 +13,7 @@ from densenet_core.networks.densenet_spec import DenseNetSpec, compressed
 from densenet_core.networks.resnet_spec import ResNetSpec
 from densenet_core.networks.spec import Stem
 
+ROUNDED_AWAY = Fraction(49, 10**8)  # of a feature map, in ``compressed``
 Shapes = Mapping[str, tuple[int, ...]]
 
 
@@ -93,18 +96,17 @@ def _stem_kind(shapes: Shapes, stem_shape: tuple[int, ...]) -> Stem:
 
 
 def _compression(shapes: Shapes, num_blocks: int) -> float:
-    """The roundest theta with floor(theta * m) equal to every transition's output width."""
+    """Return the theta of the fewest digits with floor(theta * m) equal to every transition's output width."""
     transitions = []
     for block in range(1, num_blocks):
         out_maps, in_maps = _shape(shapes, f"features.transition{block}.conv.weight", least_dims=3)[:2]
         transitions.append((in_maps, out_maps))
     if not transitions:
         return 1.0
-    largest_ratio = max(out_maps / max(in_maps, 1) for in_maps, out_maps in transitions)
-    for digits in range(1, 7):
-        for theta in (round(largest_ratio, digits), round(largest_ratio + 10**-digits, digits)):
-            if all(compressed(in_maps, theta) == out_maps for in_maps, out_maps in transitions):
-                return theta
+    least = max((out_maps - ROUNDED_AWAY) / max(in_maps, 1) for in_maps, out_maps in transitions)
+    for theta in (*(ceil(least * 10**digits) / 10**digits for digits in range(1, 7)), float(least)):
+        if all(compressed(in_maps, theta) == out_maps for in_maps, out_maps in transitions):
+            return theta
     kept = listed([f"{out_maps} of {in_maps}" for in_maps, out_maps in transitions])
     raise CheckpointError(f"the transitions keep uneven shares of their feature maps ({kept}): one for all is needed")
 
