@@ -28,13 +28,6 @@ def literal(text: str) -> str:
     return re.sub(r"([\\`*_{}\[\]()<>#+\-.!|~$:&])", r"\\\1", _LIVE.sub(_WORD_JOINER, visible(text)))
 
 
-def duration(seconds: float) -> str:
-    """A time as people say it: 45 s, 12 min, 3.5 h."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
 def network_name(origin: str, name: str, spec: Spec) -> str:
     """A short name for a network: a file's or run's own, an architecture's as papers write it."""
     if origin == "file":

@@ -3,16 +3,73 @@
 from __future__ import annotations
 
 import gc
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from app.cli.common import DataOption
-from app.cli.output import print_table
+from app.cli.common import DataOption, JsonOption
+from app.cli.output import print_json, print_table, visible
 from app.cli.settings import parsed, setting_options
 from densenet_core.data.names import DATASET_NAMES
 from densenet_core.training.config import RECIPE_SETTINGS, RECIPES, training_settings
+
+PROGRESS_STYLES = ("auto", "bar", "lines", "none")
+TERMINATED = "Terminated. Run the same command again to resume after the last finished epoch."
+ProgressOption = Annotated[
+    str,
+    typer.Option(
+        metavar="|".join(PROGRESS_STYLES),
+        help="On standard error: a bar, a line per epoch, or none; auto is a bar on a terminal, else lines.",
+    ),
+]
+
+
+class Terminated(BaseException):
+    """The process got SIGTERM."""
+
+
+@contextmanager
+def exit_on_sigterm() -> Iterator[None]:
+    """Inside, SIGTERM ends the training as Ctrl-C does, with exit code 143.
+
+    Processes that torchrun or SLURM started together keep the default: one that waits for another in a collective
+    operation would not get to the handler. Their state is kept as well, since all files are written whole.
+    """
+    is_one_of_several = "TORCHELASTIC_RUN_ID" in os.environ or int(os.environ.get("SLURM_NTASKS") or 1) > 1
+    if is_one_of_several or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(*_: object) -> None:
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    except Terminated as error:
+        print("densenet-lens:", TERMINATED, file=sys.stderr)
+        raise typer.Exit(143) from error
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def checked(progress: str) -> Any:
+    """Return the style of the progress display.
+
+    Raises:
+        ValueError: there is no such style.
+    """
+    if progress not in PROGRESS_STYLES:
+        raise ValueError(f"unknown --progress {progress!r}: choose from {', '.join(PROGRESS_STYLES)}")
+    return progress
 
 
 @setting_options(training_settings(), by_recipe=RECIPE_SETTINGS)
@@ -29,6 +86,7 @@ def train(
     name: Annotated[str | None, typer.Option(help="Name of the run folder.", show_default="ARCH-DATASET")] = None,
     reuse: Annotated[bool, typer.Option(help="Keep the feature-reuse table of every epoch.")] = True,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write TensorBoard events too.")] = False,
+    progress: ProgressOption = "auto",
     **settings: Any,
 ) -> None:
     """Train a network by one of the paper's recipes. Run the same command again to resume.
@@ -48,45 +106,54 @@ def train(
     arch = given.pop("arch")
     config = recipe_config(recipe, arch, dataset, name or f"{arch}-{dataset}", **given)
     hooks: list[OnEpoch] = [*([record_reuse] if reuse else []), *([TensorBoardLog()] if tensorboard else [])]
-    folder = train_run(config, on_epoch=lambda *epoch: [hook(*epoch) for hook in hooks])
+    with exit_on_sigterm():
+        folder = train_run(config, checked(progress), on_epoch=lambda *epoch: [hook(*epoch) for hook in hooks])
     if is_first_process():
         last = read_metrics(folder / METRICS)[-1]
-        print(f"{folder}: {last.split} error {last.error:.2f} % after epoch {last.epoch}")
+        print(f"{visible(folder)}: {last.split} error {last.error:.2f} % after epoch {last.epoch}")
 
 
 def runs(
-    folder: Annotated[Path, typer.Option("--runs", metavar="DIR", help="Where run folders lie.")] = Path("runs"),
+    folder: Annotated[Path, typer.Option("--runs", metavar="DIR", help="Folder of the run folders.")] = Path("runs"),
+    as_json: JsonOption = False,
 ) -> None:
-    """List runs: state, finished epochs, test error, and how long they will take yet."""
-    from app.text import duration
+    """List runs: state, finished epochs, test error and time left."""
+    from densenet_core.training.progress import duration
     from densenet_core.training.run_status import list_runs
 
-    found = list_runs(folder)
-    if not found:
-        print(f"no runs in {folder}: train one with densenet-lens train --arch densenet-40-12 --name demo")
+    found, unreadable = list_runs(folder)
+    if as_json:
+        readable = [asdict(run) | {"seconds_left": run.seconds_left} for run in found]
+        print_json({"runs": readable, "unreadable": [run._asdict() for run in unreadable]})
         return
-    print_table(
-        ("name", "network", "data", "seed", "state", "epoch", "test error", "time left"),
-        [
-            (
-                run.name,
-                run.arch,
-                run.dataset,
-                str(run.seed),
-                run.state,
-                f"{run.epoch}/{run.epochs_planned}",
-                "" if run.test_error is None else f"{run.test_error:.2f} %",
-                "" if run.seconds_left is None or run.state == "finished" else duration(run.seconds_left),
-            )
-            for run in found
-        ],
-    )
+    if not found and not unreadable:
+        print(f"no runs in {visible(folder)}: train one with densenet-lens train --arch densenet-40-12 --name demo")
+    if found:
+        print_table(
+            ("name", "network", "data", "seed", "state", "epoch", "test error", "time left"),
+            [
+                (
+                    run.name,
+                    run.arch,
+                    run.dataset,
+                    str(run.seed),
+                    run.state,
+                    f"{run.epoch}/{run.epochs_planned}",
+                    "" if run.test_error is None else f"{run.test_error:.2f} %",
+                    "" if run.seconds_left is None or run.state == "finished" else duration(run.seconds_left),
+                )
+                for run in found
+            ],
+        )
+    for run in unreadable:
+        print(visible(f"{run.name}: can't be read: {run.reason}"))
 
 
 def sweep(
     file: Annotated[Path, typer.Argument(metavar="FILE.toml", help="The grid: archs, seeds and [training].")],
-    runs: Annotated[Path, typer.Option(metavar="DIR", help="Where run folders lie.")] = Path("runs"),
+    runs: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the run folders.")] = Path("runs"),
     data: DataOption = Path("data"),
+    progress: ProgressOption = "auto",
     results: Annotated[
         Path | None, typer.Option(help="Write the results here: .csv.", show_default="RUNS/FILE/results.csv")
     ] = None,
@@ -96,7 +163,7 @@ def sweep(
     cpus: Annotated[float, typer.Option(help="With Ray: CPUs of one training.")] = 2,
     gpus: Annotated[float, typer.Option(help="With Ray: GPUs of one training.")] = 0,
 ) -> None:
-    """Train a grid of networks and seeds. The same line again goes on where it stopped."""
+    """Train a grid of networks and seeds. Run the same command again to resume."""
     from analysis.figures.export import save_table
     from analysis.results.results import measured_results
     from analysis.reuse.emergence import record_reuse
@@ -105,10 +172,13 @@ def sweep(
     gc.enable()
     configs = load_sweep(file, str(runs), str(data))
     if ray_address is None:
-        folders = run_sweep(configs, on_epoch=record_reuse)
+        with exit_on_sigterm():
+            folders = run_sweep(configs, checked(progress), on_epoch=record_reuse)
     else:
         from densenet_core.training.ray_sweep import run_sweep_on_ray
 
-        folders = run_sweep_on_ray(configs, ray_address, cpus, gpus, lambda folder: print(folder), record_reuse)
+        folders = run_sweep_on_ray(
+            configs, ray_address, cpus, gpus, lambda folder: print(visible(folder)), record_reuse
+        )
     table = measured_results(folders, include_zoo=False)
     print("wrote", save_table(table, results or runs / file.stem / "results.csv"), f"({len(table)} runs)")

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from densenet_core import RunError
 from densenet_core.training.config import TrainingConfig, config_from, training_settings
@@ -59,12 +60,21 @@ def resume_training(folder: Path) -> None:
     Raises:
         RunError: it is being trained already, or its config.json can't be read.
     """
-    content = read_config(folder) | {"name": folder.name, "runs_dir": str(folder.parent)}
+    content = _settings(folder) | {"name": folder.name, "runs_dir": str(folder.parent)}
     try:
         config = config_from(content)
     except RunError as error:
         raise RunError(f"{str(folder)!r} can't be resumed: {error}") from error
     start_training(config)
+
+
+def _settings(folder: Path) -> dict[str, Any]:
+    try:
+        return read_config(folder)
+    except RunError:
+        from densenet_core.training.run_state import recover_config  # imports torch
+
+        return recover_config(folder)
 
 
 def stop_training(folder: Path) -> None:

@@ -1,7 +1,7 @@
-"""The processes and the device that a training runs on: one by itself, or as many as torchrun or SLURM started.
+"""The processes and the device of a training: one process, or as many as torchrun or SLURM started.
 
-Lightning Fabric finds the others, moves what has to be moved and averages the gradients (DistributedDataParallel: gloo
-on CPUs, NCCL on GPUs).
+Lightning Fabric connects them, moves data to the device and averages the gradients (DistributedDataParallel: gloo on
+CPUs, NCCL on GPUs).
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 FABRIC_PRECISION: dict[Precision, Any] = {"fp32": "32-true", "bf16": "bf16-mixed"}
-# Running statistics are averaged once an epoch (``average_running_statistics``), not copied from the first process at
-# every step. The option's name is newer than the oldest torch that the suite runs on.
+# Running statistics are averaged once an epoch (``average_running_statistics``), not copied from rank 0 at every step.
+# The option's name is newer than the oldest supported torch.
 _NEW_NAME = "forward_sync_buffers"
 _HAS_NEW_NAME = _NEW_NAME in signature(DistributedDataParallel).parameters
 _DDP_OPTIONS: dict[str, Any] = {_NEW_NAME if _HAS_NEW_NAME else "broadcast_buffers": False}
@@ -38,8 +38,8 @@ _LOST_SIGNS = ("gloo", "nccl", "connect")  # in the messages of transports
 
 
 def launch(precision: Precision = "fp32") -> Fabric:
-    """This process's part in the training, by what its launcher set in the environment."""
-    from lightning_fabric import Fabric  # two seconds, which only a training has to spend
+    """Join the training that this process's launcher describes in the environment."""
+    from lightning_fabric import Fabric  # takes two seconds, which only a training needs
     from lightning_fabric.strategies.ddp import DDPStrategy
 
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
@@ -58,13 +58,13 @@ def launch(precision: Precision = "fp32") -> Fabric:
 
 
 def _leave() -> None:
-    """Ends the transport's threads before the interpreter ends: one still running then can abort the process."""
+    """End the transport's threads before the interpreter ends: a running one could abort the process."""
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
 
 
 def _started_processes() -> tuple[int, int]:
-    """Nodes, and processes on each."""
+    """Return the number of nodes, and of processes on each."""
     environment = os.environ
     if "TORCHELASTIC_RUN_ID" in environment:
         total, per_node = int(environment["WORLD_SIZE"]), int(environment["LOCAL_WORLD_SIZE"])
@@ -76,23 +76,23 @@ def _started_processes() -> tuple[int, int]:
 
 
 def is_first_process() -> bool:
-    """Whether this process is the one that speaks, after ``launch``."""
+    """Return whether this process is rank 0, after ``launch``."""
     return not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0
 
 
 def shard_of(fabric: Fabric) -> Shard:
-    """Which part of every batch is this process's."""
+    """Return which part of every batch this process takes."""
     return Shard(fabric.global_rank, fabric.world_size)
 
 
 def on_first(fabric: Fabric, work: Callable[[], T]) -> T:
-    """Lets the first process alone do this; all get what it returns, or the error that it raises."""
+    """Do this on rank 0 only; all processes return its result, or raise its error."""
     result: T | None = None
-    error: ValueError | None = None
+    error: ValueError | OSError | None = None
     if fabric.is_global_zero:
         try:
             result = work()
-        except ValueError as raised:
+        except (ValueError, OSError) as raised:
             error = raised
     if fabric.world_size > 1:
         result, error = fabric.broadcast((result, error))
@@ -102,34 +102,34 @@ def on_first(fabric: Fabric, work: Callable[[], T]) -> T:
 
 
 def reduced(fabric: Fabric, tensor: Tensor, how: Literal["mean", "sum"]) -> Tensor:
-    """The mean or sum over the processes."""
+    """Return the mean or sum over the processes."""
     whole = fabric.all_reduce(tensor.clone(), reduce_op=how)
     assert isinstance(whole, Tensor)
     return whole.to(tensor.device)
 
 
 def average_running_statistics(fabric: Fabric, model: nn.Module) -> None:
-    """Makes batch normalisation's running statistics the mean over the processes, each of which saw its own images."""
+    """Average batch normalization's running statistics over the processes, each of which saw its own images."""
     if fabric.world_size > 1:
         for buffer in model.buffers():
             if buffer.is_floating_point():
                 buffer.copy_(reduced(fabric, buffer, "mean"))
 
 
-def synchronise_batch_norm(model: nn.Module) -> None:
-    """Replaces the network's batch normalisation by one over the images of all processes.
+def synchronize_batch_norm(model: nn.Module) -> None:
+    """Replace the network's batch normalization by one over the images of all processes.
 
     Raises:
         RunError: there is no GPU.
     """
     if device().type != "cuda":
-        raise RunError("sync_batch_norm True needs GPUs, for PyTorch has none for CPUs: leave it out")
-    nn.SyncBatchNorm.convert_sync_batchnorm(model)  # in place, for the network itself is none
+        raise RunError("sync_batch_norm True needs GPUs: PyTorch has none for CPUs; leave it out")
+    nn.SyncBatchNorm.convert_sync_batchnorm(model)  # in place: the network itself is not a batch norm
 
 
 @contextmanager
-def told_if_others_end(fabric: Fabric, folder: Path) -> Iterator[None]:
-    """Turns the transport's error about a process that is gone into a sentence.
+def explain_lost_process(fabric: Fabric, folder: Path) -> Iterator[None]:
+    """Turn the transport's error about a lost process into a sentence.
 
     Raises:
         RunError: another process of this training ended.
@@ -142,5 +142,5 @@ def told_if_others_end(fabric: Fabric, folder: Path) -> Iterator[None]:
             raise
         raise RunError(
             f"another of the {fabric.world_size} processes of this training ended; the run folder {str(folder)!r} "
-            "holds the last finished epoch: start all processes again with the same line to go on from it"
+            "holds the last finished epoch: start all processes again with the same command to resume"
         ) from error

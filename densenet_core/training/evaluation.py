@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a network reaches on a set of images: mean cross-entropy (nats) and errors in percent."""
+    """The result of a network on a set of images: mean cross-entropy (nats) and errors in percent."""
 
     loss: float
     top1_error: float
@@ -36,15 +36,15 @@ class Evaluation:
 
 
 def evaluate(model: nn.Module, images: Images, batch_size: int = 256, fabric: Fabric | None = None) -> Evaluation:
-    """Runs the network over all images once, in evaluation mode; the mode it came in is given back.
+    """Run the network over all images once in evaluation mode; afterwards every module is in its mode from before.
 
     Where images come in crops, an image's scores are the mean over them (before the softmax, as in fb.resnet.torch, on
-    which the paper's code stands).
+    which the paper's code is based).
 
     Args:
-        fabric: where several processes evaluate together: each takes its part of the images.
+        fabric: for several processes that evaluate together: each takes its part of the images.
     """
-    was_training = model.training
+    modes = [(module, module.training) for module in model.modules()]
     model.eval()
     place = next(chain(model.parameters(), model.buffers())).device
     sums = torch.zeros(3, dtype=torch.float64)  # loss, right at first guess, right among five
@@ -53,7 +53,8 @@ def evaluate(model: nn.Module, images: Images, batch_size: int = 256, fabric: Fa
             for batch, labels in images.batches(batch_size, shard=shard_of(fabric) if fabric else None):
                 sums += _sums(_scores(model, batch.to(place)), labels.to(place)).cpu()
     finally:
-        model.train(was_training)
+        for module, was_training in modes:  # they may differ: a frozen batch norm stays in evaluation mode
+            module.training = was_training
     if fabric is not None:
         sums = reduced(fabric, sums, "sum")
     n, (loss, top1, top5) = len(images), sums.tolist()
@@ -61,7 +62,7 @@ def evaluate(model: nn.Module, images: Images, batch_size: int = 256, fabric: Fa
 
 
 def evaluate_checkpoint(checkpoint: Checkpoint, images: Images) -> Evaluation:
-    """Evaluates a stored network on the GPU where there is one, DenseNets in their fused form."""
+    """Evaluate a stored network on the GPU if there is one, DenseNets in their fused form."""
     model = checkpoint.to_model()
     fast = fuse(model) if isinstance(model, DenseNet) else model
     return evaluate(fast.to(device()), images.to(device()))
@@ -82,18 +83,18 @@ def _sums(scores: Tensor, labels: Tensor) -> Tensor:
 
 
 def check_fit(spec: Spec, images: Images) -> None:
-    """Says before anything runs whether these images fit this network.
+    """Check before anything runs that these images fit this network.
 
     Raises:
         DataError: the channels or the number of classes differ, or the images are too small for the network's strides.
     """
     if spec.spatial_dims != 2:
-        raise DataError(f"the images have 2 dimensions, {spec.title} takes {spec.spatial_dims}")
+        raise DataError(f"the images have 2 dimensions, {spec.title} expects {spec.spatial_dims}")
     try:
         network_layers(spec, images.image_size)
     except ValueError as error:
         raise DataError(f"the images have {images.image_size} pixels a side: {error}") from None
     if images.num_channels != spec.in_channels:
-        raise DataError(f"the images have {images.num_channels} channels, the network takes {spec.in_channels}")
+        raise DataError(f"the images have {images.num_channels} channels, the network expects {spec.in_channels}")
     if len(images.class_names) != spec.num_classes:
-        raise DataError(f"the data have {len(images.class_names)} classes, the network tells {spec.num_classes}")
+        raise DataError(f"the data set has {len(images.class_names)} classes, the network predicts {spec.num_classes}")

@@ -1,4 +1,4 @@
-"""A few epochs more for a network that was changed, such as one with connections cut."""
+"""A few more epochs for a network that was changed, such as a pruned one."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ def finetune(
     seed: int = 0,
     on_step: OnStep = lambda: None,
 ) -> Checkpoint:
-    """Trains the network further by the paper's recipe, at a small learning rate that falls to nothing.
+    """Train the network further by the paper's recipe, at a small learning rate that falls to zero.
 
-    The rate rises for 30 % of the time and then falls in a straight line (``one_cycle``).
+    The rate rises for 30 % of the time and then falls linearly (``one_cycle``). Nothing is written to disk.
 
     Returns:
-        The network with new weights; its record says how it was made (``finetuned``) and has its new test error.
+        The network with new weights; its record has the new test error and how it was made (``finetuned``).
 
     Raises:
-        DataError: the images do not fit it.
-        RunError: the loss is not finite.
+        DataError: the images do not fit the network.
+        NotFiniteError: the loss is not finite.
     """
     check_fit(checkpoint.architecture, splits.train)
     config = TrainingConfig(

@@ -1,8 +1,8 @@
-"""Training a network by the paper's recipe (section 4.2), resumable at every epoch.
+"""Train a network by the paper's recipe (section 4.2), resumable after every epoch.
 
-Nothing of an epoch depends on the one before but the weights and the optimizer's state: order, augmentation and
-dropout are drawn from the seed and the epoch's number. So a run that was killed and goes on ends with the same
-numbers as one that was not.
+An epoch depends on the one before only through the weights and the optimizer's state: order, augmentation and dropout
+are drawn from the seed and the epoch's number. So a run that was killed and resumed ends with the same numbers as one
+that was not.
 """
 
 from __future__ import annotations
@@ -12,14 +12,13 @@ import math
 import platform
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
 from densenet_core.data.batching import batch_sizes
@@ -36,17 +35,28 @@ from densenet_core.training import run_folder
 from densenet_core.training.config import PLACE_FIELDS, TrainingConfig
 from densenet_core.training.distributed import (
     average_running_statistics,
+    explain_lost_process,
     launch,
     on_first,
     reduced,
     shard_of,
-    synchronise_batch_norm,
-    told_if_others_end,
+    synchronize_batch_norm,
 )
 from densenet_core.training.evaluation import check_fit, evaluate
 from densenet_core.training.malloc import freed_memory_kept
+from densenet_core.training.progress import ProgressStyle, display
 from densenet_core.training.run_folder import Metric
-from densenet_core.training.run_state import claim_folder, keep_diverged, load_state, resume, save
+from densenet_core.training.run_state import (
+    Finished,
+    check_folder,
+    claim_folder,
+    keep_diverged,
+    load_state,
+    make_folder,
+    restore_weights,
+    resume,
+    save,
+)
 from densenet_core.training.run_status import locked
 
 if TYPE_CHECKING:
@@ -56,27 +66,45 @@ OnEpoch = Callable[[Path, Network, list[Metric]], object]
 OnStep = Callable[[], object]
 
 
-def train(
-    config: TrainingConfig, show_progress: bool = True, on_epoch: OnEpoch | None = None, patience_s: float = 0.0
-) -> Path:
-    """Trains a network into the run folder ``runs_dir/name`` and returns that folder.
+class NotFiniteError(RunError):
+    """The loss of a training step is NaN or infinite."""
 
-    Called again with the same configuration it goes on after the last finished epoch, and returns at once
-    where all epochs are done. Started by torchrun or SLURM in several processes, these share every batch of
-    ``batch_size`` images; the first of them alone writes.
+    def __init__(self, value: float, epoch: int, step: int, learning_rate: float, place: str = "") -> None:
+        super().__init__(
+            f"the loss is {value} at epoch {epoch}, step {step}: use a learning_rate below {learning_rate}{place}"
+        )
+        self.value, self.epoch, self.step, self.learning_rate, self.place = value, epoch, step, learning_rate, place
+
+    def __reduce__(self) -> tuple[Any, ...]:  # Ray and other processes get it pickled
+        return type(self), (self.value, self.epoch, self.step, self.learning_rate, self.place)
+
+
+def train(
+    config: TrainingConfig,
+    show_progress: ProgressStyle | bool = True,
+    on_epoch: OnEpoch | None = None,
+    patience_s: float = 0.0,
+) -> Path:
+    """Train a network into the run folder ``runs_dir/name`` and return that folder.
+
+    Called again with the same configuration, it resumes after the last finished epoch, and returns at once where all
+    epochs are finished. Under torchrun or SLURM the processes share every batch of ``batch_size`` images; only rank 0
+    writes.
 
     Args:
+        show_progress: on standard error: a bar on a terminal, a line per epoch elsewhere; or one of
+            ``ProgressStyle``.
         on_epoch: called after every epoch with the run folder, the network and all rows of metrics so far.
-        patience_s: how long to wait for another process that trains this run, to end.
+        patience_s: how long to wait for another process that trains this run.
 
     Raises:
-        RunError: the folder holds a run of another configuration, another process trains it, it is not writable, the
-            loss is not finite, or another process of this training ended.
-        DataError: the data set is not there or does not fit the network.
-        ValueError: ``arch`` is not known.
+        RunError: the folder holds a run with other settings, another process trains it, it can't be written, the loss
+            is not finite, or another process of this training ended.
+        DataError: the data set is missing or does not fit the network.
+        ValueError: ``arch`` is unknown.
     """
     fabric = launch(config.precision)
-    with ExitStack() as held, told_if_others_end(fabric, config.folder):
+    with ExitStack() as held, explain_lost_process(fabric, config.folder):
         splits = load_splits(
             config.dataset,
             config.data,
@@ -89,11 +117,12 @@ def train(
         check_fit(spec, splits.test)
         if config.batch_size < 2 * fabric.world_size:
             raise RunError(f"batch_size {config.batch_size} is too small for {fabric.world_size} processes: two each")
-        folder = on_first(fabric, lambda: claim_folder(config))
+        folder = on_first(fabric, lambda: make_folder(config))
         on_first(fabric, lambda: held.enter_context(locked(folder, patience_s)))
+        on_first(fabric, lambda: claim_folder(config))
         held.enter_context(freed_memory_kept(fabric.device.type))
         model = _new_network(config, spec).to(fabric.device)
-        _train(fabric, config, splits, model, folder, show_progress, on_epoch)
+        _train(fabric, config, splits, model, show_progress, on_epoch)
     return folder
 
 
@@ -101,7 +130,7 @@ def _new_network(config: TrainingConfig, spec: Spec) -> Network:
     torch.manual_seed(config.seed)
     model = build_model(spec, config.memory_efficient)
     if config.sync_batch_norm:
-        synchronise_batch_norm(model)
+        synchronize_batch_norm(model)
     return model.to(memory_format=_memory_format(config))
 
 
@@ -110,11 +139,11 @@ def _train(
     config: TrainingConfig,
     splits: DataSplits,
     model: Network,
-    folder: Path,
-    show_progress: bool,
+    show_progress: ProgressStyle | bool,
     on_epoch: OnEpoch | None,
 ) -> None:
-    """All epochs that are still to come."""
+    """Train the epochs that remain."""
+    folder = config.folder
     optimizer = torch.optim.SGD(
         model.parameters(),
         lr=config.learning_rate,
@@ -124,21 +153,24 @@ def _train(
     )
     finished = on_first(fabric, lambda: resume(folder))
     load_state(folder, finished.state, model, optimizer)
+    on_first(fabric, lambda: restore_weights(folder, finished.state, model))
     metrics = finished.metrics
     compiled: Any = torch.compile(model) if config.compile else model
     forward, wrapped = fabric.setup(compiled, optimizer)
-    first_epoch = metrics[-1].epoch + 1 if metrics else 1
     steps = len(batch_sizes(len(splits.train), config.batch_size, shard_of(fabric)))
-    with _progress_bar(show_progress and fabric.is_global_zero) as progress:
-        task = progress.add_task(config.name, total=config.epochs * steps, completed=(first_epoch - 1) * steps)
-        for epoch in range(first_epoch, config.epochs + 1):
-            metrics.append(
-                train_epoch(fabric, forward, wrapped, splits.train, config, epoch, partial(progress.advance, task))
-            )
+    style = show_progress if fabric.is_global_zero else False
+    with display(style, config, finished.epoch + 1, steps, len(splits.train)) as shown:
+        for epoch in range(finished.epoch + 1, config.epochs + 1):
+            try:
+                metrics.append(train_epoch(fabric, forward, wrapped, splits.train, config, epoch, shown.step))
+            except NotFiniteError as error:
+                on_first(fabric, partial(keep_diverged, folder, model, optimizer, error.epoch, error.step))
+                place = f"; {folder / run_folder.DIVERGED} holds the state at which it happened"
+                raise NotFiniteError(error.value, error.epoch, error.step, error.learning_rate, place) from error
             average_running_statistics(fabric, model)
             metrics += _evaluations(fabric, model, splits, epoch)
-            on_first(fabric, partial(_keep_epoch, config, splits, model, optimizer, metrics, on_epoch))
-            progress.update(task, description=f"{config.name}: test error {metrics[-1].error:.2f} %")
+            on_first(fabric, partial(_keep_epoch, config, splits, model, optimizer, metrics, finished, on_epoch))
+            shown.epoch(metrics)
 
 
 def train_epoch(
@@ -150,14 +182,13 @@ def train_epoch(
     epoch: int,
     on_step: OnStep = lambda: None,
 ) -> Metric:
-    """One pass over the training images; the error is that of the training forward passes.
+    """Pass over the training images once; the error is that of the training forward passes.
 
     Args:
-        model, optimizer: as ``fabric.setup`` gives them.
+        model, optimizer: as ``fabric.setup`` returns them.
 
     Raises:
-        RunError: the loss is NaN or infinite; the last finished epoch's files are as they were, and the state in
-            which it happened is in diverged.ckpt.
+        NotFiniteError: the loss is NaN or infinite; the step was not taken.
     """
     shard, seed = shard_of(fabric), config.seed * 1_000_003 + epoch
     sizes = batch_sizes(len(images), config.batch_size, shard)
@@ -173,11 +204,7 @@ def train_epoch(
         loss, wrong = _forward(fabric, model, batch, labels, size, config, epoch)
         value = reduced(fabric, loss.detach(), "mean").item()
         if not math.isfinite(value):
-            on_first(fabric, partial(keep_diverged, config.folder, model, optimizer, epoch, step + 1))
-            raise RunError(
-                f"the loss is {value} at epoch {epoch}, step {step + 1}: try a learning_rate below "
-                f"{config.learning_rate}; {config.folder / run_folder.DIVERGED} holds the state in which it happened"
-            )
+            raise NotFiniteError(value, epoch, step + 1, config.learning_rate)
         optimizer.zero_grad(set_to_none=True)
         fabric.backward(loss)
         norm = torch.nn.utils.get_total_norm([p.grad for p in model.parameters() if p.grad is not None])
@@ -204,7 +231,7 @@ def train_epoch(
 def _forward(
     fabric: Fabric, model: nn.Module, batch: Tensor, labels: Tensor, size: int, config: TrainingConfig, epoch: int
 ) -> tuple[Tensor, int]:
-    """The loss and how many are wrong; the mean of the losses over the processes is that over all ``size`` images."""
+    """Return the loss and the number of errors; the processes' mean of the losses is that over all ``size`` images."""
     labels = labels.to(fabric.device, non_blocking=True)
     outputs = model(batch.to(fabric.device, memory_format=_memory_format(config), non_blocking=True))
     loss, scores = training_loss(outputs, labels, (epoch - 1) / config.epochs, config.label_smoothing)
@@ -229,15 +256,17 @@ def _keep_epoch(
     model: Network,
     optimizer: torch.optim.Optimizer,
     metrics: list[Metric],
+    finished: Finished,
     on_epoch: OnEpoch | None,
 ) -> None:
+    check_folder(config.folder)
     if on_epoch is not None:
         on_epoch(config.folder, model, metrics)
-    save(config.folder, model, optimizer, metrics, _record(config, splits, metrics))
+    save(config, model, optimizer, metrics, _record(config, splits, metrics, finished), finished.sessions)
 
 
-def _record(config: TrainingConfig, splits: DataSplits, metrics: list[Metric]) -> dict[str, Any]:
-    """Where a result comes from. Errors are those of the last epoch, never of the best."""
+def _record(config: TrainingConfig, splits: DataSplits, metrics: list[Metric], finished: Finished) -> dict[str, Any]:
+    """Return where a result comes from. Errors are those of the last epoch, never of the best."""
     last = {metric.split: metric for metric in metrics if metric.epoch == metrics[-1].epoch}
     recipe = {key: value for key, value in asdict(config).items() if key not in ("name", *PLACE_FIELDS)}
     return {
@@ -257,12 +286,6 @@ def _record(config: TrainingConfig, splits: DataSplits, metrics: list[Metric]) -
         "seconds": round(sum(metric.seconds for metric in metrics), 1),
         "hardware": hardware(),
         "versions": {"torch": torch.__version__, "python": platform.python_version()},
+        **({"sessions": finished.sessions} if len(finished.sessions) > 1 else {}),
         "recipe": json.loads(json.dumps(recipe)),
     }
-
-
-@contextmanager
-def _progress_bar(show: bool) -> Iterator[Progress]:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("steps"))
-    with Progress(*columns, TimeRemainingColumn(), disable=not show) as progress:
-        yield progress

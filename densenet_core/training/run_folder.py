@@ -1,14 +1,17 @@
-"""The run folder: what a training leaves behind, how it is written whole, and how it is read back.
+"""The run folder: the files a training leaves, how they are written, and how they are read back.
 
-runs/<name>/config.json         what was asked for
-            metrics.csv         loss, error, speed: a row a split and epoch (``Metric``)
-            model.safetensors   the weights after the last finished epoch, with spec and record
-            last.ckpt           what is needed to go on: weights, optimizer state, finished epochs
-            summary.json        where the run stands, for lists of many runs
-            diverged.ckpt       the state in which the loss stopped being finite, where it did
-            reuse.parquet       the feature-reuse table after every epoch, where it was asked for
-            tensorboard/        the metrics as TensorBoard's events, where they were asked for
-            train.lock          held by the process that trains; owner.json says which that is
+::
+
+    runs/<name>/config.json         the settings
+                metrics.csv         loss, error, speed: a row per split and epoch (``Metric``)
+                model.safetensors   the weights after the last finished epoch, with spec and record
+                last.ckpt           what resuming needs: weights, optimizer state, metrics, settings (``run_state``)
+                previous.ckpt       the same, one epoch earlier: used where last.ckpt is damaged
+                summary.json        how far the run is, for lists of many runs
+                diverged.ckpt       the state at which the loss stopped being finite, if it did
+                reuse.parquet       the feature-reuse table after every epoch, if it was asked for
+                tensorboard/        the metrics as TensorBoard events, if they were asked for
+                train.lock          held by the process that trains; owner.json names that process
 """
 
 from __future__ import annotations
@@ -23,16 +26,17 @@ from typing import Any
 
 from densenet_core.checkpoints.checkpoint import RUN_WEIGHTS
 from densenet_core.errors import RunError
-from densenet_core.files import write_whole
+from densenet_core.files import read_json_object, read_small, write_whole
 
-CONFIG, METRICS, WEIGHTS, LAST = "config.json", "metrics.csv", RUN_WEIGHTS, "last.ckpt"
+CONFIG, METRICS, WEIGHTS, LAST, PREVIOUS = "config.json", "metrics.csv", RUN_WEIGHTS, "last.ckpt", "previous.ckpt"
 SUMMARY, DIVERGED, REUSE, TENSORBOARD = "summary.json", "diverged.ckpt", "reuse.parquet", "tensorboard"
 LOCK, OWNER = "train.lock", "owner.json"
+MAX_METRICS_BYTES = 64 * 2**20  # a million rows need less
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A row of metrics.csv. The last four are of training rows alone."""
+    """A row of metrics.csv. The last four are of training rows only."""
 
     epoch: int  # 1-based
     split: str  # train, validation or test
@@ -49,7 +53,7 @@ METRIC_COLUMNS = tuple(field.name for field in fields(Metric))
 
 
 def write_metrics(path: Path, metrics: Iterable[Metric]) -> None:
-    """Writes all rows anew; numbers are written so that they read back equal."""
+    """Write all rows; numbers are written so that they read back equal."""
 
     def write(file: Path) -> None:
         with file.open("w", newline="") as stream:
@@ -62,31 +66,30 @@ def write_metrics(path: Path, metrics: Iterable[Metric]) -> None:
 
 
 def read_metrics(path: Path) -> list[Metric]:
-    """The rows of a metrics.csv, in their order.
+    """Return the rows of a metrics.csv, in their order.
 
     Raises:
-        RunError: the file is not there or a row is not whole.
+        RunError: the file is missing or a row is not whole.
     """
     metrics, num_damaged = read_whole_metrics(path)
     if num_damaged:
-        raise RunError(f"{str(path)!r} is damaged: {num_damaged} of its lines are no whole rows")
+        raise RunError(f"{str(path)!r} is damaged: {num_damaged} of its lines are not whole rows")
     return metrics
 
 
 def read_whole_metrics(path: Path) -> tuple[list[Metric], int]:
-    """The whole rows of a metrics.csv that may have been cut short, and how many lines are none.
+    """Return the whole rows of a metrics.csv that may be cut short, and the number of damaged lines.
 
     Raises:
-        RunError: the file is not there.
+        RunError: the file can't be read.
     """
     try:
-        text = path.read_text(errors="replace")
-    except OSError as error:
-        raise RunError(f"can't read {str(path)!r}: {error.strerror}") from None
-    try:
+        text = read_small(path, MAX_METRICS_BYTES).decode(errors="replace")
         rows = list(csv.DictReader(text.splitlines()))
-    except csv.Error as error:
-        raise RunError(f"{str(path)!r} is damaged: {error}") from None
+    except OSError as error:
+        raise RunError(f"can't read {str(path)!r}: {error.strerror}") from error
+    except (csv.Error, ValueError) as error:
+        raise RunError(f"{str(path)!r} is damaged: {error}") from error
     is_cut = bool(rows) and not text.endswith("\n")  # the last number may have lost digits
     metrics = []
     for row in rows[:-1] if is_cut else rows:
@@ -104,28 +107,25 @@ def _metric(row: Mapping[str, str]) -> Metric:
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """What the run in ``folder`` was asked for.
+    """Return the settings of the run in ``folder``.
 
     Raises:
         RunError: there is no config.json, or it is damaged.
     """
     try:
-        config = json.loads((folder / CONFIG).read_text())
-        if not isinstance(config, dict):
-            raise ValueError(f"it holds a {type(config).__name__}, not a run's settings")
-        return config
+        return read_json_object(folder / CONFIG)
     except OSError as error:
-        raise RunError(f"{str(folder)!r} is no run folder: {CONFIG}: {error.strerror}") from None
+        raise RunError(f"{str(folder)!r} is not a run folder: {CONFIG}: {error.strerror}") from error
     except ValueError as error:
-        raise RunError(f"{str(folder / CONFIG)!r} is damaged: {error}") from None
+        raise RunError(f"{str(folder / CONFIG)!r} is damaged: {error}") from error
 
 
-def write_config(folder: Path, config: dict[str, Any]) -> None:
-    """Writes config.json."""
+def write_config(folder: Path, config: Mapping[str, Any]) -> None:
+    """Write config.json."""
     write_whole(folder / CONFIG, lambda file: file.write_text(json.dumps(config, indent=2) + "\n"))
 
 
 def find_runs(runs_dir: str | os.PathLike[str] = "runs") -> list[Path]:
-    """The run folders under ``runs_dir`` that hold weights, by name; none where the folder is not there."""
+    """Return the run folders under ``runs_dir`` that hold weights, by name; none where the folder is missing."""
     root = Path(runs_dir)
     return sorted(path.parent for path in root.glob(f"*/{WEIGHTS}"))

@@ -1,8 +1,18 @@
-"""How a training's state gets into its run folder after every epoch, and back out of it."""
+"""How the state of a training is saved after every epoch, and restored.
+
+last.ckpt holds all that is needed to resume: weights, optimizer state, the rows of metrics.csv, the settings and the
+record. It is written last, after the files that are read by people and pages, and the one before it is kept as
+previous.ckpt. So metrics.csv, config.json and model.safetensors can be rebuilt, and a damaged last.ckpt costs an epoch.
+What is promised: a run whose process is killed at any moment, or whose machine loses power, resumes after its last
+finished epoch, or the one before.
+"""
 
 from __future__ import annotations
 
 import json
+import logging
+import zipfile
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -10,75 +20,197 @@ from typing import Any
 import torch
 from torch import nn
 
-from densenet_core.checkpoints.checkpoint import Checkpoint, save_checkpoint
-from densenet_core.errors import RunError
-from densenet_core.files import write_whole
+from densenet_core.checkpoints.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from densenet_core.errors import CheckpointError, RunError, first_line
+from densenet_core.files import remove_temporaries, write_whole
 from densenet_core.networks.network import Network
 from densenet_core.training import run_folder
 from densenet_core.training.config import PLACE_FIELDS, TrainingConfig
-from densenet_core.training.run_folder import Metric
+from densenet_core.training.run_folder import CONFIG, DIVERGED, LAST, METRICS, PREVIOUS, WEIGHTS, Metric
 from densenet_core.training.run_status import RunSummary, write_summary
 
+logger = logging.getLogger(__name__)
+Session = dict[str, Any]  # the epoch at which it began, and what may change the rounding of its numbers
 
-def claim_folder(config: TrainingConfig) -> Path:
-    """Makes the run folder, or checks that the run in it is this one."""
+
+def make_folder(config: TrainingConfig) -> Path:
+    """Make the run folder.
+
+    Raises:
+        RunError: it can't be written.
+    """
+    try:
+        config.folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise unwritable(config.folder, error) from error
+    return config.folder
+
+
+def claim_folder(config: TrainingConfig) -> None:
+    """Write the settings into a new run folder, or check that the run in it has the same.
+
+    Only for the process that holds the run's lock.
+
+    Raises:
+        RunError: the folder holds a run with other settings, or can't be written.
+    """
     folder, asked = config.folder, _plain(asdict(config))
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if not (folder / run_folder.CONFIG).exists():
-            run_folder.write_config(folder, asked)
+        remove_temporaries(folder)
+        if not any((folder / name).exists() for name in (LAST, PREVIOUS, WEIGHTS)):
+            _write_if_unreadable(folder, asked)  # no epoch is finished
+        found = recover_config(folder)
     except OSError as error:
-        raise RunError(f"can't write the run folder {str(folder)!r}: {error.strerror}") from None
-    # What the run's config.json does not have, because the setting is newer than the run, is as it is by default.
+        raise unwritable(folder, error) from error
+    # A setting that is newer than the run has its default value there.
     defaults = {field.name: field.default for field in fields(config) if field.default is not MISSING}
-    found = defaults | run_folder.read_config(folder)
+    found = defaults | found
     differing = sorted(key for key in asked if key not in PLACE_FIELDS and _plain(found.get(key)) != asked[key])
     if differing:
         key = differing[0]
         raise RunError(
             f"the run {config.name!r} was started with {key} {_plain(found.get(key))!r}, not {asked[key]!r}: "
-            "ask for the same to resume it, or give another name"
+            "use the same settings to resume it, or another name"
         )
-    return folder
+
+
+def _write_if_unreadable(folder: Path, asked: Mapping[str, Any]) -> None:
+    try:
+        run_folder.read_config(folder)
+    except RunError:
+        run_folder.write_config(folder, asked)
+
+
+def recover_config(folder: Path) -> dict[str, Any]:
+    """Return the settings of a run; a damaged or missing config.json is restored from the run's other files.
+
+    Raises:
+        RunError: no file of the run holds its settings.
+    """
+    try:
+        return run_folder.read_config(folder)
+    except RunError as error:
+        found = _settings_in_state(folder) or _settings_in_weights(folder)
+        if found is None:
+            raise error
+        logger.warning("%s was damaged or missing: restored from the run's other files", folder / CONFIG)
+        run_folder.write_config(folder, found)
+        return found
+
+
+def _settings_in_state(folder: Path) -> dict[str, Any] | None:
+    try:
+        state = _newest_state(folder)
+    except RunError:
+        return None
+    return None if state is None else state.get("config")
+
+
+def _settings_in_weights(folder: Path) -> dict[str, Any] | None:
+    """Of a run whose state is older than the settings in it: the recipe in the record of its weights."""
+    try:
+        recipe = load_checkpoint(folder / WEIGHTS).record["recipe"]
+    except (CheckpointError, OSError, KeyError):
+        return None
+    return dict(recipe) | {"name": folder.name} if isinstance(recipe, dict) else None
 
 
 @dataclass(frozen=True)
 class Finished:
-    """What a run folder holds of the epochs that are done."""
+    """What a run folder holds of the finished epochs."""
 
+    epoch: int  # 0 where none is finished
     metrics: list[Metric]
-    state: dict[str, Any] | None  # of last.ckpt; None where no epoch is done
+    state: dict[str, Any] | None  # None where no epoch is finished
+    sessions: list[Session]  # with this one, where its numbers may be rounded in another way
 
 
 def resume(folder: Path) -> Finished:
-    """Reads the last finished epoch's state and the metrics up to it.
+    """Return the newest whole state; metrics.csv is rebuilt from it where it differs.
 
     Raises:
-        RunError: a file is damaged.
+        RunError: no state is whole.
     """
-    (folder / run_folder.DIVERGED).unlink(missing_ok=True)
-    if not (folder / run_folder.LAST).exists():
-        return Finished([], None)
-    try:
-        state = torch.load(folder / run_folder.LAST, map_location="cpu", weights_only=True)
-        epoch = int(state["epoch"])
-    except Exception as error:  # torch's readers raise many kinds on damaged files
-        raise _damaged(folder, error) from None
-    # A kill between the two files leaves metrics of an epoch that last.ckpt does not have.
-    metrics = [metric for metric in run_folder.read_metrics(folder / run_folder.METRICS) if metric.epoch <= epoch]
-    if not metrics or metrics[-1].epoch != epoch:
+    (folder / DIVERGED).unlink(missing_ok=True)
+    state = _newest_state(folder, promote=True)
+    if state is None:
+        return Finished(0, [], None, [_session(0)])
+    epoch = int(state["epoch"])
+    return Finished(epoch, _restored_metrics(folder, state, epoch), state, _sessions(state, epoch))
+
+
+def _newest_state(folder: Path, promote: bool = False) -> dict[str, Any] | None:
+    """Return the newest whole state; ``promote`` puts it in the place of a damaged one, so that it is not replaced."""
+    reasons: list[str] = []
+    for name in (LAST, PREVIOUS):
+        if not (folder / name).is_file():
+            continue
+        try:
+            state = _read_state(folder / name)
+        except Exception as error:  # torch and zipfile raise many kinds on damaged files
+            reasons.append(f"{name}: {first_line(error)}")
+            continue
+        if name == PREVIOUS and promote:
+            words = f"{LAST} is damaged" if reasons else f"{LAST} is missing"
+            logger.warning("%s: %s; resuming from %s (epoch %s)", folder, words, PREVIOUS, state["epoch"])
+            (folder / PREVIOUS).replace(folder / LAST)
+        return state
+    if reasons:
         raise RunError(
-            f"{str(folder / run_folder.METRICS)!r} ends before epoch {epoch}, which {run_folder.LAST} holds: "
-            "put the whole file back, or delete the run folder to start anew"
+            f"the state of the run in {str(folder)!r} can't be read ({'; '.join(reasons)}): "
+            "restore the file from a backup, or start a new run with another name"
         )
-    return Finished(metrics, state)
+    return None
 
 
-def load_state(folder: Path, state: dict[str, Any] | None, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    """Puts the weights and the optimizer's state back, where there are any.
+def _read_state(path: Path) -> dict[str, Any]:
+    with zipfile.ZipFile(path) as archive:  # torch.save writes a CRC-32 per tensor, which torch.load does not check
+        if damaged := archive.testzip():
+            raise ValueError(f"the checksum of {damaged} does not match")
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    if not isinstance(state, dict) or not {"epoch", "model", "optimizer"} <= set(state) or int(state["epoch"]) < 1:
+        raise ValueError("it is not the state of a training")
+    return state
+
+
+def _restored_metrics(folder: Path, state: Mapping[str, Any], epoch: int) -> list[Metric]:
+    try:
+        on_disk = [row for row in run_folder.read_whole_metrics(folder / METRICS)[0] if row.epoch <= epoch]
+    except RunError:
+        on_disk = []
+    if "metrics" not in state:  # written before states held the rows
+        if {row.epoch for row in on_disk} != set(range(1, epoch + 1)):
+            logger.warning("%s lacks epochs before %s; they can't be restored", folder / METRICS, epoch + 1)
+        return on_disk
+    metrics = [Metric(**row) for row in state["metrics"]]
+    if on_disk != metrics:
+        logger.warning("%s was damaged or missing: rebuilt from %s", folder / METRICS, LAST)
+        run_folder.write_metrics(folder / METRICS, metrics)
+    return metrics
+
+
+def _session(epoch: int) -> Session:
+    return {"first_epoch": epoch + 1, "torch": str(torch.__version__), "threads": torch.get_num_threads()}
+
+
+def _sessions(state: Mapping[str, Any], epoch: int) -> list[Session]:
+    """Return the run's sessions, with this one if it differs from the last in what may change rounding."""
+    before, now = list(state.get("sessions", [])), _session(epoch)
+    if not before:
+        return [now]
+    changed = [key for key in ("torch", "threads") if before[-1].get(key) != now[key]]
+    if not changed:
+        return before
+    words = ", ".join(f"{key} {now[key]} instead of {before[-1].get(key)}" for key in changed)
+    logger.warning("resuming with %s: from epoch %s on, numbers may be rounded differently", words, epoch + 1)
+    return [*before, now]
+
+
+def load_state(folder: Path, state: dict[str, Any] | None, model: Network, optimizer: torch.optim.Optimizer) -> None:
+    """Restore the weights and the optimizer's state, if there are any, and model.safetensors if it is damaged.
 
     Raises:
-        RunError: they are not those of this network.
+        RunError: they do not fit this network.
     """
     if state is None:
         return
@@ -86,35 +218,84 @@ def load_state(folder: Path, state: dict[str, Any] | None, model: nn.Module, opt
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
     except (RuntimeError, KeyError, ValueError, TypeError) as error:
-        raise _damaged(folder, error) from None
+        reason = first_line(error)
+        raise RunError(f"{str(folder / LAST)!r} does not fit the network ({reason}): use another name") from error
 
 
-def _damaged(folder: Path, error: Exception) -> RunError:
-    return RunError(f"{str(folder / run_folder.LAST)!r} is damaged ({error}): delete the run folder to start anew")
+def restore_weights(folder: Path, state: Mapping[str, Any] | None, model: Network) -> None:
+    """Write model.safetensors again where it is missing or damaged; ``model`` holds the weights of ``state``."""
+    if state is None or "record" not in state:
+        return
+    try:
+        load_checkpoint(folder / WEIGHTS)
+    except (CheckpointError, OSError):
+        logger.warning("%s was damaged or missing: rebuilt from %s", folder / WEIGHTS, LAST)
+        save_checkpoint(_checkpoint(model, state["record"]), folder / WEIGHTS)
 
 
 def save(
-    folder: Path, model: Network, optimizer: torch.optim.Optimizer, metrics: list[Metric], record: dict[str, Any]
+    config: TrainingConfig,
+    model: Network,
+    optimizer: torch.optim.Optimizer,
+    metrics: list[Metric],
+    record: dict[str, Any],
+    sessions: Sequence[Session],
 ) -> None:
-    """Writes the epoch; last.ckpt comes last, for it says what is finished."""
-    weights = {key: tensor.detach().cpu() for key, tensor in model.state_dict().items()}
-    state = {"epoch": metrics[-1].epoch, "model": model.state_dict(), "optimizer": optimizer.state_dict()}
+    """Write the epoch's files; last.ckpt comes last, since it defines what is finished.
+
+    Raises:
+        RunError: the folder can't be written, or was deleted.
+    """
+    folder = config.folder
+    state = {
+        "epoch": metrics[-1].epoch,
+        "model": model.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "metrics": [asdict(row) for row in metrics],
+        "config": _plain(asdict(config)),
+        "record": _plain(record),
+        "sessions": list(sessions),
+    }
     try:
-        run_folder.write_metrics(folder / run_folder.METRICS, metrics)
-        save_checkpoint(Checkpoint(model.spec, weights, record), folder / run_folder.WEIGHTS)
+        run_folder.write_metrics(folder / METRICS, metrics)
+        save_checkpoint(_checkpoint(model, record), folder / WEIGHTS)
         write_summary(folder, _summary(record))
-        write_whole(folder / run_folder.LAST, lambda file: torch.save(state, file))
-    except (OSError, RuntimeError) as error:  # torch.save tells of a full disk by a RuntimeError
-        raise RunError(f"can't write the run folder {str(folder)!r}: {error}") from None
+        write_whole(folder / LAST, lambda file: torch.save(state, file), keep=folder / PREVIOUS)
+    except (OSError, RuntimeError) as error:  # torch.save reports a full disk by a RuntimeError
+        raise unwritable(folder, error) from error
+
+
+def unwritable(folder: Path, error: Exception) -> RunError:
+    """Return the error for a run folder that can't be written, or is gone."""
+    if isinstance(error, FileNotFoundError) and not folder.is_dir():
+        return RunError(
+            f"the run folder {str(folder)!r} was deleted during the training: run the same command again to start anew"
+        )
+    return RunError(f"can't write the run folder {str(folder)!r}: {error}")
+
+
+def check_folder(folder: Path) -> None:
+    """Raises RunError where the run folder was deleted."""
+    if not folder.is_dir():
+        raise unwritable(folder, FileNotFoundError())
 
 
 def keep_diverged(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, epoch: int, step: int) -> None:
-    """Writes diverged.ckpt: the state in which the loss stopped being finite, for inspection."""
+    """Write diverged.ckpt: the state at which the loss stopped being finite, for inspection."""
     state = {"epoch": epoch, "step": step, "model": model.state_dict(), "optimizer": optimizer.state_dict()}
-    write_whole(folder / run_folder.DIVERGED, lambda file: torch.save(state, file))
+    try:
+        write_whole(folder / DIVERGED, lambda file: torch.save(state, file))
+    except (OSError, RuntimeError) as error:
+        raise unwritable(folder, error) from error
 
 
-def _summary(record: dict[str, Any]) -> RunSummary:
+def _checkpoint(model: Network, record: Mapping[str, Any]) -> Checkpoint:
+    return Checkpoint(
+        model.spec, {key: value.detach().cpu() for key, value in model.state_dict().items()}, dict(record)
+    )
+
+
+def _summary(record: Mapping[str, Any]) -> RunSummary:
     return RunSummary(
         name=record["name"],
         arch=record["arch"],
@@ -128,5 +309,5 @@ def _summary(record: dict[str, Any]) -> RunSummary:
 
 
 def _plain(value: Any) -> Any:
-    """A value as JSON gives it back."""
+    """Return a value as JSON gives it back."""
     return json.loads(json.dumps(value))

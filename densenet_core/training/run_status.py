@@ -1,45 +1,48 @@
-"""Where runs stand: who trains one now, how far it is, and what is left; cheap for thousands of runs."""
+"""Status of runs: which are training now, how far they are and how long they will take; cheap for thousands of runs."""
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from filelock import FileLock, Timeout
 
 from densenet_core.errors import RunError
-from densenet_core.files import write_whole
+from densenet_core.files import read_json_object, write_whole
 from densenet_core.training.run_folder import CONFIG, DIVERGED, LOCK, OWNER, SUMMARY, read_config
 
 State = Literal["running", "finished", "stopped", "diverged"]
+MAX_COUNT = 2**53  # of epochs and seeds: larger ones come from damaged files
 
 
 @contextmanager
 def locked(folder: Path, patience_s: float = 0.0) -> Iterator[None]:
-    """Holds a run folder for this process; the lock ends with the process, however it ends.
+    """Hold a run folder for this process; the lock ends with the process, however it ends.
 
     Args:
         patience_s: how long to wait for another process that holds it.
 
     Raises:
-        RunError: another process trains this run; it is named.
+        RunError: another process trains this run (it is named), or the folder can't be written.
     """
     lock = FileLock(folder / LOCK)
     try:
         lock.acquire(timeout=patience_s)
-    except Timeout:
-        raise RunError(
-            f"the run {folder.name!r} is being trained by {_owner(folder)}: wait for it or stop it"
-        ) from None
-    try:
         owner = {"process": os.getpid(), "host": platform.node()}
         write_whole(folder / OWNER, lambda file: file.write_text(json.dumps(owner)))
+    except Timeout as error:
+        message = f"the run {folder.name!r} is being trained by {_owner(folder)}: wait for it or stop it"
+        raise RunError(message) from error
+    except OSError as error:
+        raise RunError(f"can't write the run folder {str(folder)!r}: {error.strerror}") from error
+    try:
         yield
     finally:
         lock.release()
@@ -47,28 +50,34 @@ def locked(folder: Path, patience_s: float = 0.0) -> Iterator[None]:
 
 def _owner(folder: Path) -> str:
     try:
-        owner = json.loads((folder / OWNER).read_text())
+        owner = read_json_object(folder / OWNER)
         return f"process {owner['process']} on {owner['host']}"
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError):
         return "another process"
 
 
 def is_training(folder: Path) -> bool:
-    """Whether a process trains this run now."""
-    if not (folder / LOCK).exists():
+    """Return whether a process trains this run now."""
+    if not (folder / LOCK).is_file():
         return False
     lock = FileLock(folder / LOCK)
     try:
         lock.acquire(timeout=0)
     except Timeout:
         return True
+    except OSError:  # the folder may not be written, so nobody trains there from here
+        return False
     lock.release()
     return False
 
 
 @dataclass(frozen=True)
 class RunSummary:
-    """Where a run stands."""
+    """How far a run is.
+
+    Raises:
+        ValueError: a value is of the wrong kind or out of range.
+    """
 
     name: str
     arch: str
@@ -81,47 +90,73 @@ class RunSummary:
     state: State = "stopped"
 
     def __post_init__(self) -> None:
-        kinds = {"arch": str, "dataset": str, "seed": int, "epochs_planned": int, "epoch": int}
-        may_be_missing = {"test_error": int | float | None, "seconds_per_epoch": int | float | None}
-        for field, kind in (kinds | may_be_missing).items():
-            if not isinstance(getattr(self, field), kind):
-                raise TypeError(f"{field} is {getattr(self, field)!r}")
+        for field in ("arch", "dataset"):
+            if not isinstance(getattr(self, field), str):
+                raise ValueError(f"{field} is not text")
+        for field in ("seed", "epochs_planned", "epoch"):
+            value = getattr(self, field)
+            if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MAX_COUNT:
+                raise ValueError(f"{field} is not an integer from 0 to {MAX_COUNT}")
+        for field in ("test_error", "seconds_per_epoch"):
+            value = getattr(self, field)
+            if value is not None and not _is_amount(value):
+                raise ValueError(f"{field} is not a number, 0 or more")
 
     @property
     def seconds_left(self) -> float | None:
-        """What the epochs to come will take, if they take as long as those before."""
+        """How long the remaining epochs will take, if they take as long as those before."""
         if self.seconds_per_epoch is None:
             return None
-        return (self.epochs_planned - self.epoch) * self.seconds_per_epoch
+        return max(self.epochs_planned - self.epoch, 0) * self.seconds_per_epoch
+
+
+def _is_amount(value: object) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return math.isfinite(value) and 0 <= value <= MAX_COUNT if isinstance(value, float) else 0 <= value <= MAX_COUNT
 
 
 def write_summary(folder: Path, summary: RunSummary) -> None:
-    """Writes summary.json; the state is not in it, for a killed process could not correct it."""
+    """Write summary.json; the state is left out, since a killed process could not correct it."""
     content = {key: value for key, value in asdict(summary).items() if key != "state"}
     write_whole(folder / SUMMARY, lambda file: file.write_text(json.dumps(content) + "\n"))
 
 
 def read_summary(folder: Path) -> RunSummary:
-    """Where the run in ``folder`` stands.
+    """Return how far the run in ``folder`` is.
 
     Raises:
-        RunError: it holds neither a summary nor a config.json.
+        RunError: it holds neither a summary nor a config.json that can be read.
     """
     try:
-        summary = RunSummary(**json.loads((folder / SUMMARY).read_text()))
-    except (OSError, ValueError, TypeError):  # before its first epoch has ended, or of an older version
+        summary = RunSummary(**read_json_object(folder / SUMMARY) | {"name": folder.name})
+    except (OSError, ValueError, TypeError):  # before the first epoch has ended, or of an older version
         config = read_config(folder)
         known = {key: config.get(key) for key in ("arch", "dataset", "seed")}
         try:
             summary = RunSummary(name=folder.name, epochs_planned=config.get("epochs", 0), **known)  # type: ignore[arg-type]
-        except TypeError as error:
-            raise RunError(f"{str(folder / CONFIG)!r} is damaged: {error}") from None
-    return replace(summary, name=folder.name, state=_state(folder, summary))
+        except ValueError as error:
+            raise RunError(f"{str(folder / CONFIG)!r} is damaged: {error}") from error
+    return replace(summary, state=_state(folder, summary))
 
 
-def list_runs(runs_dir: str | os.PathLike[str] = "runs") -> list[RunSummary]:
-    """Where every run under ``runs_dir`` stands, by name; what is no run folder is passed over."""
-    return [read_summary(config.parent) for config in sorted(Path(runs_dir).glob(f"*/{CONFIG}"))]
+class Unreadable(NamedTuple):
+    """A run folder whose files are damaged."""
+
+    name: str
+    reason: str
+
+
+def list_runs(runs_dir: str | os.PathLike[str] = "runs") -> tuple[list[RunSummary], list[Unreadable]]:
+    """Return how far every run under ``runs_dir`` is, by name, and the run folders that can't be read."""
+    runs, unreadable = [], []
+    folders = {path.parent for name in (CONFIG, SUMMARY) for path in Path(runs_dir).glob(f"*/{name}")}
+    for folder in sorted(folders):
+        try:
+            runs.append(read_summary(folder))
+        except (RunError, OSError) as error:
+            unreadable.append(Unreadable(folder.name, str(error)))
+    return runs, unreadable
 
 
 def _state(folder: Path, summary: RunSummary) -> State:

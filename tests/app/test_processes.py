@@ -39,6 +39,7 @@ def shell(request: pytest.FixtureRequest) -> Iterator[None]:
     signal.signal(signal.SIGINT, before)
 
 
+@pytest.mark.slow
 def test_a_training_starts_stops_and_goes_on(shell: None, tmp_path: Path) -> None:
     config = TrainingConfig("densenet-7-2", "digits", "demo", epochs=40, runs_dir=str(tmp_path))
     start_training(config)
@@ -50,15 +51,16 @@ def test_a_training_starts_stops_and_goes_on(shell: None, tmp_path: Path) -> Non
     with pytest.raises(RunError, match="no process trains the run 'demo'"):
         stop_training(config.folder)
     deadline = time.monotonic() + 30
-    while "interrupted" not in last_words(config.folder) and time.monotonic() < deadline:
+    while "Interrupted" not in last_words(config.folder) and time.monotonic() < deadline:
         time.sleep(0.1)  # the lock is given back before the last words are said
-    assert "interrupted" in last_words(config.folder)
+    assert "Interrupted" in last_words(config.folder)
     resume_training(config.folder)
     wait_for(config.folder, "finished")
     assert load_checkpoint(config.folder).record["epochs"] == 40
     assert (config.folder / "reuse.parquet").exists()
 
 
+@pytest.mark.slow
 def test_a_training_that_can_not_begin_leaves_its_words(tmp_path: Path) -> None:
     config = TrainingConfig("densenet-7-2", "cifar10", "none", runs_dir=str(tmp_path), data=str(tmp_path / "nothing"))
     start_training(config)
@@ -69,7 +71,7 @@ def test_a_training_that_can_not_begin_leaves_its_words(tmp_path: Path) -> None:
 
 
 def test_what_is_no_run_can_not_be_resumed(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="is no run folder"):
+    with pytest.raises(RunError, match="is not a run folder"):
         resume_training(tmp_path)
     (tmp_path / "config.json").write_text('{"flavour": 1}')
     with pytest.raises(RunError, match="can't be resumed"):
@@ -119,6 +121,7 @@ def test_every_setting_reaches_the_command_that_is_started(tmp_path: Path, monke
     assert asked == [config]
 
 
+@pytest.mark.slow
 def test_a_run_with_every_setting_of_its_own_resumes(tmp_path: Path) -> None:
     own = {key: EVERY_SETTING[key] for key in ("schedule", "milestones", "label_smoothing", "momentum", "seed")}
     config = TrainingConfig("densenet-7-2", "digits", "demo", epochs=2, runs_dir=str(tmp_path), **own)

@@ -22,11 +22,12 @@ from app.dashboard.language import t
 from app.dashboard.processes import last_words, resume_training, start_training, stop_training
 from app.dashboard.roots import RUNS_DIR, check_run_folder, training_folders
 from app.dashboard.setting_widgets import setting_widget
-from app.text import duration, literal
+from app.text import literal
 from densenet_core import RunError
 from densenet_core.data.names import DATASET_NAMES
 from densenet_core.networks.names import MODEL_NAMES, spec_from_name
 from densenet_core.training.config import PLACE_FIELDS, RECIPE_SETTINGS, RECIPES, recipe_config, training_settings
+from densenet_core.training.progress import duration
 from densenet_core.training.run_folder import CONFIG, METRICS, REUSE
 from densenet_core.training.run_status import RunSummary, read_summary
 

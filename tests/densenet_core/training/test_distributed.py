@@ -146,7 +146,7 @@ def test_batch_norm_over_all_processes_is_refused_on_cpus() -> None:
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")
     with pytest.raises(RunError, match="sync_batch_norm True needs GPUs"):
-        distributed.synchronise_batch_norm(create_model("densenet-7-2"))
+        distributed.synchronize_batch_norm(create_model("densenet-7-2"))
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
+from app.cli.main import run as run_command
 from densenet_core import RunError
 from densenet_core.training.config import TrainingConfig
 from densenet_core.training.loop import train
@@ -25,7 +27,7 @@ def test_runs_in_every_state(tmp_path: Path) -> None:
     (tmp_path / "young").mkdir()
     (tmp_path / "young" / "config.json").write_text(json.dumps(config | {"seed": 3}))
     (tmp_path / "no run").mkdir()
-    runs = {run.name: run for run in list_runs(tmp_path)}
+    runs = {run.name: run for run in list_runs(tmp_path)[0]}
     assert {name: (run.state, run.epoch) for name, run in runs.items()} == {
         "finished": ("finished", 2),
         "stopped": ("stopped", 1),
@@ -35,9 +37,59 @@ def test_runs_in_every_state(tmp_path: Path) -> None:
     assert stopped.seconds_per_epoch is not None
     assert stopped.seconds_left == pytest.approx(stopped.seconds_per_epoch)
     assert runs["young"].seconds_left is None
-    assert list_runs(tmp_path / "nothing") == []
+    assert list_runs(tmp_path / "nothing") == ([], [])
 
 
 def test_a_folder_that_is_none(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="is no run folder"):
+    with pytest.raises(RunError, match="is not a run folder"):
         read_summary(tmp_path)
+
+
+DAMAGED = {
+    "deep": "[" * 100_000,
+    "no object": "[]",
+    "empty": "{}",
+    "huge": '{"arch": "a", "dataset": "d", "seed": 0, "epochs": 1%s}' % ("0" * 400),
+    "negative": '{"arch": "a", "dataset": "d", "seed": -1, "epochs": 3}',
+    "cut": '{"arch": "a"',
+    "no text": "\ud800".encode("utf-8", "surrogatepass").decode("latin-1"),
+}
+
+
+def damaged_runs(folder: Path) -> None:
+    for name, content in DAMAGED.items():
+        (folder / name).mkdir()
+        (folder / name / "config.json").write_text(content)
+    for name, make in (
+        ("pipe", os.mkfifo),
+        ("folder", os.mkdir),
+        ("device", lambda path: os.symlink("/dev/zero", path)),
+    ):
+        (folder / name).mkdir()
+        make(folder / name / "config.json")
+    (folder / "linked").mkdir()
+    os.symlink("/dev/zero", folder / "linked" / "summary.json")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_damaged_runs_are_named_and_hide_no_other(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    good = {"arch": "densenet-7-2", "dataset": "digits", "seed": 0, "epochs": 2}
+    (tmp_path / "[link=x]b").mkdir()
+    (tmp_path / "[link=x]b" / "config.json").write_text(json.dumps(good | {"arch": "a\x1b[2J"}))
+    damaged_runs(tmp_path)
+    runs, unreadable = list_runs(tmp_path)
+    assert [run.name for run in runs] == ["[link=x]b"]
+    assert {run.name for run in unreadable} == {*DAMAGED, "pipe", "folder", "device", "linked"}
+    assert run_command(["runs", "--runs", str(tmp_path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert sum("can't be read: " in line for line in lines) == len(unreadable)
+    assert sum("[link=x]b" in line and r"a\x1b[2J" in line for line in lines) == 1
+    assert len(lines) == len(unreadable) + 2
+
+
+@pytest.mark.parametrize("seconds", ["-5", "NaN", "1e999", '"x"', "true"])
+def test_impossible_times_are_not_shown(seconds: str, tmp_path: Path) -> None:
+    content = '{"name": "x", "arch": "a", "dataset": "d", "seed": 0, "epochs_planned": 3, "seconds_per_epoch": %s}'
+    (tmp_path / "summary.json").write_text(content % seconds)
+    (tmp_path / "config.json").write_text('{"arch": "a", "dataset": "d", "seed": 0, "epochs": 3}')
+    assert read_summary(tmp_path).seconds_left is None

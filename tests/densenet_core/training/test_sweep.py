@@ -59,15 +59,18 @@ def test_the_shipped_sweep_is_the_one_whose_results_ship() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("archs = 3", "archs must be a list of one entry or more, none of them twice"),
-        (GRID.replace("[0, 1]", "[0, 0]"), "seeds must be a list of one entry or more, none of them twice"),
-        ("epochs = 1\n" + GRID, r"unknown entry 'epochs': known are archs, seeds and \[training\]"),
+        ("archs = 3", "archs must be a list of one or more different entries"),
+        (GRID.replace("[0, 1]", "[0, 0]"), "seeds must be a list of one or more different entries"),
+        ("epochs = 1\n" + GRID, r"unknown entry 'epochs': choose from archs, seeds and \[training\]"),
         ('archs = ["resnet-8"]', r"\[training\] must name the dataset"),
-        ("archs = ", r"grid\.toml is no TOML file"),
+        ("archs = ", r"grid\.toml is not a TOML file"),
         (GRID.replace("resnet-8", "resnet-9"), "depth 9 is not"),
-        (GRID + "epoch = 3\n", r"unknown field 'epoch' in \[training\]: known are augment, batch_size"),
+        (GRID + "epoch = 3\n", r"unknown setting 'epoch' in \[training\]: choose from augment, batch_size"),
         (GRID.replace("epochs = 1", "epochs = 0"), "epochs 0 must be an integer"),
         (GRID.replace("epochs = 1", 'epochs = "many"'), "epochs 'many' must be an integer"),
+        (GRID.replace("[0, 1]", str(list(range(5001)))), "10,002 runs are more than 10,000"),
+        ("archs = " + "[" * 100_000, "nested too deeply|not a TOML file"),
+        ("# " + "x" * 2**21, "longer than 1,048,576 bytes"),
         (GRID + "milestones = 3\n", "milestones 3 must be numbers"),
     ],
 )

@@ -1,0 +1,256 @@
+"""What happens to a run whose files are damaged, deleted or written by other versions."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from densenet_core import RunError, load_checkpoint
+from densenet_core.training.config import TrainingConfig
+from densenet_core.training.loop import train
+from densenet_core.training.run_folder import CONFIG, LAST, METRICS, PREVIOUS, WEIGHTS, read_metrics
+from densenet_core.training.run_state import recover_config
+from densenet_core.training.run_status import read_summary
+
+EPOCHS = 3
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory: pytest.TempPathFactory) -> TrainingConfig:
+    runs_dir = str(tmp_path_factory.mktemp("unbroken"))
+    config = TrainingConfig("densenet-7-2", "digits", "demo", epochs=EPOCHS, batch_size=512, runs_dir=runs_dir)
+    train(config, show_progress=False)
+    return config
+
+
+@pytest.fixture
+def config(unbroken: TrainingConfig, tmp_path: Path) -> TrainingConfig:
+    """A copy of the finished run."""
+    shutil.copytree(unbroken.folder, tmp_path / "demo")
+    return replace(unbroken, runs_dir=str(tmp_path))
+
+
+def flip_a_byte(path: Path) -> None:
+    """In a tensor, where torch.load does not notice."""
+    content = bytearray(path.read_bytes())
+    weight = torch.load(path, weights_only=True)["model"]["features.conv0.weight"]
+    content[content.index(weight.contiguous().numpy().tobytes()) + 1] ^= 1
+    path.write_bytes(content)
+    torch.load(path, weights_only=True)
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def go_back(folder: Path) -> None:
+    """The run as it was an epoch earlier."""
+    (folder / PREVIOUS).replace(folder / LAST)
+
+
+def assert_same_end(config: TrainingConfig, unbroken: TrainingConfig) -> None:
+    numbers = [
+        [(row.epoch, row.split, row.loss, row.error) for row in read_metrics(each.folder / METRICS)]
+        for each in (config, unbroken)
+    ]
+    assert numbers[0] == numbers[1]
+    own, other = (load_checkpoint(each.folder).state_dict for each in (config, unbroken))
+    assert all(torch.equal(own[key], other[key]) for key in other)
+
+
+@pytest.mark.parametrize("damage", [flip_a_byte, cut, Path.unlink, lambda path: path.write_bytes(b"")])
+def test_a_damaged_state_costs_an_epoch(
+    damage: Callable[[Path], object],
+    config: TrainingConfig,
+    unbroken: TrainingConfig,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    damage(config.folder / LAST)
+    train(config, show_progress=False)
+    assert "resuming from previous.ckpt (epoch 2)" in caplog.text
+    assert_same_end(config, unbroken)
+
+
+def test_a_whole_state_is_never_replaced_by_a_damaged_one(config: TrainingConfig, unbroken: TrainingConfig) -> None:
+    flip_a_byte(config.folder / LAST)
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(config, show_progress=False, on_epoch=stop)
+    cut(config.folder / METRICS)
+    train(config, show_progress=False)
+    assert_same_end(config, unbroken)
+
+
+def test_where_no_state_is_whole_the_sentence_names_both(config: TrainingConfig) -> None:
+    flip_a_byte(config.folder / LAST)
+    cut(config.folder / PREVIOUS)
+    with pytest.raises(RunError, match=r"can't be read \(last\.ckpt: the checksum of .* does not match; previous") as e:
+        train(config, show_progress=False)
+    assert "restore the file from a backup, or start a new run with another name" in str(e.value)
+    assert "delete" not in str(e.value)
+
+
+METRICS_DAMAGE: dict[str, Callable[[Path], object]] = {
+    "missing": Path.unlink,
+    "cut": cut,
+    "emptied": lambda path: path.write_text(""),
+    "another number": lambda path: path.write_text(path.read_text().replace("\n2,test,", "\n2,test,9")),
+    "not text": lambda path: path.write_bytes(bytes(range(256)) * 10),
+}
+
+
+@pytest.mark.parametrize("damage", METRICS_DAMAGE)
+def test_damaged_metrics_are_rebuilt(
+    damage: str, config: TrainingConfig, unbroken: TrainingConfig, caplog: pytest.LogCaptureFixture
+) -> None:
+    METRICS_DAMAGE[damage](config.folder / METRICS)
+    train(config, show_progress=False)
+    assert "rebuilt from last.ckpt" in caplog.text
+    assert (config.folder / METRICS).read_bytes() == (unbroken.folder / METRICS).read_bytes()
+
+
+@pytest.mark.parametrize("content", [None, b"{", b"[" * 100_000, b"[]", b"\xff\xfe", b"x" * 2**21])
+def test_a_damaged_config_is_restored(
+    content: bytes | None, config: TrainingConfig, unbroken: TrainingConfig, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = config.folder / CONFIG
+    path.unlink() if content is None else path.write_bytes(content)
+    recover_config(config.folder)
+    assert "config.json was damaged or missing: restored" in caplog.text
+    assert json.loads(path.read_text()) == json.loads((unbroken.folder / CONFIG).read_text())
+    with pytest.raises(RunError, match="was started with epochs 3, not 4"):
+        train(replace(config, epochs=4), show_progress=False)
+
+
+def test_the_settings_of_an_old_run_are_restored_from_its_weights(config: TrainingConfig) -> None:
+    make_old(config.folder)
+    (config.folder / CONFIG).write_text("{")
+    train(config, show_progress=False)
+    assert recover_config(config.folder)["epochs"] == EPOCHS
+
+
+@pytest.mark.parametrize("damage", [cut, Path.unlink])
+def test_damaged_weights_are_rebuilt(
+    damage: Callable[[Path], object], config: TrainingConfig, unbroken: TrainingConfig
+) -> None:
+    damage(config.folder / WEIGHTS)
+    train(config, show_progress=False)
+    assert_same_end(config, unbroken)
+    assert load_checkpoint(config.folder).record == load_checkpoint(unbroken.folder).record
+
+
+def make_old(folder: Path) -> None:
+    """The files as they were before states held more than weights and optimizer."""
+    (folder / PREVIOUS).unlink(missing_ok=True)
+    state = torch.load(folder / LAST, weights_only=True)
+    torch.save({key: state[key] for key in ("epoch", "model", "optimizer")}, folder / LAST)
+
+
+@pytest.mark.parametrize("damage", ["none", "cut", "missing"])
+def test_a_state_of_the_first_version_resumes(
+    damage: str, config: TrainingConfig, unbroken: TrainingConfig, caplog: pytest.LogCaptureFixture
+) -> None:
+    go_back(config.folder)
+    make_old(config.folder)
+    if damage != "none":
+        METRICS_DAMAGE[damage](config.folder / METRICS)
+    if damage == "cut":
+        (config.folder / METRICS).write_text("".join((config.folder / METRICS).read_text().splitlines(True)[:2]))
+    train(config, show_progress=False)
+    if damage == "none":
+        assert_same_end(config, unbroken)
+    else:
+        assert "lacks epochs before 3" in caplog.text
+        own, other = load_checkpoint(config.folder).state_dict, load_checkpoint(unbroken.folder).state_dict
+        assert all(torch.equal(own[key], other[key]) for key in other)
+
+
+def test_what_killed_writers_left_is_removed(config: TrainingConfig) -> None:
+    (config.folder / ".last.ckpt.123.tmp").write_bytes(b"half")
+    (config.folder / "notes.tmp").write_text("somebody's own")
+    train(config, show_progress=False)
+    assert {path.name for path in config.folder.glob("*.tmp")} | {
+        path.name for path in config.folder.glob(".*.tmp")
+    } == {"notes.tmp"}
+
+
+def test_a_folder_deleted_during_the_training_is_named(config: TrainingConfig) -> None:
+    go_back(config.folder)
+    with pytest.raises(RunError, match=r"demo' was deleted during the training: run the same command again"):
+        train(config, show_progress=False, on_epoch=lambda folder, *_: shutil.rmtree(folder))
+    assert not config.folder.exists()
+
+
+def test_another_torch_or_number_of_threads_is_said_once_and_recorded(
+    config: TrainingConfig, caplog: pytest.LogCaptureFixture
+) -> None:
+    go_back(config.folder)
+    state = torch.load(config.folder / LAST, weights_only=True)
+    state["sessions"] = [{"first_epoch": 1, "torch": "1.0", "threads": 64}]
+    torch.save(state, config.folder / LAST)
+    train(config, show_progress=False)
+    train(config, show_progress=False)
+    threads = torch.get_num_threads()
+    said = f"resuming with torch {torch.__version__} instead of 1.0, threads {threads} instead of 64: from epoch 3 on"
+    assert caplog.text.count(said) == 1
+    now = {"first_epoch": 3, "torch": str(torch.__version__), "threads": threads}
+    assert load_checkpoint(config.folder).record["sessions"] == [*state["sessions"], now]
+
+
+def test_a_clock_that_goes_backwards_leaves_times_sane(config: TrainingConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    go_back(config.folder)
+    start = time.time()
+    clock = iter(range(10**9))
+    monkeypatch.setattr(time, "time", lambda: start - 1000 * next(clock))
+    train(config, show_progress="lines")
+    assert all(row.seconds > 0 for row in read_metrics(config.folder / METRICS))
+    left = read_summary(config.folder).seconds_left
+    assert left is not None
+    assert left >= 0
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_in_place_of_a_file_is_no_wait(config: TrainingConfig) -> None:
+    for name in (CONFIG, METRICS):
+        (config.folder / name).unlink()
+        os.mkfifo(config.folder / name)
+    train(config, show_progress=False)
+    assert json.loads((config.folder / CONFIG).read_text())["name"] == "demo"
+
+
+def test_progress_lines_say_speed_and_time_left(config: TrainingConfig, capsys: pytest.CaptureFixture[str]) -> None:
+    go_back(config.folder)
+    train(config, show_progress="lines")
+    line: Any = capsys.readouterr().err.strip()
+    assert line.startswith("demo: epoch 3/3, train loss ")
+    assert " images/s, 0 s left" in line
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGTERM to handle")
+def test_sigterm_ends_as_an_interrupt_does(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "app", "train", "--arch=densenet-7-2", "--epochs=500", "--batch-size=512"]
+    process = subprocess.Popen([*command, "--name=demo", f"--runs={tmp_path}"], stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "demo" / LAST).exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.terminate()
+    said = process.communicate(timeout=60)[1]
+    assert process.returncode == 143
+    assert said.splitlines()[-1].startswith("densenet-lens: Terminated. Run the same command again to resume")
+    assert read_summary(tmp_path / "demo").state == "stopped"
+    assert not list((tmp_path / "demo").glob(".*.tmp"))
