@@ -8,7 +8,8 @@ import streamlit as st
 from app.dashboard.language import choose_language, t
 from app.dashboard.warm_up import import_soon
 
-PAGES = {  # a module of app.dashboard.views -> its address and icon; the first is the start
+PAGES = {  # a module of app.dashboard.views -> its address and icon; the first is the app's root, without address
+    "start": ("start", "home"),
     "feature_reuse": ("reuse", "grid_on"),
     "agreement": ("agreement", "scatter_plot"),
     "claims": ("claims", "fact_check"),

@@ -1,51 +1,137 @@
-"""The sidebar's choice of images for what is measured on data."""
+"""The sidebar's choice of images for what is measured on data.
+
+The data set and the normalization come from the network's record: measured otherwise, a network has another error.
+Where the record does not name them the page asks, and measures nothing before it has an answer.
+"""
 
 from __future__ import annotations
 
-from typing import get_args
+from pathlib import Path
+from typing import Any, get_args
 
 import streamlit as st
 
 from app.dashboard import loading
 from app.dashboard.keys import ImagesKey, NetworkKey
 from app.dashboard.language import t
-from app.dashboard.roots import DATA_DIR, data_path
+from app.dashboard.memory import remembered
+from app.dashboard.roots import DATA_DIR, data_path, image_folder, listed_image_folders
 from app.text import literal
 from densenet_core import CheckpointError, DataError
 from densenet_core.data.names import DATASET_NAMES, Normalization
+from densenet_core.data.recorded import RecordedData, choose_data, recorded_data
 
 
 def pick_images(key: NetworkKey) -> ImagesKey | None:
-    """Shows the choice in the sidebar; None where the images can't be read or do not fit the network.
+    """Show the choice in the sidebar; None where nothing is chosen, or the images can't be read or do not fit.
 
-    What is wrong is then on the page.
+    The page says what is wrong, and else which images its numbers are measured on.
     """
     try:
-        spec, record = loading.spec_and_record(key)
+        _, record = loading.spec_and_record(key)
     except CheckpointError as error:
         st.error(literal(str(error)), icon=":material/error:")
         return None
-    with st.sidebar:
-        st.subheader(t("images.title"))
-        fitting = "digits" if spec.in_channels == 1 else "cifar10"
-        dataset = st.selectbox(
-            t("images.dataset"), DATASET_NAMES, index=DATASET_NAMES.index(fitting), key=f"images_{fitting}"
-        )
-        root = str(DATA_DIR)
-        normalize: Normalization | None = None
-        if dataset != "digits":
-            root = st.text_input(t("images.folder"), root, key="images_root", help=t("images.folder_help"))
-        if dataset == "folder":
-            normalize = st.selectbox(t("images.normalize"), get_args(Normalization), index=2, key="images_normalize")
-        number = st.number_input(
-            t("images.number"), 10, 10_000, 200, step=50, key="images_number", help=t("images.number_help")
-        )
     try:
-        found = ImagesKey(dataset, str(data_path(root)), normalize, int(number))
+        found = _choose(record)
+        if found is None:
+            st.info(t("images.which"), icon=":material/help:")
+            return None
         loading.check_images(found, key)
     except (DataError, CheckpointError) as error:
         st.error(literal(str(error)), icon=":material/error:")
         if record.get("dataset"):
             st.caption(t("images.trained_on", dataset=literal(str(record["dataset"]))))
         return None
+    _show_images(found)
     return found
+
+
+def _choose(record: dict[str, Any]) -> ImagesKey | None:
+    """The images that were chosen; None while a question is open.
+
+    Raises:
+        CheckpointError: the folder is not served.
+    """
+    recorded = recorded_data(record)
+    with st.sidebar:
+        st.subheader(t("images.title"))
+        dataset = _choose_dataset(recorded)
+        folder = str(DATA_DIR) if dataset in (None, "digits") else _choose_folder()
+        normalize = _recorded_normalize(record, dataset)
+        if dataset == "folder":
+            normalize = _choose_normalize(normalize)
+        number = remembered(
+            st.number_input,
+            t("images.number"),
+            10,
+            10_000,
+            key="images_number",
+            default=200,
+            step=50,
+            help=t("images.number_help"),
+        )
+    if dataset is None or (dataset == "folder" and normalize is None):
+        return None
+    root = data_path(folder)
+    return ImagesKey(dataset, str(image_folder(root) if dataset == "folder" else root), normalize, int(number))
+
+
+def _choose_dataset(recorded: RecordedData | None) -> str | None:
+    """The data set; each recorded one has a widget of its own, so that another network begins with its own."""
+    default = recorded.dataset if recorded else None
+    dataset: str | None = remembered(
+        st.selectbox,
+        t("images.dataset"),
+        options=(*DATASET_NAMES, *((None,) if default is None else ())),
+        key=f"images_{default or 'unknown'}",
+        default=default,
+        in_address=False,
+        format_func=lambda name: t("images.choose") if name is None else name,
+        help=t("images.recorded") if recorded else None,
+    )
+    return dataset
+
+
+def _choose_folder() -> str:
+    return str(
+        remembered(
+            st.selectbox,
+            t("images.folder"),
+            listed_image_folders(),
+            accept_new_options=True,
+            key="images_root",
+            default=str(DATA_DIR),
+            help=t("images.folder_help"),
+        )
+        or DATA_DIR
+    )
+
+
+def _recorded_normalize(record: dict[str, Any], dataset: str | None) -> Normalization | None:
+    """The channel statistics of the network's training, where its record names them."""
+    try:
+        return choose_data(record, dataset, None).normalize
+    except DataError:
+        return None
+
+
+def _choose_normalize(recorded: Normalization | None) -> Normalization | None:
+    choices: tuple[Normalization | None, ...] = (*get_args(Normalization), *((None,) if recorded is None else ()))
+    chosen: Normalization | None = remembered(
+        st.selectbox,
+        t("images.normalize"),
+        options=choices,
+        key=f"images_normalize_{recorded or 'unknown'}",
+        default=recorded,
+        in_address=False,
+        format_func=lambda name: t("images.choose") if name is None else name,
+    )
+    return chosen
+
+
+def _show_images(images: ImagesKey) -> None:
+    """Say which images the page's numbers are measured on, and how they are normalized."""
+    place = "" if images.dataset == "digits" else f" ({literal(str(Path(images.root)))})"
+    normalize = images.normalize or {"svhn": "none"}.get(images.dataset, images.dataset)
+    st.caption(t("images.shown", number=images.number, dataset=images.dataset + place, normalize=normalize))

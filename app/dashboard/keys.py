@@ -18,7 +18,7 @@ class NetworkKey(NamedTuple):
     """A network: where it comes from, and a stamp of its content."""
 
     origin: Origin
-    name: str  # a path, the name of pretrained weights or of an architecture, or Streamlit's id of an upload
+    name: str  # a path, the name of pretrained weights or of an architecture, or the hash of an upload
     stamp: tuple[int, int] = (0, 0)  # of a file: modification time in ns, size in bytes
 
     @property

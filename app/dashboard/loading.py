@@ -29,8 +29,11 @@ if TYPE_CHECKING:
     from densenet_core.data.names import Normalization
 
 
-def upload_key(upload: UploadedFile) -> NetworkKey:
-    """The key of an uploaded file, which is read here, while it is at hand.
+def read_upload(upload: UploadedFile, name: str) -> NetworkKey:
+    """Read an uploaded file, while it is at hand, and return its key.
+
+    Args:
+        name: of its content, such as a hash.
 
     Raises:
         CheckpointError: it is too large, or can't be read.
@@ -40,7 +43,7 @@ def upload_key(upload: UploadedFile) -> NetworkKey:
         raise CheckpointError(
             f"the file has {upload.size:,} bytes, and uploads are limited to {limit} MB: put it into a served folder"
         )
-    key = NetworkKey("upload", upload.file_id)
+    key = NetworkKey("upload", name)
     _load(key, upload)
     return key
 

@@ -1,17 +1,27 @@
-"""The sidebar's choice of a network."""
+"""The session's network: chosen once in the sidebar, kept over pages, named by the address and by every page.
+
+An address holds a network as ``origin:name``: ``zoo:NAME``, ``run:FOLDER``, ``path:FILE``, ``pretrained:NAME``,
+``arch:NAME``, or ``upload:HASH``, whose file the receiver of a link must upload too.
+"""
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
 
 import streamlit as st
+from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from app.dashboard import loading
 from app.dashboard.keys import NetworkKey, file_key
 from app.dashboard.language import names, t
+from app.dashboard.memory import choose_for, keep, kept, remembered, write_address
 from app.dashboard.roots import CHECKPOINT_ENDINGS, RUNS_DIR, listed_files, listed_runs, served_folders, served_path
-from app.text import literal
+from app.text import literal, network_facts
 from densenet_core import CheckpointError
 from densenet_core.checkpoints.pretrained import PRETRAINED_NAMES
 from densenet_core.checkpoints.zoo import ZOO_FOLDER, zoo_names, zoo_path
@@ -19,40 +29,164 @@ from densenet_core.networks.names import MODEL_NAMES
 
 ORIGINS = ("zoo", "run", "upload", "path", "pretrained")
 BY_NAME = "arch"
+START = "densenet-bc-40-12-cifar10-jpeg"  # what the dashboard opens on: the shipped network on photographs
+MAX_RECENT = 6
+_WIDGETS = {  # the key of the widget that holds an origin's choice
+    "arch": "arch",
+    "zoo": "zoo_name",
+    "run": "run",
+    "upload": "uploaded",
+    "path": "server_path",
+    "pretrained": "pretrained",
+}
+
+
+class Choice(NamedTuple):
+    """A network as it is chosen, and as an address holds it."""
+
+    origin: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.origin}:{self.name}"
 
 
 def pick_network(
     title: str | None = None, side: str = "", with_names: bool = False, table_is_enough: bool = False
 ) -> NetworkKey | None:
-    """Shows the choice in the sidebar and gives the network's key; None where there is none or it can't be read.
+    """Show the choice in the sidebar and return the network's key; None where there is none or it can't be read.
 
-    What is wrong, or what to do first, is then on the page.
+    The page then says what is wrong, or what to do first. Otherwise it names the network.
 
     Args:
-        side: tells the choices of a page apart that has two.
+        side: tells the choices of a page apart that has two. The first one, "a", begins with the session's network.
         with_names: networks without weights may be chosen too, by their names.
         table_is_enough: networks of which only the feature reuse is known may be chosen too.
     """
     origins = (BY_NAME, *ORIGINS) if with_names else ORIGINS
+    _open_address(side)
     key, error = None, None
     with st.sidebar:
         st.subheader(title or t("picker.network"))
-        origin = st.selectbox(
-            t("picker.origin"), origins, format_func=names("picker.origins", origins), key=f"origin{side}"
+        _show_recent(side, origins)
+        words = names("picker.origins", origins)
+        origin: str = remembered(
+            st.selectbox,
+            t("picker.origin"),
+            options=origins,
+            format_func=words,
+            key=f"origin{side}",
+            default=origins[0],
+            in_address=False,
         )
         try:
             key = _CHOICES[origin](side)
         except CheckpointError as wrong:
             error = str(wrong)
-    return _checked(key, error, loading.load if table_is_enough else loading.spec_and_record)
+    found = _checked(key, error, loading.load if table_is_enough else loading.spec_and_record)
+    if found is not None:
+        _remember(Choice(origin, str(kept(_WIDGETS[origin] + side))), side)
+        if not side and not table_is_enough:
+            show_network(found)
+    return found
+
+
+def show_network(key: NetworkKey) -> None:
+    """Say which network the page is about: its name, its data set, its error."""
+    facts = network_facts(loading.load(key))
+    parts = [f"**{literal(chosen_name())}**", literal(facts.pop("network"))]
+    st.caption("  ·  ".join([*parts, *(f"{t(f'facts.{name}')}: **{literal(facts[name])}**" for name in facts)]))
+
+
+def chosen_name() -> str:
+    """What people call the session's network: its file's, run's or zoo's name."""
+    return _short_name(_parse(str(kept("network", ""))) or Choice("zoo", START))
+
+
+def choose_network(choice: Choice, side: str = "") -> None:
+    """Make this the session's network; for callbacks, and before the sidebar is drawn."""
+    choose_for(f"origin{side}", choice.origin)
+    if choice.origin == "upload":  # the uploader can't be given a file: what was uploaded is kept beside it
+        keep(f"uploaded{side}", choice.name)
+    else:
+        choose_for(_WIDGETS[choice.origin] + side, Path(choice.name) if choice.origin == "run" else choice.name)
+
+
+def choose_upload(upload: UploadedFile, side: str = "") -> NetworkKey:
+    """Read an uploaded file and keep it for the session.
+
+    Raises:
+        CheckpointError: as ``loading.read_upload``.
+    """
+    hashes: dict[str, str] = st.session_state.setdefault("upload_hashes", {})
+    if upload.file_id not in hashes:
+        hashes[upload.file_id] = hashlib.sha256(upload.getbuffer()).hexdigest()[:12]
+    key = loading.read_upload(upload, hashes[upload.file_id])
+    st.session_state.setdefault("upload_names", {})[key.name] = upload.name
+    keep(f"uploaded{side}", key.name)
+    return key
+
+
+def _open_address(side: str) -> None:
+    """At the session's first page, choose the network that the address names."""
+    if kept(f"network{side}") is not None or f"origin{side}" in st.session_state:
+        return
+    asked = _parse(st.query_params.get(f"network{side}", ""))
+    if asked is None and side == "a":
+        asked = _parse(str(kept("network", "")))
+    if asked is not None:
+        choose_network(asked, side)
+
+
+def _parse(text: str) -> Choice | None:
+    origin, _, name = text.partition(":")
+    return Choice(origin, name) if origin in _WIDGETS and name else None
+
+
+def _remember(choice: Choice, side: str) -> None:
+    """Keep the session's choice, write it into the address and put it first among the recent ones."""
+    keep(f"network{side}", str(choice))
+    write_address(f"network{side}", str(choice))
+    recent: list[Choice] = st.session_state.setdefault("recent_networks", [])
+    st.session_state["recent_networks"] = [choice, *(other for other in recent if other != choice)][:MAX_RECENT]
+
+
+def _show_recent(side: str, origins: tuple[str, ...]) -> None:
+    """The networks of this session, to go back to with one choice."""
+    recent = [choice for choice in st.session_state.get("recent_networks", ()) if choice.origin in origins]
+    if len(recent) < 2:
+        return
+    st.selectbox(
+        t("picker.recent"),
+        recent,
+        index=None,
+        format_func=_short_name,
+        placeholder=t("picker.recent_placeholder"),
+        key=f"recent{side}",
+        on_change=partial(_go_back, side),
+        label_visibility="collapsed",
+    )
+
+
+def _go_back(side: str) -> None:
+    choice: Choice | None = st.session_state[f"recent{side}"]
+    if choice is not None:
+        choose_network(choice, side)
+    st.session_state[f"recent{side}"] = None
+
+
+def _short_name(choice: Choice) -> str:
+    if choice.origin == "upload":
+        return str(st.session_state.get("upload_names", {}).get(choice.name, choice.name))
+    return Path(choice.name).name if choice.origin in ("run", "path") else choice.name
 
 
 def _checked(key: NetworkKey | None, error: str | None, read: Callable[[NetworkKey], object]) -> NetworkKey | None:
-    """The key, if its network can be read; else the reason stands on the page."""
+    """The key, if its network can be read; else the reason is shown on the page."""
     if key is not None:
         try:
             read(key)
-        except ValueError as wrong:  # a CheckpointError, or a name that is none
+        except ValueError as wrong:  # a CheckpointError, or an unknown name
             error = str(wrong)
     if error is None:
         return key
@@ -61,19 +195,29 @@ def _checked(key: NetworkKey | None, error: str | None, read: Callable[[NetworkK
 
 
 def _by_name(side: str) -> NetworkKey | None:
-    name = st.selectbox(
+    name: str = remembered(
+        st.selectbox,
         t("picker.architecture"),
         MODEL_NAMES,
-        index=MODEL_NAMES.index("resnet50" if side == "b" else "densenet121"),
         accept_new_options=True,
         key=f"arch{side}",
+        default="resnet50" if side == "b" else "densenet121",
+        in_address=False,
         help=t("picker.architecture_help"),
     )
     return NetworkKey("arch", name) if name else None
 
 
 def _zoo(side: str) -> NetworkKey:
-    name = st.selectbox(t("picker.zoo"), zoo_names(), key=f"zoo_name{side}", help=t("picker.zoo_help"))
+    name: str = remembered(
+        st.selectbox,
+        t("picker.zoo"),
+        options=zoo_names(),
+        key=f"zoo_name{side}",
+        default=START if START in zoo_names() else zoo_names()[0],
+        in_address=False,
+        help=t("picker.zoo_help"),
+    )
     return file_key(zoo_path(name))
 
 
@@ -83,8 +227,14 @@ def _runs(side: str) -> NetworkKey | None:
         st.info(t("picker.no_runs", folder=literal(str(RUNS_DIR))))
         return None
     named = Counter(run.name for run in runs)
-    run = st.selectbox(
-        t("picker.run"), runs, format_func=lambda run: run.name if named[run.name] == 1 else str(run), key=f"run{side}"
+    run: Path = remembered(
+        st.selectbox,
+        t("picker.run"),
+        options=runs,
+        format_func=lambda run: run.name if named[run.name] == 1 else str(run),
+        key=f"run{side}",
+        default=runs[0],
+        in_address=False,
     )
     return file_key(run)
 
@@ -95,21 +245,30 @@ def _upload(side: str) -> NetworkKey | None:
         key=f"upload{side}",
         help=t("picker.upload_help", endings=", ".join(CHECKPOINT_ENDINGS)),
     )
-    if upload is None:
+    if upload is not None:
+        return choose_upload(upload, side)
+    before = kept(f"uploaded{side}")
+    if before is None:
         st.info(t("picker.no_upload"))
         return None
-    return loading.upload_key(upload)
+    if before not in st.session_state.get("upload_names", {}):
+        st.info(t("picker.other_upload", hash=literal(before)))
+        return None
+    st.caption(t("picker.uploaded", name=literal(st.session_state["upload_names"][before])))
+    return NetworkKey("upload", before)
 
 
 def _server_path(side: str) -> NetworkKey | None:
     folders = served_folders()
-    path = st.selectbox(
+    path: str | None = remembered(
+        st.selectbox,
         t("picker.path"),
         listed_files(folders),
-        index=None,
         accept_new_options=True,
         placeholder=t("picker.path_placeholder"),
         key=f"server_path{side}",
+        default=None,
+        in_address=False,
         help=t("picker.served", folders=", ".join(literal(str(folder)) for folder in folders)),
     )
     if not path:
@@ -119,8 +278,15 @@ def _server_path(side: str) -> NetworkKey | None:
 
 
 def _pretrained(side: str) -> NetworkKey:
-    about = t("picker.pretrained_help")
-    name = st.selectbox(t("picker.network"), PRETRAINED_NAMES, key=f"pretrained{side}", help=about)
+    name: str = remembered(
+        st.selectbox,
+        t("picker.network"),
+        options=PRETRAINED_NAMES,
+        key=f"pretrained{side}",
+        default=PRETRAINED_NAMES[0],
+        in_address=False,
+        help=t("picker.pretrained_help"),
+    )
     return NetworkKey("pretrained", name)
 
 

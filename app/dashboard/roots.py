@@ -50,12 +50,31 @@ def served_path(text: str, folders: Sequence[Path]) -> Path:
 
 
 def data_path(text: str) -> Path:
-    """The folder of a data set that was typed: data/, or one in a served folder.
+    """The folder of a data set that was typed: data/, or one in data/ or in a served folder.
 
     Raises:
         CheckpointError: as ``served_path``.
     """
-    return DATA_DIR if Path(text) == DATA_DIR else served_path(text, served_folders())
+    return DATA_DIR if Path(text) == DATA_DIR else served_path(text, (DATA_DIR, *served_folders()))
+
+
+def image_folder(path: Path) -> Path:
+    """The folder that holds the class folders: the path itself, or test/ or val/ in it, as data sets are laid out."""
+    return next((path / part for part in ("test", "val") if (path / part).is_dir()), path)
+
+
+def listed_image_folders() -> list[str]:
+    """Folders with folders in them below data/ and the served folders, to choose from; at most ``MOST_LISTED``."""
+    roots = [folder for folder in dict.fromkeys((DATA_DIR, *served_folders())) if folder not in (RUNS_DIR, ZOO_FOLDER)]
+    found = (path for root in roots if root.is_dir() for path in (root, *_subfolders(root)))
+    return list(dict.fromkeys(str(path) for path in islice(found, MOST_LISTED)))
+
+
+def _subfolders(root: Path) -> Iterator[Path]:
+    """Folders down to the second level that have folders in them."""
+    paths = sorted(path for pattern in ("*", "*/*") for path in islice(root.glob(pattern), MOST_LISTED))
+    folders = (path for path in paths if path.is_dir() and str(path).isprintable() and is_served(path, [root]))
+    return (path for path in folders if any(entry.is_dir() for entry in os.scandir(path)))
 
 
 def _lies_in(path: Path, folder: Path) -> bool:

@@ -20,14 +20,19 @@ from app.dashboard import loading
 from app.dashboard.caching import cached
 from app.dashboard.charts import Kept, drawn_once, show_chart
 from app.dashboard.downloads import download_row, take_home
+from app.dashboard.handover import reuse_command, reuse_python, show_handover
 from app.dashboard.keys import ImagesKey, NetworkKey
 from app.dashboard.language import from_analysis, names, t
-from app.dashboard.network_picker import pick_network
+from app.dashboard.memory import kept, remembered, write_address
+from app.dashboard.network_picker import pick_network, show_network
 from app.dashboard.tables import show_table_on_opening
 from app.text import literal, network_facts
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+
+FIRST_COLORS: ColorMap = "viridis"  # perceptually uniform; jet is for figures that look like the paper's
 
 
 class Measured(NamedTuple):
@@ -76,19 +81,26 @@ def _explore(key: NetworkKey, measured: Measured) -> None:
     table = loading.measured_table(key, *measured)
     cell = _chosen_cell(key, table)
     _show_heatmap(_heatmap(key, measured, options, cell))
-    _show_export(table, options)
+    _show_scale(table, options)
+    _show_export(key, measured, table, options)
     _show_connection(key, measured, table, options.measure, cell)
 
 
 def _choose_measured(key: NetworkKey) -> Measured | None:
     """What the chosen measure asks for; None where that is images and there are none that fit."""
-    measures = _measures_on_images(st.session_state.get("measure", DEFAULT))
+    measures = _measures_on_images(_chosen_measure())
     if not measures:
         return Measured()
     from app.dashboard.data_picker import pick_images
 
     images = pick_images(key)
     return None if images is None else Measured(measures, images)
+
+
+def _chosen_measure() -> str:
+    """The measure that the control further down has, or will have: the session's, or the address's."""
+    asked = kept("measure", st.query_params.get("measure", DEFAULT))
+    return str(st.session_state.get("measure", asked))
 
 
 def _measures_on_images(measure: str) -> tuple[str, ...]:
@@ -98,19 +110,36 @@ def _measures_on_images(measure: str) -> tuple[str, ...]:
 def _show_heading(key: NetworkKey) -> None:
     facts = network_facts(loading.load(key))
     st.subheader(t("reuse.heading", network=literal(facts["network"])), anchor=False)
-    st.caption(
-        "  ·  ".join(
-            f"{t(f'facts.{name}')}: **{literal(value)}**" for name, value in facts.items() if name != "network"
-        )
-    )
+    show_network(key)
 
 
 def _choose_options() -> Options:
     measure, scaling, colors = st.columns(3)
     return Options(
-        measure.selectbox(t("reuse.measure"), list(MEASURES), format_func=names("measures", MEASURES), key="measure"),
-        scaling.selectbox(t("reuse.scaling"), SCALINGS, format_func=names("scalings", SCALINGS), key="scaling"),
-        colors.selectbox(t("reuse.colours"), COLOR_MAPS, key="color_map"),
+        remembered(
+            measure.selectbox,
+            t("reuse.measure"),
+            options=MEASURES,
+            key="measure",
+            default=DEFAULT,
+            format_func=names("measures", MEASURES),
+        ),
+        remembered(
+            scaling.selectbox,
+            t("reuse.scaling"),
+            options=SCALINGS,
+            key="scaling",
+            default=SCALINGS[0],
+            format_func=names("scalings", SCALINGS),
+        ),
+        remembered(
+            colors.selectbox,
+            t("reuse.colours"),
+            options=COLOR_MAPS,
+            key="color_map",
+            default=FIRST_COLORS,
+            format_func=names("color_maps", COLOR_MAPS),
+        ),
     )
 
 
@@ -151,15 +180,41 @@ def _remember_click() -> None:
 
 
 def _chosen_cell(key: NetworkKey, table: pd.DataFrame) -> Connection:
-    """The cell that was clicked; for a network not seen before, its connection of the largest mean |w|."""
+    """The cell that was clicked, or that the address names; else the network's connection of the largest mean |w|."""
     if st.session_state.get("cell_of") != key:
-        strongest = table.iloc[int(table["mean_abs_weight"].argmax())]
-        st.session_state["cell"] = Connection(
-            int(strongest["block"]), int(strongest["source_layer"]), int(strongest["target_layer"])
-        )
+        is_first = "cell_of" not in st.session_state
+        asked = _cell(st.query_params.get("cell", ""), table) if is_first else None
+        st.session_state["cell"] = asked or _connection(table.iloc[int(table["mean_abs_weight"].argmax())])
         st.session_state["cell_of"] = key
     cell: Connection = st.session_state["cell"]
+    write_address("cell", ".".join(map(str, cell)))
     return cell
+
+
+def _cell(text: str, table: pd.DataFrame) -> Connection | None:
+    """The cell of an address, ``BLOCK.SOURCE.TARGET``; None where the network has no such connection."""
+    numbers = [int(number) for number in text.split(".") if number.isdecimal()]
+    if len(numbers) != 3:
+        return None
+    block, source, target = numbers
+    is_there = (table["block"] == block) & (table["source_layer"] == source) & (table["target_layer"] == target)
+    return Connection(block, source, target) if is_there.any() else None
+
+
+def _connection(row: pd.Series) -> Connection:
+    return Connection(int(row["block"]), int(row["source_layer"]), int(row["target_layer"]))
+
+
+def _show_scale(table: pd.DataFrame, options: Options) -> None:
+    """Say which cells set the scale of the colors, where that is one a block: often a framed one."""
+    if options.scaling != "block_max":
+        return
+    largest = table.loc[table.groupby("block")[options.measure].idxmax()]
+    cells = [
+        t("reuse.largest_cell", kind=t(f"target_kinds.{row['target_kind']}"), **_connection(row)._asdict())
+        for _, row in largest.iterrows()
+    ]
+    st.caption(t("reuse.largest", cells="  ·  ".join(cells)))
 
 
 @cached(64)
@@ -226,7 +281,7 @@ def _show_connection(key: NetworkKey, measured: Measured, table: pd.DataFrame, m
             show_chart(figure, f"connection_{number}", title)
 
 
-def _show_export(table: pd.DataFrame, options: Options) -> None:
+def _show_export(key: NetworkKey, measured: Measured, table: pd.DataFrame, options: Options) -> None:
     name = f"feature_reuse_{options.measure}"
     with take_home():
         width = st.segmented_control(
@@ -242,6 +297,8 @@ def _show_export(table: pd.DataFrame, options: Options) -> None:
             table,
             partial(loading.figure_file, _on_paper, "feature_reuse", table, *options, width or 2),
         )
+        made_by = (key, measured.images, *options, width or 2)
+        show_handover(reuse_python(*made_by), reuse_command(*made_by))
 
 
 def _on_paper(table: pd.DataFrame, *options: Any) -> Figure:

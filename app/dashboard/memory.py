@@ -1,0 +1,83 @@
+"""Choices that are kept while the session lasts, and written into the page's address.
+
+Streamlit forgets a widget's value when a page without the widget is drawn. ``remembered`` draws a widget that gets its
+value back, and reads it from the address when the session begins: a link opens what its sender saw. Addresses hold
+keys, not words, so that they are the same in every language.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import streamlit as st
+
+_KEPT = "kept"  # the session's choices by their widgets' keys
+
+
+def kept(key: str, otherwise: Any = None) -> Any:
+    """The session's choice under this key, also where its widget is on another page."""
+    return st.session_state.get(_KEPT, {}).get(key, otherwise)
+
+
+def keep(key: str, value: Any) -> None:
+    """Keep a choice for the session."""
+    st.session_state.setdefault(_KEPT, {})[key] = value
+
+
+def choose_for(key: str, value: Any) -> None:
+    """Set the choice of a widget that is drawn later in this run, or on another page."""
+    keep(key, value)
+    st.session_state[key] = value
+
+
+def remembered(
+    widget: Callable[..., Any],
+    *args: Any,
+    key: str,
+    default: Any,
+    options: Iterable[Any] | None = None,
+    in_address: bool = True,
+    **kwargs: Any,
+) -> Any:
+    """Draw a widget whose value is kept over pages, reruns and, by the address, over sessions.
+
+    Args:
+        widget: such as ``st.selectbox``; called with ``args``, ``options``, ``key`` and ``kwargs``.
+        default: the value at first; an address without the key means this.
+        options: the values that may be chosen, where they are limited.
+        in_address: write the value into the address.
+    """
+    allowed = None if options is None else list(options)
+    if key not in st.session_state:
+        asked = _asked(key, default, allowed) if in_address else default
+        st.session_state[key] = kept(key, asked)
+    if allowed is not None and st.session_state[key] not in allowed:
+        st.session_state[key] = default
+    chosen = widget(*args, *([] if allowed is None else [allowed]), key=key, **kwargs)
+    keep(key, chosen)
+    if in_address:
+        write_address(key, None if chosen == default else str(chosen))
+    return chosen
+
+
+def _asked(key: str, default: Any, allowed: list[Any] | None) -> Any:
+    """The value in the address, or the default where it has none that can be chosen."""
+    text = st.query_params.get(key)
+    if text is None:
+        return default
+    if allowed is not None:
+        return next((option for option in allowed if str(option) == text), default)
+    try:
+        return type(default)(text)
+    except ValueError:
+        return default
+
+
+def write_address(key: str, value: str | None) -> None:
+    """Set a part of the address, or take it out where the value is None."""
+    if value is None:
+        if key in st.query_params:
+            del st.query_params[key]
+    elif st.query_params.get(key) != value:
+        st.query_params[key] = value

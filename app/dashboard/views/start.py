@@ -1,0 +1,55 @@
+"""The first page: what this is, a place to drop a checkpoint, trained networks to try, and the heatmap of one."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import streamlit as st
+
+from app.dashboard.language import t
+from app.dashboard.memory import keep, kept
+from app.dashboard.network_picker import START, Choice, choose_network, choose_upload
+from app.dashboard.views import feature_reuse
+from app.text import literal
+from densenet_core import CheckpointError
+from densenet_core.checkpoints.zoo import zoo_names
+
+
+def show() -> None:
+    """Draws the page."""
+    st.title("DenseNet Lens", anchor=False)
+    st.markdown(t("start.sentence"))
+    drop, shipped = st.columns(2, gap="large")
+    with drop:
+        _show_drop_zone()
+    with shipped:
+        _show_trained_networks()
+    feature_reuse.show()
+
+
+def _show_drop_zone() -> None:
+    upload = st.file_uploader(
+        t("start.drop"), key="start_upload", help=t("start.drop_help", limit=st.get_option("server.maxUploadSize"))
+    )
+    if upload is None or kept("start_upload_read") == upload.file_id:
+        return
+    keep("start_upload_read", upload.file_id)
+    try:
+        key = choose_upload(upload)
+    except CheckpointError as error:
+        st.error(literal(f"{upload.name}: {error}"), icon=":material/error:")
+        return
+    choose_network(Choice("upload", key.name))
+
+
+def _show_trained_networks() -> None:
+    """The zoo's networks; those on photographs first."""
+    st.markdown(t("start.try"))
+    for name in sorted(zoo_names(), key=lambda name: (name != START, name)):
+        st.button(
+            name,
+            key=f"try_{name}",
+            on_click=partial(choose_network, Choice("zoo", name)),
+            icon=":material/grid_on:",
+            type="tertiary",
+        )
