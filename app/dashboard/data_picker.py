@@ -6,6 +6,7 @@ Where the record does not name them the page asks, and measures nothing before i
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
@@ -15,6 +16,7 @@ from app.dashboard import loading
 from app.dashboard.keys import ImagesKey, NetworkKey
 from app.dashboard.language import t
 from app.dashboard.memory import remembered
+from app.dashboard.network_picker import DIGITS, Choice, choose_network
 from app.dashboard.roots import DATA_DIR, data_path, image_folder, listed_image_folders
 from app.text import literal
 from densenet_core import CheckpointError, DataError
@@ -40,8 +42,7 @@ def pick_images(key: NetworkKey) -> ImagesKey | None:
         loading.check_images(found, key)
     except (DataError, CheckpointError) as error:
         st.error(literal(str(error)), icon=":material/error:")
-        if record.get("dataset"):
-            st.caption(t("images.trained_on", dataset=literal(str(record["dataset"]))))
+        _offer_shipped_images(record)
         return None
     _show_images(found)
     return found
@@ -128,6 +129,16 @@ def _choose_normalize(recorded: Normalization | None) -> Normalization | None:
         format_func=lambda name: t("images.choose") if name is None else name,
     )
     return chosen
+
+
+def _offer_shipped_images(record: dict[str, Any]) -> None:
+    """Say what the network was trained on, and offer a network whose images come with the suite."""
+    if record.get("dataset"):
+        st.caption(t("images.trained_on", dataset=literal(str(record["dataset"]))))
+    recorded = recorded_data(record)
+    if recorded is None or recorded.dataset != "digits":
+        choice = Choice("zoo", DIGITS)
+        st.button(t("images.try_digits", network=DIGITS), on_click=partial(choose_network, choice), key="try_digits")
 
 
 def _show_images(images: ImagesKey) -> None:

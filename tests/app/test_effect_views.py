@@ -27,6 +27,7 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("measure", IMAGE_MEASURES)
 def test_the_heatmap_of_a_measure_on_images(measure: str, app: AppTest) -> None:  # noqa: F811
+    app.session_state["zoo_name"] = NAME
     app.run()
     app.selectbox(key="measure").select(measure).run()
     app.number_input(key="images_number").set_value(30).run()
@@ -36,12 +37,13 @@ def test_the_heatmap_of_a_measure_on_images(measure: str, app: AppTest) -> None:
 
 
 def test_images_that_do_not_fit_say_so_and_the_measure_can_be_changed_back(app: AppTest) -> None:  # noqa: F811
+    app.session_state["zoo_name"] = NAME
     app.run()
     app.selectbox(key="measure").select("taylor").run()
     app.selectbox(key="images_digits").select("cifar10").run()
     assert not app.exception
     assert "data set cifar10 is not under 'data'" in app.error[0].value.replace("\\", "")
-    app.text_input(key="images_root").set_value("/etc").run()
+    app.selectbox(key="images_root").select("/etc").run()
     assert "outside the folders that this server serves" in app.error[0].value.replace("\\", "")
     app.selectbox(key="measure").select("mean_abs_weight").run()
     assert not app.error

@@ -234,6 +234,7 @@ def test_every_page_is_shown_in_korean(
     app = AppTest.from_string(f"from app.dashboard.views import {view}\n{view}.show()\n", default_timeout=60)
     app.session_state[language.KEY] = "ko"
     app.session_state["images_number"] = 20
+    app.session_state["zoo_name"] = "densenet-40-12-digits"
     app.run()
     assert not app.exception
     assert not app.error
