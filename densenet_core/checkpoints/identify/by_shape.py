@@ -1,7 +1,8 @@
-"""A DenseNet found in a state dict of unknown names: its convolutions by their shapes, its batch norms by theirs.
+"""A DenseNet found in a state dict of unknown names: its convolutions by their shapes, its norms by theirs.
 
 A norm goes to the convolution that it stands before: by width, then by the beginning of their names, then by their
-order. Where a layer's two norms have the same width, the running statistics know which stands first.
+order. Where a layer's two norms have the same width, the running statistics show which comes first. Each norm is placed
+by itself: where one is missing, the others keep their places.
 """
 
 from __future__ import annotations
@@ -13,83 +14,98 @@ from itertools import pairwise
 
 from densenet_core.arrays import Array
 from densenet_core.checkpoints.identify.concat_order import ORDERS, num_agreeing
-from densenet_core.checkpoints.identify.shape_search import Shapes, Structure, find_convolutions, num_common
+from densenet_core.checkpoints.identify.shape_search import find_convolutions, num_common
+from densenet_core.checkpoints.identify.structure import Shapes, Structure
 
-MOST_PAIRS = 250_000  # of norms and the weights that they may belong to
-_NORM = ("weight", "bias", "running_mean", "running_var")
+MAX_PAIRS = 250_000  # of norms and the weights that they may belong to
+STATISTICS = ("running_mean", "running_var")
 
 
 def find_structure(shapes: Shapes, is_in_order: bool = False) -> Structure:
-    """The places of a DenseNet's layers.
+    """Find the places of a DenseNet's layers.
 
     Args:
-        is_in_order: the tensors stand in the order in which they are used: their names need not tell.
+        is_in_order: the tensors are in the order in which they are used, so names need not match.
 
     Raises:
-        CheckpointError: the convolutions are those of no DenseNet, or can be read in two ways.
+        CheckpointError: the convolutions are not a DenseNet's, or can be read in two ways.
     """
-    if not is_in_order:
-        shapes = {key: shapes[key] for key in _in_order(list(shapes))}
-    return _with_norms(find_convolutions(shapes), shapes, is_in_order)
+    keys = list(shapes)
+    is_sorted = not is_in_order and keys == sorted(keys)
+    if is_sorted:  # numbers count as numbers
+        keys.sort(key=lambda key: [(part.isdigit(), int(part) if part.isdigit() else 0, part) for part in _parts(key)])
+        shapes = {key: shapes[key] for key in keys}
+    return _with_norms(find_convolutions(shapes), shapes, is_in_order, is_sorted)
 
 
-def _in_order(keys: list[str]) -> list[str]:
-    """The file's order; where the file sorts its names, numbers count as numbers."""
-    if keys != sorted(keys):
-        return keys
-    return sorted(
-        keys, key=lambda key: [(part.isdigit(), int(part) if part.isdigit() else 0, part) for part in _parts(key)]
-    )
+def norm_names(shapes: Shapes) -> list[str]:
+    """Return the modules that scale and shift every feature map by itself, with running statistics or without."""
+    norms = [
+        key.removesuffix(".weight") for key, shape in shapes.items() if key.endswith(".weight") and len(shape) == 1
+    ]
+    return [norm for norm in norms if shapes.get(f"{norm}.bias") == shapes[f"{norm}.weight"]]
 
 
 def _parts(key: str) -> list[str]:
     return re.findall(r"\d{1,9}|[^\d._/]+", key)
 
 
-def _with_norms(found: Structure, shapes: Shapes, is_in_order: bool) -> Structure:
-    """The same with the batch norms at their places: all of them, or none where they do not stand before readers."""
-    demands = list(_normalised(found, shapes))
-    norms = [key.removesuffix(".running_mean") for key in shapes if key.endswith(".running_mean")]
-    norms = [norm for norm in norms if all(f"{norm}.{part}" in shapes for part in _NORM)]
+def _with_norms(found: Structure, shapes: Shapes, is_in_order: bool, is_sorted: bool) -> Structure:
+    """Place each norm before its reader; the norms of a stem behind its convolutions."""
+    demands = list(_normalized(found, shapes))
+    norms, places = norm_names(shapes), {key: place for place, key in enumerate(shapes)}
     matched: dict[str, str] = {}
-    stem = found.stem[-1]
-    for width in {width for _, width in demands}:
+    for width in sorted({width for _, width in demands}):
         of_width = [norm for norm in norms if shapes[f"{norm}.weight"] == (width,)]
         wanting = [key for key, w in demands if w == width]
-        has_stem = width == stem.outputs and len(of_width) > len(wanting)
-        matched |= _match([stem.key] * has_stem + wanting, of_width, is_in_order)
-    matched |= dict.fromkeys(found.heads, matched.get(found.heads[0], ""))  # all heads read the same
-    found = replace(found, norms=matched if all(matched.get(key) for key, _ in demands) else {})
+        stems = [conv.key for conv in found.stem if conv.outputs == width]
+        spare = min(len(stems), max(0, len(of_width) - len(wanting)))
+        pairs = _match([*stems[len(stems) - spare :], *wanting], of_width, places, is_in_order)
+        if len(of_width) > len(wanting) + spare and not is_sorted:  # one too many: only what stands before its reader
+            pairs = {k: norm for k, norm in pairs.items() if k in stems or places[f"{norm}.weight"] < places[k]}
+        matched |= pairs
+    for head in found.heads[1:]:  # all heads read the same maps
+        if shapes[head][1] == shapes[found.heads[0]][1] and found.heads[0] in matched:
+            matched[head] = matched[found.heads[0]]
+    found = replace(found, norms=matched)
     placed = set(found.renamed())
     return replace(found, rest=tuple(key for key in shapes if key.rsplit(".", 1)[0] not in placed))
 
 
-def _normalised(found: Structure, shapes: Shapes) -> Iterator[tuple[str, int]]:
-    """The weights that a norm stands before, and its width."""
+def _normalized(found: Structure, shapes: Shapes) -> Iterator[tuple[str, int]]:
+    """Yield the weights that a norm may stand before, and its width."""
     for block, layers in enumerate(found.blocks):
         for convs in layers:
             yield convs[0].key, convs[0].inputs
             yield from ((second.key, first.outputs) for first, second in pairwise(convs))
         yield from ((conv.key, conv.inputs) for conv in found.transitions[block : block + 1])
-    yield found.heads[0], shapes[found.heads[0]][1]
+    yield from ((head, shapes[head][1]) for head in found.heads[:1])
 
 
-def _match(keys: Sequence[str], norms: Sequence[str], is_in_order: bool) -> dict[str, str]:
-    """Norms of one width to the weights that need one: by the beginning of their names, then by their order."""
+def _match(keys: Sequence[str], norms: Sequence[str], places: Mapping[str, int], is_in_order: bool) -> dict[str, str]:
+    """Assign norms of one width to the weights that may have one: by the beginning of their names, then by order."""
     from scipy.optimize import linear_sum_assignment
 
-    if len(norms) < len(keys) or len(norms) * len(keys) > MOST_PAIRS:
+    if len(norms) * len(keys) > MAX_PAIRS or not norms:
         return {}
-    far = 0 if is_in_order else len(norms) + 1
+    is_full = len(norms) >= len(keys)
+    key_places = range(len(keys)) if is_full else [places[key] for key in keys]
+    norm_places = range(len(norms)) if is_full else [places[f"{norm}.weight"] for norm in norms]
+    far = 0 if is_in_order else len(places) + 1
     key_parts, norm_parts = [key.split(".") for key in keys], [norm.split(".") for norm in norms]
-    cost = [[abs(i - j) - far * num_common(a, b) for j, b in enumerate(norm_parts)] for i, a in enumerate(key_parts)]
+    cost = [
+        [abs(i - j) - far * num_common(a, b) for j, b in zip(norm_places, norm_parts, strict=True)]
+        for i, a in zip(key_places, key_parts, strict=True)
+    ]
     return {keys[i]: norms[j] for i, j in zip(*linear_sum_assignment(cost), strict=True)}
 
 
 def with_settled_norms(structure: Structure, tensors: Mapping[str, Array]) -> Structure:
-    """The same with such norms in each other's places where that agrees better with the next layer's statistics."""
+    """Exchange a layer's two norms where that agrees better with the next layer's statistics."""
     norms = dict(structure.norms)
     for first, second, behind in _doubtful(structure):
+        if not all(f"{norms.get(key)}.{part}" in tensors for key in (first, second, behind) for part in STATISTICS):
+            continue
         agreeing = [
             max(num_agreeing(tensors, norms[key], norms[behind], order) for order in ORDERS) for key in (first, second)
         ]
@@ -99,11 +115,10 @@ def with_settled_norms(structure: Structure, tensors: Mapping[str, Array]) -> St
 
 
 def _doubtful(structure: Structure) -> Iterator[tuple[str, str, str]]:
-    """Both weights of a layer whose norms are as wide as each other, and the weight of the block's next reader."""
-    if not structure.norms:
-        return
-    readers = {(block, layer): key for block, layer, key in structure.readers()}
+    """Yield both weights of a layer whose norms have the same width, and the weight of the block's next reader."""
+    readers = {(reader.block, reader.layer): reader for reader in structure.readers()}
     for block, layers in enumerate(structure.blocks, start=1):
         for layer, convs in enumerate(layers, start=1):
-            if len(convs) == 2 and convs[0].inputs == convs[0].outputs:
-                yield convs[0].key, convs[1].key, readers[block, layer + 1]
+            behind = readers.get((block, layer + 1))
+            if len(convs) == 2 and convs[0].inputs == convs[0].outputs and behind and not behind.first_source:
+                yield convs[0].key, convs[1].key, behind.key

@@ -1,7 +1,8 @@
-"""The search for a DenseNet among convolutions of unknown names, by what their shapes alone tell.
+"""The search for a DenseNet among convolutions of unknown names, by their shapes alone.
 
-Inside a block the inputs grow by the growth rate; a bottleneck layer is a 1x1 convolution whose outputs the next one
-reads; a transition is a 1x1 that starts a new width; and in the end every convolution must have its place.
+Inside a block the inputs grow by what each layer adds; a bottleneck layer is a 1x1 convolution whose outputs the next
+one reads; a transition is a 1x1 that starts a new width; and in the end every convolution must have its place. What
+real files hold beyond that is allowed level by level (``LEVELS``): the first level that fits is taken.
 """
 
 from __future__ import annotations
@@ -9,92 +10,86 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from densenet_core.checkpoints.identify.structure import Conv, Shapes, Structure
 from densenet_core.errors import CheckpointError
 
-Shapes = Mapping[str, tuple[int, ...]]
-MOST_STEPS = 50_000  # of the search, a candidate each: a network that takes more fits in too many ways
-MOST_CONVS = 1_000
-LONGEST_STEM = 3  # convolutions
+MAX_STEPS = 5_000  # of one search, a candidate each; DenseNets take a few, and what takes more fits in too many ways
+MAX_ALL_STEPS = 50_000  # of all levels together
+MAX_CONVS = 1_000
+MAX_STEM = 3  # convolutions
+MAX_COPIES = 4  # of the feature maps, where several poolings of them are concatenated
+MIN_LAYERS = 3  # of a network that is recognized without a linear classifier
 
 
 @dataclass(frozen=True)
-class Conv:
-    """A convolution's weight: (outputs, inputs, *kernel)."""
+class Allowed:
+    """What a search accepts besides a plain DenseNet with a linear classifier."""
 
-    key: str
-    outputs: int
-    inputs: int  # of one group
-    is_pointwise: bool  # 1x1
-    place: int  # among the convolutions, in the file's order
-    parts: tuple[str, ...]  # of the key
-
-    @property
-    def name(self) -> str:
-        """The module's."""
-        return self.key.removesuffix(".weight")
+    leftovers: bool = False  # 1x1 and depthwise convolutions without a place: gates, attention
+    any_head: bool = False  # 1x1 convolutions as heads, or none
+    growth: bool = False  # layers of a block that add different numbers of feature maps
+    copies: bool = False  # transitions and heads that read several poolings of the feature maps
+    no_stem: bool = False  # the input itself as the first source
+    up: bool = False  # a second half with skip connections, which only sends new feature maps up (Tiramisu)
+    depthwise: bool = False  # layers of a depthwise and two 1x1 convolutions, transitions of any kernel (RDNet)
 
 
-@dataclass(frozen=True)
-class Structure:
-    """The places of a network's convolutions; a layer is one convolution, or two with a bottleneck."""
-
-    stem: tuple[Conv, ...]
-    blocks: tuple[tuple[tuple[Conv, ...], ...], ...]  # layers of each block
-    transitions: tuple[Conv, ...]
-    heads: tuple[str, ...]  # linear layers that read the last block
-    norms: dict[str, str]  # of a weight's key: the norm before it; of the last stem convolution: the norm behind it
-    rest: tuple[str, ...]  # tensors without a place
-
-    def readers(self) -> Iterator[tuple[int, int, str]]:
-        """(block, layer, weight) of everything that reads a block's feature maps, both 1-based."""
-        for block, layers in enumerate(self.blocks, start=1):
-            for layer, convs in enumerate(layers, start=1):
-                yield block, layer, convs[0].key
-            behind = [t.key for t in self.transitions[block - 1 : block]] or self.heads
-            for number, key in enumerate(behind, start=len(layers) + 1):
-                yield block, number, key
-
-    def renamed(self) -> dict[str, str]:
-        """Our names of the tensors that have a place, by the file's; a norm's without its last part."""
-        names = {self.stem[-1].name: "features.conv0"}
-        if norm := self.norms.get(self.stem[-1].key):
-            names[norm] = "features.norm0"
-        for block, layers in enumerate(self.blocks, start=1):
-            for layer, convs in enumerate(layers, start=1):
-                for number, conv in enumerate(convs, start=1):
-                    ours = f"features.denseblock{block}.denselayer{layer}"
-                    names |= self._pair(conv.key, f"{ours}.conv{number}", f"{ours}.norm{number}")
-        for block, conv in enumerate(self.transitions, start=1):
-            names |= self._pair(conv.key, f"features.transition{block}.conv", f"features.transition{block}.norm")
-        return names | self._pair(self.heads[0], "classifier", "features.norm5")
-
-    def _pair(self, key: str, ours: str, our_norm: str) -> dict[str, str]:
-        norm = {self.norms[key]: our_norm} if key in self.norms else {}
-        return {key.removesuffix(".weight"): ours, **norm}
+_ODD = Allowed(any_head=True, growth=True, copies=True, no_stem=True)
+LEVELS: dict[str, Allowed] = {
+    "a plain DenseNet": Allowed(),
+    "with gates or attention": Allowed(leftovers=True),
+    "with another head or none": Allowed(any_head=True),
+    "with gates, and another head or none": Allowed(any_head=True, leftovers=True),
+    "with uneven growth, copied maps or no stem": _ODD,
+    "with transitions up": Allowed(any_head=True, up=True),
+    "with uneven growth and gates": replace(_ODD, any_head=False, leftovers=True),
+    "with depthwise layers": replace(_ODD, leftovers=True, depthwise=True),
+}
 
 
 def find_convolutions(shapes: Shapes) -> Structure:
-    """The places of a DenseNet's convolutions; of its norms none is placed yet.
+    """Find the places of a DenseNet's convolutions; no norm is placed yet.
 
     Raises:
-        CheckpointError: the convolutions are those of no DenseNet, or can be read in two ways.
+        CheckpointError: the convolutions are not a DenseNet's, or can be read in two ways.
     """
     weights = [key for key in shapes if key.endswith("weight") and len(shapes[key]) > 2]
     convs = [_conv(key, shapes[key], place) for place, key in enumerate(weights)]
     heads = {key: shapes[key][1] for key in shapes if key.endswith("weight") and len(shapes[key]) == 2}
-    if len(convs) > MOST_CONVS:
-        raise CheckpointError(f"it has {len(convs)} convolutions, and no more than {MOST_CONVS} are looked through")
-    if not convs or not heads:
-        raise CheckpointError("by its shapes it is no DenseNet: convolutions and a linear layer are needed")
-    for may_leave in (False, True):
-        found = [s for bottleneck in (True, False) if (s := _Search(convs, heads, bottleneck, may_leave).run())]
-        if len(found) > 1:
-            raise CheckpointError(
-                "its shapes fit a DenseNet with bottlenecks and one without: rename it to torchvision's"
-            )
+    if len(convs) > MAX_CONVS:
+        raise CheckpointError(f"it has {len(convs)} convolutions: at most {MAX_CONVS} are searched")
+    if not convs:
+        raise CheckpointError("by its shapes it is no DenseNet: it has no convolutions")
+    steps, seconds = 0, dict[str, list[Conv]]()
+    for allowed in LEVELS.values():
+        found, taken = find_at_level(convs, heads, allowed, seconds)
+        steps += taken
         if found:
-            return found[0]
-    raise CheckpointError("by its shapes it is no DenseNet: no block's inputs grow by what its layers give")
+            return found
+        if steps > MAX_ALL_STEPS:
+            break
+    raise CheckpointError("by its shapes it is no DenseNet: no block's inputs grow by what its layers add")
+
+
+def find_at_level(
+    convs: Sequence[Conv], heads: Mapping[str, int], allowed: Allowed, seconds: dict[str, list[Conv]]
+) -> tuple[Structure | None, int]:
+    """Return the structure that fits with what is allowed, and the number of candidates that were tried.
+
+    Args:
+        seconds: what may read each bottleneck's outputs; filled here, the same at every level.
+
+    Raises:
+        CheckpointError: it can be read with bottlenecks and without.
+    """
+    if not heads and not allowed.any_head:
+        return None, 0
+    kinds = (True,) if allowed.depthwise else (True, False)
+    searches = [_Search(convs, heads, bottleneck, allowed, seconds) for bottleneck in kinds]
+    found = [structure for search in searches if (structure := search.run())]
+    if len(found) > 1:
+        raise CheckpointError("its shapes fit a DenseNet with bottlenecks and one without: rename it to torchvision's")
+    return (found[0] if found else None), sum(search.all_steps for search in searches)
 
 
 def _conv(key: str, shape: tuple[int, ...], place: int) -> Conv:
@@ -108,65 +103,107 @@ class _State:
     width: int
     last: int  # the furthest place of what was taken last
     taken: int  # a bit a convolution
+    inputs: tuple[int, ...]  # feature maps that enter each block
     layers: tuple[tuple[Conv, ...], ...] = ()  # of the block
     blocks: tuple[tuple[tuple[Conv, ...], ...], ...] = ()
     transitions: tuple[Conv, ...] = ()
+    skips: tuple[int, ...] = ()  # widths that wait for a transition up
+
+    @property
+    def num_layers(self) -> int:
+        return sum(map(len, self.blocks)) + len(self.layers)
+
+    def taking(self, *convs: Conv) -> int:
+        return self.taken | sum(1 << conv.place for conv in convs)
 
 
 class _Search:
     """Depth first: what follows in the file is tried before what stands elsewhere."""
 
-    def __init__(self, convs: Sequence[Conv], heads: Mapping[str, int], bottleneck: bool, may_leave: bool) -> None:
-        self.convs, self.heads, self.bottleneck, self.may_leave = convs, heads, bottleneck, may_leave
+    def __init__(
+        self,
+        convs: Sequence[Conv],
+        heads: Mapping[str, int],
+        bottleneck: bool,
+        allowed: Allowed,
+        seconds: dict[str, list[Conv]],
+    ) -> None:
+        self.convs, self.heads, self.bottleneck, self.allowed, self.seconds = convs, heads, bottleneck, allowed, seconds
         self.by_inputs: dict[int, list[Conv]] = {}
         for conv in convs:
             self.by_inputs.setdefault(conv.inputs, []).append(conv)
-        self.seconds: dict[str, list[Conv]] = {}
-        self.steps = 0
+        self.copies = range(1, MAX_COPIES + 1) if allowed.copies else range(1, 2)
+        self.steps = self.all_steps = 0
 
     def run(self) -> Structure | None:
-        """The first reading in which every convolution has its place, or is a 1x1 that may be left."""
-        for stem in self._stems():
-            self.steps = 0
-            waiting = [iter([_State(stem[-1].outputs, stem[-1].place, sum(1 << conv.place for conv in stem))])]
-            while waiting and self.steps < MOST_STEPS:
+        """The first reading in which every convolution has its place, or may be left."""
+        for stem, width in self._stems():
+            self.all_steps, self.steps = self.all_steps + self.steps, 0
+            last = stem[-1].place if stem else -1
+            waiting = [iter([_State(width, last, sum(1 << conv.place for conv in stem), (width,))])]
+            while waiting and self.steps < MAX_STEPS:
                 state = next(waiting[-1], None)
                 if state is None:
                     waiting.pop()
-                elif self._is_whole(state):
-                    heads = tuple(key for key, inputs in self.heads.items() if inputs == state.width)
-                    return Structure(stem, (*state.blocks, state.layers), state.transitions, heads, {}, ())
+                elif (heads := self._heads(state)) is not None:
+                    return Structure(stem, state.inputs, (*state.blocks, state.layers), state.transitions, heads)
                 else:
                     waiting.append(self._next(state))
+        self.all_steps += self.steps
         return None
 
-    def _stems(self) -> Iterator[tuple[Conv, ...]]:
-        """The convolution of more than one pixel with the fewest inputs, and up to two that follow it in a chain."""
-        first = min(self.convs, key=lambda conv: (conv.is_pointwise, conv.inputs, conv.place))
-        stem: tuple[Conv, ...] = (first,)
-        while len(stem) <= LONGEST_STEM:
-            yield stem
-            behind = [c for c in self._following(stem[-1].outputs, stem[-1].place) if not c.is_pointwise]
-            if not behind or behind[0] in stem:
-                return
-            stem = (*stem, behind[0])
+    def _stems(self) -> Iterator[tuple[tuple[Conv, ...], int]]:
+        """Possible stems and their widths: the convolution of more than one pixel with the fewest inputs, and up to two
+        that follow it in a chain."""
+        firsts = [min(self.convs, key=lambda conv: (conv.is_pointwise, conv.inputs, conv.place))]
+        if self.allowed.depthwise and (mixing := [c for c in self.convs if c.inputs > 1 and not c.is_pointwise]):
+            firsts.append(min(mixing, key=lambda conv: (conv.inputs, conv.place)))
+        for first in dict.fromkeys(firsts):
+            stem: tuple[Conv, ...] = (first,)
+            while len(stem) <= MAX_STEM:
+                yield stem, stem[-1].outputs
+                behind = [c for c in self._following(stem[-1].outputs, stem[-1].place) if not c.is_pointwise]
+                if not behind or behind[0] in stem:
+                    break
+                stem = (*stem, behind[0])
+        if self.allowed.no_stem:
+            yield (), min(conv.inputs for conv in self.convs)
 
-    def _is_whole(self, state: _State) -> bool:
-        if not state.layers or state.width not in self.heads.values() or len(state.blocks) + len(state.layers) < 2:
-            return False
+    def _heads(self, state: _State) -> tuple[str, ...] | None:
+        """The heads of a state in which the whole network has its place; None where it has not."""
+        if not state.layers or len(state.blocks) + len(state.layers) < 2:
+            return None
         left = [conv for conv in self.convs if not state.taken >> conv.place & 1]
-        return not left or (
-            self.may_leave and all(c.is_pointwise or c.inputs == 1 for c in left) and not any(self._next(state))
-        )
+        widths = [copies * state.width for copies in self.copies]
+        heads = linear = tuple(key for key, inputs in self.heads.items() if inputs in widths)
+        if not linear:
+            if not self.allowed.any_head or state.num_layers < MIN_LAYERS:
+                return None
+            readers = [conv for conv in left if conv.is_pointwise and conv.inputs == state.width]
+            left = [conv for conv in left if conv not in readers]
+            heads = tuple(conv.key for conv in readers)
+        if left and not self._may_leave(state, left, is_linear=bool(linear)):
+            return None
+        return heads
+
+    def _may_leave(self, state: _State, left: list[Conv], is_linear: bool) -> bool:
+        """Whether convolutions without a place are gates or the like, and the network does not go on with them."""
+        if not self.allowed.leftovers or not all(conv.is_pointwise or conv.inputs == 1 for conv in left):
+            return False
+        return not any(is_linear or behind.layers for behind in self._next(state))
 
     def _following(self, inputs: int, place: int) -> list[Conv]:
         """Convolutions with so many inputs, those behind ``place`` first."""
         number = len(self.convs)
         return sorted(self.by_inputs.get(inputs, []), key=lambda conv: (conv.place - place - 1) % number)
 
-    def _next(self, state: _State) -> Iterator[_State]:
-        free = [conv for conv in self._following(state.width, state.last) if not state.taken >> conv.place & 1]
+    def _free(self, state: _State, inputs: int) -> list[Conv]:
+        free = [conv for conv in self._following(inputs, state.last) if not state.taken >> conv.place & 1]
         self.steps += 1 + len(free)
+        return free
+
+    def _next(self, state: _State) -> Iterator[_State]:
+        free = self._free(state, state.width)
         layers = [(conv, layer) for conv in free if (layer := self._layer(state, conv))]
         transitions = [(conv, transition) for conv in free if (transition := self._transition(state, conv))]
         begin = {conv: min(part.place for part in layer.layers[-1]) for conv, layer in layers}
@@ -176,33 +213,42 @@ class _Search:
         others = [layer for _, layer in layers] + [transition for _, transition in transitions]
         yield from likely
         yield from (state for state in others if state not in likely)
+        for copies in self.copies[1:]:
+            found = [self._transition(state, conv) for conv in self._free(state, copies * state.width)]
+            yield from (transition for transition in found if transition)
+        if self.allowed.up:
+            yield from self._ups(state)
 
     def _layer(self, state: _State, conv: Conv) -> _State | None:
         convs: tuple[Conv, ...] = (conv,)
+        before: tuple[Conv, ...] = ()
         if self.bottleneck:
             seconds = [c for c in self._seconds(conv) if not state.taken >> c.place & 1]
-            if not conv.is_pointwise or not seconds:
+            before = self._depthwise_before(state, conv) if self.allowed.depthwise else ()
+            if not conv.is_pointwise or not seconds or (self.allowed.depthwise and not before):
                 return None
             convs = (conv, seconds[0])
         elif conv.is_pointwise:
             return None
         growth = convs[-1].outputs
-        if state.layers and state.layers[0][-1].outputs != growth:
+        if state.layers and not self.allowed.growth and state.layers[0][-1].outputs != growth:
             return None
-        taken = state.taken | sum(1 << c.place for c in convs)
         return replace(
             state,
             width=state.width + growth,
             last=max(c.place for c in convs),
-            taken=taken,
+            taken=state.taking(*before, *convs),
             layers=(*state.layers, convs),
         )
 
     def _seconds(self, conv: Conv) -> list[Conv]:
         """What may read a bottleneck's outputs, in groups too: by name, then by order."""
+        if self.allowed.depthwise:
+            readers = self.by_inputs.get(conv.outputs, [])
+            return [c for c in readers if c.is_pointwise and c is not conv and c.parts[:-2] == conv.parts[:-2]]
         if conv.key not in self.seconds:
-            number = len(self.convs)
             readers = [c for c in self.convs if not c.is_pointwise and c.inputs > 1 and conv.outputs % c.inputs == 0]
+            number = len(self.convs)
             self.seconds[conv.key] = sorted(
                 readers,
                 key=lambda c: (
@@ -213,21 +259,44 @@ class _Search:
             )
         return self.seconds[conv.key]
 
+    def _depthwise_before(self, state: _State, conv: Conv) -> tuple[Conv, ...]:
+        """The depthwise convolution of the same module that reads the same feature maps as ``conv``."""
+        found = [c for c in self.by_inputs.get(1, []) if c.outputs == conv.inputs and c.parts[:-2] == conv.parts[:-2]]
+        return tuple(c for c in found if not state.taken >> c.place & 1)[:1]
+
     def _transition(self, state: _State, conv: Conv) -> _State | None:
-        if not conv.is_pointwise or not state.layers or conv.outputs > state.width:
+        if not (conv.is_pointwise or self.allowed.depthwise) or not state.layers or conv.outputs > state.width:
             return None
+        skips = (*state.skips, state.width) if self.allowed.up else ()
+        return self._behind(state, conv, conv.outputs, skips)
+
+    def _ups(self, state: _State) -> Iterator[_State]:
+        """Transposed convolutions, (in, out, *kernel), that read the block's new maps; what they make is concatenated
+        with the last skip connection."""
+        new = state.width - state.inputs[-1]
+        if not state.skips or not state.layers:
+            return
+        for conv in self.convs:
+            if conv.outputs == new and not conv.is_pointwise and not state.taken >> conv.place & 1:
+                up = replace(conv, outputs=conv.inputs, inputs=conv.outputs, is_up=True)
+                yield self._behind(state, up, up.outputs + state.skips[-1], state.skips[:-1])
+
+    def _behind(self, state: _State, conv: Conv, width: int, skips: tuple[int, ...]) -> _State:
+        """The state behind a transition, at the beginning of the next block."""
         return _State(
-            conv.outputs,
+            width,
             conv.place,
-            state.taken | 1 << conv.place,
+            state.taking(conv),
+            (*state.inputs, width),
             (),
             (*state.blocks, state.layers),
             (*state.transitions, conv),
+            skips,
         )
 
 
 def num_common(one: Sequence[str], other: Sequence[str]) -> int:
-    """Parts that two names begin with in common."""
+    """Return how many parts two names begin with in common."""
     number = 0
     for a, b in zip(one, other, strict=False):
         if a != b:

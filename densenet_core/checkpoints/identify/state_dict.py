@@ -10,19 +10,23 @@ import numpy as np
 from densenet_core.arrays import Array
 from densenet_core.checkpoints.formats.limits import check_number
 from densenet_core.checkpoints.formats.onnx_file import FOLDED
-from densenet_core.checkpoints.identify.by_shape import find_structure, with_settled_norms
+from densenet_core.checkpoints.identify.by_shape import STATISTICS, find_structure, norm_names, with_settled_norms
 from densenet_core.checkpoints.identify.channel_graph import ChannelWalk
 from densenet_core.checkpoints.identify.concat_order import Order, block_norms, seen_order, to_old_first
-from densenet_core.checkpoints.identify.connectivity import ConcatSpec, ConcatTarget, TargetKind
+from densenet_core.checkpoints.identify.concatenations import concat_spec, visible_order
+from densenet_core.checkpoints.identify.connectivity import ConcatSpec, ConcatTarget
+from densenet_core.checkpoints.identify.derived import compose_weights
 from densenet_core.checkpoints.identify.infer_spec import infer_densenet_spec, listed
 from densenet_core.checkpoints.identify.layouts import LAYOUTS, OWN, Layout, find_layout
-from densenet_core.checkpoints.identify.shape_search import Shapes, Structure
+from densenet_core.checkpoints.identify.structure import Shapes, Structure
 from densenet_core.errors import CheckpointError
 from densenet_core.networks.densenet_spec import DenseNetSpec
 from densenet_core.networks.spec import Spec
 from densenet_core.networks.tensor_shapes import tensor_shapes
 
 BY_STRUCTURE = "unknown names, read by shapes"
+BY_NAMES = "the names of its tensors"
+BOOKKEEPING = ("total_ops", "total_params", "_count", "_stage")  # of profilers and of CondenseNet's training
 
 
 @dataclass(frozen=True)
@@ -35,21 +39,22 @@ class ReadStateDict:
     spec: Spec | ConcatSpec
     arrays: dict[str, Array]
     layout: str  # a Layout's name, or BY_STRUCTURE
-    ignored: tuple[str, ...] = ()  # tensors of the file that are no part of the network
-    order: Order | None = None  # in which the file's network concatenates, where its statistics show it
-    evidence: str = "the names of its tensors"  # by which each layer was taken for what it is
+    ignored: tuple[str, ...] = ()  # tensors of the file that are not used
+    order: Order | None = None  # in which the file's network concatenates; None: not visible
+    evidence: str = BY_NAMES  # by which each layer was taken for what it is
 
 
 class _OddNetwork(CheckpointError):
-    """Whole, as far as it can be seen, but not of a shape that can be built here."""
+    """Whole, as far as can be seen, but not of a shape that can be built here."""
 
 
 def read_state_dict(
     tensors: Mapping[str, Array], spec: Spec | None = None, order: Order | None = None
 ) -> ReadStateDict:
-    """Renames a network's state dict to torchvision's names, infers its spec, and puts its feature maps in our order.
+    """Rename a network's state dict to torchvision's names, infer its spec, and put its feature maps in our order.
 
-    Names that no layout has, and networks that are no plain DenseNet, are read by their shapes (``find_structure``).
+    Derived weights are composed first (``compose_weights``). Names that no layout has, and networks that are no plain
+    DenseNet, are read by their shapes (``find_structure``).
 
     Args:
         tensors: the state dict, in any layout of ``LAYOUTS``, with any prefix in front, or in unknown names.
@@ -60,20 +65,39 @@ def read_state_dict(
         CheckpointError: no DenseNet or ResNet is found, or a tensor is missing, too much, of a wrong shape or type,
             or holds NaN or infinite values; the tensor is named.
     """
-    found = (OWN, "") if spec is not None and not spec.HAS_PUBLIC_NAMES else find_layout(tensors)
     check_number(len(tensors))
-    if found is None:
-        return _read_unknown(tensors, order)
-    layout, prefix = found
+    if spec is not None:
+        found = find_layout(tensors) if spec.HAS_PUBLIC_NAMES else None
+        layout, prefix = found or (OWN, "")
+        return _read_named(_own(tensors, layout, prefix), layout, spec, (), order)
+    used, done = compose_weights(tensors)
+    used = {key: tensor for key, tensor in used.items() if not _is_bookkeeping(key)}
+    known = find_layout(used)
+    read = _read_known(used, *known, order) if known else _read_unknown(used, order)
+    counters = tuple(key for key in tensors if _is_bookkeeping(key))
+    return replace(read, ignored=(*read.ignored, *counters), evidence="; ".join((read.evidence, *done)))
+
+
+def _is_bookkeeping(key: str) -> bool:
+    return key.rpartition(".")[2] in BOOKKEEPING
+
+
+def _own(tensors: Mapping[str, Array], layout: Layout, prefix: str) -> dict[str, Array]:
+    """The network's tensors without their prefix."""
     own = {key.removeprefix(prefix): tensor for key, tensor in tensors.items() if key.startswith(prefix)}
-    ignored = tuple(key for key in tensors if not key.startswith(prefix) or key.removeprefix(prefix) in layout.not_used)
-    own = {key: tensor for key, tensor in own.items() if key not in layout.not_used}
+    return {key: tensor for key, tensor in own.items() if key not in layout.not_used}
+
+
+def _read_known(tensors: Mapping[str, Array], layout: Layout, prefix: str, order: Order | None) -> ReadStateDict:
+    own = _own(tensors, layout, prefix)
+    ignored = tuple(key for key in tensors if key.removeprefix(prefix) not in own or not key.startswith(prefix))
     try:
-        return _read_named(own, layout, spec, ignored, order)
+        return _read_named(own, layout, None, ignored, order)
     except _OddNetwork as odd:
-        if spec is not None:
-            raise
-        return _read_odd(own, odd, ignored, order)
+        if problem := _damage(_shapes(own)):
+            raise CheckpointError(f"{odd}{problem}") from odd
+        heads = {key: tensors[key] for key in ignored if tensors[key].ndim <= 2}
+        return _read_odd({f"{prefix}{key}": t for key, t in own.items()}, heads, odd, order)
 
 
 def read_graph(walk: ChannelWalk, tensors: Mapping[str, Array], in_channels: int) -> ReadStateDict:
@@ -96,7 +120,7 @@ def read_graph(walk: ChannelWalk, tensors: Mapping[str, Array], in_channels: int
         densenet = _read_by_structure(tensors, structure, order)
     except CheckpointError:
         return found
-    same = {(t.block, t.layer, t.weight) for t in spec.targets} == set(structure.readers())
+    same = {(t.block, t.layer, t.weight) for t in spec.targets} == {reader[:3] for reader in structure.readers()}
     if isinstance(densenet.spec, ConcatSpec) or not same:
         return found
     return replace(densenet, layout=found.layout, evidence=found.evidence)
@@ -105,14 +129,13 @@ def read_graph(walk: ChannelWalk, tensors: Mapping[str, Array], in_channels: int
 def _read_named(
     tensors: Mapping[str, Array], layout: Layout, spec: Spec | None, ignored: tuple[str, ...], order: Order | None
 ) -> ReadStateDict:
-    state_dict = _rename(tensors, layout)
     is_ours = spec is not None
-    if spec is None:
-        try:
-            spec = layout.infer(_shapes(state_dict))
-        except CheckpointError as error:
-            raise _OddNetwork(str(error)) from None
-    _check_against_spec(state_dict, spec)
+    try:
+        state_dict = _rename(tensors, layout)
+        spec = spec or layout.infer(_shapes(state_dict))
+        _check_against_spec(state_dict, spec)
+    except CheckpointError as error:
+        raise _OddNetwork(str(error)) from error
     return _in_our_order(spec, state_dict, layout.name, ignored, "old_first" if is_ours else order)
 
 
@@ -134,20 +157,42 @@ def _read_unknown(tensors: Mapping[str, Array], order: Order | None) -> ReadStat
         raise CheckpointError(
             f"no DenseNet or ResNet in a layout known here ({', '.join(known.name for known in LAYOUTS)}): "
             f"the tensors are named {listed(list(tensors))}, and {error}"
-        ) from None
+        ) from error
 
 
 def _read_odd(
-    tensors: Mapping[str, Array], odd: CheckpointError, ignored: tuple[str, ...], order: Order | None
+    tensors: Mapping[str, Array], heads: Mapping[str, Array], odd: CheckpointError, order: Order | None
 ) -> ReadStateDict:
-    """A network of known names and unknown shape: its table, where its concatenations can be told, or the error."""
-    try:
-        structure = _structure(tensors)
-    except CheckpointError:
-        raise odd from None
-    if not structure.norms:  # damaged rather than odd
-        raise odd
-    return _concatenations(tensors, structure, str(odd), order, ignored)
+    """Read a network of known names and unknown shape: its table, where its concatenations are clear, or the error.
+
+    Args:
+        heads: what lies outside the network's prefix and may read its feature maps.
+    """
+    for candidates in ({**tensors, **heads}, tensors):
+        try:
+            structure = _structure(candidates)
+        except CheckpointError:
+            continue
+        if structure.norms or not norm_names(_shapes(tensors)):
+            return _concatenations(candidates, structure, str(odd), order)
+    raise odd
+
+
+def _damage(shapes: Shapes) -> str:
+    """What shows that tensors are missing or cut rather than of another network; empty where nothing does."""
+    parts: dict[str, dict[str, tuple[int, ...]]] = {}
+    for key, shape in shapes.items():
+        module, _, part = key.rpartition(".")
+        parts.setdefault(module, {})[part] = shape
+    norms = {module: own for module, own in parts.items() if len(own.get("weight", (0,))) == 1}
+    have_statistics = any(STATISTICS[0] in own for own in norms.values())
+    for module, own in parts.items():
+        wanted = ("weight", "bias", *(STATISTICS if have_statistics else ())) if module in norms else ("weight",)
+        if missing := [part for part in wanted if part not in own and own.keys() & {"bias", *wanted}]:
+            return f"; {module!r} has no {missing[0]}"
+        if module in norms and len(set(own.values())) > 1:
+            return f"; the tensors of {module!r} have different lengths"
+    return ""
 
 
 def _structure(tensors: Mapping[str, Array]) -> Structure:
@@ -161,59 +206,33 @@ def _read_by_structure(tensors: Mapping[str, Array], structure: Structure, order
     try:
         if structure.rest:
             raise CheckpointError(f"tensors {listed(list(structure.rest))} have no place in a DenseNet")
+        if len(structure.blocks) == 1:
+            raise CheckpointError(
+                "all layers form one block, and poolings between them would leave no trace in the file"
+            )
         spec = infer_densenet_spec(_shapes(state))
         _check_against_spec(state, spec)
     except CheckpointError as why:
-        return _concatenations(tensors, structure, str(why), order, ())
+        return _concatenations(tensors, structure, str(why), order)
     found = _in_our_order(spec, state, BY_STRUCTURE, (), order)
     return ReadStateDict(spec, found.arrays, BY_STRUCTURE, (), found.order, _evidence(structure, found.order))
 
 
 def _evidence(structure: Structure, order: Order | None) -> str:
     convs = len(structure.stem) + len(structure.transitions) + sum(len(c) for block in structure.blocks for c in block)
-    places = f"shapes alone: {convs} convolutions and {len(structure.norms)} batch norms have one place each"
+    places = f"shapes alone: {convs} convolutions and {len(structure.norms)} norms have one place each"
     return places + ("; running statistics of the feature maps agree with it" if order else "")
 
 
-def _concatenations(
-    tensors: Mapping[str, Array], structure: Structure, why: str, order: Order | None, ignored: tuple[str, ...]
-) -> ReadStateDict:
+def _concatenations(tensors: Mapping[str, Array], structure: Structure, why: str, order: Order | None) -> ReadStateDict:
     """What the table needs of a network that can't be built here."""
-    readers = list(structure.readers())
-    blocks = range(1, len(structure.blocks) + 1)
-    if structure.norms and order is None:
-        order = seen_order(tensors, [[structure.norms[key] for b, _, key in readers if b == block] for block in blocks])
-    sources = [_sources(structure, block) for block in blocks]
-    targets = []
-    for block, layer, key in readers:
-        runs = tuple((number, width) for number, (_, width) in enumerate(sources[block - 1][:layer]))
-        targets.append(
-            ConcatTarget(
-                block,
-                layer,
-                _kind(structure, block, layer),
-                key,
-                structure.norms.get(key),
-                runs[::-1] if order == "new_first" else runs,
-            )
-        )
-    _check_values({key: tensors[key] for target in targets for key in _tensors_of(target)})
-    names = tuple(tuple(name for name, _ in block) for block in sources)
-    num_classes = tensors[structure.heads[0]].shape[0]
-    spec = ConcatSpec(tuple(targets), names, structure.stem[0].inputs, num_classes, why)
-    return ReadStateDict(spec, dict(tensors), BY_STRUCTURE, ignored, order, _evidence(structure, order))
-
-
-def _sources(structure: Structure, block: int) -> list[tuple[str, int]]:
-    """Name and feature maps of a block's input and its layers."""
-    first = structure.transitions[block - 2] if block > 1 else structure.stem[-1]
-    return [(conv.name, conv.outputs) for conv in (first, *(convs[-1] for convs in structure.blocks[block - 1]))]
-
-
-def _kind(structure: Structure, block: int, layer: int) -> TargetKind:
-    if layer <= len(structure.blocks[block - 1]):
-        return "dense_layer"
-    return "transition" if block < len(structure.blocks) else "classifier"
+    seen = visible_order(tensors, structure)
+    spec = concat_spec(tensors, structure, order or seen, why)
+    _check_values({key: tensors[key] for target in spec.targets for key in _tensors_of(target)})
+    heads = {head.rpartition(".")[0] for head in structure.heads}
+    unused = (key for key in structure.rest if key.rpartition(".")[0] not in heads)
+    ignored = tuple(key for key in unused if not key.endswith("num_batches_tracked"))
+    return ReadStateDict(spec, dict(tensors), BY_STRUCTURE, ignored, order or seen, _evidence(structure, seen))
 
 
 def _tensors_of(target: ConcatTarget) -> tuple[str, ...]:
@@ -239,8 +258,7 @@ def _check_against_spec(state_dict: Mapping[str, Array], spec: Spec) -> None:
     required = {key for key in expected if not key.endswith("num_batches_tracked")}  # newer than many files
     for problem, keys in (("missing", required - state_dict.keys()), ("too much", state_dict.keys() - expected.keys())):
         if keys:
-            kind = _OddNetwork if problem == "too much" else CheckpointError
-            raise kind(f"tensor {min(keys)!r} is {problem} for a {spec.title} ({len(keys)} such)")
+            raise CheckpointError(f"tensor {min(keys)!r} is {problem} for a {spec.title} ({len(keys)} such)")
     for key, tensor in state_dict.items():
         if tuple(tensor.shape) != expected[key]:
             raise CheckpointError(
