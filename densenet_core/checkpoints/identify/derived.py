@@ -123,7 +123,8 @@ def _weight_norm(name: str, length: Array, direction: Array) -> Array:
     axes = tuple(axis for axis in range(direction.ndim) if axis not in kept)
     wide = direction.astype(np.float64)
     norm = np.sqrt((wide**2).sum(axis=axes, keepdims=True))
-    return (wide * (length / norm)).reshape(direction.shape).astype(direction.dtype)
+    weight: Array = (wide * (length / norm)).reshape(direction.shape).astype(direction.dtype)
+    return weight
 
 
 def _spectral_norm(name: str, original: Array, u: Array, v: Array) -> Array:

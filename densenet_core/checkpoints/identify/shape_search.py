@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from densenet_core.checkpoints.identify.structure import Conv, Shapes, Structure
 from densenet_core.errors import CheckpointError
 
-MAX_STEPS = 5_000  # of one search, a candidate each; DenseNets take a few, and what takes more fits in too many ways
-MAX_ALL_STEPS = 50_000  # of all levels together
+MAX_STEPS = 2_000  # of one search, a candidate each; DenseNets take a few, and what takes more fits in too many ways
+MAX_ALL_STEPS = 20_000  # of all levels together
 MAX_CONVS = 1_000
 MAX_STEM = 3  # convolutions
 MAX_COPIES = 4  # of the feature maps, where several poolings of them are concatenated

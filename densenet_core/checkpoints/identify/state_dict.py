@@ -18,6 +18,7 @@ from densenet_core.checkpoints.identify.connectivity import ConcatSpec, ConcatTa
 from densenet_core.checkpoints.identify.derived import compose_weights
 from densenet_core.checkpoints.identify.infer_spec import infer_densenet_spec, listed
 from densenet_core.checkpoints.identify.layouts import LAYOUTS, OWN, Layout, find_layout
+from densenet_core.checkpoints.identify.oddities import find_oddities
 from densenet_core.checkpoints.identify.structure import Shapes, Structure
 from densenet_core.errors import CheckpointError
 from densenet_core.networks.densenet_spec import DenseNetSpec
@@ -227,7 +228,8 @@ def _evidence(structure: Structure, order: Order | None) -> str:
 def _concatenations(tensors: Mapping[str, Array], structure: Structure, why: str, order: Order | None) -> ReadStateDict:
     """What the table needs of a network that can't be built here."""
     seen = visible_order(tensors, structure)
-    spec = concat_spec(tensors, structure, order or seen, why)
+    reasons = find_oddities(structure, _shapes(tensors)) or [why]
+    spec = concat_spec(tensors, structure, order or seen, "; ".join(reasons))
     _check_values({key: tensors[key] for target in spec.targets for key in _tensors_of(target)})
     heads = {head.rpartition(".")[0] for head in structure.heads}
     unused = (key for key in structure.rest if key.rpartition(".")[0] not in heads)

@@ -71,6 +71,10 @@ class Structure:
         layers = [(convs[-1].name, convs[-1].outputs) for convs in self.blocks[block - 1]]
         return [(entry, self.inputs[block - 1]), *layers]
 
+    def width_behind(self, block: int) -> int:
+        """Return the feature maps that leave a block, counted from 0."""
+        return self.inputs[block] + sum(convs[-1].outputs for convs in self.blocks[block])
+
     def renamed(self) -> dict[str, str]:
         """Return our names of the tensors that have a place, by the file's; a norm's without its last part."""
         names: dict[str, str] = {}

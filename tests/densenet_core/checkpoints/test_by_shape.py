@@ -51,16 +51,16 @@ def test_unknown_names_become_a_densenet_of_the_same_scores(ending: str, new_fir
 
 
 ODD: dict[str, tuple[dict[str, Any], list[list[int]], str]] = {
-    "growth by block": ({"growths": (4, 6)}, [[8, 4, 4, 4], [10, 6, 6]], "growth|shape"),
+    "growth by block": ({"growths": (4, 6)}, [[8, 4, 4, 4], [10, 6, 6]], "different numbers of feature maps"),
     "uneven compression": (
         {"layers": (3, 2, 1), "growths": (4, 4, 4), "kept": (10, 17)},
         [[8, 4, 4, 4], [10, 4, 4], [17, 4]],
         "uneven shares",
     ),
-    "groups": ({"groups": 2}, EVEN, "shape"),
+    "groups": ({"groups": 2}, EVEN, "grouped"),
     "squeeze and excitation": ({"gated": True}, EVEN, "no place in a DenseNet"),
-    "two heads": ({"heads": 2}, EVEN, "no place in a DenseNet"),
-    "biases": ({"bias": True}, EVEN, "too much"),
+    "two heads": ({"heads": 2}, EVEN, "2 heads"),
+    "biases": ({"bias": True}, EVEN, "have biases"),
 }
 
 
@@ -143,7 +143,7 @@ def test_a_thousand_layers_that_fit_everywhere_end_the_search(number: int) -> No
     for layer in range(number):
         shapes |= {f"a{layer}.weight": (8, 8, 1, 1), f"b{layer}.weight": (8, 8, 3, 3)}
         shapes |= {f"n{layer}.{part}": (8,) for part in ("weight", "bias", "running_mean", "running_var")}
-    start = time.monotonic()
+    start = time.process_time()
     with pytest.raises(CheckpointError, match=r"no DenseNet|convolutions"):
         find_structure(shapes)
-    assert time.monotonic() - start < 5
+    assert time.process_time() - start < 5

@@ -1,0 +1,88 @@
+"""Why a network that concatenates is no DenseNet that can be built here, in words its user would recognize."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from densenet_core.checkpoints.identify.by_shape import STATISTICS
+from densenet_core.checkpoints.identify.infer_spec import listed
+from densenet_core.checkpoints.identify.structure import Shapes, Structure
+
+
+def find_oddities(structure: Structure, shapes: Shapes) -> list[str]:
+    """Return everything in which a network differs from the DenseNets that can be built."""
+    parts = (_stem, _layers, _transitions, _heads, _norms, _leftovers)
+    return [reason for part in parts for reason in part(structure, shapes)]
+
+
+def _stem(structure: Structure, shapes: Shapes) -> Iterator[str]:
+    if not structure.stem:
+        yield "it has no stem: its first layer reads the input itself"
+    if len(structure.stem) > 1:
+        yield f"its stem has {len(structure.stem)} convolutions"
+
+
+def _layers(structure: Structure, shapes: Shapes) -> Iterator[str]:
+    layers = [layer for block in structure.blocks for layer in block]
+    growths = dict.fromkeys(layer[-1].outputs for layer in layers)
+    if len(growths) > 1:
+        yield f"its layers add different numbers of feature maps ({', '.join(map(str, growths))})"
+    widths = dict.fromkeys(layer[0].outputs for layer in layers if len(layer) > 1)
+    if len(growths) == 1 and len(widths) > 1:
+        yield "its bottlenecks have different widths"
+    convs = [*structure.stem, *(conv for layer in layers for conv in layer), *structure.transitions]
+    if biased := [conv.name for conv in convs if f"{conv.name}.bias" in shapes]:
+        yield f"its convolutions have biases ({listed(biased, most=1)})"
+    if any(second.inputs != first.outputs for first, *rest in layers for second in rest):
+        yield "its convolutions are grouped"
+    sides = dict.fromkeys("x".join(map(str, shapes[layer[-1].key][2:])) for layer in layers)
+    if any(set(side.split("x")) != {"3"} for side in sides):
+        yield f"its layers have kernels of {', '.join(sides)}"
+    if len(structure.blocks) == 1:
+        yield "all its layers form one block, and poolings between them would leave no trace in the file"
+
+
+def _transitions(structure: Structure, shapes: Shapes) -> Iterator[str]:
+    if any(conv.is_up for conv in structure.transitions):
+        yield "it has transitions up, with skip connections"
+    odd = [conv.key for conv in structure.transitions if not conv.is_pointwise and not conv.is_up]
+    if odd:
+        yield f"its transitions have kernels of more than one pixel ({listed(odd, most=1)})"
+    for block, conv in enumerate(structure.transitions):
+        yield from _copies(structure, block, conv.key, conv.inputs)
+
+
+def _copies(structure: Structure, block: int, key: str, inputs: int) -> Iterator[str]:
+    width = structure.width_behind(block)
+    if inputs > width and inputs % width == 0:
+        yield f"{key!r} reads {inputs // width} poolings of the same feature maps side by side"
+
+
+def _heads(structure: Structure, shapes: Shapes) -> Iterator[str]:
+    if not structure.heads:
+        yield "the file has no classifier"
+        return
+    if len(structure.heads) > 1:
+        yield f"it has {len(structure.heads)} heads ({listed(list(structure.heads))})"
+    head = structure.heads[0]
+    if len(shapes[head]) > 2:
+        yield f"its head {head!r} is a convolution"
+    yield from _copies(structure, len(structure.blocks) - 1, head, shapes[head][1])
+
+
+def _norms(structure: Structure, shapes: Shapes) -> Iterator[str]:
+    wanting = [reader.key for reader in structure.readers()]
+    wanting += [conv.key for block in structure.blocks for layer in block for conv in layer[1:]]
+    missing = [key for key in wanting if key not in structure.norms]
+    if missing:
+        yield f"no norm stands right before {listed(missing, most=1)}"
+    without = [norm for norm in structure.norms.values() if f"{norm}.{STATISTICS[0]}" not in shapes]
+    if without:
+        yield f"its norms have no running statistics ({listed(without, most=1)}): which kind they are is not visible"
+
+
+def _leftovers(structure: Structure, shapes: Shapes) -> Iterator[str]:
+    heads = {head.rpartition(".")[0] for head in structure.heads}
+    rest = [key for key in structure.rest if key.rpartition(".")[0] not in heads and not key.endswith("_tracked")]
+    if rest:
+        yield f"tensors {listed(rest)} have no place in a DenseNet"
