@@ -10,6 +10,7 @@ from .architecture.short_paths import (
     transform_gates,
 )
 from .claims.claims import check_claims
+from .claims.figure_5 import figure5_observations
 from .figures.export import save_figure
 from .figures.figure_5 import feature_reuse_figure
 from .prediction.lens import image_lens, lens_by_depth, pooled_parts
@@ -22,7 +23,6 @@ from .reuse.ablation import connection_ablation
 from .reuse.connections import connection_filter, connection_weights
 from .reuse.effects import connection_effects
 from .reuse.measuring import measure_reuse
-from .reuse.observations import figure5_observations
 from .reuse.pruning import prune, pruning_curves
 from .reuse.scaling import scaled, target_share
 

@@ -16,11 +16,10 @@ import pandas as pd
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
-from analysis import connection_weights, feature_reuse_figure, figure5_observations, save_figure
+from analysis import connection_weights, feature_reuse_figure, save_figure
 from analysis.figures.agreement import agreement_figure
 from analysis.figures.by_number import figure_3, figure_4
 from analysis.figures.pruning import pruning_figure
-from analysis.results.paper_claims import efficiency_claims
 from analysis.results.results import mean_over_seeds, shipped_results
 from analysis.reuse.agreement import agreement
 from analysis.reuse.measures import MEASURE_TITLES, MEASURES
@@ -34,7 +33,6 @@ FEATURE_REUSE = {
 }
 ABLATION = {"densenet-bc-40-12-cifar10-jpeg": "ablation_cifar10_jpeg.png"}
 SHOWN = "densenet-bc-40-12-cifar10-jpeg"  # in the pictures of agreement and pruning
-DATA_CLAIMS = (4, 5, 6)  # rows of check_claims that are measured on images
 SHOWN_KEEPS = (0.9, 0.7, 0.5)
 MEASURED = DOCS.parent / "analysis" / "results" / "measured"  # by tools/measure_effects.py
 BENCHMARKS = DOCS.parent / "benchmarks" / "results"  # by `make bench`
@@ -79,34 +77,6 @@ def network_title(name: str) -> str:
     return f"{network.spec.title}, {network.record['dataset']}"
 
 
-def observations_table() -> str:
-    """The paper's observations on every network of the zoo, as Markdown."""
-    columns = {name: figure5_observations(connection_weights(load_zoo(name))) for name in zoo_names()}
-    titles = [network_title(name) for name in columns]
-    lines = ["| observation | holds if | " + " | ".join(titles) + " |", "| --- " * (len(titles) + 2) + "|"]
-    for row in zip(*columns.values(), strict=True):
-        cells = [f"{'yes' if seen.holds else 'no'} ({seen.value:.3g})" for seen in row]
-        first = row[0]
-        lines.append(
-            f"| {first.number}. {first.statement} | {first.statistic}: {first.criterion} | {' | '.join(cells)} |"
-        )
-    return "\n".join(lines)
-
-
-def data_claims_table() -> str:
-    """The claims that are measured on images, on every network of the zoo, as Markdown."""
-    tables = {name: pd.read_csv(MEASURED / f"claims_{name}.csv") for name in zoo_names()}
-    titles = [network_title(name) for name in tables]
-    lines = ["| claim | holds if | " + " | ".join(titles) + " |", "| --- " * (len(titles) + 2) + "|"]
-    for row in DATA_CLAIMS:
-        found = [table.iloc[row] for table in tables.values()]
-        cells = [f"{'yes' if f['verdict'] == 'holds' else 'no'} ({f['value']:.3g}; {f['null']:.3g})" for f in found]
-        lines.append(
-            f"| {found[0]['claim']} | {found[0]['statistic']}: {found[0]['criterion']} | {' | '.join(cells)} |"
-        )
-    return "\n".join(lines)
-
-
 def in_table(text: str) -> str:
     """Text as a cell of a Markdown table."""
     return text.replace("|", "\\|")
@@ -141,16 +111,6 @@ def pruning_rows() -> str:
             own = table[table["measure"] == measure].groupby("keep")["error"].mean()
             cells.append(" / ".join(f"{own[keep]:.1f}" for keep in (1.0, *SHOWN_KEEPS)))
         lines.append(f"| {in_table(MEASURE_TITLES.get(measure, measure))} | {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
-def claims_table() -> str:
-    """The paper's statements on efficiency, as Markdown."""
-    verdicts = {True: "yes", False: "no", None: "not decided by these points"}
-    lines = ["| statement | holds | numbers |", "| --- | --- | --- |"]
-    lines += [
-        f"| {row.statement} | {verdicts[row.holds]} | {row.numbers} |" for row in efficiency_claims().itertuples()
-    ]
     return "\n".join(lines)
 
 
@@ -207,19 +167,16 @@ def fill(page: str, mark: str, content: str) -> None:
 
 
 def main() -> None:
-    fill("docs/findings.md", "observations", observations_table())
     for name, picture in FEATURE_REUSE.items():
         save_figure(feature_reuse_figure(connection_weights(load_zoo(name))), DOCS / picture)
     fill("docs/findings.md", "agreement", agreement_rows())
     fill("docs/findings.md", "pruning", pruning_rows())
-    fill("docs/findings.md", "data_claims", data_claims_table())
     for name, picture in ABLATION.items():
         save_figure(feature_reuse_figure(effects(name), "ablation"), DOCS / picture)
     panels = [DOCS / "left.png", DOCS / "right.png"]
     save_figure(agreement_figure(effects(SHOWN), "mean_abs_weight", "ablation"), panels[0])
     save_figure(pruning_figure(pd.read_csv(MEASURED / f"pruning_{SHOWN}.csv")), panels[1])
     side_by_side(panels, DOCS / "effects.png")
-    fill("docs/efficiency.md", "claims", claims_table())
     fill("docs/efficiency.md", "sweep", sweep_table())
     fill("docs/benchmarks.md", "benchmarks", benchmarks_table())
     save_figure(figure_3()[0], DOCS / "figure_3.png")

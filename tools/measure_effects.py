@@ -1,7 +1,7 @@
 """What the README says of feature reuse by effect, measured: `python tools/measure_effects.py [CIFAR10_JPEG]`.
 
 Writes for each network of the zoo, into ``analysis/results/measured``, ``effects_NAME.csv`` (the reuse table with
-all measures, on 500 test images, or all where there are fewer), ``pruning_NAME.csv`` and ``claims_NAME.csv``.
+all measures, on 500 test images, or all where there are fewer) and ``pruning_NAME.csv``.
 CIFAR10_JPEG is a folder that holds CIFAR-10's images as JPEG files in class folders under test/ and train/; without it,
 the network that was trained on them is left out.
 """
@@ -11,7 +11,6 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from analysis.claims.claims import check_claims, claims_table
 from analysis.figures.export import save_table
 from analysis.reuse.measures import MEASURES
 from analysis.reuse.measuring import measure_reuse
@@ -39,8 +38,6 @@ def main(cifar10_jpeg: str | None = None) -> None:
         network = load_zoo(name)
         table = measure_reuse(network, MEASURES, splits.test, NUM_IMAGES)
         print("wrote", save_table(table, MEASURED / f"effects_{name}.csv"))
-        claims = check_claims(network, splits.test, num_images=NUM_IMAGES)
-        print("wrote", save_table(claims_table(claims), MEASURED / f"claims_{name}.csv"))
         chosen_by = measure_reuse(network, MEASURES, splits.train, NUM_IMAGES)
         measures = [measure for measure in MEASURES if measure != "l1_per_input_map"]
         curves = pruning_curves(network, chosen_by, measures, splits.test, num_images=1000)

@@ -1,237 +1,191 @@
-"""The paper's claims, checked on one network, each as a number with a criterion beside an untrained network's.
-
-The claims are the paper's, in our words; statistics and criteria are ours. A network of the same architecture that was
-never trained (the *null*) tells what of a number is training's and what the architecture gives anyway.
-"""
+"""The paper's claims, tested on one network; statements, statistics and criteria in our words."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-
-import numpy as np
 import pandas as pd
-import torch
 
 from analysis.architecture.paths import layer_paths
-from analysis.claims.gradient_flow import gradient_flow, reach
-from analysis.claims.redundancy import block_redundancy
+from analysis.claims.claim import Claim, Criterion, Measured, NotMeasurable, check
+from analysis.claims.evidence import NUM_SEEDS, Evidence
+from analysis.claims.figure_5 import figure5_observations, is_order_visible
+from analysis.claims.generalization import MIN_IMAGES, Losses, gap_difference, image_losses
+from analysis.claims.gradient_flow import controls
 from analysis.results.efficiency import parity
 from analysis.results.results import mean_over_seeds, published_results, result_of, shipped_results
 from analysis.reuse.connections import as_checkpoint, connection_weights, dense_spec
-from analysis.reuse.observations import figure5_observations
-from densenet_core import Checkpoint, DenseNet
+from densenet_core import Checkpoint, DenseNetSpec, ResNetSpec
 from densenet_core.data.images import Images, evenly_spaced
 from densenet_core.training.evaluation import check_fit
 
-NO_IMAGES = "it is measured on images, and none were given"
-
-
-@dataclass(frozen=True)
-class Claim:
-    """One statement of the paper and what this network says to it."""
-
-    claim: str  # in our words
-    section: str  # of the paper
-    statistic: str  # what the value is
-    value: float | None  # None: there is nothing to compute it from
-    null: float | None  # the same of an untrained network; None where that has no such number
-    criterion: str
-    holds: bool | None  # None: not decidable
-    reason: str = ""  # why not
-
-    @property
-    def verdict(self) -> str:
-        return {True: "holds", False: "does not hold", None: "not decidable"}[self.holds]
-
 
 def check_claims(
-    network: Checkpoint, images: Images | None = None, beside: Checkpoint | None = None, num_images: int = 500
-) -> tuple[Claim, ...]:
-    """The paper's claims on this network.
+    network: Checkpoint,
+    images: Images | None = None,
+    beside: Checkpoint | None = None,
+    num_images: int = 500,
+    train_images: Images | None = None,
+    num_untrained: int = NUM_SEEDS,
+) -> pd.DataFrame:
+    """Test the paper's claims on a DenseNet: the observations on Figure 5, then ``ON_IMAGES``.
 
     Args:
-        images: labelled, for what is measured on data; ``num_images`` of them are taken, evenly spaced.
-        beside: a ResNet that was trained on the same data, with its record, for the gap of test and training loss.
+        images: labelled test images, for what is measured on data; ``num_images`` of them are used, evenly spaced.
+        beside: a ResNet that was trained on the same data, for the claim on overfitting.
+        train_images: the images that both were trained on, without augmentation, for the same claim.
+        num_untrained: untrained networks to measure beside it.
+
+    Returns:
+        One row per claim, with the columns of ``analysis.claims.claim.COLUMNS``.
 
     Raises:
-        CheckpointError: the network is no DenseNet.
+        CheckpointError: the network is not a DenseNet.
         DataError: the images do not fit it.
+
+    Example:
+        >>> from densenet_core import load_zoo
+        >>> claims = check_claims(load_zoo("densenet-40-12-digits"))
+        >>> claims.loc[claims["claim"] == "short_paths", "verdict"].item()
+        'holds, as it does untrained'
     """
     checkpoint = as_checkpoint(network)
-    if images is not None:
-        check_fit(checkpoint.architecture, images)
-        images = evenly_spaced(images, num_images)
-    null = untrained(checkpoint, images)
-    return (
-        *_observations(checkpoint, null),
-        *_redundancy(checkpoint, null, images),
-        _deep_supervision(checkpoint, null, images),
-        _short_paths(checkpoint),
-        _generalisation(checkpoint, beside),
-        _fewer_parameters(checkpoint),
-    )
-
-
-def claims_table(claims: tuple[Claim, ...]) -> pd.DataFrame:
-    """A row a claim: the fields of ``Claim`` and verdict."""
-    return pd.DataFrame([asdict(claim) | {"verdict": claim.verdict} for claim in claims])
-
-
-def untrained(checkpoint: Checkpoint, images: Images | None = None, seed: int = 0) -> Checkpoint:
-    """A network of the same architecture that was only initialised.
-
-    Args:
-        images: gives its batch norms the statistics of these images, as a trained network's have; else 0 and 1.
-    """
     spec = dense_spec(checkpoint)
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        model = DenseNet(spec)
-    if images is not None:
-        for module in model.modules():
-            if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
-                module.momentum = None  # the mean over all batches
-        with torch.no_grad():
-            for batch, _ in images.batches(50):
-                model.train()(batch)
-    return Checkpoint(spec, {key: tensor.detach() for key, tensor in model.state_dict().items()})
+    for own in (images, train_images):
+        if own is not None:
+            check_fit(spec, own)
+    test, train = (None if own is None else evenly_spaced(own, num_images) for own in (images, train_images))
+    evidence = Evidence(checkpoint, test, train, beside)
+    observations = figure5_observations(connection_weights(checkpoint), is_order_visible(network), num_untrained)
+    untrained = [evidence.untrained(seed) for seed in range(num_untrained)]
+    return pd.concat([observations, check(ON_IMAGES, evidence, untrained)], ignore_index=True)
 
 
-def _observations(checkpoint: Checkpoint, null: Checkpoint) -> Iterator[Claim]:
-    found, of_null = (figure5_observations(connection_weights(network)) for network in (checkpoint, null))
-    for seen, other in zip(found, of_null, strict=True):
-        yield Claim(
-            seen.statement,
-            "5, Figure 5",
-            seen.statistic,
-            seen.value,
-            other.value,
-            seen.criterion,
-            seen.holds,
-            seen.reason,
-        )
+def _mean(evidence: Evidence, place: str, column: str) -> float:
+    table = evidence.redundancy
+    own = table.loc[table["place"] == place, column].dropna()
+    if own.empty:
+        raise NotMeasurable(f"no {place} gives two sources that vary over the images")
+    return float(own.mean())
 
 
-def _redundancy(checkpoint: Checkpoint, null: Checkpoint, images: Images | None) -> Iterator[Claim]:
-    values: dict[str, tuple[float | None, float | None]] = dict.fromkeys(("rank_share", "mean_cka"), (None, None))
-    if images is not None:
-        found = [block_redundancy(network, images, len(images)) for network in (checkpoint, null)]
-        values = {name: (_known(found[0][name].mean()), _known(found[1][name].mean())) for name in values}
-    claim = "The feature maps that leave a dense block are redundant, so that compression costs little"
-    reason = NO_IMAGES if images is None else "nothing varies over the images"
-    yield _judged(
-        f"{claim}: they span few dimensions.",
+def _depth_to_loss(spec: DenseNetSpec | ResNetSpec) -> float:
+    """Mean number of layers from a layer to the scores, over that of a chain of the same depth (half the depth)."""
+    return float(layer_paths(spec)["shortest"].mean()) / (spec.depth / 2)
+
+
+def _resnet_depth_to_loss(evidence: Evidence) -> tuple[str, float]:
+    title, spec = next(iter(controls(evidence.spec).items()))
+    return title, _depth_to_loss(spec)
+
+
+def _overfitting(evidence: Evidence) -> Measured:
+    beside = evidence.beside
+    if beside is None:
+        raise NotMeasurable("no ResNet trained on the same data was given beside it")
+    own_record, record = evidence.network.record, beside.record
+    if own_record.get("dataset") != record.get("dataset"):
+        datasets = f"the other was trained on {record.get('dataset')}, this on {own_record.get('dataset')}"
+        raise NotMeasurable(datasets)
+    train, test = evidence.train_images, evidence.images
+    if train is None or test is None or min(len(train), len(test)) < MIN_IMAGES:
+        raise NotMeasurable(f"it is measured on {MIN_IMAGES} or more training and as many test images")
+    ours, theirs = (Losses(image_losses(own, train), image_losses(own, test)) for own in (evidence.network, beside))
+    value, low, high = gap_difference(ours, theirs)
+    detail = f"{len(train)} training and {len(test)} test images, one seed each"
+    rates = [float(own.get("recipe", {}).get("drop_rate", 0)) for own in (own_record, record)]
+    if rates[0] != rates[1]:
+        detail = f"{detail}; trained with dropout {rates[0]:g} against {rates[1]:g}"
+    return Measured(value, low, high, detail)
+
+
+def _parameters_of_resnets(evidence: Evidence) -> Measured:
+    own = result_of(evidence.network.architecture, evidence.network.record)
+    if own is None:
+        raise NotMeasurable("its record does not say which error it reaches on which data")
+    everything = pd.concat([published_results(), mean_over_seeds(shipped_results())], ignore_index=True)
+    same = everything[(everything["dataset"] == own["dataset"]) & (everything["error_kind"] == own["error_kind"])]
+    if not (same["family"] == "ResNet").any():
+        raise NotMeasurable(f"there are no ResNets with results on {own['dataset']}")
+    found = parity(same, "ResNet", own, "params")
+    low, high = found.bounds  # of how many times fewer the ResNets need
+    least, most = (1 / high if high else float("inf")), (1 / low if low else float("inf"))
+    value = least if least > 0 else most
+    return Measured(value, least, most, found.reason)
+
+
+ON_IMAGES: tuple[Claim[Evidence], ...] = (
+    Claim(
+        "transition_rank",
+        "The outputs of transitions are redundant: they span few dimensions.",
         "5, Figure 5",
-        "effective rank of the maps' covariance / number of maps, mean over the blocks",
-        values["rank_share"],
-        most=0.5,
-        reason=reason,
-    )
-    yield _judged(
-        f"{claim}: the layers' maps are alike.",
+        "effective rank of the maps' correlations / number of maps, after the transitions, mean",
+        lambda e: _mean(e, "transition", "rank_share"),
+        Criterion(at_most=0.5),
+    ),
+    Claim(
+        "block_rank",
+        "The feature maps that leave a dense block are redundant: they span few dimensions.",
+        "5, Figure 5",
+        "effective rank of the maps' correlations / number of maps, after the blocks, mean",
+        lambda e: _mean(e, "block", "rank_share"),
+        Criterion(at_most=0.5),
+    ),
+    Claim(
+        "transition_alike",
+        "The outputs of transitions are redundant: the maps are alike.",
+        "5, Figure 5",
+        "squared correlation of two maps after the transitions, mean over the pairs",
+        lambda e: _mean(e, "transition", "mean_cka"),
+        Criterion(at_least=0.5),
+    ),
+    Claim(
+        "block_alike",
+        "The feature maps that leave a dense block are redundant: the layers' maps are alike.",
         "5, Figure 5",
         "linear CKA between the maps of two sources, mean over the pairs and the blocks",
-        values["mean_cka"],
-        least=0.5,
-        reason=reason,
-    )
-
-
-def _deep_supervision(checkpoint: Checkpoint, null: Checkpoint, images: Images | None) -> Claim:
-    values: tuple[float | None, float | None] = (None, None)
-    if images is not None:
-        batch, labels = next(evenly_spaced(images, 64).batches(64))
-        models = {"value": checkpoint.to_model(), "null": null.to_model()}
-        found = reach(gradient_flow(models, batch, labels))
-        values = (_known(found["value"]), _known(found["null"]))
-    return _judged(
-        "The loss reaches early layers directly (implicit deep supervision): gradients do not vanish.",
+        lambda e: _mean(e, "block", "mean_cka"),
+        Criterion(at_least=0.5),
+    ),
+    Claim(
+        "even_gradients",
+        "The loss supervises early layers directly: gradients neither vanish nor explode on their way to them.",
         "1 and 5",
-        "gradient by the layers' outputs, median of the first third of the layers / median of the last third",
-        values,
-        least=0.1,
-        reason=NO_IMAGES if images is None else "there is no gradient",
-    )
-
-
-def _short_paths(checkpoint: Checkpoint) -> Claim:
-    spec = dense_spec(checkpoint)
-    shortest = float(layer_paths(spec)["shortest"].mean())
-    value = shortest / (spec.depth / 2)  # in a chain of L layers the mean way to the scores is L/2
-    return _judged(
+        "gradient by the layers' outputs, first third of the layers against last third, larger over smaller median",
+        lambda e: e.unevenness,
+        Criterion(at_most=10, below_control=True),
+        control=lambda e: e.plain_unevenness,
+    ),
+    Claim(
+        "short_paths_carry",
+        "Most of the gradient arrives by short paths.",
+        "1 and 5",
+        "share of the gradient by the image that arrives by paths of at most half the network's depth",
+        lambda e: e.short_share,
+        Criterion(at_least=0.5),
+        control=lambda e: e.resnet_short_share,
+    ),
+    Claim(
+        "short_paths",
         "Paths from layers to the loss are short.",
         "1",
-        "layers on the shortest way to the scores, mean over the layers / the same in a chain as deep",
-        (value, value),
-        most=0.25,
-    )
-
-
-def _generalisation(checkpoint: Checkpoint, beside: Checkpoint | None) -> Claim:
-    gaps = [_loss_gap(network) for network in (checkpoint, beside)]
-    same_data = beside is not None and checkpoint.record.get("dataset") == beside.record.get("dataset")
-    value = None
-    reason = "no ResNet trained on the same data was given beside it"
-    if beside is not None and not same_data:
-        reason = f"the other was trained on {beside.record.get('dataset')}, this on {checkpoint.record.get('dataset')}"
-    elif gaps[0] is None or (beside is not None and gaps[1] is None):
-        reason = "a record has no training and test loss"
-    elif gaps[1] is not None:
-        value = gaps[0] - gaps[1]
-    return _judged(
+        "layers on the shortest path to the scores, mean over the layers / the same in a chain of the same depth",
+        lambda e: _depth_to_loss(e.spec),
+        Criterion(at_most=0.25),
+        control=_resnet_depth_to_loss,
+    ),
+    Claim(
+        "overfits_less",
         "DenseNets overfit less than ResNets.",
         "5",
-        "test loss minus training loss (nats), this network's less the ResNet's",
-        (value, None),
-        most=0.0,
-        reason=reason,
-    )
-
-
-def _loss_gap(network: Checkpoint | None) -> float | None:
-    record = network.record if network is not None else {}
-    train, test = record.get("train_loss"), record.get("test_loss")
-    return None if train is None or test is None else float(test) - float(train)
-
-
-def _fewer_parameters(checkpoint: Checkpoint) -> Claim:
-    value, reason = None, "its record does not say what it reaches on which data"
-    own = result_of(checkpoint.architecture, checkpoint.record)
-    if own is not None:
-        everything = pd.concat([published_results(), mean_over_seeds(shipped_results())], ignore_index=True)
-        same = everything[(everything["dataset"] == own["dataset"]) & (everything["error_kind"] == own["error_kind"])]
-        reason = f"there are no ResNets with results on {own['dataset']}"
-        if (same["family"] == "ResNet").any():
-            found = parity(same, "ResNet", own, "params")
-            value, reason = (1 / found.times_fewer if found.times_fewer else None), found.reason
-    return _judged(
+        "test loss minus training loss (nats, evaluation mode), this network's less the ResNet's",
+        _overfitting,
+        Criterion(at_most=0),
+    ),
+    Claim(
+        "fewer_parameters",
         "DenseNets need fewer parameters than ResNets for the same error.",
         "4.3",
         "parameters that ResNets of the published and shipped results need for its error / its own",
-        (value, None),
-        least=1.0,
-        reason=reason,
-    )
-
-
-def _judged(
-    claim: str,
-    section: str,
-    statistic: str,
-    values: tuple[float | None, float | None],
-    least: float | None = None,
-    most: float | None = None,
-    reason: str = "",
-) -> Claim:
-    """A claim that holds if the value is at least, or at most, a number."""
-    value, null = values
-    criterion = f"at least {least:g}" if least is not None else f"at most {most:g}"
-    if value is None:
-        return Claim(claim, section, statistic, None, null, criterion, None, reason)
-    holds = value >= least if least is not None else value <= (most if most is not None else np.inf)
-    return Claim(claim, section, statistic, value, null, criterion, bool(holds))
-
-
-def _known(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)
+        _parameters_of_resnets,
+        Criterion(at_least=1),
+    ),
+)

@@ -1,4 +1,4 @@
-"""How strong the gradient still is that reaches each layer (the paper's motivation, section 1: vanishing gradients)."""
+"""The gradient that reaches each layer (the paper's motivation, section 1: vanishing gradients)."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from analysis.claims.path_gradients import path_gradients
 from analysis.reuse.connections import as_checkpoint, dense_spec
 from densenet_core import Checkpoint, DenseNetSpec
 from densenet_core.data.images import Images, evenly_spaced
@@ -20,10 +21,10 @@ from densenet_core.training.evaluation import check_fit
 
 
 def gradient_flow(networks: Mapping[str, nn.Module], images: Tensor, labels: Tensor) -> pd.DataFrame:
-    """The gradient of the loss at every convolution and linear layer of networks, on one batch.
+    """Return the gradient of the loss at every convolution and linear layer of networks, on one batch.
 
-    As in a training step: batch norm uses the batch's statistics, dropout is off, and nothing of the networks is
-    changed.
+    As in a training step, batch norms use the batch's statistics; dropout is off, and the networks are left as they
+    were.
 
     Args:
         networks: by the names to show.
@@ -31,9 +32,9 @@ def gradient_flow(networks: Mapping[str, nn.Module], images: Tensor, labels: Ten
         labels: (N,)
 
     Returns:
-        One row a layer, in the order in which they run: network, layer (1-based), position (0 for the first, 1 for the
-        last), name, output_gradient (L2 norm over the batch of the gradient of the mean cross-entropy by the layer's
-        output), weight_gradient (L2 norm of the gradient by its weights).
+        One row per layer, in the order in which they run: network, layer (1-based), position (0: first, 1: last), name,
+        output_gradient (L2 norm over the batch of the gradient of the mean cross-entropy by the layer's output),
+        weight_gradient (L2 norm of the gradient by its weights).
     """
     rows: list[tuple[object, ...]] = []
     for network, model in networks.items():
@@ -45,7 +46,7 @@ def gradient_flow(networks: Mapping[str, nn.Module], images: Tensor, labels: Ten
 
 
 def _norms(model: nn.Module, images: Tensor, labels: Tensor) -> list[tuple[str, float, float]]:
-    """Name, gradient by the output and gradient by the weights, in the order in which layers run."""
+    """Name, gradient by the output and gradient by the weights of each layer, in the order in which they run."""
     names: list[str] = []
     weights: list[Tensor] = []
     outputs: list[Tensor] = []
@@ -74,7 +75,7 @@ def _norms(model: nn.Module, images: Tensor, labels: Tensor) -> list[tuple[str, 
 
 @contextmanager
 def _as_in_training(model: nn.Module) -> Iterator[None]:
-    """Batch statistics in the norms and gradients for all weights; the model is given back as it was."""
+    """Batch statistics in the norms, gradients for all weights, and no dropout; restored on exit."""
     norms = [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
     was_training, tracked = model.training, [norm.track_running_stats for norm in norms]
     frozen = [parameter for parameter in model.parameters() if not parameter.requires_grad]
@@ -94,8 +95,8 @@ def _as_in_training(model: nn.Module) -> Iterator[None]:
         model.train(was_training)
 
 
-def controls(spec: DenseNetSpec) -> dict[str, Spec]:
-    """A ResNet and a plain network as deep as a DenseNet, or nearly (depths 6n+2), by their titles."""
+def controls(spec: DenseNetSpec) -> dict[str, ResNetSpec]:
+    """Return a ResNet and a plain network of a DenseNet's depth, or the nearest depth 6n+2, by their titles."""
     depth = max(8, 6 * round((spec.depth - 2) / 6) + 2)
     resnet = ResNetSpec.cifar(depth, num_classes=spec.num_classes, in_channels=spec.in_channels)
     plain = ResNetSpec.plain(depth, spec.num_classes, spec.in_channels)
@@ -103,32 +104,83 @@ def controls(spec: DenseNetSpec) -> dict[str, Spec]:
 
 
 def flow_beside_controls(network: Checkpoint, images: Images, num_images: int = 64, seed: int = 0) -> pd.DataFrame:
-    """``gradient_flow`` of a network, of its architecture at initialisation, and of its controls', on one batch.
+    """Return ``gradient_flow`` of a network, of its architecture untrained, and of its controls, on one batch.
 
     Args:
-        images: ``num_images`` of them are taken, evenly spaced over the set.
-        seed: of the networks that are only initialised.
+        images: ``num_images`` of them are used, evenly spaced over the set.
+        seed: of the untrained networks.
 
     Raises:
-        CheckpointError: the network is no DenseNet.
+        CheckpointError: the network is not a DenseNet.
         DataError: the images do not fit it.
     """
+    networks, batch, labels = _beside_controls(network, images, num_images, seed)
+    return gradient_flow(networks, batch, labels)
+
+
+def paths_beside_controls(network: Checkpoint, images: Images, num_images: int = 4, seed: int = 0) -> pd.DataFrame:
+    """Return ``path_gradients`` of the same networks; the untrained ones take their statistics from the images."""
+    networks, batch, labels = _beside_controls(network, images, num_images, seed)
+    for name, model in networks.items():
+        if name.endswith(UNTRAINED):
+            set_statistics(model, images)
+    return path_gradients(networks, batch, labels)
+
+
+UNTRAINED = ", untrained"
+NUM_FOR_STATISTICS = 100  # images that set the running statistics of an untrained network
+
+
+def set_statistics(model: nn.Module, images: Images) -> None:
+    """Set the running statistics of a network's batch norms to those of images, as training would."""
+    norms = [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    was_training, momenta = model.training, [norm.momentum for norm in norms]
+    try:
+        for norm in norms:
+            norm.momentum = None  # the mean over all batches
+        with torch.no_grad():
+            for batch, _ in evenly_spaced(images, NUM_FOR_STATISTICS).batches(50):
+                model.train()(batch)
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+        model.train(was_training)
+
+
+def build_untrained(spec: Spec, images: Images | None = None, seed: int = 0) -> nn.Module:
+    """Return a network that was only initialized; with ``images``, its batch norms have their statistics."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = build_model(spec)
+        if images is not None:
+            set_statistics(model, images)
+    return model
+
+
+def _beside_controls(
+    network: Checkpoint, images: Images, num_images: int, seed: int
+) -> tuple[dict[str, nn.Module], Tensor, Tensor]:
     checkpoint = as_checkpoint(network)
     spec = dense_spec(checkpoint)
     check_fit(spec, images)
     networks: dict[str, nn.Module] = {f"{spec.title}, this network": checkpoint.to_model()}
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        for title, own in {spec.title: spec, **controls(spec)}.items():
-            networks[f"{title}, untrained"] = build_model(own)
-    return gradient_flow(networks, *next(evenly_spaced(images, num_images).batches(num_images)))
+    for title, own in {spec.title: spec, **controls(spec)}.items():
+        networks[f"{title}{UNTRAINED}"] = build_untrained(own, seed=seed)
+    return networks, *next(evenly_spaced(images, num_images).batches(num_images))
 
 
-def reach(flow: pd.DataFrame) -> pd.Series:
-    """Of each network, the gradient by the output in the first third of its layers over that in the last third.
+def gradient_ratios(flow: pd.DataFrame) -> pd.Series:
+    """Return, by network, the gradient by the outputs of the first third of the layers over that of the last third.
 
-    Medians over the layers; far below 1 where gradients vanish on their way to the front.
+    Medians over the layers. Far below 1 where gradients vanish on their way to the first layers, far above 1 where
+    they explode.
     """
-    first = flow[flow["position"] <= 1 / 3].groupby("network")["output_gradient"].median()
-    last = flow[flow["position"] >= 2 / 3].groupby("network")["output_gradient"].median()
+    first = flow[flow["position"] <= 1 / 3].groupby("network", sort=False)["output_gradient"].median()
+    last = flow[flow["position"] >= 2 / 3].groupby("network", sort=False)["output_gradient"].median()
     return first / last
+
+
+def unevenness(flow: pd.DataFrame) -> pd.Series:
+    """Return, by network, the factor by which gradients vanish or explode: 1 where they do neither."""
+    ratios = gradient_ratios(flow)
+    return ratios.where(ratios >= 1, 1 / ratios)

@@ -1,8 +1,9 @@
-"""How alike the feature maps of a block are: their effective rank, and linear CKA between its sources."""
+"""Redundancy of feature maps: their effective rank, and how alike they are by linear CKA."""
 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
@@ -10,41 +11,59 @@ import torch
 from torch import Tensor
 
 from analysis.reuse.connections import Network, as_checkpoint
-from analysis.reuse.dissection import dissect, through_block
+from analysis.reuse.dissection import Dissection, dissect, through_block
 from analysis.reuse.effects import batches_on_device
 from densenet_core.data.images import Images, evenly_spaced
 from densenet_core.hardware import device
 from densenet_core.training.evaluation import check_fit
 
+Place = tuple[str, int]  # "block" or "transition", and the block's number
 
-def block_redundancy(network: Network, images: Images, num_images: int = 500, batch_size: int = 50) -> pd.DataFrame:
-    """How much of a block's feature maps, where they leave it, is the same thing said again.
+
+def redundancy(network: Network, images: Images, num_images: int = 500, batch_size: int = 50) -> pd.DataFrame:
+    """Return how redundant the feature maps are that leave each block and each transition.
+
+    Maps are compared by their correlations over images and positions, not by covariances: the batch norm that reads
+    them removes their scale.
 
     Args:
-        images: ``num_images`` of them are taken, evenly spaced over the set; labels do not matter.
+        images: ``num_images`` of them are used, evenly spaced over the set; labels do not matter.
 
     Returns:
-        A row a block: block, num_maps; effective_rank, the exponential of the entropy of the shares that the
-        eigenvalues of the maps' covariance (over images and positions) have of their sum (Roy and Vetterli 2007), from
-        1 to num_maps; rank_share, effective_rank / num_maps; mean_cka, linear CKA (Kornblith et al. 2019, over images
-        and positions) between the maps of two sources of the block, mean over all pairs (nan with one source).
+        One row per block and transition: place ("block" or "transition"), block (1-based), num_maps; effective_rank,
+        the exponential of the entropy of the eigenvalues' shares of their sum, 1 to num_maps (Roy and Vetterli 2007);
+        rank_share, effective_rank / num_maps; mean_cka, linear CKA (Kornblith et al. 2019) between two sources of the
+        block, mean over all pairs. After a transition every map is a source of its own, and CKA of two maps is their
+        squared correlation. nan with one source.
 
     Raises:
-        CheckpointError: the network is no DenseNet.
+        CheckpointError: the network is not a DenseNet.
         DataError: the images do not fit it.
     """
     checkpoint = as_checkpoint(network)
     check_fit(checkpoint.architecture, images)
-    covariances, edges = _covariances(checkpoint, evenly_spaced(images, num_images), batch_size)
+    dissection = dissect(checkpoint, device())
     rows = []
-    for block, (covariance, own_edges) in enumerate(zip(covariances, edges, strict=True), start=1):
-        rank = effective_rank(covariance)
-        rows.append((block, len(covariance), rank, rank / len(covariance), mean_cka(covariance, own_edges)))
-    return pd.DataFrame(rows, columns=["block", "num_maps", "effective_rank", "rank_share", "mean_cka"])
+    for (place, block), covariance in _covariances(dissection, evenly_spaced(images, num_images), batch_size).items():
+        edges = tuple(range(len(covariance) + 1))
+        if place == "block":
+            edges = dissection.blocks[block - 1][-1].edges
+        found = correlation(covariance)
+        rank = effective_rank(found)
+        rows.append((place, block, len(found), rank, rank / len(found), mean_cka(found, edges)))
+    return pd.DataFrame(rows, columns=["place", "block", "num_maps", "effective_rank", "rank_share", "mean_cka"])
+
+
+def correlation(covariance: np.ndarray) -> np.ndarray:
+    """Return the correlations of a covariance matrix; a map that does not vary has none, not even with itself."""
+    deviation = np.sqrt(np.diag(covariance).clip(min=0))
+    inverse = np.where(deviation > 0, 1 / np.where(deviation > 0, deviation, 1), 0)
+    found: np.ndarray = covariance * inverse[:, None] * inverse
+    return found
 
 
 def effective_rank(covariance: np.ndarray) -> float:
-    """The exponential of the entropy of the eigenvalues' shares; nan where nothing varies."""
+    """Return the exponential of the entropy of the eigenvalues' shares; nan if nothing varies."""
     values = np.linalg.eigvalsh(covariance).clip(min=0)
     if values.sum() == 0:
         return float("nan")
@@ -53,47 +72,44 @@ def effective_rank(covariance: np.ndarray) -> float:
 
 
 def mean_cka(covariance: np.ndarray, edges: tuple[int, ...]) -> float:
-    """Linear CKA of every two sources, mean; of sources that vary at all.
+    """Return the linear CKA of every two sources, mean over the pairs; sources that do not vary are left out.
 
     Args:
         covariance: (C, C) of all channels.
         edges: where each source's channels begin, and the end.
     """
-    groups = [slice(first, end) for first, end in itertools.pairwise(edges)]
-    strengths = [np.linalg.norm(covariance[own, own]) for own in groups]
-    found = [
-        float(np.linalg.norm(covariance[a, b]) ** 2 / (strengths[i] * strengths[j]))
-        for i, a in enumerate(groups)
-        for j, b in enumerate(groups[:i])
-        if strengths[i] > 0 and strengths[j] > 0
-    ]
-    return float(np.mean(found)) if found else float("nan")
+    sums = np.add.reduceat(np.add.reduceat(covariance**2, edges[:-1], axis=0), edges[:-1], axis=1)
+    strengths = np.sqrt(np.diag(sums))
+    varies = strengths > 0
+    cka = sums[np.ix_(varies, varies)] / np.outer(strengths[varies], strengths[varies])
+    pairs = cka[np.triu_indices(len(cka), k=1)]
+    return float(pairs.mean()) if len(pairs) else float("nan")
 
 
-def _covariances(
-    checkpoint: Network, images: Images, batch_size: int
-) -> tuple[list[np.ndarray], list[tuple[int, ...]]]:
-    """Of each block's maps where they leave it, and the channels of its sources."""
-    dissection = dissect(checkpoint, device())
-    edges = [readers[-1].edges for readers in dissection.blocks]
-    products = [torch.zeros(e[-1], e[-1], dtype=torch.float64, device=device()) for e in edges]
-    sums = [torch.zeros(e[-1], dtype=torch.float64, device=device()) for e in edges]
-    count = [0] * len(edges)
+def _covariances(dissection: Dissection, images: Images, batch_size: int) -> dict[Place, np.ndarray]:
+    """Covariances over images and positions of the maps that leave each block and transition."""
+    products: dict[Place, Tensor] = {}
+    sums: dict[Place, Tensor] = {}
+    count: dict[Place, int] = {}
     with torch.inference_mode():
         for batch, _ in batches_on_device(images, batch_size):
-            maps = dissection.stem(batch)
-            for b, (*layers, behind) in enumerate(dissection.blocks):
-                maps = through_block(layers, maps)
-                values = _by_channel(maps)
-                products[b] += values @ values.T
-                sums[b] += values.sum(1)
-                count[b] += values.shape[1]
-                maps = through_block((behind,), maps)
-    means = [total / n for total, n in zip(sums, count, strict=True)]
-    found = [p / n - torch.outer(m, m) for p, n, m in zip(products, count, means, strict=True)]
-    return [covariance.cpu().numpy() for covariance in found], edges
+            for place, maps in _stages(dissection, batch):
+                values = maps.transpose(0, 1).flatten(1).double()  # (C, N x H x W)
+                products[place] = products.get(place, 0) + values @ values.T
+                sums[place] = sums.get(place, 0) + values.sum(1)
+                count[place] = count.get(place, 0) + values.shape[1]
+    means = {place: total / count[place] for place, total in sums.items()}
+    return {p: (products[p] / count[p] - torch.outer(means[p], means[p])).cpu().numpy() for p in products}
 
 
-def _by_channel(maps: Tensor) -> Tensor:
-    """(N, C, H, W) -> (C, N x H x W), in double precision."""
-    return maps.transpose(0, 1).flatten(1).double()
+def _stages(dissection: Dissection, batch: Tensor) -> Iterator[tuple[Place, Tensor]]:
+    """The maps that leave each block and each transition, in the order in which they are computed."""
+    maps = dissection.stem(batch)
+    for number, ((*layers, last), following) in enumerate(
+        itertools.zip_longest(dissection.blocks, dissection.blocks[1:]), start=1
+    ):
+        maps = through_block(layers, maps)
+        yield ("block", number), maps
+        if following is not None:
+            maps = through_block((last,), maps)
+            yield ("transition", number), maps

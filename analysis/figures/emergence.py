@@ -74,16 +74,15 @@ def _buttons() -> dict[str, object]:
 
 
 def observations_screen(observations: pd.DataFrame) -> go.Figure:
-    """The numbers of the paper's four observations over the epochs.
+    """Draw the statistics of the paper's observations over the epochs.
 
     Args:
-        observations: as ``observations_over_training`` gives it.
+        observations: as returned by ``observations_over_training``.
     """
     figure = go.Figure()
-    for (number, statement), color in zip(
-        observations[["number", "statement"]].drop_duplicates().itertuples(index=False), COLORS, strict=False
-    ):
-        own = observations[observations["number"] == number]
+    claims = observations[["claim", "statement"]].drop_duplicates().itertuples(index=False)
+    for number, ((claim, statement), color) in enumerate(zip(claims, COLORS, strict=False), start=1):
+        own = observations[observations["claim"] == claim]
         figure.add_trace(
             go.Scatter(x=own["epoch"], y=own["value"], name=f"{number}. {statement}", line={"color": color})
         )

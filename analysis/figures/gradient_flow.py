@@ -1,4 +1,4 @@
-"""The gradient that reaches each layer, a curve a network: for the screen and for paper."""
+"""The gradient that reaches each layer, and the path lengths by which it arrives, a curve per network."""
 
 from __future__ import annotations
 
@@ -15,17 +15,20 @@ QUANTITIES = {
     "weight_gradient": "gradient by the layer's weights (L2 norm)",
 }
 
+PATH_LENGTH = "layers with weights on the path"
+GRADIENT_SHARE = "share of the gradient by the image"
+
 
 def gradient_flow_figure(flow: pd.DataFrame, quantity: str = "output_gradient", columns: int = 1) -> Figure:
-    """A logarithmic curve a network, from its first layer to its last.
+    """Draw a logarithmic curve per network, from its first layer to its last.
 
     Args:
-        flow: as ``gradient_flow`` gives it.
+        flow: as returned by ``gradient_flow``.
         quantity: output_gradient or weight_gradient.
         columns: width of the figure in columns of a paper.
 
     Raises:
-        ValueError: the quantity is neither.
+        ValueError: the quantity is unknown.
     """
     _check(quantity)
     with mpl.rc_context(fname=STYLE):
@@ -42,7 +45,7 @@ def gradient_flow_figure(flow: pd.DataFrame, quantity: str = "output_gradient", 
 
 
 def gradient_flow_screen(flow: pd.DataFrame, quantity: str = "output_gradient") -> go.Figure:
-    """The same for the screen, each layer named on hover."""
+    """Return the same for the screen, each layer named on hover."""
     _check(quantity)
     figure = go.Figure()
     for color, (network, own) in zip(COLORS, flow.groupby("network", sort=False), strict=False):
@@ -70,10 +73,10 @@ def gradient_flow_screen(flow: pd.DataFrame, quantity: str = "output_gradient") 
 
 
 def path_lengths_screen(counts: dict[str, pd.DataFrame]) -> go.Figure:
-    """How many paths of each length lead from the image to the scores, a line a network.
+    """Draw how many paths of each length lead from the image to the scores, a line per network.
 
     Args:
-        counts: by network, as ``path_counts`` gives them.
+        counts: by network, as returned by ``path_counts``.
     """
     figure = go.Figure()
     for color, (network, own) in zip(COLORS, counts.items(), strict=False):
@@ -94,12 +97,52 @@ def path_lengths_screen(counts: dict[str, pd.DataFrame]) -> go.Figure:
         )
     figure.update_layout(layout(height=340))
     figure.update_layout(showlegend=True, legend={"orientation": "h", "y": 1.14})
-    figure.update_xaxes(title="layers with weights on the path", gridcolor=GRID, fixedrange=True, rangemode="tozero")
+    figure.update_xaxes(title=PATH_LENGTH, gridcolor=GRID, fixedrange=True, rangemode="tozero")
     return figure.update_yaxes(
         title="number of paths", type="log", nticks=8, exponentformat="power", gridcolor=GRID, fixedrange=True
     )
 
 
+def path_shares_figure(gradients: pd.DataFrame, columns: int = 1) -> Figure:
+    """Draw the share of the gradient that arrives by paths of each length, a curve per network.
+
+    Args:
+        gradients: as returned by ``path_gradients``.
+        columns: width of the figure in columns of a paper.
+    """
+    with mpl.rc_context(fname=STYLE):
+        figure = Figure(figsize=(COLUMN_WIDTHS[columns], 2.4), layout="constrained")
+        ax = figure.subplots()
+        for color, (network, own) in zip(COLORS, gradients.groupby("network", sort=False), strict=False):
+            ax.plot(own["length"], own["share"], color=color, linewidth=1, marker=".", markersize=3, label=str(network))
+        ax.set_xlabel(PATH_LENGTH)
+        ax.set_ylabel(GRADIENT_SHARE)
+        ax.grid(linewidth=0.3, color="#cccccc")
+        figure.legend(frameon=False, fontsize=7, loc="outside lower center", ncols=2)
+    return figure
+
+
+def path_shares_screen(gradients: pd.DataFrame) -> go.Figure:
+    """Return the same for the screen."""
+    figure = go.Figure()
+    for color, (network, own) in zip(COLORS, gradients.groupby("network", sort=False), strict=False):
+        figure.add_trace(
+            go.Scatter(
+                x=own["length"],
+                y=own["share"],
+                name=plain(network),
+                mode="lines+markers",
+                line={"color": color, "width": 2},
+                marker={"size": 5},
+                hovertemplate=f"<b>{plain(network)}</b><br>%{{x}}: %{{y:.1%}}<extra></extra>",
+            )
+        )
+    figure.update_layout(layout(height=340))
+    figure.update_layout(showlegend=True, legend={"orientation": "h", "y": 1.14})
+    figure.update_xaxes(title=PATH_LENGTH, gridcolor=GRID, fixedrange=True, rangemode="tozero")
+    return figure.update_yaxes(title=GRADIENT_SHARE, gridcolor=GRID, fixedrange=True, rangemode="tozero")
+
+
 def _check(quantity: str) -> None:
     if quantity not in QUANTITIES:
-        raise ValueError(f"quantity {quantity!r} is none of {', '.join(QUANTITIES)}")
+        raise ValueError(f"quantity {quantity!r} is unknown: choose {' or '.join(QUANTITIES)}")

@@ -1,7 +1,8 @@
-"""What networks pay for their error: Pareto fronts, and how much less one family needs for another's error."""
+"""Cost at equal error: Pareto fronts, and how much less one family needs for another's error."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,9 +18,9 @@ MORE_IS_BETTER = ("images_per_s",)
 
 
 def pareto_front(results: pd.DataFrame, cost: str = "params") -> pd.Series:
-    """Whether no other row has an error as low at a cost as low; the same index as ``results``.
+    """Return whether no other row has an error as low at a cost as low, with the index of ``results``.
 
-    Rows without this cost are on no front. Of rows equal in both, all or none are.
+    Rows without this cost are not on the front. Of rows equal in both, all or none are.
     """
     costs = results[cost] * (-1 if cost in MORE_IS_BETTER else 1)
     order = pd.DataFrame({"cost": costs, "error": results["error"]}).dropna().sort_values(["cost", "error"])
@@ -32,7 +33,7 @@ def pareto_front(results: pd.DataFrame, cost: str = "params") -> pd.Series:
 
 @dataclass(frozen=True)
 class Parity:
-    """What a family needs for the error that one network of another has."""
+    """The cost that a family needs for the error of one network of another family."""
 
     family: str
     reference: str
@@ -41,37 +42,59 @@ class Parity:
     reference_cost: float
     needed: float | None  # None: the family's points do not reach to this error on both sides
     reason: str = ""
+    above: float = 0.0  # the cost that it needs is at least this,
+    below: float = math.inf  # and at most this
 
     @property
     def times_fewer(self) -> float | None:
-        """The reference's cost over the family's: 3 means a third."""
+        """The reference's cost over the family's: 3 means a third; None where only bounds are known."""
         return None if self.needed is None else self.reference_cost / self.needed
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Bounds of ``times_fewer``, which are equal where it is known."""
+        if self.times_fewer is not None:
+            return self.times_fewer, self.times_fewer
+        return self.reference_cost / self.below, self.reference_cost / self.above if self.above else math.inf
 
     def __str__(self) -> str:
         times, error, cost = self.times_fewer, f"{self.error:.2f}", COST_TITLES[self.cost]
         if times is None:
-            return f"At {self.reference}'s error of {error} %: {self.reason}"
+            least, most = self.bounds
+            if math.isinf(most):
+                return (
+                    f"At {self.reference}'s error of {error} %: {self.reason}: at least {least:.2g} times fewer {cost}"
+                )
+            return f"At {self.reference}'s error of {error} %: {self.reason}: at most {most:.2g} times fewer {cost}"
         if times >= 1:
             return f"At {self.reference}'s error of {error} % {self.family} needs {times:.2g} times fewer {cost}"
         return f"At {self.reference}'s error of {error} % {self.family} needs {1 / times:.2g} times more {cost}"
 
 
 def parity(results: pd.DataFrame, family: str, reference: pd.Series, cost: str = "params") -> Parity:
-    """What ``family`` costs at the error of ``reference``, a row of a results table.
+    """Return the cost that ``family`` needs for the error of ``reference``, a row of a results table.
 
-    Between the points of the family's Pareto front the logarithm of the cost is taken as linear in the error.
+    Between the points of the family's Pareto front the logarithm of the cost is interpolated linearly in the error.
     Nothing is extrapolated: where the front does not reach the error, or even its smallest network is better, the
-    answer says so.
+    answer is a bound.
 
     Args:
-        results: rows of one data set and one kind of error, as ``published_results`` gives them.
+        results: rows of one data set and one kind of error, as returned by ``published_results``.
         cost: params, mult_adds or activation_bytes.
 
     Raises:
-        ValueError: ``cost`` is none of these, ``results`` mix data sets or kinds of error, or lack the family.
+        ValueError: ``cost`` is unknown, or ``results`` mix data sets or kinds of error, or lack the family.
+
+    Example:
+        >>> from analysis import published_results
+        >>> table = published_results()
+        >>> table = table[(table["dataset"] == "C10+") & (table["source"] == "Huang et al. 2017, Table 2")]
+        >>> found = parity(table, "DenseNet-BC", table[table["model"] == "ResNet-1001 (pre-activation)"].iloc[0])
+        >>> round(found.bounds[0])  # times fewer parameters, at least: even the smallest DenseNet-BC is better
+        13
     """
     if cost not in COST_TITLES or cost in MORE_IS_BETTER:
-        raise ValueError(f"cost {cost!r} is none of params, mult_adds, activation_bytes")
+        raise ValueError(f"cost {cost!r} is unknown: choose params, mult_adds or activation_bytes")
     for column in ("dataset", "error_kind"):
         found = sorted({*results[column], reference[column]})
         if len(found) > 1:
@@ -80,33 +103,28 @@ def parity(results: pd.DataFrame, family: str, reference: pd.Series, cost: str =
         raise ValueError(f"{reference['model']} has no {cost}: take another network as the reference")
     own = results[(results["family"] == family) & results[cost].notna()]
     if own.empty:
-        known = ", ".join(sorted(results["family"].unique()))
-        raise ValueError(f"family {family!r} has no result with {cost} here: there are {known}")
+        families = ", ".join(sorted(results["family"].unique()))
+        raise ValueError(f"family {family!r} has no result with {cost} here: choose one of {families}")
     front = own[pareto_front(own, cost)].drop_duplicates(["error", cost]).sort_values("error")
-    needed, reason = _interpolated(front, family, float(reference["error"]), cost)
-    return Parity(
-        family=family,
-        reference=str(reference["model"]),
-        error=float(reference["error"]),
-        cost=cost,
-        reference_cost=float(reference[cost]),
-        needed=needed,
-        reason=reason,
-    )
-
-
-def _interpolated(front: pd.DataFrame, family: str, error: float, cost: str) -> tuple[float | None, str]:
-    best, least = front.iloc[0], front.iloc[-1]
+    error = float(reference["error"])
+    about = (family, str(reference["model"]), error, cost, float(reference[cost]))
+    best, worst = front.iloc[0], front.iloc[-1]
     if error < best["error"]:
-        return None, f"no {family} here reaches it (the best, {best['model']}, has {best['error']:.2f} %)"
-    if error > least["error"]:
-        what = f"{least['model']}, with {count(least[cost])} {COST_TITLES[cost]} and {least['error']:.2f} %"
-        return None, f"even the smallest {family} here is better ({what}), so what it would need is not known"
-    return float(np.exp(np.interp(error, front["error"], np.log(front[cost])))), ""
+        reason = f"no {family} here reaches it (the best, {best['model']}, has {best['error']:.2f} %)"
+        return Parity(*about, None, reason, above=float(best[cost]))
+    if error > worst["error"]:
+        what = f"{worst['model']}, with {count(worst[cost])} {COST_TITLES[cost]} and {worst['error']:.2f} %"
+        return Parity(*about, None, f"even the smallest {family} here is better ({what})", below=float(worst[cost]))
+    return Parity(*about, float(np.exp(np.interp(error, front["error"], np.log(front[cost])))))
 
 
 def count(value: float) -> str:
-    """A count as papers write it: 7.0M, 4.29G, 880K."""
+    """Return a count as papers write it.
+
+    Example:
+        >>> count(4_290_000_000)
+        '4.29G'
+    """
     for unit, size in (("T", 1e12), ("G", 1e9), ("M", 1e6), ("K", 1e3)):
         if value >= 0.9995 * size:  # 999,600 is 1M to three digits
             return f"{value / size:.3g}{unit}"

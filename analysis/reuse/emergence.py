@@ -9,7 +9,6 @@ import pandas as pd
 
 from analysis.reuse.agreement import spearman
 from analysis.reuse.connections import connection_weights
-from analysis.reuse.observations import figure5_observations
 from densenet_core import DenseNet, RunError
 from densenet_core.files import write_whole
 from densenet_core.networks.network import Network
@@ -71,20 +70,3 @@ def onset(likeness: pd.DataFrame) -> int:
     below = likeness.loc[likeness["likeness"] < STEADY, "epoch"]
     later = likeness.loc[likeness["epoch"] > (below.max() if len(below) else 0), "epoch"]
     return int(later.min())
-
-
-def observations_over_training(tables: pd.DataFrame) -> pd.DataFrame:
-    """How the number of each of the paper's four observations moves over the epochs.
-
-    Args:
-        tables: as ``reuse_over_training`` gives them.
-
-    Returns:
-        Columns epoch, number (1 to 4), statement, value (nan where it can't be computed), holds.
-    """
-    rows = [
-        (epoch, seen.number, seen.statement, seen.value, seen.holds)
-        for epoch, table in tables.groupby("epoch")
-        for seen in figure5_observations(table)
-    ]
-    return pd.DataFrame(rows, columns=["epoch", "number", "statement", "value", "holds"])

@@ -1,4 +1,4 @@
-"""Commands that ask what connections do: the paper's claims, how measures agree, and pruning."""
+"""Commands that ask what connections do: how measures agree, and pruning."""
 
 from __future__ import annotations
 
@@ -20,37 +20,6 @@ from app.cli.common import (
     open_test_images,
 )
 from app.cli.output import print_table
-
-
-def claims(
-    checkpoint: CheckpointArgument,
-    dataset: Annotated[
-        str | None, typer.Option(help="For claims that are measured on images: digits, cifar10, ..., folder.")
-    ] = None,
-    data: DataOption = Path("data"),
-    normalize: NormalizeOption = None,
-    images: ImagesOption = 500,
-    beside: Annotated[
-        str | None, typer.Option(help="A ResNet trained on the same data: file, run or zoo, for the gap of losses.")
-    ] = None,
-    table: Annotated[Path | None, typer.Option(help="Write the claims here: .csv.")] = None,
-) -> None:
-    """The paper's claims on this network: a number each, beside an untrained network's, and whether it holds."""
-    from analysis.claims.claims import check_claims, claims_table
-    from analysis.figures.export import save_table
-
-    gc.enable()
-    network = open_network(checkpoint)
-    taken = open_test_images(network, dataset, data, normalize) if dataset else None
-    found = check_claims(network, taken, open_network(beside) if beside else None, images)
-    for number, claim in enumerate(found, start=1):
-        print(f"{number:>2}. {claim.claim} (section {claim.section})")
-        print(f"    {claim.verdict}: {claim.reason or claim.statistic}")
-        if claim.value is not None:
-            null = "" if claim.null is None else f"; untrained {claim.null:.3g}"
-            print(f"    {claim.value:.3g} (holds if {claim.criterion}{null})")
-    if table:
-        print("wrote", save_table(claims_table(found), table))
 
 
 def agreement(

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 
 import typer
 
-from app.cli import effects, efficiency, figures, networks, prediction, training
+from app.cli import claims, effects, efficiency, figures, networks, prediction, training
 from app.cli.output import visible
 
 INTERRUPTED = "Interrupted. Run the same command again to resume a training or an ablation."
@@ -38,7 +38,7 @@ app = typer.Typer(
 for command in (
     networks.reuse,
     effects.agreement,
-    effects.claims,
+    claims.claims,
     effects.prune,
     prediction.explain,
     prediction.lens,

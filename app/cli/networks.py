@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from analysis.reuse.measures import DEFAULT, IMAGE_MEASURES, WEIGHT_MEASURES, needs_images
+from app.cli.claims import print_claims
 from app.cli.common import (
     CheckpointArgument,
     DataOption,
@@ -55,6 +56,7 @@ def reuse(
     Measured from the weights, or on test images (--dataset, --data, --images).
     """
     from analysis import feature_reuse_figure, save_figure
+    from analysis.claims.figure_5 import figure5_observations, is_order_visible
     from analysis.figures.export import save_table
 
     look: dict[str, Any] = {"measure": measure, "scaling": scaling, "color_map": color_map, "columns": columns}
@@ -67,7 +69,8 @@ def reuse(
         print("wrote", *save_figure(drawn, figure, None if table else connections))
     if table:
         print("wrote", save_table(connections, table))
-    _print_observations(connections)
+    print("The paper's observations on Figure 5, tested on this network:")
+    print_claims(figure5_observations(connections, is_order_visible(network)))
 
 
 def _measured(
@@ -80,16 +83,6 @@ def _measured(
         return connection_weights(network)
     gc.enable()
     return measured(network, (measure,), open_test_images(network, *source), num_images, replace)
-
-
-def _print_observations(connections: pd.DataFrame) -> None:
-    from analysis import figure5_observations
-
-    verdicts = {True: "holds", False: "does not hold", None: "not decidable"}
-    print("The paper's observations on Figure 5, read off this network:")
-    for seen in figure5_observations(connections):
-        value = seen.reason if seen.value is None else f"{seen.value:.3g}, {seen.criterion}"
-        print(f"  {seen.number}. {seen.statement}\n     {verdicts[seen.holds]}: {seen.statistic} ({value})")
 
 
 def evaluate(

@@ -277,9 +277,10 @@ def test_claims_are_printed_and_written(tmp_path: Path, capsys: pytest.CaptureFi
     out = tmp_path / "claims.csv"
     assert run(["claims", SMALL, "--dataset", "digits", "--images", "20", "--table", str(out)]) == 0
     said = capsys.readouterr().out
-    assert " 3. Layers after the first block give the transition's output (row 0) the least weight." in said
-    assert "does not hold: share of the dense layers" in said
-    assert len(out.read_text().splitlines()) == 11
+    assert " 4. Layers after the first block give the transition's output (row 0) the least weight of all." in said
+    assert "share of the dense layers whose least-weighted source is row 0" in said
+    assert "holds if at least 0.75; untrained" in said
+    assert len(out.read_text().splitlines()) == 15
 
 
 def test_agreement_prints_numbers_and_writes_the_scatter(

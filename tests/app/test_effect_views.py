@@ -73,8 +73,9 @@ def test_claims_stand_beside_an_untrained_network(app: AppTest) -> None:  # noqa
     found = page(app, "claims")
     found.number_input(key="images_number").set_value(30).run()
     assert not found.exception
-    assert "10. DenseNets need fewer parameters than ResNets" in shown(found).replace("\\", "")
+    assert "14. DenseNets need fewer parameters than ResNets" in shown(found).replace("\\", "")
     assert "not decidable" in shown(found)
+    assert "Plain-38, untrained" in shown(found).replace("\\", "")
 
 
 def test_gradient_flow_of_the_network_and_its_controls(app: AppTest) -> None:  # noqa: F811

@@ -7,15 +7,16 @@ from functools import partial
 import pandas as pd
 import streamlit as st
 
+from analysis.claims.published import published_claims
 from analysis.figures.efficiency import ERROR_TITLES, SCREEN_AXIS_TITLES, efficiency_screen
 from analysis.results.efficiency import pareto_front, parity
-from analysis.results.paper_claims import efficiency_claims
 from app.dashboard import loading
 from app.dashboard.caching import cached
 from app.dashboard.charts import show_chart
+from app.dashboard.claim_cards import show_badge, statement
 from app.dashboard.downloads import download_row, take_home
 from app.dashboard.keys import NetworkKey, file_key
-from app.dashboard.language import column_labels, from_analysis, names, t
+from app.dashboard.language import from_analysis, names, t
 from app.dashboard.roots import listed_runs, served_folders
 from app.dashboard.tables import show_table_on_opening
 from app.text import literal
@@ -28,12 +29,12 @@ FIRST_SOURCES = (  # the paper's tables and what it compares with, where a data 
     "Huang et al. 2017, Table 3",
     "fb.resnet.torch, pretrained models",
 )
-MOST_REASONS = 3  # why runs were skipped, in words
+MAX_REASONS = 3  # why runs were skipped, in words
 SHOWN = ["origin", "family", "model", "params", "params_printed", "mult_adds", "error", "spread", "seeds", "epochs"]
 
 
 def show() -> None:
-    """Draws the page."""
+    """Draw the page."""
     st.subheader(t("efficiency.heading"), anchor=False)
     _explore(_choose_rows(_all_results()))
     _show_claims()
@@ -85,9 +86,9 @@ def _results_table(runs: tuple[NetworkKey, ...]) -> pd.DataFrame:
 
 def _warn_of(skipped: list[str]) -> None:
     """One message, however many runs can't be read."""
-    words = [t("efficiency.skipped", reason=literal(reason)) for reason in skipped[:MOST_REASONS]]
-    if len(skipped) > MOST_REASONS:
-        words.append(t("efficiency.skipped_too", number=len(skipped) - MOST_REASONS))
+    words = [t("efficiency.skipped", reason=literal(reason)) for reason in skipped[:MAX_REASONS]]
+    if len(skipped) > MAX_REASONS:
+        words.append(t("efficiency.skipped_too", number=len(skipped) - MAX_REASONS))
     st.warning("\n\n".join(words), icon=":material/warning:")
 
 
@@ -186,9 +187,8 @@ def _table(rows: pd.DataFrame, cost: str) -> pd.DataFrame:
 
 def _show_claims() -> None:
     with st.expander(t("efficiency.claims"), icon=":material/fact_check:"):
-        verdicts = {True: t("verdicts.holds"), False: t("verdicts.does not hold"), None: t("efficiency.undecided")}
-        claims = efficiency_claims()
-        claims = claims.assign(holds=[verdicts[holds] for holds in claims["holds"]])
-        for column in ("statement", "numbers"):
-            claims[column] = claims[column].map(from_analysis)
-        st.table(claims.rename(columns=column_labels(claims.columns)).set_index(t("columns.statement")))
+        for claim in published_claims().itertuples():
+            words, badge = st.columns([4, 1])
+            words.markdown(f"{statement(claim)}  \n:gray[{literal(from_analysis(str(claim.reason)))}]")
+            with badge:
+                show_badge(str(claim.verdict))

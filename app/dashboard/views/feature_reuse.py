@@ -9,20 +9,21 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
+from analysis.claims.figure_5 import figure5_observations, is_order_visible
 from analysis.figures.connection import source_profile, target_profile, weight_histogram
 from analysis.figures.figure_5 import Connection, feature_reuse_screen
 from analysis.figures.style.heatmap import COLOR_MAPS, ColorMap
 from analysis.reuse.connections import connection_filter
 from analysis.reuse.measures import DEFAULT, IMAGE_MEASURES, MEASURES
-from analysis.reuse.observations import Observation, figure5_observations
 from analysis.reuse.scaling import SCALINGS, Scaling, target_share
 from app.dashboard import loading
 from app.dashboard.caching import cached
 from app.dashboard.charts import Kept, drawn_once, show_chart
+from app.dashboard.claim_cards import numbers, show_badge, statement, statistic
 from app.dashboard.downloads import download_row, take_home
 from app.dashboard.handover import reuse_command, reuse_python, show_handover
 from app.dashboard.keys import ImagesKey, NetworkKey
-from app.dashboard.language import from_analysis, names, t
+from app.dashboard.language import names, t
 from app.dashboard.memory import kept, remembered, write_address
 from app.dashboard.network_picker import pick_network, show_network
 from app.dashboard.tables import show_table_on_opening
@@ -218,35 +219,18 @@ def _show_scale(table: pd.DataFrame, options: Options) -> None:
 
 
 @cached(64)
-def _observations(key: NetworkKey) -> tuple[Observation, ...]:
-    """The paper's observations on Figure 5, read off this network's weights."""
-    return figure5_observations(loading.measured_table(key, (), None))
+def _observations(key: NetworkKey) -> pd.DataFrame:
+    """The paper's observations on Figure 5, tested on this network's weights."""
+    return figure5_observations(loading.measured_table(key, (), None), is_order_visible(loading.load(key)))
 
 
-def _show_observations(observations: tuple[Observation, ...]) -> None:
+def _show_observations(observations: pd.DataFrame) -> None:
     st.markdown(f"**{t('reuse.observations')}**")
-    for observation in observations:
+    for number, claim in enumerate(observations.itertuples(), start=1):
         with st.container(border=True, gap="xsmall"):
-            _show_verdict(observation)
-            st.markdown(f"{observation.number}. {from_analysis(observation.statement)}")
-            st.caption(_evidence(observation))
-
-
-def _evidence(observation: Observation) -> str:
-    statistic = from_analysis(observation.statistic)
-    if observation.value is None:
-        return f"{from_analysis(observation.reason)} ({statistic})"
-    criterion = from_analysis(observation.criterion)
-    return t("reuse.evidence", statistic=statistic, value=observation.value, criterion=criterion)
-
-
-def _show_verdict(observation: Observation) -> None:
-    if observation.holds is None:
-        st.badge(t("verdicts.not decidable"), icon=":material/help:", color="gray")
-    elif observation.holds:
-        st.badge(t("verdicts.holds"), icon=":material/check:", color="green")
-    else:
-        st.badge(t("verdicts.does not hold"), icon=":material/close:", color="red")
+            show_badge(str(claim.verdict))
+            st.markdown(f"{number}. {statement(claim)}")
+            st.caption(f"{statistic(claim)}: {numbers(claim)}")
 
 
 def _show_connection(key: NetworkKey, measured: Measured, table: pd.DataFrame, measure: str, cell: Connection) -> None:

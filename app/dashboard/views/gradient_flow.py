@@ -8,12 +8,14 @@ import pandas as pd
 import streamlit as st
 
 from analysis.architecture.paths import layer_paths, path_counts
-from analysis.claims.gradient_flow import controls, reach
+from analysis.claims.gradient_flow import controls, gradient_ratios
 from analysis.figures.gradient_flow import (
     QUANTITIES,
     gradient_flow_figure,
     gradient_flow_screen,
     path_lengths_screen,
+    path_shares_figure,
+    path_shares_screen,
 )
 from analysis.reuse.connections import dense_spec
 from app.dashboard import loading
@@ -30,7 +32,7 @@ from densenet_core.networks.spec import Spec
 
 
 def show() -> None:
-    """Draws the page."""
+    """Draw the page."""
     st.subheader(t("gradients.heading"), anchor=False)
     key = pick_network()
     if key is None:
@@ -45,14 +47,24 @@ def show() -> None:
     if images is not None:
         _show_flow(key, images)
     _show_paths({spec.title: spec, **controls(spec)})
+    if images is not None:
+        _show_shares(key, images)
 
 
 @cached(16, spinner="gradients")
 def _gradient_flows(key: NetworkKey, images: ImagesKey) -> pd.DataFrame:
-    """The network's, its own architecture's at initialisation, and its controls', on one batch of 64 images."""
+    """The network's, its own architecture's at initialization, and its controls', on one batch of 64 images."""
     from analysis.claims.gradient_flow import flow_beside_controls
 
     return flow_beside_controls(loading.load(key), loading.load_images(images))
+
+
+@cached(16, spinner="gradients")
+def _path_shares(key: NetworkKey, images: ImagesKey) -> pd.DataFrame:
+    """The share of the gradient by path length, of the same networks, on four images."""
+    from analysis.claims.gradient_flow import paths_beside_controls
+
+    return paths_beside_controls(loading.load(key), loading.load_images(images))
 
 
 def _show_flow(key: NetworkKey, images: ImagesKey) -> None:
@@ -70,10 +82,22 @@ def _show_flow(key: NetworkKey, images: ImagesKey) -> None:
         draw = partial(loading.figure_file, gradient_flow_figure, "gradient_flow", flow, chosen, 1)
         download_row("gradient_flow", flow, draw)
     ratios = "  ·  ".join(
-        f"{literal(from_analysis(str(name)))}: **{ratio:.3g}**" for name, ratio in reach(flow).items()
+        f"{literal(from_analysis(str(name)))}: **{ratio:.3g}**" for name, ratio in gradient_ratios(flow).items()
     )
     st.caption(t("gradients.ratios", ratios=ratios))
     st.caption(t("gradients.note"))
+
+
+def _show_shares(key: NetworkKey, images: ImagesKey) -> None:
+    st.markdown(f"##### {t('gradients.shares')}")
+    st.caption(t("gradients.shares_note"))
+    if not st.toggle(t("gradients.measure_shares"), key="measure_shares"):
+        return
+    shares = _path_shares(key, images)
+    show_chart(path_shares_screen(shares), key="shares", alt=t("gradients.shares_alt"))
+    with take_home():
+        draw = partial(loading.figure_file, path_shares_figure, "gradient_by_path_length", shares, 1)
+        download_row("gradient_by_path_length", shares, draw, key="shares_")
 
 
 def _show_paths(specs: dict[str, Spec]) -> None:

@@ -10,11 +10,12 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from analysis.claims.figure_5 import observations_over_training
 from analysis.figures.animation import has_ffmpeg
 from analysis.figures.emergence import emergence_screen, observations_screen
 from analysis.figures.training_curves import training_curves_screen
 from analysis.results.training_curves import training_curves
-from analysis.reuse.emergence import STEADY, likeness_to_end, observations_over_training, onset, reuse_over_training
+from analysis.reuse.emergence import STEADY, likeness_to_end, onset, reuse_over_training
 from app.dashboard.caching import cached
 from app.dashboard.charts import show_chart
 from app.dashboard.downloads import download_row, take_home

@@ -3,15 +3,25 @@ from __future__ import annotations
 import itertools
 import math
 
+import pandas as pd
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from analysis.architecture.paths import layer_paths, path_counts
-from analysis.claims.gradient_flow import controls, gradient_flow, reach
+from analysis.claims.gradient_flow import (
+    build_untrained,
+    controls,
+    flow_beside_controls,
+    gradient_flow,
+    gradient_ratios,
+    paths_beside_controls,
+    unevenness,
+)
 from densenet_core import DenseNetSpec, create_model
 from densenet_core.networks.names import spec_from_name
+from tests.analysis.reuse.test_effects import SPECS, checkpoint_of, some_images
 
 
 def paths_by_search(spec: DenseNetSpec) -> list[int]:
@@ -93,7 +103,35 @@ def test_the_output_gradient_of_a_network_by_hand() -> None:
     share = 1 / (1 + math.exp(-6))  # of the first class: the scores are 6 and 0
     assert flow["output_gradient"].tolist() == pytest.approx([3 * share, math.sqrt(2) * share])
     assert flow["weight_gradient"].tolist() == pytest.approx([3 * share, 2 * math.sqrt(2) * share])
-    assert reach(flow)["a"] == pytest.approx(3 / math.sqrt(2))
+    assert gradient_ratios(flow)["a"] == pytest.approx(3 / math.sqrt(2))
+
+
+def test_exploding_is_as_uneven_as_vanishing() -> None:
+    rows = [("vanishes", 0.0, 0.01), ("vanishes", 1.0, 1.0), ("explodes", 0.0, 100.0), ("explodes", 1.0, 1.0)]
+    flow = pd.DataFrame(rows, columns=["network", "position", "output_gradient"])
+    assert gradient_ratios(flow).tolist() == pytest.approx([0.01, 100])
+    assert unevenness(flow).tolist() == pytest.approx([100, 100])
+
+
+def test_an_untrained_network_has_the_statistics_of_the_images() -> None:
+    images, spec = some_images(60), checkpoint_of(SPECS[0]).spec
+    model, seen = build_untrained(spec, images).eval(), []
+    model.features.norm5.register_forward_hook(lambda _, __, out: seen.append(out))  # type: ignore[union-attr]
+    with torch.inference_mode():
+        model(next(images.batches(60))[0])
+    assert abs(float(seen[0].mean())) < 0.1
+    assert float(seen[0].std()) == pytest.approx(1, abs=0.15)
+
+
+def test_the_network_stands_beside_its_controls() -> None:
+    network, images = checkpoint_of(SPECS[0]), some_images(20)
+    flow, paths = flow_beside_controls(network, images, 8), paths_beside_controls(network, images, 2)
+    title, depth = network.spec.title, 14  # the nearest depth 6n+2
+    names = [f"{title}, this network", *(f"{n}, untrained" for n in (title, f"ResNet-{depth}", f"Plain-{depth}"))]
+    assert list(dict.fromkeys(flow["network"])) == names
+    assert paths.groupby("network")["share"].sum().tolist() == pytest.approx([1] * 4, abs=1e-4)
+    plain = paths[(paths["network"] == names[3]) & (paths["length"] == depth)]
+    assert plain["share"].item() == pytest.approx(1, abs=1e-4)
 
 
 def test_the_controls_are_as_deep() -> None:

@@ -7,7 +7,6 @@ import pandas as pd
 import pytest
 
 from analysis.results.efficiency import count, pareto_front, parity
-from analysis.results.paper_claims import efficiency_claims
 
 
 def results(rows: list[tuple[str, str, float, float]]) -> pd.DataFrame:
@@ -79,25 +78,21 @@ def test_parity_refuses_what_can_not_be_compared() -> None:
     mixed = table.assign(dataset=["C10+"] * 4 + ["C100+"] * 3)
     with pytest.raises(ValueError, match=r"dataset must be one for all: the results have C10\+, C100\+"):
         parity(mixed, "A", table.iloc[4])
-    with pytest.raises(ValueError, match="family 'C' has no result with params here: there are A, B"):
+    with pytest.raises(ValueError, match="family 'C' has no result with params here: choose one of A, B"):
         parity(table, "C", table.iloc[4])
-    with pytest.raises(ValueError, match="cost 'images_per_s' is none of params"):
+    with pytest.raises(ValueError, match="cost 'images_per_s' is unknown: choose params"):
         parity(table, "A", table.iloc[4], "images_per_s")
 
 
-def test_the_papers_statements_on_its_own_numbers() -> None:
-    claims = efficiency_claims()
-    assert claims["holds"].tolist() == [True, True, True, None, False]
-    assert "22.58 % against 22.44 %; 2.23 times fewer params" in claims["numbers"][0]
-    assert "13.43 times fewer params" in claims["numbers"][2]
-
-
-def test_a_statement_can_fail() -> None:
-    from analysis.results.results import published_results
-
-    worse = published_results().copy()
-    worse.loc[worse["model"] == "DenseNet-201", "error"] = 23.0
-    assert efficiency_claims(worse)["holds"].tolist()[:2] == [False, False]
+def test_where_the_family_does_not_reach_its_cost_has_a_bound() -> None:
+    table = results(FAMILY + OTHERS)
+    best, worst = (parity(table, "A", table[table["model"] == model].iloc[0]) for model in ("best", "worst"))
+    assert best.bounds == (0, 90e6 / 16e6)  # it needs more than its best network
+    assert str(best).endswith("at most 5.6 times fewer parameters")
+    assert worst.bounds == (2e6 / 1e6, math.inf)  # less than its smallest
+    assert str(worst).endswith("at least 2 times fewer parameters")
+    known = parity(table, "A", table[table["model"] == "reference"].iloc[0])
+    assert known.bounds == (known.times_fewer, known.times_fewer)
 
 
 @pytest.mark.parametrize(

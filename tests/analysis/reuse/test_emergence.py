@@ -9,11 +9,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from analysis import connection_weights, figure5_observations
+from analysis import connection_weights
 from analysis.figures.animation import animation_bytes, has_ffmpeg
 from analysis.reuse.emergence import (
     likeness_to_end,
-    observations_over_training,
     onset,
     record_reuse,
     reuse_over_training,
@@ -59,16 +58,6 @@ def test_a_damaged_file_says_so(run: Path) -> None:
     (run / "reuse.parquet").write_bytes(b"cut")
     with pytest.raises(RunError, match=r"reuse\.parquet' is damaged"):
         reuse_over_training(run)
-
-
-def test_the_observations_numbers_over_the_epochs(run: Path) -> None:
-    tables = reuse_over_training(run)
-    moved = observations_over_training(tables)
-    assert len(moved) == 3 * 4
-    for epoch in (1, 3):
-        for seen in figure5_observations(tables[tables["epoch"] == epoch]):
-            (value,) = moved[(moved["epoch"] == epoch) & (moved["number"] == seen.number)]["value"]
-            assert (seen.value is None and pd.isna(value)) or value == pytest.approx(seen.value)
 
 
 def test_reuse_sets_in_where_the_order_stays_that_of_the_end() -> None:

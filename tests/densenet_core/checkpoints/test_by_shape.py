@@ -76,7 +76,7 @@ def test_of_odd_networks_the_table_is_known_and_the_rest_refused(what: str, new_
     table = connection_weights(found)
     assert_same_reuse(table, model, widths)
     feature_reuse_figure(table)
-    assert len(figure5_observations(table)) == 4
+    assert len(figure5_observations(table)) == 5
     for refused in (
         found.to_model,
         lambda: count_cost(found.architecture),

@@ -1,0 +1,80 @@
+"""The command that tests the paper's claims on a network, and how tables of claims are printed."""
+
+from __future__ import annotations
+
+import gc
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+import typer
+
+from app.cli.common import (
+    CheckpointArgument,
+    DataOption,
+    ImagesOption,
+    NormalizeOption,
+    OrderOption,
+    open_network,
+    open_test_images,
+)
+from app.cli.output import visible
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def claims(
+    checkpoint: CheckpointArgument,
+    dataset: Annotated[
+        str | None, typer.Option(help="For claims that are measured on images: digits, cifar10, ..., folder.")
+    ] = None,
+    data: DataOption = Path("data"),
+    normalize: NormalizeOption = None,
+    images: ImagesOption = 500,
+    beside: Annotated[
+        str | None, typer.Option(help="A ResNet trained on the same data: file, run or zoo, for the gap of losses.")
+    ] = None,
+    order: OrderOption = None,
+    table: Annotated[Path | None, typer.Option(help="Write the claims here: .csv.")] = None,
+) -> None:
+    """Test the paper's claims on a network: each a statistic, beside untrained networks', and a verdict."""
+    from analysis.claims.claims import check_claims
+    from analysis.claims.generalization import training_images
+    from analysis.figures.export import save_table
+    from densenet_core.data.recorded import choose_data
+
+    gc.enable()
+    network = open_network(checkpoint, order)
+    other = open_network(beside) if beside else None
+    taken = open_test_images(network, dataset, data, normalize) if dataset else None
+    train = None
+    if dataset and other:
+        train = training_images(*choose_data(network.record, dataset, cast(Any, normalize)), data)
+    found = check_claims(network, taken, other, images, train)
+    print_claims(found)
+    if table:
+        print("wrote", save_table(found, table))
+
+
+def print_claims(table: pd.DataFrame) -> None:
+    """Print a table of claims: statement, verdict and value, criterion and controls, one claim after the other."""
+    for number, (_, claim) in enumerate(table.iterrows(), start=1):
+        print(f"{number:>2}. {claim['statement']} (section {claim['section']})")
+        for line in _evidence(claim):
+            print(f"    {visible(line)}")
+
+
+def _evidence(claim: pd.Series) -> list[str]:
+    """What a claim's verdict rests on."""
+    if math.isnan(claim["value"]):
+        return [f"{claim['verdict']}: {claim['reason']}", f"statistic: {claim['statistic']}"]
+    interval = "" if math.isnan(claim["low"]) else f" [{claim['low']:.3g}, {claim['high']:.3g}]"
+    beside = [f"holds if {claim['criterion']}"]
+    if claim["num_untrained"]:
+        extremes = f"{claim['untrained_low']:.3g} to {claim['untrained_high']:.3g}"
+        beside.append(f"untrained {claim['untrained']:.3g} ({claim['num_untrained']:.0f} networks, {extremes})")
+    if claim["control"]:
+        beside.append(f"{claim['control']} {claim['control_value']:.3g}")
+    lines = [f"{claim['verdict']}: {claim['value']:.3g}{interval}, {claim['statistic']}", "; ".join(beside)]
+    return [*lines, claim["reason"]] if claim["reason"] else lines
