@@ -6,6 +6,7 @@
 # make install   the set-up alone
 # make bench     every benchmark, some minutes; results go to benchmarks/results/: BENCHMARKS="inference cost"
 # make fuzz      10,000 damaged files, then a minute of fuzzing by coverage: FILES=..., SECONDS=...
+# make torture   kill a training at random moments and inside writes, compare with one left alone: KILLS=...
 # make figures   the pictures and tables of README and docs
 PYTHON ?= python3
 BIN := .venv/bin
@@ -13,7 +14,8 @@ APP_READY := .venv/.installed
 TEST_READY := .venv/.installed-test
 DOCS_READY := .venv/.installed-docs
 
-.PHONY: app test check coverage docs install figures bench fuzz lint
+.PHONY: app test check coverage docs install figures bench fuzz lint torture
+KILLS ?= 30
 SECONDS ?= 60
 FILES ?= 10000
 BENCHMARKS ?= inference training cost reuse ablation growth runs dashboard load
@@ -39,6 +41,9 @@ docs: $(DOCS_READY)
 	$(BIN)/sphinx-build -W --keep-going -q docs docs/_build/html
 
 install: $(APP_READY)
+
+torture: $(TEST_READY)
+	$(BIN)/python tools/torture.py --kills $(KILLS)
 
 figures: $(TEST_READY)
 	$(BIN)/python tools/make_figures.py

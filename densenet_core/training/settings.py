@@ -91,9 +91,9 @@ class Setting:
         return [f"{self.option}={','.join(map(str, value)) if self.kind is tuple else value}"]
 
     def _fits(self, value: Any) -> bool:
-        if self.kind in (str, bool) or isinstance(value, bool):
+        if self.kind in (str, bool):
             return isinstance(value, self.kind)
-        if not isinstance(value, int if self.kind is int else int | float):
+        if isinstance(value, bool) or not isinstance(value, int if self.kind is int else int | float):
             return False
         about = self.about
         largest = sys.float_info.max
