@@ -17,6 +17,7 @@ from PIL import Image
 from playwright.sync_api import sync_playwright
 
 from analysis import connection_weights, feature_reuse_figure, save_figure
+from analysis.claims.published import published_claims
 from analysis.figures.agreement import agreement_figure
 from analysis.figures.by_number import figure_3, figure_4
 from analysis.figures.pruning import pruning_figure
@@ -75,6 +76,38 @@ def network_title(name: str) -> str:
     """A network of the zoo and its data."""
     network = load_zoo(name)
     return f"{network.spec.title}, {network.record['dataset']}"
+
+
+def network_claims_table() -> str:
+    """The paper's claims on every network of the zoo, by tools/measure_claims.py, as Markdown."""
+    tables = {name: pd.read_csv(MEASURED / f"claims_{name}.csv").set_index("claim") for name in zoo_names()}
+    titles = [network_title(name) for name in tables]
+    lines = ["| claim | statistic | " + " | ".join(titles) + " |", "| --- " * (len(titles) + 2) + "|"]
+    first = next(iter(tables.values()))
+    for claim, row in first.iterrows():
+        cells = [claim_cell(table.loc[claim]) for table in tables.values()]
+        lines.append(f"| {in_table(row['statement'])} | {in_table(row['statistic'])} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def claim_cell(row: pd.Series) -> str:
+    """Verdict, value, criterion and controls of one claim on one network."""
+    if pd.isna(row["value"]):
+        return f"{row['verdict']}: {row['reason']}"
+    parts = [f"**{row['verdict']}**: {row['value']:.3g}", str(row["criterion"])]
+    if row["num_untrained"]:
+        extremes = f"{row['untrained_low']:.3g} to {row['untrained_high']:.3g}"
+        parts.append(f"untrained {row['untrained']:.3g} ({extremes})")
+    if isinstance(row["control"], str):
+        parts.append(f"{row['control']} {row['control_value']:.3g}")
+    return "; ".join(parts)
+
+
+def published_claims_table() -> str:
+    """The paper's statements on published results, as Markdown."""
+    lines = ["| statement | verdict | numbers |", "| --- | --- | --- |"]
+    lines += [f"| {row.statement} | {row.verdict} | {row.reason} |" for row in published_claims().itertuples()]
+    return "\n".join(lines)
 
 
 def in_table(text: str) -> str:
@@ -169,6 +202,8 @@ def fill(page: str, mark: str, content: str) -> None:
 def main() -> None:
     for name, picture in FEATURE_REUSE.items():
         save_figure(feature_reuse_figure(connection_weights(load_zoo(name))), DOCS / picture)
+    fill("docs/findings.md", "network_claims", network_claims_table())
+    fill("docs/efficiency.md", "claims", published_claims_table())
     fill("docs/findings.md", "agreement", agreement_rows())
     fill("docs/findings.md", "pruning", pruning_rows())
     for name, picture in ABLATION.items():

@@ -16,13 +16,19 @@ FIGURE_3_SOURCES = ("Huang et al. 2017, Table 3", "fb.resnet.torch, pretrained m
 Panel = Literal["left", "middle"]
 
 
-def figure_3() -> tuple[Figure, pd.DataFrame]:
-    """Top-1 error on ImageNet against parameters and FLOPs, DenseNet-BC and ResNet, from published numbers.
+def figure_3(with_resnet_18: bool = False) -> tuple[Figure, pd.DataFrame]:
+    """Draw top-1 error on ImageNet against parameters and FLOPs, DenseNet-BC and ResNet, from published numbers.
 
-    The figure's ResNet-152 has no row in the table that the paper compares with, and so is not in it.
+    Args:
+        with_resnet_18: add ResNet-18, which the paper's figure leaves out.
+
+    Returns:
+        The figure and its table: DenseNet-121 to 264, and ResNet-34, 50, 101 and 152 of fb.resnet.torch.
     """
     table = published_results()
     table = table[table["source"].isin(FIGURE_3_SOURCES) & (table["error_kind"] == "top1_single_crop")]
+    left_out = ["ResNet-200"] if with_resnet_18 else ["ResNet-18", "ResNet-200"]  # ResNet-200 is pre-activation
+    table = table[~table["model"].isin(left_out)]
     return efficiency_figure(table), table
 
 

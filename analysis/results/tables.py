@@ -51,10 +51,10 @@ def paper_table(number: int, own: pd.DataFrame | None = None) -> pd.DataFrame:
 
 
 def latex_table(table: pd.DataFrame) -> str:
-    """A table as LaTeX for the booktabs package."""
+    """Return a table as LaTeX; its first line names the package that it needs, booktabs."""
     escaped = table.map(_escaped).rename(columns=_escaped)
     text: str = escaped.to_latex(index=False, column_format="l" + "c" * (table.shape[1] - 1))
-    return text
+    return f"% \\usepackage{{booktabs}}\n{text}"
 
 
 def _errors(published: pd.DataFrame, own: pd.DataFrame | None, per: str) -> pd.DataFrame:

@@ -20,12 +20,13 @@ def test_figure_3_has_the_papers_points() -> None:
     figure, table = figure_3()
     params, flops = figure.axes
     texts = {text.get_text() for text in params.texts}
-    assert texts == {f"DenseNet-{n}" for n in (121, 169, 201, 264)} | {f"ResNet-{n}" for n in (18, 34, 50, 101)}
+    assert texts == {f"DenseNet-{n}" for n in (121, 169, 201, 264)} | {f"ResNet-{n}" for n in (34, 50, 101, 152)}
     lines = [line for line in flops.get_lines() if len(line.get_xdata()) == 4]
     drawn = {round(x) for line in lines for x in line.get_xdata()}
     assert drawn == {2 * round(m) for m in table["mult_adds"]}
     assert flops.get_xlabel() == "FLOPs (2 x mult_adds)"
     assert "published: Huang et al. 2017, Table 3" in figure.texts[0].get_text()
+    assert set(figure_3(with_resnet_18=True)[1]["model"]) - set(table["model"]) == {"ResNet-18"}
 
 
 def test_figure_4_draws_means_with_their_deviation() -> None:

@@ -67,6 +67,7 @@ def test_own_runs_are_further_rows_and_said_to_be_measured() -> None:
 
 def test_latex_is_booktabs_with_its_signs_escaped() -> None:
     text = latex_table(paper_table(3, None))
+    assert text.startswith("% \\usepackage{booktabs}\n\\begin{tabular}")
     assert text.count("\\toprule") == text.count("\\midrule") == text.count("\\bottomrule") == 1
     assert "top1\\_single\\_crop" in text
     assert "DenseNet-264 & 264" in text

@@ -1,0 +1,36 @@
+"""Test the paper's claims on the networks of the zoo: `python tools/measure_claims.py [CIFAR10_JPEG]`.
+
+Writes ``claims_NAME.csv`` into ``analysis/results/measured``. CIFAR10_JPEG is a folder with CIFAR-10's images as JPEG
+files in class folders under test/ and train/; without it, the network that was trained on them is skipped.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from analysis.claims.claims import check_claims
+from analysis.figures.export import save_table
+from densenet_core import load_zoo, zoo_names
+from densenet_core.data.datasets import load_test_images
+
+MEASURED = Path(__file__).parents[1] / "analysis" / "results" / "measured"
+NUM_IMAGES = {"digits": 200, "cifar10-jpeg": 100}  # gradients by path length take most of the time
+
+
+def main(cifar10_jpeg: str | None = None) -> None:
+    for name in zoo_names():
+        if name.endswith("digits"):
+            images, number = load_test_images("digits"), NUM_IMAGES["digits"]
+        elif cifar10_jpeg:
+            images = load_test_images("folder", Path(cifar10_jpeg) / "test", "cifar10")
+            number = NUM_IMAGES["cifar10-jpeg"]
+        else:
+            print("skipped:", name)
+            continue
+        claims = check_claims(load_zoo(name), images, num_images=number)
+        print("wrote", save_table(claims, MEASURED / f"claims_{name}.csv"))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
