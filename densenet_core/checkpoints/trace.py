@@ -122,6 +122,7 @@ class _Follow(TorchDispatchMode):
         self.walk = ChannelWalk()
         self.weights = {id(tensor): name for name, tensor in weights.items()}
         self.maps: dict[int, Maps] = {}
+        self.channels_last: set[int] = set()  # of tensors, (N, *spatial, C)
         self.kept: list[object] = [weights]  # as long as a tensor lives, its id is its own
         self._know(images, self.walk.source("input", images.shape[1]))
 
@@ -151,9 +152,15 @@ class _Follow(TorchDispatchMode):
         maps = known[0]
         if name == "copy_" and args[0]._base is not None:
             raise CheckpointError("the network writes into parts of tensors, which can't be followed")
+        if name == "permute" and (permuted := self._permuted(args, outs[0], maps)):
+            return permuted
         if name in _BATCH_NORM:
             norm = self.weights.get(id(args[1]), "").removesuffix(".weight")
             return [Maps(maps.channels, norm or None)]
+        if name == "native_layer_norm" and (normed := self._layer_norm(args, outs[0], maps)):
+            return normed
+        if id(args[0]) in self.channels_last:
+            return [self.walk.source(f"{name} {len(self.kept)}", out.shape[1], known) for out in outs if out.ndim > 1]
         if name == "convolution":
             return [self._conv(args, maps, outs[0])]
         if name in _LINEAR and (weight := self.weights.get(id(args[_LINEAR[name] + 1]))):
@@ -165,8 +172,28 @@ class _Follow(TorchDispatchMode):
             return [maps]
         return [self.walk.source(f"{name} {len(self.kept)}", out.shape[1], known) for out in outs if out.ndim > 1]
 
+    def _permuted(self, args: tuple[Any, ...], out: Tensor, maps: Maps) -> list[Maps] | None:
+        """The same feature maps, where the channels come first or last, as a layer norm over them needs."""
+        place = args[0].ndim - 1 if id(args[0]) in self.channels_last else 1
+        axis = [order % out.ndim for order in args[1]].index(place)
+        if axis == out.ndim - 1 != 1:
+            self.channels_last.add(id(out))
+        return [maps] if axis in (1, out.ndim - 1) else None
+
+    def _layer_norm(self, args: tuple[Any, ...], out: Tensor, maps: Maps) -> list[Maps] | None:
+        """A layer norm over the channels alone."""
+        is_last = id(args[0]) in self.channels_last
+        if len(args[1]) != 1 or not (is_last or out.ndim == 2):
+            return None
+        if is_last:
+            self.channels_last.add(id(out))
+        return [Maps(maps.channels, self.weights.get(id(args[2]), "").removesuffix(".weight") or None)]
+
     def _conv(self, args: tuple[Any, ...], maps: Maps, out: Tensor) -> Maps:
+        """A convolution makes a new source; a depthwise one leaves every feature map by itself."""
         weight, transposed, groups = self.weights.get(id(args[1])), args[6], args[8]
+        if groups == len(maps.channels) == out.shape[1] > 1:
+            return Maps(maps.channels)
         if weight is None:
             return self.walk.source("convolution with computed weights", out.shape[1], [maps])
         return self.walk.read(weight, maps, out.shape[1], groups=groups, input_axis=0 if transposed else 1)

@@ -48,6 +48,11 @@ LAYOUTS = (
         not_used=("op_threshs",),  # torchxrayvision's operating points
     ),
     Layout(
+        "torchvision's features alone",  # also fastai's body, 0.0.conv0
+        r"denseblock1\.denselayer1\.norm1\.weight",
+        ((r"((?:conv|norm)\d|denseblock\d+|transition\d+)\.(.+)", r"features.\1.\2"),),
+    ),
+    Layout(
         "torchvision before 2018",
         r"features\.denseblock1\.denselayer1\.norm\.1\.weight",
         ((r"(features\.denseblock\d+\.denselayer\d+\.(?:norm|conv))\.([12]\..+)", r"\1\2"), _SEQUENTIAL_HEAD),

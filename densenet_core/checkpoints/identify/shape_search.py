@@ -38,12 +38,13 @@ _ODD = Allowed(any_head=True, growth=True, copies=True, no_stem=True)
 LEVELS: dict[str, Allowed] = {
     "a plain DenseNet": Allowed(),
     "with gates or attention": Allowed(leftovers=True),
+    "with poolings side by side": Allowed(copies=True),
     "with another head or none": Allowed(any_head=True),
     "with gates, and another head or none": Allowed(any_head=True, leftovers=True),
     "with uneven growth, copied maps or no stem": _ODD,
     "with transitions up": Allowed(any_head=True, up=True),
     "with uneven growth and gates": replace(_ODD, any_head=False, leftovers=True),
-    "with depthwise layers": replace(_ODD, leftovers=True, depthwise=True),
+    "with depthwise layers": replace(_ODD, any_head=False, leftovers=True, depthwise=True),
 }
 
 

@@ -98,7 +98,9 @@ def _read_known(tensors: Mapping[str, Array], layout: Layout, prefix: str, order
         if problem := _damage(_shapes(own)):
             raise CheckpointError(f"{odd}{problem}") from odd
         heads = {key: tensors[key] for key in ignored if tensors[key].ndim <= 2}
-        return _read_odd({f"{prefix}{key}": t for key, t in own.items()}, heads, odd, order)
+        read = _read_odd({f"{prefix}{key}": t for key, t in own.items()}, heads, odd, order)
+        outside = (key for key in ignored if key not in read.arrays and not key.endswith("num_batches_tracked"))
+        return replace(read, ignored=(*read.ignored, *outside))
 
 
 def read_graph(walk: ChannelWalk, tensors: Mapping[str, Array], in_channels: int) -> ReadStateDict:
@@ -184,7 +186,8 @@ def _damage(shapes: Shapes) -> str:
     parts: dict[str, dict[str, tuple[int, ...]]] = {}
     for key, shape in shapes.items():
         module, _, part = key.rpartition(".")
-        parts.setdefault(module, {})[part] = shape
+        if part in ("weight", "bias", *STATISTICS):
+            parts.setdefault(module, {})[part] = shape
     norms = {module: own for module, own in parts.items() if len(own.get("weight", (0,))) == 1}
     have_statistics = any(STATISTICS[0] in own for own in norms.values())
     for module, own in parts.items():
