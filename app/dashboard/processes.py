@@ -39,7 +39,7 @@ def start_training(config: TrainingConfig) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         log = (folder / LOG).open("a")
     except OSError as error:
-        raise RunError(f"can't write the run folder {str(folder)!r}: {error.strerror}") from None
+        raise RunError(f"can't write the run folder {str(folder)!r}: {error.strerror}") from error
     with log:
         options = [word for each in training_settings() for word in each.arguments(getattr(config, each.name))]
         command = [sys.executable, "-c", TRAIN, "train", *options]
@@ -97,7 +97,7 @@ def _owner(folder: Path) -> tuple[int, str]:
         owner = json.loads((folder / OWNER).read_text())
         process, host = int(owner["process"]), str(owner["host"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunError(f"the run {folder.name!r} does not say which process trains it ({error})") from None
+        raise RunError(f"the run {folder.name!r} does not say which process trains it ({error})") from error
     if process < 2:  # 0 and below stand for groups of processes
         raise RunError(f"the run {folder.name!r} says that process {process} trains it, which is none")
     return process, host

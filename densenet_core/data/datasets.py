@@ -189,7 +189,7 @@ def _torchvision(dataset: Any, name: str, root: Path, **options: Any) -> Any:
             f"data set {name} is not under {str(root)!r}: put its files there, or download them with "
             f"`from torchvision import datasets; datasets.{dataset.__name__}({str(root)!r}, {arguments}, "
             f"download=True)` ({str(error).splitlines()[0]})"
-        ) from None
+        ) from error
 
 
 def _folder_splits(name: str, root: Path, augment: bool, validation: bool, normalization: Normalization) -> DataSplits:
@@ -223,7 +223,7 @@ def load_folder(folder: Path, normalization: Normalization, augment: bool = Fals
     try:
         dataset = datasets.ImageFolder(str(folder))
     except FileNotFoundError as error:
-        raise DataError(f"folder {str(folder)!r} holds no class folders of images: {error}") from None
+        raise DataError(f"folder {str(folder)!r} holds no class folders of images: {error}") from error
     class_names = tuple(dataset.classes)
     if class_names in (("test", "train"), ("train", "val")):
         raise DataError(f"folder {str(folder)!r} holds {' and '.join(class_names)}: give the one to evaluate")

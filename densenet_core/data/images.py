@@ -148,9 +148,9 @@ class FolderImages:
         try:
             yield from loader
         except DataError as error:  # of a worker: its words stand at the end of a traceback
-            raise DataError(str(error).rpartition("DataError: ")[2].strip()) from None
+            raise DataError(str(error).rpartition("DataError: ")[2].strip()) from error
         except (OSError, RuntimeError) as error:  # a worker that ended
-            raise DataError(f"an image under {self.source.root!r} can't be read: {first_line(error)}") from None
+            raise DataError(f"an image under {self.source.root!r} can't be read: {first_line(error)}") from error
 
     def subset(self, rows: Tensor) -> FolderImages:
         source = copy.copy(self.source)
@@ -198,7 +198,7 @@ def read_image(path: str) -> Any:
         with Image.open(path) as image:
             return image.convert("RGB")
     except Exception as error:  # of any kind: nothing tells what a damaged file makes of Pillow's readers
-        raise DataError(f"image {path!r} can't be read: {first_line(error)}") from None
+        raise DataError(f"image {path!r} can't be read: {first_line(error)}") from error
 
 
 def evenly_spaced(images: Images, number: int) -> Images:

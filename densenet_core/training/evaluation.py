@@ -93,7 +93,7 @@ def check_fit(spec: Spec, images: Images) -> None:
     try:
         network_layers(spec, images.image_size)
     except ValueError as error:
-        raise DataError(f"the images have {images.image_size} pixels a side: {error}") from None
+        raise DataError(f"the images have {images.image_size} pixels a side: {error}") from error
     if images.num_channels != spec.in_channels:
         raise DataError(f"the images have {images.num_channels} channels, the network expects {spec.in_channels}")
     if len(images.class_names) != spec.num_classes:

@@ -70,17 +70,17 @@ def _everywhere(config: TrainingConfig) -> TrainingConfig:
 def _connected(address: str) -> Any:
     try:
         import ray
-    except ImportError:
+    except ImportError as error:
         raise RunError(
             "Ray is not installed: pip install 'densenet-lens[ray]', or leave --ray-address out to train here"
-        ) from None
+        ) from error
     if not ray.is_initialized():
         try:
             _check_reachable(address)
             ray.init(address=address, log_to_driver=False, configure_logging=False)
         except (OSError, ValueError, RuntimeError) as error:
             reason = str(error).strip().splitlines()[0]
-            raise RunError(f"there is no Ray cluster at --ray-address {address!r}: {reason}") from None
+            raise RunError(f"there is no Ray cluster at --ray-address {address!r}: {reason}") from error
     return ray
 
 

@@ -24,10 +24,10 @@ class TensorBoardLog:
     def __init__(self) -> None:
         try:
             from torch.utils.tensorboard import SummaryWriter
-        except ImportError:
+        except ImportError as error:
             raise RunError(
                 "tensorboard is not installed: pip install 'densenet-lens[tensorboard]', or leave --tensorboard out"
-            ) from None
+            ) from error
         self._writer_class: Any = SummaryWriter
         self._writer: Any = None
 
