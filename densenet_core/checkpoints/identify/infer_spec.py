@@ -106,7 +106,7 @@ def _compression(shapes: Shapes, num_blocks: int) -> float:
     least = max((out_maps - ROUNDED_AWAY) / max(in_maps, 1) for in_maps, out_maps in transitions)
     for theta in (*(ceil(least * 10**digits) / 10**digits for digits in range(1, 7)), float(least)):
         if all(compressed(in_maps, theta) == out_maps for in_maps, out_maps in transitions):
-            return theta
+            return float(theta)
     kept = listed([f"{out_maps} of {in_maps}" for in_maps, out_maps in transitions])
     raise CheckpointError(f"the transitions keep uneven shares of their feature maps ({kept}): one for all is needed")
 
