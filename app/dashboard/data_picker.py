@@ -15,7 +15,7 @@ import streamlit as st
 from app.dashboard import loading
 from app.dashboard.keys import ImagesKey, NetworkKey
 from app.dashboard.language import t
-from app.dashboard.memory import remembered
+from app.dashboard.memory import kept, remembered
 from app.dashboard.network_picker import DIGITS, Choice, choose_network
 from app.dashboard.roots import DATA_DIR, data_path, image_folder, listed_image_folders
 from app.text import literal
@@ -99,7 +99,7 @@ def _choose_folder() -> str:
         remembered(
             st.selectbox,
             t("images.folder"),
-            listed_image_folders(),
+            _folders(),
             accept_new_options=True,
             key="images_root",
             default=str(DATA_DIR),
@@ -107,6 +107,12 @@ def _choose_folder() -> str:
         )
         or DATA_DIR
     )
+
+
+def _folders() -> list[str]:
+    """The folders to choose from, with the one that was typed."""
+    typed = st.session_state.get("images_root") or kept("images_root") or str(DATA_DIR)
+    return list(dict.fromkeys([*listed_image_folders(), typed]))
 
 
 def _recorded_normalize(record: dict[str, Any], dataset: str | None) -> Normalization | None:

@@ -49,11 +49,10 @@ def remembered(
         in_address: write the value into the address.
     """
     allowed = None if options is None else list(options)
-    if key not in st.session_state:
-        asked = _asked(key, default, allowed) if in_address else default
-        st.session_state[key] = kept(key, asked)
-    if allowed is not None and st.session_state[key] not in allowed:
-        st.session_state[key] = default
+    asked = _asked(key, default, allowed) if in_address else default
+    value = st.session_state[key] if key in st.session_state else kept(key, asked)
+    # Set at each run: a widget of the same key on another page is another widget, and would begin with its default.
+    st.session_state[key] = value if allowed is None or value in allowed else default
     chosen = widget(*args, *([] if allowed is None else [allowed]), key=key, **kwargs)
     keep(key, chosen)
     if in_address:

@@ -134,7 +134,7 @@ def _open_address(side: str) -> None:
         return
     asked = _parse(st.query_params.get(f"network{side}", ""))
     if asked is None and side == "a":
-        asked = _parse(str(kept("network", "")))
+        asked = _parse(str(kept("network", st.query_params.get("network", ""))))
     if asked is not None:
         choose_network(asked, side)
 

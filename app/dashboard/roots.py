@@ -64,10 +64,10 @@ def image_folder(path: Path) -> Path:
 
 
 def listed_image_folders() -> list[str]:
-    """Folders with folders in them below data/ and the served folders, to choose from; at most ``MOST_LISTED``."""
+    """Folders with folders in them below data/ and the served folders, to choose from."""
     roots = [folder for folder in dict.fromkeys((DATA_DIR, *served_folders())) if folder not in (RUNS_DIR, ZOO_FOLDER)]
     found = (path for root in roots if root.is_dir() for path in (root, *_subfolders(root)))
-    return list(dict.fromkeys(str(path) for path in islice(found, MOST_LISTED)))
+    return list(dict.fromkeys([str(DATA_DIR), *(str(path) for path in islice(found, MOST_LISTED))]))
 
 
 def _subfolders(root: Path) -> Iterator[Path]:

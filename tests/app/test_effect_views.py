@@ -43,11 +43,17 @@ def test_images_that_do_not_fit_say_so_and_the_measure_can_be_changed_back(app: 
     app.selectbox(key="images_digits").select("cifar10").run()
     assert not app.exception
     assert "data set cifar10 is not under 'data'" in app.error[0].value.replace("\\", "")
-    app.selectbox(key="images_root").select("/etc").run()
-    assert "outside the folders that this server serves" in app.error[0].value.replace("\\", "")
     app.selectbox(key="measure").select("mean_abs_weight").run()
     assert not app.error
     assert heatmap_cells(app)
+
+
+def test_images_outside_the_served_folders_are_refused(app: AppTest) -> None:  # noqa: F811
+    app.query_params["measure"] = "taylor"
+    app.session_state["images_root"] = "/etc"
+    app.run()
+    assert not app.exception
+    assert "outside the folders that this server serves" in app.error[0].value.replace("\\", "")
 
 
 def test_agreement_shows_what_the_function_gives(app: AppTest) -> None:  # noqa: F811

@@ -26,6 +26,7 @@ from app.dashboard.keys import ImagesKey, NetworkKey
 from app.dashboard.language import names, t
 from app.dashboard.memory import kept, remembered, write_address
 from app.dashboard.network_picker import pick_network, show_network
+from app.dashboard.pages import link_to
 from app.dashboard.tables import show_table_on_opening
 from app.text import literal, network_facts
 
@@ -59,6 +60,8 @@ def show() -> None:
         st.write(t("reuse.choose"))
         return
     _show_heading(key)
+    if not _has_reuse(key):
+        return
     measured = _choose_measured(key)
     if measured is None:
         _choose_options()
@@ -71,6 +74,18 @@ def show() -> None:
     with st.expander(t("common.computed"), icon=":material/function:"):
         st.markdown(t("reuse.definitions"))
     show_table_on_opening(t("common.table"), partial(loading.measured_table, key, *measured), key="reuse_table")
+
+
+def _has_reuse(key: NetworkKey) -> bool:
+    """Whether the network concatenates; the page says so of one that does not, such as a ResNet."""
+    try:
+        loading.measured_table(key, (), None)
+    except ValueError as error:
+        st.info(literal(str(error)), icon=":material/info:")
+        st.markdown(t("reuse.elsewhere"))
+        link_to("comparison", t("reuse.compare"))
+        return False
+    return True
 
 
 @st.fragment

@@ -1,0 +1,56 @@
+"""The dashboard's pages: their addresses, and what all of them do about a user's mistake."""
+
+from __future__ import annotations
+
+from functools import partial
+from importlib import import_module
+
+import streamlit as st
+from streamlit.navigation.page import StreamlitPage
+
+from app.dashboard.language import t
+from app.text import literal
+
+PAGES = {  # a module of app.dashboard.views -> its address and icon; the first is the app's root, without address
+    "start": ("start", "home"),
+    "feature_reuse": ("reuse", "grid_on"),
+    "agreement": ("agreement", "scatter_plot"),
+    "claims": ("claims", "fact_check"),
+    "gradient_flow": ("gradients", "show_chart"),
+    "pruning": ("pruning", "content_cut"),
+    "efficiency": ("efficiency", "monitoring"),
+    "comparison": ("comparison", "compare_arrows"),
+    "training": ("training", "model_training"),
+    "notes": ("notes", "menu_book"),
+}
+_KEY = "pages"  # of the session's state
+
+
+def navigation_pages() -> list[StreamlitPage]:
+    """The pages for ``st.navigation``; ``link_to`` finds them again."""
+    pages = {
+        module: st.Page(
+            partial(show_page, module),
+            title=t(f"pages.{module}"),
+            icon=f":material/{icon}:",
+            url_path=address,
+        )
+        for module, (address, icon) in PAGES.items()
+    }
+    st.session_state[_KEY] = pages
+    return list(pages.values())
+
+
+def show_page(module: str) -> None:
+    """Draw a page. What a network or its data can't be used for is an error in words, not a traceback."""
+    try:
+        import_module(f"app.dashboard.views.{module}").show()
+    except ValueError as error:  # every error of a user's is one
+        st.error(literal(str(error)), icon=":material/error:")
+
+
+def link_to(module: str, label: str) -> None:
+    """A link to another page, which keeps the session; nothing where a page is drawn by itself."""
+    page = st.session_state.get(_KEY, {}).get(module)
+    if page is not None:
+        st.page_link(page, label=label, icon=page.icon)
