@@ -22,8 +22,9 @@ from analysis.figures.agreement import agreement_figure
 from analysis.figures.by_number import figure_3, figure_4
 from analysis.figures.pruning import pruning_figure
 from analysis.results.results import mean_over_seeds, shipped_results
-from analysis.reuse.agreement import agreement
-from analysis.reuse.measures import MEASURE_TITLES, MEASURES
+from analysis.reuse.agreement import agreement_table
+from analysis.reuse.baselines import BASELINE_TITLES
+from analysis.reuse.measures import MEASURE_TITLES
 from densenet_core import load_zoo, zoo_names
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -121,15 +122,23 @@ def effects(name: str) -> pd.DataFrame:
 
 
 def agreement_rows() -> str:
-    """How each measure agrees with ablation on every network of the zoo, as Markdown."""
-    titles = [network_title(name) for name in zoo_names()]
-    lines = ["| measure | " + " | ".join(titles) + " |", "| --- " * (len(titles) + 1) + "|"]
-    for measure in (m for m in MEASURES if m not in ("ablation", "l1_per_input_map")):
-        found = [agreement(effects(name), measure, "ablation") for name in zoo_names()]
-        cells = [
-            f"{a.spearman:.2f} [{a.low:.2f}, {a.high:.2f}]; {a.within_targets:.2f}; {a.overlap:.0%}" for a in found
-        ]
-        lines.append(f"| {in_table(MEASURE_TITLES[measure])} | {' | '.join(cells)} |")
+    """How each measure and structural baseline agrees with ablation on every network of the zoo, as Markdown."""
+    tables = {name: effects(name) for name in zoo_names()}
+    lines = ["| measure | " + " | ".join(map(network_title, tables)) + " |", "| --- " * (len(tables) + 1) + "|"]
+    found = [agreement_table(table).set_index(["measure", "block_input"]) for table in tables.values()]
+    for measure in found[0].index.unique("measure"):
+        cells = []
+        for rows in found:
+            whole, inner = rows.loc[(measure, True)], rows.loc[(measure, False)]
+            cells.append(
+                f"{whole.spearman:.2f} [{whole.low:.2f}, {whole.high:.2f}]; {inner.spearman:.2f}; "
+                f"{whole.within_targets:.2f}; {whole.overlap:.0%}"
+            )
+        title = (MEASURE_TITLES | BASELINE_TITLES)[measure]
+        lines.append(f"| {in_table(title)} | {' | '.join(cells)} |")
+    pairs = zip(found, tables.values(), strict=True)
+    reliable = [f"{rows['reliability'].iloc[0]:.2f} ({table['num_images'].iloc[0]} images)" for rows, table in pairs]
+    lines.append(f"| *reliability of ablation* | {' | '.join(reliable)} |")
     return "\n".join(lines)
 
 
@@ -138,6 +147,7 @@ def pruning_rows() -> str:
     titles = [network_title(name) for name in zoo_names()]
     lines = ["| least first, by | " + " | ".join(titles) + " |", "| --- " * (len(titles) + 1) + "|"]
     tables = [pd.read_csv(MEASURED / f"pruning_{name}.csv") for name in zoo_names()]
+    tables = [table[table["repair"] == "none"] if "repair" in table else table for table in tables]
     for measure in tables[0]["measure"].unique():
         cells = []
         for table in tables:

@@ -1,9 +1,9 @@
-"""What the README says of feature reuse by effect, measured: `python tools/measure_effects.py [CIFAR10_JPEG]`.
+"""Measure what docs/findings.md says of feature reuse by effect: `python tools/measure_effects.py [CIFAR10_JPEG]`.
 
-Writes for each network of the zoo, into ``analysis/results/measured``, ``effects_NAME.csv`` (the reuse table with
-all measures, on 500 test images, or all where there are fewer) and ``pruning_NAME.csv``.
-CIFAR10_JPEG is a folder that holds CIFAR-10's images as JPEG files in class folders under test/ and train/; without it,
-the network that was trained on them is left out.
+Writes two tables for each network of the zoo into ``analysis/results/measured``: ``effects_NAME.csv``, the
+feature-reuse table with all measures on test images, and ``pruning_NAME.csv``. CIFAR10_JPEG is a folder that holds
+CIFAR-10's images as JPEG files in class folders under test/ and train/; without it, the network trained on them is
+left out.
 """
 
 from __future__ import annotations
@@ -11,37 +11,58 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import pandas as pd
+
 from analysis.figures.export import save_table
+from analysis.reuse.baselines import ORDERS
 from analysis.reuse.measures import MEASURES
-from analysis.reuse.measuring import measure_reuse
+from analysis.reuse.measuring import cache_folder, measure_reuse
 from analysis.reuse.pruning import pruning_curves
 from densenet_core import load_zoo, zoo_names
 from densenet_core.data.datasets import DataSplits, load_splits
+from densenet_core.data.images import evenly_spaced
 
 MEASURED = Path(__file__).parents[1] / "analysis" / "results" / "measured"
-NUM_IMAGES = 500
+NUM_IMAGES = 500  # test images of the effects; all, where there are fewer
+NUM_CHOOSING = 300  # training images that order the connections for pruning
+NUM_TESTED = 500  # test images of the pruned networks
+KEEPS = (1.0, 0.8, 0.6, 0.4, 0.2)
+REPAIRED = ("total_abs_weight", "taylor")
 
 
-def splits_of(name: str, cifar10_jpeg: str | None) -> DataSplits | None:
-    """The images that a network of the zoo was trained and tested on."""
+def load_own_splits(name: str, cifar10_jpeg: str | None) -> DataSplits | None:
+    """Return the images that a network of the zoo was trained and tested on."""
     if name.endswith("digits"):
         return load_splits("digits")
     return load_splits("folder", cifar10_jpeg, normalize="cifar10") if cifar10_jpeg else None
 
 
+def measure_effects(name: str, splits: DataSplits) -> None:
+    table = measure_reuse(load_zoo(name), MEASURES, splits.test, NUM_IMAGES, keep_in=cache_folder())
+    table = table.assign(num_images=table.attrs["num_images"])
+    print("wrote", save_table(table, MEASURED / f"effects_{name}.csv"), flush=True)
+
+
+def measure_pruning(name: str, splits: DataSplits) -> None:
+    """Measure every order with zeros in place of what is cut, and some with means or norms estimated again."""
+    network = load_zoo(name)
+    training = evenly_spaced(splits.train, NUM_CHOOSING)
+    table = measure_reuse(network, MEASURES, training, NUM_CHOOSING, keep_in=cache_folder())
+    curves = [pruning_curves(network, table, ORDERS, splits.test, KEEPS, num_images=NUM_TESTED, num_random=3)]
+    for repair in ("mean", "norms"):
+        how = {"num_images": NUM_TESTED, "num_random": 1, "repair": repair, "training": training}
+        curves.append(pruning_curves(network, table, REPAIRED, splits.test, KEEPS, **how))
+    print("wrote", save_table(pd.concat(curves, ignore_index=True), MEASURED / f"pruning_{name}.csv"), flush=True)
+
+
 def main(cifar10_jpeg: str | None = None) -> None:
-    for name in zoo_names():
-        splits = splits_of(name, cifar10_jpeg)
-        if splits is None:
-            print("left out:", name)
-            continue
-        network = load_zoo(name)
-        table = measure_reuse(network, MEASURES, splits.test, NUM_IMAGES)
-        print("wrote", save_table(table, MEASURED / f"effects_{name}.csv"))
-        chosen_by = measure_reuse(network, MEASURES, splits.train, NUM_IMAGES)
-        measures = [measure for measure in MEASURES if measure != "l1_per_input_map"]
-        curves = pruning_curves(network, chosen_by, measures, splits.test, num_images=1000)
-        print("wrote", save_table(curves, MEASURED / f"pruning_{name}.csv"))
+    for measure in (measure_effects, measure_pruning):
+        for name in zoo_names():
+            splits = load_own_splits(name, cifar10_jpeg)
+            if splits is None:
+                print("left out:", name)
+                continue
+            measure(name, splits)
 
 
 if __name__ == "__main__":

@@ -11,23 +11,23 @@ import plotly.graph_objects as go
 from matplotlib.figure import Figure
 
 from analysis.figures.style.heatmap import (
+    DIVERGING,
     KIND_TITLES,
     ColorMap,
     block_matrix,
     block_title,
     caption,
-    check_color_map,
-    color_range,
     color_title,
     highlighted_targets,
+    named_color_map,
     ticks,
 )
 from analysis.figures.style.paper import COLUMN_WIDTHS, STYLE, draw_block, draw_colors, highlight, panels, write_caption
 from analysis.figures.style.screen import INK, layout
 from analysis.reuse.measures import measure_title
-from analysis.reuse.scaling import Scaling, scaled
+from analysis.reuse.scaling import Scaling, color_range, default_scaling, scaled
 
-PLOTLY_COLORS = {"jet": "Jet", "viridis": "Viridis", "cividis": "Cividis"}
+PLOTLY_COLORS = {"jet": "Jet", "viridis": "Viridis", "cividis": "Cividis", DIVERGING: "RdBu_r"}
 PANEL_HEIGHT = 330  # pixels
 
 
@@ -42,35 +42,37 @@ class Connection(NamedTuple):
 def feature_reuse_figure(
     table: pd.DataFrame,
     measure: str = "mean_abs_weight",
-    scaling: Scaling = "block_max",
+    scaling: Scaling | None = None,
     color_map: ColorMap = "jet",
     columns: int = 2,
 ) -> Figure:
-    """The paper's Figure 5 for any DenseNet: a heatmap a block, source layer down, target layer across.
+    """Draw the paper's Figure 5 for any DenseNet: a heatmap for each block, source layer down, target layer across.
 
     Args:
-        table: as ``connection_weights`` gives it.
+        table: as from ``connection_weights`` or ``measure_reuse``.
         measure: the column to draw.
-        scaling: how it is scaled for the colours; the figure says so.
-        color_map: "jet" looks like the paper; "viridis" and "cividis" are perceptually uniform.
+        scaling: how it is scaled for the colors, which the figure's caption names; by default ``default_scaling``.
+        color_map: "jet" looks like the paper; "viridis" and "cividis" are perceptually uniform. A signed measure has a
+            diverging map instead, with 0 in the middle.
         columns: width of the figure in columns of a paper: 1 (3.25 inches) or 2 (6.875 inches).
 
     Raises:
-        ValueError: an option is not known; those that are, are listed.
+        ValueError: an option is unknown; the sentence lists those known.
     """
     if columns not in COLUMN_WIDTHS:
         raise ValueError(f"columns {columns} is neither 1 nor 2")
-    check_color_map(color_map)
+    scaling = default_scaling(measure) if scaling is None else scaling
     values = scaled(table, measure, scaling)
+    colors = named_color_map(color_map, measure, scaling)
     blocks = sorted(table["block"].unique())
-    low, high = color_range(values, scaling)
+    low, high = color_range(values, measure, scaling)
     with mpl.rc_context(fname=STYLE):
         figure, axes, bar_axes = panels(len(blocks), columns)
         for ax, block in zip(axes, blocks, strict=True):
-            colors = {"vmin": low, "vmax": high, "cmap": color_map}
-            draw_block(ax, block_matrix(table, values, block), block_title(table, block), **colors)
+            matrix = block_matrix(table, values, block)
+            draw_block(ax, matrix, block_title(table, block), vmin=low, vmax=high, cmap=colors)
             highlight(ax, highlighted_targets(table, block))
-        draw_colors(bar_axes, color_title(measure, scaling), low, high, color_map)
+        draw_colors(bar_axes, measure_title(measure), low, high, colors)
         write_caption(figure, caption(measure, scaling, line_break="\n" if columns == 1 else " "))
     return figure
 
@@ -78,23 +80,24 @@ def feature_reuse_figure(
 def feature_reuse_screen(
     table: pd.DataFrame,
     measure: str = "mean_abs_weight",
-    scaling: Scaling = "block_max",
+    scaling: Scaling | None = None,
     color_map: ColorMap = "jet",
     marked: Connection | None = None,
 ) -> go.Figure:
-    """The feature-reuse heatmaps of all blocks, each cell with its numbers on hover.
+    """Draw the feature-reuse heatmaps of all blocks, each cell with its numbers on hover.
 
     The cells carry (block, source_layer, target_layer) as the first three of their markers' ``customdata``.
 
     Args:
-        table: as ``connection_weights`` gives it.
+        table: as from ``connection_weights`` or ``measure_reuse``.
         marked: a connection to draw a white frame around.
 
     Raises:
-        ValueError: an option is not known; those that are, are listed.
+        ValueError: an option is unknown; the sentence lists those known.
     """
-    check_color_map(color_map)
+    scaling = default_scaling(measure) if scaling is None else scaling
     values = scaled(table, measure, scaling)
+    colors = PLOTLY_COLORS[named_color_map(color_map, measure, scaling)]
     blocks = sorted(int(block) for block in table["block"].unique())
     per_row = len(blocks) if len(blocks) <= 3 else 2
     rows = -(-len(blocks) // per_row)
@@ -104,7 +107,7 @@ def feature_reuse_screen(
     for block in blocks[::per_row]:
         axes[f"yaxis{suffixes[block]}"]["title"] = {"text": "source layer s"}
     frames = [] if marked is None else _frames(marked, suffixes[marked.block])
-    low, high = color_range(values, scaling)
+    low, high = color_range(values, measure, scaling)
     bar = {"title": {"text": color_title(measure, scaling), "side": "right"}, "thickness": 12, "outlinewidth": 0}
     return go.Figure(
         [trace for panel in panels for trace in panel.traces],
@@ -114,7 +117,7 @@ def feature_reuse_screen(
             "grid": {"rows": rows, "columns": per_row, "pattern": "independent", "xgap": 0.22, "ygap": 0.3},
             "annotations": [panel.heading for panel in panels],
             "shapes": [shape for panel in panels for shape in panel.shapes] + frames,
-            "coloraxis": {"colorscale": PLOTLY_COLORS[color_map], "cmin": low, "cmax": high, "colorbar": bar},
+            "coloraxis": {"colorscale": colors, "cmin": low, "cmax": high, "colorbar": bar},
             "dragmode": False,
             "hovermode": "closest",
             "clickmode": "event+select",

@@ -11,9 +11,10 @@ from matplotlib.ticker import FuncFormatter
 from analysis.figures.style.paper import COLORS, COLUMN_WIDTHS, STYLE
 from analysis.figures.style.screen import GRID, MUTED, layout
 from analysis.results.efficiency import count
-from analysis.reuse.measures import measure_title
+from analysis.reuse.baselines import ORDER_TITLES
 from analysis.reuse.pruning import RANDOM
 
+RANDOM_TITLE = "random (mean over seeds)"
 X_TITLES = {"params": "parameters left", "mult_adds": "mult_adds left", "keep": "share of the budget left"}
 
 
@@ -31,12 +32,10 @@ def pruning_figure(curves: pd.DataFrame, x: str = "params", columns: int = 1) ->
     with mpl.rc_context(fname=STYLE):
         figure = Figure(figsize=(COLUMN_WIDTHS[columns], 2.6), layout="constrained")
         ax = figure.subplots()
-        for measure, color, own in _lines(curves, x):
-            dashes = "--" if measure == RANDOM else "-"
-            ax.plot(
-                own[x], own["error"], dashes, color=color, linewidth=1, marker="o", markersize=2.5, label=_name(measure)
-            )
-            if measure == RANDOM:
+        for name, color, own in _lines(curves, x):
+            dashes = "--" if name.startswith(RANDOM_TITLE) else "-"
+            ax.plot(own[x], own["error"], dashes, color=color, linewidth=1, marker="o", markersize=2.5, label=name)
+            if name.startswith(RANDOM_TITLE):
                 ax.fill_between(own[x], own["least"], own["most"], color=color, alpha=0.15, linewidth=0)
         ax.set_xlabel(X_TITLES[x])
         ax.set_ylabel("test error (%)")
@@ -51,17 +50,17 @@ def pruning_figure(curves: pd.DataFrame, x: str = "params", columns: int = 1) ->
 def pruning_screen(curves: pd.DataFrame, x: str = "params") -> go.Figure:
     """The same for the screen."""
     figure = go.Figure()
-    for measure, color, own in _lines(curves, x):
+    for name, color, own in _lines(curves, x):
         figure.add_trace(
             go.Scatter(
                 x=own[x],
                 y=own["error"],
-                name=_name(measure),
+                name=name,
                 mode="lines+markers",
-                line={"color": color, "width": 2, "dash": "dash" if measure == RANDOM else "solid"},
+                line={"color": color, "width": 2, "dash": "dash" if name.startswith(RANDOM_TITLE) else "solid"},
                 customdata=own[["keep", "params", "mult_adds", "least", "most"]].to_numpy(),
                 hovertemplate=(
-                    f"<b>{_name(measure)}</b><br>%{{customdata[0]:.0%}} left: %{{customdata[1]:,.0f}} parameters, "
+                    f"<b>{name}</b><br>%{{customdata[0]:.0%}} left: %{{customdata[1]:,.0f}} parameters, "
                     "%{customdata[2]:,.0f} mult_adds<br>error %{y:.2f} % (%{customdata[3]:.2f} to %{customdata[4]:.2f})"
                     "<extra></extra>"
                 ),
@@ -74,11 +73,12 @@ def pruning_screen(curves: pd.DataFrame, x: str = "params") -> go.Figure:
 
 
 def _lines(curves: pd.DataFrame, x: str) -> list[tuple[str, str, pd.DataFrame]]:
-    """Measure, colour, and mean, least and most over the seeds."""
+    """Name, color, and mean, minimum and maximum over the seeds."""
     if x not in X_TITLES:
         raise ValueError(f"x {x!r} is none of {', '.join(X_TITLES)}")
     lines = []
-    for place, (measure, own) in enumerate(curves.groupby("measure", sort=False)):
+    repairs = curves["repair"] if "repair" in curves else pd.Series("none", index=curves.index)
+    for place, ((measure, repair), own) in enumerate(curves.groupby(["measure", repairs], sort=False)):
         means = own.groupby("keep", sort=False).agg(
             params=("params", "mean"),
             mult_adds=("mult_adds", "mean"),
@@ -87,9 +87,12 @@ def _lines(curves: pd.DataFrame, x: str) -> list[tuple[str, str, pd.DataFrame]]:
             most=("error", "max"),
         )
         color = MUTED if measure == RANDOM else COLORS[place % len(COLORS)]
-        lines.append((str(measure), color, means.reset_index()))
+        lines.append((_name(str(measure), str(repair)), color, means.reset_index()))
     return lines
 
 
-def _name(measure: str) -> str:
-    return "random (mean over seeds)" if measure == RANDOM else measure_title(measure)
+def _name(measure: str, repair: str) -> str:
+    title = RANDOM_TITLE if measure == RANDOM else ORDER_TITLES.get(measure, measure)
+    if repair == "mean":
+        return f"{title}, means in place of cuts"
+    return f"{title}, norms estimated again" if repair == "norms" else title

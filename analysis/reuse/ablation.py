@@ -75,7 +75,7 @@ def connection_ablation(
     chosen = evenly_spaced(images, num_images)
     with torch.inference_mode():
         dissection = dissect(checkpoint, device(), fold=True)
-        means = _mean_activations(dissection, chosen, batch_size) if replace == "mean" else None
+        means = mean_activations(dissection, chosen, batch_size) if replace == "mean" else None
         state = None if keep_in is None else keep_in / f"ablation-{_fingerprint(checkpoint, chosen, replace)}.npz"
         done, sums = _restored(state, len(table))
         left = chosen.subset(torch.arange(done, len(chosen)))
@@ -178,8 +178,8 @@ def _add_source(reader: Reader, readers: tuple[Reader, ...], maps: Tensor, sums:
     return torch.cat((maps, out), dim=1)
 
 
-def _mean_activations(dissection: Dissection, images: Images, batch_size: int) -> list[Tensor]:
-    """Of every target, each input channel's mean over all images and positions: (C, 1, 1)."""
+def mean_activations(dissection: Dissection, images: Images, batch_size: int) -> list[Tensor]:
+    """Return each target's mean activation by input channel, over all images and positions: (C,) each."""
     totals = [torch.zeros(reader.edges[-1], dtype=torch.float64, device=device()) for reader in dissection.readers]
     for batch, _ in batches_on_device(images, batch_size):
         maps = dissection.stem(batch)

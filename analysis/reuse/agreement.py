@@ -147,6 +147,20 @@ def images_needed(reliable: float, num_images: int, wanted: float = WANTED_RELIA
     return num_images * wanted * (1 - reliable) / (reliable * (1 - wanted))
 
 
+def describe_reliability(table: pd.DataFrame, kind: str | None = "dense_layer") -> str:
+    """Return one sentence on how far ablation depends on its images; empty where the table has no ablation."""
+    rows = table if kind is None else table[table["target_kind"] == kind]
+    reliable, number = reliability(rows), int(table.attrs.get("num_images", 0))
+    if np.isnan(reliable):
+        return ""
+    found = f"Ablation on {number} images has a reliability of {reliable:.2f} (split-half, Spearman-Brown)"
+    if reliable >= WANTED_RELIABILITY:
+        return f"{found}."
+    needed = images_needed(reliable, number)
+    wanted = f"about {needed:,.0f} images would reach it" if np.isfinite(needed) else "no number of images reaches it"
+    return f"{found}, below {WANTED_RELIABILITY}: {wanted}."
+
+
 def disagreements(
     table: pd.DataFrame, first: str, second: str, kind: str | None = "dense_layer", most: int = 10
 ) -> pd.DataFrame:

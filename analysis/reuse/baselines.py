@@ -6,8 +6,12 @@ A measure that orders connections no better than these has told nothing about th
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-import pandas as pd
+from analysis.reuse.measures import MEASURE_TITLES, MEASURES
+
+if TYPE_CHECKING:  # the command line reads the orders at its start
+    import pandas as pd
 
 
 def inverse_sources(table: pd.DataFrame) -> pd.Series:
@@ -40,8 +44,8 @@ def log_densenet(table: pd.DataFrame) -> pd.Series:
 def nearest_and_farthest(table: pd.DataFrame) -> pd.Series:
     """The nearest and farthest sources of each target come first, the middle last (SparseNet, Liu and Zeng 2018)."""
     sources = table.groupby(["block", "target_layer"])["source_layer"]
-    ranks = pd.DataFrame({"near": sources.rank(ascending=False), "far": sources.rank()})
-    return -ranks.min(axis=1)
+    near, far = sources.rank(ascending=False), sources.rank()
+    return -near.where(near < far, far)
 
 
 BASELINES: dict[str, Callable[[pd.DataFrame], pd.Series]] = {
@@ -63,3 +67,7 @@ PATTERN_TITLES = {
     "log_densenet": "pattern of Log-DenseNet",
     "nearest_and_farthest": "pattern of SparseNet",
 }
+
+# A share within a target does not order connections of different targets: contribution_total does.
+ORDERS = (*(name for name, measure in MEASURES.items() if measure.comparable != "target"), *PATTERNS)
+ORDER_TITLES = {name: title for name, title in (MEASURE_TITLES | PATTERN_TITLES).items() if name in ORDERS}

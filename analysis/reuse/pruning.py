@@ -7,11 +7,16 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
+import torch
 
 from analysis.architecture.cost import count_cost, default_input_size, total_cost
+from analysis.reuse.baselines import ORDERS, PATTERNS
 from analysis.reuse.connections import Network, as_checkpoint, dense_spec
-from densenet_core import Checkpoint
+from analysis.reuse.measures import MEASURES
+from analysis.reuse.repair import Repair, check_repair, cut_loss_and_error
+from densenet_core import Checkpoint, DenseNet
 from densenet_core.checkpoints.pruning import Cut, without_connections
+from densenet_core.data.datasets import DataSplits
 from densenet_core.data.images import Images, evenly_spaced
 from densenet_core.hardware import device
 from densenet_core.training.evaluation import check_fit, evaluate_checkpoint
@@ -29,29 +34,44 @@ def prune(
     budget: Budget = "connections",
     input_size: int | None = None,
 ) -> Checkpoint:
-    """The network without its least important connections.
+    """Return the network without its least important connections.
 
-    They go in the order of ``measure``, least first, until what is left is at most ``keep`` of the budget. A target's
-    last source stays.
+    They are cut in the order of ``measure``, the least first, until what is left is at most ``keep`` of the budget. A
+    target's last source stays.
 
     Args:
-        table: as ``connection_weights`` or ``measure_reuse`` gives it, of this network.
-        measure: a column of it.
+        table: as from ``connection_weights`` or ``measure_reuse``, of this network.
+        measure: one of ``ORDERS``, or another column of the table.
         keep: share of the budget that is left, above 0 and at most 1.
         budget: connections, or the whole network's params or mult_adds.
         input_size: pixels a side for mult_adds; by default what the network is made for.
 
     Raises:
-        ValueError: an option is not known or not in its range, or so little can't be reached; what can, is said.
+        ValueError: an option is unknown or out of range, or so little cannot be reached; the sentence says what can.
     """
     checkpoint = as_checkpoint(network)
-    cuts = chosen_cuts(checkpoint, table, table[measure], keep, budget, input_size)
+    cuts = choose_cuts(checkpoint, table, importance(table, measure), keep, budget, input_size)
     pruned = without_connections(checkpoint, cuts)
     about = {"measure": measure, "keep": keep, "budget": budget, "connections_cut": len(cuts)}
     return Checkpoint(pruned.spec, pruned.state_dict, checkpoint.record | {"pruned": about}, pruned.layout)
 
 
-def chosen_cuts(
+def importance(table: pd.DataFrame, order: str) -> pd.Series:
+    """Return what an order of pruning compares: the connections of least importance are cut first.
+
+    Raises:
+        ValueError: the order is unknown, the table lacks the measure, or it is a share within each target.
+    """
+    if order in PATTERNS:
+        return PATTERNS[order](table)
+    if order in MEASURES and order not in ORDERS:
+        raise ValueError(f"measure {order!r} is a share within each target and does not order connections of others")
+    if order not in table:
+        raise ValueError(f"measure {order!r} is not in the table: choose from {', '.join(ORDERS)}")
+    return table[order]
+
+
+def choose_cuts(
     checkpoint: Checkpoint,
     table: pd.DataFrame,
     importance: pd.Series,
@@ -59,7 +79,7 @@ def chosen_cuts(
     budget: Budget = "connections",
     input_size: int | None = None,
 ) -> list[Cut]:
-    """The connections to cut, least important first; arguments and errors as ``prune``'s."""
+    """Return the connections to cut, least important first; arguments and errors are those of ``prune``."""
     _check_keep(keep)
     price, whole = connection_costs(checkpoint, table, budget, input_size)
     cuts, left = _cut_down_to(keep * whole, table, importance, price, whole)
@@ -124,26 +144,32 @@ def pruning_curves(
     budget: Budget = "connections",
     num_images: int = 500,
     num_random: int = 5,
+    repair: Repair = "none",
+    training: Images | None = None,
     on_step: Callable[[int, int], object] = lambda done, total: None,
 ) -> pd.DataFrame:
-    """Loss and error as less and less is left, a curve a measure, beside random pruning: no fine-tuning.
+    """Return loss and error as connections are cut, a curve for each order beside random pruning; no fine-tuning.
 
     A curve ends where no more can be cut.
 
     Args:
-        table: with a column a measure, as ``measure_reuse`` gives it.
-        images: labelled; ``num_images`` of them are taken, evenly spaced over the set.
+        table: with a column for each measure, as from ``measure_reuse``.
+        measures: ``ORDERS``, or other columns of the table.
+        images: labeled; ``num_images`` of them are taken, evenly spaced over the set.
         num_random: seeds of random pruning, measure "random"; each cuts in an order of its own.
+        repair: what is done after cuts (``Repair``), with ``training``.
 
     Returns:
-        Columns measure, seed (of random pruning, else 0), keep, params, mult_adds, loss (nats), error (percent).
+        Columns measure, seed (of random pruning, else 0), repair, keep, params, mult_adds, loss (nats), error
+        (percent). params and mult_adds are those of the network with zeros in place of what was cut.
 
     Raises:
-        ValueError, DataError: as ``prune``, or the images do not fit the network.
+        ValueError, DataError: as in ``prune``, or the images do not fit the network.
     """
     checkpoint, images = as_checkpoint(network), evenly_spaced(images, num_images)
     check_fit(checkpoint.architecture, images)
-    orders = [(measure, 0, table[measure]) for measure in measures]
+    check_repair(repair, training)
+    orders = [(measure, 0, importance(table, measure)) for measure in measures]
     orders += [(RANDOM, seed, _random_order(table, seed)) for seed in range(num_random)]
     keeps = list(keeps)
     for keep in keeps:
@@ -151,15 +177,17 @@ def pruning_curves(
     steps = [(*order, keep) for order in orders for keep in keeps]
     price, whole = connection_costs(checkpoint, table, budget, images.image_size)
     rows, images = [], images.to(device())
-    found: dict[frozenset[Cut], tuple[float, ...]] = {}  # the whole network stands at the start of every curve
-    for done, (measure, seed, importance, keep) in enumerate(steps, start=1):
-        cuts, left = _cut_down_to(keep * whole, table, importance, price, whole)
+    found: dict[frozenset[Cut], tuple[float, ...]] = {}  # every curve starts at the whole network
+    for done, (measure, seed, values, keep) in enumerate(steps, start=1):
+        cuts, left = _cut_down_to(keep * whole, table, values, price, whole)
         if left <= keep * whole:
             if (key := frozenset(cuts)) not in found:
-                found[key] = _cost_and_error(without_connections(checkpoint, cuts), images)
-            rows.append((measure, seed, keep, *found[key]))
+                loss_and_error = cut_loss_and_error(checkpoint, cuts, images, repair, training)
+                found[key] = (*_cost(checkpoint, cuts, images.image_size), *loss_and_error)
+            rows.append((measure, seed, repair, keep, *found[key]))
         on_step(done, len(steps))
-    return pd.DataFrame(rows, columns=["measure", "seed", "keep", "params", "mult_adds", "loss", "error"])
+    columns = ["measure", "seed", "repair", "keep", "params", "mult_adds", "loss", "error"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def _check_keep(keep: float) -> None:
@@ -167,15 +195,14 @@ def _check_keep(keep: float) -> None:
         raise ValueError(f"keep {keep} must be above 0 and at most 1")
 
 
-def _cost_and_error(network: Checkpoint, images: Images) -> tuple[float, ...]:
-    """params, mult_adds, loss, error."""
-    cost = total_cost(count_cost(network.architecture, images.image_size))
-    result = evaluate_checkpoint(network, images)
-    return cost["params"], cost["mult_adds"], result.loss, result.top1_error
+def _cost(checkpoint: Checkpoint, cuts: Iterable[Cut], image_size: int) -> tuple[float, float]:
+    """params, mult_adds."""
+    cost = total_cost(count_cost(without_connections(checkpoint, cuts).architecture, image_size))
+    return cost["params"], cost["mult_adds"]
 
 
 def before_and_after(whole: Checkpoint, pruned: Checkpoint, images: Images | None) -> pd.DataFrame:
-    """What both networks cost, and their loss and error where images are given: a row a quantity.
+    """Return what both networks cost, and their loss and error where images are given: a row for each quantity.
 
     Returns:
         Columns quantity, before, after.
@@ -189,6 +216,49 @@ def before_and_after(whole: Checkpoint, pruned: Checkpoint, images: Images | Non
         results = [evaluate_checkpoint(network, images) for network in (whole, pruned)]
         rows += [("loss", results[0].loss, results[1].loss), ("error", results[0].top1_error, results[1].top1_error)]
     return pd.DataFrame(rows, columns=["quantity", "before", "after"])
+
+
+def explain_memory(costs: pd.DataFrame) -> str:
+    """Return why activation memory rose, or nothing where it did not.
+
+    Args:
+        costs: as from ``before_and_after``.
+    """
+    memory = costs.set_index("quantity").loc["activation_bytes"]
+    if memory["after"] <= memory["before"]:
+        return ""
+    return (
+        "activation_bytes rises: it adds up the outputs of all layers, and a target that reads only some of its "
+        "block's feature maps copies them first. Cut more connections of the same targets, and the copies shrink."
+    )
+
+
+def compare_with_scratch(
+    pruned: Checkpoint, splits: DataSplits, epochs: int, scratch_epochs: int, seeds: Iterable[int] = (0, 1, 2)
+) -> pd.DataFrame:
+    """Train the pruned network further, and a network of the same cost from scratch (after Liu et al. 2019).
+
+    "Rethinking the Value of Network Pruning" asks whether the weights that pruning keeps are worth anything beyond the
+    architecture that it finds.
+
+    Args:
+        epochs: of fine-tuning.
+        scratch_epochs: of training from new weights at the paper's learning rate; for a fair comparison what the whole
+            network was trained for, and ``epochs``.
+
+    Returns:
+        Columns start (fine-tuned, from scratch), seed, epochs, params, test_error (percent).
+    """
+    from densenet_core.training.finetuning import finetune
+
+    rows = []
+    for seed in seeds:
+        torch.manual_seed(seed)
+        new = Checkpoint(pruned.spec, DenseNet(dense_spec(pruned)).state_dict())
+        tuned, scratch = finetune(pruned, splits, epochs, seed=seed), finetune(new, splits, scratch_epochs, 0.1, seed)
+        rows += [("fine-tuned", seed, epochs, tuned), ("from scratch", seed, scratch_epochs, scratch)]
+    found = [(*row[:3], row[3].num_params, row[3].record["test_error"]) for row in rows]
+    return pd.DataFrame(found, columns=["start", "seed", "epochs", "params", "test_error"])
 
 
 def _num_connections(checkpoint: Checkpoint) -> int:

@@ -2,59 +2,123 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
-import pandas as pd
+import numpy as np
 
-Scaling = Literal["block_max", "network_max", "target_max", "target_minmax", "none"]
+from analysis.reuse.measures import MEASURES, is_signed
+
+if TYPE_CHECKING:  # the command line reads the options at its start
+    import pandas as pd
+
+Scaling = Literal["block_max", "dense_max", "network_max", "target_max", "target_minmax", "rank", "signed_log", "none"]
 SCALINGS: tuple[Scaling, ...] = get_args(Scaling)
 
-# The paper does not say how Figure 5's colours are scaled to 0..1; per block by its maximum is how it reads.
+# The paper does not say how Figure 5's colors are scaled to 0..1; per block by its maximum is how it reads.
 SCALING_TITLES: dict[Scaling, str] = {
     "block_max": "per block by its maximum",
+    "dense_max": "per block by its dense layers' maximum",
     "network_max": "whole network by its maximum",
     "target_max": "per target by its maximum",
     "target_minmax": "per target from minimum to maximum",
+    "rank": "rank in the whole network",
+    "signed_log": "logarithm of the size",
     "none": "raw values",
 }
 
 
-def scaled(table: pd.DataFrame, measure: str, scaling: Scaling = "block_max") -> pd.Series:
-    """A measure of the feature-reuse table, scaled for drawing; the same index as ``table``.
+def default_scaling(measure: str) -> Scaling:
+    """Return the scaling that shows a measure: block_max for weights, signed_log for the heavy tails of effects."""
+    return "signed_log" if measure in MEASURES and MEASURES[measure].on_images else "block_max"
+
+
+def scaled(table: pd.DataFrame, measure: str, scaling: Scaling | None = None) -> pd.Series:
+    """Return a measure of the feature-reuse table, scaled for drawing; the same index as ``table``.
+
+    - block_max, network_max, target_max: divided by the largest absolute value of the group
+    - dense_max: divided by the largest of the block's dense layers; transitions and classifiers above it are cut off at
+      1, so that a framed column does not take the whole scale
+    - target_minmax: 0 at the target's minimum, 1 at its maximum
+    - rank: of the absolute value among all connections, with its sign; the same for any heavy tail
+    - signed_log: log(1 + abs(value) / median of abs) with its sign, divided by its maximum
+
+    Args:
+        scaling: by default ``default_scaling(measure)``.
 
     Returns:
-        Values in 0..1, but for "none", which gives the raw ones. Where all of a group are 0
-        (or, from minimum to maximum, all equal) they become 0.
+        Values in 0..1, or in -1..1 for a signed measure; "none" returns the raw ones. A group of zeros (for
+        target_minmax, of equal values) becomes 0.
 
     Raises:
-        ValueError: ``scaling`` or ``measure`` is not known; those that are, are listed.
+        ValueError: ``scaling`` or ``measure`` is unknown; the sentence lists those known.
     """
+    scaling = default_scaling(measure) if scaling is None else scaling
     if scaling not in SCALINGS:
         raise ValueError(f"scaling {scaling!r} is none of {', '.join(SCALINGS)}")
     check_measure(table, measure)
     values = table[measure].astype(float)
     if scaling == "none":
         return values
+    if scaling == "rank":
+        return _signed_rank(values)
+    if scaling == "signed_log":
+        return _signed_log(values)
+    if scaling == "target_minmax":
+        groups = values.groupby([table["block"], table["target_layer"]])
+        low = groups.transform("min")
+        whole: pd.Series = ((values - low) / (groups.transform("max") - low)).fillna(0.0)
+        return whole
+    divided: pd.Series = (values / _largest(table, values.abs(), scaling)).fillna(0.0).clip(-1.0, 1.0)
+    return divided
+
+
+def color_range(values: pd.Series, measure: str, scaling: Scaling) -> tuple[float, float]:
+    """Return the values at both ends of the colors; 0 lies in the middle for a signed measure."""
+    largest = float(values.abs().max()) or 1.0 if scaling == "none" else 1.0
+    return (-largest, largest) if is_diverging(measure, scaling) else (0.0, largest)
+
+
+def is_diverging(measure: str, scaling: Scaling) -> bool:
+    """Return whether the colors run from below 0 to above it."""
+    return is_signed(measure) and scaling != "target_minmax"
+
+
+def _largest(table: pd.DataFrame, sizes: pd.Series, scaling: Scaling) -> pd.Series:
+    """What each value is divided by."""
     if scaling == "network_max":
-        return (values / values.max()).fillna(0.0)
-    groups = values.groupby([table[key] for key in _group_keys(scaling)])
-    low = groups.transform("min") if scaling == "target_minmax" else 0.0
-    return ((values - low) / (groups.transform("max") - low)).fillna(0.0)
+        return sizes * 0 + sizes.max()
+    if scaling == "target_max":
+        return sizes.groupby([table["block"], table["target_layer"]]).transform("max")
+    if scaling == "dense_max":
+        dense = sizes.where(table["target_kind"] == "dense_layer")
+        sizes = dense.where(dense.groupby(table["block"]).transform("count") > 0, sizes)  # blocks without dense layers
+    return sizes.groupby(table["block"]).transform("max")
+
+
+def _signed_rank(values: pd.Series) -> pd.Series:
+    ranks = values.abs().rank(method="average").where(values != 0, 0.0)
+    signed: pd.Series = np.sign(values) * ranks / max(1.0, float(ranks.max()))
+    return signed
+
+
+def _signed_log(values: pd.Series) -> pd.Series:
+    sizes = values.abs()
+    if not (sizes > 0).any():
+        return sizes
+    logs = np.log1p(sizes / sizes[sizes > 0].median())
+    signed: pd.Series = np.sign(values) * logs / logs.max()
+    return signed
 
 
 def target_share(table: pd.DataFrame) -> pd.Series:
-    """Each connection's share of the L1 norm of all its target's weights: 0..1, adding up to 1 over a target."""
+    """Return each connection's share of the L1 norm of its target's weights: 0..1, adding up to 1 over a target."""
     l1 = table["l1_per_input_map"] * table["num_channels"]
     return (l1 / l1.groupby([table["block"], table["target_layer"]]).transform("sum")).fillna(0.0)
 
 
 def check_measure(table: pd.DataFrame, measure: str) -> None:
-    """Raises ValueError where ``table`` has no such measure; those that it has are listed."""
+    """Raises ValueError where ``table`` has no such measure; the sentence lists those it has."""
     keys = {"block", "source_layer", "target_layer", "target_kind", "num_channels"}
     known = [column for column in table.columns if column not in keys]
     if measure not in known:
         raise ValueError(f"measure {measure!r} is none of {', '.join(known)}")
-
-
-def _group_keys(scaling: Scaling) -> list[str]:
-    return ["block"] if scaling == "block_max" else ["block", "target_layer"]

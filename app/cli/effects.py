@@ -8,6 +8,7 @@ from typing import Annotated, Any, cast
 
 import typer
 
+from analysis.reuse.baselines import ORDERS, PATTERNS
 from analysis.reuse.measures import MEASURES, needs_images
 from app.cli.common import (
     CheckpointArgument,
@@ -25,30 +26,49 @@ from app.cli.output import print_table
 def agreement(
     checkpoint: CheckpointArgument,
     first: Annotated[str, typer.Option(help=f"A measure: {', '.join(MEASURES)}.")] = "mean_abs_weight",
-    second: Annotated[str, typer.Option(help="Another.")] = "ablation",
+    second: Annotated[str, typer.Option(help="The measure to compare it with.")] = "ablation",
     dataset: DatasetOption = None,
     data: DataOption = Path("data"),
     normalize: NormalizeOption = None,
     images: ImagesOption = 500,
-    every_kind: Annotated[bool, typer.Option("--every-kind", help="Not dense layers alone as targets.")] = False,
+    every_kind: Annotated[
+        bool, typer.Option("--every-kind", help="Connections into transitions and the classifier, too.")
+    ] = False,
     figure: Annotated[Path | None, typer.Option(help="Write the scatter here: .pdf, .svg or .png.")] = None,
 ) -> None:
-    """Whether two measures of feature reuse order the connections alike, and where they do not."""
+    """Compare how two measures of feature reuse order the connections, beside structural baselines and noise."""
     from analysis.figures.agreement import agreement_figure
     from analysis.figures.export import save_figure
-    from analysis.reuse.agreement import agreement as agree
-    from analysis.reuse.agreement import disagreements
+    from analysis.reuse.agreement import agreement_table, describe_reliability, disagreements
 
     gc.enable()
     network, kind = open_network(checkpoint), None if every_kind else "dense_layer"
     taken = open_test_images(network, dataset, data, normalize) if needs_images((first, second)) else None
     reuse = measured(network, (first, second), taken, images)
-    found = agree(reuse, first, second, kind)
-    print(f"{network.spec.title}: {first} and {second} on {found.num_connections} connections")
-    print(f"rank correlation (Spearman) {found.spearman:.2f}, 95 % interval {found.low:.2f} to {found.high:.2f}")
-    print(
-        f"within a target, mean {found.within_targets:.2f}; of the {found.top} largest {found.overlap:.0%} are the same"
+    found = agreement_table(reuse, second, (first,), kind)
+    print(f"{network.spec.title}: rank correlation (Spearman) with {second}, connections into {kind or 'all targets'}")
+    print_table(
+        ("measure", "source 0", "n", "Spearman", "95 %, by target", "by source", "corrected", "within", "overlap"),
+        [
+            (
+                row.measure,
+                "with" if row.block_input else "without",
+                str(row.num_connections),
+                f"{row.spearman:.2f}",
+                f"{row.low:.2f} to {row.high:.2f}",
+                f"{row.low_by_source:.2f} to {row.high_by_source:.2f}",
+                f"{row.corrected:.2f}",
+                f"{row.within_targets:.2f}",
+                f"{row.overlap:.0%} of {row.top}",
+            )
+            for row in found.itertuples()
+        ],
     )
+    print("Intervals: bootstrap over targets, and over sources. Baselines know nothing of the weights.")
+    if MEASURES[first].comparable == "target":
+        print(f"{first} is a share within each target: its order across targets is partly their number of sources.")
+    if reliable := describe_reliability(reuse, kind):
+        print(reliable)
     rows = disagreements(reuse, first, second, kind)
     print_table(
         ("block", "source", "target", first, "rank", second, "rank"),
@@ -65,24 +85,34 @@ def prune(
     checkpoint: CheckpointArgument,
     out: Annotated[Path, typer.Option(help="Write the pruned network here: .safetensors.")],
     keep: Annotated[float, typer.Option(help="Share of the budget that is left, above 0 and at most 1.")] = 0.6,
-    measure: Annotated[str, typer.Option(help="By which the least go first, as in reuse --measure.")] = "taylor",
+    measure: Annotated[str, typer.Option(help=f"Cut the least first, by {', '.join(ORDERS)}.")] = "taylor",
     budget: Annotated[str, typer.Option(help="connections, params or mult_adds.")] = "connections",
     dataset: DatasetOption = None,
     data: DataOption = Path("data"),
     normalize: NormalizeOption = None,
     images: ImagesOption = 500,
-    finetune: Annotated[int, typer.Option(metavar="EPOCHS", help="Train so many epochs more.")] = 0,
-    learning_rate: Annotated[float, typer.Option(help="Of fine-tuning, the highest.")] = 0.01,
+    reestimate_norms: Annotated[
+        bool, typer.Option("--reestimate-norms", help="Take the batch norms' statistics again, on training images.")
+    ] = False,
+    finetune: Annotated[int, typer.Option(metavar="EPOCHS", help="Train the pruned network further.")] = 0,
+    learning_rate: Annotated[float, typer.Option(help="Highest learning rate of fine-tuning.")] = 0.01,
+    against_scratch: Annotated[
+        int,
+        typer.Option(
+            metavar="EPOCHS",
+            help="Fine-tune, and train the pruned architecture from scratch for this long, with three seeds each.",
+        ),
+    ] = 0,
     onnx: Annotated[Path | None, typer.Option(help="Write it as ONNX too: .onnx.")] = None,
 ) -> None:
     """Cut the least important connections: a smaller network, with its cost and error before and after.
 
-    Measures on data are taken on training images, errors on all test images.
+    Measures on images use training images; errors are on all test images.
     """
-    from analysis.reuse.pruning import before_and_after
+    from analysis.reuse.pruning import before_and_after, compare_with_scratch, explain_memory
     from analysis.reuse.pruning import prune as prune_network
     from densenet_core import save_checkpoint
-    from densenet_core.data.datasets import load_measuring_images
+    from densenet_core.data.datasets import load_measuring_images, load_splits
     from densenet_core.data.recorded import choose_data
     from densenet_core.training.evaluation import check_fit
 
@@ -94,20 +124,27 @@ def prune(
     chosen = choose_data(network.record, dataset, cast(Any, normalize))
     chosen_by, taken = load_measuring_images(chosen.dataset, data, chosen.normalize)
     check_fit(network.architecture, taken)
-    reuse = measured(network, (measure,), chosen_by, images)
+    reuse = measured(network, () if measure in PATTERNS else (measure,), chosen_by, images)
     pruned = prune_network(network, reuse, measure, keep, input_size=taken.image_size, **options)
+    if reestimate_norms:
+        from analysis.reuse.repair import reestimate_norms as take_norms_again
+        from densenet_core.data.images import evenly_spaced
+
+        pruned = take_norms_again(pruned, evenly_spaced(chosen_by, images))
+    if against_scratch:
+        splits = load_splits(chosen.dataset, data, normalize=chosen.normalize)
+        compared = compare_with_scratch(pruned, splits, finetune or 1, against_scratch)
+        print(compared.to_string(index=False))
     if finetune:
-        from densenet_core.data.datasets import load_splits
         from densenet_core.training.finetuning import finetune as train_further
 
-        pruned = train_further(
-            pruned, load_splits(chosen.dataset, data, normalize=chosen.normalize), finetune, learning_rate
-        )
+        splits = load_splits(chosen.dataset, data, normalize=chosen.normalize)
+        pruned = train_further(pruned, splits, finetune, learning_rate)
     save_checkpoint(pruned, out)
-    print_table(
-        ("", "before", "after"),
-        [(row[0], _number(row[1]), _number(row[2])) for row in before_and_after(network, pruned, taken).to_numpy()],
-    )
+    costs = before_and_after(network, pruned, taken)
+    print_table(("", "before", "after"), [(row[0], _number(row[1]), _number(row[2])) for row in costs.to_numpy()])
+    if note := explain_memory(costs):
+        print(note)
     print("wrote", out)
     if onnx:
         from densenet_core.checkpoints.onnx_export import export_onnx

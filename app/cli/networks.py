@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from analysis.reuse.measures import DEFAULT, IMAGE_MEASURES, WEIGHT_MEASURES, needs_images
+from analysis.reuse.scaling import SCALINGS
 from app.cli.claims import print_claims
 from app.cli.common import (
     CheckpointArgument,
@@ -40,8 +41,12 @@ def reuse(
         typer.Option(help=f"By the weights: {', '.join(WEIGHT_MEASURES)}. On images: {', '.join(IMAGE_MEASURES)}."),
     ] = DEFAULT,
     scaling: Annotated[
-        str, typer.Option(help="Of the colors: block_max, network_max, target_max, target_minmax or none.")
-    ] = "block_max",
+        str | None,
+        typer.Option(
+            help=f"Of the colors: {', '.join(SCALINGS)}.",
+            show_default="block_max for weights, signed_log for measures on images",
+        ),
+    ] = None,
     color_map: Annotated[str, typer.Option(help="jet (as in the paper), viridis or cividis.")] = "jet",
     columns: Annotated[int, typer.Option(help="Width in paper columns: 1 or 2.")] = 2,
     dataset: DatasetOption = None,

@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 
 from analysis.reuse.measures import measure_title
-from analysis.reuse.scaling import SCALING_TITLES, Scaling
+from analysis.reuse.scaling import SCALING_TITLES, Scaling, is_diverging
 
 ColorMap = Literal["jet", "viridis", "cividis"]
+DIVERGING = "RdBu_r"  # for measures with a sign: blue below 0, white at 0, red above; Matplotlib's and Plotly's name
 COLOR_MAPS: tuple[ColorMap, ...] = get_args(ColorMap)  # jet: the paper's look; the others are perceptually uniform
 
 SCALED_TITLES: dict[Scaling, str] = {
@@ -18,6 +19,9 @@ SCALED_TITLES: dict[Scaling, str] = {
     "network_max": "network's maximum",
     "target_max": "target's maximum",
     "target_minmax": "target's range",
+    "dense_max": "dense layers' maximum",
+    "rank": "rank",
+    "signed_log": "logarithm",
 }
 KIND_TITLES = {"dense_layer": "dense layer", "transition": "transition", "classifier": "classifier"}
 HIGHLIGHTED = ("transition", "classifier")  # the columns in black rectangles
@@ -65,12 +69,13 @@ def caption(measure: str, scaling: Scaling, line_break: str = " ") -> str:
     )
 
 
-def color_range(values: pd.Series, scaling: Scaling) -> tuple[float, float]:
-    """0..1 for scaled values, 0..maximum for raw ones."""
-    return (0.0, float(values.max()) or 1.0) if scaling == "none" else (0.0, 1.0)
-
-
 def check_color_map(color_map: str) -> None:
-    """Raises ValueError where ``color_map`` is none of ``COLOR_MAPS``."""
+    """Raises ValueError where ``color_map`` is not one of ``COLOR_MAPS``."""
     if color_map not in COLOR_MAPS:
         raise ValueError(f"color_map {color_map!r} is none of {', '.join(COLOR_MAPS)}")
+
+
+def named_color_map(color_map: ColorMap, measure: str, scaling: Scaling) -> str:
+    """Return Matplotlib's name of the color map: the diverging one where values below 0 have a meaning."""
+    check_color_map(color_map)
+    return DIVERGING if is_diverging(measure, scaling) else color_map

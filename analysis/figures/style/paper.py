@@ -13,7 +13,6 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from analysis.figures.style.heatmap import (
-    ColorMap,
     ticks,
 )
 
@@ -71,7 +70,7 @@ def draw_block(ax: Axes, matrix: np.ndarray, title: str, **colors: Any) -> None:
     ax.set_yticks([s + 0.5 for s in ticks(size - 1)], [str(s) for s in ticks(size - 1)], rotation=0)
 
 
-def draw_colors(ax: Axes, title: str, low: float, high: float, color_map: ColorMap) -> None:
+def draw_colors(ax: Axes, title: str, low: float, high: float, color_map: str) -> None:
     """The colour bar."""
     colors = mpl.cm.ScalarMappable(mpl.colors.Normalize(low, high), color_map)
     bar = ax.get_figure().colorbar(colors, cax=ax)  # type: ignore[union-attr]

@@ -1,14 +1,16 @@
-"""The Agreement page: do two measures of feature reuse say the same?"""
+"""The Agreement page: whether two measures of feature reuse order connections alike."""
 
 from __future__ import annotations
 
+import math
 from functools import partial
 
 import pandas as pd
 import streamlit as st
 
 from analysis.figures.agreement import agreement_figure, agreement_screen
-from analysis.reuse.agreement import Agreement, agreement, disagreements
+from analysis.reuse.agreement import Agreement, agreement, agreement_table, disagreements
+from analysis.reuse.baselines import BASELINES
 from analysis.reuse.measures import IMAGE_MEASURES, MEASURES
 from app.dashboard import loading
 from app.dashboard.charts import show_chart
@@ -23,7 +25,7 @@ KINDS = ("dense_layer", "transition", "classifier", None)
 
 
 def show() -> None:
-    """Draws the page."""
+    """Draw the page."""
     st.subheader(t("agreement.heading"), anchor=False)
     key = pick_network()
     if key is None:
@@ -39,6 +41,8 @@ def show() -> None:
         st.info(literal(str(error)), icon=":material/info:")
         return
     _show_numbers(found)
+    if MEASURES[first].comparable == "target":
+        st.caption(t("agreement.share"))
     left, right = st.columns(2, gap="medium")
     with left:
         figure = agreement_screen(table, first, second, kind)
@@ -48,6 +52,7 @@ def show() -> None:
             download_row(f"agreement_{first}_{second}", table, draw)
     with right:
         _show_disagreements(disagreements(table, first, second, kind), first, second)
+    _show_structure(agreement_table(table, second, (first,), kind, resamples=200))
     with st.expander(t("common.computed"), icon=":material/function:"):
         st.markdown(t("agreement.definitions"))
 
@@ -84,6 +89,31 @@ def _show_numbers(found: Agreement) -> None:
     columns[1].metric(t("agreement.interval"), t("agreement.range", low=found.low, high=found.high), border=True)
     columns[2].metric(t("agreement.within"), f"{found.within_targets:.2f}", border=True)
     columns[3].metric(t("agreement.overlap", top=found.top), f"{found.overlap:.0%}", border=True)
+    if not math.isnan(found.reliability):
+        st.caption(
+            f"{t('agreement.reliability')}: **{found.reliability:.2f}**  ·  "
+            f"{t('agreement.corrected')}: **{found.corrected:.2f}**"
+        )
+
+
+def _show_structure(rows: pd.DataFrame) -> None:
+    """The measure beside the structural baselines, with and without the block's input."""
+    title = names("measures", (*MEASURES, *BASELINES))
+    inputs = {True: t("agreement.with_input"), False: t("agreement.without_input")}
+    st.markdown(f"**{t('agreement.structure')}**")
+    shown = pd.DataFrame(
+        {
+            t("reuse.measure"): rows["measure"].map(title),
+            " ": rows["block_input"].map(inputs),
+            t("agreement.correlation"): rows["spearman"].round(2),
+            t("agreement.interval"): [t("agreement.range", low=r.low, high=r.high) for r in rows.itertuples()],
+            t("agreement.by_source"): [
+                t("agreement.range", low=r.low_by_source, high=r.high_by_source) for r in rows.itertuples()
+            ],
+            t("agreement.within"): rows["within_targets"].round(2),
+        }
+    )
+    st.dataframe(shown, hide_index=True)
 
 
 def _show_disagreements(rows: pd.DataFrame, first: str, second: str) -> None:

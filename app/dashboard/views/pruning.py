@@ -1,16 +1,17 @@
-"""The Pruning page: what a network loses as its connections go, by each measure and at random."""
+"""The Pruning page: what a network loses as its connections are cut, in each order and at random."""
 
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import pandas as pd
 import streamlit as st
 
 from analysis.figures.pruning import X_TITLES, pruning_figure, pruning_screen
-from analysis.reuse.measures import MEASURES
+from analysis.reuse.baselines import ORDERS, PATTERNS
 from analysis.reuse.pruning import Budget
+from analysis.reuse.repair import REPAIRS, Repair
 from app.dashboard import loading
 from app.dashboard.caching import cached
 from app.dashboard.charts import show_chart
@@ -25,11 +26,11 @@ if TYPE_CHECKING:
     from densenet_core.data.images import Images
     from densenet_core.data.names import Normalization
 
-DEFAULT = ("mean_abs_weight", "effective_weight", "taylor")
+DEFAULT = ("mean_abs_weight", "total_abs_weight", "taylor")
 
 
 def show() -> None:
-    """Draws the page."""
+    """Draw the page."""
     st.subheader(t("pruning.heading"), anchor=False)
     key = pick_network()
     if key is None:
@@ -38,21 +39,24 @@ def show() -> None:
     images = pick_images(key)
     if images is None:
         return
-    a, b, c = st.columns([2, 1, 1])
+    a, b, c, d = st.columns([2, 1, 1, 1])
     budgets = get_args(Budget)
     measures = a.multiselect(
         t("pruning.by"),
-        list(MEASURES),
+        list(ORDERS),
         default=DEFAULT,
-        format_func=names("measures", MEASURES),
+        format_func=names("measures", ORDERS),
         key="pruning_measures",
     )
     budget = b.selectbox(
         t("pruning.budget"), budgets, format_func=names("pruning.budgets", budgets), key="pruning_budget"
     )
     x = c.selectbox(t("pruning.across"), list(X_TITLES), format_func=names("pruning_axes", X_TITLES), key="pruning_x")
+    repair = d.selectbox(
+        t("pruning.repair"), REPAIRS, format_func=names("pruning.repairs", REPAIRS), key="pruning_repair"
+    )
     try:
-        curves = _pruning_table(key, tuple(measures), budget, images)
+        curves = _pruning_table(key, tuple(measures), budget, images, repair)
     except ValueError as error:
         st.error(literal(str(error)), icon=":material/error:")
         return
@@ -64,15 +68,21 @@ def show() -> None:
 
 
 @cached(16, spinner="pruning")
-def _pruning_table(key: NetworkKey, measures: tuple[str, ...], budget: Budget, images: ImagesKey) -> pd.DataFrame:
-    """Error as connections go, by each measure and at random."""
+def _pruning_table(
+    key: NetworkKey, measures: tuple[str, ...], budget: Budget, images: ImagesKey, repair: Repair
+) -> pd.DataFrame:
+    """Return the error as connections are cut, in each order and at random."""
     from analysis.reuse.measuring import measure_reuse
     from analysis.reuse.pruning import pruning_curves
+    from densenet_core.data.images import evenly_spaced
 
     chosen_by, judged_by = _measuring_images(images.dataset, images.root, images.normalize)
     network = loading.load(key)
-    table = measure_reuse(network, measures, chosen_by, images.number, keep_in=loading.disk_cache(key))
-    return pruning_curves(network, table, measures, judged_by, budget=budget, num_images=images.number)
+    measured = [order for order in measures if order not in PATTERNS]
+    table = measure_reuse(network, measured, chosen_by, images.number, keep_in=loading.disk_cache(key))
+    training = evenly_spaced(chosen_by, images.number)
+    how: dict[str, Any] = {"budget": budget, "num_images": images.number, "repair": repair, "training": training}
+    return pruning_curves(network, table, measures, judged_by, **how)
 
 
 @cached(2, spinner="images", copies=False)

@@ -1,12 +1,27 @@
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 import pytest
+import torch
+from torch import nn
 
 from analysis import connection_weights
 from analysis.architecture.cost import count_cost, total_cost
 from analysis.reuse.ablation import connection_ablation
-from analysis.reuse.pruning import RANDOM, before_and_after, chosen_cuts, connection_costs, prune, pruning_curves
+from analysis.reuse.baselines import ORDERS
+from analysis.reuse.measures import MEASURES
+from analysis.reuse.pruning import (
+    RANDOM,
+    before_and_after,
+    choose_cuts,
+    connection_costs,
+    explain_memory,
+    importance,
+    prune,
+    pruning_curves,
+)
+from analysis.reuse.repair import cut_loss_and_error, reestimate_norms
 from densenet_core import DenseNetSpec
 from densenet_core.checkpoints.pruning import without_connections
 from densenet_core.training.evaluation import evaluate
@@ -29,17 +44,17 @@ def test_pruning_a_connection_gives_what_ablating_it_gives(spec: DenseNetSpec) -
 def test_the_least_go_first_and_a_last_source_stays() -> None:
     checkpoint = checkpoint_of(SPEC)
     table = connection_weights(checkpoint)
-    cuts = chosen_cuts(checkpoint, table, table["mean_abs_weight"], keep=0.75)
+    cuts = choose_cuts(checkpoint, table, table["mean_abs_weight"], keep=0.75)
     assert len(cuts) == 4  # of 16
     keyed = table.set_index(["block", "source_layer", "target_layer"])["mean_abs_weight"]
     only_sources = {(1, 0, 1), (2, 0, 1)}
     left = keyed.drop([*cuts, *only_sources])
     assert max(keyed[cut] for cut in cuts) <= left.min()
-    assert chosen_cuts(checkpoint, table, table["mean_abs_weight"], keep=1) == []
+    assert choose_cuts(checkpoint, table, table["mean_abs_weight"], keep=1) == []
     with pytest.raises(
         ValueError, match=r"keep 0\.1 of connections can't be reached: with one source a target 0.438 is left"
     ):
-        chosen_cuts(checkpoint, table, table["mean_abs_weight"], keep=0.1)
+        choose_cuts(checkpoint, table, table["mean_abs_weight"], keep=0.1)
 
 
 @pytest.mark.parametrize("budget", ["params", "mult_adds"])
@@ -49,7 +64,7 @@ def test_a_budget_is_what_the_pruned_network_costs(spec: DenseNetSpec, budget: s
     table = connection_weights(checkpoint)
     price, whole = connection_costs(checkpoint, table, budget, input_size=16)
     assert whole == total_cost(count_cost(spec, 16))[budget]
-    cuts = chosen_cuts(checkpoint, table, table["mean_abs_weight"], 0.95, budget, 16)
+    cuts = choose_cuts(checkpoint, table, table["mean_abs_weight"], 0.95, budget, 16)
     after = total_cost(count_cost(without_connections(checkpoint, cuts).spec, 16))[budget]
     keyed = pd.Series(
         price.to_numpy(), index=pd.MultiIndex.from_frame(table[["block", "source_layer", "target_layer"]])
@@ -110,3 +125,60 @@ def test_wrong_options_are_named(options: dict[str, object], message: str) -> No
     table = connection_weights(checkpoint_of(SPEC))
     with pytest.raises(ValueError, match=message):
         prune(checkpoint_of(SPEC), table, "mean_abs_weight", **options)
+
+
+def test_a_share_within_targets_is_no_order_and_the_patterns_are() -> None:
+    table = connection_weights(checkpoint_of(SPEC))
+    assert set(MEASURES) - set(ORDERS) == {"contribution"}
+    with pytest.raises(ValueError, match="measure 'contribution' is a share within each target"):
+        importance(table, "contribution")
+    with pytest.raises(ValueError, match="measure 'taylor' is not in the table: choose from mean_abs_weight"):
+        importance(table, "taylor")
+    first = choose_cuts(checkpoint_of(SPEC), table, importance(table, "log_densenet"), keep=0.9)
+    assert {target - source for _, source, target in first} == {3}  # the one distance of 1..4 off the pattern
+
+
+def test_means_in_place_of_a_cut_are_the_ablation_by_means() -> None:
+    checkpoint, images = checkpoint_of(SPEC), images_for(SPEC)
+    table = connection_ablation(checkpoint, images, replace="mean")
+    for row in table[table["target_layer"] > 1].itertuples():
+        cut = [(row.block, row.source_layer, row.target_layer)]
+        loss, error = cut_loss_and_error(checkpoint, cut, images, "mean", images)
+        assert loss - table.attrs["loss"] == pytest.approx(row.ablation, abs=1e-5)
+        assert error - table.attrs["error"] == pytest.approx(row.ablation_error, abs=1e-6)
+
+
+def test_norms_estimated_again_are_those_of_a_pass_in_training_mode() -> None:
+    checkpoint, images = checkpoint_of(SPEC), images_for(SPEC)
+    cut = without_connections(checkpoint, [(1, 0, 2), (2, 1, 3)])
+    found = reestimate_norms(cut, images)
+    batch, _ = next(images.batches(12))
+    model, inputs = cut.to_model().train(), dict[str, torch.Tensor]()
+    for name, module in model.named_modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.register_forward_hook(lambda _, given, __, name=name: inputs.update({name: given[0].detach()}))
+    with torch.no_grad():
+        model(batch)
+    assert inputs
+    for name, given in inputs.items():
+        values = given.transpose(0, 1).flatten(1)
+        np.testing.assert_allclose(found.state_dict[f"{name}.running_mean"], values.mean(1), rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(found.state_dict[f"{name}.running_var"], values.var(1), rtol=1e-4, atol=1e-5)
+    untouched = [key for key in cut.state_dict if "running" not in key and "num_batches" not in key]
+    assert all(torch.equal(found.state_dict[key], cut.state_dict[key]) for key in untouched)
+
+
+def test_a_repair_needs_training_images() -> None:
+    checkpoint, images = checkpoint_of(SPEC), images_for(SPEC)
+    table = connection_weights(checkpoint)
+    with pytest.raises(ValueError, match="repair 'mean' needs training images"):
+        pruning_curves(checkpoint, table, ["mean_abs_weight"], images, repair="mean")
+    with pytest.raises(ValueError, match="repair 'tape' is unknown: choose from none, mean, norms"):
+        pruning_curves(checkpoint, table, ["mean_abs_weight"], images, repair="tape")
+
+
+def test_memory_that_rises_is_explained() -> None:
+    checkpoint, images = checkpoint_of(SPEC), images_for(SPEC)
+    slightly = without_connections(checkpoint, [(1, 1, 3)])
+    assert "copies them first" in explain_memory(before_and_after(checkpoint, slightly, images))
+    assert explain_memory(before_and_after(checkpoint, checkpoint, images)) == ""
