@@ -1,14 +1,9 @@
 from .architecture.comparison import compare
 from .architecture.cost import count_cost, total_cost
+from .architecture.gates import carried_shares, transform_gates
 from .architecture.memory import training_activation_bytes
 from .architecture.paths import layer_paths, path_counts
-from .architecture.short_paths import (
-    carried_shares,
-    direct_connections,
-    fractal_connections,
-    supervision,
-    transform_gates,
-)
+from .architecture.short_paths import direct_connections, fractal_connections, supervision
 from .claims.claims import check_claims
 from .claims.figure_5 import figure5_observations
 from .figures.export import save_figure

@@ -99,6 +99,13 @@ def test_every_public_name_is_there(package: str) -> None:
 WITHOUT_TORCH = {
     "the table of a file": "analysis.connection_weights(densenet_core.load_checkpoint(FILE))",
     "what Figure 5 shows": "analysis.figure5_observations(analysis.connection_weights(densenet_core.load_zoo(ZOO)))",
+    "costs": "cli(['cost', '121'])",
+    "an architecture's figure": "cli(['figure', '1', '121', '--out', FILE + '.pdf'])",
+    "a figure of shipped results": "cli(['figure', '4-left', '--out', FILE + '.pdf'])",
+    "two networks": "cli(['compare', 'densenet121', 'resnet50'])",
+    "short paths": "cli(['short-paths', 'densenet-40-12', '--out', FILE + '.pdf'])",
+    "a file's content": "cli(['inspect', FILE])",
+    "lists": "cli(['zoo'])",
     "the command": "cli(['reuse', FILE, '--figure', FILE + '.pdf', '--table', FILE + '.csv'])",
     "the first page": "assert len(AppTest.from_file(MAIN, default_timeout=60).run().get('plotly_chart')) == 4",
 }

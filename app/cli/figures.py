@@ -83,7 +83,7 @@ def short_paths(
     Of a Highway Network, what its gates let pass is measured on test images (--dataset, --data, --images).
     """
     from analysis import save_figure
-    from analysis.architecture.short_paths import carried_shares, path_table, transform_gates
+    from analysis.architecture.short_paths import path_table
     from analysis.figures.diagrams.short_paths import gates_figure, short_paths_figure
     from densenet_core.networks.relatives.highway_spec import HighwaySpec
 
@@ -97,6 +97,8 @@ def short_paths(
         raise ValueError(f"a Highway Network's paths are drawn alone: {len(networks)} networks are given")
     if highways and not is_saved(highways[0]):
         raise ValueError(f"what the gates of {highways[0]!r} let pass is learned: give a trained one's checkpoint")
+    from analysis.architecture.gates import carried_shares, transform_gates
+
     gc.enable()
     network = open_network(networks[0])
     taken = open_test_images(network, dataset, data, normalize)

@@ -8,15 +8,14 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
+from analysis.architecture.gates import carried_shares, transform_gates
 from analysis.architecture.paths import layer_paths, path_counts
 from analysis.architecture.short_paths import (
-    carried_shares,
     direct_connections,
     expected_training,
     fractal_connections,
     path_table,
     supervision,
-    transform_gates,
 )
 from analysis.figures import figure_bytes
 from analysis.figures.diagrams.short_paths import (

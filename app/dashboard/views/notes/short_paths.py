@@ -113,7 +113,7 @@ def _show_highway() -> None:
 @cached(8, spinner="measuring")
 def _highway_tables(key: NetworkKey, dataset: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     """What a run's gates let pass, on test images of its data set: ``transform_gates`` and ``carried_shares``."""
-    from analysis.architecture.short_paths import carried_shares, transform_gates
+    from analysis.architecture.gates import carried_shares, transform_gates
 
     images = loading.load_images(ImagesKey(dataset, str(DATA_DIR), None, 0))
     return transform_gates(loading.load(key), images), carried_shares(loading.load(key), images)

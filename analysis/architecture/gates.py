@@ -1,0 +1,113 @@
+"""What the gates of a trained Highway Network let pass, measured on images (Srivastava et al. 2015)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from analysis.architecture.short_paths import COLUMNS
+from densenet_core import Checkpoint
+from densenet_core.data.images import Images, evenly_spaced
+from densenet_core.networks.relatives.highway import Highway
+from densenet_core.training.evaluation import check_fit
+
+
+def transform_gates(network: Checkpoint, images: Images, num_images: int = 256) -> pd.DataFrame:
+    """How far the gates of a Highway Network are open on images: the mean of T(x) of every layer that has one.
+
+    Args:
+        images: ``num_images`` of them are taken, evenly spaced over the set.
+
+    Returns:
+        Columns network, block (the stage), layer (1-based among the stage's gated ones), name, mean_gate (0: the input
+        passes as it is, 1: it is replaced), over images, feature maps and pixels.
+
+    Raises:
+        ValueError: the network has no gates.
+        DataError: the images do not fit it.
+    """
+    rows = [
+        (network.spec.title, block, layer, f"stage{block}.{layer}", mean)
+        for block, stage in _mean_over_batches(network, images, num_images, lambda gates: gates.mean((1, 2, 3, 4)))
+        for layer, mean in enumerate(stage.tolist(), start=1)
+    ]
+    return pd.DataFrame(rows, columns=["network", "block", "layer", "name", "mean_gate"])
+
+
+def carried_shares(network: Checkpoint, images: Images, num_images: int = 256) -> pd.DataFrame:
+    """What of each layer's output is left in the input of each later one: the Highway Network's feature-reuse table.
+
+    A layer gives T of its own and carries 1 - T of its input on; so layer s has the share T_s (1 - T_{s+1}) ...
+    (1 - T_{t-1}) in what layer t reads, and what entered the stage all that is left. A target's shares add up to 1.
+
+    Args, errors: as for ``transform_gates``.
+
+    Returns:
+        Columns network, block (the stage), source_layer (0: the output of the stage's first layer, which has no gate),
+        target_layer, target_kind, share_carried (mean over images, feature maps and pixels).
+    """
+    rows = []
+    stages = dict(_mean_over_batches(network, images, num_images, _shares))
+    for block, shares in stages.items():  # (n+1, n+1): source, target
+        size = len(shares)
+        last = "transition" if block < len(stages) else "classifier"
+        rows += [
+            (network.spec.title, block, s, t, last if t == size else "layer", float(shares[s, t - 1]))
+            for t in range(1, size + 1)
+            for s in range(t)
+        ]
+    return pd.DataFrame(rows, columns=[*COLUMNS, "share_carried"])
+
+
+def _shares(gates: Tensor) -> Tensor:
+    """(layers, N, C, H, W) -> (layers + 1, layers + 1): mean share of each source in each target's input."""
+    left = [torch.ones_like(gates[0])]  # of each source, in the input of the target at hand
+    size = len(gates) + 1
+    shares = torch.zeros(size, size)
+    for target in range(size):
+        shares[: target + 1, target] = torch.stack([share.mean() for share in left])
+        if target < size - 1:
+            left = [share * (1 - gates[target]) for share in left] + [gates[target]]
+    return shares
+
+
+def _mean_over_batches(
+    network: Checkpoint, images: Images, num_images: int, measure: Any
+) -> Iterator[tuple[int, Tensor]]:
+    """Of each stage (1-based), the mean over images of a measure on its gates' openness, (layers, N, C, H, W)."""
+    model = network.to_model()
+    if not isinstance(model, Highway):
+        raise ValueError(f"gates are of Highway Networks: this is a {network.spec.title}")
+    check_fit(model.spec, images)
+    chosen = evenly_spaced(images, num_images)
+    sums: dict[int, Tensor] = {}
+    for batch, _ in chosen.batches(64):
+        for block, gates in _openness(model, batch).items():
+            sums[block] = sums.get(block, 0) + len(batch) * measure(gates)
+    yield from ((block, total / len(chosen)) for block, total in sums.items())
+
+
+def _openness(model: Highway, batch: Tensor) -> dict[int, Tensor]:
+    """Of each stage, T(x) of its layers with a gate: (layers, N, C, H, W); stages without any are left out."""
+    found: dict[str, Tensor] = {}
+    gates = {name: module for name, module in model.named_modules() if name.endswith(".gate")}
+    hooks = [
+        gate.register_forward_hook(lambda _, __, out, name=name: found.update({name: torch.sigmoid(out)}))
+        for name, gate in gates.items()
+    ]
+    try:
+        with torch.inference_mode():
+            model(batch)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    stages = {block: [t for name, t in found.items() if name.startswith(f"stage{block}.")] for block in _blocks(model)}
+    return {block: torch.stack(stage) for block, stage in stages.items() if stage}
+
+
+def _blocks(model: Highway) -> range:
+    return range(1, len(model.spec.stage_config) + 1)
