@@ -25,7 +25,7 @@ from analysis.reuse.measures import MEASURE_TITLES, MEASURES
 from analysis.reuse.scaling import SCALING_TITLES, SCALINGS
 from app.dashboard import language
 from app.dashboard.language import FOLDER, LANGUAGES, PHRASES, catalogue, from_analysis, translated
-from app.dashboard.tables import WORDS
+from app.dashboard.widgets.tables import WORDS
 from densenet_core import load_zoo, zoo_names
 
 ROOT = Path(__file__).parents[2]

@@ -10,9 +10,9 @@ from streamlit.testing.v1 import AppTest
 
 from analysis import connection_weights
 from app.dashboard import roots
-from app.dashboard.handover import reuse_command, reuse_python
 from app.dashboard.keys import ImagesKey, NetworkKey, file_key
-from app.dashboard.network_picker import DIGITS, START
+from app.dashboard.widgets.handover import reuse_command, reuse_python
+from app.dashboard.widgets.network_picker import DIGITS, START
 from densenet_core import Checkpoint, load_zoo, save_checkpoint, zoo_names
 from densenet_core.checkpoints.zoo import zoo_path
 

@@ -16,7 +16,7 @@ from analysis import connection_weights, figure5_observations, scaled
 from analysis.figures.figure_5 import Connection
 from analysis.reuse.emergence import record_reuse
 from analysis.reuse.scaling import SCALINGS
-from app.dashboard.network_picker import ORIGINS, START
+from app.dashboard.widgets.network_picker import ORIGINS, START
 from densenet_core import Checkpoint, load_zoo, save_checkpoint, zoo_names
 from densenet_core.training.config import TrainingConfig
 from densenet_core.training.loop import train

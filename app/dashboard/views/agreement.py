@@ -14,11 +14,11 @@ from analysis.reuse.baselines import BASELINES
 from analysis.reuse.measures import IMAGE_MEASURES, MEASURES
 from app.dashboard import loading
 from app.dashboard.charts import show_chart
-from app.dashboard.data_picker import pick_images
-from app.dashboard.downloads import download_row, take_home
 from app.dashboard.keys import NetworkKey
 from app.dashboard.language import names, t
-from app.dashboard.network_picker import pick_network
+from app.dashboard.widgets.data_picker import pick_images
+from app.dashboard.widgets.downloads import download_row, take_home
+from app.dashboard.widgets.network_picker import pick_network
 from app.text import literal
 
 KINDS = ("dense_layer", "transition", "classifier", None)

@@ -9,13 +9,13 @@ import streamlit as st
 
 from app.dashboard import loading
 from app.dashboard.caching import cached
-from app.dashboard.claim_cards import BADGES, numbers, show_badge, statement, statistic, verdict_words
-from app.dashboard.data_picker import pick_images
-from app.dashboard.downloads import download_row, take_home
 from app.dashboard.keys import ImagesKey, NetworkKey, file_key
 from app.dashboard.language import from_analysis, t
-from app.dashboard.network_picker import pick_network
 from app.dashboard.roots import listed_runs, served_folders
+from app.dashboard.widgets.claim_cards import BADGES, numbers, show_badge, statement, statistic, verdict_words
+from app.dashboard.widgets.data_picker import pick_images
+from app.dashboard.widgets.downloads import download_row, take_home
+from app.dashboard.widgets.network_picker import pick_network
 from app.text import literal
 
 

@@ -15,11 +15,11 @@ from analysis.figures.training_curves import training_curves_figure, training_cu
 from analysis.results.training_curves import training_curves
 from app.dashboard import loading
 from app.dashboard.charts import show_chart
-from app.dashboard.downloads import download_row, take_home
 from app.dashboard.keys import NetworkKey
 from app.dashboard.language import t
-from app.dashboard.network_picker import pick_network
-from app.dashboard.tables import show_table, show_table_on_opening
+from app.dashboard.widgets.downloads import download_row, take_home
+from app.dashboard.widgets.network_picker import pick_network
+from app.dashboard.widgets.tables import show_table, show_table_on_opening
 from app.text import literal, network_name, shown
 from densenet_core import RunError
 from densenet_core.networks.spec import Spec

@@ -13,12 +13,12 @@ from analysis.results.efficiency import pareto_front, parity
 from app.dashboard import loading
 from app.dashboard.caching import cached
 from app.dashboard.charts import show_chart
-from app.dashboard.claim_cards import show_badge, statement
-from app.dashboard.downloads import download_row, take_home
 from app.dashboard.keys import NetworkKey, file_key
 from app.dashboard.language import from_analysis, names, t
 from app.dashboard.roots import listed_runs, served_folders
-from app.dashboard.tables import show_table_on_opening
+from app.dashboard.widgets.claim_cards import show_badge, statement
+from app.dashboard.widgets.downloads import download_row, take_home
+from app.dashboard.widgets.tables import show_table_on_opening
 from app.text import literal
 from densenet_core.checkpoints.zoo import ZOO_FOLDER
 from densenet_core.networks.names import spec_from_name

@@ -19,15 +19,15 @@ from analysis.reuse.scaling import SCALINGS, Scaling, target_share
 from app.dashboard import loading
 from app.dashboard.caching import cached
 from app.dashboard.charts import Kept, drawn_once, show_chart
-from app.dashboard.claim_cards import numbers, show_badge, statement, statistic
-from app.dashboard.downloads import download_row, take_home
-from app.dashboard.handover import reuse_command, reuse_python, show_handover
 from app.dashboard.keys import ImagesKey, NetworkKey
 from app.dashboard.language import names, t
 from app.dashboard.memory import kept, remembered, write_address
-from app.dashboard.network_picker import pick_network, show_network
 from app.dashboard.pages import link_to
-from app.dashboard.tables import show_table_on_opening
+from app.dashboard.widgets.claim_cards import numbers, show_badge, statement, statistic
+from app.dashboard.widgets.downloads import download_row, take_home
+from app.dashboard.widgets.handover import reuse_command, reuse_python, show_handover
+from app.dashboard.widgets.network_picker import pick_network, show_network
+from app.dashboard.widgets.tables import show_table_on_opening
 from app.text import literal, network_facts
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def _choose_measured(key: NetworkKey) -> Measured | None:
     measures = _measures_on_images(_chosen_measure())
     if not measures:
         return Measured()
-    from app.dashboard.data_picker import pick_images
+    from app.dashboard.widgets.data_picker import pick_images
 
     images = pick_images(key)
     return None if images is None else Measured(measures, images)

@@ -21,11 +21,11 @@ from analysis.reuse.connections import dense_spec
 from app.dashboard import loading
 from app.dashboard.caching import cached
 from app.dashboard.charts import show_chart
-from app.dashboard.data_picker import pick_images
-from app.dashboard.downloads import download_row, take_home
 from app.dashboard.keys import ImagesKey, NetworkKey
 from app.dashboard.language import from_analysis, names, t
-from app.dashboard.network_picker import pick_network
+from app.dashboard.widgets.data_picker import pick_images
+from app.dashboard.widgets.downloads import download_row, take_home
+from app.dashboard.widgets.network_picker import pick_network
 from app.text import literal
 from densenet_core import CheckpointError
 from densenet_core.networks.spec import Spec

@@ -8,8 +8,8 @@ import streamlit as st
 
 from app.dashboard.language import t
 from app.dashboard.memory import keep, kept
-from app.dashboard.network_picker import START, Choice, choose_network, choose_upload
 from app.dashboard.views import feature_reuse
+from app.dashboard.widgets.network_picker import START, Choice, choose_network, choose_upload
 from app.text import literal
 from densenet_core import CheckpointError
 from densenet_core.checkpoints.zoo import zoo_names

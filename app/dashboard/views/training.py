@@ -18,11 +18,11 @@ from analysis.results.training_curves import training_curves
 from analysis.reuse.emergence import STEADY, likeness_to_end, onset, reuse_over_training
 from app.dashboard.caching import cached
 from app.dashboard.charts import show_chart
-from app.dashboard.downloads import download_row, take_home
 from app.dashboard.language import t
 from app.dashboard.processes import last_words, resume_training, start_training, stop_training
 from app.dashboard.roots import RUNS_DIR, check_run_folder, training_folders
-from app.dashboard.setting_widgets import setting_widget
+from app.dashboard.widgets.downloads import download_row, take_home
+from app.dashboard.widgets.settings import setting_widget
 from app.text import literal
 from densenet_core import RunError
 from densenet_core.data.names import DATASET_NAMES

@@ -16,10 +16,10 @@ from analysis.figures.diagrams.notes import design_costs_screen
 from analysis.results.efficiency import count
 from app.dashboard import loading
 from app.dashboard.charts import show_chart
-from app.dashboard.downloads import download_row, take_home
 from app.dashboard.language import t
-from app.dashboard.tables import show_table
 from app.dashboard.views.notes.connectivity import TEXT_WIDTH
+from app.dashboard.widgets.downloads import download_row, take_home
+from app.dashboard.widgets.tables import show_table
 from app.text import literal
 from densenet_core import DenseNetSpec, ResNetSpec
 from densenet_core.networks.names import MODEL_NAMES, published_spec

@@ -14,9 +14,9 @@ from analysis.figures.diagrams.notes import channel_growth_screen, preservation_
 from app.dashboard import loading
 from app.dashboard.caching import cached
 from app.dashboard.charts import show_chart
-from app.dashboard.downloads import download_row, take_home
 from app.dashboard.language import t
-from app.dashboard.tables import show_table
+from app.dashboard.widgets.downloads import download_row, take_home
+from app.dashboard.widgets.tables import show_table
 from densenet_core import DenseNetSpec
 
 if TYPE_CHECKING:

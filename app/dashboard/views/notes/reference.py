@@ -11,11 +11,11 @@ from analysis.figures.diagrams.notes import learning_rate_screen
 from analysis.results.data_sets import data_sets, learning_rates, recipes
 from analysis.results.tables import TABLE_1_NETWORKS, architecture_table, latex_table
 from app.dashboard.charts import show_chart
-from app.dashboard.downloads import download_row, take_home
 from app.dashboard.language import t
-from app.dashboard.tables import show_table
 from app.dashboard.views.notes.blocks import DENSENETS
 from app.dashboard.views.notes.connectivity import TEXT_WIDTH
+from app.dashboard.widgets.downloads import download_row, take_home
+from app.dashboard.widgets.tables import show_table
 from app.text import literal
 from densenet_core.networks.names import published_spec
 from densenet_core.training.config import RECIPES

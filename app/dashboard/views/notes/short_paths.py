@@ -15,11 +15,11 @@ from analysis.figures.diagrams.short_paths import gates_figure, gates_screen, sh
 from app.dashboard import loading
 from app.dashboard.caching import cached
 from app.dashboard.charts import show_chart
-from app.dashboard.downloads import download_row, take_home
 from app.dashboard.keys import ImagesKey, NetworkKey, file_key
 from app.dashboard.language import t
 from app.dashboard.roots import DATA_DIR, listed_runs, served_folders
 from app.dashboard.views.notes.connectivity import TEXT_WIDTH
+from app.dashboard.widgets.downloads import download_row, take_home
 from app.text import literal
 from densenet_core import DenseNetSpec, ResNetSpec, RunError
 from densenet_core.networks.relatives.fractalnet_spec import FractalNetSpec

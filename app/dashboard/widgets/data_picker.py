@@ -16,8 +16,8 @@ from app.dashboard import loading
 from app.dashboard.keys import ImagesKey, NetworkKey
 from app.dashboard.language import t
 from app.dashboard.memory import kept, remembered
-from app.dashboard.network_picker import DIGITS, Choice, choose_network
 from app.dashboard.roots import DATA_DIR, data_path, image_folder, listed_image_folders
+from app.dashboard.widgets.network_picker import DIGITS, Choice, choose_network
 from app.text import literal
 from densenet_core import CheckpointError, DataError
 from densenet_core.data.names import DATASET_NAMES, Normalization
