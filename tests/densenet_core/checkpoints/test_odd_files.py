@@ -93,7 +93,7 @@ def assert_table(found: Checkpoint, model: Hand) -> None:
     keys = ["block", "source_layer", "target_layer"]
     assert table.sort_values(keys)["mean_abs_weight"].tolist() == pytest.approx([row[4] for row in expected], rel=1e-5)
     feature_reuse_figure(table)
-    assert len(figure5_observations(table)) == 4
+    assert len(figure5_observations(table)) == 5
 
 
 CASES: dict[str, tuple[dict, str]] = {
@@ -108,6 +108,7 @@ CASES: dict[str, tuple[dict, str]] = {
         {"copies": 2, "head": "pools", "transition": "norm and conv"},
         "poolings",
     ),
+    "deep stem": ({"stem": (6, 6, 8)}, "3 convolutions"),
     "no stem": ({"stem": ()}, "stem"),
     "group norm": ({"norm": lambda width: nn.GroupNorm(1, width)}, "running statistics"),
     "no norm at all": ({"norm": lambda width: nn.Identity()}, "no norm"),
