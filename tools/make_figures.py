@@ -23,7 +23,7 @@ from analysis.figures.by_number import figure_3, figure_4
 from analysis.figures.pruning import pruning_figure
 from analysis.results.results import mean_over_seeds, shipped_results
 from analysis.reuse.agreement import agreement_table
-from analysis.reuse.baselines import BASELINE_TITLES
+from analysis.reuse.baselines import BASELINE_TITLES, ORDER_TITLES
 from analysis.reuse.measures import MEASURE_TITLES
 from densenet_core import load_zoo, zoo_names
 
@@ -35,7 +35,7 @@ FEATURE_REUSE = {
 }
 ABLATION = {"densenet-bc-40-12-cifar10-jpeg": "ablation_cifar10_jpeg.png"}
 SHOWN = "densenet-bc-40-12-cifar10-jpeg"  # in the pictures of agreement and pruning
-SHOWN_KEEPS = (0.9, 0.7, 0.5)
+SHOWN_KEEPS = (0.8, 0.6, 0.4)
 MEASURED = DOCS.parent / "analysis" / "results" / "measured"  # by tools/measure_effects.py
 BENCHMARKS = DOCS.parent / "benchmarks" / "results"  # by `make bench`
 COMPARED = ("inference", "training", "cost", "ablation", "reuse")
@@ -153,7 +153,7 @@ def pruning_rows() -> str:
         for table in tables:
             own = table[table["measure"] == measure].groupby("keep")["error"].mean()
             cells.append(" / ".join(f"{own[keep]:.1f}" for keep in (1.0, *SHOWN_KEEPS)))
-        lines.append(f"| {in_table(MEASURE_TITLES.get(measure, measure))} | {' | '.join(cells)} |")
+        lines.append(f"| {in_table((ORDER_TITLES | {'random': 'random'})[measure])} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 

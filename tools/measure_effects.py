@@ -24,8 +24,8 @@ from densenet_core.data.images import evenly_spaced
 
 MEASURED = Path(__file__).parents[1] / "analysis" / "results" / "measured"
 NUM_IMAGES = 500  # test images of the effects; all, where there are fewer
-NUM_CHOOSING = 300  # training images that order the connections for pruning
-NUM_TESTED = 500  # test images of the pruned networks
+NUM_CHOOSING = 100  # training images that order the connections for pruning
+NUM_TESTED = 300  # test images of the pruned networks
 KEEPS = (1.0, 0.8, 0.6, 0.4, 0.2)
 REPAIRED = ("total_abs_weight", "taylor")
 

@@ -107,17 +107,19 @@ def agreement_table(
     """Return the agreement of the measures, and of the structural baselines, with one measure.
 
     Returns:
-        A row for each measure and baseline and for block_input True and False: measure, baseline (bool), comparable
-        (the widest group of connections whose values compare: target, kind or network), block_input, and the fields of
-        ``Agreement``. Measures that the table lacks are left out.
+        A row for each measure and baseline, with the block's input and, where enough connections are left, without:
+        measure, baseline (bool), comparable (the widest group of connections whose values compare: target, kind or
+        network), block_input (bool), and the fields of ``Agreement``. Measures that the table lacks are left out.
     """
     names = [name for name in measures if name in table and name != reference]
     with_baselines = table.assign(**{name: compute(table) for name, compute in BASELINES.items()})
+    inner = (table["source_layer"] > 0) & ((table["target_kind"] == kind) if kind else True)
+    enough_without = inner.sum() >= MIN_CONNECTIONS
     rows = []
     for name in [*names, *BASELINES]:
         about = {"measure": name, "baseline": name in BASELINES}
         about["comparable"] = MEASURES[name].comparable if name in MEASURES else "network"
-        for block_input in (True, False):
+        for block_input in (True, False) if enough_without else (True,):
             found = agreement(with_baselines, name, reference, kind, block_input, resamples=resamples)
             rows.append(about | {"block_input": block_input} | vars(found))
     return pd.DataFrame(rows)
