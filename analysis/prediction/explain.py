@@ -12,6 +12,9 @@ from torch import Tensor
 from analysis.prediction.image_files import SeenImage
 from analysis.prediction.logits import check_classes
 from analysis.prediction.opened import BIAS, FinalMaps, Network, open_network
+from analysis.reuse.effects import batches_on_device
+from densenet_core.data.images import Images
+from densenet_core.training.evaluation import check_fit
 
 TOP = 5  # classes that are listed
 
@@ -99,3 +102,23 @@ def _maps(final: FinalMaps, for_class: int, against: int | None) -> Tensor:
         own = weight[for_class] - (0 if against is None else weight[against])
         found.append(torch.einsum("nc...,c->n...", maps, own)[0])
     return torch.stack(found)
+
+
+def predicted_classes(network: Network, images: Images, batch_size: int = 64) -> pd.DataFrame:
+    """Return the predicted class of every image of a data set and its probability.
+
+    Returns:
+        Columns row, label, predicted and probability (of the predicted class).
+
+    Raises:
+        DataError: the images do not fit the network.
+    """
+    opened = open_network(network)
+    check_fit(opened.spec, images)
+    found = []
+    with torch.inference_mode():
+        for batch, labels in batches_on_device(images, batch_size):
+            probability, predicted = opened.scores(batch).softmax(1).max(1)
+            columns = {"label": labels, "predicted": predicted, "probability": probability}
+            found.append(pd.DataFrame({name: values.cpu().numpy() for name, values in columns.items()}))
+    return pd.concat(found, ignore_index=True).rename_axis("row").reset_index()

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from analysis.architecture.cost import default_input_size
 from densenet_core import Checkpoint, DataError
-from densenet_core.data.images import normalized
-from densenet_core.data.names import Normalization
+from densenet_core.data.images import Images, normalized
+from densenet_core.data.names import CHANNEL_STATISTICS, Normalization
 from densenet_core.data.recorded import recorded_data
 from densenet_core.errors import first_line
 
@@ -125,6 +125,19 @@ def seen_by(image: Image, checkpoint: Checkpoint, normalize: Normalization | Non
     pixels = torch.frombuffer(bytearray(square.tobytes()), dtype=torch.uint8)
     pixels = pixels.view(size, size, spec.in_channels).permute(2, 0, 1).contiguous()
     return SeenImage(pixels, normalized(pixels[None], normalize or channel_statistics(checkpoint)))
+
+
+def seen_of_dataset(images: Images, row: int) -> SeenImage:
+    """Return an image of a data set as the network sees it.
+
+    Args:
+        images: of small images or a folder of photographs; ``row`` counts from 0.
+    """
+    batch, _ = next(images.subset(torch.tensor([row])).batches(1))
+    normalization: Normalization = getattr(images, "normalization", "none")
+    mean, std = (torch.tensor(values)[:, None, None] for values in CHANNEL_STATISTICS[normalization])
+    pixels = ((batch[0].cpu() * std + mean) * 255).round().clamp(0, 255).to(torch.uint8)
+    return SeenImage(pixels, batch)
 
 
 def _square(image: Image, size: int, is_photograph: bool) -> Image:

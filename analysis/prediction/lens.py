@@ -84,6 +84,19 @@ def pooled_parts(
     return PooledParts(tuple(map(torch.cat, zip(*pooled, strict=True))), weights, torch.cat(biases), torch.cat(labels))
 
 
+def parts_of_image(network: Network, images: Tensor) -> PooledParts:
+    """Return what the classifier reads of images without labels, for a lens that replaces layers by zero.
+
+    Args:
+        images: (N, C, H, W) normalized as the network takes them.
+    """
+    with torch.inference_mode():
+        final = open_network(network).final_maps(images)
+        pooled = tuple(own.float().cpu() for own in final.pooled())
+        weights = tuple(weight.float().cpu() for weight in final.weights)
+    return PooledParts(pooled, weights, final.bias.float().cpu(), torch.zeros(len(images), dtype=torch.long))
+
+
 def image_lens(network: Network, images: Tensor, parts: PooledParts, replace: Replacement = "mean") -> pd.DataFrame:
     """Return the class probabilities of images by depth, the layers behind it replaced.
 
@@ -108,12 +121,7 @@ def image_lens(network: Network, images: Tensor, parts: PooledParts, replace: Re
         CheckpointError: the network has no logit by layer.
     """
     _check_replacement(replace)
-    opened = open_network(network)
-    with torch.inference_mode():
-        final = opened.final_maps(images)
-        own = tuple(part.float().cpu() for part in final.pooled())
-        here = PooledParts(own, parts.weights, final.bias.float().cpu(), torch.zeros(len(images), dtype=torch.long))
-        scores = here.scores_by_depth(slice(None), parts.means(replace))
+    scores = parts_of_image(network, images).scores_by_depth(slice(None), parts.means(replace))
     index = np.indices(scores.shape).reshape(3, -1)
     columns = dict(zip(("image", "source_layer", "class"), index, strict=True))
     values = {"logit": scores.flatten().numpy(), "probability": scores.softmax(-1).flatten().numpy()}

@@ -6,6 +6,7 @@ these layers. The last stage of a ResNet adds its residual branches, so there th
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
@@ -155,7 +156,7 @@ def _checkpoint(network: Checkpoint | nn.Module | Mapping[str, Tensor]) -> Check
 
 
 class watched:
-    """Collect the outputs of named modules during a forward pass.
+    """Collect the outputs of named modules during a forward pass of this thread.
 
     >>> from densenet_core import create_model
     >>> import torch
@@ -169,6 +170,7 @@ class watched:
     def __init__(self, model: nn.Module, names: list[str]) -> None:
         self.model, self.names = model, names
         self.outputs: dict[str, Tensor] = {}
+        self.thread = threading.get_ident()  # others may run the same network at the same time
 
     def __enter__(self) -> dict[str, Tensor]:
         self.handles = [self.model.get_submodule(name).register_forward_hook(self._keep(name)) for name in self.names]
@@ -180,7 +182,8 @@ class watched:
 
     def _keep(self, name: str) -> Callable[[nn.Module, Any, Tensor], None]:
         def hook(_: nn.Module, __: object, output: Tensor) -> None:
-            self.outputs[name] = output
+            if threading.get_ident() == self.thread:
+                self.outputs[name] = output
 
         return hook
 

@@ -14,6 +14,7 @@ from app.text import literal
 PAGES = {  # a module of app.dashboard.views -> its address and icon; the first is the app's root, without address
     "start": ("start", "home"),
     "feature_reuse": ("reuse", "grid_on"),
+    "prediction": ("prediction", "image_search"),
     "agreement": ("agreement", "scatter_plot"),
     "claims": ("claims", "fact_check"),
     "gradient_flow": ("gradients", "show_chart"),

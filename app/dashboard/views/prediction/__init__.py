@@ -1,0 +1,30 @@
+"""The Prediction page: what each layer adds to a decision on one image."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from app.dashboard.language import t
+from app.dashboard.network_picker import pick_network
+from app.dashboard.views.prediction.choosing import choose_image
+from app.text import literal
+from densenet_core import CheckpointError, DataError
+
+
+def show() -> None:
+    """Draw the page."""
+    st.subheader(t("prediction.heading"), anchor=False)
+    key = pick_network()
+    if key is None:
+        st.write(t("common.choose_network"))
+        return
+    chosen = choose_image(key)
+    if chosen is None:
+        st.write(t("prediction.choose"))
+        return
+    from app.dashboard.views.prediction.layers import show_prediction
+
+    try:
+        show_prediction(key, chosen)
+    except (CheckpointError, DataError) as error:
+        st.error(literal(str(error)), icon=":material/error:")

@@ -1,0 +1,44 @@
+"""The Prediction page: the choice of an image, and what it shows against what the functions return."""
+
+from __future__ import annotations
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from analysis.prediction.explain import explain_image, predicted_classes
+from analysis.prediction.image_files import seen_of_dataset
+from densenet_core import load_zoo
+from densenet_core.data.datasets import load_test_images
+from densenet_core.data.images import evenly_spaced
+from tests.app.test_views import app, page, shown  # noqa: F401 (a fixture)
+
+NAME = "densenet-40-12-digits"
+
+
+def test_the_page_shows_what_the_functions_return(app: AppTest) -> None:  # noqa: F811
+    found = page(app, "prediction")
+    assert not found.exception
+    images = evenly_spaced(load_test_images("digits"), 200)
+    row = found.selectbox(key="prediction_row_class0").value
+    expected = explain_image(load_zoo(NAME), seen_of_dataset(images, row), tuple("0123456789"))
+    assert f"Logit of {expected.title}: {expected.logit:.2f}" in shown(found).replace("\\", "")
+    found.selectbox(key="prediction_for").select(3).run()
+    found.selectbox(key="prediction_against").select(8).run()
+    assert not found.exception
+    assert "3, not 8" in shown(found).replace("\\", "")
+
+
+def test_least_certain_images_come_first(app: AppTest) -> None:  # noqa: F811
+    found = page(app, "prediction")
+    found.selectbox(key="prediction_way").select("uncertain").run()
+    assert not found.exception
+    table = predicted_classes(load_zoo(NAME), evenly_spaced(load_test_images("digits"), 200))
+    assert found.selectbox(key="prediction_row_uncertain").value == int(table.loc[table["probability"].idxmin(), "row"])
+
+
+@pytest.mark.slow
+def test_in_korean_with_the_mean_of_the_images(app: AppTest) -> None:  # noqa: F811
+    app.session_state["language"] = "ko"
+    found = page(app, "prediction")
+    assert not found.exception
+    assert "예측 하나의 내부" in shown(found)

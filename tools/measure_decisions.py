@@ -1,0 +1,87 @@
+"""Measure where the shipped networks decide: the numbers of "Where a decision is made" in docs/findings.md.
+
+python tools/measure_decisions.py NETWORK [--dataset folder --data DIR --normalize cifar10] [--images N] [--classes N]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from analysis.prediction.by_class import class_profiles, reuse_by_class
+from analysis.prediction.lens import PooledParts, decision_depths, lens_by_depth, pooled_parts
+from analysis.prediction.opened import contributions_of
+from analysis.prediction.similarity import untrained
+from densenet_core import load_zoo
+from densenet_core.data.datasets import load_test_images
+from densenet_core.data.images import Images, evenly_spaced
+from densenet_core.data.recorded import choose_data
+
+
+def decisions(parts: PooledParts) -> dict[str, Any]:
+    """Depths of decision, share of the last third, and the lens at a few depths."""
+    depths, table = decision_depths(parts), lens_by_depth(parts)
+    scores = parts.scores_by_depth(slice(None), parts.means("mean"))[:, -1]
+    chosen = scores.argmax(1)
+    own = contributions_of(parts.pooled, parts.weights)[torch.arange(len(chosen)), :, chosen].abs()
+    last_third = max(1, own.shape[1] // 3)
+    shares = own[:, -last_third:].sum(1) / own.sum(1)
+    bootstrap = np.random.default_rng(0).integers(len(shares), size=(1000, len(shares)))
+    return {
+        "sources": own.shape[1],
+        "images": len(chosen),
+        "median_depth": float(np.median(depths)),
+        "depth_quartiles": np.percentile(depths, (25, 75)).tolist(),
+        "last_third_share": float(shares.mean()),
+        "last_third_interval": np.percentile(shares.numpy()[bootstrap].mean(1), (2.5, 97.5)).tolist(),
+        "last_third_of_channels": sum(w.shape[1] for w in parts.weights[-last_third:])
+        / sum(w.shape[1] for w in parts.weights),
+        "error_by_depth": table["error"].round(2).tolist(),
+        "decided_by_depth": table["decided"].round(1).tolist(),
+    }
+
+
+def shuffled(parts: PooledParts) -> dict[str, Any]:
+    """The error by depth against labels in random order: chance, whatever the depth."""
+    order = torch.randperm(len(parts.labels), generator=torch.Generator().manual_seed(0))
+    table = lens_by_depth(PooledParts(parts.pooled, parts.weights, parts.bias, parts.labels[order]))
+    return {"error_by_depth": table["error"].round(2).tolist()}
+
+
+def classes(network: Any, images: Images) -> dict[str, float]:
+    """How far the profiles of classes repeat on other images, beside other classes and shuffled classes."""
+    rows = torch.arange(len(images))
+    halves = [class_profiles(reuse_by_class(network, images.subset(rows[first::2]))).to_numpy() for first in (0, 1)]
+    number = len(halves[0])
+    between = np.corrcoef(*halves)[:number, number:]
+    same, other = np.diag(between), between[~np.eye(number, dtype=bool)]
+    return {"images": len(images), "same_class": float(same.mean()), "other_class": float(other.mean())}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("network")
+    parser.add_argument("--dataset")
+    parser.add_argument("--data", type=Path, default=Path("data"))
+    parser.add_argument("--normalize")
+    parser.add_argument("--images", type=int, default=1000)
+    parser.add_argument("--classes", type=int, default=0, help="images for the profiles of classes; 0: leave them out")
+    options = parser.parse_args()
+    network = load_zoo(options.network)
+    data = choose_data(network.record, options.dataset, options.normalize)
+    images = load_test_images(data.dataset, options.data, data.normalize)
+    trained = pooled_parts(network, images, options.images)
+    found: dict[str, Any] = {"network": options.network, "trained": decisions(trained), "shuffled": shuffled(trained)}
+    found["untrained"] = decisions(pooled_parts(untrained(network), images, options.images))
+    if options.classes:
+        found["classes"] = classes(network, evenly_spaced(images, options.classes))
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()
