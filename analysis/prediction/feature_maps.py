@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from analysis.prediction.opened import Network, open_network, watched
+from analysis.reuse.connections import Network as DenseNetwork
 from analysis.reuse.connections import as_checkpoint
 from analysis.reuse.dissection import Dissection, dissect
 from analysis.reuse.effects import OnBatch, batches_on_device
@@ -64,7 +65,7 @@ def source_maps(network: Network, images: Tensor, block: int, source_layer: int)
     return found[block, source_layer]
 
 
-def read_maps(network: Network, images: Tensor, place: Place) -> Tensor:
+def read_maps(network: DenseNetwork, images: Tensor, place: Place) -> Tensor:
     """Return what a target reads from one source: the source's part of the target's pre-activation.
 
     The pre-activation is the output of the target's first convolution (of the classifier: the logits before the bias).
@@ -105,7 +106,7 @@ def _read(dissection: Dissection, images: Tensor, place: Place) -> Tensor:
 
 
 def driving_images(
-    network: Network,
+    network: DenseNetwork,
     images: Images,
     place: Place | tuple[int, int],
     channel: int | None = None,

@@ -113,20 +113,23 @@ def lens(
         with progress(f"layer lens of {name}") as on_batch:
             found[name] = lens_by_depth(pooled_parts(own, test, images, on_batch=on_batch), option)
     if as_json:
-        print_json({name: own.to_dict("records") for name, own in found.items()})
+        print_json({name: by_depth.to_dict("records") for name, by_depth in found.items()})
     else:
-        for name, own in found.items():
-            print(f"{name}: {own.attrs['num_images']} images, layers not read replaced by {replace}")
-            rows = [(f"{s}", f"{loss:.3f}", f"{e:.2f} %", f"{d:.1f} %") for s, loss, e, _, d in own.to_numpy().tolist()]
-            print_table(
-                ("sources read: 0 to", "loss", "error", "decided"), [(r[0].removesuffix(".0"), *r[1:]) for r in rows]
-            )
+        for name, by_depth in found.items():
+            print(f"{name}: {by_depth.attrs['num_images']} images, layers not read replaced by {replace}")
+            columns = by_depth[["source_layer", "loss", "error", "decided"]].itertuples(index=False, name=None)
+            rows = [
+                (str(s), f"{loss:.3f}", f"{error:.2f} %", f"{decided:.1f} %") for s, loss, error, decided in columns
+            ]
+            print_table(("sources read: 0 to", "loss", "error", "decided"), rows)
     if figure:
         print("wrote", *save_figure(lens_figure(found), figure))
     if table:
         import pandas as pd
 
-        print("wrote", save_table(pd.concat([own.assign(network=name) for name, own in found.items()]), table))
+        print(
+            "wrote", save_table(pd.concat([by_depth.assign(network=name) for name, by_depth in found.items()]), table)
+        )
 
 
 def classes(

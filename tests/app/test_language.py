@@ -231,7 +231,17 @@ def test_spinners_speak_the_sessions_language() -> None:
                 assert "show_spinner" in {keyword.arg for keyword in node.keywords}, file
 
 
-VIEWS = ("feature_reuse", "agreement", "claims", "gradient_flow", "pruning", "efficiency", "comparison", "training")
+VIEWS = (
+    "feature_reuse",
+    "agreement",
+    "claims",
+    "gradient_flow",
+    "pruning",
+    "efficiency",
+    "comparison",
+    "training",
+    "prediction",
+)
 
 
 @pytest.mark.parametrize("view", VIEWS)

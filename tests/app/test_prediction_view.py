@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 from streamlit.testing.v1 import AppTest
 
 from analysis.prediction.explain import explain_image, predicted_classes
@@ -34,11 +33,3 @@ def test_least_certain_images_come_first(app: AppTest) -> None:  # noqa: F811
     assert not found.exception
     table = predicted_classes(load_zoo(NAME), evenly_spaced(load_test_images("digits"), 200))
     assert found.selectbox(key="prediction_row_uncertain").value == int(table.loc[table["probability"].idxmin(), "row"])
-
-
-@pytest.mark.slow
-def test_in_korean_with_the_mean_of_the_images(app: AppTest) -> None:  # noqa: F811
-    app.session_state["language"] = "ko"
-    found = page(app, "prediction")
-    assert not found.exception
-    assert "예측 하나의 내부" in shown(found)

@@ -104,7 +104,7 @@ def _draw_arcs(ax: Axes, rows: pd.DataFrame, measure: str, limit: float) -> None
     arcs.set_edgecolor(
         [(*mpl.colors.to_rgb(_color(v)), 0.15 + 0.85 * s) for v, s in zip(drawn[measure], strength, strict=True)]
     )
-    arcs.set_linewidth(0.2 + 2.2 * strength)
+    arcs.set_linewidth((0.2 + 2.2 * strength).tolist())
     ax.add_collection(arcs)
     ax.scatter(range(last + 1), np.zeros(last + 1), s=8, color="#333333", zorder=3)
     shown = ticks(last)
@@ -119,11 +119,10 @@ def decision_arcs_screen(table: pd.DataFrame, measure: str = "gradient_activatio
     rows, limit = table[table["block"] == block], _limit(table, measure)
     last = int(rows["target_layer"].max())
     figure = go.Figure(layout=layout(height=300) | {"dragmode": False})
-    for row in _strongest(rows, measure).itertuples(index=False):
-        values = row._asdict()
-        points = arc_line([_arc(values["source_layer"], values["target_layer"], last)])
-        strength = min(1.0, abs(values[measure]) / limit)
-        line = {"color": _color(values[measure]), "width": 0.4 + 5 * strength}
+    for source, target, value in _strongest(rows, measure)[["source_layer", "target_layer", measure]].to_numpy():
+        points = arc_line([_arc(source, target, last)])
+        strength = min(1.0, abs(value) / limit)
+        line = {"color": _color(value), "width": 0.4 + 5 * strength}
         figure.add_scatter(
             x=points[:, 0], y=points[:, 1], mode="lines", line=line, opacity=0.2 + 0.8 * strength, hoverinfo="skip"
         )

@@ -55,7 +55,8 @@ def overlay(pixels: Tensor, own_map: Tensor, limit: float | None = None, min_sid
     color = mpl.colormaps[SIGNED]((scaled + 1) / 2)[..., :3] * 255
     gray = base.mean(2, keepdims=True).repeat(3, 2)
     alpha = 0.85 * np.abs(scaled)[..., None] ** 0.7
-    return ((1 - alpha) * gray + alpha * color).round().astype(np.uint8)
+    blended: np.ndarray = (1 - alpha) * gray + alpha * color
+    return blended.round().astype(np.uint8)
 
 
 def grid(maps: Tensor, columns: int = 8, min_side: int = 48) -> np.ndarray:

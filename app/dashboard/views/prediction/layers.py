@@ -100,9 +100,9 @@ def _show_image(found: Explanation) -> None:
 def _show_bars(found: Explanation) -> int:
     """Draw the bars; return the source layer that was clicked, else the one that adds most."""
     sources = found.table[found.table["source_layer"] >= 0]
-    strongest = int(sources.loc[sources["contribution"].abs().idxmax(), "source_layer"])
-    marked = st.session_state.get("prediction_source", strongest)
-    marked = marked if marked in set(sources["source_layer"]) else strongest
+    strongest = int(sources["source_layer"].to_numpy()[sources["contribution"].abs().argmax()])
+    clicked = int(st.session_state.get("prediction_source", strongest))
+    marked = clicked if clicked in set(sources["source_layer"]) else strongest
     st.markdown(f"**{t('prediction.logit', name=literal(found.title), logit=found.logit)}**")
     show_chart(
         contributions_screen(found.table, "part of the logit", marked),
@@ -219,7 +219,7 @@ def _show_read(key: NetworkKey, found: Explanation, table: pd.DataFrame, block: 
     """What the clicked connection carries; before a click the strongest one of the block."""
     points = st.session_state.get("prediction_heatmap", {}).get("selection", {}).get("points", [])
     rows = table[table["block"] == block]
-    strongest = rows.loc[rows["gradient_activation"].abs().idxmax()]
+    strongest = rows.iloc[int(rows["gradient_activation"].abs().argmax())]
     place = Place(block, int(strongest["source_layer"]), int(strongest["target_layer"]))
     if points and int(points[0]["customdata"][0]) == block:
         place = Place(*(int(number) for number in points[0]["customdata"][:3]))
