@@ -12,6 +12,8 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from app.cli.main import run
+from densenet_core import Checkpoint, DenseNetSpec, save_checkpoint
+from tests.conftest import trained_like
 
 NETWORK = "densenet-40-12-digits"
 
@@ -52,12 +54,14 @@ def test_lens_and_classes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert figure.exists()
 
 
-@pytest.mark.slow
 def test_classes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    spec = DenseNetSpec((2, 2), 4, 8, in_channels=1)
+    save_checkpoint(Checkpoint(spec, trained_like(spec).state_dict()), tmp_path / "small.safetensors")
     files = tmp_path / "classes.png", tmp_path / "classes.csv"
-    assert run(["classes", NETWORK, "--images", "20", "--figure", str(files[0]), "--table", str(files[1])]) == 0
+    words = ["classes", str(tmp_path / "small.safetensors"), "--dataset", "digits", "--images", "100"]
+    assert run([*words, "--figure", str(files[0]), "--table", str(files[1])]) == 0
     assert "taken for" in capsys.readouterr().out
-    assert len(pd.read_csv(files[1])) == 273 * 10
+    assert files[0].exists() and len(pd.read_csv(files[1])) == spec.num_connections * 10
 
 
 def test_what_is_wrong_is_one_sentence(digit: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
