@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from safetensors import SafetensorError, safe_open
-
 from densenet_core.arrays import Array, as_array, as_tensor
-from densenet_core.checkpoints.formats.keras_file import HDF5_MAGIC, is_keras_archive, read_keras
-from densenet_core.checkpoints.formats.limits import MOST_HEADER, check_number
-from densenet_core.checkpoints.formats.onnx_file import ONNX_MAGIC, walk_onnx
+from densenet_core.checkpoints.formats.content import Candidate, FileContent
+from densenet_core.checkpoints.formats.keras_file import keras_state_dict
+from densenet_core.checkpoints.formats.onnx_file import walk_onnx
+from densenet_core.checkpoints.formats.read import RUN_WEIGHTS as RUN_WEIGHTS
+from densenet_core.checkpoints.formats.read import open_content
+from densenet_core.checkpoints.formats.safetensors_file import read_safetensors
+from densenet_core.checkpoints.formats.weights import choose
 from densenet_core.checkpoints.identify.concat_order import Order
 from densenet_core.checkpoints.identify.connectivity import ConcatSpec
 from densenet_core.checkpoints.identify.state_dict import ReadStateDict, read_graph, read_state_dict
@@ -29,11 +32,20 @@ if TYPE_CHECKING:
 
     from densenet_core.networks.network import Network
 
-NUMPY_TYPES = {"F64", "F32", "F16", "I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8", "BOOL"}  # of safetensors'
-MOST_SAID = 1000  # signs of an error's words
-RUN_WEIGHTS = "model.safetensors"  # the weights' name in a run folder
+MAX_MESSAGE = 1000  # characters of an error's sentence
 _METADATA_KEY = "densenet_lens"
 BY_METADATA = "the metadata saved with it"  # the evidence of files that ``save_checkpoint`` wrote
+
+
+@dataclass(frozen=True)
+class FileFacts:
+    """What a checkpoint's file holds besides the network."""
+
+    format: str  # safetensors, torch, hdf5, onnx or numpy
+    weights: str = ""  # the name of the weights that were taken, "" where the file holds nothing else
+    other_weights: tuple[str, ...] = ()  # names that `weights` of load_checkpoint takes instead
+    others: tuple[str, ...] = ()  # names of what was not read: epoch, optimizer and the like
+    made_by: str = ""  # the class of the module, where the file is a pickle of a whole one
 
 
 @dataclass(frozen=True)
@@ -47,6 +59,7 @@ class Checkpoint:
     ignored: tuple[str, ...] = ()  # tensors of the file that are no part of the network
     order: Order | None = None  # in which the file's network concatenated, where it was seen or told; ours: old first
     evidence: str = "the names of its tensors"  # by which each layer was taken for what it is
+    held: FileFacts | None = None  # what the file holds besides, where it was read from one
 
     @cached_property
     def state_dict(self) -> dict[str, Tensor]:
@@ -92,60 +105,56 @@ class Checkpoint:
         return sum(array.size for key, array in self.arrays.items() if not key.endswith(buffers))
 
 
-def load_checkpoint(path: str | os.PathLike[str], order: Order | None = None) -> Checkpoint:
-    """Reads a trained DenseNet or ResNet from a file or a run folder.
+def load_checkpoint(path: str | os.PathLike[str], order: Order | None = None, weights: str | None = None) -> Checkpoint:
+    """Read a trained network from a file or folder.
 
-    What the file is, its content says, not its name. Nothing in it is run (``weights_only=True``), and a file of
-    ``torch.save`` is mapped, so that only the network's own tensors are read. Of networks that concatenate and can't
+    The format is detected from the content, not the extension. Nothing in the file is run: a process without rights
+    parses it, and this one reads only the bytes of the network's own tensors. Of networks that concatenate and can't
     be built here only this is known: their ``spec`` is a ``ConcatSpec``.
 
     Args:
-        path: a file of safetensors, ``torch.save``, Keras or ONNX, or a run folder. A state dict may lie under
-            "state_dict", "model" or "model_state_dict", and its names may carry any prefix.
+        path: a file of safetensors, ``torch.save`` (a state dict at any depth, or a whole module), Keras, ONNX or
+            numpy; a run folder; a folder of Hugging Face's or of ``torch.distributed.checkpoint``.
         order: in which another's DenseNet concatenates: "old_first", as torchvision, or "new_first". By default as its
             batch norms' running statistics show; where they show nothing, old maps first. A network that puts new maps
             first is turned into ours, which is the same function.
+        weights: which weights to take where the file holds several, such as "state_dict_ema", or the first part of
+            their tensors' names, such as "student". By default the plain ones of the only network.
 
     Raises:
-        CheckpointError: there is no such file, it is damaged, wants to run code, or is neither.
+        CheckpointError: there is no such file, it is damaged, wants to run code, or holds no such network.
+
+    >>> load_checkpoint("densenet_lens_demo.safetensors").spec.title  # doctest: +SKIP
+    'DenseNet-BC (L=40, k=12)'
     """
-    file = Path(path)
+    place = Path(path)
     try:
-        if file.is_dir():
-            file = _run_weights(file)
-        if file.exists() and not file.is_file():
-            raise CheckpointError(f"{str(path)!r} is no file: give a checkpoint file or a run folder")
-        with file.open("rb") as stream:
-            head = stream.read(9)
-    except CheckpointError:
-        raise
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise CheckpointError(f"can't read {str(path)!r}: {reason}") from None
-    try:
-        return _read(file, head, order)
+        with closing(open_content(place)) as content:
+            return _read(content, order, weights)
     except CheckpointError as error:
         words = str(error)
-        if len(words) > MOST_SAID:  # names in a file may be of any length
-            words = f"{words[:MOST_SAID]} …"
-        raise CheckpointError(f"{file.name}: {words}") from None
+        if len(words) > MAX_MESSAGE:  # names in a file may be of any length
+            words = f"{words[:MAX_MESSAGE]} …"
+        raise CheckpointError(f"{place.name}: {words}") from error
+    except OSError as error:
+        raise CheckpointError(f"can't read {str(path)!r}: {error.strerror or error}") from error
 
 
 def read_header(path: str | os.PathLike[str]) -> tuple[Spec, dict[str, Any]]:
-    """The spec and record of a file or run folder that ``save_checkpoint`` wrote, without reading its tensors.
+    """Read the spec and record of a file or run folder that ``save_checkpoint`` wrote, without its tensors.
 
     Raises:
         CheckpointError: the file is not there, damaged, or not one of the suite's own.
     """
     file = Path(path)
-    file = _run_weights(file) if file.is_dir() else file
+    file = file / RUN_WEIGHTS if file.is_dir() else file
     if not file.is_file():
         raise CheckpointError(f"there is no run or file {str(file)!r}")
     try:
-        with safe_open(file, framework="np") as stream:
-            metadata = stream.metadata() or {}
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"can't read {str(file)!r}: {error}") from None
+        with file.open("rb", buffering=0) as stream:
+            metadata = read_safetensors(stream).about["metadata"]
+    except (CheckpointError, OSError) as error:
+        raise CheckpointError(f"can't read {str(file)!r}: {error}") from error
     if _METADATA_KEY not in metadata:
         raise CheckpointError(f"{str(file)!r} has no record: it was not written by save_checkpoint")
     return _own_metadata(metadata[_METADATA_KEY])
@@ -180,55 +189,33 @@ def save_checkpoint(checkpoint: Checkpoint, path: str | os.PathLike[str]) -> Non
     write_whole(file, lambda temporary: temporary.write_bytes(content))
 
 
-def _run_weights(folder: Path) -> Path:
-    file = folder / RUN_WEIGHTS
-    if not file.is_file():
-        raise CheckpointError(
-            f"folder {str(folder)!r} holds no {RUN_WEIGHTS}: give a checkpoint file, "
-            "or a run folder whose first epoch has ended"
-        )
-    return file
+def _read(content: FileContent, order: Order | None, weights: str | None) -> Checkpoint:
+    metadata = content.about.get("metadata", {})
+    if _METADATA_KEY in metadata:
+        return _read_own(content, *_own_metadata(metadata[_METADATA_KEY]))
+    said = ""
+
+    def read(candidate: Candidate) -> ReadStateDict:
+        nonlocal said
+        if content.format == "onnx":
+            return read_graph(*walk_onnx(content, candidate))
+        if content.format == "hdf5":
+            tensors, said = keras_state_dict(content, candidate)
+            return read_state_dict(tensors, order=order)
+        return read_state_dict(content.arrays(candidate), order=order)
+
+    found, taken, other_weights = choose(content, weights, read)
+    held = FileFacts(content.format, taken.name, other_weights, content.others, taken.made_by)
+    return replace(_checkpoint(found, {}), held=held, evidence=found.evidence + said)
 
 
-def _read(file: Path, head: bytes, order: Order | None) -> Checkpoint:
-    if len(head) < 9:
-        raise CheckpointError(f"the file has {len(head)} bytes: it is empty or cut short")
-    if head[8:9] == b"{":
-        if MOST_HEADER < int.from_bytes(head[:8], "little") <= file.stat().st_size:
-            raise CheckpointError(f"its header is larger than {MOST_HEADER:,} bytes, which no network needs")
-        return _read_safetensors(file, order)
-    if head[:8] == HDF5_MAGIC or is_keras_archive(file):
-        return _checkpoint(read_state_dict(read_keras(file), order=order), {})
-    if head[:1] == ONNX_MAGIC:
-        return _checkpoint(read_graph(*walk_onnx(file)), {})
-    if head[:2] in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
-        from densenet_core.checkpoints.formats.torch_file import read_torch
-
-        return _checkpoint(read_state_dict(read_torch(file), order=order), {})
-    raise CheckpointError(
-        "neither safetensors nor a file of torch.save, Keras or ONNX: save the network's state_dict() as one of them"
-    )
-
-
-def _read_safetensors(file: Path, order: Order | None) -> Checkpoint:
+def _read_own(content: FileContent, spec: Spec, record: dict[str, Any]) -> Checkpoint:
+    """A file that ``save_checkpoint`` wrote."""
     try:
-        with safe_open(file, framework="np") as stream:
-            metadata = stream.metadata() or {}
-            check_number(len(stream.keys()))
-            types = {stream.get_slice(key).get_dtype() for key in stream.keys()}  # noqa: SIM118 (no Mapping)
-        with safe_open(file, framework="np" if types <= NUMPY_TYPES else "pt") as stream:
-            tensors = {key: as_array(stream.get_tensor(key)) for key in stream.keys()}  # noqa: SIM118
-    except CheckpointError:
-        raise
-    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
-        raise CheckpointError(f"the safetensors file is cut short or damaged: {error}") from None
-    if _METADATA_KEY not in metadata:
-        return _checkpoint(read_state_dict(tensors, order=order), {})
-    spec, record = _own_metadata(metadata[_METADATA_KEY])
-    try:
-        return replace(_checkpoint(read_state_dict(tensors, spec), record), evidence=BY_METADATA)
+        found = read_state_dict(content.arrays(content.candidates[0]), spec)
     except CheckpointError as error:
-        raise CheckpointError(f"the metadata say {spec.title}, but {error}") from None
+        raise CheckpointError(f"the metadata say {spec.title}, but {error}") from error
+    return replace(_checkpoint(found, record), evidence=BY_METADATA, held=FileFacts(content.format))
 
 
 def _own_metadata(text: str) -> tuple[Spec, dict[str, Any]]:
@@ -237,7 +224,7 @@ def _own_metadata(text: str) -> tuple[Spec, dict[str, Any]]:
         content = json.loads(text)
         return _spec(content), dict(content["record"])
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise CheckpointError(f"the file's metadata can't be read ({error}): save the state_dict() anew") from None
+        raise CheckpointError(f"the file's metadata can't be read ({error}): save the state_dict() anew") from error
 
 
 def _described(spec: Any) -> dict[str, Any]:

@@ -136,7 +136,7 @@ _is_hooked = False
 
 
 def _hook(event: str, arguments: tuple[Any, ...]) -> None:
-    if _watched is None:
+    if _watched is None or _is_in("checkpoints/formats/process.py"):  # which starts the reader without rights
         return
     if event == "open":
         mode, flags = arguments[1], arguments[2]
@@ -144,16 +144,17 @@ def _hook(event: str, arguments: tuple[Any, ...]) -> None:
         if is_writing:
             _watched.append(f"open {arguments[0]!r} for writing")
     elif event in ("exec", "compile"):
-        if not _is_importing():  # a module of a library, when it is first needed
+        if not _is_in("<frozen importlib"):  # a module of a library, when it is first needed
             _watched.append(f"{event} {str(arguments)[:100]}")
     elif any(event == name or (name.endswith(".") and event.startswith(name)) for name in FORBIDDEN):
         _watched.append(f"{event} {str(arguments)[:100]}")
 
 
-def _is_importing() -> bool:
+def _is_in(file: str) -> bool:
+    """Whether a function of this file is running."""
     frame: FrameType | None = sys._getframe(2)
     while frame is not None:
-        if frame.f_code.co_filename.startswith("<frozen importlib"):
+        if file in frame.f_code.co_filename.replace("\\", "/"):
             return True
         frame = frame.f_back
     return False

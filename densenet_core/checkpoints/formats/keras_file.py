@@ -1,141 +1,127 @@
-"""Keras's weight files (the extra ``keras``): .h5, .weights.h5 and .keras, as state dicts in PyTorch's layout.
+"""Keras's weight files: .h5, .weights.h5 and .keras of Keras 1, 2 and 3, as state dicts in PyTorch's layout.
 
-Kernels are turned from (*kernel, in, out) to (out, in, *kernel). Batch norms keep their function under PyTorch's
-epsilon of 1e-5: the difference to the network's own is added to the running variance.
+Kernels are turned from (*kernel, in, out) to (out, in, *kernel); Theano's, which Keras 1 may have stored, are in that
+order already and flipped. Batch norms keep their function under PyTorch's epsilon of 1e-5: the difference to the
+network's own epsilon is added to the running variance.
 """
 
 from __future__ import annotations
 
-import io
-import json
-import zipfile
-from collections.abc import Mapping, Sequence
-from itertools import count
-from pathlib import Path
+import re
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from densenet_core.arrays import Array
-from densenet_core.checkpoints.formats.limits import check_number
+from densenet_core.checkpoints.formats.content import Candidate, FileContent
 from densenet_core.checkpoints.identify.layouts import OUR_EPSILON
 from densenet_core.errors import CheckpointError
 
-HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
-KERAS_WEIGHTS = "model.weights.h5"  # inside a .keras archive
 KERAS_EPSILON = 1e-3
 APPLICATIONS_EPSILON = 1.001e-5  # of keras.applications' DenseNets
 APPLICATIONS_NORM = "conv2_block1_0_bn"
 _PARTS = {"kernel": "weight", "gamma": "weight", "beta": "bias", "moving_mean": "running_mean"}
 _PARTS |= {"moving_variance": "running_var", "bias": "bias"}
-_NORM = ("gamma", "beta", "moving_mean", "moving_variance")
+_KERAS_1 = {"W": "kernel", "b": "bias", "running_mean": "moving_mean", "running_std": "moving_variance"}
+_KERAS_1 |= {"gamma": "gamma", "beta": "beta"}  # Keras 1 called the variance a standard deviation
+_OLD_NAME = re.compile(rf"(.+)_({'|'.join(_KERAS_1)})")
+_NOT_WEIGHTS = re.compile(r"(^|/)(seed_generator|metrics|top_level_model_weights)(/|$)|(^|/)optimizer")
 
 
-def is_keras_archive(file: Path) -> bool:
-    """Whether a file is what Keras writes as .keras."""
-    try:
-        with zipfile.ZipFile(file) as archive:
-            return KERAS_WEIGHTS in archive.namelist()
-    except Exception:  # zipfile raises many kinds on damaged files
-        return False
-
-
-def read_keras(file: Path) -> dict[str, Array]:
-    """The weights of a Keras network by its layers' names.
-
-    Only what lies in the file itself is read: no links to other files, and nothing that was compressed.
+def keras_state_dict(content: FileContent, candidate: Candidate) -> tuple[dict[str, Array], str]:
+    """The weights of a Keras network by its layers' names, and what was assumed about them.
 
     Raises:
-        CheckpointError: h5py is not installed, the file is damaged, or a tensor is not stored plainly.
+        CheckpointError: no layer has a kernel, or a tensor is not of floating point.
     """
-    try:
-        import h5py
-    except ImportError:
-        raise CheckpointError("Keras files need h5py: pip install 'densenet-lens[keras]'") from None
-    try:
-        source, config = _opened(file)
-        with h5py.File(source, "r") as stream:
-            layers = _layers(h5py, stream)
-            epsilons = _epsilons(config or stream.attrs.get("model_config", "{}"))
-    except CheckpointError:
-        raise
-    except Exception as error:  # HDF5's readers raise many kinds on damaged files
-        raise CheckpointError(f"the HDF5 file is cut short or damaged: {str(error)[:200]}") from None
+    layers = _layers(content, candidate)
+    if not any("kernel" in arrays for arrays in layers.values()):
+        raise CheckpointError("the HDF5 file holds no layer with a kernel: save the network's weights with Keras")
+    norms = _checked_norms(content.about.get("norms"))
+    is_theano = _is_theano(layers, content.about.get("dim_ordering"))
     usual = APPLICATIONS_EPSILON if APPLICATIONS_NORM in layers else KERAS_EPSILON
-    tensors = {}
+    tensors: dict[str, Array] = {}
     for layer, arrays in layers.items():
         for part, array in arrays.items():
-            epsilon = epsilons.get(layer, usual) if part == "moving_variance" else OUR_EPSILON
-            tensors[f"{layer}.{_PARTS[part]}"] = _in_torchs_layout(array, epsilon)
-    return dict(sorted(tensors.items()))  # HDF5 keeps no order
+            if part == "moving_variance":
+                array = array + array.dtype.type(norms.get(layer, (usual,))[0] - OUR_EPSILON)
+            elif part == "kernel":
+                array = _in_torchs_layout(array, is_theano)
+            tensors[f"{layer}.{_PARTS.get(part, part)}"] = array
+    said = "; kernels lie as Theano's do: (out, in, height, width), flipped" if is_theano else ""
+    return dict(sorted(tensors.items())), said  # HDF5 keeps no order
 
 
-def _opened(file: Path) -> tuple[Path | io.BytesIO, str]:
-    """What h5py can open, and the network's configuration where an archive has it."""
-    if not zipfile.is_zipfile(file):
-        return file, ""
-    with zipfile.ZipFile(file) as archive:
-        if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
-            raise CheckpointError("the archive was compressed by another program: save it anew with Keras")
-        config = archive.read("config.json").decode() if "config.json" in archive.namelist() else ""
-        return io.BytesIO(archive.read(KERAS_WEIGHTS)), config
-
-
-def _layers(h5py: Any, stream: Any) -> dict[str, dict[str, Array]]:
-    """Each layer's arrays by Keras's names of them; what links lead to is not visited."""
+def _layers(content: FileContent, candidate: Candidate) -> dict[str, dict[str, Array]]:
+    """Each layer's arrays by Keras's names of them."""
+    names = content.about.get("layers")
+    own_names = names if isinstance(names, dict) else {}
+    kept = [path for path in candidate.tensors if not _NOT_WEIGHTS.search(path)]
     found: dict[str, dict[str, Array]] = {}
-
-    visited = count(1)
-
-    def visit(path: str, item: Any) -> None:
-        check_number(next(visited))
-        if isinstance(item, h5py.Dataset) and not path.startswith("optimizer"):
-            layer, part = _place(path, item)
-            found.setdefault(layer, {})[part] = _plain(path, item)
-
-    stream.visititems(visit)
-    if not any("kernel" in arrays or "0" in arrays for arrays in found.values()):
-        raise CheckpointError("the HDF5 file holds no layer with a kernel: save the network's weights with Keras")
-    return {layer: _named(arrays) for layer, arrays in found.items()}
+    for path, array in content.arrays(candidate, kept).items():
+        if array.dtype.kind != "f":
+            raise CheckpointError(f"tensor {path!r} is {array.dtype}: floating point is needed")
+        layer, part = _place(path, own_names)
+        found.setdefault(layer, {})[part] = array
+    norms = _checked_norms(content.about.get("norms"))
+    return {layer: _named(arrays, norms.get(layer)) for layer, arrays in found.items()}
 
 
-def _place(path: str, item: Any) -> tuple[str, str]:
+def _place(path: str, own_names: Mapping[str, Any]) -> tuple[str, str]:
     """The layer and the part of it that a data set is."""
+    group, _, last = path.rpartition("/")
     parts = path.removeprefix("model_weights/").split("/")
     if parts[-2:-1] == ["vars"]:  # Keras 3: layers/conv2d_4/vars/0; the layer's own name is an attribute
-        return str(item.parent.attrs.get("name", parts[-3])).replace("/", "_"), parts[-1]
-    half = len(parts) // 2  # before: conv1/conv/conv1/conv/kernel:0
+        return str(own_names.get(group, parts[-3] if len(parts) > 2 else "")).replace("/", "_"), last
+    last = last.removesuffix(":0")
+    if (old := _OLD_NAME.fullmatch(last)) and last not in _PARTS:  # Keras 1: conv1/conv1_W
+        return old[1], _KERAS_1[old[2]]
+    half = len(parts) // 2  # Keras 2: conv1/conv/conv1/conv/kernel:0
     layer = parts[:half] if parts[:half] == parts[half:-1] else parts[-2:-1]
-    return "_".join(layer), parts[-1].removesuffix(":0")
+    return "_".join(layer), last
 
 
-def _plain(path: str, item: Any) -> Array:
-    if item.external or item.is_virtual or item.id.get_storage_size() < item.nbytes:
-        raise CheckpointError(f"tensor {path!r} is compressed, or lies elsewhere than in the file: save it plainly")
-    if item.dtype.kind != "f":
-        raise CheckpointError(f"tensor {path!r} is {item.dtype}: floating point is needed")
-    array: Array = item[()]
-    return array
+def _named(arrays: dict[str, Array], norm: tuple[float, bool, bool] | None) -> dict[str, Array]:
+    """Numbered arrays by the names that they have in Keras, and the parts of a norm that it does without."""
+    if "0" in arrays and all(number.isdecimal() for number in arrays):
+        numbered = [arrays[number] for number in sorted(arrays, key=int)]
+        names = _norm_parts(len(numbered), norm) if numbered[0].ndim == 1 and len(numbered) > 1 else ("kernel", "bias")
+        arrays = dict(zip(names, numbered, strict=False)) | {str(n): a for n, a in enumerate(numbered[len(names) :])}
+    if "moving_mean" in arrays:
+        mean = arrays["moving_mean"]
+        arrays = {"gamma": np.ones_like(mean), "beta": np.zeros_like(mean), **arrays}
+    return arrays
 
 
-def _named(arrays: Mapping[str, Array]) -> dict[str, Array]:
-    """Numbered arrays by the names that they have in Keras; others are kept, if they are weights at all."""
-    if "0" not in arrays:
-        return {part: array for part, array in arrays.items() if part in _PARTS}
-    numbered = [arrays[number] for number in sorted(arrays, key=int)]
-    names: Sequence[str] = _NORM if len(numbered) == 4 and numbered[0].ndim == 1 else ("kernel", "bias")
-    return dict(zip(names, numbered, strict=False))
+def _norm_parts(number: int, norm: tuple[float, bool, bool] | None) -> tuple[str, ...]:
+    """The parts of a norm of so many arrays."""
+    _, has_scale, has_center = norm or (0.0, number > 3, number > 2)
+    parts = (*(("gamma",) if has_scale else ()), *(("beta",) if has_center else ()), "moving_mean", "moving_variance")
+    return parts if len(parts) == number else ("gamma", "beta", "moving_mean", "moving_variance")[:number]
 
 
-def _epsilons(config: str | bytes) -> dict[str, float]:
-    """Of each batch norm, as far as the network's configuration tells."""
-    layers = json.loads(config).get("config", {}).get("layers", [])
-    found = {layer["config"].get("name"): layer["config"].get("epsilon") for layer in layers}
-    return {name.replace("/", "_"): float(epsilon) for name, epsilon in found.items() if name and epsilon is not None}
+def _checked_norms(norms: Any) -> dict[str, tuple[float, bool, bool]]:
+    """(epsilon, has a scale, has a center) of each batch norm, as far as the network's configuration tells."""
+    found = {}
+    for name, values in norms.items() if isinstance(norms, dict) else ():
+        if isinstance(values, list) and len(values) == 3 and isinstance(values[0], float) and 0 <= values[0] < 1:
+            found[name.replace("/", "_")] = (values[0], bool(values[1]), bool(values[2]))
+    return found
 
 
-def _in_torchs_layout(array: Array, epsilon: float) -> Array:
-    if array.ndim > 1:
-        return np.ascontiguousarray(array.transpose(-1, -2, *range(array.ndim - 2)))
-    moved: Array = array + array.dtype.type(epsilon - OUR_EPSILON)
-    return moved
+def _is_theano(layers: Mapping[str, Mapping[str, Array]], dim_ordering: Any) -> bool:
+    """Whether kernels are (out, in, height, width): as the configuration says, else as most shapes do."""
+    if dim_ordering in ("th", "tf"):
+        return bool(dim_ordering == "th")
+    kernels = [arrays["kernel"].shape for arrays in layers.values() if "kernel" in arrays]
+    kernels = [shape for shape in kernels if len(shape) == 4]
+    theano = sum(shape[2] == shape[3] < shape[0] for shape in kernels)
+    tensorflow = sum(shape[0] == shape[1] < shape[3] for shape in kernels)
+    return theano > tensorflow
+
+
+def _in_torchs_layout(kernel: Array, is_theano: bool) -> Array:
+    if is_theano and kernel.ndim == 4:
+        return np.ascontiguousarray(kernel[:, :, ::-1, ::-1])
+    return np.ascontiguousarray(kernel.transpose(-1, -2, *range(kernel.ndim - 2)))

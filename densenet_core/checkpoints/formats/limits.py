@@ -1,39 +1,28 @@
-"""What a file may claim: enough for every network that was published, and little enough to be refused at once."""
+"""The limits within which a file is read: enough for every published network, small enough to refuse a bomb at once.
 
-from __future__ import annotations
+The process that opens files imports this module too, so it imports nothing.
+"""
 
-import io
+# What one file may contain
+MAX_TENSORS = 15_000  # ResNet-1202 has 7,214
+MAX_NAME = 500  # characters of a tensor's name
+MAX_DIMS = 8
+MAX_EMPTY_SIDE = 2**20  # the longest side of a tensor that holds no numbers
+MAX_SHARED = 2**20  # bytes that tensors may share beyond twice what the file stores
+MAX_HEADER = 4_000_000  # bytes of JSON: a safetensors header (ResNet-1202 needs 0.8 MB) or the index of a sharded model
+MAX_INDEX = 16_000_000  # bytes of JSON that the reader process may return
+MAX_MEMBERS = 4 * MAX_TENSORS  # files in a zip archive
+MAX_PARTS = 1_000  # files of a sharded model
+MAX_DEPTH = 40  # of nested containers and modules
+MAX_NODES = 5_000  # of an ONNX graph: DenseNet-264 has about 1,000
+MAX_READERS = 1_500  # layers with weights of an ONNX graph
+MAX_CHANNELS = 100_000  # of one value in an ONNX graph
+MAX_WALKED_CHANNELS = 20_000_000  # of all values in an ONNX graph together
+MAX_LISTED = 50  # names of what else a file contains
 
-from densenet_core.errors import CheckpointError
-
-MOST_TENSORS = 15_000  # ResNet-1202 has 7,214
-MOST_OPERATIONS = 1_000_000  # of a pickle: 31 a tensor
-MOST_PICKLE = 2_500_000  # bytes of the pickle in an archive: 130 a tensor
-MOST_HEADER = 16_000_000  # bytes of a safetensors file's header
-
-
-class CountedReads(io.BufferedReader):
-    """A file whose pickle may have only so many operations; what follows is read at once, and not counted.
-
-    ``torch.load`` reads operations a byte at a time, and can't read past this: the file shows it no descriptor.
-    """
-
-    def __init__(self, raw: io.RawIOBase) -> None:
-        super().__init__(raw)
-        self._left = MOST_OPERATIONS
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        if size == 1:
-            self._left -= 1
-            if self._left < 0:
-                raise CheckpointError(f"its pickle has more than {MOST_OPERATIONS:,} operations: no network needs them")
-        return super().read(size)
-
-    def fileno(self) -> int:
-        raise io.UnsupportedOperation("fileno")
-
-
-def check_number(number: int) -> None:
-    """Raises CheckpointError where a file holds more tensors than are read."""
-    if number > MOST_TENSORS:
-        raise CheckpointError(f"the file holds more than {MOST_TENSORS:,} tensors, which no network needs")
+# What the reader process may use
+READER_MEMORY = 160_000_000  # bytes of address space beyond what the interpreter and twice the file take
+READER_SECONDS = 3  # of CPU time, and one more for every READER_RATE bytes of the file
+READER_RATE = 100_000_000
+READER_WALL_SECONDS = 4 * READER_SECONDS  # before it is killed, on a machine that is busy with other work
+READER_OUTPUT = 128_000_000  # bytes of unpacked weights beyond the size of the file

@@ -1,210 +1,372 @@
-"""ONNX files (the extra ``onnx``): their graph tells who reads whose feature maps, whatever the names are."""
+"""ONNX graphs: followed from node to node, they show which layer reads whose feature maps, whatever the names are."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from densenet_core.arrays import Array
+from densenet_core.checkpoints.formats.content import Candidate, FileContent
+from densenet_core.checkpoints.formats.limits import (
+    MAX_CHANNELS,
+    MAX_DIMS,
+    MAX_NODES,
+    MAX_READERS,
+    MAX_WALKED_CHANNELS,
+)
+from densenet_core.checkpoints.formats.onnx_shapes import Shape, broadcast, computed, reduced, windowed
 from densenet_core.checkpoints.identify.channel_graph import ChannelWalk, Maps
 from densenet_core.checkpoints.identify.layouts import OUR_EPSILON
 from densenet_core.errors import CheckpointError, first_line
 
-ONNX_MAGIC = b"\x08"  # of protobuf's first field, the version of the format
-FOLDED = "folded_norm"  # the batch norm that an exporter took into a convolution's weights and bias
+FOLDED = "folded_norm"  # the batch norm that an exporter folded into a convolution's weights and bias
+
 _CHANNELWISE = {
     "Relu", "LeakyRelu", "PRelu", "Clip", "Sigmoid", "HardSigmoid", "HardSwish", "Elu", "Selu", "Softplus", "Tanh",
-    "Gelu", "Mish", "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "Dropout", "Identity", "Cast",
-    "Resize", "Upsample", "Pad", "InstanceNormalization", "ReduceMean", "ReduceMax", "Div", "Sub", "Add",
+    "Gelu", "Mish", "Dropout", "Identity", "Cast", "InstanceNormalization", "Div", "Sub", "Add", "Pow", "Sqrt", "Abs",
+    "Neg", "Exp",
 }  # fmt: skip
-_RESHAPING = {"Reshape", "Flatten", "Squeeze", "Unsqueeze"}
+_POOLS = {"MaxPool", "AveragePool", "LpPool"}
+_GLOBAL_POOLS = {"GlobalAveragePool", "GlobalMaxPool"}
+_RESIZES = {"Resize", "Upsample", "Pad"}
+_MEANS = {"ReduceMean", "ReduceMax", "ReduceSum"}
+_RESHAPES = {"Reshape", "Flatten", "Squeeze", "Unsqueeze"}
 
 
-def walk_onnx(file: Path) -> tuple[ChannelWalk, dict[str, Array], int]:
+class Node(NamedTuple):
+    """An operation of the graph."""
+
+    operation: str
+    name: str
+    inputs: list[str]
+    outputs: list[str]
+    attributes: dict[str, Any]
+
+
+def walk_onnx(content: FileContent, candidate: Candidate) -> tuple[ChannelWalk, dict[str, Array], int]:
     """A pass through an ONNX graph, its tensors in the order in which they are used, and its input channels.
 
-    A convolution with a bias is followed by the batch norm that has no effect but this bias: exporters fold a norm
+    A convolution with a bias is followed by a batch norm that has no effect but this bias: exporters fold a norm
     behind a convolution into it, and the function stays what it was.
 
     Raises:
-        CheckpointError: the package is not installed, or the file is no ONNX graph that holds its own weights.
+        CheckpointError: the graph has more nodes or channels than any network, or is damaged.
     """
     try:
-        import onnx
-    except ImportError:
-        raise CheckpointError("ONNX files need a package: pip install 'densenet-lens[onnx]'") from None
-    try:
-        model = onnx.load(file, load_external_data=False)
-        if not model.graph.node:
-            raise CheckpointError("it is neither safetensors nor a file of torch.save, Keras or ONNX")
-        _check_own_weights(onnx, model)
-        shaped = onnx.shape_inference.infer_shapes(model, data_prop=True)
-        graph = _Graph(onnx, shaped.graph)
+        graph = _Graph(content, candidate)
         graph.run()
     except CheckpointError:
         raise
-    except Exception as error:  # onnx's readers raise many kinds on damaged files
-        raise CheckpointError(f"the ONNX file is cut short, damaged, or something else: {first_line(error)}") from None
+    except (KeyError, IndexError, ValueError, TypeError, AttributeError, ZeroDivisionError, OverflowError) as error:
+        raise CheckpointError(f"the ONNX graph is damaged: {first_line(error)}") from error
     return graph.walk, graph.tensors, graph.in_channels
-
-
-def _check_own_weights(onnx: Any, model: Any) -> None:
-    for tensor in model.graph.initializer:
-        if tensor.data_location == onnx.TensorProto.EXTERNAL:
-            raise CheckpointError(
-                f"tensor {tensor.name!r} lies in another file: save the network with its weights inside"
-            )
 
 
 class _Graph:
     """A graph that is walked node by node."""
 
-    def __init__(self, onnx: Any, graph: Any) -> None:
-        self.nodes, self.attribute, self.array = graph.node, onnx.helper.get_attribute_value, onnx.numpy_helper.to_array
-        self.constants: dict[str, Array] = {t.name: self.array(t) for t in graph.initializer}
-        self.shapes = {v.name: _shape(v) for v in (*graph.input, *graph.value_info, *graph.output)}
+    def __init__(self, content: FileContent, candidate: Candidate) -> None:
+        graph = content.about["graph"]
+        self.nodes = [Node(*node) for node in graph["nodes"]]
+        if len(self.nodes) > MAX_NODES:
+            raise CheckpointError(f"the graph has more than {MAX_NODES:,} nodes, which no network needs")
+        self.shapes: dict[str, Shape] = {name: tuple(map(int, shape)) for name, shape in graph["shapes"].items()}
+        self._content, self._candidate = content, candidate
+        self._constants: dict[str, Array] = {}
+        self._aliases: dict[str, str] = {}
+        self._sides: dict[str, list[int]] = {}
+        self._left, self._num_readers = MAX_WALKED_CHANNELS, 0
         self.walk, self.tensors = ChannelWalk(), dict[str, Array]()
         self.maps: dict[str, Maps] = {}
         self.in_channels = 0
-        for value in graph.input:
-            if value.name not in self.constants and len(shape := self.shapes[value.name]) > 2 and shape[1]:
+        for name in graph["inputs"]:
+            shape = self.shapes.get(name, ())
+            if name not in candidate.tensors and len(shape) > 2 and shape[1]:
                 self.in_channels = shape[1]
-                self.maps[value.name] = self.walk.source("input", shape[1])
+                self.maps[name] = self._source("input", shape[1])
 
     def run(self) -> None:
+        """Follow the feature maps from the inputs on."""
         for node in self.nodes:
-            attributes = {a.name: self.attribute(a) for a in node.attribute}
-            if node.op_type == "Constant" and hasattr(attributes.get("value"), "raw_data"):
-                self.constants[node.output[0]] = self.array(attributes["value"])
-            known = [self.maps[name] for name in node.input if name in self.maps]
+            if node.operation == "Shape":
+                self._sides[node.outputs[0]] = list(self.shapes.get(node.inputs[0], ()))[:MAX_DIMS]
+                continue
+            known = [self.maps[name] for name in node.inputs if name in self.maps]
             if known:
-                for name, maps in zip(node.output, self._through(node, attributes, known), strict=False):
+                found = self._through(node, known)
+                for name, maps in zip(node.outputs, found, strict=False):
                     self.maps[name] = maps
+            elif (sides := computed(node.operation, node.attributes, [self.sides(n) for n in node.inputs])) is not None:
+                self._sides[node.outputs[0]] = sides[:MAX_DIMS]
+            elif node.operation == "Identity" and self.constant(node.inputs[0]) is not None:
+                self._aliases[node.outputs[0]] = self._name(node.inputs[0])
 
-    def _through(self, node: Any, attributes: dict[str, Any], known: list[Maps]) -> Sequence[Maps]:
-        maps = known[0]
-        rule = {
-            "Conv": self._conv,
-            "ConvTranspose": self._conv,
-            "Gemm": self._linear,
-            "MatMul": self._linear,
-            "BatchNormalization": self._norm,
-            "Concat": self._concat,
-            "Slice": self._slice,
-            "Split": self._split,
-            "Mul": self._scaled,
-        }.get(node.op_type)
-        if rule is not None and (found := rule(node, attributes, maps)) is not None:
+    def constant(self, name: str | None) -> Array | None:
+        """The value of a weight; None where it is none."""
+        name = self._name(name or "")
+        if name not in self._candidate.tensors:
+            return None
+        if name not in self._constants:
+            self._constants |= self._content.arrays(self._candidate, [name])
+        return self._constants[name]
+
+    def sides(self, name: str) -> list[int] | None:
+        """A value that is a few whole numbers: sides of a shape, places, axes."""
+        if name in self._sides:
+            return self._sides[name]
+        held = self.constant(name)
+        is_few = held is not None and held.dtype.kind == "i" and held.size <= MAX_DIMS
+        return [int(number) for number in np.ravel(held)] if is_few and held is not None else None
+
+    def _name(self, name: str) -> str:
+        return self._aliases.get(name, name)
+
+    def _through(self, node: Node, known: list[Maps]) -> Sequence[Maps]:
+        """The feature maps of a node's outputs."""
+        maps, shape = known[0], self._shape_of(node.inputs)
+        rule = _RULES.get(node.operation)
+        if rule is not None and (found := rule(self, node, maps, shape)) is not None:
             return found
-        if (
-            node.op_type in _CHANNELWISE
-            and len(known) == 1
-            and self._channels(node.output[0]) in (len(maps.channels), 0)
-        ):
-            return [maps]
-        if node.op_type in _RESHAPING and (flat := self._reshaped(node, maps)) is not None:
-            return [flat]
-        number = self._channels(node.output[0]) or len(maps.channels)
-        return [self.walk.source(node.name or node.op_type, number, known)] * len(node.output)
+        if node.operation in _CHANNELWISE and len(known) == 1:
+            shapes = [self.shapes[name] for name in node.inputs[:2] if name in self.shapes] or [shape]
+            shapes += [c.shape for name in node.inputs[1:2] if (c := self.constant(name)) is not None and c.ndim]
+            whole = broadcast(shapes)
+            self._shaped(node, whole)
+            if len(whole) < 2 or whole[1] in (len(maps.channels), 0):
+                return [maps]
+        return self._new(node, known, shape)
+
+    def _new(self, node: Node, known: list[Maps], shape: Shape) -> list[Maps]:
+        """An operation that mixes feature maps: a source of its own."""
+        number = self._channels(node.outputs[0]) or len(known[0].channels)
+        self._shaped(node, (*shape[:1], number, *shape[2:]))
+        return [self._source(node.name or node.operation, number, known)] * len(node.outputs)
+
+    def _shape_of(self, names: list[str]) -> Shape:
+        """The shape of the first of these values that has feature maps."""
+        for name in names:
+            if name in self.maps:
+                return self.shapes.get(name, (0, len(self.maps[name].channels), 0, 0))
+        return ()
+
+    def _shaped(self, node: Node, shape: Shape) -> None:
+        for name in node.outputs:
+            self.shapes.setdefault(name, shape)
 
     def _channels(self, value: str) -> int:
         """Of a value, 0 where its shape is not known."""
         shape = self.shapes.get(value, ())
         return shape[1] if len(shape) > 1 else 0
 
-    def _conv(self, node: Any, attributes: dict[str, Any], maps: Maps) -> list[Maps] | None:
-        if node.input[1] not in self.constants:
-            return None
-        weight, is_transposed = self.constants[node.input[1]], node.op_type == "ConvTranspose"
-        groups = attributes.get("group", 1)
-        outputs = weight.shape[1] * groups if is_transposed else weight.shape[0]
-        key = self._keep(node.input[1], weight)
-        if len(node.input) > 2 and node.input[2] in self.constants:
-            self._keep_folded(f"{key.removesuffix('.weight')}.{FOLDED}", self.constants[node.input[2]])
-        return [self.walk.read(key, maps, outputs, groups=groups, input_axis=0 if is_transposed else 1)]
+    def _source(self, name: str, number: int, made_of: Sequence[Maps] = ()) -> Maps:
+        self.spend(number)
+        return self.walk.source(name, number, made_of)
 
-    def _linear(self, node: Any, attributes: dict[str, Any], maps: Maps) -> list[Maps] | None:
-        if node.input[1] not in self.constants or self.constants[node.input[1]].ndim != 2:
-            return None
-        weight = self.constants[node.input[1]]
-        weight = weight if attributes.get("transB") else weight.T  # (out, in)
-        repeats, rest = divmod(weight.shape[1], len(maps.channels))
-        if rest:
-            return None
-        key = self._keep(node.input[1], weight)
-        bias = self.constants.get(node.input[2]) if len(node.input) > 2 else np.zeros(len(weight), weight.dtype)
-        if bias is not None:
-            self.tensors[f"{key.removesuffix('.weight')}.bias"] = np.array(bias)
-        flat = Maps(np.repeat(maps.channels, repeats), maps.norm)  # every pixel an input
-        return [self.walk.read(key, flat, len(weight), is_linear=True)]
+    def spend(self, number: int) -> None:
+        """Count channels; raises CheckpointError where they are more than any network's."""
+        self._left -= number
+        if not 0 < number <= MAX_CHANNELS or self._left < 0:
+            raise CheckpointError(f"a value of the graph has {number:,} channels, which no network needs")
 
-    def _norm(self, node: Any, attributes: dict[str, Any], maps: Maps) -> list[Maps] | None:
-        parts = [self.constants.get(name) for name in node.input[1:5]]
-        if any(part is None for part in parts):
-            return None
-        name = node.input[1].removesuffix(".weight")
-        for part, array in zip(("weight", "bias", "running_mean", "running_var"), parts, strict=True):
-            self.tensors[f"{name}.{part}"] = np.array(array)
-        self.tensors[f"{name}.running_var"] += attributes.get("epsilon", OUR_EPSILON) - OUR_EPSILON
-        return [Maps(maps.channels, name)]
-
-    def _keep(self, name: str, weight: Array) -> str:
-        """The tensor's key in the state dict: as PyTorch would name it."""
+    def read(self, node: Node, maps: Maps, outputs: int, weight: Array, **options: Any) -> tuple[str, Maps]:
+        """A layer with weights: the tensor's key as PyTorch would name it, and what it makes."""
+        self.spend(outputs)
+        self._num_readers += 1
+        if self._num_readers > MAX_READERS:
+            raise CheckpointError(f"the graph has more than {MAX_READERS:,} layers with weights")
+        name = self._name(node.inputs[1])
         key = name if name.endswith(".weight") else f"{name}.weight"
-        self.tensors[key] = np.array(weight)
-        return key
+        self.tensors[key] = weight
+        return key, self.walk.read(key, maps, outputs, **options)
 
-    def _keep_folded(self, name: str, bias: Array) -> None:
-        one = np.ones(len(bias), np.float32)
-        own = {"weight": one, "bias": np.array(bias), "running_mean": 0 * one, "running_var": one - OUR_EPSILON}
-        self.tensors |= {f"{name}.{part}": tensor for part, tensor in own.items()}
-
-    def _concat(self, node: Any, attributes: dict[str, Any], maps: Maps) -> list[Maps] | None:
-        dims = len(self.shapes.get(node.input[0], ())) or 4
-        if attributes["axis"] % dims != 1:
-            return None
-        parts = [self.maps.get(name) or self.walk.source("constant", self._channels(name)) for name in node.input]
-        return [self.walk.concatenate(parts)]
-
-    def _slice(self, node: Any, attributes: dict[str, Any], maps: Maps) -> list[Maps] | None:
-        starts, ends, axes, *steps = [self.constants.get(name) for name in node.input[1:]]
-        if starts is None or ends is None or axes is None or list(axes) != [1]:
-            return None
-        step = int(steps[0][0]) if steps and steps[0] is not None else 1
-        return [Maps(maps.channels[int(starts[0]) : int(ends[0]) : step])]
-
-    def _split(self, node: Any, attributes: dict[str, Any], maps: Maps) -> list[Maps] | None:
-        widths = [self._channels(name) for name in node.output]
-        if attributes.get("axis", 0) != 1 or sum(widths) != len(maps.channels):
-            return None
-        return [Maps(maps.channels[a:b]) for a, b in pairwise(np.cumsum([0, *widths]))]
-
-    def _scaled(self, node: Any, attributes: dict[str, Any], maps: Maps) -> list[Maps] | None:
-        """Mul with a constant or a gate; a gated source is a new one."""
-        whole = [
-            name
-            for name in node.input
-            if name in self.maps and self.shapes.get(name) == self.shapes.get(node.output[0])
-        ]
-        if len(whole) != 1:
-            return None
-        source = self.walk.name(self.maps[whole[0]])
-        others = [self.maps[name] for name in node.input if name in self.maps]
-        if source is None or len(others) == 1:
-            return [self.maps[whole[0]]]
-        return [self.walk.source(source, self._channels(node.output[0]), others)]
-
-    def _reshaped(self, node: Any, maps: Maps) -> Maps | None:
-        shape = self.shapes.get(node.output[0], ())
-        if len(shape) > 1 and shape[1] == len(maps.channels):
-            return maps
-        return maps if len(shape) == 2 else None  # flattened: the linear layer that reads it tells the pixels
+    def spread(self, node: Node, maps: Maps, shape: Shape) -> list[Maps]:
+        """Feature maps that stay by themselves."""
+        self._shaped(node, shape)
+        return [maps] * len(node.outputs)
 
 
-def _shape(value: Any) -> tuple[int, ...]:
-    """Of a value, 0 where a side is not known."""
-    return tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)
+Rule = Callable[[_Graph, Node, Maps, Shape], "list[Maps] | None"]
+
+
+def _conv(graph: _Graph, node: Node, maps: Maps, shape: Shape) -> list[Maps] | None:
+    weight = graph.constant(node.inputs[1])
+    if weight is None or weight.ndim < 3:
+        return None
+    is_transposed, groups = node.operation == "ConvTranspose", int(node.attributes.get("group", 1))
+    outputs = weight.shape[1] * groups if is_transposed else weight.shape[0]
+    axis = 0 if is_transposed else 1
+    if groups < 1 or weight.shape[axis] * (1 if is_transposed else groups) != len(maps.channels):
+        raise CheckpointError(f"weights {node.inputs[1]!r} of shape {weight.shape} read {len(maps.channels)} channels")
+    key, made = graph.read(node, maps, outputs, weight, groups=groups, input_axis=axis)
+    bias = graph.constant(node.inputs[2]) if len(node.inputs) > 2 else None
+    if bias is not None:
+        _keep_folded(graph.tensors, f"{key.removesuffix('.weight')}.{FOLDED}", bias)
+    sides = (0,) * (len(shape) - 2)
+    whole = (
+        (*shape[:1], outputs, *sides) if is_transposed else windowed(shape, weight.shape[2:], node.attributes, outputs)
+    )
+    return graph.spread(node, made, whole)
+
+
+def _keep_folded(tensors: dict[str, Array], name: str, bias: Array) -> None:
+    one = np.ones(len(bias), np.float32)
+    own = {"weight": one, "bias": np.array(bias), "running_mean": 0 * one, "running_var": one - OUR_EPSILON}
+    tensors |= {f"{name}.{part}": tensor for part, tensor in own.items()}
+
+
+def _linear(graph: _Graph, node: Node, maps: Maps, shape: Shape) -> list[Maps] | None:
+    weight = graph.constant(node.inputs[1])
+    if weight is None or weight.ndim != 2 or node.inputs[0] not in graph.maps:
+        return None
+    weight = weight if node.attributes.get("transB") else weight.T  # (out, in)
+    repeats, rest = divmod(weight.shape[1], len(maps.channels))
+    if rest or not repeats:
+        return None
+    graph.spend(weight.shape[1])
+    flat = Maps(np.repeat(maps.channels, repeats), maps.norm)  # every pixel an input
+    key, made = graph.read(node, flat, len(weight), np.ascontiguousarray(weight), is_linear=True)
+    bias = graph.constant(node.inputs[2]) if len(node.inputs) > 2 else np.zeros(len(weight), weight.dtype)
+    if bias is not None:
+        graph.tensors[f"{key.removesuffix('.weight')}.bias"] = bias
+    return graph.spread(node, made, (*shape[:1], len(weight)))
+
+
+def _norm(graph: _Graph, node: Node, maps: Maps, shape: Shape) -> list[Maps] | None:
+    parts = [graph.constant(name) for name in node.inputs[1:5]]
+    if len(parts) < 4 or any(part is None or part.shape != (len(maps.channels),) for part in parts):
+        return None
+    name = node.inputs[1].removesuffix(".weight")
+    for part, array in zip(("weight", "bias", "running_mean", "running_var"), parts, strict=True):
+        graph.tensors[f"{name}.{part}"] = np.array(array)
+    graph.tensors[f"{name}.running_var"] += node.attributes.get("epsilon", OUR_EPSILON) - OUR_EPSILON
+    return graph.spread(node, Maps(maps.channels, name), shape)
+
+
+def _concat(graph: _Graph, node: Node, maps: Maps, shape: Shape) -> list[Maps] | None:
+    if not shape or node.attributes["axis"] % len(shape) != 1:
+        return None
+    parts = [graph.maps.get(name) or _constant_maps(graph, name) for name in node.inputs]
+    total = sum(len(part.channels) for part in parts)
+    graph.spend(total)
+    return graph.spread(node, graph.walk.concatenate(parts), (*shape[:1], total, *shape[2:]))
+
+
+def _constant_maps(graph: _Graph, name: str) -> Maps:
+    held = graph.constant(name)
+    number = held.shape[1] if held is not None and held.ndim > 1 else graph._channels(name)
+    return graph._source("constant", number)
+
+
+def _slice(graph: _Graph, node: Node, maps: Maps, shape: Shape) -> list[Maps] | None:
+    parts = [graph.constant(name) for name in node.inputs[1:]]
+    if len(parts) < 3 or any(part is None for part in parts):
+        return None
+    starts, ends, axes = ([int(v) for v in np.ravel(part)] for part in parts[:3] if part is not None)
+    steps = [int(v) for v in np.ravel(parts[3])] if len(parts) > 3 and parts[3] is not None else [1] * len(axes)
+    if any(axis % len(shape) == 0 for axis in axes) or 0 in steps:
+        return None
+    channels, sides = maps.channels, list(shape)
+    for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
+        if axis % len(shape) == 1:
+            channels = channels[slice(start, end, step)]
+        else:
+            sides[axis % len(shape)] = 0
+    if not len(channels):
+        return None
+    sides[1] = len(channels)
+    return graph.spread(node, Maps(channels, maps.norm if len(channels) == len(maps.channels) else None), tuple(sides))
+
+
+def _split(graph: _Graph, node: Node, maps: Maps, shape: Shape) -> list[Maps] | None:
+    if not shape or node.attributes.get("axis", 0) % len(shape) != 1:
+        return None
+    given = graph.constant(node.inputs[1]) if len(node.inputs) > 1 else None
+    even = [-(-len(maps.channels) // len(node.outputs))] * len(node.outputs)
+    widths = [int(v) for v in (node.attributes.get("split") or (even if given is None else np.ravel(given)))]
+    ends = np.minimum(np.cumsum([0, *widths]), len(maps.channels))
+    if min(widths) < 1 or len(widths) != len(node.outputs) or ends[-1] != len(maps.channels):
+        return None
+    for name, first, end in zip(node.outputs, ends, ends[1:], strict=False):
+        graph.shapes.setdefault(name, (*shape[:1], int(end - first), *shape[2:]))
+    return [Maps(maps.channels[a:b]) for a, b in pairwise(ends)]
+
+
+def _scaled(graph: _Graph, node: Node, maps: Maps, shape: Shape) -> list[Maps] | None:
+    """Mul with a constant or a gate; a gated source is a new one."""
+    shapes = [graph.shapes[name] for name in node.inputs if name in graph.shapes]
+    shapes += [held.shape for name in node.inputs if (held := graph.constant(name)) is not None]
+    out = broadcast(shapes) if shapes else shape
+    graph._shaped(node, out)
+    known = [name for name in node.inputs if name in graph.maps]
+    if len(known) == 1:
+        return [maps] if len(out) < 2 or out[1] in (len(maps.channels), 0) else None
+    whole = [name for name in known if graph.shapes.get(name) == out]
+    if len(whole) != 1:
+        return None
+    source = graph.walk.name(graph.maps[whole[0]])
+    if source is None:
+        return [graph.maps[whole[0]]]
+    return [graph._source(source, len(graph.maps[whole[0]].channels), [graph.maps[name] for name in known])]
+
+
+def _pooled(graph: _Graph, node: Node, maps: Maps, shape: Shape) -> list[Maps] | None:
+    if node.operation in _GLOBAL_POOLS:
+        return graph.spread(node, maps, (*shape[:2], *(1,) * (len(shape) - 2)))
+    kernel = node.attributes.get("kernel_shape") or []
+    return graph.spread(node, maps, windowed(shape, kernel, node.attributes, len(maps.channels)))
+
+
+def _resized(graph: _Graph, node: Node, maps: Maps, shape: Shape) -> list[Maps] | None:
+    named = graph.shapes.get(node.outputs[0], ())
+    if len(named) > 1 and named[1] not in (0, len(maps.channels)):
+        return None
+    return graph.spread(node, maps, (*shape[:2], *(0,) * (len(shape) - 2)))
+
+
+def _averaged(graph: _Graph, node: Node, maps: Maps, shape: Shape) -> list[Maps] | None:
+    given = graph.constant(node.inputs[1]) if len(node.inputs) > 1 else None
+    axes = node.attributes.get("axes") or ([] if given is None else [int(v) for v in np.ravel(given)])
+    if not axes or not shape or min(axis % len(shape) for axis in axes) < 2:
+        return None
+    return graph.spread(node, maps, reduced(shape, axes, bool(node.attributes.get("keepdims", 1))))
+
+
+def _reshaped(graph: _Graph, node: Node, maps: Maps, shape: Shape) -> list[Maps] | None:
+    """The channels by themselves, or flattened: the linear layer that reads them tells the pixels."""
+    number = len(maps.channels)
+    given = graph.sides(node.inputs[1]) if len(node.inputs) > 1 else None
+    if node.operation == "Flatten":
+        return graph.spread(node, maps, (*shape[:1], 0)) if node.attributes.get("axis", 1) == 1 else None
+    if node.operation != "Reshape":
+        axes = node.attributes.get("axes") or given or []
+        rank = len(shape) - len(axes) if node.operation == "Squeeze" else len(shape) + len(axes)
+        is_apart = all(axis < 0 or axis > 1 for axis in axes)
+        return graph.spread(node, maps, (*shape[:2], *(1,) * max(0, rank - 2))) if is_apart else None
+    named = graph.shapes.get(node.outputs[0], ())
+    target = tuple(given) if given is not None else named
+    if not target:  # of computed shape: flattened before a linear layer
+        return graph.spread(node, maps, (*shape[:1], 0))
+    if len(target) == 2:
+        return graph.spread(node, maps, (*shape[:1], 0))
+    is_same = len(target) > 2 and (target[1] == number or (target[1] == 0 and given is not None))
+    return graph.spread(node, maps, (*shape[:1], number, *(0,) * (len(target) - 2))) if is_same else None
+
+
+_RULES: Mapping[str, Rule] = {
+    "Conv": _conv,
+    "ConvTranspose": _conv,
+    "Gemm": _linear,
+    "MatMul": _linear,
+    "BatchNormalization": _norm,
+    "Concat": _concat,
+    "Slice": _slice,
+    "Split": _split,
+    "Mul": _scaled,
+    **dict.fromkeys((*_POOLS, *_GLOBAL_POOLS), _pooled),
+    **dict.fromkeys(_RESIZES, _resized),
+    **dict.fromkeys(_MEANS, _averaged),
+    **dict.fromkeys(_RESHAPES, _reshaped),
+}

@@ -1,4 +1,4 @@
-"""Other people's tensors, looked at before they are read: what they claim must be there."""
+"""Check the tensors of a state dict in memory: what they claim must be there."""
 
 from __future__ import annotations
 
@@ -8,18 +8,17 @@ import torch
 from torch import Tensor
 
 from densenet_core.arrays import Array, as_array
-from densenet_core.checkpoints.formats.limits import check_number
+from densenet_core.checkpoints.formats.content import check_number
+from densenet_core.checkpoints.formats.limits import MAX_SHARED
 from densenet_core.errors import CheckpointError
-
-LEAST_SHARED = 2**20  # bytes that tensors may share in any case
 
 
 def checked_arrays(tensors: Mapping[str, Tensor]) -> dict[str, Array]:
-    """A state dict as arrays, which share the tensors' memory where they lie on the CPU.
+    """Return a state dict as arrays, which share the tensors' memory where it is on the CPU.
 
     Raises:
-        CheckpointError: they are too many, claim more numbers than they hold or the same ones many times over, or are
-            not dense; the tensor is named.
+        CheckpointError: there are too many, one claims more numbers than it holds or is not dense (it is named), or
+            they hold the same numbers many times over.
     """
     check_number(len(tensors))
     for key, tensor in tensors.items():
@@ -38,10 +37,10 @@ def _check_storage(key: str, tensor: Tensor) -> None:
 
 
 def _check_shared(tensors: Mapping[str, Tensor]) -> None:
-    """Refuses tensors that hold the same few numbers many times over."""
+    """Refuse tensors that hold the same few numbers many times over."""
     claimed = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
     stored = sum({(s := tensor.untyped_storage()).data_ptr(): s.nbytes() for tensor in tensors.values()}.values())
-    if claimed > 2 * stored + LEAST_SHARED:
+    if claimed > 2 * stored + MAX_SHARED:
         raise CheckpointError(
             f"the tensors claim {claimed:,} bytes and share {stored:,}: save model.state_dict() of the network itself"
         )

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from densenet_core.arrays import Array
-from densenet_core.checkpoints.formats.limits import check_number
+from densenet_core.checkpoints.formats.content import check_number
 from densenet_core.checkpoints.formats.onnx_file import FOLDED
 from densenet_core.checkpoints.identify.by_shape import STATISTICS, find_structure, norm_names, with_settled_norms
 from densenet_core.checkpoints.identify.channel_graph import ChannelWalk

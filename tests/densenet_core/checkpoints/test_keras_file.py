@@ -115,12 +115,15 @@ def linked_file(file: Path) -> Path:
 HOSTILE = {
     "too big": (
         lambda f: plain_file(f, shape=(2**20, 2**20), dtype="f4", chunks=True),
-        "compressed, or lies elsewhere",
+        r"'layers/conv2d/vars/0' claims shape \(1048576, 1048576\), and holds fewer numbers",
     ),
-    "compressed": (lambda f: plain_file(f, data=np.zeros((9, 9, 999, 9)), compression="gzip"), "compressed, or lies"),
+    "too big, compressed": (
+        lambda f: plain_file(f, shape=(2**20, 2**20), dtype="f4", chunks=True, compression="gzip"),
+        "unpacks to far more than its size",
+    ),
     "elsewhere": (
         lambda f: plain_file(f, shape=(4, 4), dtype="f4", external=[("/etc/passwd", 0, 64)]),
-        "compressed, or lies elsewhere",
+        "lies elsewhere than in the file",
     ),
     "integers": (lambda f: plain_file(f, data=np.zeros((3, 3), np.int8)), "int8: floating point is needed"),
     "text": (lambda f: plain_file(f, data=np.array([b"a"])), "floating point is needed"),

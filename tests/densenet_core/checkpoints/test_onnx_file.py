@@ -104,8 +104,8 @@ def graph(file: Path, **tensor: object) -> Path:
 
 REFUSED = {
     "nothing concatenated": ({}, "no layer of the network reads concatenated feature maps"),
-    "weights elsewhere": ({"data_location": 1}, "tensor 'w' lies in another file"),
-    "a lying shape": ({"dims": [2**40]}, "cut short, damaged, or something else"),
+    "weights elsewhere": ({"data_location": 1}, "its weights lie in another file, '\\?', which is not beside it"),
+    "a lying shape": ({"dims": [2**40]}, "tensor 'w' claims shape"),
 }
 
 

@@ -1,0 +1,214 @@
+"""What a file holds: an index of its tensors, checked before a byte of them is read.
+
+The index comes from a process that parsed an untrusted file, so nothing in it is believed: every place must lie in the
+file, places must not overlap, and shapes must fit the bytes that are there.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any, BinaryIO, NamedTuple
+
+import numpy as np
+
+from densenet_core.arrays import Array
+from densenet_core.checkpoints.formats.limits import (
+    MAX_DIMS,
+    MAX_EMPTY_SIDE,
+    MAX_LISTED,
+    MAX_NAME,
+    MAX_SHARED,
+    MAX_TENSORS,
+)
+from densenet_core.checkpoints.formats.number_types import ITEM_SIZES, as_numbers
+from densenet_core.errors import CheckpointError
+
+
+class Stretch(NamedTuple):
+    """Bytes of a file: which one ("" the checkpoint itself), from where, and how many."""
+
+    where: str
+    offset: int
+    length: int
+
+
+class Entry(NamedTuple):
+    """A tensor: its numbers are those of a stretch, from element ``first`` on."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    stretch: Stretch
+    first: int = 0
+    strides: tuple[int, ...] | None = None  # in elements; None: contiguous
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A mapping of tensors that may be the network."""
+
+    name: str  # where it lies in the file: keys joined by dots, "" for all of it
+    tensors: Mapping[str, Entry | str]  # a text says why the tensor can't be read
+    made_by: str = ""  # the class of the module, where the file holds a whole one
+
+
+@dataclass(frozen=True)
+class FileContent:
+    """What a file holds; its tensors are read by ``arrays``, as long as the files are open."""
+
+    format: str
+    candidates: tuple[Candidate, ...]
+    files: Mapping[str, BinaryIO]  # by the name that stretches have for it
+    others: tuple[str, ...] = ()  # names of what else the file holds
+    about: Mapping[str, Any] = field(default_factory=dict)  # metadata, graph or configuration: not checked
+
+    def close(self) -> None:
+        """Close the files."""
+        for file in self.files.values():
+            file.close()
+
+    def arrays(self, candidate: Candidate, only: Sequence[str] | None = None) -> dict[str, Array]:
+        """Read a candidate's tensors.
+
+        Args:
+            only: the names of those to read; by default all.
+
+        Raises:
+            CheckpointError: a tensor is of a kind that can't be read, or they share few numbers many times over.
+        """
+        names = list(candidate.tensors) if only is None else only
+        entries: dict[str, Entry] = {}
+        for name in names:
+            entry = candidate.tensors[name]
+            if isinstance(entry, str):
+                raise CheckpointError(f"tensor {name!r} {entry}")
+            entries[name] = entry
+        _check_shared(entries)
+        memory: dict[Stretch, Array] = {}
+        return {name: self._array(entry, memory) for name, entry in entries.items()}
+
+    def _array(self, entry: Entry, memory: dict[Stretch, Array]) -> Array:
+        if entry.stretch not in memory:
+            memory[entry.stretch] = self._bytes(entry.stretch)
+        numbers = as_numbers(memory[entry.stretch], entry.dtype)
+        if entry.strides is None:
+            return numbers[entry.first : entry.first + math.prod(entry.shape)].reshape(entry.shape)
+        size = numbers.itemsize
+        strides = tuple(stride * size for stride in entry.strides)
+        return np.lib.stride_tricks.as_strided(numbers[entry.first :], entry.shape, strides)
+
+    def _bytes(self, stretch: Stretch) -> Array:
+        file, content = self.files[stretch.where], np.empty(stretch.length, np.uint8)
+        file.seek(stretch.offset)
+        view, done = memoryview(content), 0
+        while done < stretch.length:
+            read = file.readinto(view[done:])  # type: ignore[attr-defined]
+            if not read:
+                raise CheckpointError("the file became shorter while it was read: read it again")
+            done += read
+        return content
+
+
+def checked_candidates(index: Mapping[str, Any], sizes: Mapping[str, int]) -> tuple[Candidate, ...]:
+    """The candidates of an index.
+
+    Args:
+        sizes: bytes of each file in which stretches may lie.
+
+    Raises:
+        CheckpointError: the index is not of the form that it should have, or says what can't be.
+    """
+    try:
+        stretches = [Stretch(str(where), _count(a), _count(n)) for where, a, n in index["stretches"]]
+        for stretch in stretches:
+            if stretch.where not in sizes or stretch.offset + stretch.length > sizes[stretch.where]:
+                raise CheckpointError("the file is cut short or damaged: a tensor ends behind the file's end")
+        check_overlaps(stretches)
+        found = tuple(_candidate(part, stretches) for part in index["candidates"])
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
+        if isinstance(error, CheckpointError):
+            raise
+        raise CheckpointError(f"the file is damaged: its index can't be read ({error})") from error
+    check_number(sum(len(candidate.tensors) for candidate in found) if len(found) == 1 else 0)
+    return found
+
+
+def listed_names(values: Any) -> tuple[str, ...]:
+    """Names of a list, at most as many and as long as are shown."""
+    return tuple(str(value)[:MAX_NAME] for value in values[:MAX_LISTED]) if isinstance(values, list) else ()
+
+
+def check_number(number: int) -> None:
+    """Raises CheckpointError where a file holds more tensors than are read."""
+    if number > MAX_TENSORS:
+        raise CheckpointError(f"the file holds more than {MAX_TENSORS:,} tensors, which no network needs")
+
+
+def check_overlaps(stretches: Sequence[Stretch]) -> None:
+    """Raises CheckpointError where two different stretches share bytes."""
+    filled = sorted({stretch for stretch in stretches if stretch.length})
+    for one, other in pairwise(filled):
+        if one.where == other.where and one.offset + one.length > other.offset:
+            raise CheckpointError("the file is damaged: two of its tensors overlap")
+
+
+def checked_entry(name: str, dtype: Any, shape: Any, stretch: Stretch, first: Any = 0, strides: Any = None) -> Entry:
+    """A tensor of these properties.
+
+    Raises:
+        CheckpointError: its name is too long, its type unknown, or its stretch too short; it is named.
+    """
+    if len(name) > MAX_NAME:
+        raise CheckpointError(f"a tensor's name has {len(name):,} characters ({name[:40]!r}...): no network needs that")
+    if dtype not in ITEM_SIZES:
+        raise CheckpointError(f"tensor {name!r} is {str(dtype)[:50]}: floating point is needed")
+    sides = tuple(_count(side) for side in shape)
+    if len(sides) > MAX_DIMS:
+        raise CheckpointError(f"tensor {name!r} has {len(sides)} dimensions: at most {MAX_DIMS} are read")
+    if 0 in sides and max(sides) > MAX_EMPTY_SIDE:
+        raise CheckpointError(f"tensor {name!r} claims shape {sides}, and holds no numbers")
+    steps = None if strides is None else tuple(_count(stride) for stride in strides)
+    if steps is not None and len(steps) != len(sides):
+        raise CheckpointError(f"tensor {name!r} has shape {sides} and strides {steps}: the file is damaged")
+    number, start = math.prod(sides), _count(first)
+    last = number - 1 if steps is None else sum((side - 1) * step for side, step in zip(sides, steps, strict=True))
+    if number and (start + last + 1) * ITEM_SIZES[dtype] > stretch.length:
+        raise CheckpointError(f"tensor {name!r} claims shape {sides}, and holds fewer numbers")
+    return Entry(dtype, sides, stretch, start if number else 0, steps)
+
+
+def _candidate(part: Mapping[str, Any], stretches: Sequence[Stretch]) -> Candidate:
+    check_number(len(part["tensors"]))
+    tensors: dict[str, Entry | str] = {}
+    for name, entry in part["tensors"].items():
+        if isinstance(entry, str):
+            tensors[name] = entry[:MAX_NAME]
+            continue
+        dtype, shape, number, first, strides = entry
+        tensors[name] = checked_entry(name, dtype, shape, stretches[_count(number)], first, strides)
+    return Candidate(str(part["name"])[:MAX_NAME], tensors, str(part["made_by"])[:MAX_NAME])
+
+
+def _count(value: Any) -> int:
+    """A whole number of 0 or more; ValueError otherwise."""
+    if type(value) is not int or not 0 <= value < 2**62:
+        raise ValueError(f"{str(value)[:50]} is no size or place")
+    return value
+
+
+def _check_shared(entries: Mapping[str, Entry]) -> None:
+    """Refuses tensors that hold the same few numbers many times over."""
+    claimed = sum(math.prod(entry.shape) * ITEM_SIZES[entry.dtype] for entry in entries.values())
+    stored = sum(stretch.length for stretch in {entry.stretch for entry in entries.values()})
+    if claimed > 2 * stored + MAX_SHARED:
+        raise CheckpointError(
+            f"the tensors claim {claimed:,} bytes and share {stored:,}: save model.state_dict() of the network itself"
+        )
+
+
+def size_of(file: BinaryIO) -> int:
+    """Bytes of an open file."""
+    return os.fstat(file.fileno()).st_size

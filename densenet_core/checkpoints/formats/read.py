@@ -1,0 +1,117 @@
+"""From a path to what it holds: the way of every file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import BinaryIO
+
+from densenet_core.checkpoints.formats.content import FileContent, checked_candidates, listed_names, size_of
+from densenet_core.checkpoints.formats.process import run_reader
+from densenet_core.checkpoints.formats.safetensors_file import read_safetensors
+from densenet_core.checkpoints.formats.signs import by_ending, other_format
+from densenet_core.errors import CheckpointError
+
+RUN_WEIGHTS = "model.safetensors"  # the weights' name in a run folder
+_HEAD = 512
+_UNPACKED = "<unpacked>"
+_ABOUT = ("graph", "layers", "norms", "dim_ordering", "kind", "shards")
+_PARSED = (b"PK", b"\x80", b"(", b"c", b"}", b"]", b"\x08", b"\x89H")  # first bytes of what the reader process reads
+
+
+def open_content(path: Path) -> FileContent:
+    """The index of a file or folder; whoever takes it closes it.
+
+    Raises:
+        CheckpointError: nothing is there that can be read.
+        OSError: the file can't be opened.
+    """
+    if path.is_dir():
+        path = _run_weights(path)
+    if path.exists() and not path.is_file():
+        raise CheckpointError("it is no file: give a checkpoint file or a run folder")
+    return read_file(path)
+
+
+def _run_weights(folder: Path) -> Path:
+    file = folder / RUN_WEIGHTS
+    if not file.is_file():
+        raise CheckpointError(
+            f"the folder holds no {RUN_WEIGHTS}: give a checkpoint file, or a run folder whose first epoch has ended"
+        )
+    return file
+
+
+def read_file(path: Path) -> FileContent:
+    """The index of a file; the format is detected from the content, not the extension.
+
+    Raises:
+        CheckpointError: the file can't be opened, is damaged, or is of a format that is not read.
+    """
+    try:
+        file = path.open("rb", buffering=0)
+    except ValueError as error:  # a NUL in the name
+        raise CheckpointError(f"no file has this name: {error}") from error
+    try:
+        return _read(file, path)
+    except BaseException:
+        file.close()
+        raise
+
+
+def _read(file: BinaryIO, path: Path) -> FileContent:
+    head = file.read(_HEAD)
+    if len(head) < 9:
+        raise CheckpointError(f"the file has {len(head)} bytes: it is empty or cut short")
+    if head[8:9] == b"{":
+        return read_safetensors(file)
+    if (other := other_format(head, path.suffix.lower())) is not None:
+        raise CheckpointError(other)
+    if not head.startswith(_PARSED):
+        raise CheckpointError(
+            by_ending(path.suffix.lower())
+            or "neither safetensors nor a file of torch.save, Keras, numpy or ONNX: "
+            "save the network's state_dict() as one of them"
+        )
+    return _parsed(file, path)
+
+
+def _parsed(file: BinaryIO, path: Path) -> FileContent:
+    """What the reader process says of a file."""
+    returned = run_reader(file)
+    files = {"": file, _UNPACKED: returned.unpacked}
+    try:
+        index, sizes = returned.index, {"": size_of(file), _UNPACKED: returned.unpacked_size}
+        for name in _files_beside(index):
+            files[name] = _beside(path, name)
+            sizes[name] = size_of(files[name])
+        candidates = checked_candidates(index, sizes)
+    except BaseException:
+        for opened in list(files.values())[1:]:
+            opened.close()
+        raise
+    about = {key: index[key] for key in _ABOUT if key in index}
+    return FileContent(str(index.get("format")), candidates, files, listed_names(index.get("others")), about)
+
+
+def _files_beside(index: object) -> set[str]:
+    """The names of files beside this one in which its weights lie (ONNX)."""
+    stretches = index.get("stretches") if isinstance(index, dict) else None
+    if not isinstance(stretches, list):
+        return set()
+    return {str(s[0]) for s in stretches if isinstance(s, list) and s} - {"", _UNPACKED}
+
+
+def _beside(path: Path, name: str) -> BinaryIO:
+    """A file of the same folder, by its plain name.
+
+    Raises:
+        CheckpointError: it is none, or not there.
+    """
+    file = path.parent / name
+    is_plain = Path(name).name == name and not set(name) & set("/\\:\0") and name not in (".", "..")
+    if not is_plain or file.is_symlink() or not file.is_file():
+        raise CheckpointError(
+            f"its weights lie in another file, {name[:100]!r}, which is not beside it: "
+            "put both in one folder, or save the network with its weights inside"
+        )
+    return file.open("rb", buffering=0)

@@ -1,0 +1,95 @@
+"""HDF5 files (h5py): where each data set lies, and what its groups are called. Links are not followed."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import Any
+
+from ..limits import MAX_NAME, READER_OUTPUT
+from .output import Output, Refused, check_names, tensor
+
+_KINDS = {"f": "F", "i": "I", "u": "U"}
+_LARGE_ATTRIBUTE = 4_000_000  # characters: the configuration of DenseNet-201 has 0.2 million
+
+
+def read_hdf5(h5py: Any, content: Any, base: int, output: Output, config: str = "") -> dict[str, Any]:
+    """The data sets of a file, without those of an optimizer, the layers' own names, and the network's configuration.
+
+    Args:
+        content: a mapped file, or the bytes of one.
+        base: where in the checkpoint file ``content`` begins; negative where it was unpacked.
+        config: the configuration where a .keras archive has it beside the weights.
+    """
+    tensors: dict[str, Any] = {}
+    layers: dict[str, str] = {}
+
+    def visit(path: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset):
+            if not path.startswith("optimizer"):
+                check_names([path])
+                tensors[path] = _entry(item, output, base)
+        elif path.endswith("vars") and "name" in item.attrs:
+            layers[path] = str(item.attrs["name"])[:MAX_NAME]
+
+    with h5py.File(content if isinstance(content, io.BytesIO) else _Mapped(content), "r") as stream:
+        if stream.userblock_size:
+            base = -1
+        stream.visititems(visit)
+        config = config or _text(stream.attrs.get("model_config", ""))
+    check_names(list(tensors))
+    candidates = [{"name": "", "made_by": "", "tensors": tensors}]
+    return {"format": "hdf5", "candidates": candidates, "others": [], "layers": layers, **_settings(config)}
+
+
+class _Mapped:
+    """A mapped file as h5py reads one."""
+
+    def __init__(self, content: Any) -> None:
+        self._content = content
+        self.read, self.seek, self.tell = content.read, content.seek, content.tell
+
+    def readinto(self, buffer: Any) -> int:
+        piece = self._content.read(len(buffer))
+        buffer[: len(piece)] = piece
+        return len(piece)
+
+
+def _entry(item: Any, output: Output, base: int) -> Any:
+    if item.external or item.is_virtual:
+        return "lies elsewhere than in the file: save the network in one file"
+    if item.dtype.kind not in _KINDS or item.dtype.itemsize not in (1, 2, 4, 8):
+        return f"is {str(item.dtype)[:50]}: floating point is needed"
+    name, shape = f"{_KINDS[item.dtype.kind]}{8 * item.dtype.itemsize}", tuple(map(int, item.shape or ()))
+    is_plain = item.compression is None and item.id.get_create_plist().get_nfilters() == 0
+    if is_plain and item.id.get_storage_size() < item.nbytes:
+        return f"claims shape {shape}, and holds fewer numbers"
+    offset = item.id.get_offset()
+    if is_plain and offset is not None and base >= 0 and item.dtype.byteorder != ">":
+        return tensor(name, shape, output.stretch(base + offset, int(item.nbytes)))
+    if item.nbytes > output.file_size + READER_OUTPUT:
+        raise Refused("its compressed content unpacks to far more than its size: save it uncompressed")
+    return tensor(name, shape, output.unpacked(item[()].astype(item.dtype.newbyteorder("<")).tobytes()))
+
+
+def _settings(config: str) -> dict[str, Any]:
+    """What the network's configuration says of its norms, by name, and its kernels' order of dimensions."""
+    norms: dict[str, Any] = {}
+    order = ""
+    try:
+        waiting = [json.loads(config)] if config else []
+    except (ValueError, RecursionError):
+        waiting = []
+    while waiting:
+        value = waiting.pop()
+        waiting += value if isinstance(value, list) else value.values() if isinstance(value, dict) else ()
+        if isinstance(value, dict) and isinstance(name := value.get("name"), str):
+            order = value["dim_ordering"] if value.get("dim_ordering") in ("th", "tf") else order
+            if isinstance(epsilon := value.get("epsilon"), (int, float)):
+                norms[name] = [float(epsilon), value.get("scale") is not False, value.get("center") is not False]
+    return {"norms": norms, "dim_ordering": order}
+
+
+def _text(value: Any) -> str:
+    text = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+    return text if len(text) <= _LARGE_ATTRIBUTE else ""

@@ -1,0 +1,182 @@
+"""Files of ``torch.save``, zip archives and older, and other pickles of numpy arrays (Paddle's .pdparams)."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import struct
+from collections.abc import Callable
+from typing import Any
+
+from . import archive
+from .candidates import Contents, contents
+from .objects import REBUILDS, NumpyArray, Storage, Tensor, storage_of
+from .output import SIZES, UNPACKED, Output, Refused, check_names, tensor
+from .unpickle import Unpickler
+
+_MAGIC = 0x1950A86A20F9469CFC6C
+_WAY_OUT = "load it where it was made and save model.state_dict()"
+Find = Callable[[Storage], "tuple[int, int]"]  # the stretch of a storage and its length in bytes
+
+
+def read_zip(content: Any, members: dict[str, archive.Member], output: Output, prefix: str) -> dict[str, Any]:
+    """A zip archive of ``torch.save``, whose files are all in the folder ``prefix``."""
+    root, find = _open_zip(content, members, output, prefix)
+    return described(root, output, find)
+
+
+def single_tensor(content: Any, members: dict[str, archive.Member], output: Output, prefix: str) -> list[Any]:
+    """The tensor that is all that an archive holds."""
+    root, find = _open_zip(content, members, output, prefix)
+    return [_entry(root, output, find, {})] if isinstance(root, (Tensor, NumpyArray)) else []
+
+
+def _open_zip(content: Any, members: dict[str, archive.Member], output: Output, prefix: str) -> tuple[Any, Find]:
+    """The outermost object of an archive, and where its storages lie."""
+    pickled = archive.whole(content, members[f"{prefix}data.pkl"])
+    order = members.get(f"{prefix}byteorder")
+    if order is not None and archive.whole(content, order) == b"big":
+        raise Refused(f"the file was saved on a big-endian machine: {_WAY_OUT} on another one")
+    root = _load(io.BytesIO(pickled))
+    places: dict[str, tuple[int, int]] = {}
+
+    def find(storage: Storage) -> tuple[int, int]:
+        if storage.key not in places:
+            member = members.get(f"{prefix}data/{storage.key}")
+            if member is None:
+                raise Refused(f"the file is cut short or damaged: its storage {storage.key[:50]!r} is missing")
+            places[storage.key] = _stretch(content, member, output), member.size
+        return places[storage.key]
+
+    return root, find
+
+
+def _stretch(content: Any, member: archive.Member, output: Output) -> int:
+    if not member.is_deflated:
+        return output.stretch(member.offset, member.size)
+    start = output.end
+    for piece in archive.chunks(content, member):
+        output.append(piece)
+    return output.stretch(start, member.size, UNPACKED)
+
+
+def read_pickle(content: Any, output: Output) -> dict[str, Any]:
+    """A file of ``torch.save`` from before 2020, or any other pickle."""
+    content.seek(0)
+    root = _load(content)
+    if not isinstance(root, int) or root != _MAGIC:
+        return described(root, output, _find_nothing)
+    _load(content)  # version
+    system = _load(content)
+    if isinstance(system, dict) and system.get("little_endian") is False:
+        raise Refused(f"the file was saved on a big-endian machine: {_WAY_OUT} on another one")
+    used: dict[str, Storage] = {}
+    root = _load(content, used)
+    places = _legacy_places(content, _load(content), used, output)
+
+    def find(storage: Storage) -> tuple[int, int]:
+        if storage.key not in places:
+            raise Refused(f"the file is cut short or damaged: its storage {storage.key[:50]!r} is missing")
+        return places[storage.key]
+
+    return described(root, output, find)
+
+
+def _legacy_places(content: Any, keys: Any, used: dict[str, Storage], output: Output) -> dict[str, tuple[int, int]]:
+    """Where each storage lies: behind the pickles, each after its number of elements."""
+    places: dict[str, tuple[int, int]] = {}
+    for key in keys if isinstance(keys, list) else ():
+        storage, head = used.get(str(key)), content.read(8)
+        if storage is None or len(head) < 8:
+            raise Refused("the file is cut short or damaged: a storage is missing")
+        length = struct.unpack("<q", head)[0] * SIZES.get(storage.dtype, 1)
+        start = content.tell()
+        if not 0 <= length <= len(content) - start:
+            raise Refused("the file is cut short or damaged: a storage ends behind the file's end")
+        places[str(key)] = output.stretch(start, length), length
+        content.seek(start + length)
+    return places
+
+
+def _load(stream: Any, used: dict[str, Storage] | None = None) -> Any:
+    def persistent(pid: Any) -> Any:
+        found = storage_of(pid)
+        if used is not None and isinstance(found, Storage):
+            used.setdefault(found.key, found)
+        return found
+
+    try:
+        return Unpickler(stream, REBUILDS, persistent).load()
+    except Refused:
+        raise
+    except Exception as error:  # whatever a damaged pickle makes of the machine
+        raise Refused(f"its pickle is cut short or damaged ({_words(error)}): {_WAY_OUT}") from error
+
+
+def _words(error: BaseException) -> str:
+    return str(error)[:100] or type(error).__name__
+
+
+def _find_nothing(storage: Storage) -> tuple[int, int]:
+    raise pickle.UnpicklingError("no storages outside a file of torch.save")
+
+
+def described(root: Any, output: Output, find: Find) -> dict[str, Any]:
+    """The index of what a pickle holds.
+
+    Raises:
+        Refused: it holds no tensors.
+    """
+    found = contents(root)
+    if not found.candidates:
+        raise Refused(_no_tensors(root, found))
+    arrays: dict[int, int] = {}
+    candidates = []
+    for candidate in found.candidates:
+        check_names(list(candidate.tensors))
+        tensors = {key: _entry(value, output, find, arrays) for key, value in candidate.tensors.items()}
+        candidates.append({"name": candidate.name, "made_by": candidate.made_by, "tensors": tensors})
+    return {"format": "torch", "candidates": candidates, "others": found.others, "kind": found.kind}
+
+
+def _no_tensors(root: Any, found: Contents) -> str:
+    if isinstance(root, dict):
+        keys = ", ".join(repr(key[:50]) for key in list(root)[:5] if isinstance(key, str)) or "keys that are no names"
+        return f"the file holds no tensors, only {keys}: save model.state_dict()"
+    return f"the file holds a {found.kind}, not a state dict: save model.state_dict()"
+
+
+def _entry(value: Any, output: Output, find: Find, arrays: dict[int, int]) -> Any:
+    if isinstance(value, Tensor):
+        if value.dtype not in SIZES:
+            return f"is {value.dtype[:50]}: floating point is needed"
+        if value.storage.location == "meta":
+            return "is on the meta device, which holds no numbers: save a real one"
+        stretch, _ = find(value.storage)
+        return tensor(value.dtype, value.shape, stretch, value.first, value.strides)
+    if isinstance(value, NumpyArray):
+        return _array_entry(value, output, arrays)
+    return f"is {value.reason}"
+
+
+def _array_entry(value: NumpyArray, output: Output, arrays: dict[int, int]) -> Any:
+    name = value.type.name if value.type is not None else None
+    if name is None or value.type is None or not isinstance(value.content, (bytes, str)):
+        return f"is a numpy array of {value.type.text[:50] if value.type else 'objects'}: floating point is needed"
+    order = value.type.text[:1] if value.type.text[:1] in "<>" else value.type.order
+    if order == ">" and SIZES[name] > 1:
+        return "is a big-endian numpy array: save it anew on this machine"
+    if id(value.content) not in arrays:
+        content = value.content
+        arrays[id(content)] = output.unpacked(content if isinstance(content, bytes) else content.encode("latin1"))
+    shape, strides = tuple(value.shape), None
+    if value.is_fortran:
+        strides = tuple(_product(shape[:axis]) for axis in range(len(shape)))
+    return tensor(name, shape, arrays[id(value.content)], 0, strides)
+
+
+def _product(sides: tuple[int, ...]) -> int:
+    product = 1
+    for side in sides:
+        product *= side
+    return product

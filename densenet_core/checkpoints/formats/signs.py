@@ -1,0 +1,85 @@
+"""Files that are something else, named for what they are with the way out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+_STATE_DICT = "load it where it was made and save model.state_dict() with torch.save"
+_ONNX = "export the network as ONNX"
+# (where, what the bytes there are, what the file is, the way out)
+_SIGNS: tuple[tuple[int, bytes, str, str], ...] = (
+    (0, b"version https://git-lfs", "a Git LFS pointer, not the file itself", "run `git lfs pull` where it lies"),
+    (0, b"<!doctype html", "an HTML page, not the file that it links to", "download the file itself"),
+    (0, b"<html", "an HTML page, not the file that it links to", "download the file itself"),
+    (0, b"%pdf-", "a PDF document", "give the checkpoint itself"),
+    (0, b"\x1f\x8b", "compressed with gzip", "unpack it and give the checkpoint inside"),
+    (0, b"bzh", "compressed with bzip2", "unpack it and give the checkpoint inside"),
+    (0, b"\xfd7zxz", "compressed with xz", "unpack it and give the checkpoint inside"),
+    (0, b"\x28\xb5\x2f\xfd", "compressed with zstd", "unpack it and give the checkpoint inside"),
+    (0, b"7z\xbc\xaf", "a 7-Zip archive", "unpack it and give the checkpoint inside"),
+    (0, b"rar!", "a RAR archive", "unpack it and give the checkpoint inside"),
+    (257, b"ustar", "a tar archive", "unpack it and give the checkpoint inside"),
+    (0, b"\x89png", "a picture", "give the checkpoint itself"),
+    (0, b"\xff\xd8\xff", "a picture", "give the checkpoint itself"),
+    (0, b"gguf", "a GGUF file of a language model", "give the checkpoint of a DenseNet"),
+    (0, b"matlab 5.0", "a MATLAB file", f"{_ONNX}, or save its arrays with numpy.savez"),
+    (0, b"\x12\x01\0\0\0\0\0\0", "an MXNet .params file", f"{_ONNX}, or save its arrays with numpy.savez"),
+    (4, b"tfl3", "a TensorFlow Lite model, which holds a program", "save the Keras network as .weights.h5"),
+    (4, b"et1", "an ExecuTorch .pte program", _STATE_DICT),
+    (0, b"ftrt", "a TensorRT engine, which holds a program", _STATE_DICT),
+    (0, b"\x08\x01\x12", "a TensorFlow SavedModel, which holds a program", "save the Keras network as .weights.h5"),
+)
+_ENDINGS = {
+    ".caffemodel": ("a Caffe model", f"convert it: {_ONNX}, or save its arrays with numpy.savez"),
+    ".pte": ("an ExecuTorch .pte program", _STATE_DICT),
+    ".pb": ("a TensorFlow graph, which holds a program", "save the Keras network as .weights.h5"),
+    ".bin": (
+        "the weights of an OpenVINO network, or raw numbers",
+        f"give the network that it was made from, or {_ONNX}",
+    ),
+    ".index": ("the index of a TensorFlow checkpoint", "save the Keras network as .weights.h5"),
+    ".tflite": ("a TensorFlow Lite model", "save the Keras network as .weights.h5"),
+    ".mlmodel": ("a Core ML model", _STATE_DICT),
+    ".msgpack": ("a Flax checkpoint", "save its arrays with numpy.savez, or as safetensors"),
+}
+
+
+def other_format(head: bytes, ending: str = "") -> str | None:
+    """What a file is, and what to do, where it is none that is read: None where it may be one.
+
+    Args:
+        head: its first 512 bytes.
+        ending: of its name, which says what raw numbers may be.
+    """
+    text = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower() or head
+    for place, sign, what, way_out in _SIGNS:
+        if (text if sign[:1] == b"<" else head.lower())[place : place + len(sign)] == sign:
+            return f"the file is {what}: {way_out}"
+    if text[:5] == b"<?xml":
+        return (
+            "the file is an HTML page or XML (OpenVINO's networks are described so), which holds no weights: "
+            f"{_ONNX}, or download the checkpoint itself"
+        )
+    if head[:1] == b"\n":  # protobuf's first field is a text or message
+        what, way_out = _ENDINGS[".pb" if ending == ".pb" else ".caffemodel"]
+        return f"the file is {what}: {way_out}"
+    return None
+
+
+def by_ending(ending: str) -> str | None:
+    """What a file of no known content may be by the ending of its name."""
+    if ending not in _ENDINGS:
+        return None
+    what, way_out = _ENDINGS[ending]
+    return f"the file seems to be {what}: {way_out}"
+
+
+def other_folder(folder: Path) -> str | None:
+    """What a folder is, where it holds a network of a kind that is not read."""
+    if (folder / "saved_model.pb").exists():
+        return "the folder is a TensorFlow SavedModel, which holds a program: save the Keras network as .weights.h5"
+    if any(folder.glob("*.xml")) and any(folder.glob("*.bin")):
+        return f"the folder holds an OpenVINO network: give the network that it was made from, or {_ONNX}"
+    if any(folder.glob("*.ckpt.index")) or (folder / "checkpoint").is_file():
+        return "the folder is a TensorFlow checkpoint: save the Keras network as .weights.h5"
+    return None

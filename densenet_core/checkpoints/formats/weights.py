@@ -1,0 +1,137 @@
+"""Which of a file's mappings of tensors is the network, where there are several."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+from densenet_core.checkpoints.formats.content import Candidate, FileContent
+from densenet_core.errors import CheckpointError
+
+T = TypeVar("T")
+USUAL_NAMES = ("", "state_dict", "model_state_dict", "model", "net", "network", "weights", "params", "module")
+_AVERAGED = {"ema", "swa", "averaged", "average", "avg", "shadow", "polyak"}
+_NO_NETWORK = {"optimizer", "optim", "scheduler", "scaler", "grads", "gradients"}
+_LISTED = 6
+
+
+def choose(
+    content: FileContent, weights: str | None, read: Callable[[Candidate], T]
+) -> tuple[T, Candidate, tuple[str, ...]]:
+    """The network of a file: what ``read`` makes of it, its mapping, and the names of the others.
+
+    Of several mappings the one that is a network is taken. Averaged weights (EMA, SWA) are taken only where there are
+    no plain ones, or where ``weights`` names them.
+
+    Args:
+        weights: the name of the mapping, or the first part of its tensors' names; by default as above.
+
+    Raises:
+        CheckpointError: none is a network, several are, or none is named so.
+    """
+    candidates = _apart([candidate for candidate in content.candidates if candidate.tensors])
+    if weights is not None:
+        taken = _named(candidates, weights)
+        return read(taken), taken, _names(candidates, taken)
+    if not candidates:
+        return read(replace(content.candidates[0])), content.candidates[0], ()  # which says what is missing
+    plain = [candidate for candidate in candidates if not is_averaged(candidate.name)]
+    found: list[tuple[T, Candidate]] = []
+    problems: list[CheckpointError] = []
+    tried = sorted(_likely(plain or candidates), key=lambda candidate: -len(candidate.tensors))
+    for candidate in tried:
+        try:
+            found.append((read(candidate), candidate))
+        except CheckpointError as error:
+            problems.append(error)
+    if not found:
+        raise _of_the_largest(problems[0], tried)
+    result, taken = _only(found)
+    return result, taken, _names(candidates, taken)
+
+
+def is_averaged(name: str) -> bool:
+    """Whether a mapping's name says that its weights are averages over training."""
+    return bool(_AVERAGED & set(re.split(r"[._\d-]+", name.lower())))
+
+
+def _likely(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Those that may be networks: not an optimizer's state, and of more than a few tensors where any is."""
+    kept = [c for c in candidates if not _NO_NETWORK & set(re.split(r"[._]+", c.name.lower()))] or list(candidates)
+    most = max(len(candidate.tensors) for candidate in kept)
+    return [candidate for candidate in kept if 4 * len(candidate.tensors) >= most]
+
+
+def _apart(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Averaged weights that lie among the plain ones (Lightning's ``ema_model.``) as a mapping of their own."""
+    found = []
+    for candidate in candidates:
+        averaged: dict[str, list[str]] = {}
+        for key in candidate.tensors:
+            first = key.split(".", 1)[0]
+            if first != key and is_averaged(first):
+                averaged.setdefault(first, []).append(key)
+        hidden = {key for keys in averaged.values() for key in keys}
+        plain = {key: entry for key, entry in candidate.tensors.items() if key not in hidden}
+        if not hidden or len(plain) < len(hidden) / 2:
+            found.append(candidate)
+            continue
+        found.append(replace(candidate, tensors=plain))
+        for first, keys in averaged.items():
+            name = f"{candidate.name}.{first}" if candidate.name else first
+            found.append(Candidate(name, {key: candidate.tensors[key] for key in keys}))
+    return found
+
+
+def _named(candidates: Sequence[Candidate], weights: str) -> Candidate:
+    """The mapping of this name, of this last part of a name, or the tensors whose names begin so."""
+    same = [c for c in candidates if c.name == weights] or [
+        c for c in candidates if c.name.endswith(f".{weights}") or c.name.startswith(f"{weights}.")
+    ]
+    if len(same) == 1:
+        return same[0]
+    prefix = weights.rstrip(".") + "."
+    parts = [
+        Candidate(weights, {key: entry for key, entry in c.tensors.items() if key.startswith(prefix)})
+        for c in candidates
+    ]
+    parts = [part for part in parts if part.tensors]
+    if len(parts) == 1 and not same:
+        return parts[0]
+    names = [c.name for c in candidates if c.name]
+    beginnings = sorted({key.split(".", 1)[0] for c in candidates for key in c.tensors if "." in key})
+    raise CheckpointError(
+        f"the file holds {'several' if same or parts else 'no'} weights named {weights!r}: it holds "
+        f"{_listed(names or beginnings) or 'one network without a name'}"
+    )
+
+
+def _only(found: list[tuple[T, Candidate]]) -> tuple[T, Candidate]:
+    """The one network; of copies of one (the same names of tensors) the one whose own name is the usual."""
+    if len(found) > 1:
+        usual = [pair for pair in found if pair[1].name.rpartition(".")[2] in USUAL_NAMES]
+        are_copies = all(pair[1].tensors.keys() == found[0][1].tensors.keys() for pair in found)
+        found = usual if len(usual) == 1 and are_copies else found
+    if len(found) > 1:
+        raise CheckpointError(
+            f"the file holds {len(found)} networks, {_listed([pair[1].name for pair in found])}: "
+            "choose one with --weights NAME, or load_checkpoint(path, weights=NAME)"
+        )
+    return found[0]
+
+
+def _of_the_largest(problem: CheckpointError, tried: Sequence[Candidate]) -> CheckpointError:
+    if len(tried) == 1:
+        return problem
+    return CheckpointError(f"none of its weights ({_listed([c.name for c in tried])}) is a network: {problem}")
+
+
+def _names(candidates: Sequence[Candidate], taken: Candidate) -> tuple[str, ...]:
+    return tuple(c.name for c in candidates if c.name != taken.name and not taken.name.startswith(f"{c.name}."))
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(repr(name[:100]) for name in names[:_LISTED])
+    return shown if len(names) <= _LISTED else f"{shown} and {len(names) - _LISTED} more"
