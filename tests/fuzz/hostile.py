@@ -136,18 +136,22 @@ _is_hooked = False
 
 
 def _hook(event: str, arguments: tuple[Any, ...]) -> None:
-    if _watched is None or _is_in("checkpoints/formats/process.py"):  # which starts the reader without rights
+    if _watched is None or (text := _forbidden(event, arguments)) is None:
         return
+    if not _is_in("checkpoints/formats/process.py"):  # which starts the reader without rights
+        _watched.append(text)
+
+
+def _forbidden(event: str, arguments: tuple[Any, ...]) -> str | None:
+    """What must not happen, in words; None where it may."""
     if event == "open":
         mode, flags = arguments[1], arguments[2]
         is_writing = bool(set(mode) & _WRITING) if isinstance(mode, str) else bool(flags & 0o3)
-        if is_writing:
-            _watched.append(f"open {arguments[0]!r} for writing")
-    elif event in ("exec", "compile"):
-        if not _is_in("<frozen importlib"):  # a module of a library, when it is first needed
-            _watched.append(f"{event} {str(arguments)[:100]}")
-    elif any(event == name or (name.endswith(".") and event.startswith(name)) for name in FORBIDDEN):
-        _watched.append(f"{event} {str(arguments)[:100]}")
+        return f"open {arguments[0]!r} for writing" if is_writing else None
+    if event in ("exec", "compile"):  # but for a module of a library, when it is first needed
+        return None if _is_in("<frozen importlib") else f"{event} {str(arguments)[:100]}"
+    is_forbidden = any(event == name or (name.endswith(".") and event.startswith(name)) for name in FORBIDDEN)
+    return f"{event} {str(arguments)[:100]}" if is_forbidden else None
 
 
 def _is_in(file: str) -> bool:

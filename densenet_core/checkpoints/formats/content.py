@@ -103,7 +103,7 @@ class FileContent:
     def _bytes(self, stretch: Stretch) -> Array:
         file, content = self.files[stretch.where], np.empty(stretch.length, np.uint8)
         file.seek(stretch.offset)
-        view, done = memoryview(content), 0
+        view, done = memoryview(content.data), 0
         while done < stretch.length:
             read = file.readinto(view[done:])  # type: ignore[attr-defined]
             if not read:

@@ -118,7 +118,7 @@ def _is_theano(layers: Mapping[str, Mapping[str, Array]], dim_ordering: Any) -> 
     kernels = [shape for shape in kernels if len(shape) == 4]
     theano = sum(shape[2] == shape[3] < shape[0] for shape in kernels)
     tensorflow = sum(shape[0] == shape[1] < shape[3] for shape in kernels)
-    return theano > tensorflow
+    return bool(theano > tensorflow)
 
 
 def _in_torchs_layout(kernel: Array, is_theano: bool) -> Array:

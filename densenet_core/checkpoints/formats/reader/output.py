@@ -39,7 +39,8 @@ class Output:
 
     def unpacked(self, content: bytes) -> int:
         """The number of a stretch that holds ``content``, which lies in no single place of the file."""
-        start, _ = self._end, self.append(content)
+        start = self._end
+        self.append(content)
         return self.stretch(start, len(content), UNPACKED)
 
     def append(self, content: bytes | memoryview) -> None:

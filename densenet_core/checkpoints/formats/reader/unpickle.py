@@ -54,7 +54,7 @@ def _key(key: Any) -> Any:
     return key if type(key) in _PLAIN_KEYS else Key(key)
 
 
-_Base: Any = pickle._Unpickler  # type: ignore[attr-defined]
+_Base: Any = pickle._Unpickler
 
 
 class Unpickler(_Base):  # type: ignore[misc]
