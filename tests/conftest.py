@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import torch
 from densenet_core import Checkpoint, DenseNet, DenseNetSpec
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
-torch.set_num_threads(2)
+torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else 2)  # workers share the cores
 
 
 def shared_file(name: str) -> Path:
