@@ -86,7 +86,7 @@ def is_diverging(measure: str, scaling: Scaling) -> bool:
 def _largest(table: pd.DataFrame, sizes: pd.Series, scaling: Scaling) -> pd.Series:
     """What each value is divided by."""
     if scaling == "network_max":
-        return sizes * 0 + sizes.max()
+        return pd.Series(float(sizes.max()), sizes.index)
     if scaling == "target_max":
         return sizes.groupby([table["block"], table["target_layer"]]).transform("max")
     if scaling == "dense_max":

@@ -5,8 +5,8 @@ from __future__ import annotations
 import streamlit as st
 
 from app.dashboard.language import t
-from app.dashboard.network_picker import pick_network
 from app.dashboard.views.prediction.choosing import choose_image
+from app.dashboard.widgets.network_picker import pick_network
 from app.text import literal
 from densenet_core import CheckpointError, DataError
 

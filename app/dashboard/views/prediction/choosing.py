@@ -9,9 +9,9 @@ import streamlit as st
 
 from app.dashboard import loading
 from app.dashboard.caching import cached
-from app.dashboard.data_picker import pick_images
 from app.dashboard.keys import ImagesKey, NetworkKey
 from app.dashboard.language import names, t
+from app.dashboard.widgets.data_picker import pick_images
 from app.text import literal
 from densenet_core import DataError
 

@@ -19,10 +19,10 @@ from analysis.prediction.maps import grad_cam, layer_names
 from app.dashboard import loading
 from app.dashboard.caching import cached
 from app.dashboard.charts import show_chart
-from app.dashboard.downloads import download_row, take_home
 from app.dashboard.keys import ImagesKey, NetworkKey
 from app.dashboard.language import names, t
 from app.dashboard.views.prediction.choosing import ChosenImage, class_titles, opened, seen_image, used_images
+from app.dashboard.widgets.downloads import download_row, take_home
 from app.text import literal
 from densenet_core import DenseNetSpec
 
