@@ -84,7 +84,12 @@ def default_input_size(spec: Spec) -> int:
 
 
 def total_cost(cost: pd.DataFrame) -> dict[str, int]:
-    """Return the sums over all layers of ``count_cost``'s table, as integers: params, mult_adds, ..."""
+    """Return the sums over all layers of ``count_cost``'s table, as integers: params, mult_adds, ...
+
+    >>> from densenet_core import DenseNetSpec
+    >>> total_cost(count_cost(DenseNetSpec.imagenet("121")))["mult_adds"]
+    2834161664
+    """
     return {column: int(cost[column].sum()) for column in SUMMED}
 
 

@@ -19,6 +19,13 @@ from densenet_core.training.evaluation import check_fit
 def transform_gates(network: Checkpoint, images: Images, num_images: int = 256) -> pd.DataFrame:
     """How far the gates of a Highway Network are open on images: the mean of T(x) of every layer that has one.
 
+    >>> from densenet_core import Checkpoint, HighwaySpec, create_model
+    >>> from densenet_core.data.datasets import load_test_images
+    >>> model = create_model("highway-10-8", in_channels=1)
+    >>> network = Checkpoint(model.spec, model.state_dict())
+    >>> list(transform_gates(network, load_test_images("digits"), 20).columns)
+    ['network', 'block', 'layer', 'name', 'mean_gate']
+
     Args:
         images: ``num_images`` of them are taken, evenly spaced over the set.
 
@@ -45,6 +52,13 @@ def carried_shares(network: Checkpoint, images: Images, num_images: int = 256) -
     (1 - T_{t-1}) in what layer t reads, and what entered the stage all that is left. A target's shares add up to 1.
 
     Args, errors: as for ``transform_gates``.
+
+    >>> from densenet_core import Checkpoint, HighwaySpec, create_model
+    >>> from densenet_core.data.datasets import load_test_images
+    >>> model = create_model("highway-10-8", in_channels=1)
+    >>> network = Checkpoint(model.spec, model.state_dict())
+    >>> list(carried_shares(network, load_test_images("digits"), 20).columns)
+    ['network', 'block', 'source_layer', 'target_layer', 'target_kind', 'share_carried']
 
     Returns:
         Columns network, block (the stage), source_layer (0: the output of the stage's first layer, which has no gate),

@@ -25,6 +25,10 @@ def training_activation_bytes(
     Where every dense layer keeps its concatenation and the ReLU behind it, a DenseNet's memory grows with the square of
     its depth.
 
+    >>> from densenet_core import DenseNetSpec
+    >>> training_activation_bytes(DenseNetSpec.cifar(40, 12))
+    19104192
+
     Args:
         memory_efficient: for a DenseNet: a block keeps its feature maps once, and the outputs of its bottlenecks (after
             Pleiss et al. 2017). Memory then grows linearly.

@@ -21,6 +21,10 @@ Lengths = Counter[int]  # how many paths there are of each length; Python's whol
 def path_counts(spec: Spec) -> pd.DataFrame:
     """How many paths lead from the image to the scores, by their length.
 
+    >>> from densenet_core import DenseNetSpec
+    >>> path_counts(DenseNetSpec.cifar(10, 4))["num_paths"].to_list()[:3]
+    [1, 6, 15]
+
     Returns:
         Columns length (layers with weights), num_paths (whole numbers of any size: dtype object).
     """
@@ -32,6 +36,10 @@ def path_counts(spec: Spec) -> pd.DataFrame:
 
 def layer_paths(spec: Spec) -> pd.DataFrame:
     """How every layer (a dense layer, a transition, a residual block's convolutions) is connected to the loss.
+
+    >>> from densenet_core import DenseNetSpec
+    >>> list(layer_paths(DenseNetSpec.cifar(10, 4)).columns)
+    ['name', 'stage', 'shortest', 'num_paths', 'is_direct']
 
     Returns:
         Columns name, stage, shortest (layers with weights between its output and the scores, the classifier counted),

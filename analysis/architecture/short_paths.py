@@ -29,6 +29,10 @@ def direct_connections(spec: Spec) -> pd.DataFrame:
     dropped: 1 - p of each, multiplied (Huang et al. 2016; notes of the DenseNet paper, section 5); without stochastic
     depth it is 1 for neighbours and 0 for all others. A layer here is a residual block, a block a stage.
 
+    >>> from densenet_core import DenseNetSpec
+    >>> len(direct_connections(DenseNetSpec.cifar(10, 4)))
+    18
+
     Returns:
         Columns network, block, source_layer, target_layer, target_kind, probability.
 
@@ -71,6 +75,10 @@ def fractal_connections(spec: FractalNetSpec) -> pd.DataFrame:
 
     A source or target layer is a row of the deepest column; a convolution of column c spans 2^(C-c) of them.
 
+    >>> from densenet_core import FractalNetSpec
+    >>> list(fractal_connections(FractalNetSpec.small(2, 2, 8)).columns)
+    ['network', 'block', 'source_layer', 'target_layer', 'target_kind', 'column', 'share_in_join']
+
     Returns:
         Columns network, block, source_layer, target_layer, target_kind ("layer"), column, share_in_join; no row where
         no convolution leads from one to the other.
@@ -109,6 +117,10 @@ def supervision(spec: Spec) -> pd.DataFrame:
     """How far the end of each block is from the nearest classifier: deep supervision, by companions or by short paths.
 
     In a DenseNet the one classifier reaches every block through at most two or three transitions (paper, section 5).
+
+    >>> from densenet_core import DenseNetSpec
+    >>> list(supervision(DenseNetSpec.cifar(10, 4)).columns)
+    ['network', 'stage', 'layers_to_classifier', 'by']
 
     Returns:
         Columns network, stage, layers_to_classifier (layers with weights between the end of the stage and the nearest

@@ -69,6 +69,13 @@ def save_table(table: pd.DataFrame, path: str | os.PathLike[str]) -> Path:
 def save_figure(figure: Figure, path: str | os.PathLike[str], table: pd.DataFrame | None = None) -> list[Path]:
     """Writes a figure by its file's ending, and the table that it shows beside it as CSV.
 
+    >>> from analysis import connection_weights, feature_reuse_figure
+    >>> from densenet_core import load_zoo
+    >>> from tempfile import mkdtemp
+    >>> table = connection_weights(load_zoo("densenet-40-12-digits"))
+    >>> [file.name for file in save_figure(feature_reuse_figure(table), mkdtemp() + "/fig5.pdf", table)]
+    ['fig5.pdf', 'fig5.csv']
+
     Returns:
         The files written: ``fig5.pdf`` and, with a table, ``fig5.csv``.
 

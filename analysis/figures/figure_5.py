@@ -48,6 +48,12 @@ def feature_reuse_figure(
 ) -> Figure:
     """Draw the paper's Figure 5 for any DenseNet: a heatmap for each block, source layer down, target layer across.
 
+    >>> from analysis import connection_weights
+    >>> from densenet_core import load_zoo
+    >>> figure = feature_reuse_figure(connection_weights(load_zoo("densenet-40-12-digits")))
+    >>> len(figure.axes)  # three blocks and the color bar
+    4
+
     Args:
         table: as from ``connection_weights`` or ``measure_reuse``.
         measure: the column to draw.

@@ -116,6 +116,14 @@ def cluster_classes(table: pd.DataFrame, measure: str = "ablation") -> pd.DataFr
 
     Average linkage on 1 - Pearson's correlation of the centered profiles (SciPy).
 
+    >>> from densenet_core import checkpoint_from_state_dict, create_model
+    >>> from densenet_core.data.datasets import load_test_images
+    >>> network = checkpoint_from_state_dict(create_model("densenet-10-4", in_channels=1).state_dict())
+    >>> from analysis import reuse_by_class
+    >>> table = reuse_by_class(network, load_test_images("digits"), 40)
+    >>> cluster_classes(table).shape
+    (10, 10)
+
     Returns:
         A square table of correlations, classes down and across in the order of the leaves; ``attrs`` has linkage, as
         SciPy returns it, for classes in ascending order.
@@ -143,6 +151,14 @@ def cluster_classes(table: pd.DataFrame, measure: str = "ablation") -> pd.DataFr
 
 def confusion_pairs(table: pd.DataFrame, top: int = 10) -> pd.DataFrame:
     """Return the confusions that single connections prevent or make.
+
+    >>> from densenet_core import checkpoint_from_state_dict, create_model
+    >>> from densenet_core.data.datasets import load_test_images
+    >>> network = checkpoint_from_state_dict(create_model("densenet-10-4", in_channels=1).state_dict())
+    >>> from analysis import reuse_by_class
+    >>> pairs = confusion_pairs(reuse_by_class(network, load_test_images("digits"), 40), top=3)
+    >>> len(pairs) <= 3
+    True
 
     Args:
         table: as ``reuse_by_class`` returns it.

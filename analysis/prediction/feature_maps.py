@@ -117,6 +117,13 @@ def driving_images(
 ) -> pd.DataFrame:
     """Return the images of a data set that drive a map, a layer or a connection most and least.
 
+    >>> from densenet_core import checkpoint_from_state_dict, create_model
+    >>> from densenet_core.data.datasets import load_test_images
+    >>> network = checkpoint_from_state_dict(create_model("densenet-10-4", in_channels=1).state_dict())
+    >>> driven = driving_images(network, load_test_images("digits"), (1, 1), num_images=20, top=2)
+    >>> len(driven) <= 4
+    True
+
     Args:
         images: ``num_images`` of them are searched, evenly spaced over the set.
         place: a source (block, source layer), or a connection ``Place``: then what the target reads is searched.

@@ -21,6 +21,12 @@ def pareto_front(results: pd.DataFrame, cost: str = "params") -> pd.Series:
     """Return whether no other row has an error as low at a cost as low, with the index of ``results``.
 
     Rows without this cost are not on the front. Of rows equal in both, all or none are.
+
+    >>> from analysis import shipped_results
+    >>> results = shipped_results()
+    >>> front = results[pareto_front(results, "params")].sort_values("params")
+    >>> bool(front["error"].is_monotonic_decreasing)
+    True
     """
     costs = results[cost] * (-1 if cost in MORE_IS_BETTER else 1)
     order = pd.DataFrame({"cost": costs, "error": results["error"]}).dropna().sort_values(["cost", "error"])

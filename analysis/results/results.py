@@ -70,6 +70,9 @@ def published_results() -> pd.DataFrame:
     They are the paper's Tables 2 and 3, the ResNets that its Figure 3 compares with, the wide DenseNets of its code,
     independent reproductions, two collections of networks, and what torchvision states of its own weights.
 
+    >>> published_results()["origin"].unique().tolist()
+    ['published']
+
     Returns:
         The columns of ``COLUMNS``, a row a network, data set and kind of error. Do not change it: it is shared.
     """
@@ -89,6 +92,9 @@ def published_results() -> pd.DataFrame:
 
 def measured_results(runs: Iterable[str | Path], include_zoo: bool = True) -> pd.DataFrame:
     """The results of run folders, a row a run, and of the shipped networks.
+
+    >>> measured_results([])["model"].to_list()[:1]
+    ['DenseNet (L=40, k=12)']
 
     Returns:
         The columns of ``COLUMNS``; ``attrs["skipped"]`` lists, in words, what could not be read.
@@ -118,7 +124,11 @@ def result_of(spec: Spec, record: dict[str, Any]) -> pd.Series | None:
 
 @functools.cache
 def shipped_results() -> pd.DataFrame:
-    """The results of the suite's own sweeps, in the form of ``measured_results``. Do not change it: it is shared."""
+    """The results of the suite's own sweeps, in the form of ``measured_results``. Do not change it: it is shared.
+
+    >>> shipped_results()["origin"].unique().tolist()
+    ['measured']
+    """
     return pd.concat([pd.read_csv(file) for file in sorted(_folder("measured").glob("sweep_*.csv"))], ignore_index=True)
 
 

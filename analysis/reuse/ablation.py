@@ -47,6 +47,12 @@ def connection_ablation(
     A cut takes what the source gives to this one target, after the target's norm and ReLU, and puts zeros in its place;
     all other targets still read the source.
 
+    >>> from densenet_core import checkpoint_from_state_dict, create_model
+    >>> from densenet_core.data.datasets import load_test_images
+    >>> network = checkpoint_from_state_dict(create_model("densenet-10-4", in_channels=1).state_dict())
+    >>> list(connection_ablation(network, load_test_images("digits"), num_images=20).columns)[-1]
+    'ablation_half_2'
+
     Args:
         images: labelled; ``num_images`` of them are taken, evenly spaced over the set (all, where there are fewer).
         replace: ``zero``; or ``mean``, each channel's mean over these images and all positions.

@@ -106,6 +106,10 @@ def concatenations(checkpoint: Checkpoint) -> DenseNetSpec | ConcatSpec:
 def connection_filter(checkpoint: Checkpoint, block: int, source_layer: int, target_layer: int) -> Array:
     """The weights of one connection: ``(output channels, num_channels of the source, *kernel)``.
 
+    >>> from densenet_core import load_zoo
+    >>> connection_filter(load_zoo("densenet-40-12-digits"), block=1, source_layer=0, target_layer=1).shape
+    (12, 16, 3, 3)
+
     Raises:
         ValueError: the network has no such connection.
     """

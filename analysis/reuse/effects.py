@@ -33,6 +33,12 @@ def connection_effects(
 ) -> pd.DataFrame:
     """The feature-reuse table with two measures on data.
 
+    >>> from densenet_core import checkpoint_from_state_dict, create_model
+    >>> from densenet_core.data.datasets import load_test_images
+    >>> network = checkpoint_from_state_dict(create_model("densenet-10-4", in_channels=1).state_dict())
+    >>> {"contribution", "taylor"} <= {*connection_effects(network, load_test_images("digits"), num_images=20)}
+    True
+
     Args:
         images: labelled; ``num_images`` of them are taken, evenly spaced over the set (all, where there are fewer).
         batch_size: halved, with a warning, where the device's memory does not take it; the numbers do not depend on it.

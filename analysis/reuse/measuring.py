@@ -26,6 +26,13 @@ def measure_reuse(
 ) -> pd.DataFrame:
     """Return the feature-reuse table with a column for each measure; the measures of the weights are always there.
 
+    >>> from densenet_core import checkpoint_from_state_dict, create_model
+    >>> from densenet_core.data.datasets import load_test_images
+    >>> network = checkpoint_from_state_dict(create_model("densenet-10-4", in_channels=1).state_dict())
+    >>> table = measure_reuse(network, ("mean_abs_weight", "taylor"), load_test_images("digits"), num_images=20)
+    >>> len(table)
+    18
+
     Args:
         measures: names of ``MEASURES``.
         images: labeled images for the measures that need some; ``num_images`` are taken, evenly spaced.

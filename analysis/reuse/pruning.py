@@ -39,6 +39,12 @@ def prune(
     They are cut in the order of ``measure``, the least first, until what is left is at most ``keep`` of the budget. A
     target's last source stays.
 
+    >>> from analysis import connection_weights
+    >>> from densenet_core import load_zoo
+    >>> network = load_zoo("densenet-40-12-digits")
+    >>> prune(network, connection_weights(network), "mean_abs_weight", keep=0.9).num_params < network.num_params
+    True
+
     Args:
         table: as from ``connection_weights`` or ``measure_reuse``, of this network.
         measure: one of ``ORDERS``, or another column of the table.
@@ -151,6 +157,16 @@ def pruning_curves(
     """Return loss and error as connections are cut, a curve for each order beside random pruning; no fine-tuning.
 
     A curve ends where no more can be cut.
+
+    >>> from analysis import connection_weights
+    >>> from densenet_core import checkpoint_from_state_dict, create_model
+    >>> from densenet_core.data.datasets import load_test_images
+    >>> network = checkpoint_from_state_dict(create_model("densenet-10-4", in_channels=1).state_dict())
+    >>> images, table = load_test_images("digits"), connection_weights(network)
+    >>> options = {"keeps": (1.0, 0.5), "num_images": 20, "num_random": 1}
+    >>> curves = pruning_curves(network, table, ["mean_abs_weight"], images, **options)
+    >>> sorted(curves["measure"].unique())
+    ['mean_abs_weight', 'random']
 
     Args:
         table: with a column for each measure, as from ``measure_reuse``.

@@ -42,6 +42,11 @@ def scaled(table: pd.DataFrame, measure: str, scaling: Scaling | None = None) ->
     - rank: of the absolute value among all connections, with its sign; the same for any heavy tail
     - signed_log: log(1 + abs(value) / median of abs) with its sign, divided by its maximum
 
+    >>> from analysis import connection_weights
+    >>> from densenet_core import load_zoo
+    >>> float(scaled(connection_weights(load_zoo("densenet-40-12-digits")), "mean_abs_weight", "block_max").max())
+    1.0
+
     Args:
         scaling: by default ``default_scaling(measure)``.
 
@@ -111,7 +116,15 @@ def _signed_log(values: pd.Series) -> pd.Series:
 
 
 def target_share(table: pd.DataFrame) -> pd.Series:
-    """Return each connection's share of the L1 norm of its target's weights: 0..1, adding up to 1 over a target."""
+    """Return each connection's share of the L1 norm of its target's weights: 0..1, adding up to 1 over a target.
+
+    >>> from analysis import connection_weights
+    >>> from densenet_core import load_zoo
+    >>> table = connection_weights(load_zoo("densenet-40-12-digits"))
+    >>> shares = target_share(table).groupby([table["block"], table["target_layer"]]).sum()
+    >>> bool((abs(shares - 1) < 1e-9).all())
+    True
+    """
     l1 = table["l1_per_input_map"] * table["num_channels"]
     return (l1 / l1.groupby([table["block"], table["target_layer"]]).transform("sum")).fillna(0.0)
 

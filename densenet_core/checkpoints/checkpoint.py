@@ -50,7 +50,12 @@ class FileFacts:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A trained network: its architecture, its weights in torchvision's names, and where it comes from."""
+    """A trained network: its architecture, its weights in torchvision's names, and where it comes from.
+
+    >>> from densenet_core import load_zoo
+    >>> load_zoo("densenet-40-12-digits").record["dataset"]
+    'Digits (8x8)'
+    """
 
     spec: Spec | ConcatSpec
     weights: Mapping[str, Tensor | Array]  # a state dict in torchvision's names, of tensors or arrays
@@ -165,6 +170,10 @@ def checkpoint_from_state_dict(
 ) -> Checkpoint:
     """A checkpoint from a state dict in memory, in any known layout; ``order`` as in ``load_checkpoint``.
 
+    >>> from densenet_core import create_model
+    >>> checkpoint_from_state_dict(create_model("densenet-10-4").state_dict()).spec.title
+    'DenseNet (L=10, k=4)'
+
     Raises:
         CheckpointError: the tensors are not those of a DenseNet or ResNet.
     """
@@ -178,6 +187,13 @@ def save_checkpoint(checkpoint: Checkpoint, path: str | os.PathLike[str]) -> Non
     """Writes safetensors with the spec and the record in the file's metadata; ``load_checkpoint`` gives them back.
 
     The file appears whole or not at all: it is written under a temporary name beside ``path`` and renamed.
+
+    >>> from tempfile import mkdtemp
+    >>> from densenet_core import load_checkpoint, load_zoo
+    >>> file = mkdtemp() + "/network.safetensors"
+    >>> save_checkpoint(load_zoo("densenet-40-12-digits"), file)
+    >>> load_checkpoint(file).record["dataset"]
+    'Digits (8x8)'
     """
     from safetensors.torch import save
 

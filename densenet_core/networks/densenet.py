@@ -153,6 +153,11 @@ class DenseNet(Network):
     Parameter names are torchvision's, so that state dicts of its DenseNets load unchanged.
     Convolutions start from He's normal distribution over the fan out, as in the authors' code.
 
+    >>> import torch
+    >>> model = DenseNet(DenseNetSpec.cifar(depth=40, growth_rate=12))
+    >>> model(torch.zeros(2, 3, 32, 32)).shape
+    torch.Size([2, 10])
+
     Args:
         memory_efficient: train without concatenations, with norms and ReLUs computed again in the backward pass (Pleiss
             et al. 2017): memory grows linearly with depth. The results are the same up to rounding; there are no

@@ -117,6 +117,11 @@ class ResNet(Network):
 
     Parameter names are torchvision's, so that state dicts of its ResNets load unchanged; a pre-activation
     network has no norm in its stem and one more, ``bn``, before the pooling.
+
+    >>> import torch
+    >>> from densenet_core import ResNetSpec
+    >>> ResNet(ResNetSpec.cifar(20))(torch.zeros(2, 3, 32, 32)).shape
+    torch.Size([2, 10])
     """
 
     spec: ResNetSpec

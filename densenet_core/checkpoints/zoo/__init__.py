@@ -11,7 +11,11 @@ ZOO_FOLDER = Path(__file__).parent
 
 
 def zoo_names() -> tuple[str, ...]:
-    """The names of the shipped networks."""
+    """The names of the shipped networks.
+
+    >>> "densenet-40-12-digits" in zoo_names()
+    True
+    """
     return tuple(sorted(file.stem for file in ZOO_FOLDER.glob("*.safetensors")))
 
 
@@ -28,6 +32,9 @@ def zoo_path(name: str) -> Path:
 
 def load_zoo(name: str) -> Checkpoint:
     """A shipped network by its name, such as "densenet-40-12-digits".
+
+    >>> load_zoo("densenet-40-12-digits").spec.title
+    'DenseNet (L=40, k=12)'
 
     Raises:
         CheckpointError: there is no network of this name.

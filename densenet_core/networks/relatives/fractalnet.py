@@ -116,7 +116,14 @@ class FractalNet(Network):
 
 
 class SingleColumn(nn.Module):
-    """One column of a trained FractalNet as a network of its own, for evaluation (their Table 1, "deepest column")."""
+    """One column of a trained FractalNet as a network of its own, for evaluation (their Table 1, "deepest column").
+
+    >>> import torch
+    >>> from densenet_core import create_model
+    >>> column = SingleColumn(create_model("fractalnet-2-2-8"), 1)
+    >>> column(torch.zeros(2, 3, 32, 32)).shape
+    torch.Size([2, 10])
+    """
 
     def __init__(self, network: FractalNet, column: int) -> None:
         super().__init__()
