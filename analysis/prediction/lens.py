@@ -60,6 +60,13 @@ def pooled_parts(
 ) -> PooledParts:
     """Return what the classifier reads of the images of a data set, by source layer: one forward pass.
 
+    >>> from densenet_core import checkpoint_from_state_dict, create_model
+    >>> from densenet_core.data.datasets import load_test_images
+    >>> network = checkpoint_from_state_dict(create_model("densenet-10-4", in_channels=1).state_dict())
+    >>> parts = pooled_parts(network, load_test_images("digits"), num_images=20)
+    >>> len(parts.labels)
+    20
+
     Args:
         images: labeled; ``num_images`` of them are used, evenly spaced over the set.
         on_batch: called with the number of images done and their total.
