@@ -7,8 +7,6 @@ import streamlit as st
 from app.dashboard.language import t
 from app.dashboard.views.prediction.choosing import choose_image
 from app.dashboard.widgets.network_picker import pick_network
-from app.text import literal
-from densenet_core import CheckpointError, DataError
 
 
 def show() -> None:
@@ -24,7 +22,4 @@ def show() -> None:
         return
     from app.dashboard.views.prediction.layers import show_prediction
 
-    try:
-        show_prediction(key, chosen)
-    except (CheckpointError, DataError) as error:
-        st.error(literal(str(error)), icon=":material/error:")
+    show_prediction(key, chosen)

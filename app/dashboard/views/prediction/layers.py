@@ -24,7 +24,7 @@ from app.dashboard.language import names, t
 from app.dashboard.views.prediction.choosing import ChosenImage, class_titles, opened, seen_image, used_images
 from app.dashboard.widgets.downloads import download_row, take_home
 from app.text import literal
-from densenet_core import DenseNetSpec
+from densenet_core import CheckpointError, DataError, DenseNetSpec
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -45,7 +45,14 @@ print(found.table)
 
 @st.fragment
 def show_prediction(key: NetworkKey, chosen: ChosenImage) -> None:
-    """Draw everything about one image; a click in it draws nothing else of the page again."""
+    """Draw everything about one image, or say why not; a click in it draws nothing else of the page again."""
+    try:  # in the fragment: Streamlit reports what leaves it as a crash
+        _show_all(key, chosen)
+    except (CheckpointError, DataError) as error:
+        st.error(literal(str(error)), icon=":material/error:")
+
+
+def _show_all(key: NetworkKey, chosen: ChosenImage) -> None:
     titles = class_titles(key, chosen)
     for_class, against = _choose_classes(titles)
     found = _explained(key, chosen, titles, for_class, against)
