@@ -117,12 +117,12 @@ def driving_images(
 ) -> pd.DataFrame:
     """Return the images of a data set that drive a map, a layer or a connection most and least.
 
-    >>> from densenet_core import checkpoint_from_state_dict, create_model
+    >>> from densenet_core import load_zoo
     >>> from densenet_core.data.datasets import load_test_images
-    >>> network = checkpoint_from_state_dict(create_model("densenet-10-4", in_channels=1).state_dict())
-    >>> driven = driving_images(network, load_test_images("digits"), (1, 1), num_images=20, top=2)
-    >>> len(driven) <= 4
-    True
+    >>> network, images = load_zoo("densenet-40-12-digits"), load_test_images("digits")
+    >>> table = driving_images(network, images, (1, 2), num_images=40, top=3)
+    >>> len(table)  # three at each end
+    6
 
     Args:
         images: ``num_images`` of them are searched, evenly spaced over the set.

@@ -60,12 +60,11 @@ def pooled_parts(
 ) -> PooledParts:
     """Return what the classifier reads of the images of a data set, by source layer: one forward pass.
 
-    >>> from densenet_core import checkpoint_from_state_dict, create_model
+    >>> from densenet_core import load_zoo
     >>> from densenet_core.data.datasets import load_test_images
-    >>> network = checkpoint_from_state_dict(create_model("densenet-10-4", in_channels=1).state_dict())
-    >>> parts = pooled_parts(network, load_test_images("digits"), num_images=20)
-    >>> len(parts.labels)
-    20
+    >>> parts = pooled_parts(load_zoo("densenet-40-12-digits"), load_test_images("digits"), num_images=20)
+    >>> len(parts.pooled), parts.bias.shape  # sources 0 to 12; images and classes
+    (13, torch.Size([20, 10]))
 
     Args:
         images: labeled; ``num_images`` of them are used, evenly spaced over the set.
@@ -112,7 +111,7 @@ def image_lens(network: Network, images: Tensor, parts: PooledParts, replace: Re
     >>> network, test = load_zoo("densenet-40-12-digits"), load_test_images("digits")
     >>> images, labels = next(test.batches(1))
     >>> table = image_lens(network, images, pooled_parts(network, test, 50))
-    >>> table[table["source_layer"] == 12].set_index("class")["probability"].idxmax() == int(labels[0])
+    >>> int(table[table["source_layer"] == 12].set_index("class")["probability"].idxmax()) == int(labels[0])
     True
 
     Args:

@@ -99,7 +99,7 @@ def layer_names(network: Network) -> list[str]:
 
     >>> from densenet_core import create_model
     >>> layer_names(create_model("densenet-bc-16-4"))[:3]
-    ['features.conv0', 'features.denseblock1.denselayer1', 'features.denseblock1.denselayer2']
+    ['features.conv0', 'features.denseblock1', 'features.denseblock1.denselayer1']
     """
     opened = open_network(network)
     depth = 3 if isinstance(opened.model, DenseNet) else 2
