@@ -91,7 +91,8 @@ def is_diverging(measure: str, scaling: Scaling) -> bool:
 def _largest(table: pd.DataFrame, sizes: pd.Series, scaling: Scaling) -> pd.Series:
     """What each value is divided by."""
     if scaling == "network_max":
-        return pd.Series(float(sizes.max()), sizes.index)
+        largest: pd.Series = sizes * 0 + sizes.max()
+        return largest
     if scaling == "target_max":
         return sizes.groupby([table["block"], table["target_layer"]]).transform("max")
     if scaling == "dense_max":

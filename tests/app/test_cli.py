@@ -117,7 +117,10 @@ MISTAKES = {
     "figure 2 has no block": (["figure", "2", "121", "--block", "1"], "--block is for figure 1"),
     "figure 5 has no input": (["figure", "5", "densenet-40-12-digits", "--input", "8"], "--input is for figure 2"),
     "short paths of two kinds": (["short-paths", "densenet-40-12", "fractalnet-21"], "draw them apart"),
-    "short paths of a companion": (["short-paths", "dsn-resnet-56"], "exist in DenseNets and ResNets, not in Deeply Supervised"),
+    "short paths of a companion": (
+        ["short-paths", "dsn-resnet-56"],
+        "exist in DenseNets and ResNets, not in Deeply Supervised",
+    ),
     "short paths of one twice": (["short-paths", "121", "densenet121"], "is there 2 times"),
     "short paths of two sizes": (["short-paths", "densenet-40-12", "resnet50"], "different numbers of blocks"),
     "gates of a name": (["short-paths", "highway-19"], "give a trained one's checkpoint"),

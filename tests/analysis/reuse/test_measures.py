@@ -41,7 +41,7 @@ def test_only_what_is_asked_for_is_measured_on_images() -> None:
 def test_every_measure_is_described_and_titled_in_every_language(measure: object) -> None:
     assert measure.definition.endswith(".")
     for language in ("en", "ko"):
-        assert f"analysis.{measure.title}" in catalogue(language)
+        assert f"measures.{measure.name}" in catalogue(language)
 
 
 def test_the_command_lists_every_measure() -> None:
