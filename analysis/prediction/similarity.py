@@ -70,10 +70,6 @@ def layer_similarity(
 def untrained(network: Network, seed: int = 0) -> Checkpoint:
     """Return the same architecture freshly initialized: the null of what training does.
 
-    >>> from densenet_core import load_zoo
-    >>> untrained(load_zoo("densenet-40-12-digits")).spec.title
-    'DenseNet (L=40, k=12)'
-
     Its norms have no running statistics yet: they pass on what they get.
 
     >>> from densenet_core import load_zoo

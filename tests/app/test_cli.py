@@ -31,6 +31,7 @@ def test_reuse_writes_figure_and_table(tmp_path: Path, capsys: pytest.CaptureFix
     out = capsys.readouterr().out
     assert "DenseNet (L=40, k=12): 273 connections in 3 blocks" in out
     assert out.count("    holds if ") == 5
+    assert out.count("    holds: ") + out.count("    holds, as it does untrained: ") + out.count("does not hold: ") == 5
 
 
 def test_train_then_reuse_evaluate_and_inspect(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
