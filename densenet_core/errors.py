@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class CheckpointError(ValueError):
     """A file or state dict that can't be used as a network."""
+
+
+class SeveralNetworksError(CheckpointError):
+    """A file with several networks, of which the user must choose one by its name."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        names = [name[:100] for name in names]
+        shown = ", ".join(map(repr, names[:6])) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
+        super().__init__(
+            f"the file holds {len(names)} networks, {shown}: "
+            "choose one with --weights NAME, or load_checkpoint(path, weights=NAME)"
+        )
+        self.names = tuple(names)
 
 
 class DataError(ValueError):

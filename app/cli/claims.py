@@ -15,6 +15,7 @@ from app.cli.common import (
     ImagesOption,
     NormalizeOption,
     OrderOption,
+    WeightsOption,
     open_network,
     open_test_images,
 )
@@ -36,6 +37,7 @@ def claims(
         str | None, typer.Option(help="A ResNet trained on the same data: file, run or zoo, for the gap of losses.")
     ] = None,
     order: OrderOption = None,
+    weights: WeightsOption = None,
     table: Annotated[Path | None, typer.Option(help="Write the claims here: .csv.")] = None,
 ) -> None:
     """Test the paper's claims on a network: each a statistic, beside untrained networks', and a verdict."""
@@ -45,7 +47,7 @@ def claims(
     from densenet_core.data.recorded import choose_data
 
     gc.enable()
-    network = open_network(checkpoint, order)
+    network = open_network(checkpoint, order, weights)
     other = open_network(beside) if beside else None
     taken = open_test_images(network, dataset, data, normalize) if dataset else None
     train = None

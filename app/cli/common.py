@@ -28,6 +28,14 @@ OrderOption = Annotated[
         show_default="from the running statistics, else old_first",
     ),
 ]
+WeightsOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Which weights to read where the file holds several, such as state_dict_ema; inspect lists them.",
+        show_default="the plain weights of the only network",
+    ),
+]
 DataOption = Annotated[Path, typer.Option(metavar="DIR", help="The folder of the data sets.")]
 NormalizeOption = Annotated[
     str | None,
@@ -48,17 +56,19 @@ ImagesOption = Annotated[int, typer.Option(metavar="NUMBER", help="Number of tes
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 
 
-def open_network(text: str, order: str | None = None) -> Checkpoint:
-    """Return the network of a file, a run folder or a zoo name; ``order`` as in ``load_checkpoint``."""
+def open_network(text: str, order: str | None = None, weights: str | None = None) -> Checkpoint:
+    """Return the network of a file, a run folder or a zoo name; ``order`` and ``weights`` as in ``load_checkpoint``."""
     from densenet_core import load_checkpoint, load_zoo, zoo_names
     from densenet_core.checkpoints.identify.concat_order import ORDERS
 
     if order is not None and order not in ORDERS:
         raise ValueError(f"unknown --order {order!r}: choose from {', '.join(ORDERS)}")
     if Path(text).exists():
-        return load_checkpoint(text, cast(Any, order))
-    if text in zoo_names():
+        return load_checkpoint(text, cast(Any, order), weights)
+    if text in zoo_names() and weights is None:
         return load_zoo(text)
+    if text in zoo_names():
+        raise ValueError(f"--weights {weights!r} names weights inside a file: zoo network {text!r} has one set")
     raise ValueError(f"checkpoint {text!r} is neither a file, a run folder nor in the zoo ({', '.join(zoo_names())})")
 
 
@@ -69,11 +79,11 @@ def is_saved(text: str) -> bool:
     return Path(text).exists() or text in zoo_names()
 
 
-def open_spec(text: str) -> Spec:
+def open_spec(text: str, weights: str | None = None) -> Spec:
     """Return the architecture of a checkpoint, or of a network's name."""
     from densenet_core.networks.names import published_spec
 
-    return open_network(text).architecture if is_saved(text) else published_spec(text)
+    return open_network(text, weights=weights).architecture if is_saved(text) else published_spec(text)
 
 
 def open_test_images(

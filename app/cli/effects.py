@@ -16,6 +16,7 @@ from app.cli.common import (
     DatasetOption,
     ImagesOption,
     NormalizeOption,
+    WeightsOption,
     measured,
     open_network,
     open_test_images,
@@ -35,6 +36,7 @@ def agreement(
         bool, typer.Option("--every-kind", help="Connections into transitions and the classifier, too.")
     ] = False,
     figure: Annotated[Path | None, typer.Option(help="Write the scatter here: .pdf, .svg or .png.")] = None,
+    weights: WeightsOption = None,
 ) -> None:
     """Compare how two measures of feature reuse order the connections, beside structural baselines and noise."""
     from analysis.figures.agreement import agreement_figure
@@ -42,7 +44,7 @@ def agreement(
     from analysis.reuse.agreement import agreement_table, describe_reliability, disagreements
 
     gc.enable()
-    network, kind = open_network(checkpoint), None if every_kind else "dense_layer"
+    network, kind = open_network(checkpoint, weights=weights), None if every_kind else "dense_layer"
     taken = open_test_images(network, dataset, data, normalize) if needs_images((first, second)) else None
     reuse = measured(network, (first, second), taken, images)
     found = agreement_table(reuse, second, (first,), kind)
@@ -104,6 +106,7 @@ def prune(
         ),
     ] = 0,
     onnx: Annotated[Path | None, typer.Option(help="Write it as ONNX too: .onnx.")] = None,
+    weights: WeightsOption = None,
 ) -> None:
     """Cut the least important connections: a smaller network, with its cost and error before and after.
 
@@ -120,7 +123,7 @@ def prune(
     if out.suffix != ".safetensors":
         raise ValueError(f"--out {str(out)!r} does not end in .safetensors")
     options: dict[str, Any] = {"budget": budget}
-    network = open_network(checkpoint)
+    network = open_network(checkpoint, weights=weights)
     chosen = choose_data(network.record, dataset, cast(Any, normalize))
     chosen_by, taken = load_measuring_images(chosen.dataset, data, chosen.normalize)
     check_fit(network.architecture, taken)

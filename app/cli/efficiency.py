@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from app.cli.common import InputOption, open_spec
+from app.cli.common import InputOption, WeightsOption, open_spec
 from app.cli.output import print_table
 
 NetworkArgument = Annotated[
@@ -20,6 +20,7 @@ def cost(
     input_size: InputOption = None,
     layers: Annotated[bool, typer.Option("--layers", help="A line a layer instead of a stage.")] = False,
     csv: Annotated[Path | None, typer.Option(help="Write every layer here: .csv.")] = None,
+    weights: WeightsOption = None,
 ) -> None:
     """What a network costs: parameters, mult_adds (FLOPs are twice as many), other operations, activations."""
     from analysis.architecture.cost import SUMMED, count_cost, total_cost
@@ -29,7 +30,7 @@ def cost(
 
     if csv:
         check_ending(csv, ("csv",), "table")
-    spec = open_spec(network)
+    spec = open_spec(network, weights)
     counted = count_cost(spec, input_size)
     per = counted if layers else counted.groupby("stage", sort=False)[list(SUMMED)].sum().reset_index()
     first = ["name", "kind", "output_shape"] if layers else ["stage"]
@@ -51,12 +52,13 @@ def compare(
     b: NetworkArgument,
     input_size: InputOption = None,
     measure: Annotated[bool, typer.Option("--measure", help="Time both on this machine too.")] = False,
+    weights: WeightsOption = None,
 ) -> None:
     """Two networks side by side: sizes, costs, receptive field, shortest path; measured times if asked for."""
     from analysis.architecture.comparison import compare as compare_networks
     from analysis.architecture.comparison import compare_stages
 
-    specs = {a: open_spec(a), b if b != a else f"{b} (again)": open_spec(b)}
+    specs = {a: open_spec(a, weights), b if b != a else f"{b} (again)": open_spec(b, weights)}
     table = compare_networks(specs, input_size)
     rows = [[str(name), *(_shown(cell) for cell in row)] for name, row in zip(table.index, table.values, strict=True)]
     print_table(["", *table.columns], rows)

@@ -15,6 +15,7 @@ from app.cli.common import (
     ImagesOption,
     InputOption,
     NormalizeOption,
+    WeightsOption,
     is_saved,
     open_network,
     open_spec,
@@ -45,6 +46,7 @@ def figure(
     ] = None,
     input_size: InputOption = None,
     out: OutOption = Path("figure.pdf"),
+    weights: WeightsOption = None,
 ) -> None:
     """One of the paper's figures: 1 and 2 from an architecture, 3 from published numbers, 4 from runs, 5 of weights."""
     from analysis import save_figure
@@ -54,12 +56,14 @@ def figure(
     if input_size is not None and which != "2":
         raise ValueError(f"--input is for figure 2: figure {which} has none")
     given = networks or []
+    if weights is not None and which not in ("1", "2", "5"):
+        raise ValueError(f"--weights is for figures 1, 2 and 5, which open a file: figure {which} has none")
     if which == "1":
-        drawn, table = _figure_1(given, 1 if block is None else block)
+        drawn, table = _figure_1(given, 1 if block is None else block, weights)
     elif which == "2":
-        drawn, table = _figure_2(given, input_size)
+        drawn, table = _figure_2(given, input_size, weights)
     else:
-        drawn, table = _figure(which, given)
+        drawn, table = _figure(which, given, weights)
     print("wrote", *save_figure(drawn, out, table))
 
 
@@ -77,6 +81,7 @@ def short_paths(
     data: DataOption = Path("data"),
     normalize: NormalizeOption = None,
     images: ImagesOption = 256,
+    weights: WeightsOption = None,
 ) -> None:
     """How directly layers are connected: in DenseNets and, by chance, in ResNets with stochastic depth; in FractalNets.
 
@@ -87,7 +92,7 @@ def short_paths(
     from analysis.figures.diagrams.short_paths import gates_figure, short_paths_figure
     from densenet_core.networks.relatives.highway_spec import HighwaySpec
 
-    specs = {text: open_spec(text) for text in networks}
+    specs = {text: open_spec(text, weights) for text in networks}
     highways = [text for text, spec in specs.items() if isinstance(spec, HighwaySpec)]
     if not highways and not gates:
         table, measure = path_table(list(specs.values()))
@@ -100,41 +105,41 @@ def short_paths(
     from analysis.architecture.gates import carried_shares, transform_gates
 
     gc.enable()
-    network = open_network(networks[0])
+    network = open_network(networks[0], weights=weights)
     taken = open_test_images(network, dataset, data, normalize)
     table = transform_gates(network, taken, images) if gates else carried_shares(network, taken, images)
     drawn = gates_figure(table) if gates else short_paths_figure(table, "share_carried")
     print("wrote", *save_figure(drawn, out, table))
 
 
-def _figure_1(networks: list[str], block: int) -> tuple[Any, pd.DataFrame]:
+def _figure_1(networks: list[str], block: int, weights: str | None) -> tuple[Any, pd.DataFrame]:
     from analysis.architecture.architecture import block_connections
     from analysis.figures.diagrams.dense_block import dense_block_figure
 
-    spec = _densenet("1", networks)
+    spec = _densenet("1", networks, weights)
     return dense_block_figure(spec, block), block_connections(spec, block)
 
 
-def _figure_2(networks: list[str], input_size: int | None) -> tuple[Any, pd.DataFrame]:
+def _figure_2(networks: list[str], input_size: int | None, weights: str | None) -> tuple[Any, pd.DataFrame]:
     from analysis.architecture.architecture import network_stages
     from analysis.figures.diagrams.network import network_figure
 
-    spec = _densenet("2", networks)
+    spec = _densenet("2", networks, weights)
     return network_figure(spec, input_size), network_stages(spec, input_size)
 
 
-def _densenet(which: str, networks: list[str]) -> DenseNetSpec:
+def _densenet(which: str, networks: list[str], weights: str | None) -> DenseNetSpec:
     from densenet_core import DenseNetSpec
 
     if len(networks) != 1:
         raise ValueError(f"figure {which} needs one network: densenet-lens figure {which} densenet-bc-100-12")
-    spec = open_spec(networks[0])
+    spec = open_spec(networks[0], weights)
     if not isinstance(spec, DenseNetSpec):
         raise ValueError(f"figure {which} is of DenseNets: {networks[0]!r} is a {spec.title}")
     return spec
 
 
-def _figure(which: str, runs: list[str]) -> tuple[Any, pd.DataFrame]:
+def _figure(which: str, runs: list[str], weights: str | None) -> tuple[Any, pd.DataFrame]:
     from analysis import connection_weights, feature_reuse_figure
     from analysis.figures.by_number import figure_3, figure_4
     from analysis.figures.training_curves import training_curves_figure
@@ -164,6 +169,6 @@ def _figure(which: str, runs: list[str]) -> tuple[Any, pd.DataFrame]:
     if which == "5":
         if len(runs) != 1:
             raise ValueError("figure 5 needs one checkpoint: densenet-lens figure 5 CHECKPOINT")
-        connections = connection_weights(open_network(runs[0]))
+        connections = connection_weights(open_network(runs[0], weights=weights))
         return feature_reuse_figure(connections), connections
     raise ValueError(f"figure {which!r} is none of {', '.join(FIGURES)}")

@@ -20,6 +20,7 @@ from app.cli.common import (
     JsonOption,
     NormalizeOption,
     OrderOption,
+    WeightsOption,
     measured,
     open_network,
     open_test_images,
@@ -55,6 +56,7 @@ def reuse(
     images: ImagesOption = 500,
     replace: Annotated[str, typer.Option(help="What ablation puts in place of a source: zero or mean.")] = "zero",
     order: OrderOption = None,
+    weights: WeightsOption = None,
 ) -> None:
     """Show feature reuse: the paper's Figure 5, its table, and the paper's four observations on this network.
 
@@ -65,7 +67,7 @@ def reuse(
     from analysis.figures.export import save_table
 
     look: dict[str, Any] = {"measure": measure, "scaling": scaling, "color_map": color_map, "columns": columns}
-    network = open_network(checkpoint, order)
+    network = open_network(checkpoint, order, weights)
     connections = _measured(network, measure, images, replace, (dataset, data, normalize))
     print(f"{network.spec.title}: {len(connections)} connections in {connections['block'].nunique()} blocks")
     drawn = feature_reuse_figure(connections, **look) if figure else None  # wrong options raise before writing
@@ -96,13 +98,14 @@ def evaluate(
     data: DataOption = Path("data"),
     normalize: NormalizeOption = None,
     crops: Annotated[int, typer.Option(help="1, or 10 per photograph: corners and center, each mirrored too.")] = 1,
+    weights: WeightsOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Report the loss and error of a network on a data set's test images, or on class folders of images."""
     from densenet_core.training.evaluation import evaluate_checkpoint
 
     gc.enable()
-    network = open_network(checkpoint)
+    network = open_network(checkpoint, weights=weights)
     images = open_test_images(network, dataset, data, normalize, crops)
     result = evaluate_checkpoint(network, images)
     if as_json:
@@ -130,13 +133,14 @@ def inspect(
     checkpoint: CheckpointArgument,
     layers: Annotated[bool, typer.Option("--layers", help="List every tensor.")] = False,
     order: OrderOption = None,
+    weights: WeightsOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Describe a checkpoint: the network, the record of its training, and which analyses are available."""
     from analysis.abilities import abilities
     from app.text import FACT_TITLES, network_facts
 
-    network = open_network(checkpoint, order)
+    network = open_network(checkpoint, order, weights)
     available = abilities(network)
     tensors = [(key, array.shape, array.size) for key, array in network.arrays.items()]
     if as_json:
@@ -145,7 +149,7 @@ def inspect(
     ignored = f"{len(network.ignored)} tensors: {', '.join(network.ignored[:3])}" if network.ignored else "-"
     found = [("Layout", network.layout), ("Known by", network.evidence), ("Not used", ignored)]
     facts = [(FACT_TITLES[name], value) for name, value in network_facts(network).items()]
-    print_pairs([*facts, *found, *_architecture(network), *_unknown(network)])
+    print_pairs([*facts, *_held(network), *found, *_architecture(network), *_unknown(network)])
     print("\nAvailable analyses:")
     for reason, group in available.groupby("reason", sort=False):
         for analysis in group["analysis"]:
@@ -157,6 +161,23 @@ def inspect(
         print_table(("tensor", "shape", "parameters"), shapes)
 
 
+def _held(network: Checkpoint) -> list[tuple[str, str]]:
+    """Return what the file holds besides the network, where it holds anything."""
+    from densenet_core.checkpoints.identify.infer_spec import listed
+
+    held = network.held
+    if held is None:
+        return []
+    pairs = [("Format", held.format + (f", a whole {held.made_by}, which was not run" if held.made_by else ""))]
+    if held.weights:
+        pairs.append(("Weights", held.weights))
+    if held.other_weights:
+        pairs.append(("Other weights", f"{listed(list(held.other_weights), most=6)}: choose with --weights NAME"))
+    if held.others:
+        pairs.append(("Also in the file", listed(list(held.others), most=6)))
+    return pairs
+
+
 def _described(network: Checkpoint, available: pd.DataFrame) -> dict[str, Any]:
     """Return what ``inspect`` says, for scripts."""
     return {
@@ -164,6 +185,7 @@ def _described(network: Checkpoint, available: pd.DataFrame) -> dict[str, Any]:
         "num_params": network.num_params,
         "layout": network.layout,
         "known_by": network.evidence,
+        "file": asdict(network.held) if network.held else None,
         "order": network.order,
         "not_used": list(network.ignored),
         "spec": asdict(network.spec),

@@ -15,6 +15,7 @@ from app.cli.common import (
     ImagesOption,
     JsonOption,
     NormalizeOption,
+    WeightsOption,
     open_network,
     open_test_images,
 )
@@ -39,6 +40,7 @@ def explain(
     normalize: NormalizeOption = None,
     figure: FigureOption = None,
     table: TableOption = None,
+    weights: WeightsOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show what each layer adds to the logit of a class, for image files; the parts sum to the logit."""
@@ -49,7 +51,7 @@ def explain(
     from analysis.prediction.opened import open_network as open_for_predictions
 
     gc.enable()
-    network = open_network(checkpoint)
+    network = open_network(checkpoint, weights=weights)
     titles = class_names(network, names)
     chosen = None if class_name is None else class_index(titles, class_name)
     other = None if against is None else class_index(titles, against)
@@ -93,6 +95,7 @@ def lens(
     ] = False,
     figure: FigureOption = None,
     table: TableOption = None,
+    weights: WeightsOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show at which depth a network decides: loss and error when the classifier reads the first layers only."""
@@ -102,7 +105,7 @@ def lens(
     from analysis.prediction.similarity import untrained
 
     gc.enable()
-    network = open_network(checkpoint)
+    network = open_network(checkpoint, weights=weights)
     test = open_test_images(network, dataset, data, normalize)
     networks = {network.spec.title: network}
     if beside_untrained:
@@ -140,6 +143,7 @@ def classes(
     images: ImagesOption = 500,
     figure: FigureOption = None,
     table: TableOption = None,
+    weights: WeightsOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show which connections each class lives on, which classes share theirs, and the confusions they prevent."""
@@ -148,7 +152,7 @@ def classes(
     from analysis.prediction.by_class import cluster_classes, confusion_pairs, reuse_by_class
 
     gc.enable()
-    network = open_network(checkpoint)
+    network = open_network(checkpoint, weights=weights)
     test = open_test_images(network, dataset, data, normalize)
     names = test.class_names
     with progress(f"reuse by class of {network.spec.title}") as on_batch:

@@ -20,6 +20,7 @@ class NetworkKey(NamedTuple):
     origin: Origin
     name: str  # a path, the name of pretrained weights or of an architecture, or the hash of an upload
     stamp: tuple[int, int] = (0, 0)  # of a file: modification time in ns, size in bytes
+    weights: str | None = None  # which weights of a file that holds several; None: the plain ones
 
     @property
     def is_private(self) -> bool:

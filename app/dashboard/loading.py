@@ -19,6 +19,7 @@ from analysis.reuse.connections import connection_weights
 from app.dashboard.caching import cached
 from app.dashboard.keys import ImagesKey, NetworkKey
 from densenet_core import Checkpoint, CheckpointError, load_checkpoint, load_pretrained
+from densenet_core.errors import SeveralNetworksError
 from densenet_core.networks.names import published_spec
 from densenet_core.networks.spec import Spec
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
     from densenet_core.data.images import Images
     from densenet_core.data.names import Normalization
+
+MAX_WEIGHTS = 6  # sets of weights of one file that can be chosen
 
 
 def read_upload(upload: UploadedFile, name: str) -> NetworkKey:
@@ -44,8 +47,27 @@ def read_upload(upload: UploadedFile, name: str) -> NetworkKey:
             f"the file has {upload.size:,} bytes, and uploads are limited to {limit} MB: put it into a served folder"
         )
     key = NetworkKey("upload", name)
-    _load(key, upload)
+    for weights in _weights_of(key, upload)[:MAX_WEIGHTS]:  # all of them, while the file is at hand
+        _load(key._replace(weights=weights), upload)
     return key
+
+
+def weights_of(key: NetworkKey) -> tuple[str, ...]:
+    """Return the names of the weights in a network's file that can be chosen, the plain ones first; empty for one set.
+
+    Raises:
+        CheckpointError: the file can't be read.
+    """
+    return _weights_of(key, None)[:MAX_WEIGHTS] if key.origin in ("file", "upload") else ()
+
+
+@cached(16, private_entries=4, copies=False)
+def _weights_of(key: NetworkKey, _upload: UploadedFile | None) -> tuple[str, ...]:
+    try:
+        held = _load(key, _upload).held
+    except SeveralNetworksError as error:
+        return error.names
+    return (held.weights, *held.other_weights) if held is not None and held.other_weights else ()
 
 
 def load(key: NetworkKey) -> Checkpoint:
@@ -65,20 +87,20 @@ def spec_and_record(key: NetworkKey) -> tuple[Spec, dict[str, Any]]:
     return network.architecture, network.record
 
 
-@cached(16, private_entries=4, spinner="network", copies=False)
+@cached(16, private_entries=8, spinner="network", copies=False)
 def _load(key: NetworkKey, _upload: UploadedFile | None) -> Checkpoint:
     if key.origin == "upload":
-        return _load_upload(_upload)
-    return load_pretrained(key.name) if key.origin == "pretrained" else load_checkpoint(key.name)
+        return _load_upload(_upload, key.weights)
+    return load_pretrained(key.name) if key.origin == "pretrained" else load_checkpoint(key.name, weights=key.weights)
 
 
-def _load_upload(upload: UploadedFile | None) -> Checkpoint:
+def _load_upload(upload: UploadedFile | None, weights: str | None) -> Checkpoint:
     if upload is None:
         raise CheckpointError("the uploaded file is gone: upload it again")
     with tempfile.TemporaryDirectory(prefix="densenet-lens-", ignore_cleanup_errors=True) as folder:
         file = Path(folder) / "upload"  # never under its own name
         file.write_bytes(upload.getbuffer())
-        return load_checkpoint(file)
+        return load_checkpoint(file, weights=weights)
 
 
 def disk_cache(key: NetworkKey) -> Path | None:

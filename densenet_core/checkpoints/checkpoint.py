@@ -22,7 +22,7 @@ from densenet_core.checkpoints.formats.weights import choose
 from densenet_core.checkpoints.identify.concat_order import Order
 from densenet_core.checkpoints.identify.connectivity import ConcatSpec
 from densenet_core.checkpoints.identify.state_dict import ReadStateDict, read_graph, read_state_dict
-from densenet_core.errors import CheckpointError
+from densenet_core.errors import CheckpointError, SeveralNetworksError
 from densenet_core.files import write_whole
 from densenet_core.networks.families import FAMILY_BY_NAME, family_of
 from densenet_core.networks.spec import Spec
@@ -128,6 +128,7 @@ def load_checkpoint(path: str | os.PathLike[str], order: Order | None = None, we
 
     Raises:
         CheckpointError: there is no such file, it is damaged, wants to run code, or holds no such network.
+        SeveralNetworksError: it holds several networks, and `weights` names none of them.
 
     >>> load_checkpoint("densenet_lens_demo.safetensors").spec.title  # doctest: +SKIP
     'DenseNet-BC (L=40, k=12)'
@@ -136,6 +137,8 @@ def load_checkpoint(path: str | os.PathLike[str], order: Order | None = None, we
     try:
         with closing(open_content(place)) as content:
             return _read(content, order, weights)
+    except SeveralNetworksError:
+        raise
     except CheckpointError as error:
         words = str(error)
         if len(words) > MAX_MESSAGE:  # names in a file may be of any length
@@ -221,8 +224,14 @@ def _read(content: FileContent, order: Order | None, weights: str | None) -> Che
         return read_state_dict(content.arrays(candidate), order=order)
 
     found, taken, other_weights = choose(content, weights, read)
-    held = FileFacts(content.format, taken.name, other_weights, content.others, taken.made_by)
+    held = FileFacts(content.format, taken.name, other_weights, _others(content, taken, other_weights), taken.made_by)
     return replace(_checkpoint(found, {}), held=held, evidence=found.evidence + said)
+
+
+def _others(content: FileContent, taken: Candidate, other_weights: tuple[str, ...]) -> tuple[str, ...]:
+    """What else the file holds, without what holds weights that can be read."""
+    weights = {name.split(".", 1)[0] for name in (taken.name, *other_weights)}
+    return tuple(other for other in content.others if other.split(" (", 1)[0] not in weights)
 
 
 def _read_own(content: FileContent, spec: Spec, record: dict[str, Any]) -> Checkpoint:

@@ -39,7 +39,7 @@ def reuse_python(
     lines = ["from analysis import feature_reuse_figure, save_figure"]
     if images is None:
         lines[0] = "from analysis import connection_weights, feature_reuse_figure, save_figure"
-        table = [f"table = connection_weights({function}({argument!r}))"]
+        table = [f"table = connection_weights({function}({argument}))"]
     else:
         lines += [
             "from analysis.reuse.measuring import measure_reuse",
@@ -47,7 +47,7 @@ def reuse_python(
         ]
         table = [
             f"images = load_test_images({images.dataset!r}, {images.root!r}, {images.normalize!r})",
-            f"table = measure_reuse({function}({argument!r}), ({measure!r},), images, {images.number})",
+            f"table = measure_reuse({function}({argument}), ({measure!r},), images, {images.number})",
         ]
     figure = f"feature_reuse_figure(table, {measure!r}, {scaling!r}, {colors!r}, {columns})"
     save = f'save_figure({figure}, "feature_reuse.pdf", table)'
@@ -65,14 +65,22 @@ def reuse_command(
         options |= {"dataset": images.dataset, "data": images.root, "images": images.number}
         options |= {"normalize": images.normalize} if images.dataset == "folder" and images.normalize else {}
     given = " ".join(f"--{name} {quote(str(value))}" for name, value in options.items())
-    return f"densenet-lens reuse {quote(_loader(key)[1])} {given} --figure feature_reuse.pdf"
+    given += f" --weights {quote(key.weights)}" if key.weights else ""
+    return f"densenet-lens reuse {quote(_name(key))} {given} --figure feature_reuse.pdf"
 
 
 def _loader(key: NetworkKey) -> tuple[str, str]:
-    """The function that loads a network, and its argument."""
-    if key.origin == "pretrained":
-        return "load_pretrained", key.name
+    """Return the function that loads a network, and its arguments."""
+    function = "load_zoo" if _is_zoo(key) else "load_pretrained" if key.origin == "pretrained" else "load_checkpoint"
+    return function, repr(_name(key)) + (f", weights={key.weights!r}" if key.weights else "")
+
+
+def _name(key: NetworkKey) -> str:
+    """Return what a user calls the network: a path, or the name of an upload or of a network."""
     if key.origin == "upload":
-        return "load_checkpoint", str(st.session_state.get("upload_names", {}).get(key.name, key.name))
-    path = Path(key.name)
-    return ("load_zoo", path.stem) if path.parent == ZOO_FOLDER else ("load_checkpoint", key.name)
+        return str(st.session_state.get("upload_names", {}).get(key.name, key.name))
+    return Path(key.name).stem if _is_zoo(key) else key.name
+
+
+def _is_zoo(key: NetworkKey) -> bool:
+    return key.origin == "file" and Path(key.name).parent == ZOO_FOLDER

@@ -81,7 +81,7 @@ def pick_network(
             in_address=False,
         )
         try:
-            key = _CHOICES[origin](side)
+            key = _with_weights(_CHOICES[origin](side), side)
         except CheckpointError as wrong:
             error = str(wrong)
     found = _checked(key, error, loading.load if table_is_enough else loading.spec_and_record)
@@ -193,6 +193,23 @@ def _checked(key: NetworkKey | None, error: str | None, read: Callable[[NetworkK
         return key
     st.error(literal(error), icon=":material/error:")
     return None
+
+
+def _with_weights(key: NetworkKey | None, side: str) -> NetworkKey | None:
+    """Show the weights that a file holds, where it holds several, and return the key with the chosen ones."""
+    options = loading.weights_of(key) if key is not None else ()
+    if key is None or len(options) < 2:
+        return key
+    chosen: str = remembered(
+        st.selectbox,
+        t("picker.weights"),
+        options=options,
+        format_func=lambda name: name or t("picker.plain_weights"),
+        key=f"weights{side}",
+        default=options[0],
+        help=t("picker.weights_help"),
+    )
+    return key._replace(weights=chosen)
 
 
 def _by_name(side: str) -> NetworkKey | None:

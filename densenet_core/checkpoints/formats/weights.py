@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from densenet_core.checkpoints.formats.content import Candidate, FileContent
-from densenet_core.errors import CheckpointError
+from densenet_core.errors import CheckpointError, SeveralNetworksError
 
 T = TypeVar("T")
 USUAL_NAMES = ("", "state_dict", "model_state_dict", "model", "net", "network", "weights", "params", "module")
@@ -115,21 +115,21 @@ def _only(found: list[tuple[T, Candidate]]) -> tuple[T, Candidate]:
         are_copies = all(pair[1].tensors.keys() == found[0][1].tensors.keys() for pair in found)
         found = usual if len(usual) == 1 and are_copies else found
     if len(found) > 1:
-        raise CheckpointError(
-            f"the file holds {len(found)} networks, {_listed([pair[1].name for pair in found])}: "
-            "choose one with --weights NAME, or load_checkpoint(path, weights=NAME)"
-        )
+        raise SeveralNetworksError([candidate.name for _, candidate in found])
     return found[0]
 
 
 def _of_the_largest(problem: CheckpointError, tried: Sequence[Candidate]) -> CheckpointError:
-    if len(tried) == 1:
+    if len(tried) == 1 or isinstance(problem, SeveralNetworksError):
         return problem
     return CheckpointError(f"none of its weights ({_listed([c.name for c in tried])}) is a network: {problem}")
 
 
 def _names(candidates: Sequence[Candidate], taken: Candidate) -> tuple[str, ...]:
-    return tuple(c.name for c in candidates if c.name != taken.name and not taken.name.startswith(f"{c.name}."))
+    """The names of the other mappings that may be networks."""
+    return tuple(
+        c.name for c in _likely(candidates) if c.name != taken.name and not taken.name.startswith(f"{c.name}.")
+    )
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from densenet_core.checkpoints.identify.infer_spec import Shapes, infer_densenet_spec, infer_resnet_spec, listed
-from densenet_core.errors import CheckpointError
+from densenet_core.checkpoints.identify.infer_spec import Shapes, infer_densenet_spec, infer_resnet_spec
+from densenet_core.errors import SeveralNetworksError
 from densenet_core.networks.spec import Spec
 
 OUR_EPSILON = 1e-5  # of our batch norms; where another library's differs, the running variance takes the difference
@@ -150,16 +150,14 @@ def find_layout(tensors: Iterable[str]) -> tuple[Layout, str] | None:
     """The layout of a state dict and the prefix of its names; None where no layout is known by these names.
 
     Raises:
-        CheckpointError: the file holds several networks.
+        SeveralNetworksError: the tensors are those of several networks.
     """
     keys = list(tensors)
     for layout in LAYOUTS:
         matches = (re.fullmatch(rf"(?P<prefix>(?:.*\.)?){layout.anchor}", key) for key in keys)
         prefixes = sorted({match["prefix"] for match in matches if match})
         if len(prefixes) > 1:
-            raise CheckpointError(
-                f"the file holds {len(prefixes)} networks, under {listed(prefixes)}: save one of them by itself"
-            )
+            raise SeveralNetworksError([prefix.removesuffix(".") for prefix in prefixes])
         if prefixes:
             return layout, prefixes[0]
     return None

@@ -282,7 +282,7 @@ def test_tensors_that_share_memory_are_saved(small_checkpoint: Checkpoint, tmp_p
 
 def test_two_networks_in_one_file_are_refused(small_checkpoint: Checkpoint) -> None:
     both = {f"{name}.{key}": t for name in ("student", "teacher") for key, t in small_checkpoint.state_dict.items()}
-    with pytest.raises(CheckpointError, match=r"holds 2 networks, under 'student\.', 'teacher\.'"):
+    with pytest.raises(CheckpointError, match=r"holds 2 networks, 'student', 'teacher': choose one with --weights"):
         checkpoint_from_state_dict(both)
 
 
