@@ -16,7 +16,7 @@ from .prediction.lens import image_lens, lens_by_depth, pooled_parts
 from .prediction.logits import contrast, logit_contributions, mean_contributions
 from .prediction.maps import class_activation_maps, grad_cam
 from .prediction.probes import linear_probes
-from .prediction.similarity import layer_similarity, untrained
+from .prediction.similarity import layer_similarity
 from .results.efficiency import pareto_front, parity
 from .results.results import measured_results, published_results, shipped_results
 from .reuse.ablation import connection_ablation
@@ -25,8 +25,10 @@ from .reuse.effects import connection_effects
 from .reuse.measuring import measure_reuse
 from .reuse.pruning import prune, pruning_curves
 from .reuse.scaling import scaled, target_share
+from .reuse.untrained import build_untrained
 
 __all__ = [
+    "build_untrained",
     "carried_shares",
     "check_claims",
     "class_activation_maps",
@@ -76,5 +78,4 @@ __all__ = [
     "total_cost",
     "training_activation_bytes",
     "transform_gates",
-    "untrained",
 ]

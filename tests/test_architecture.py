@@ -104,6 +104,8 @@ WITHOUT_TORCH = {
     "costs": "cli(['cost', '121'])",
     "an architecture's figure": "cli(['figure', '1', '121', '--out', FILE + '.pdf'])",
     "a figure of shipped results": "cli(['figure', '4-left', '--out', FILE + '.pdf'])",
+    "the paper's tables": "cli(['table', '2'])\ncli(['table', '3'])",
+    "the paper's figure": "cli(['figure', '3', '--out', FILE + '.pdf'])",
     "two networks": "cli(['compare', 'densenet121', 'resnet50'])",
     "short paths": "cli(['short-paths', 'densenet-40-12', '--out', FILE + '.pdf'])",
     "a file's content": "cli(['inspect', FILE])",

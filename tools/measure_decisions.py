@@ -16,7 +16,7 @@ import torch
 from analysis.prediction.by_class import class_profiles, reuse_by_class
 from analysis.prediction.lens import PooledParts, decision_depths, lens_by_depth, pooled_parts
 from analysis.prediction.opened import contributions_of
-from analysis.prediction.similarity import untrained
+from analysis.reuse.untrained import build_untrained
 from densenet_core import load_zoo
 from densenet_core.data.datasets import load_test_images
 from densenet_core.data.images import Images, evenly_spaced
@@ -77,7 +77,7 @@ def main() -> None:
     images = load_test_images(data.dataset, options.data, data.normalize)
     trained = pooled_parts(network, images, options.images)
     found: dict[str, Any] = {"network": options.network, "trained": decisions(trained), "shuffled": shuffled(trained)}
-    found["untrained"] = decisions(pooled_parts(untrained(network), images, options.images))
+    found["untrained"] = decisions(pooled_parts(build_untrained(network.architecture), images, options.images))
     if options.classes:
         found["classes"] = classes(network, evenly_spaced(images, options.classes))
     print(json.dumps(found))

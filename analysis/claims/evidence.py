@@ -8,16 +8,11 @@ from functools import cached_property
 import pandas as pd
 
 from analysis.claims.claim import NotMeasurable
-from analysis.claims.gradient_flow import (
-    build_untrained,
-    controls,
-    gradient_flow,
-    set_statistics,
-    unevenness,
-)
+from analysis.claims.gradient_flow import controls, gradient_flow, unevenness
 from analysis.claims.path_gradients import path_gradients, share_of_short_paths
 from analysis.claims.redundancy import redundancy
 from analysis.reuse.connections import dense_spec
+from analysis.reuse.untrained import build_untrained
 from densenet_core import Checkpoint, DenseNetSpec, ResNetSpec
 from densenet_core.data.images import Images, evenly_spaced
 
@@ -54,9 +49,7 @@ class Evidence:
 
     def untrained(self, seed: int) -> Evidence:
         """Return the same evidence from a network that was only initialized."""
-        model = build_untrained(self.spec, self.images, seed)
-        state = {key: tensor.detach() for key, tensor in model.state_dict().items()}
-        return replace(self, network=Checkpoint(self.spec, state), beside=None)
+        return replace(self, network=build_untrained(self.spec, self.images, seed), beside=None)
 
     @cached_property
     def redundancy(self) -> pd.DataFrame:
@@ -74,7 +67,7 @@ class Evidence:
         """The same of an untrained plain network of the same depth, mean over seeds."""
         spec = self._control("none")
         batch = next(evenly_spaced(self.seen, NUM_FOR_GRADIENTS).batches(NUM_FOR_GRADIENTS))
-        networks = {str(seed): build_untrained(spec, seed=seed) for seed in range(NUM_SEEDS)}
+        networks = {str(seed): build_untrained(spec, seed=seed).to_model() for seed in range(NUM_SEEDS)}
         return f"{spec.title}, untrained", float(unevenness(gradient_flow(networks, *batch)).mean())
 
     @cached_property
@@ -87,8 +80,7 @@ class Evidence:
     def resnet_short_share(self) -> tuple[str, float]:
         """The same of an untrained ResNet of the same depth."""
         spec = self._control("identity")
-        model = build_untrained(spec)
-        set_statistics(model, self.seen)
+        model = build_untrained(spec, self.seen).to_model()
         batch = next(evenly_spaced(self.seen, NUM_FOR_PATHS).batches(NUM_FOR_PATHS))
         return f"{spec.title}, untrained", share_of_short_paths(path_gradients({"": model}, *batch), spec.depth)
 

@@ -12,12 +12,13 @@ from torch.nn import functional as F
 
 from analysis.claims.path_gradients import path_gradients
 from analysis.reuse.connections import as_checkpoint, dense_spec
+from analysis.reuse.untrained import build_untrained, set_statistics
 from densenet_core import Checkpoint, DenseNetSpec
 from densenet_core.data.images import Images, evenly_spaced
-from densenet_core.networks.build import build_model
 from densenet_core.networks.resnet_spec import ResNetSpec
-from densenet_core.networks.spec import Spec
 from densenet_core.training.evaluation import check_fit
+
+UNTRAINED = ", untrained"  # in the names of networks
 
 
 def gradient_flow(networks: Mapping[str, nn.Module], images: Tensor, labels: Tensor) -> pd.DataFrame:
@@ -128,33 +129,6 @@ def paths_beside_controls(network: Checkpoint, images: Images, num_images: int =
 
 
 UNTRAINED = ", untrained"
-NUM_FOR_STATISTICS = 100  # images that set the running statistics of an untrained network
-
-
-def set_statistics(model: nn.Module, images: Images) -> None:
-    """Set the running statistics of a network's batch norms to those of images, as training would."""
-    norms = [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
-    was_training, momenta = model.training, [norm.momentum for norm in norms]
-    try:
-        for norm in norms:
-            norm.momentum = None  # the mean over all batches
-        with torch.no_grad():
-            for batch, _ in evenly_spaced(images, NUM_FOR_STATISTICS).batches(50):
-                model.train()(batch)
-    finally:
-        for norm, momentum in zip(norms, momenta, strict=True):
-            norm.momentum = momentum
-        model.train(was_training)
-
-
-def build_untrained(spec: Spec, images: Images | None = None, seed: int = 0) -> nn.Module:
-    """Return a network that was only initialized; with ``images``, its batch norms have their statistics."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        model = build_model(spec)
-        if images is not None:
-            set_statistics(model, images)
-    return model
 
 
 def _beside_controls(
@@ -165,7 +139,7 @@ def _beside_controls(
     check_fit(spec, images)
     networks: dict[str, nn.Module] = {f"{spec.title}, this network": checkpoint.to_model()}
     for title, own in {spec.title: spec, **controls(spec)}.items():
-        networks[f"{title}{UNTRAINED}"] = build_untrained(own, seed=seed)
+        networks[f"{title}{UNTRAINED}"] = build_untrained(own, seed=seed).to_model()
     return networks, *next(evenly_spaced(images, num_images).batches(num_images))
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 
 from analysis.claims.claim import PAPER, Claim, Criterion, Measured, NotMeasurable, check
 from analysis.results.efficiency import count, pareto_front, parity
-from analysis.results.results import published_results
+from analysis.results.results import tabulated_results
 
 ON_PAR = 0.25  # percentage points that count as the same error
 TABLE_2, TABLE_3 = f"{PAPER}, Table 2", f"{PAPER}, Table 3"
@@ -24,7 +24,7 @@ def published_claims(results: pd.DataFrame | None = None) -> pd.DataFrame:
     """Test the paper's statements on published results: its own tables, and those that it is compared with.
 
     Args:
-        results: in place of ``published_results()``.
+        results: in place of ``tabulated_results()``.
 
     Returns:
         One row per statement, with the columns of ``analysis.claims.claim.COLUMNS``; ``reason`` holds the numbers
@@ -35,7 +35,7 @@ def published_claims(results: pd.DataFrame | None = None) -> pd.DataFrame:
         >>> claims.loc["resnet101_on_par", "verdict"], claims.loc["resnet101_on_par", "reason"]
         ('holds', '22.58 % against 22.44 %; 2.23 times fewer parameters')
     """
-    return check(PUBLISHED, published_results() if results is None else results)
+    return check(PUBLISHED, tabulated_results() if results is None else results)
 
 
 def _rows(results: pd.DataFrame, dataset: str, *sources: str) -> pd.DataFrame:

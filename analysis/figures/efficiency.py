@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+import textwrap
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib as mpl
 import pandas as pd
@@ -11,6 +14,7 @@ import plotly.graph_objects as go
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter
 
 from analysis.figures.style.families import FamilyStyle, family_styles
@@ -39,7 +43,8 @@ ERROR_TITLES = {
     "top1_10_crop": "top-1 validation error, 10-crop (%)",
     "top5_10_crop": "top-5 validation error, 10-crop (%)",
 }
-MOST_NAMED = 16  # points with their names beside them
+MAX_NAMED = 16  # points whose names stand beside them
+LINE_STYLES = ("-", "--", ":", "-.")  # of the sources of results
 _HOVER = (
     "<b>%{customdata[0]}</b><br>error %{y:.2f} %%{customdata[1]}<br>%{customdata[2]} parameters, "
     "%{customdata[3]} mult_adds<br>%{customdata[4]}<extra></extra>"
@@ -70,33 +75,51 @@ def efficiency_figure(
         width = COLUMN_WIDTHS[min(len(costs), 2)]
         figure = Figure(figsize=(width, 2.6), layout=ConstrainedLayoutEngine(rect=(0, 0.04, 1, 0.96)))
         for ax, cost in zip(figure.subplots(1, len(costs), sharey=True, squeeze=False)[0], costs, strict=True):
-            _draw_families(ax, table, cost, log, label_points)
+            _draw_families(ax, table, cost, log, label_points, is_published_hollow=table["origin"].nunique() > 1)
             ax.set_ylabel(ERROR_TITLES[results["error_kind"].iloc[0]])
             ax.label_outer(remove_inner_ticks=False)
         figure.text(1, 0, _provenance(results), ha="right", va="bottom", fontsize=5, color="#555555")
     return figure
 
 
-def _draw_families(ax: Axes, table: pd.DataFrame, cost: str, log: bool, label_points: bool) -> None:
-    import seaborn as sns
+def data_set_figure(results: pd.DataFrame, cost: str = "params") -> Figure:
+    """Draw test error against cost, one panel per data set: Figure 4's middle with all that is known.
 
+    Points of one family and one source are joined; measured results are filled, published ones hollow.
+
+    Args:
+        results: rows of ``analysis.results.results`` with the error kind "test".
+        cost: as in ``efficiency_figure``.
+    """
+    table = mean_over_seeds(results)
+    datasets = list(dict.fromkeys(results["dataset"]))
+    with mpl.rc_context(fname=STYLE):
+        columns = min(len(datasets), 2)
+        sources = [_provenance(results[results["dataset"] == dataset]) for dataset in datasets]
+        lines = [line for source in sources for line in textwrap.wrap(source, 90 * columns)]
+        layout_engine = ConstrainedLayoutEngine(rect=(0, bottom := 0.01 + 0.03 * len(lines), 1, 1 - bottom))
+        figure = Figure(figsize=(COLUMN_WIDTHS[columns], 2.9), layout=layout_engine)
+        panels = figure.subplots(1, len(datasets), squeeze=False)[0]
+        for ax, dataset in zip(panels, datasets, strict=True):
+            own = table[table["dataset"] == dataset]
+            _draw_families(ax, own, cost, log=True, label_points=False, is_published_hollow=True)
+            ax.set_ylabel(ERROR_TITLES["test"])
+            ax.text(0.98, 0.97, plain_text(dataset), transform=ax.transAxes, ha="right", va="top", fontsize=7)
+        figure.text(1, 0, "\n".join(lines), ha="right", va="bottom", fontsize=5, color="#555555")
+    return figure
+
+
+def _draw_families(
+    ax: Axes, table: pd.DataFrame, cost: str, log: bool, label_points: bool, is_published_hollow: bool
+) -> None:
     styles = family_styles(table["family"])
-    sns.lineplot(
-        table.dropna(subset=[cost, "error"]),
-        x=cost,
-        y="error",
-        hue="family",
-        hue_order=list(styles),
-        style="family",
-        style_order=list(styles),
-        palette={family: style.color for family, style in styles.items()},
-        markers={family: style.marker for family, style in styles.items()},
-        dashes=False,
-        estimator=None,
-        linewidth=1,
-        markersize=4,
-        ax=ax,
-    )
+    series = table["source"].where(table["origin"] == "published", "measured")
+    names = sorted(series.unique(), key=lambda name: (name != "measured", name))
+    has_several = len(styles) < len(table.groupby(["family", series]))  # sources of one family
+    dashes = dict(zip(names, itertools.cycle(LINE_STYLES if has_several else "-")))
+    for name, line_style in dashes.items():
+        own = table[series == name].dropna(subset=[cost, "error"])
+        _draw_lines(ax, own, cost, styles, line_style, is_hollow=is_published_hollow and name != "measured")
     for family, style in styles.items():
         own = table[(table["family"] == family) & table["spread"].notna()]
         bars = ax.errorbar(own[cost], own["error"], own["spread"], fmt="none", ecolor=style.color, elinewidth=0.7)
@@ -108,9 +131,50 @@ def _draw_families(ax: Axes, table: pd.DataFrame, cost: str, log: bool, label_po
     if log:
         ax.xaxis.set_minor_formatter(FuncFormatter(lambda *_: ""))
     ax.grid(linewidth=0.3, color="#cccccc")
-    ax.legend(title=None, frameon=False, fontsize=7, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)
+    _draw_legend(ax, styles, dashes if has_several else {})
     if label_points:
         _name_points(ax, table, cost)
+
+
+def _draw_legend(ax: Axes, styles: dict[str, FamilyStyle], dashes: dict[str, str]) -> None:
+    """The families by color and marker, and the sources by the style of their lines, above the axes."""
+    families = {
+        family: {"color": style.color, "marker": style.marker, "markeredgecolor": "white"}
+        for family, style in styles.items()
+    }
+    sources = {plain_text(name): {"color": "#555555", "linestyle": dash} for name, dash in dashes.items()}
+    looks: dict[str, Any] = families | sources
+    handles = [Line2D([], [], linewidth=1, markersize=4, label=name, **look) for name, look in looks.items()]
+    ax.legend(handles=handles, frameon=False, fontsize=7, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)
+
+
+def _draw_lines(
+    ax: Axes, table: pd.DataFrame, cost: str, styles: dict[str, FamilyStyle], line_style: str, is_hollow: bool
+) -> None:
+    """The points of one source, a line per family."""
+    import seaborn as sns
+
+    before = len(ax.get_lines())
+    sns.lineplot(
+        table,
+        x=cost,
+        y="error",
+        hue="family",
+        hue_order=list(styles),
+        style="family",
+        style_order=list(styles),
+        palette={family: style.color for family, style in styles.items()},
+        markers={family: style.marker for family, style in styles.items()},
+        dashes=False,
+        estimator=None,
+        linewidth=1,
+        linestyle=line_style,
+        markersize=4,
+        legend=False,
+        ax=ax,
+    )
+    for line in ax.get_lines()[before:] if is_hollow else ():
+        line.set(markerfacecolor="white", markeredgecolor=line.get_color())
 
 
 def _name_points(ax: Axes, table: pd.DataFrame, cost: str) -> None:
@@ -173,7 +237,7 @@ def efficiency_screen(
     for family, rows in table.groupby("family", sort=False):
         for origin, points in rows.groupby("origin"):
             figure.add_trace(
-                _points(points, str(origin), cost, styles[str(family)], with_names=len(table) <= MOST_NAMED)
+                _points(points, str(origin), cost, styles[str(family)], with_names=len(table) <= MAX_NAMED)
             )
     figure.update_layout(layout(height=460))
     figure.update_layout(

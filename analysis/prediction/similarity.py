@@ -9,9 +9,8 @@ from torch import Tensor
 
 from analysis.prediction.opened import Network, Opened, open_network
 from analysis.reuse.effects import OnBatch, batches_on_device
-from densenet_core import Checkpoint, DataError
+from densenet_core import DataError
 from densenet_core.data.images import Images, evenly_spaced
-from densenet_core.networks.build import build_model
 from densenet_core.training.evaluation import check_fit
 
 Place = tuple[int, int]  # block, source layer
@@ -65,22 +64,6 @@ def layer_similarity(
             scale = strength * its
             rows.append((*place, *to, product / np.sqrt(scale) if scale > 0 else np.nan))
     return pd.DataFrame(rows, columns=["block", "source_layer", "other_block", "other_source_layer", "cka"])
-
-
-def untrained(network: Network, seed: int = 0) -> Checkpoint:
-    """Return the same architecture freshly initialized: the null of what training does.
-
-    Its norms have no running statistics yet: they pass on what they get.
-
-    >>> from densenet_core import load_zoo
-    >>> untrained(load_zoo("densenet-40-12-digits")).spec.title
-    'DenseNet (L=40, k=12)'
-    """
-    spec = open_network(network).spec
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        model = build_model(spec)
-    return Checkpoint(spec, {key: tensor.detach() for key, tensor in model.state_dict().items()})
 
 
 def similarity_matrix(table: pd.DataFrame) -> pd.DataFrame:

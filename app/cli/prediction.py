@@ -102,14 +102,14 @@ def lens(
     from analysis.figures.export import save_figure, save_table
     from analysis.figures.prediction.lens import lens_figure
     from analysis.prediction.lens import lens_by_depth, pooled_parts
-    from analysis.prediction.similarity import untrained
+    from analysis.reuse.untrained import build_untrained
 
     gc.enable()
     network = open_network(checkpoint, weights=weights)
     test = open_test_images(network, dataset, data, normalize)
     networks = {network.spec.title: network}
     if beside_untrained:
-        networks[f"{network.spec.title}, untrained"] = untrained(network)
+        networks[f"{network.spec.title}, untrained"] = build_untrained(network.architecture)
     found = {}
     option: Any = replace
     for name, own in networks.items():

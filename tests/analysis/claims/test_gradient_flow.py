@@ -11,7 +11,6 @@ from torch.nn import functional as F
 
 from analysis.architecture.paths import layer_paths, path_counts
 from analysis.claims.gradient_flow import (
-    build_untrained,
     controls,
     flow_beside_controls,
     gradient_flow,
@@ -111,16 +110,6 @@ def test_exploding_is_as_uneven_as_vanishing() -> None:
     flow = pd.DataFrame(rows, columns=["network", "position", "output_gradient"])
     assert gradient_ratios(flow).tolist() == pytest.approx([0.01, 100])
     assert unevenness(flow).tolist() == pytest.approx([100, 100])
-
-
-def test_an_untrained_network_has_the_statistics_of_the_images() -> None:
-    images, spec = some_images(60), checkpoint_of(SPECS[0]).spec
-    model, seen = build_untrained(spec, images).eval(), []
-    model.features.norm5.register_forward_hook(lambda _, __, out: seen.append(out))  # type: ignore[union-attr]
-    with torch.inference_mode():
-        model(next(images.batches(60))[0])
-    assert abs(float(seen[0].mean())) < 0.1
-    assert float(seen[0].std()) == pytest.approx(1, abs=0.15)
 
 
 def test_the_network_stands_beside_its_controls() -> None:

@@ -126,3 +126,23 @@ def test_every_family_has_a_look_of_its_own() -> None:
     families = set(published_results()["family"]) | set(shipped_results()["family"]) | {"Plain network", "yours"}
     assert len(families) > 10  # more than there are colours
     assert len(set(family_styles(families).values())) == len(families)
+
+
+def test_figure_4_middle_has_the_published_points_beside_the_measured() -> None:
+    figure, table = figure_4("middle", shipped_results())
+    digits, c10 = figure.axes
+    assert [ax.texts[0].get_text() for ax in figure.axes] == ["Digits (8x8)", "C10+"]
+    published = table[table["dataset"] == "C10+"]
+    assert set(published["source"]) == {"Huang et al. 2017, Table 2", "osmr/imgclsmob"}
+    drawn = {(round(x), y) for line in c10.get_lines() for x, y in zip(*line.get_data(), strict=True)}
+    assert drawn == {(round(x), y) for x, y in zip(published["params"], published["error"], strict=True)}
+    assert all(line.get_markerfacecolor() == "white" for line in c10.get_lines() if len(line.get_xdata()))
+    assert all(line.get_markerfacecolor() != "white" for line in digits.get_lines() if len(line.get_xdata()))
+
+
+def test_runs_on_the_papers_data_share_its_panel() -> None:
+    figure, table = figure_4("middle", shipped_results().assign(dataset="C10+"))
+    assert len(figure.axes) == 1
+    assert set(table["origin"]) == {"measured", "published"}
+    words = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    assert words[-3:] == ["measured", "Huang et al. 2017, Table 2", "osmr/imgclsmob"]

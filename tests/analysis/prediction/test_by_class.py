@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from analysis.prediction.by_class import class_profiles, cluster_classes, confusion_pairs, reuse_by_class
-from analysis.prediction.similarity import layer_similarity, similarity_matrix, untrained
+from analysis.prediction.similarity import layer_similarity, similarity_matrix
 from analysis.reuse.ablation import connection_ablation
 from densenet_core import DataError
 from densenet_core.data.images import TensorImages
@@ -93,12 +93,6 @@ def test_between_two_networks() -> None:
     table = layer_similarity(checkpoint_of(SPEC), images, checkpoint_of(RESIDUAL["ResNet"]))
     assert similarity_matrix(table).shape == (7, 6)
     assert table["cka"].max() <= 1 + 1e-6
-    other = untrained(checkpoint_of(SPEC))
-    assert other.spec == SPEC
-    assert torch.equal(
-        untrained(SPEC_CHECKPOINT, 1).state_dict["classifier.weight"],
-        untrained(SPEC_CHECKPOINT, 1).state_dict["classifier.weight"],
-    )
     with pytest.raises(DataError, match="CKA needs 4 images or more"):
         layer_similarity(checkpoint_of(SPEC), images, num_images=3)
 

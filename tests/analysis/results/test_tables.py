@@ -51,6 +51,7 @@ def test_table_2_has_every_method_and_its_two_counts() -> None:
     assert table.loc["DenseNet-BC (L=190, k=40)", "C10+"] == "3.46"
     assert table.loc["DenseNet (L=40, k=12)", "SVHN"] == "1.79"
     assert table.loc["ResNet-1202 with stochastic depth", ["Params", "Params, printed"]].tolist() == ["19.4M", "10.2M"]
+    assert table.loc["DenseNet (L=40, k=12)", "Params, printed"] == "1.0M"
     assert len(table) == 21
     assert table.loc["ResNet-110", ["C10", "C10+"]].tolist() == ["", "6.61"]
     assert table.loc["ResNet-110 (reported by the stochastic-depth paper)", "C10+"] == "6.41"
@@ -69,11 +70,24 @@ def test_latex_is_booktabs_with_its_signs_escaped() -> None:
     text = latex_table(paper_table(3, None))
     assert text.startswith("% \\usepackage{booktabs}\n\\begin{tabular}")
     assert text.count("\\toprule") == text.count("\\midrule") == text.count("\\bottomrule") == 1
-    assert "top1\\_single\\_crop" in text
-    assert "DenseNet-264 & 264" in text
+    assert "DenseNet-264 & 264 & 33.3M & 22.15 (20.80) & 6.12 (5.29)" in text
     assert "$\\pm$" in latex_table(paper_table(2, shipped_results()))
 
 
 def test_an_unknown_table_is_refused() -> None:
-    with pytest.raises(ValueError, match="table 4 is none of 1, 2, 3"):
+    with pytest.raises(ValueError, match="table 4 is unknown: choose 1, 2 or 3"):
         paper_table(4)
+
+
+def test_table_3_has_the_papers_form() -> None:
+    table = paper_table(3).set_index("Method")
+    assert table.columns.tolist() == [
+        "Depth",
+        "Params",
+        "top-1, single crop (10-crop)",
+        "top-5, single crop (10-crop)",
+    ]
+    assert table.loc["DenseNet-121"].tolist() == ["121", "7.98M", "25.02 (23.61)", "7.71 (6.66)"]
+    own = shipped_results().head(1).assign(dataset="ImageNet", error_kind="top1_single_crop", error=30.0, model="X")
+    row = paper_table(3, own).set_index("Method").loc["X (measured, 20 epochs)"]
+    assert row.tolist()[-2:] == ["30.00", ""]
