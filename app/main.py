@@ -1,10 +1,11 @@
-"""The dashboard: `streamlit run app/main.py`, with folders to serve after `--`: `-- --root DIR --root DIR`."""
+"""The dashboard: `streamlit run app/main.py`, with its own options after `--`: `-- --root DIR --root DIR --jobs 2`."""
 
 import streamlit as st
 
 from app.dashboard.language import choose_language
 from app.dashboard.pages import PAGES, navigation_pages
 from app.dashboard.warm_up import import_soon
+from app.dashboard.widgets.long_work import show_jobs
 
 st.set_page_config(page_title="DenseNet Lens", page_icon=":material/grid_on:", layout="wide")
 st.html(
@@ -13,4 +14,5 @@ st.html(
 )
 choose_language()
 st.navigation(navigation_pages(), position="top").run()
+show_jobs()
 import_soon(tuple(f"app.dashboard.views.{module}" for module in PAGES))

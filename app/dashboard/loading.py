@@ -15,8 +15,11 @@ import pandas as pd
 import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
+from analysis.architecture.cost import count_cost, total_cost
 from analysis.reuse.connections import connection_weights
 from app.dashboard.caching import cached
+from app.dashboard.jobs.session import the_queue
+from app.dashboard.jobs.task import Task
 from app.dashboard.keys import ImagesKey, NetworkKey
 from densenet_core import Checkpoint, CheckpointError, load_checkpoint, load_pretrained
 from densenet_core.errors import SeveralNetworksError
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
     from densenet_core.data.names import Normalization
 
 MAX_WEIGHTS = 6  # sets of weights of one file that can be chosen
+MAX_AT_ONCE = 2e11  # mult_adds that are computed while the page waits; what takes more is a job
 
 
 def read_upload(upload: UploadedFile, name: str) -> NetworkKey:
@@ -122,6 +126,11 @@ def _load_images(dataset: str, root: str, normalize: Normalization | None) -> Im
     return load_test_images(dataset, root, normalize)
 
 
+def images_size(images: ImagesKey) -> int:
+    """Return the pixels a side of these images."""
+    return int(load_images(images).image_size)
+
+
 def check_images(images: ImagesKey, key: NetworkKey) -> None:
     """Check that these images can be read and fit this network.
 
@@ -133,9 +142,33 @@ def check_images(images: ImagesKey, key: NetworkKey) -> None:
     check_fit(load(key).architecture, load_images(images))
 
 
-@cached(32, spinner="measuring")
+def measured_task(key: NetworkKey, measures: tuple[str, ...], images: ImagesKey) -> Task:
+    """Return the job that measures a network on images."""
+    return Task("measured", key, (measures, images, disk_cache(key)))
+
+
+def takes_long(key: NetworkKey, images: ImagesKey, passes: float) -> bool:
+    """Whether so many passes of the network for each image take more than some seconds on a CPU."""
+    network = load(key)
+    spec = network.architecture
+    size = images_size(images)
+    return total_cost(count_cost(spec, size))["mult_adds"] * images.number * passes > MAX_AT_ONCE
+
+
 def measured_table(key: NetworkKey, measures: tuple[str, ...], images: ImagesKey | None) -> pd.DataFrame:
-    """The feature-reuse table with these measures; without images it has those of the weights alone."""
+    """Return the feature-reuse table with these measures; without images it has those of the weights alone.
+
+    Where a job has measured them, this is its result.
+    """
+    job = None if images is None else the_queue().find(measured_task(key, measures, images))
+    if job is not None and job.state == "finished":
+        table: pd.DataFrame = job.result
+        return table
+    return _measured_table(key, measures, images)
+
+
+@cached(32, spinner="measuring")
+def _measured_table(key: NetworkKey, measures: tuple[str, ...], images: ImagesKey | None) -> pd.DataFrame:
     if images is None:
         return connection_weights(load(key))
     from analysis.reuse.measuring import measure_reuse
@@ -153,13 +186,3 @@ def figure_file(_draw: Callable[..., Figure], name: str, table: pd.DataFrame, *o
     from analysis.figures.export import figure_bytes
 
     return figure_bytes(_draw(table, *options[:-1]), options[-1])
-
-
-@cached(64, spinner="latency")
-def latency_table(
-    names: tuple[str, ...], specs: tuple[Spec, ...], input_size: int, repeats: int, training: bool
-) -> pd.DataFrame:
-    """Measured times of networks on this machine, one image a pass."""
-    from analysis.architecture.latency import measure_latency
-
-    return measure_latency(dict(zip(names, specs, strict=True)), input_size, repeats=repeats, training=training)

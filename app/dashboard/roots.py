@@ -23,11 +23,20 @@ MOST_LISTED = 500
 
 
 def served_folders(arguments: Sequence[str] | None = None) -> tuple[Path, ...]:
-    """runs/, the zoo, and every ``--root`` after the ``--`` of the command line."""
+    """Return runs/, the zoo, and every ``--root`` after the ``--`` of the command line."""
+    return (RUNS_DIR, ZOO_FOLDER, *_options(arguments).root)
+
+
+def served_jobs(arguments: Sequence[str] | None = None) -> int:
+    """Return how many jobs may run at a time: ``--jobs`` after the ``--`` of the command line, else half the cores."""
+    return max(1, _options(arguments).jobs or (os.cpu_count() or 2) // 2)
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("--root", action="append", default=[], type=Path)
-    known, _ = parser.parse_known_args(sys.argv[1:] if arguments is None else arguments)
-    return (RUNS_DIR, ZOO_FOLDER, *known.root)
+    parser.add_argument("--jobs", type=int, default=0)
+    return parser.parse_known_args(sys.argv[1:] if arguments is None else arguments)[0]
 
 
 def served_path(text: str, folders: Sequence[Path]) -> Path:

@@ -18,7 +18,8 @@ from app.dashboard.keys import NetworkKey
 from app.dashboard.language import names, t
 from app.dashboard.widgets.data_picker import pick_images
 from app.dashboard.widgets.downloads import download_row, take_home
-from app.dashboard.widgets.network_picker import pick_network
+from app.dashboard.widgets.long_work import amount, is_job, result_of
+from app.dashboard.widgets.network_picker import open_page
 from app.text import literal
 
 KINDS = ("dense_layer", "transition", "classifier", None)
@@ -26,10 +27,8 @@ KINDS = ("dense_layer", "transition", "classifier", None)
 
 def show() -> None:
     """Draw the page."""
-    st.subheader(t("agreement.heading"), anchor=False)
-    key = pick_network()
+    key = open_page(t("agreement.heading"))
     if key is None:
-        st.write(t("common.choose_network"))
         return
     first, second, kind = _choose()
     table = _table(key, first, second)
@@ -77,6 +76,9 @@ def _table(key: NetworkKey, *measures: str) -> pd.DataFrame | None:
     if wanted and images is None:
         return None
     try:
+        if images is not None and is_job(key, wanted, images):
+            found: pd.DataFrame | None = result_of(loading.measured_task(key, wanted, images), amount(images))
+            return found
         return loading.measured_table(key, wanted, images)
     except ValueError as error:
         st.error(literal(str(error)), icon=":material/error:")

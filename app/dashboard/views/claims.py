@@ -9,22 +9,22 @@ import streamlit as st
 
 from app.dashboard import loading
 from app.dashboard.caching import cached
+from app.dashboard.jobs.task import Task
 from app.dashboard.keys import ImagesKey, NetworkKey, file_key
 from app.dashboard.language import from_analysis, t
 from app.dashboard.roots import listed_runs, served_folders
 from app.dashboard.widgets.claim_cards import BADGES, numbers, show_badge, statement, statistic, verdict_words
 from app.dashboard.widgets.data_picker import pick_images
 from app.dashboard.widgets.downloads import download_row, take_home
-from app.dashboard.widgets.network_picker import pick_network
+from app.dashboard.widgets.long_work import amount, result_of
+from app.dashboard.widgets.network_picker import open_page
 from app.text import literal
 
 
 def show() -> None:
     """Draw the page."""
-    st.subheader(t("claims.heading"), anchor=False)
-    key = pick_network()
+    key = open_page(t("claims.heading"))
     if key is None:
-        st.write(t("common.choose_network"))
         return
     images = pick_images(key)
     with st.sidebar:
@@ -37,7 +37,7 @@ def show() -> None:
             key="beside",
         )
     try:
-        table = _claims(key, images, None if beside is None else file_key(beside))
+        table = _table(key, images, None if beside is None else file_key(beside))
     except ValueError as error:
         st.error(literal(str(error)), icon=":material/error:")
         return
@@ -52,20 +52,20 @@ def show() -> None:
     st.caption(t("claims.note"))
 
 
-@cached(32, spinner="claims")
-def _claims(key: NetworkKey, images: ImagesKey | None, beside: NetworkKey | None) -> pd.DataFrame:
-    """The paper's claims, tested on this network."""
-    from analysis.claims.claims import check_claims
-    from analysis.claims.generalization import training_images
+def _table(key: NetworkKey, images: ImagesKey | None, beside: NetworkKey | None) -> pd.DataFrame:
+    """The claims tested on images, once that job is done; until then those that need the weights alone."""
+    if images is not None:
+        found: pd.DataFrame | None = result_of(Task("claims", key, (images, beside)), amount(images))
+        if found is not None:
+            return found
+    return _on_weights(key)
 
-    network = loading.load(key)
-    if images is None:
-        return check_claims(network)
-    test = loading.load_images(images)
-    if beside is None:
-        return check_claims(network, test, num_images=images.number)
-    train = training_images(images.dataset, images.normalize, images.root)
-    return check_claims(network, test, loading.load(beside), images.number, train)
+
+@cached(32, spinner="claims")
+def _on_weights(key: NetworkKey) -> pd.DataFrame:
+    from analysis.claims.claims import check_claims
+
+    return check_claims(loading.load(key))
 
 
 def _show_claim(number: int, claim: Any) -> None:

@@ -15,9 +15,11 @@ from analysis.figures.training_curves import training_curves_figure, training_cu
 from analysis.results.training_curves import training_curves
 from app.dashboard import loading
 from app.dashboard.charts import show_chart
+from app.dashboard.jobs.task import Task
 from app.dashboard.keys import NetworkKey
 from app.dashboard.language import t
 from app.dashboard.widgets.downloads import download_row, take_home
+from app.dashboard.widgets.long_work import result_of
 from app.dashboard.widgets.network_picker import pick_network
 from app.dashboard.widgets.tables import show_table, show_table_on_opening
 from app.text import literal, network_name, shown
@@ -34,6 +36,7 @@ QUANTITIES = (
     "receptive_field",
     "shortest_path",
 )
+NUM_PASSES = 5
 LATENCIES = ("network", "forward_ms", "images_per_s", "step_ms", "kept_bytes")
 
 
@@ -113,13 +116,10 @@ def _show_stages(stages: pd.DataFrame) -> None:
 
 def _show_latency(specs: dict[str, Spec], size: int) -> None:
     st.markdown(f"##### {t('comparison.measured')}")
-    if not st.toggle(t("comparison.measure"), key="measure_both"):
+    task = Task("latency", None, (tuple(specs), tuple(specs.values()), size, NUM_PASSES, True))
+    times = result_of(task, t("comparison.measure"))
+    if times is None:
         st.caption(t("comparison.takes"))
-        return
-    try:
-        times = loading.latency_table(tuple(specs), tuple(specs.values()), size, 5, True)
-    except ValueError as error:
-        st.error(literal(str(error)), icon=":material/error:")
         return
     show_table(times[list(LATENCIES)])
     st.caption(t("comparison.median", size=size, hardware=literal(str(times["hardware"].iloc[0]))))

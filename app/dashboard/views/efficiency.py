@@ -10,14 +10,15 @@ import streamlit as st
 from analysis.claims.published import published_claims
 from analysis.figures.efficiency import ERROR_TITLES, SCREEN_AXIS_TITLES, efficiency_screen
 from analysis.results.efficiency import pareto_front, parity
-from app.dashboard import loading
 from app.dashboard.caching import cached
 from app.dashboard.charts import show_chart
+from app.dashboard.jobs.task import Task
 from app.dashboard.keys import NetworkKey, file_key
 from app.dashboard.language import from_analysis, names, t
 from app.dashboard.roots import listed_runs, served_folders
 from app.dashboard.widgets.claim_cards import show_badge, statement
 from app.dashboard.widgets.downloads import download_row, take_home
+from app.dashboard.widgets.long_work import result_of
 from app.dashboard.widgets.tables import show_table_on_opening
 from app.text import literal
 from densenet_core.checkpoints.zoo import ZOO_FOLDER
@@ -29,6 +30,7 @@ FIRST_SOURCES = (  # the paper's tables and what it compares with, where a data 
     "Huang et al. 2017, Table 3",
     "fb.resnet.torch, pretrained models",
 )
+NUM_PASSES = 3
 MAX_REASONS = 3  # why runs were skipped, in words
 SHOWN = ["origin", "family", "model", "params", "params_printed", "mult_adds", "error", "spread", "seeds", "epochs"]
 
@@ -47,7 +49,10 @@ def _explore(rows: pd.DataFrame) -> None:
     """The picture of the chosen results: a change of its controls reads no runs again."""
     cost, log, pareto = _choose_axes()
     if cost == "forward_ms":
-        rows = _with_latency(rows)
+        measured = _with_latency(rows)
+        if measured is None:
+            return
+        rows = measured
     drawn = rows.dropna(subset=[cost]) if cost in rows else rows.head(0)
     if drawn.empty:
         st.info(t("efficiency.none"))
@@ -130,15 +135,18 @@ def _choose_axes() -> tuple[str, bool, bool]:
     return cost or "params", log, pareto
 
 
-def _with_latency(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows with their networks' measured time on this machine, where the suite can build them."""
+def _with_latency(rows: pd.DataFrame) -> pd.DataFrame | None:
+    """The rows with their networks' time on this machine, where the suite can build them; None until it is measured."""
     archs = tuple(sorted(rows["arch"].dropna().unique()))
     is_imagenet = bool((rows["dataset"] == "ImageNet").any())
     size = 224 if is_imagenet else 32
-    if not archs or not st.toggle(t("efficiency.measure", number=len(archs), size=size), key="measure"):
+    if not archs:
         return rows
     specs = tuple(spec_from_name(arch, 1000 if is_imagenet else 10) for arch in archs)
-    times = loading.latency_table(archs, specs, size, 3, False)
+    task = Task("latency", None, (archs, specs, size, NUM_PASSES, False))
+    times = result_of(task, t("efficiency.measure", number=len(archs), size=size))
+    if times is None:
+        return None
     st.caption(t("efficiency.median", hardware=literal(str(times["hardware"].iloc[0]))))
     return rows.assign(forward_ms=rows["arch"].map(dict(zip(times["network"], times["forward_ms"], strict=True))))
 

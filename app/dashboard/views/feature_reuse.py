@@ -26,6 +26,7 @@ from app.dashboard.pages import link_to
 from app.dashboard.widgets.claim_cards import numbers, show_badge, statement, statistic
 from app.dashboard.widgets.downloads import download_row, take_home
 from app.dashboard.widgets.handover import reuse_command, reuse_python, show_handover
+from app.dashboard.widgets.long_work import amount, is_job, result_of
 from app.dashboard.widgets.network_picker import pick_network, show_network
 from app.dashboard.widgets.tables import show_table_on_opening
 from app.text import literal, network_facts
@@ -103,14 +104,21 @@ def _explore(key: NetworkKey, measured: Measured) -> None:
 
 
 def _choose_measured(key: NetworkKey) -> Measured | None:
-    """What the chosen measure asks for; None where that is images and there are none that fit."""
+    """What the chosen measure asks for; None where that is images that do not fit, or work that is not done."""
     measures = _measures_on_images(_chosen_measure())
     if not measures:
         return Measured()
     from app.dashboard.widgets.data_picker import pick_images
 
     images = pick_images(key)
-    return None if images is None else Measured(measures, images)
+    if images is None:
+        return None
+    if (
+        is_job(key, measures, images)
+        and result_of(loading.measured_task(key, measures, images), amount(images)) is None
+    ):
+        return None
+    return Measured(measures, images)
 
 
 def _chosen_measure() -> str:

@@ -21,11 +21,13 @@ from analysis.reuse.connections import dense_spec
 from app.dashboard import loading
 from app.dashboard.caching import cached
 from app.dashboard.charts import show_chart
+from app.dashboard.jobs.task import Task
 from app.dashboard.keys import ImagesKey, NetworkKey
 from app.dashboard.language import from_analysis, names, t
 from app.dashboard.widgets.data_picker import pick_images
 from app.dashboard.widgets.downloads import download_row, take_home
-from app.dashboard.widgets.network_picker import pick_network
+from app.dashboard.widgets.long_work import result_of
+from app.dashboard.widgets.network_picker import open_page
 from app.text import literal
 from densenet_core import CheckpointError
 from densenet_core.networks.spec import Spec
@@ -33,10 +35,8 @@ from densenet_core.networks.spec import Spec
 
 def show() -> None:
     """Draw the page."""
-    st.subheader(t("gradients.heading"), anchor=False)
-    key = pick_network()
+    key = open_page(t("gradients.heading"))
     if key is None:
-        st.write(t("common.choose_network"))
         return
     try:
         spec = dense_spec(loading.load(key))
@@ -51,24 +51,30 @@ def show() -> None:
         _show_shares(key, images)
 
 
+NUM_IMAGES = 64  # of the gradient
+NUM_FOR_PATHS = 4
+PASSES = 12  # four networks, forward and backward
+
+
+def _gradient_flows(key: NetworkKey, images: ImagesKey) -> pd.DataFrame | None:
+    """The network's, its own architecture's at initialization, and its controls'; None until they are measured."""
+    if loading.takes_long(key, images._replace(number=NUM_IMAGES), PASSES):
+        found: pd.DataFrame | None = result_of(Task("gradients", key, (images,)), t("jobs.images", number=NUM_IMAGES))
+        return found
+    return _gradient_flows_at_once(key, images)
+
+
 @cached(16, spinner="gradients")
-def _gradient_flows(key: NetworkKey, images: ImagesKey) -> pd.DataFrame:
-    """The network's, its own architecture's at initialization, and its controls', on one batch of 64 images."""
+def _gradient_flows_at_once(key: NetworkKey, images: ImagesKey) -> pd.DataFrame:
     from analysis.claims.gradient_flow import flow_beside_controls
 
     return flow_beside_controls(loading.load(key), loading.load_images(images))
 
 
-@cached(16, spinner="gradients")
-def _path_shares(key: NetworkKey, images: ImagesKey) -> pd.DataFrame:
-    """The share of the gradient by path length, of the same networks, on four images."""
-    from analysis.claims.gradient_flow import paths_beside_controls
-
-    return paths_beside_controls(loading.load(key), loading.load_images(images))
-
-
 def _show_flow(key: NetworkKey, images: ImagesKey) -> None:
     flow = _gradient_flows(key, images)
+    if flow is None:
+        return
     quantity = st.segmented_control(
         t("gradients.quantity"),
         list(QUANTITIES),
@@ -91,9 +97,9 @@ def _show_flow(key: NetworkKey, images: ImagesKey) -> None:
 def _show_shares(key: NetworkKey, images: ImagesKey) -> None:
     st.markdown(f"##### {t('gradients.shares')}")
     st.caption(t("gradients.shares_note"))
-    if not st.toggle(t("gradients.measure_shares"), key="measure_shares"):
+    shares = result_of(Task("path_shares", key, (images,)), t("jobs.images", number=NUM_FOR_PATHS))
+    if shares is None:
         return
-    shares = _path_shares(key, images)
     show_chart(path_shares_screen(shares), key="shares", alt=t("gradients.shares_alt"))
     with take_home():
         draw = partial(loading.figure_file, path_shares_figure, "gradient_by_path_length", shares, 1)

@@ -92,6 +92,15 @@ def pick_network(
     return found
 
 
+def open_page(heading: str) -> NetworkKey | None:
+    """Draw a page's heading and the choice of a network; None where there is none, and the page says what to do."""
+    st.subheader(heading, anchor=False)
+    key = pick_network()
+    if key is None:
+        st.write(t("common.choose_network"))
+    return key
+
+
 def show_network(key: NetworkKey) -> None:
     """Say which network the page is about: its name, its data set, its error."""
     facts = network_facts(loading.load(key))

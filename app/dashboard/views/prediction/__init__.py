@@ -6,15 +6,13 @@ import streamlit as st
 
 from app.dashboard.language import t
 from app.dashboard.views.prediction.choosing import choose_image
-from app.dashboard.widgets.network_picker import pick_network
+from app.dashboard.widgets.network_picker import open_page
 
 
 def show() -> None:
     """Draw the page."""
-    st.subheader(t("prediction.heading"), anchor=False)
-    key = pick_network()
+    key = open_page(t("prediction.heading"))
     if key is None:
-        st.write(t("common.choose_network"))
         return
     chosen = choose_image(key)
     if chosen is None:

@@ -1,0 +1,58 @@
+"""The server's queue, as a session sees it."""
+
+from __future__ import annotations
+
+import weakref
+
+import streamlit as st
+from streamlit.runtime import get_instance
+from streamlit.runtime.scriptrunner import get_script_run_ctx
+
+from app.dashboard.jobs.queue import Queue
+from app.dashboard.jobs.task import Job, Task
+from app.dashboard.roots import served_jobs
+
+_TICKETS = "job_tickets"  # of the session's state
+
+
+class Ticket:
+    """Held by a session for a job on its upload: when the session ends, the job and its result go too."""
+
+    def __init__(self, queue: Queue, task: Task) -> None:
+        weakref.finalize(self, queue.forget, task)
+
+
+@st.cache_resource(show_spinner=False)
+def the_queue() -> Queue:
+    """Return the server's queue."""
+    return Queue(served_jobs())
+
+
+def ask_for(task: Task, network: object, title: str) -> Job:
+    """Put a task into the queue for this session.
+
+    Raises:
+        QueueError: too many jobs wait.
+    """
+    queue = the_queue()
+    job = queue.submit(task, network, title, session_id())
+    if task.is_private:
+        st.session_state.setdefault(_TICKETS, {}).setdefault(task, Ticket(queue, task))
+    return job
+
+
+def session_id() -> str:
+    """Return this session's own name."""
+    context = get_script_run_ctx()
+    return context.session_id if context else ""
+
+
+def own_jobs() -> list[Job]:
+    """Return the jobs that this session may see: all but those on other sessions' uploads; the newest first."""
+    own = session_id()
+    return [job for job in reversed(the_queue().jobs()) if not job.task.is_private or job.owner == own]
+
+
+def may_cancel(job: Job) -> bool:
+    """Whether this session may end a job: its own, and one whose session is gone."""
+    return job.owner == session_id() or not get_instance().is_active_session(job.owner)

@@ -1,0 +1,82 @@
+"""The process of one job: reads a task from its standard input, writes progress and the result to its standard output.
+
+Messages are pickles of pairs: ("progress", (done, total)), then one of ("result", value), ("error", sentence), where
+the user can mend it, and ("crash", traceback).
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from typing import Any, BinaryIO
+
+from app.dashboard.jobs.work import WORK
+
+Message = tuple[str, Any]
+PAUSE = 0.2  # seconds between two reports
+NICE = 5  # pages answer first
+MEASURES_TIME = "latency"  # which would be another at a lower priority
+
+
+def run(kind: str, network: Any, options: tuple[Any, ...], say: Callable[[Message], None]) -> None:
+    """Do a task and say what comes of it."""
+    try:
+        say(("result", WORK[kind](_sparingly(say), network, *options)))
+    except ValueError as error:  # every error of a user's is one
+        say(("error", str(error)))
+    except Exception:
+        say(("crash", traceback.format_exc()))
+
+
+def _sparingly(say: Callable[[Message], None]) -> Callable[[int, int], None]:
+    """A report that is passed on a few times a second."""
+    last = 0.0
+
+    def report(done: int, total: int) -> None:
+        nonlocal last
+        if time.monotonic() - last >= PAUSE or done >= total:
+            last = time.monotonic()
+            say(("progress", (done, total)))
+
+    return report
+
+
+def _own_output() -> BinaryIO:
+    """The pipe to the dashboard; what libraries print goes to standard error."""
+    pipe = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    return pipe
+
+
+def _end_with_the_dashboard() -> None:
+    """End this process when the dashboard's end of its standard input is closed."""
+
+    def wait() -> None:
+        sys.stdin.buffer.read()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def main() -> None:
+    """Read the task, do it, and say what comes of it."""
+    pipe = _own_output()
+    kind, network, options = pickle.load(sys.stdin.buffer)
+    _end_with_the_dashboard()
+    if kind != MEASURES_TIME and hasattr(os, "nice"):
+        os.nice(NICE)
+
+    def say(message: Message) -> None:
+        pickle.dump(message, pipe)
+        pipe.flush()
+
+    run(kind, network, options, say)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,139 @@
+"""Long work on a page: an offer to start it, its progress while it runs, its result when it is there.
+
+Nothing long starts because a page was opened. A job goes on when the page is left, and its result is there on return.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import streamlit as st
+
+from analysis.reuse.measures import MEASURES
+from app.dashboard import loading
+from app.dashboard.jobs.queue import QueueError
+from app.dashboard.jobs.session import ask_for, may_cancel, own_jobs, the_queue
+from app.dashboard.jobs.task import Job, Task
+from app.dashboard.keys import ImagesKey, NetworkKey
+from app.dashboard.language import t
+from app.dashboard.widgets.network_picker import chosen_name
+from app.text import literal
+from densenet_core.training.progress import duration
+
+REFRESH = 1.0  # seconds
+ICONS = {
+    "waiting": ":material/hourglass_empty:",
+    "running": ":material/progress_activity:",
+    "finished": ":material/check:",
+    "failed": ":material/error:",
+    "cancelled": ":material/cancel:",
+}
+
+
+def result_of(task: Task, amount: str = "") -> Any | None:
+    """Return the result of long work; None while the page offers it or shows its progress.
+
+    Args:
+        amount: what it is done on, in words, such as "200 images".
+    """
+    job = the_queue().find(task)
+    if job is not None and job.state == "finished":
+        return job.result
+    if job is None or job.is_over:
+        _offer(task, job, amount)
+    else:
+        _show_progress(task)
+    return None
+
+
+def is_job(key: NetworkKey, measures: tuple[str, ...], images: ImagesKey) -> bool:
+    """Whether measuring these takes so long that it is a job: ablation always does."""
+    return any(MEASURES[name].needs == "cuts" for name in measures) or loading.takes_long(key, images, passes=3)
+
+
+def amount(images: ImagesKey) -> str:
+    """Return what is measured on, in words."""
+    return t("jobs.images", number=images.number)
+
+
+def _offer(task: Task, job: Job | None, amount: str) -> None:
+    """The button that starts it, with what is known of how long it takes."""
+    key = f"start_{task.kind}"
+    if job is not None and job.state == "failed":
+        st.error(literal(job.error) if job.error else t("jobs.crashed"), icon=ICONS["failed"])
+    expected = the_queue().expected_seconds(task)
+    facts = [amount, t("jobs.took", time=duration(expected)) if expected else t("jobs.estimated")]
+    with st.container(border=True, horizontal=True, vertical_alignment="center"):
+        st.button(
+            t(f"jobs.start.{task.kind}"),
+            key=key,
+            type="primary",
+            icon=":material/play_arrow:",
+            on_click=partial(_start, task),
+        )
+        st.caption("  ·  ".join(fact for fact in facts if fact))
+    if refused := st.session_state.pop(f"{key}_refused", None):
+        st.warning(literal(refused), icon=":material/warning:")
+
+
+def _start(task: Task) -> None:
+    network = None if task.network is None else loading.load(task.network)
+    try:
+        ask_for(task, network, "" if task.network is None else chosen_name())
+    except QueueError as error:
+        st.session_state[f"start_{task.kind}_refused"] = str(error)
+
+
+@st.fragment(run_every=REFRESH)
+def _show_progress(task: Task) -> None:
+    """Progress, time left and a button to cancel, drawn again every second until the job is over."""
+    job = the_queue().find(task)
+    if job is None or job.is_over:
+        st.rerun()
+    with st.container(border=True, horizontal=True, vertical_alignment="center"):
+        st.progress(job.share, f"**{t(f'jobs.kinds.{task.kind}')}**  ·  {progress_words(job)}")
+        if may_cancel(job):
+            st.button(
+                t("jobs.cancel"), key=f"cancel_{task.kind}", icon=":material/stop:", on_click=partial(_cancel, task)
+            )
+    st.caption(t("jobs.goes_on"))
+
+
+def _cancel(task: Task) -> None:
+    the_queue().cancel(task)
+
+
+def progress_words(job: Job) -> str:
+    """Return where a job stands, in words."""
+    if job.state == "waiting":
+        return t("jobs.waiting", before=the_queue().before(job))
+    if job.state != "running":
+        return t(f"jobs.states.{job.state}")
+    if job.seconds_left is None:
+        return t("jobs.begun", time=duration(job.seconds))
+    return t("jobs.running", done=job.done, total=job.total, time=duration(job.seconds_left))
+
+
+def show_jobs() -> None:
+    """Draw the list of jobs in the sidebar, where there are any."""
+    jobs = own_jobs()
+    if jobs:
+        is_open = any(not job.is_over for job in jobs)
+        with st.sidebar:
+            st.fragment(_list_jobs, run_every=2 * REFRESH if is_open else None)()
+
+
+def _list_jobs() -> None:
+    jobs = own_jobs()
+    open_jobs = sum(not job.is_over for job in jobs)
+    with st.expander(t("jobs.title", number=open_jobs), icon=":material/work_history:", key="jobs_list"):
+        for number, job in enumerate(jobs[:8]):
+            words = f"{ICONS[job.state]} **{t(f'jobs.kinds.{job.task.kind}')}**"
+            st.markdown(words + (f"  \n{literal(job.title)}" if job.title else ""))
+            if job.is_over:
+                st.caption(progress_words(job))
+                continue
+            st.progress(job.share, progress_words(job))
+            if may_cancel(job):
+                st.button(t("jobs.cancel"), key=f"cancel_job_{number}", on_click=partial(_cancel, job.task))

@@ -1,0 +1,188 @@
+"""The queue of jobs: order, limits, progress, cancelling, forgetting; and one job in a real process."""
+
+from __future__ import annotations
+
+import gc
+import pickle
+import sys
+import time
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import pytest
+
+from analysis.reuse.measuring import measure_reuse
+from app.dashboard.jobs import queue as queues
+from app.dashboard.jobs.queue import MAX_ASKED, MAX_KEPT, MAX_WAITING, Process, Queue, QueueError
+from app.dashboard.jobs.session import Ticket
+from app.dashboard.jobs.task import Job, Task
+from app.dashboard.jobs.worker import Message, _sparingly, run
+from app.dashboard.keys import ImagesKey, NetworkKey
+from app.dashboard.roots import served_jobs
+from densenet_core import load_zoo
+from densenet_core.data.datasets import load_test_images
+
+NAME = "densenet-40-12-digits"
+KEY = NetworkKey("file", "net")
+UPLOAD = NetworkKey("upload", "abc")
+
+
+class Silent:
+    """A job that says what the test makes it say."""
+
+    launched: ClassVar[list[Silent]] = []
+
+    def __init__(self, task: Task, network: Any, hear: Callable[[Message | None], None]) -> None:
+        self.task, self.network, self.hear, self.is_ended = task, network, hear, False
+        Silent.launched.append(self)
+
+    def end(self) -> None:
+        self.is_ended = True
+
+
+@pytest.fixture
+def queue() -> Queue:
+    Silent.launched = []
+    return Queue(1, Silent)
+
+
+def task(number: int, key: NetworkKey = KEY) -> Task:
+    return Task("measured", key, (number,))
+
+
+def test_jobs_run_in_turn_and_as_many_at_a_time_as_the_limit_says(queue: Queue) -> None:
+    jobs = [queue.submit(task(number), "network", "title", str(number)) for number in range(3)]
+    assert [job.state for job in jobs] == ["running", "waiting", "waiting"]
+    assert [queue.before(job) for job in jobs] == [0, 0, 1]
+    Silent.launched[0].hear(("result", 7))
+    assert [job.state for job in jobs] == ["finished", "running", "waiting"]
+    assert (jobs[0].result, len(Silent.launched)) == (7, 2)
+    Silent.launched = []
+    two_at_a_time = Queue(2, Silent)
+    for number in range(3):
+        two_at_a_time.submit(task(number), None, "", str(number))
+    assert len(Silent.launched) == 2
+
+
+def test_equal_tasks_are_one_job(queue: Queue) -> None:
+    first = queue.submit(task(0), None, "", "one session")
+    assert queue.submit(task(0), None, "", "another") is first
+    assert queue.find(task(0)) is first
+    assert queue.find(task(1)) is None
+
+
+def test_a_job_that_failed_or_was_cancelled_can_be_asked_for_again(queue: Queue) -> None:
+    first = queue.submit(task(0), None, "", "")
+    Silent.launched[0].hear(("error", "the images do not fit"))
+    assert (first.state, first.error) == ("failed", "the images do not fit")
+    second = queue.submit(task(0), None, "", "")
+    assert (second.state, second.error) == ("running", "")
+
+
+def test_a_process_that_ends_without_a_word_has_failed(queue: Queue) -> None:
+    job = queue.submit(task(0), None, "", "")
+    Silent.launched[0].hear(None)
+    assert (job.state, job.error) == ("failed", "")
+
+
+def test_cancelling_ends_the_process_and_starts_the_next(queue: Queue) -> None:
+    first, second = (queue.submit(task(number), None, "", "") for number in range(2))
+    queue.cancel(task(0))
+    assert Silent.launched[0].is_ended
+    assert (first.state, second.state) == ("cancelled", "running")
+    Silent.launched[0].hear(("result", 1))  # came too late
+    assert (first.state, first.result) == ("cancelled", None)
+    third = queue.submit(task(2), None, "", "")
+    queue.cancel(task(2))
+    assert third.state == "cancelled"
+    assert len(Silent.launched) == 2
+
+
+def test_a_session_and_the_server_have_limits(queue: Queue) -> None:
+    for number in range(MAX_ASKED):
+        queue.submit(task(number), None, "", "greedy")
+    with pytest.raises(QueueError, match=f"this session has {MAX_ASKED} jobs"):
+        queue.submit(task(MAX_ASKED), None, "", "greedy")
+    for number in range(MAX_ASKED, MAX_WAITING):
+        queue.submit(task(number), None, "", str(number))
+    with pytest.raises(QueueError, match=f"{MAX_WAITING} jobs are waiting on this server"):
+        queue.submit(task(MAX_WAITING), None, "", "late")
+
+
+def test_the_last_results_are_kept(queue: Queue) -> None:
+    for number in range(MAX_KEPT + 3):
+        queue.submit(task(number), None, "", "")
+        Silent.launched[-1].hear(("result", number))
+    assert [job.result for job in queue.jobs()] == list(range(3, MAX_KEPT + 3))
+    assert not queue._networks
+    assert not queue._workers
+
+
+def test_the_job_of_an_upload_goes_with_its_session(queue: Queue) -> None:
+    queue.submit(task(0, UPLOAD), None, "", "session")
+    tickets = {task(0, UPLOAD): Ticket(queue, task(0, UPLOAD))}
+    gc.collect()
+    assert queue.find(task(0, UPLOAD)) is not None
+    tickets.clear()
+    gc.collect()
+    assert queue.find(task(0, UPLOAD)) is None
+    assert Silent.launched[0].is_ended
+
+
+def test_the_time_left_is_that_of_the_speed_so_far(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    job = Job(task(0), "", "", state="running", started=100.0)
+    assert job.seconds_left is None
+    clock[0] = 110.0
+    job.report(50, 200)
+    assert job.seconds_left == pytest.approx(30)  # 10 s for a quarter
+    clock[0] = 120.0
+    job.report(100, 200)
+    assert job.seconds_left == pytest.approx(20)  # 5 images a second since the first report
+    assert job.share == pytest.approx(0.5)
+
+
+def test_reports_are_passed_on_a_few_times_a_second_and_the_last_always() -> None:
+    said: list[Message] = []
+    report = _sparingly(said.append)
+    for done in range(1001):
+        report(done, 1000)
+    assert len(said) < 100
+    assert said[-1] == ("progress", (1000, 1000))
+
+
+def test_what_goes_wrong_is_a_sentence_or_a_traceback() -> None:
+    said: list[Message] = []
+    run("measured", load_zoo(NAME), (("no such measure",), ImagesKey("digits", "data", None, 10), None), said.append)
+    run("no such work", None, (), said.append)
+    assert [kind for kind, _ in said] == ["error", "crash"]
+    assert "no such measure" in said[0][1]
+    assert "Traceback" in said[1][1]
+
+
+def test_the_command_line_sets_the_limit() -> None:
+    assert served_jobs(["--root", "x", "--jobs", "3"]) == 3
+    assert served_jobs([]) >= 1
+
+
+@pytest.mark.slow
+def test_a_job_in_a_process_of_its_own_gives_what_the_function_gives(tmp_path: Any) -> None:
+    queue, images = Queue(1), ImagesKey("digits", "data", None, 120)
+    job = queue.submit(Task("measured", KEY, (("ablation",), images, tmp_path)), load_zoo(NAME), "", "")
+    while not job.is_over:
+        time.sleep(0.02)
+    assert (job.state, job.error) == ("finished", "")
+    assert (job.done, job.total) == (120, 120)
+    expected = measure_reuse(load_zoo(NAME), ("ablation",), load_test_images("digits"), 120)
+    assert job.result["ablation"].tolist() == pytest.approx(expected["ablation"].tolist(), abs=1e-6)
+
+
+@pytest.mark.slow
+def test_a_cancelled_process_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    forever = "import pickle, sys, time; pickle.load(sys.stdin.buffer); time.sleep(60)"
+    monkeypatch.setattr(queues, "WORKER", (sys.executable, "-c", forever))
+    heard: list[Message | None] = []
+    process = Process(task(0), pickle.dumps(1), heard.append)
+    process.end()
+    assert process._process.wait(10) != 0
