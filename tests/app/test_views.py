@@ -256,8 +256,8 @@ def test_latency_is_measured_when_asked_for(app: AppTest) -> None:
     app.selectbox(key="dataset").select("C10+").run()
     app.multiselect(key="sources C10+ test").set_value(["liuzhuang13/DenseNet, README"]).run()
     app.segmented_control(key="cost").set_value("forward_ms").run()
-    assert app.toggle(key="measure").label == "Measure 3 networks on this machine (32 x 32 pixels)"
-    app.toggle(key="measure").set_value(True).run()
+    assert "3 networks, 32 × 32 pixels" in shown(app)
+    app.button(key="start_latency").click().run()
     assert not app.exception
     assert points(app) == 3
 
@@ -295,7 +295,7 @@ def test_comparison_measures_when_asked_for(app: AppTest) -> None:
     app = page(app, "comparison")
     for side, name in (("a", "densenet-40-12"), ("b", "resnet-20")):
         app.selectbox(key=f"arch{side}").select(name).run()
-    app.toggle(key="measure_both").set_value(True).run()
+    app.button(key="start_latency").click().run()
     assert not app.exception
     assert "forward_ms" in app.dataframe[-1].value.columns
 
@@ -380,7 +380,7 @@ def test_a_spinner_is_shown_only_while_something_is_computed(app: AppTest, monke
 def test_comparison_says_why_it_can_not_measure(app: AppTest) -> None:
     app = page(app, "comparison")
     app.number_input[0].set_value(32).run()
-    app.toggle(key="measure_both").set_value(True).run()
+    app.button(key="start_latency").click().run()
     assert not app.exception
     assert "too few for a training step's batch norm" in app.error[0].value.replace("\\", "")
 

@@ -29,7 +29,6 @@ from app.dashboard.widgets.downloads import download_row, take_home
 from app.dashboard.widgets.long_work import result_of
 from app.dashboard.widgets.network_picker import open_page
 from app.text import literal
-from densenet_core import CheckpointError
 from densenet_core.networks.spec import Spec
 
 
@@ -38,11 +37,7 @@ def show() -> None:
     key = open_page(t("gradients.heading"))
     if key is None:
         return
-    try:
-        spec = dense_spec(loading.load(key))
-    except CheckpointError as error:
-        st.error(literal(str(error)), icon=":material/error:")
-        return
+    spec = dense_spec(loading.load(key))
     images = pick_images(key)
     if images is not None:
         _show_flow(key, images)

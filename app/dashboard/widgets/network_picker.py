@@ -16,10 +16,12 @@ from typing import NamedTuple
 import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
+from analysis.reuse.connections import dense_spec
 from app.dashboard import loading
 from app.dashboard.keys import NetworkKey, file_key
 from app.dashboard.language import names, t
 from app.dashboard.memory import choose_for, keep, kept, remembered, write_address
+from app.dashboard.pages import link_to
 from app.dashboard.roots import CHECKPOINT_ENDINGS, RUNS_DIR, listed_files, listed_runs, served_folders, served_path
 from app.text import literal, network_facts
 from densenet_core import CheckpointError
@@ -92,12 +94,20 @@ def pick_network(
     return found
 
 
-def open_page(heading: str) -> NetworkKey | None:
+def open_page(heading: str, must_be_dense: bool = True) -> NetworkKey | None:
     """Draw a page's heading and the choice of a network; None where there is none, and the page says what to do."""
     st.subheader(heading, anchor=False)
     key = pick_network()
     if key is None:
         st.write(t("common.choose_network"))
+        return None
+    if must_be_dense:
+        try:
+            dense_spec(loading.load(key))
+        except CheckpointError as error:
+            st.error(literal(str(error)), icon=":material/error:")
+            link_to("comparison", t("reuse.compare"))
+            return None
     return key
 
 

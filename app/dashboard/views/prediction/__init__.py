@@ -11,7 +11,7 @@ from app.dashboard.widgets.network_picker import open_page
 
 def show() -> None:
     """Draw the page."""
-    key = open_page(t("prediction.heading"))
+    key = open_page(t("prediction.heading"), must_be_dense=False)
     if key is None:
         return
     chosen = choose_image(key)
