@@ -1,9 +1,10 @@
-"""The dashboard: `streamlit run app/main.py`, with its own options after `--`: `-- --root DIR --root DIR --jobs 2`."""
+"""The dashboard: `densenet-lens serve`, or `streamlit run app/main.py -- OPTIONS` with the same options."""
 
 import streamlit as st
 
 from app.dashboard.language import choose_language
 from app.dashboard.pages import PAGES, navigation_pages
+from app.dashboard.server.access import check_access, show_account
 from app.dashboard.warm_up import import_soon
 from app.dashboard.widgets.long_work import show_jobs
 
@@ -12,7 +13,9 @@ st.html(
     "<style>.block-container {padding: 4.5rem 3rem 3rem;} "
     ".stApp :is(p, h1, h2, h3) {word-break: keep-all;}</style>"  # Korean words are not broken at a line's end
 )
+check_access()
 choose_language()
+show_account()
 st.navigation(navigation_pages(), position="top").run()
 show_jobs()
 import_soon(tuple(f"app.dashboard.views.{module}" for module in PAGES))

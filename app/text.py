@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from app.dashboard.roots import CHECKPOINT_ENDINGS
+from app.dashboard.keys import CHECKPOINT_ENDINGS
 from densenet_core import Checkpoint
 from densenet_core.networks.spec import Spec
 

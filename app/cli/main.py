@@ -17,7 +17,7 @@ from collections.abc import Sequence
 
 import typer
 
-from app.cli import claims, effects, efficiency, figures, networks, prediction, training
+from app.cli import claims, effects, efficiency, figures, networks, prediction, serve, training
 from app.cli.output import visible
 
 INTERRUPTED = "Interrupted. Run the same command again to resume a training or an ablation."
@@ -54,6 +54,7 @@ for command in (
     efficiency.table,
     training.sweep,
     training.runs,
+    serve.serve,
 ):
     app.command()(command)
 

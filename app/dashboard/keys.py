@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 if TYPE_CHECKING:
     from densenet_core.data.names import Normalization
 
+CHECKPOINT_ENDINGS = (".safetensors", ".pt", ".pth", ".th", ".ckpt", ".tar", ".h5", ".keras", ".onnx")
 Origin = Literal["file", "pretrained", "upload", "arch"]  # arch: an architecture without weights
 
 

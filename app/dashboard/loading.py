@@ -21,6 +21,7 @@ from app.dashboard.caching import cached
 from app.dashboard.jobs.session import the_queue
 from app.dashboard.jobs.task import Task
 from app.dashboard.keys import ImagesKey, NetworkKey
+from app.dashboard.server.options import server_options
 from densenet_core import Checkpoint, CheckpointError, load_checkpoint, load_pretrained
 from densenet_core.errors import SeveralNetworksError
 from densenet_core.networks.names import published_spec
@@ -108,10 +109,13 @@ def _load_upload(upload: UploadedFile | None, weights: str | None) -> Checkpoint
 
 
 def disk_cache(key: NetworkKey) -> Path | None:
-    """The folder on disk that keeps what is measured on a network: None for an upload, which leaves no trace."""
+    """Return the folder on disk that keeps what is measured on a network.
+
+    None for an upload, which leaves no trace, and on a server that writes nothing.
+    """
     from analysis.reuse.measuring import cache_folder
 
-    return None if key.is_private else cache_folder()
+    return None if key.is_private or server_options().read_only else cache_folder()
 
 
 def load_images(images: ImagesKey) -> Images:

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from app.dashboard.server.options import server_options
 from densenet_core import RunError
 from densenet_core.training.config import TrainingConfig, config_from, training_settings
 from densenet_core.training.run_folder import OWNER, read_config
@@ -27,11 +28,12 @@ main()
 
 
 def start_training(config: TrainingConfig) -> None:
-    """Starts ``densenet-lens train`` for a new run, or goes on with one that is stopped.
+    """Start ``densenet-lens train`` for a new run, or resume one that is stopped.
 
     Raises:
-        RunError: the run is being trained already, or its folder can't be written.
+        RunError: the server is read-only, the run is being trained already, or its folder can't be written.
     """
+    _check_may_train()
     folder = config.folder
     if is_training(folder):
         raise RunError(f"the run {config.name!r} is being trained already")
@@ -60,6 +62,7 @@ def resume_training(folder: Path) -> None:
     Raises:
         RunError: it is being trained already, or its config.json can't be read.
     """
+    _check_may_train()  # before the settings, which are written again where they are damaged
     content = _settings(folder) | {"name": folder.name, "runs_dir": str(folder.parent)}
     try:
         config = config_from(content)
@@ -83,12 +86,18 @@ def stop_training(folder: Path) -> None:
     Raises:
         RunError: no process trains it, or one on another machine.
     """
+    _check_may_train()
     if not is_training(folder):
         raise RunError(f"no process trains the run {folder.name!r}")
     process, host = _owner(folder)
     if host != platform.node():
         raise RunError(f"the run {folder.name!r} is being trained on {host}: stop it there")
     os.kill(process, signal.SIGINT)
+
+
+def _check_may_train() -> None:
+    if server_options().read_only:
+        raise RunError("this server is read-only: it starts and stops no trainings")
 
 
 def _owner(folder: Path) -> tuple[int, str]:

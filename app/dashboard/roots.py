@@ -5,38 +5,31 @@ Streamlit takes from a list what is in it, whatever a browser sends; what may be
 
 from __future__ import annotations
 
-import argparse
 import os
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
+from app.dashboard.keys import CHECKPOINT_ENDINGS
+from app.dashboard.server.access import own_folder
+from app.dashboard.server.options import server_options
 from densenet_core import CheckpointError, RunError
 from densenet_core.checkpoints.zoo import ZOO_FOLDER
 from densenet_core.training.run_folder import CONFIG, find_runs
 
 RUNS_DIR = Path("runs")
-CHECKPOINT_ENDINGS = (".safetensors", ".pt", ".pth", ".th", ".ckpt", ".tar", ".h5", ".keras", ".onnx")
 DATA_DIR = Path("data")
 MOST_LISTED = 500
 
 
 def served_folders(arguments: Sequence[str] | None = None) -> tuple[Path, ...]:
-    """Return runs/, the zoo, and every ``--root`` after the ``--`` of the command line."""
-    return (RUNS_DIR, ZOO_FOLDER, *_options(arguments).root)
+    """Return the visitor's run folders, the zoo, and every ``--root`` of the command line."""
+    return (runs_dir(), ZOO_FOLDER, *server_options(arguments).root)
 
 
-def served_jobs(arguments: Sequence[str] | None = None) -> int:
-    """Return how many jobs may run at a time: ``--jobs`` after the ``--`` of the command line, else half the cores."""
-    return max(1, _options(arguments).jobs or (os.cpu_count() or 2) // 2)
-
-
-def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(add_help=False)
-    parser.add_argument("--root", action="append", default=[], type=Path)
-    parser.add_argument("--jobs", type=int, default=0)
-    return parser.parse_known_args(sys.argv[1:] if arguments is None else arguments)[0]
+def runs_dir() -> Path:
+    """Return the folder of the visitor's run folders: runs/, or the user's own in it where people log in."""
+    return own_folder(RUNS_DIR)
 
 
 def served_path(text: str, folders: Sequence[Path]) -> Path:
@@ -74,7 +67,9 @@ def image_folder(path: Path) -> Path:
 
 def listed_image_folders() -> list[str]:
     """Folders with folders in them below data/ and the served folders, to choose from."""
-    roots = [folder for folder in dict.fromkeys((DATA_DIR, *served_folders())) if folder not in (RUNS_DIR, ZOO_FOLDER)]
+    roots = [
+        folder for folder in dict.fromkeys((DATA_DIR, *served_folders())) if folder not in (runs_dir(), ZOO_FOLDER)
+    ]
     found = (path for root in roots if root.is_dir() for path in (root, *_subfolders(root)))
     return list(dict.fromkeys([str(DATA_DIR), *(str(path) for path in islice(found, MOST_LISTED))]))
 
@@ -111,8 +106,8 @@ def listed_runs(folders: Sequence[Path]) -> list[Path]:
 
 
 def training_folders() -> list[Path]:
-    """The run folders of runs/, with weights or without."""
-    return _shown(sorted(config.parent for config in RUNS_DIR.glob(f"*/{CONFIG}")), [RUNS_DIR])
+    """The visitor's run folders, with weights or without."""
+    return _shown(sorted(config.parent for config in runs_dir().glob(f"*/{CONFIG}")), [runs_dir()])
 
 
 def _shown(runs: Iterable[Path], folders: Sequence[Path]) -> list[Path]:
@@ -123,8 +118,8 @@ def _shown(runs: Iterable[Path], folders: Sequence[Path]) -> list[Path]:
 
 def check_run_folder(folder: Path) -> None:
     """Raises RunError where a run of this name would be written outside runs/, through a link."""
-    if not is_served(folder, [RUNS_DIR]):
-        raise RunError(f"name {folder.name!r} leads out of {str(RUNS_DIR)!r}: take another")
+    if not is_served(folder, [runs_dir()]):
+        raise RunError(f"name {folder.name!r} leads out of {str(runs_dir())!r}: take another")
 
 
 def listed_files(folders: Sequence[Path]) -> list[str]:

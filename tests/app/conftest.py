@@ -7,11 +7,14 @@ from functools import partial
 from typing import Any
 
 import pytest
+from streamlit import config
 
 from app.dashboard.jobs import session
 from app.dashboard.jobs.queue import Queue
 from app.dashboard.jobs.task import Task
 from app.dashboard.jobs.worker import Message, run
+
+config.set_option("server.address", "localhost")  # as the server's settings have it: strangers are refused
 
 
 class AtOnce:

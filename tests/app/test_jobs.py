@@ -18,7 +18,7 @@ from app.dashboard.jobs.session import Ticket
 from app.dashboard.jobs.task import Job, Task
 from app.dashboard.jobs.worker import Message, _sparingly, run
 from app.dashboard.keys import ImagesKey, NetworkKey
-from app.dashboard.roots import served_jobs
+from app.dashboard.server.options import server_options
 from densenet_core import load_zoo
 from densenet_core.data.datasets import load_test_images
 
@@ -162,8 +162,8 @@ def test_what_goes_wrong_is_a_sentence_or_a_traceback() -> None:
 
 
 def test_the_command_line_sets_the_limit() -> None:
-    assert served_jobs(["--root", "x", "--jobs", "3"]) == 3
-    assert served_jobs([]) >= 1
+    assert server_options(["--root", "x", "--jobs", "3"]).places == 3
+    assert server_options([]).places >= 1
 
 
 @pytest.mark.slow

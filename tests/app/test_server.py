@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import os
 import socket
 import subprocess
 import sys
@@ -12,6 +13,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from app.cli.main import run
+from app.dashboard.language import catalogue
+from app.dashboard.server.access import is_allowed
+from app.dashboard.server.options import ServerOptions, server_options
+from tests.app.live import Visitor
 
 APP = Path(__file__).parents[2] / "app"
 
@@ -31,13 +38,15 @@ def test_the_settings_that_keep_others_out() -> None:
 
 @pytest.fixture(scope="module")
 def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    """A server started in a folder that has no settings of its own."""
+    """A read-only server with small limits, started in a folder that has no settings of its own."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = int(free.getsockname()[1])
     folder = tmp_path_factory.mktemp("elsewhere")
-    command = [sys.executable, "-m", "streamlit", "run", str(APP / "main.py"), "--server.headless=true"]
-    server = subprocess.Popen([*command, f"--server.port={port}"], cwd=folder, stdout=subprocess.DEVNULL)
+    options = ["--no-browser", "--read-only", "--max-upload", "1", "--session-memory", "2", "--port", str(port)]
+    environment = os.environ | {"PYTHONPATH": str(APP.parent)}
+    command = [sys.executable, "-m", "app", "serve", *options]
+    server = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, env=environment)
     try:
         for _ in range(600):
             try:
@@ -102,3 +111,76 @@ def test_no_file_of_the_server_is_served_by_path(path: str, port: int) -> None:
     body = answer(port, "GET", path).read()
     assert b"set_page_config" not in body
     assert b"root:" not in body
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0", "", "192.0.2.1", "::"])
+@pytest.mark.parametrize("options", [[], ["--public"], ["--read-only"]])
+def test_only_a_public_read_only_server_listens_for_others(
+    address: str, options: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[object] = []
+    monkeypatch.setattr("app.cli.serve.run_server", lambda *given: started.append(given))
+    assert run(["serve", "--address", address, *options]) == 2
+    assert "lets strangers in: give --public and --read-only" in capsys.readouterr().err
+    assert run(["serve", "--address", address, "--public", "--read-only"]) == 0
+    assert len(started) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--jobs", "0"], "--jobs 0 must be 1 or more"),
+        (["--max-upload", "0"], "--max-upload 0 must be 1 or more"),
+        (["--max-upload", "2048"], "--max-upload 2048 is more than --session-memory 1024"),
+    ],
+)
+def test_limits_are_numbers_that_can_hold(options: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["serve", *options]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_options_survive_the_command_line_of_the_pages() -> None:
+    given = ServerOptions((Path("a b"), Path("-c")), read_only=True, jobs=3, allow=("@example.org", "group:x"))
+    assert server_options(given.arguments()) == given
+    assert server_options(["run", "--server.port=80"]) == ServerOptions()
+
+
+def test_a_read_only_server_offers_no_training(port: int) -> None:
+    with Visitor(port, "training") as visitor:
+        assert catalogue("en")["training.no_runs_served"] in visitor.said
+        assert catalogue("en")["training.new"] not in visitor.said
+
+
+def test_a_session_holds_no_more_than_its_memory(port: int) -> None:
+    with Visitor(port) as visitor, Visitor(port) as other:
+        assert visitor.upload(1_500_000, body=False) == 413  # --max-upload
+        assert [visitor.upload(800_000, name) for name in "ab"] == [204, 204]
+        assert visitor.upload(800_000, "c", body=False) == 413  # --session-memory
+        assert visitor.upload(100_000, "d") == 204
+        assert other.upload(800_000) == 204  # has its own
+
+
+def test_an_upload_needs_a_session_that_was_let_in_and_a_length(port: int) -> None:
+    with Visitor(port) as visitor:
+        assert visitor.upload(10, headers={"Content-Length": "-1"}, body=False) in (400, 411)
+        visitor.session = "f00f00"
+        assert visitor.upload(10, body=False) == 403
+
+
+@pytest.mark.parametrize(
+    ("user", "is_let_in"),
+    [
+        ({"email": "ann@example.org"}, True),
+        ({"email": "ANN@EXAMPLE.ORG", "email_verified": True}, True),
+        ({"email": "ann@example.org", "email_verified": False}, False),
+        ({"email": "eve@example.org.evil.net"}, False),
+        ({"email": '"@example.org"@evil.net'}, False),
+        ({"email": "bob@elsewhere.net"}, True),
+        ({"email": "", "groups": ["staff"]}, True),
+        ({"groups": "staff"}, False),
+        ({}, False),
+    ],
+)
+def test_the_allow_list(user: dict[str, object], is_let_in: bool) -> None:
+    assert is_allowed(user, ["@example.org", "bob@elsewhere.net", "group:Staff"]) == is_let_in
+    assert is_allowed(user, [])

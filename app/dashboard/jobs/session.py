@@ -10,7 +10,8 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from app.dashboard.jobs.queue import Queue
 from app.dashboard.jobs.task import Job, Task
-from app.dashboard.roots import served_jobs
+from app.dashboard.server.access import needs_login
+from app.dashboard.server.options import server_options
 
 _TICKETS = "job_tickets"  # of the session's state
 
@@ -25,7 +26,7 @@ class Ticket:
 @st.cache_resource(show_spinner=False)
 def the_queue() -> Queue:
     """Return the server's queue."""
-    return Queue(served_jobs())
+    return Queue(server_options().places)
 
 
 def ask_for(task: Task, network: object, title: str) -> Job:
@@ -48,9 +49,13 @@ def session_id() -> str:
 
 
 def own_jobs() -> list[Job]:
-    """Return the jobs that this session may see: all but those on other sessions' uploads; the newest first."""
-    own = session_id()
-    return [job for job in reversed(the_queue().jobs()) if not job.task.is_private or job.owner == own]
+    """Return the jobs that this session may see, the newest first.
+
+    All but those on other sessions' uploads; only its own where people log in, for runs are each user's own.
+    """
+    own, sees_others = session_id(), not needs_login(server_options())
+    jobs = reversed(the_queue().jobs())
+    return [job for job in jobs if job.owner == own or (sees_others and not job.task.is_private)]
 
 
 def may_cancel(job: Job) -> bool:

@@ -20,7 +20,8 @@ from app.dashboard.caching import cached
 from app.dashboard.charts import show_chart
 from app.dashboard.language import t
 from app.dashboard.processes import last_words, resume_training, start_training, stop_training
-from app.dashboard.roots import RUNS_DIR, check_run_folder, training_folders
+from app.dashboard.roots import check_run_folder, runs_dir, training_folders
+from app.dashboard.server.options import server_options
 from app.dashboard.widgets.downloads import download_row, take_home
 from app.dashboard.widgets.settings import setting_widget
 from app.text import literal
@@ -44,18 +45,19 @@ MORE_SETTINGS = tuple(each.name for each in training_settings() if each.name not
 def show() -> None:
     """Draws the page."""
     st.subheader(t("pages.training"), anchor=False)
-    with st.sidebar:
-        _start_form()
+    if not server_options().read_only:
+        with st.sidebar:
+            _start_form()
     runs = _runs()
     if not runs:
-        st.info(t("training.no_runs"))
+        st.info(t("training.no_runs_served" if server_options().read_only else "training.no_runs"))
         return
     st.dataframe([_row(run) for run in runs], hide_index=True)
     names = [run.name for run in runs]
     running = next((run.name for run in runs if run.state == "running"), names[0])
     name = st.selectbox(t("picker.run"), names, index=names.index(running), key="training_run")
     _show_run(name)
-    _show_emergence(RUNS_DIR / name)
+    _show_emergence(runs_dir() / name)
 
 
 def _runs() -> list[RunSummary]:
@@ -109,7 +111,7 @@ def _settings(names: Sequence[str]) -> dict[str, Any]:
 
 def _start(recipe: str, arch: str, dataset: str, name: str, given: dict[str, Any]) -> None:
     try:
-        config = recipe_config(recipe, arch, dataset, name, runs_dir=str(RUNS_DIR), **given)
+        config = recipe_config(recipe, arch, dataset, name, runs_dir=str(runs_dir()), **given)
         spec_from_name(config.arch)
         check_run_folder(config.folder)
         start_training(config)
@@ -121,7 +123,7 @@ def _start(recipe: str, arch: str, dataset: str, name: str, given: dict[str, Any
 @st.fragment(run_every=REFRESH)
 def _show_run(name: str) -> None:
     """Progress and curves of one run, drawn anew while it trains."""
-    folder = RUNS_DIR / name
+    folder = runs_dir() / name
     if not (folder / CONFIG).exists():
         return  # deleted meanwhile
     run = read_summary(folder)
@@ -129,7 +131,8 @@ def _show_run(name: str) -> None:
         st.badge(t(f"training.states.{run.state}"), color=BADGES[run.state])  # type: ignore[arg-type]
         words = t("training.progress", done=run.epoch, planned=run.epochs_planned)
         st.progress(run.epoch / max(run.epochs_planned, 1), words)
-        _show_buttons(run, folder)
+        if not server_options().read_only:
+            _show_buttons(run, folder)
     if not (folder / METRICS).exists():
         said = last_words(folder)
         st.caption(t("training.first_epoch"))

@@ -18,11 +18,11 @@ from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from analysis.reuse.connections import dense_spec
 from app.dashboard import loading
-from app.dashboard.keys import NetworkKey, file_key
+from app.dashboard.keys import CHECKPOINT_ENDINGS, NetworkKey, file_key
 from app.dashboard.language import names, t
 from app.dashboard.memory import choose_for, keep, kept, remembered, write_address
 from app.dashboard.pages import link_to
-from app.dashboard.roots import CHECKPOINT_ENDINGS, RUNS_DIR, listed_files, listed_runs, served_folders, served_path
+from app.dashboard.roots import listed_files, listed_runs, runs_dir, served_folders, served_path
 from app.text import literal, network_facts
 from densenet_core import CheckpointError
 from densenet_core.checkpoints.pretrained import PRETRAINED_NAMES
@@ -261,7 +261,7 @@ def _zoo(side: str) -> NetworkKey:
 def _runs(side: str) -> NetworkKey | None:
     runs = listed_runs([folder for folder in served_folders() if folder != ZOO_FOLDER])
     if not runs:
-        st.info(t("picker.no_runs", folder=literal(str(RUNS_DIR))))
+        st.info(t("picker.no_runs", folder=literal(str(runs_dir()))))
         return None
     named = Counter(run.name for run in runs)
     run: Path = remembered(

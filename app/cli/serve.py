@@ -1,0 +1,78 @@
+"""The command that starts the dashboard."""
+
+from __future__ import annotations
+
+import gc
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from app.dashboard.server.options import ServerOptions
+
+DEFAULT_PORT = 8501
+MAIN = Path(__file__).parents[1] / "main.py"
+
+
+def serve(
+    root: Annotated[
+        list[Path] | None, typer.Option(metavar="DIR", help="A folder to serve beside runs/; repeatable.")
+    ] = None,
+    port: Annotated[int, typer.Option(help="The port to listen on.")] = DEFAULT_PORT,
+    address: Annotated[str, typer.Option(help="The address to listen on.")] = "localhost",
+    public: Annotated[
+        bool, typer.Option("--public", help="Allow an --address other than localhost; needs --read-only.")
+    ] = False,
+    read_only: Annotated[bool, typer.Option("--read-only", help="No training, and nothing is written.")] = False,
+    max_upload: Annotated[int, typer.Option(metavar="MB", help="Size of an uploaded file.")] = 512,
+    session_memory: Annotated[
+        int, typer.Option(metavar="MB", help="Uploads that a session holds; all sessions: four times as much.")
+    ] = 1024,
+    jobs: Annotated[
+        int | None,
+        typer.Option(help="Measurements that run at the same time; others wait.", show_default="half the cores"),
+    ] = None,
+    allow: Annotated[
+        list[str] | None,
+        typer.Option(metavar="WHO", help="Who may log in: an address, @domain or group:NAME; repeatable."),
+    ] = None,
+    browser: Annotated[bool, typer.Option(help="Open a browser.")] = True,
+    proxy_host: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The name by which browsers reach an HTTPS proxy before it.")
+    ] = None,
+) -> None:
+    """Open the dashboard in a browser, or serve it to others. SECURITY.md has a set-up for strangers."""
+    options = ServerOptions(
+        root=tuple(root or ()),
+        read_only=read_only,
+        public=public,
+        max_upload=max_upload,
+        session_memory=session_memory,
+        jobs=jobs,
+        allow=tuple(allow or ()),
+    )
+    options.check_address(address)
+    gc.enable()
+    settings: dict[str, object] = {
+        "server.address": address,
+        "server.port": port,
+        "server.maxUploadSize": max_upload,
+        "server.headless": not browser or public or proxy_host is not None,
+    }
+    if proxy_host is not None:
+        settings |= {"browser.serverAddress": proxy_host, "browser.serverPort": 443}
+        settings |= {"server.allowedHosts": [proxy_host]}
+    run_server(options, settings)
+
+
+def run_server(options: ServerOptions, settings: dict[str, object]) -> None:
+    """Serve the dashboard until the process ends; ``settings`` are Streamlit's."""
+    from starlette.middleware import Middleware
+    from streamlit.starlette import App
+
+    from app.dashboard.server.limits import UploadLimits
+
+    sys.argv = [str(MAIN), *options.arguments()]  # what the pages read, and where Streamlit finds its settings
+    limits = Middleware(UploadLimits, session_bytes=options.session_memory * 2**20)
+    App(MAIN, middleware=[limits]).run(config=settings)

@@ -1,0 +1,65 @@
+"""A visitor of a live server, without a browser: Streamlit's WebSocket, and requests with its token."""
+
+from __future__ import annotations
+
+import http.client
+from types import TracebackType
+
+from streamlit.proto.BackMsg_pb2 import BackMsg
+from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
+from websockets.sync.client import connect
+
+
+class Visitor:
+    """A session on a server of this machine: ``with Visitor(port) as visitor`` waits until the page is drawn.
+
+    Attributes:
+        session: the session's id.
+        said: everything that the page holds, as text.
+    """
+
+    def __init__(self, port: int, page: str = "", cookies: str = "") -> None:
+        self.port, self.page, self.session, self.said = port, page, "", ""
+        reply = self.request("GET", "/_stcore/health")
+        token = (reply.getheader("Set-Cookie") or "").split(";")[0]
+        self.cookies = "; ".join(filter(None, [token, cookies]))
+
+    def __enter__(self) -> Visitor:
+        headers = {"Cookie": self.cookies}
+        origin = f"http://localhost:{self.port}"
+        address = f"ws://localhost:{self.port}/_stcore/stream"
+        self.socket = connect(address, additional_headers=headers, origin=origin, max_size=None, open_timeout=60)
+        self.run()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.socket.close()
+
+    def run(self) -> None:
+        """Run the page and read what it sends."""
+        message = BackMsg()
+        message.rerun_script.page_name = self.page
+        self.socket.send(message.SerializeToString())
+        while True:
+            found = ForwardMsg.FromString(self.socket.recv(timeout=60))
+            self.said += str(found)
+            if found.HasField("new_session"):
+                self.session = found.new_session.initialize.session_id or self.session
+            if found.WhichOneof("type") == "script_finished":
+                return
+
+    def upload(self, size: int, name: str = "a", headers: dict[str, str] | None = None, body: bool = True) -> int:
+        """Upload a file of zeros and return the status; without ``body``, announce it and send nothing."""
+        before = b'--b\r\nContent-Disposition: form-data; name="f"; filename="f"\r\n\r\n'
+        content = before + bytes(size) + b"\r\n--b--\r\n"
+        token = self.cookies.partition("_streamlit_xsrf=")[2].partition(";")[0].strip('"')
+        own = {"Content-Type": "multipart/form-data; boundary=b", "X-Xsrftoken": token, "Cookie": self.cookies}
+        own |= {"Content-Length": str(len(content))} | (headers or {})
+        path = f"/_stcore/upload_file/{self.session}/{name}"
+        return self.request("PUT", path, content if body else None, **own).status
+
+    def request(self, method: str, path: str, body: bytes | None = None, **headers: str) -> http.client.HTTPResponse:
+        """Send a request and return the answer."""
+        connection = http.client.HTTPConnection("localhost", self.port, timeout=60)
+        connection.request(method, path, body, headers={"Origin": f"http://localhost:{self.port}"} | headers)
+        return connection.getresponse()
