@@ -62,6 +62,6 @@ def shown(value: Any, form: str) -> str:
     """A value of a record in its form, or as it is where others wrote something else."""
     try:
         text = form.format(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         text = str(value)
     return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]} …"

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from densenet_core.networks.network import Network
 
+MAX_DIGITS = 30  # of a whole number in a record
 MAX_MESSAGE = 1000  # characters of an error's sentence
 _METADATA_KEY = "densenet_lens"
 BY_METADATA = "the metadata saved with it"  # the evidence of files that ``save_checkpoint`` wrote
@@ -246,10 +247,15 @@ def _read_own(content: FileContent, spec: Spec, record: dict[str, Any]) -> Check
 def _own_metadata(text: str) -> tuple[Spec, dict[str, Any]]:
     """The spec and record that ``save_checkpoint`` wrote."""
     try:
-        content = json.loads(text)
+        content = json.loads(text, parse_int=_whole_number)
         return _spec(content), dict(content["record"])
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CheckpointError(f"the file's metadata can't be read ({error}): save the state_dict() anew") from error
+
+
+def _whole_number(digits: str) -> int | str:
+    """A number of JSON; text where it is larger than any number in a record, which floats and tables can't hold."""
+    return int(digits) if len(digits) <= MAX_DIGITS else digits
 
 
 def _described(spec: Any) -> dict[str, Any]:

@@ -93,6 +93,8 @@ def _match(keys: Sequence[str], norms: Sequence[str], places: Mapping[str, int],
     norm_places = range(len(norms)) if is_full else [places[f"{norm}.weight"] for norm in norms]
     far = 0 if is_in_order else len(places) + 1
     key_parts, norm_parts = [key.split(".") for key in keys], [norm.split(".") for norm in norms]
+    shared = min(num_common(key_parts[0], parts) for parts in (*key_parts, *norm_parts))  # decides nothing
+    key_parts, norm_parts = ([parts[shared:] for parts in names] for names in (key_parts, norm_parts))
     cost = [
         [abs(i - j) - far * num_common(a, b) for j, b in zip(norm_places, norm_parts, strict=True)]
         for i, a in zip(key_places, key_parts, strict=True)

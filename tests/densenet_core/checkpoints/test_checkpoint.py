@@ -211,7 +211,7 @@ def test_a_broken_state_dict_names_the_tensor(breakage: str, small_checkpoint: C
 
 def test_files_that_are_no_networks(tmp_path: Path) -> None:
     cases: dict[str, tuple[Any, str]] = {
-        "a tensor": (torch.zeros(3), "holds a Tensor, not a state dict"),
+        "a tensor": (torch.zeros(3), "holds an object of type Tensor, not a state dict"),
         "numbers": ({"epoch": 3}, "holds no tensors, only 'epoch'"),
         "another network": (
             torchvision.models.mobilenet_v2().state_dict(),

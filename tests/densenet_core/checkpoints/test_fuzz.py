@@ -58,7 +58,7 @@ def damaged(data: st.DataObject) -> bytes:
     return bytes(content)
 
 
-@settings(max_examples=400, deadline=5000, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, deadline=5000, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_a_damaged_file_is_read_or_refused_with_a_reason(data: st.DataObject, tmp_path_factory: object) -> None:
     file = Path(str(tmp_path_factory.getbasetemp())) / "damaged"  # type: ignore[attr-defined]

@@ -83,7 +83,7 @@ def shared_numbers() -> bytes:
 
 
 CALLS = b"\x80\x02cos\nsystem\nU\x04true\x85R."
-TOO_MUCH = "cut short or damaged|takes more"
+TOO_MUCH = "has more parts than that of any network"
 FEW = {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}
 MADE: dict[str, tuple[Callable[[], bytes], str]] = {
     "quantised to int8": (quantised, "torch.qint8"),
@@ -190,6 +190,7 @@ def test_the_headers_of_runs_are_held_to_the_same(tmp_path: Path) -> None:
         read_header(tmp_path / "a.safetensors")
 
 
+@pytest.mark.slow
 def test_large_networks_of_the_papers_are_within_the_limits(tmp_path: Path) -> None:
     from densenet_core.networks.build import create_model
     from densenet_core.networks.names import MODEL_NAMES, spec_from_name
@@ -217,7 +218,7 @@ def test_cuts_are_the_same_by_either_count() -> None:
 
 def test_some_damaged_files(recwarn: pytest.WarningsRecorder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "dont_write_bytecode", sys.dont_write_bytecode)
-    number = int(os.environ.get("DAMAGED_FILES", "300"))
+    number = int(os.environ.get("DAMAGED_FILES", "60"))
     counts = mutate.run(number, seed=7)
     assert sum(counts.values()) == number
     assert counts["read"] and counts["refused"]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+from itertools import count
 from typing import Any
 
-from ..limits import MAX_NAME, READER_OUTPUT
+from ..limits import MAX_DEPTH, MAX_MEMBERS, MAX_NAME, READER_OUTPUT
 from .output import Output, Refused, check_names, tensor
 
 _KINDS = {"f": "F", "i": "I", "u": "U"}
@@ -24,7 +25,11 @@ def read_hdf5(h5py: Any, content: Any, base: int, output: Output, config: str = 
     tensors: dict[str, Any] = {}
     layers: dict[str, str] = {}
 
+    visited = count()
+
     def visit(path: str, item: Any) -> None:
+        if path.count("/") > MAX_DEPTH or next(visited) > MAX_MEMBERS:
+            raise Refused("its groups are nested more deeply, or are more, than those of any network")
         if isinstance(item, h5py.Dataset):
             if not path.startswith("optimizer"):
                 check_names([path])

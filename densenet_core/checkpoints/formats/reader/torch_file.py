@@ -143,7 +143,7 @@ def _no_tensors(root: Any, found: Contents) -> str:
     if isinstance(root, dict):
         keys = ", ".join(repr(key[:50]) for key in list(root)[:5] if isinstance(key, str)) or "keys that are no names"
         return f"the file holds no tensors, only {keys}: save model.state_dict()"
-    return f"the file holds a {found.kind}, not a state dict: save model.state_dict()"
+    return f"the file holds an object of type {found.kind}, not a state dict: save model.state_dict()"
 
 
 def _entry(value: Any, output: Output, find: Find, arrays: dict[int, int]) -> Any:

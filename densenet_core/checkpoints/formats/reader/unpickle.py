@@ -11,8 +11,11 @@ import pickle
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+from ..limits import MAX_MARKS, MAX_OPCODES, MAX_STACK
 from .output import Refused
 
+_CHECKED_EVERY = 1_000  # opcodes
+_TOO_MUCH = "its pickle has more parts than that of any network: it is damaged, or made to harm"
 _ATTACKS = {
     "os", "posix", "nt", "subprocess", "sys", "shutil", "socket", "pty", "runpy", "importlib", "ctypes", "webbrowser",
     "builtins.eval", "builtins.exec", "builtins.compile", "builtins.open", "builtins.__import__", "torch.load",
@@ -70,6 +73,35 @@ class Unpickler(_Base):  # type: ignore[misc]
     def __init__(self, stream: Any, rebuilds: dict[str, Rebuild], persistent: Callable[[Any], Any]) -> None:
         super().__init__(stream, encoding="latin1")
         self._rebuilds, self._persistent = rebuilds, persistent
+
+    def load(self) -> Any:
+        """Read the pickle.
+
+        Raises:
+            Refused: it has more parts, or is nested more deeply, than that of any network.
+        """
+        self._unframer = pickle._Unframer(self._file_read, self._file_readline)  # type: ignore[attr-defined]
+        self.read, self.readline = self._unframer.read, self._unframer.readline
+        self.metastack: list[list[Any]] = []
+        self.stack: list[Any] = []
+        self.append = self.stack.append
+        read, dispatch = self.read, self.dispatch
+        try:
+            for number in range(MAX_OPCODES):
+                dispatch[(read(1) or self._ended())[0]](self)
+                if not number % _CHECKED_EVERY:
+                    self._check_stack()
+        except pickle._Stop as stopped:  # type: ignore[attr-defined]
+            return stopped.value
+        raise Refused(_TOO_MUCH)
+
+    def _ended(self) -> bytes:
+        raise EOFError("it ends before its last instruction")
+
+    def _check_stack(self) -> None:
+        waiting = len(self.stack) + sum(map(len, self.metastack[: MAX_MARKS + 1]))
+        if len(self.metastack) > MAX_MARKS or waiting > MAX_STACK:
+            raise Refused(_TOO_MUCH)
 
     def find_class(self, module: str, name: str) -> Global:
         return Global(f"{module}.{name}")
