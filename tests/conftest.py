@@ -11,7 +11,8 @@ import torch
 from densenet_core import Checkpoint, DenseNet, DenseNetSpec
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
-torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else 2)  # workers share the cores
+if "OMP_NUM_THREADS" not in os.environ:
+    torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else 2)  # workers share the cores
 
 
 def shared_file(name: str) -> Path:

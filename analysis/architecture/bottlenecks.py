@@ -6,7 +6,7 @@ import pandas as pd
 
 from analysis.architecture.cost import count_cost
 from densenet_core import DenseNetSpec, ResNetSpec
-from densenet_core.networks.resnet_spec import EXPANSION
+from densenet_core.networks.resnet_layers import EXPANSION
 from densenet_core.networks.spec import Spec
 
 DESIGNS = ("DenseNet", "DenseNet-B", "ResNet, basic", "ResNet, bottleneck")

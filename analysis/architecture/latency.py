@@ -13,7 +13,7 @@ from torch import nn
 from densenet_core.hardware import device, hardware
 from densenet_core.networks.build import build_model
 from densenet_core.networks.layers import network_layers
-from densenet_core.networks.relatives.deeply_supervised import training_loss
+from densenet_core.networks.relatives.deeply_supervised import compute_loss
 from densenet_core.networks.spec import Spec
 
 
@@ -77,7 +77,7 @@ def _forward(model: nn.Module, images: torch.Tensor) -> None:
 def _step(model: nn.Module, images: torch.Tensor) -> None:
     model.train()
     labels = torch.zeros(len(images), dtype=torch.long, device=images.device)
-    training_loss(model(images), labels)[0].backward()
+    compute_loss(model(images), labels)[0].backward()
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.grad is not None:

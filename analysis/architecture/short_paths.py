@@ -84,10 +84,10 @@ def fractal_connections(spec: FractalNetSpec) -> pd.DataFrame:
         no convolution leads from one to the other.
     """
     rows = [
-        (spec.title, block, row - spec.span(column), row, "layer", column, 1 / len(spec.ending(row)))
+        (spec.title, block, row - spec.span(column), row, "layer", column, 1 / len(spec.columns_ending_at(row)))
         for block in range(1, len(spec.widths) + 1)
         for row in range(1, spec.rows + 1)
-        for column in spec.ending(row)
+        for column in spec.columns_ending_at(row)
     ]
     return pd.DataFrame(rows, columns=[*COLUMNS, "column", "share_in_join"])
 

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from densenet_core import Checkpoint, CheckpointError, DataError, checkpoint_from_state_dict
 from densenet_core.hardware import device
 from densenet_core.networks.densenet import DenseNet
-from densenet_core.networks.fused import scale_and_shift
+from densenet_core.networks.fused import compute_scale_and_shift
 from densenet_core.networks.network import Network as Model
 from densenet_core.networks.relatives.deeply_supervised import DeeplySupervised
 from densenet_core.networks.resnet import ResidualBlock, ResNet
@@ -219,7 +219,7 @@ def _residual_maps(model: ResNet, images: Tensor) -> FinalMaps:
         x = out
     weight, bias = model.fc.weight, model.fc.bias.expand(len(images), -1)
     if model.spec.preactivation:  # scale * (sum of the parts) + shift, then ReLU
-        scale, shift = (value[:, None, None] for value in scale_and_shift(model.bn))
+        scale, shift = (value[:, None, None] for value in compute_scale_and_shift(model.bn))
         gate = (scale * x + shift > 0).to(x.dtype)
         parts = [gate * scale * part for part in parts]
         bias = bias + (gate * shift).mean((2, 3)) @ weight.T

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from analysis.reuse.connections import Network, as_checkpoint, dense_spec
 from densenet_core.checkpoints.identify.connectivity import ConcatTarget, targets
 from densenet_core.networks.densenet import DenseLayer, DenseNet, Transition
-from densenet_core.networks.fused import scale_and_shift
+from densenet_core.networks.fused import compute_scale_and_shift
 
 _CONV: dict[int, Any] = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 
@@ -146,14 +146,14 @@ def _reader(model: DenseNet, target: ConcatTarget, edges: tuple[int, ...], fold:
         return Reader(target, edges, *norm, None, weight, None, _same)
     if not fold:
         return Reader(target, edges, *norm, None, weight, None, lambda z: layer.conv2(F.relu(layer.norm2(z))))
-    scale, bias = scale_and_shift(layer.norm2)
+    scale, bias = compute_scale_and_shift(layer.norm2)
     folded = weight * scale.view(-1, *(1,) * (weight.dim() - 1))
     return Reader(target, edges, *norm, None, folded, bias, lambda z: layer.conv2(F.relu(z, inplace=True)))
 
 
 def _affine(model: DenseNet, norm: nn.Module) -> tuple[Tensor, Tensor]:
     """Factor and summand of a norm, (C, 1, 1) each."""
-    scale, shift = scale_and_shift(norm)
+    scale, shift = compute_scale_and_shift(norm)
     shape = (-1, *(1,) * model.spec.spatial_dims)
     return scale.view(shape), shift.view(shape)
 

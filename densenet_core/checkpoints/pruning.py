@@ -61,7 +61,7 @@ def _cut_targets(spec: DenseNetSpec) -> Iterator[tuple[tuple[int, int], str, str
 
 
 def _kept_channels(spec: DenseNetSpec, block: int, layer: int) -> Array:
-    return np.concatenate([np.arange(first, end) for first, end in spec.channel_runs(block, layer)])
+    return np.concatenate([np.arange(first, end) for first, end in spec.channel_ranges(block, layer)])
 
 
 def _spread(tensor: Array, kept: Array, width: int, neutral: float) -> Array:

@@ -1,4 +1,4 @@
-"""Networks built from their architectures."""
+"""Networks from their architectures or names."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ def build_model(spec: Spec, memory_efficient: bool = False) -> Network:
     'ResNet'
 
     Args:
-        memory_efficient: For a DenseNet, train in memory linear in its depth (see ``DenseNet``).
+        memory_efficient: Train a DenseNet in memory linear in its depth (see ``DenseNet``).
 
     Raises:
-        ValueError: ``memory_efficient`` is set, and the network is not a DenseNet.
+        ValueError: ``memory_efficient`` is set, but the network is not a DenseNet.
     """
-    network = family_of(spec).load_network()
+    network_class = family_of(spec).load_network()
     if not memory_efficient:
-        return network(spec)
+        return network_class(spec)
     if not isinstance(spec, DenseNetSpec):
-        raise ValueError(f"memory_efficient is for DenseNets: {spec.title} is not one")
-    return network(spec, memory_efficient)
+        raise ValueError(f"memory_efficient=True is only supported for DenseNets, and {spec.title} is not one")
+    return network_class(spec, memory_efficient)
 
 
 def create_model(
@@ -48,7 +48,7 @@ def create_model(
 
     Args:
         name, num_classes, in_channels, drop_rate: As for ``spec_from_name``.
-        memory_efficient: For a DenseNet, train in memory linear in its depth (see ``DenseNet``).
+        memory_efficient: Train a DenseNet in memory linear in its depth (see ``DenseNet``).
 
     Raises:
         ValueError: No network has this name, its depth does not fit, or an option is not for its family.

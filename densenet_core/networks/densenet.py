@@ -1,4 +1,4 @@
-"""DenseNet as the paper has it, with torchvision's parameter names."""
+"""The DenseNet of the paper, with torchvision's parameter names."""
 
 from __future__ import annotations
 
@@ -6,9 +6,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from densenet_core.networks.densenet_spec import DenseNetSpec
+from densenet_core.networks.densenet_spec import ChannelRanges, DenseNetSpec
 from densenet_core.networks.network import Network
-from densenet_core.networks.shared_memory import Unit, can_share_memory, dense_block, is_halving, is_watched, transition
+from densenet_core.networks.shared_memory import (
+    Unit,
+    can_share_memory,
+    has_hooks,
+    is_plain_avg_pool,
+    run_dense_block,
+    run_transition,
+)
 
 _CONV: dict[int, type[nn.Conv1d] | type[nn.Conv2d] | type[nn.Conv3d]] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 _NORM: dict[int, type[nn.Module]] = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
@@ -24,46 +31,46 @@ def _norm(spec: DenseNetSpec, num_maps: int) -> nn.Module:
     return _NORM[spec.spatial_dims](num_maps)
 
 
-def selected(x: Tensor, runs: tuple[tuple[int, int], ...]) -> Tensor:
-    """The feature maps in these runs of channels: all but for those of connections that were cut."""
-    if runs == ((0, x.shape[1]),):
+def select_channels(x: Tensor, ranges: ChannelRanges) -> Tensor:
+    """Return the feature maps in these ranges of channels, which is ``x`` itself unless connections are cut."""
+    if ranges == ((0, x.shape[1]),):
         return x
-    return torch.cat([x[:, first:end] for first, end in runs], dim=1)
+    return torch.cat([x[:, first:end] for first, end in ranges], dim=1)
 
 
-def norm_relu(norm: nn.Module, x: Tensor) -> Tensor:
-    """BN-ReLU, in one piece of memory: a norm's backward pass needs its input, and nobody needs its output.
+def apply_norm_relu(norm: nn.Module, x: Tensor) -> Tensor:
+    """Apply the norm and a ReLU, in place where possible: the norm's backward pass needs only its input.
 
-    But for those who look at it by a hook, or put a module there that hands its input on.
+    The ReLU is not in place if a hook sees the norm's output, or if ``norm`` returns its input like ``nn.Identity``.
     """
     y = norm(x)
     return F.relu(y) if y is x or norm._forward_hooks else F.relu_(y)
 
 
-class Selected(nn.Module):
-    """Before the classifier's norm, where connections to the classifier were cut: what it still reads."""
+class SelectChannels(nn.Module):
+    """Selects the feature maps that the classifier reads. Present only if connections are cut."""
 
-    def __init__(self, runs: tuple[tuple[int, int], ...]) -> None:
+    def __init__(self, ranges: ChannelRanges) -> None:
         super().__init__()
-        self.runs = runs
+        self.ranges = ranges
 
     def forward(self, x: Tensor) -> Tensor:
-        return selected(x, self.runs)
+        return select_channels(x, self.ranges)
 
 
 class DenseLayer(nn.Module):
-    """The composite function H: BN-ReLU-Conv(3x3), after BN-ReLU-Conv(1x1) with a bottleneck (section 3).
+    """The composite function H: BN-ReLU-Conv(3x3), preceded by BN-ReLU-Conv(1x1) in a DenseNet-B (section 3).
 
-    (N, c0 + s*k, H, W) -> (N, k, H, W)
+    Shape: (N, c0 + s*k, H, W) -> (N, k, H, W)
     """
 
     def __init__(self, spec: DenseNetSpec, block: int, layer: int) -> None:
         super().__init__()
-        self.runs = spec.channel_runs(block, layer)
+        self.ranges = spec.channel_ranges(block, layer)
         in_maps = spec.input_maps(block, layer)
         self.bottleneck = spec.bottleneck
         self.drop_rate = spec.drop_rate
-        self.width = width = spec.bn_size * spec.growth_rate  # of the bottleneck
+        self.width = width = spec.bn_size * spec.growth_rate  # feature maps of the bottleneck
         self.norm1 = _norm(spec, in_maps)
         if spec.bottleneck:
             self.conv1 = _conv(spec, in_maps, width, kernel=1)
@@ -73,15 +80,15 @@ class DenseLayer(nn.Module):
             self.conv1 = _conv(spec, in_maps, spec.growth_rate, kernel=3)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self._drop(self.conv1(norm_relu(self.norm1, selected(x, self.runs))))
+        x = self._drop(self.conv1(apply_norm_relu(self.norm1, select_channels(x, self.ranges))))
         if self.bottleneck:
-            x = self._drop(self.conv2(norm_relu(self.norm2, x)))
+            x = self._drop(self.conv2(apply_norm_relu(self.norm2, x)))
         return x
 
     def units(self) -> list[Unit]:
-        """The same in parts, of which ``dense_block`` makes a block that trains without copies."""
+        """Return the layer as one or two units for ``run_dense_block``."""
         drop_rate = self.drop_rate if self.training else 0.0
-        units = [Unit(self.runs, self.norm1, self.conv1, drop_rate)]
+        units = [Unit(self.ranges, self.norm1, self.conv1, drop_rate)]
         if self.bottleneck:
             units.append(Unit(((0, self.width),), self.norm2, self.conv2, drop_rate))
         return units
@@ -91,9 +98,9 @@ class DenseLayer(nn.Module):
 
 
 class DenseBlock(nn.Module):
-    """Layers that each read all feature maps before them.
+    """Dense layers, each of which reads the block's input and the outputs of all layers before it.
 
-    (N, c0, H, W) -> (N, c0 + n*k, H, W)
+    Shape: (N, c0, H, W) -> (N, c0 + n*k, H, W)
     """
 
     def __init__(self, spec: DenseNetSpec, block: int, memory_efficient: bool = False) -> None:
@@ -104,41 +111,41 @@ class DenseBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if self.memory_efficient and (layers := self._units(x)):
-            return dense_block(x, layers)
+            return run_dense_block(x, layers)
         for layer in self.children():
-            x = torch.cat((x, layer(x)), dim=1)  # (N, c0 + s*k, H, W): old maps first
+            x = torch.cat((x, layer(x)), dim=1)  # (N, c0 + s*k, H, W): old feature maps first
         return x
 
     def _units(self, x: Tensor) -> list[list[Unit]]:
-        """Those of each layer; none where the block can't run without concatenations."""
-        layers = [layer for layer in self.children() if type(layer) is DenseLayer and not is_watched(layer)]
+        """Return the units of each layer, or an empty list if the block must run with concatenations."""
+        layers = [layer for layer in self.children() if type(layer) is DenseLayer and not has_hooks(layer)]
         units = [layer.units() for layer in layers]
         can_share = len(layers) == len(self._modules) and can_share_memory(x, [unit for own in units for unit in own])
         return units if can_share else []
 
 
 class Transition(nn.Module):
-    """BN-ReLU-Conv(1x1)-AvgPool(2) between two blocks (section 3).
+    """BN-ReLU-Conv(1x1)-AvgPool(2) between two dense blocks (section 3).
 
-    (N, m, H, W) -> (N, floor(theta*m), H/2, W/2)
+    Shape: (N, m, H, W) -> (N, floor(theta*m), H/2, W/2)
     """
 
     def __init__(self, spec: DenseNetSpec, block: int, memory_efficient: bool = False) -> None:
         super().__init__()
         self.memory_efficient = memory_efficient
         target = spec.block_config[block - 1] + 1
-        self.runs, in_maps = spec.channel_runs(block, target), spec.input_maps(block, target)
+        self.ranges, in_maps = spec.channel_ranges(block, target), spec.input_maps(block, target)
         self.drop_rate = spec.drop_rate
         self.norm = _norm(spec, in_maps)
         self.conv = _conv(spec, in_maps, spec.block_inputs[block], kernel=1)
         self.pool = _AVG_POOL[spec.spatial_dims](kernel_size=2, stride=2)
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.memory_efficient and not self.drop_rate and is_halving(self.pool):
-            unit = Unit(self.runs, self.norm, self.conv, pool=2)
+        if self.memory_efficient and not self.drop_rate and is_plain_avg_pool(self.pool):
+            unit = Unit(self.ranges, self.norm, self.conv, pool=2)
             if can_share_memory(x, [unit]):
-                return transition(x, unit)
-        x = self.conv(norm_relu(self.norm, selected(x, self.runs)))
+                return run_transition(x, unit)
+        x = self.conv(apply_norm_relu(self.norm, select_channels(x, self.ranges)))
         if self.drop_rate:
             x = F.dropout(x, self.drop_rate, self.training)
         out: Tensor = self.pool(x)
@@ -148,10 +155,10 @@ class Transition(nn.Module):
 class DenseNet(Network):
     """A Densely Connected Convolutional Network (Huang, Liu, van der Maaten, Weinberger, CVPR 2017).
 
-    (N, in_channels, H, W) -> (N, num_classes), unnormalised scores.
+    Shape: (N, in_channels, H, W) -> (N, num_classes), unnormalized scores.
 
-    Parameter names are torchvision's, so that state dicts of its DenseNets load unchanged.
-    Convolutions start from He's normal distribution over the fan out, as in the authors' code.
+    Parameters have torchvision's names, so state dicts of its DenseNets load unchanged. Convolutions are initialized
+    from He's normal distribution with the fan out, as in the authors' code.
 
     >>> import torch
     >>> model = DenseNet(DenseNetSpec.cifar(depth=40, growth_rate=12))
@@ -159,9 +166,10 @@ class DenseNet(Network):
     torch.Size([2, 10])
 
     Args:
-        memory_efficient: train without concatenations, with norms and ReLUs computed again in the backward pass (Pleiss
-            et al. 2017): memory grows linearly with depth. The results are the same up to rounding; there are no
-            second derivatives.
+        spec: The architecture.
+        memory_efficient: Train in memory linear in depth: without concatenations, and with norms and ReLUs recomputed
+            in the backward pass (Pleiss et al. 2017). Results are the same up to rounding. Second derivatives are not
+            supported.
     """
 
     spec: DenseNetSpec
@@ -176,21 +184,21 @@ class DenseNet(Network):
             if block < num_blocks:
                 self.features.add_module(f"transition{block}", Transition(spec, block, memory_efficient))
         target = spec.block_config[-1] + 1
-        self.runs, out_maps = spec.channel_runs(num_blocks, target), spec.input_maps(num_blocks, target)
+        self.ranges, out_maps = spec.channel_ranges(num_blocks, target), spec.input_maps(num_blocks, target)
         if spec.cuts:
-            self.features.add_module("selected", Selected(self.runs))
-        self.features.add_module("norm5", _norm(spec, out_maps))  # torchvision's name, any number of blocks
+            self.features.add_module("select", SelectChannels(self.ranges))
+        self.features.add_module("norm5", _norm(spec, out_maps))  # torchvision's name, whatever the number of blocks
         self.classifier = nn.Linear(out_maps, spec.num_classes)
-        self._initialise()
+        self._initialize()
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.relu(self.features(x))
         scores: Tensor = self.classifier(x.flatten(2).mean(2))  # global average pool
         return scores
 
-    def _initialise(self) -> None:
+    def _initialize(self) -> None:
         if self.classifier.weight.is_meta:
-            return  # nothing to fill, and drawing on the meta device would import half of torch's compiler
+            return  # no values to set, and random numbers on the meta device import much of torch's compiler
         for module in self.modules():
             if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

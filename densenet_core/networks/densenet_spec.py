@@ -10,19 +10,21 @@ from functools import cached_property
 from itertools import accumulate
 from typing import ClassVar, Literal
 
+from densenet_core.networks.densenet_layers import add_densenet_layers, densenet_paths
 from densenet_core.networks.layers import LayerWalk
 from densenet_core.networks.paths import PathGraph
 from densenet_core.networks.spec import (
     DirectRead,
     Spec,
     Stem,
-    check_chance,
     check_counts,
     check_num_layers,
+    check_probability,
     layers_from_depth,
     target_kind,
 )
 
+ChannelRanges = tuple[tuple[int, int], ...]  # of feature maps, as (first, end)
 ImageNetVariant = Literal["121", "161", "169", "201", "264"]
 
 # Block configuration and growth rate of the ImageNet networks (paper, Table 1; 161 is the
@@ -41,8 +43,7 @@ CIFAR_BLOCKS = 3
 class DenseNetSpec(Spec):
     """The architecture of one DenseNet (Huang et al. 2017, sections 3 and 4).
 
-    ``DenseNetSpec.cifar`` and ``DenseNetSpec.imagenet`` make the paper's networks; the plain constructor makes any
-    other.
+    ``DenseNetSpec.cifar`` and ``DenseNetSpec.imagenet`` return the paper's networks; the constructor makes any other.
 
     >>> spec = DenseNetSpec.cifar(100, growth_rate=12, bottleneck=True, compression=0.5)
     >>> spec.title, spec.block_config, spec.block_inputs
@@ -54,14 +55,14 @@ class DenseNetSpec(Spec):
 
     block_config: tuple[int, ...]  # dense layers in each block
     growth_rate: int  # feature maps that each dense layer adds (k in the paper)
-    num_init_features: int  # feature maps of the stem (k0)
-    bottleneck: bool = True  # a 1x1 convolution to bn_size * k maps before each 3x3 (DenseNet-B)
-    compression: float = 0.5  # share of maps that a transition keeps (theta; below 1: DenseNet-C)
+    num_init_features: int  # feature maps of the stem (k0 in the paper)
+    bottleneck: bool = True  # a 1x1 convolution to bn_size * k feature maps before each 3x3 (DenseNet-B)
+    compression: float = 0.5  # fraction of feature maps that a transition keeps (theta; below 1: DenseNet-C)
     num_classes: int = 10
     stem: Stem = "cifar"  # cifar: 3x3; imagenet: 7x7 stride 2, norm, ReLU, 3x3 max pool stride 2
     in_channels: int = 3
-    bn_size: int = 4  # width of the bottleneck in growth rates
-    drop_rate: float = 0.0  # dropout after every convolution but the first
+    bn_size: int = 4  # width of the bottleneck, in multiples of the growth rate
+    drop_rate: float = 0.0  # dropout after every convolution except the first
     spatial_dims: int = 2  # 1, 2 or 3: the convolutions' dimensions
     # Removed connections: (block, source layer, target layer), numbered as in the feature-reuse table.
     cuts: tuple[tuple[int, int, int], ...] = ()
@@ -83,7 +84,7 @@ class DenseNetSpec(Spec):
         check_num_layers("block_config", sum(self.block_config))
         if not 0 < self.compression <= 1:
             raise ValueError(f"compression {self.compression} must be above 0 and at most 1")
-        check_chance("drop_rate", self.drop_rate)
+        check_probability("drop_rate", self.drop_rate)
         if self.stem not in ("cifar", "imagenet"):
             raise ValueError(f"stem {self.stem!r} is neither 'cifar' nor 'imagenet'")
         if self.spatial_dims not in (1, 2, 3):
@@ -97,7 +98,7 @@ class DenseNetSpec(Spec):
         for cut in self.cuts:
             block, source, target = cut
             if not (1 <= block <= len(self.block_config) and 0 <= source < target <= self.block_config[block - 1] + 1):
-                raise ValueError(f"cuts hold {cut}: there is no such connection (block, source layer, target layer)")
+                raise ValueError(f"cuts contain {cut}, which is no connection (block, source layer, target layer)")
         for (block, target), sources in self._cut_sources.items():
             if len(sources) == target:
                 raise ValueError(f"cuts leave layer {target} of block {block} without a source: keep at least one")
@@ -113,7 +114,7 @@ class DenseNetSpec(Spec):
         in_channels: int = 3,
         drop_rate: float = 0.0,
     ) -> DenseNetSpec:
-        """Return a network for small images: three equal blocks behind a 3x3 stem (paper, section 3).
+        """Return a network for small images: a 3x3 stem and three equal blocks (paper, section 3).
 
         The stem has 16 feature maps, or 2k in a DenseNet-BC.
 
@@ -146,7 +147,7 @@ class DenseNetSpec(Spec):
         """Return a DenseNet-BC for 224x224 images: "121", "161", "169", "201" or "264" (paper, Table 1).
 
         Raises:
-            ValueError: ``variant`` is another one.
+            ValueError: ``variant`` is unknown.
         """
         if str(variant) not in IMAGENET_VARIANTS:
             raise ValueError(f"variant {variant!r} is unknown: choose one of {', '.join(IMAGENET_VARIANTS)}")
@@ -175,7 +176,7 @@ class DenseNetSpec(Spec):
     def depth(self) -> int:
         """The number of layers with weights (L in the paper): the convolutions and the classifier.
 
-        The network that the paper calls DenseNet-264 has 265 by this count.
+        By this count, the paper's DenseNet-264 has 265 layers.
         """
         convs_per_layer = 2 if self.bottleneck else 1
         return convs_per_layer * sum(self.block_config) + len(self.block_config) + 1
@@ -185,7 +186,7 @@ class DenseNetSpec(Spec):
         """The number of feature maps that enter each block."""
         widths = [self.num_init_features]
         for num_layers in self.block_config[:-1]:
-            widths.append(compressed(widths[-1] + num_layers * self.growth_rate, self.compression))
+            widths.append(compress(widths[-1] + num_layers * self.growth_rate, self.compression))
         return tuple(widths)
 
     @property
@@ -197,12 +198,12 @@ class DenseNetSpec(Spec):
         return {f"features.denseblock{b}": maps for b, maps in enumerate(self.block_outputs, start=1)}
 
     def source_channels(self, block: int) -> tuple[int, ...]:
-        """The number of feature maps of each source in ``block`` (1-based): the block's input, then its layers."""
+        """Return the feature maps of each source in ``block`` (1-based): the block's input, then its layers."""
         return (self.block_inputs[block - 1], *(self.growth_rate,) * self.block_config[block - 1])
 
     @cached_property
     def _cut_sources(self) -> dict[tuple[int, int], set[int]]:
-        """The sources that are cut off from each (block, target)."""
+        """The cut sources of each (block, target)."""
         found: dict[tuple[int, int], set[int]] = {}
         for block, source, target in self.cuts:
             found.setdefault((block, target), set()).add(source)
@@ -214,29 +215,29 @@ class DenseNetSpec(Spec):
         return sum((n + 1) * (n + 2) // 2 for n in self.block_config)
 
     def sources(self, block: int, target: int) -> tuple[int, ...]:
-        """The source layers that layer ``target`` of ``block`` reads (n+1: what follows the block's n layers)."""
+        """Return the sources that layer ``target`` of ``block`` reads; n+1 is what follows the block's n layers."""
         cut = self._cut_sources.get((block, target), set())
         return tuple(source for source in range(target) if source not in cut)
 
-    def channel_runs(self, block: int, target: int) -> tuple[tuple[int, int], ...]:
-        """The ranges of the block's channels that layer ``target`` reads, each as (first, end)."""
+    def channel_ranges(self, block: int, target: int) -> ChannelRanges:
+        """Return the ranges of the block's channels that layer ``target`` reads, each as (first, end)."""
         if not self.cuts:
             return ((0, self.block_inputs[block - 1] + (target - 1) * self.growth_rate),)
         edges = [0, *accumulate(self.source_channels(block))]
-        runs: list[tuple[int, int]] = []
+        ranges: list[tuple[int, int]] = []
         for source in self.sources(block, target):
             first, end = edges[source], edges[source + 1]
-            if runs and runs[-1][1] == first:
-                first = runs.pop()[0]
-            runs.append((first, end))
-        return tuple(runs)
+            if ranges and ranges[-1][1] == first:
+                first = ranges.pop()[0]
+            ranges.append((first, end))
+        return tuple(ranges)
 
     def input_maps(self, block: int, target: int) -> int:
-        """The number of feature maps that layer ``target`` of ``block`` reads."""
-        return sum(end - first for first, end in self.channel_runs(block, target))
+        """Return the number of feature maps that layer ``target`` of ``block`` reads."""
+        return sum(end - first for first, end in self.channel_ranges(block, target))
 
     def target_names(self, block: int, target: int) -> tuple[str, str]:
-        """The state dict's names of the first weight of layer ``target`` of ``block`` and of the norm before it."""
+        """Return the state dict's names of the first weight of layer ``target`` of ``block`` and of its norm."""
         if target <= self.block_config[block - 1]:
             name = f"features.denseblock{block}.denselayer{target}"
             return f"{name}.conv1.weight", f"{name}.norm1"
@@ -261,51 +262,10 @@ class DenseNetSpec(Spec):
         return f"{self.family} (L={self.depth}, k={self.growth_rate}{cut})"
 
     def add_layers(self, walk: LayerWalk) -> None:
-        is_imagenet = self.stem == "imagenet"
-        names = ("features.conv0", "features.norm0", "features.relu0", "features.pool0")
-        walk.add_stem(names, self.num_init_features, is_imagenet, has_norm=is_imagenet)
-        for block, num_layers in enumerate(self.block_config, start=1):
-            walk.stage = f"block{block}"
-            for layer in range(1, num_layers + 1):
-                self._add_dense_layer(walk, block, layer)
-            if block < len(self.block_config):
-                walk.stage = f"transition{block}"
-                name = f"features.transition{block}"
-                self._add_selection(walk, block, num_layers + 1, name)
-                walk.add_norm_relu(f"{name}.norm", f"{name}.relu")
-                walk.add(f"{name}.conv", "conv", self.block_inputs[block])
-                walk.add(f"{name}.pool", "avg_pool", kernel=2, stride=2)
-        walk.stage = "head"
-        self._add_selection(walk, len(self.block_config), self.block_config[-1] + 1, "features.norm5")
-        walk.add_head("features.norm5", "classifier", self.num_classes)
-
-    def _add_dense_layer(self, walk: LayerWalk, block: int, layer: int) -> None:
-        name, old_maps = f"features.denseblock{block}.denselayer{layer}", walk.maps
-        self._add_selection(walk, block, layer, name)
-        walk.add_norm_relu(f"{name}.norm1", f"{name}.relu1")
-        if self.bottleneck:
-            walk.add(f"{name}.conv1", "conv", self.bn_size * self.growth_rate)
-            walk.add_norm_relu(f"{name}.norm2", f"{name}.relu2")
-        walk.add(f"{name}.conv{2 if self.bottleneck else 1}", "conv", self.growth_rate, kernel=3)
-        walk.add(f"{name}.concat", "concat", old_maps + self.growth_rate)
-
-    def _add_selection(self, walk: LayerWalk, block: int, target: int, name: str) -> None:
-        """Where connections are cut, the remaining feature maps are concatenated anew."""
-        if (in_maps := self.input_maps(block, target)) < walk.maps:
-            walk.add(f"{name}.select", "concat", in_maps)
+        add_densenet_layers(self, walk)
 
     def paths(self) -> PathGraph:
-        graph = PathGraph(length=1)
-        for block, num_layers in enumerate(self.block_config, start=1):
-            found = [graph.last]
-            for layer in range(1, num_layers + 1):
-                name, sources = f"denseblock{block}.denselayer{layer}", [found[s] for s in self.sources(block, layer)]
-                found.append(graph.add(name, f"block{block}", 2 if self.bottleneck else 1, sources))
-            sources = [found[s] for s in self.sources(block, num_layers + 1)]
-            if block < len(self.block_config):
-                graph.add(f"transition{block}", f"transition{block}", 1, sources)
-        graph.add_classifier(sources)
-        return graph
+        return densenet_paths(self)
 
     def direct_reads(self) -> Iterator[DirectRead]:
         """Yield 1 for every pair of a source and a target, or 0 where the connection is cut."""
@@ -316,10 +276,10 @@ class DenseNetSpec(Spec):
                     yield DirectRead(block, source, target, kind, float(source in sources))
 
 
-def compressed(num_features: int, compression: float) -> int:
-    """The feature maps that a transition makes of ``num_features``: floor(theta * m) (paper, section 3).
+def compress(num_features: int, compression: float) -> int:
+    """Return the number of feature maps after a transition, floor(theta * m) (paper, section 3).
 
-    >>> compressed(75, 0.5), compressed(100, 0.29)
+    >>> compress(75, 0.5), compress(100, 0.29)
     (37, 29)
     """
     return math.floor(round(num_features * compression, 6))  # 0.29 * 100 is 28.999... in binary

@@ -1,8 +1,8 @@
-"""A DenseNet for inference alone: the same function, without the copying and with fewer passes over memory.
+"""A DenseNet for inference: the same function without concatenations and with fewer passes over memory.
 
-A block's feature maps lie in one buffer, into which every layer writes its own; a layer's first norm and ReLU are one
-multiply-add over what lies before it; its second norm is folded into the convolution before. On a CPU the batch goes
-through in parts that fit its cache. Nothing is compiled.
+All layers of a block write their feature maps into one buffer. A layer's first norm and ReLU are one multiply-add on
+the channels that it reads; its second norm is folded into the convolution before it. On a CPU, the batch is processed
+in parts that fit in the cache. Nothing is compiled.
 """
 
 from __future__ import annotations
@@ -13,16 +13,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from densenet_core.networks.densenet import DenseLayer, DenseNet, Transition, selected
+from densenet_core.networks.densenet import DenseLayer, DenseNet, Transition, select_channels
 
-CACHE_BYTES = 12_000_000  # what the largest buffer of a part of the batch may take on a CPU
+CACHE_BYTES = 12_000_000  # the largest buffer of one part of a batch on a CPU
 _CONV: dict[int, Any] = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 
 
 def fuse(model: DenseNet) -> FusedDenseNet:
-    """The network as in evaluation mode, fused: the same scores up to rounding, without gradients.
+    """Return a faster copy of the network for inference: the same scores up to rounding, without gradients.
 
-    It is a module like others: it moves to devices and types, and pickles. Later changes of ``model`` are not seen.
+    The copy computes what the network computes in evaluation mode. It can be moved to other devices and data types, and
+    pickled. It does not follow later changes of ``model``.
 
     >>> import torch
     >>> from densenet_core import create_model
@@ -36,7 +37,7 @@ def fuse(model: DenseNet) -> FusedDenseNet:
 
 
 class FusedDenseNet(nn.Module):
-    """(N, in_channels, H, W) -> (N, num_classes); made by ``fuse``."""
+    """A DenseNet for inference, made by ``fuse``: (N, in_channels, H, W) -> (N, num_classes)."""
 
     def __init__(self, model: DenseNet) -> None:
         super().__init__()
@@ -45,9 +46,9 @@ class FusedDenseNet(nn.Module):
         self.stem = _Stem(parts["conv0"], parts.get("norm0"), parts.get("pool0"))
         self.blocks = nn.ModuleList()
         for block in range(1, len(self.spec.block_config) + 1):
-            behind = parts.get(f"transition{block}")
+            following = parts.get(f"transition{block}")
             layers = list(parts[f"denseblock{block}"].children())
-            transition = _Transition(behind) if isinstance(behind, Transition) else None
+            transition = _Transition(following) if isinstance(following, Transition) else None
             self.blocks.append(_Block(layers, self.spec.growth_rate, transition))
         self.head = _Head(model)
 
@@ -55,12 +56,12 @@ class FusedDenseNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.spec.spatial_dims == 2:
             x = x.contiguous(memory_format=torch.channels_last)
-        parts = 1 if x.is_cuda else -(-len(x) // max(1, self._images_at_once(x)))
+        parts = 1 if x.is_cuda else -(-len(x) // max(1, self._max_batch_size(x)))
         return torch.cat([self._scores(part) for part in x.tensor_split(max(1, parts))])
 
-    def _images_at_once(self, x: Tensor) -> int:
-        """So many that the largest block's buffer fits the cache."""
-        reduction = 4 if self.spec.stem == "imagenet" else 1  # of the sides, by the stem
+    def _max_batch_size(self, x: Tensor) -> int:
+        """Return the batch size at which the largest block's buffer fits in the CPU cache."""
+        reduction = 4 if self.spec.stem == "imagenet" else 1  # the stem divides each side by this
         positions = [
             (x.shape[2] / (reduction * 2**block)) ** self.spec.spatial_dims * maps
             for block, maps in enumerate(self.spec.block_outputs)
@@ -76,14 +77,14 @@ class FusedDenseNet(nn.Module):
 
 
 class _Affine(nn.Module):
-    """A norm with its running statistics, as a factor and a summand for each channel, and ReLU."""
+    """A batch norm with its running statistics and a ReLU, as one multiply-add: relu(scale * x + shift)."""
 
     scale: Tensor
     shift: Tensor
 
     def __init__(self, norm: nn.Module, dims: int) -> None:
         super().__init__()
-        scale, shift = scale_and_shift(norm)
+        scale, shift = compute_scale_and_shift(norm)
         self.register_buffer("scale", scale.view(-1, *(1,) * dims))  # (C, 1, 1)
         self.register_buffer("shift", shift.view(-1, *(1,) * dims))
 
@@ -92,7 +93,7 @@ class _Affine(nn.Module):
 
 
 class _Conv(nn.Module):
-    """A convolution, with the norm behind it folded in where there is one."""
+    """A convolution, with the norm that follows it, if any, folded into its weight and bias."""
 
     weight: Tensor
     bias: Tensor | None
@@ -102,7 +103,7 @@ class _Conv(nn.Module):
         module: Any = conv
         weight, bias = module.weight.detach(), None
         if norm is not None:
-            scale, bias = scale_and_shift(norm)
+            scale, bias = compute_scale_and_shift(norm)
             weight = weight * scale.view(-1, *(1,) * (weight.dim() - 1))
         if weight.dim() == 4:
             weight = weight.contiguous(memory_format=torch.channels_last)
@@ -116,6 +117,8 @@ class _Conv(nn.Module):
 
 
 class _Stem(nn.Module):
+    """The first convolution and, for ImageNet, its norm, ReLU and max pooling."""
+
     def __init__(self, conv: nn.Module, norm: nn.Module | None, pool: nn.Module | None) -> None:
         super().__init__()
         self.conv, self.pool, self.has_relu = _Conv(conv, norm), pool, norm is not None
@@ -128,36 +131,36 @@ class _Stem(nn.Module):
 
 
 class _Layer(nn.Module):
-    """A dense layer on the part of the buffer that it reads."""
+    """A dense layer, which reads the first channels of the block's buffer: (N, c, H, W) -> (N, k, H, W)."""
 
     def __init__(self, layer: DenseLayer) -> None:
         super().__init__()
         dims = layer.conv1.weight.dim() - 2  # type: ignore[operator]
-        self.runs, self.norm = layer.runs, _Affine(layer.norm1, dims)
+        self.ranges, self.norm = layer.ranges, _Affine(layer.norm1, dims)
         self.conv1 = _Conv(layer.conv1, layer.norm2 if layer.bottleneck else None)
         self.conv2 = _Conv(layer.conv2) if layer.bottleneck else None
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.conv1(self.norm(selected(x, self.runs)))
+        x = self.conv1(self.norm(select_channels(x, self.ranges)))
         return x if self.conv2 is None else self.conv2(x.relu_())
 
 
 class _Transition(nn.Module):
-    """Its pooling before its 1x1 convolution, with which it may change places: a quarter of the work."""
+    """A transition that pools before its 1x1 convolution. The two commute, and this order is a quarter of the work."""
 
     def __init__(self, transition: Transition) -> None:
         super().__init__()
         dims = transition.conv.weight.dim() - 2  # type: ignore[operator]
-        self.runs, self.norm, self.pool = transition.runs, _Affine(transition.norm, dims), transition.pool
+        self.ranges, self.norm, self.pool = transition.ranges, _Affine(transition.norm, dims), transition.pool
         self.conv = _Conv(transition.conv)
 
     def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.conv(self.pool(self.norm(selected(x, self.runs))))
+        out: Tensor = self.conv(self.pool(self.norm(select_channels(x, self.ranges))))
         return out
 
 
 class _Block(nn.Module):
-    """(N, c0, H, W) -> what the transition makes of (N, c0 + n*k, H, W)."""
+    """A dense block, with the transition that follows it, if any: (N, c0, H, W) -> (N, m, H', W')."""
 
     def __init__(self, layers: list[nn.Module], growth_rate: int, transition: _Transition | None) -> None:
         super().__init__()
@@ -178,18 +181,20 @@ class _Block(nn.Module):
 
 
 class _Head(nn.Module):
+    """Norm, ReLU, global average pooling and the classifier."""
+
     def __init__(self, model: DenseNet) -> None:
         super().__init__()
-        self.runs, self.norm = model.runs, _Affine(model.features[-1], model.spec.spatial_dims)
+        self.ranges, self.norm = model.ranges, _Affine(model.features[-1], model.spec.spatial_dims)
         self.register_buffer("weight", model.classifier.weight.detach().clone())
         self.register_buffer("bias", model.classifier.bias.detach().clone())
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.linear(self.norm(selected(x, self.runs)).flatten(2).mean(2), self.weight, self.bias)  # type: ignore[arg-type]
+        return F.linear(self.norm(select_channels(x, self.ranges)).flatten(2).mean(2), self.weight, self.bias)  # type: ignore[arg-type]
 
 
-def scale_and_shift(norm: nn.Module) -> tuple[Tensor, Tensor]:
-    """Of batch norm with its running statistics: y = scale * x + shift, by channel."""
+def compute_scale_and_shift(norm: nn.Module) -> tuple[Tensor, Tensor]:
+    """Return scale and shift of a batch norm in evaluation mode, (C,) each: y = scale * x + shift."""
     module: Any = norm
     scale = (module.weight / (module.running_var + module.eps).sqrt()).detach()
     return scale, (module.bias - scale * module.running_mean).detach()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -25,6 +25,7 @@ Kind = Literal[
     "join",  # the mean of several columns
     "gate",  # x + T (h - x) for an input x, a layer's output h and the openness T of its gate
 ]
+Shape = tuple[int, ...]
 MAX_PIXELS = 65_536  # a side; counts of larger images would not fit in 64 bits
 MAX_TRIED_LAYERS = 10_000  # in a larger network, the search for the smallest input would take too long
 
@@ -61,17 +62,50 @@ def network_layers(spec: Spec, input_size: int) -> list[Layer]:
     if layers[-1].in_size < 1:
         sizes = range(input_size, MAX_PIXELS)
         fitting = (size for size in sizes if unchecked_layers(spec, size)[-1].in_size >= 1)
-        least = next(fitting, f"above {MAX_PIXELS:,}") if len(layers) < MAX_TRIED_LAYERS else "much larger"
-        raise ValueError(f"input size {input_size} is too small for {spec.title}: the least that works is {least}")
+        smallest = next(fitting, f"above {MAX_PIXELS:,}") if len(layers) < MAX_TRIED_LAYERS else "much larger"
+        raise ValueError(
+            f"input size {input_size} is too small for {spec.title}: the smallest that works is {smallest}"
+        )
     return list(layers)
 
 
-@lru_cache(maxsize=2)  # the cost and the memory of one network are usually counted one after the other
+@lru_cache(maxsize=2)  # cost and memory of a network are usually computed one after the other
 def unchecked_layers(spec: Spec, input_size: int) -> tuple[Layer, ...]:
     """Return the layers even if the input is too small, in which case sizes near the end are below 1."""
     walk = LayerWalk(spec.in_channels, input_size)
     spec.add_layers(walk)
     return tuple(walk.layers)
+
+
+def tensor_shapes(spec: Spec) -> dict[str, Shape]:
+    """Return the shapes of the tensors in the state dict of a network, by their names.
+
+    The order is that in which the layers run, which is not the state dict's in every family.
+
+    >>> from densenet_core import DenseNetSpec
+    >>> tensor_shapes(DenseNetSpec.imagenet("121"))["features.conv0.weight"]
+    (64, 3, 7, 7)
+    """
+    layers = unchecked_layers(spec, input_size=1)  # no tensor's shape depends on the size
+    return {key: shape for layer in layers for key, shape in _tensors(layer, spec.spatial_dims)}
+
+
+def _tensors(layer: Layer, dims: int) -> Iterator[tuple[str, Shape]]:
+    name, maps = layer.name, layer.out_maps
+    if layer.kind == "conv":
+        yield f"{name}.weight", (maps, layer.in_maps, *(layer.kernel,) * dims)
+    elif layer.kind in ("linear", "companion"):
+        yield f"{name}.weight", (maps, layer.in_maps)
+    elif layer.kind == "norm":
+        yield f"{name}.weight", (maps,)
+    else:
+        return
+    if layer.kind != "conv" or layer.has_bias:
+        yield f"{name}.bias", (maps,)
+    if layer.kind == "norm":
+        yield f"{name}.running_mean", (maps,)
+        yield f"{name}.running_var", (maps,)
+        yield f"{name}.num_batches_tracked", ()
 
 
 class LayerWalk:
@@ -128,7 +162,7 @@ class LayerWalk:
         self.add(relu, "relu")
 
     def add_head(self, norm: str | None, classifier: str, num_classes: int) -> None:
-        """Append global average pooling and the classifier, behind a norm and a ReLU if ``norm`` is given."""
+        """Append global average pooling and the classifier, preceded by a norm and a ReLU if ``norm`` is not None."""
         self.stage = "head"
         if norm is not None:
             self.add_norm_relu(norm, f"{norm}.relu")

@@ -14,7 +14,7 @@ MODEL_NAMES = tuple(name for family in FAMILIES for name in family.spec.EXAMPLES
 def spec_from_name(name: str, num_classes: int = 10, in_channels: int = 3, drop_rate: float = 0.0) -> Spec:
     """Return the spec of a network by its name.
 
-    ``MODEL_NAMES`` lists the published networks; other sizes may be written in the same way. Each family documents its
+    ``MODEL_NAMES`` lists the published networks; other sizes are written in the same way. Each family documents its
     names in the ``parse`` method of its spec.
 
     >>> spec_from_name("densenet-bc-100-12").title

@@ -17,7 +17,7 @@ class PathNode:
 
 
 class PathGraph:
-    """The nodes of a network, each before its readers; the first one reads the image, the last one gives the scores.
+    """The nodes of a network, each before its readers; the first one reads the image, the last one is the classifier.
 
     >>> graph = PathGraph(length=1)
     >>> graph.add_residual("layer1.0", "layer1", main=2, shortcut=0)
@@ -45,13 +45,13 @@ class PathGraph:
         return node
 
     def add_residual(self, name: str, stage: str, main: int, shortcut: int | None) -> None:
-        """Add a residual block behind the last node, given the lengths of its two ways; None: it has no shortcut."""
+        """Add a residual block after the last node: paths of these lengths, or one path if ``shortcut`` is None."""
         before = self.last
-        ways = [self.add(name, stage, main, [before])]
+        paths = [self.add(name, stage, main, [before])]
         if shortcut is not None:
-            ways.append(self.add(f"{name}.shortcut", stage, shortcut, [before]))
-        self.add(f"{name}.sum", stage, 0, ways)
+            paths.append(self.add(f"{name}.shortcut", stage, shortcut, [before]))
+        self.add(f"{name}.sum", stage, 0, paths)
 
     def add_classifier(self, sources: Sequence[PathNode] = ()) -> None:
-        """Add the classifier behind ``sources``, by default behind the last node."""
+        """Add the classifier after ``sources``, by default after the last node."""
         self.add("classifier", "head", 1, sources or [self.last])

@@ -7,7 +7,8 @@ from torch.nn import functional as F
 from torchvision.ops import stochastic_depth
 
 from densenet_core.networks.network import Network
-from densenet_core.networks.resnet_spec import EXPANSION, ResNetSpec
+from densenet_core.networks.resnet_layers import EXPANSION
+from densenet_core.networks.resnet_spec import ResNetSpec
 
 
 def _conv(in_maps: int, out_maps: int, kernel: int, stride: int = 1) -> nn.Conv2d:
@@ -15,20 +16,21 @@ def _conv(in_maps: int, out_maps: int, kernel: int, stride: int = 1) -> nn.Conv2
 
 
 class PaddedIdentity(nn.Module):
-    """The shortcut without weights ("option A", He et al. 2016a): every second pixel, new maps filled with zeros.
+    """The shortcut without weights ("option A", He et al. 2016a): every second pixel, and new feature maps of zeros.
 
-    Half of the zeros stand before the old maps, half behind them, as in the CIFAR networks that people pass around.
-    (N, in_maps, H, W) -> (N, out_maps, H/stride, W/stride)
+    Half of the zeros are placed before the old feature maps and half after them, as in common CIFAR implementations.
+
+    Shape: (N, in_maps, H, W) -> (N, out_maps, H/stride, W/stride)
     """
 
     def __init__(self, in_maps: int, out_maps: int, stride: int) -> None:
         super().__init__()
         self.before = (out_maps - in_maps) // 2
-        self.behind = out_maps - in_maps - self.before
+        self.after = out_maps - in_maps - self.before
         self.stride = stride
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, self.before, self.behind))
+        return F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, self.before, self.after))
 
 
 def _shortcut(spec: ResNetSpec, in_maps: int, out_maps: int, stride: int) -> nn.Module:
@@ -39,13 +41,14 @@ def _shortcut(spec: ResNetSpec, in_maps: int, out_maps: int, stride: int) -> nn.
 
 
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions, or 1x1-3x3-1x1, beside a shortcut (or none); the stride is that of the (first) 3x3.
+    """Two 3x3 convolutions, or 1x1-3x3-1x1, added to a shortcut. A plain network has no shortcut.
 
-    (N, in_maps, H, W) -> (N, planes * expansion, H/stride, W/stride)
+    Shape: (N, in_maps, H, W) -> (N, planes * expansion, H/stride, W/stride)
 
     Args:
-        survival: chance that a training step keeps the convolutions, drawn once for all images of a batch; else the
-            shortcut alone is left.
+        stride: The stride of the first 3x3 convolution and of the shortcut.
+        survival: The probability that a training step keeps the convolutions. It is drawn once a batch; if they are
+            dropped, only the shortcut is left.
     """
 
     conv1: nn.Conv2d
@@ -68,34 +71,34 @@ class ResidualBlock(nn.Module):
         self.downsample: nn.Module | None = None if needs_none else _shortcut(spec, in_maps, out_maps, stride)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self._preactivated(x) if self.preactivation else self._postactivated(x)
+        return self._forward_preactivation(x) if self.preactivation else self._forward_postactivation(x)
 
-    def _postactivated(self, x: Tensor) -> Tensor:
+    def _forward_postactivation(self, x: Tensor) -> Tensor:
         out = x
         for i in range(1, self.num_convs + 1):
             out = getattr(self, f"bn{i}")(getattr(self, f"conv{i}")(out))
             if i < self.num_convs:
                 out = self._drop(F.relu(out))
         if self.has_shortcut:
-            out = self._survived(out) + (x if self.downsample is None else self.downsample(x))
+            out = self._drop_path(out) + (x if self.downsample is None else self.downsample(x))
         return F.relu(out)
 
-    def _preactivated(self, x: Tensor) -> Tensor:
+    def _forward_preactivation(self, x: Tensor) -> Tensor:
         out = F.relu(self.bn1(x))
         if self.downsample is None:
             shortcut = x
-        else:  # a projection reads the normalised input, an identity the input itself (He et al. 2016b)
+        else:  # a projection reads the normalized input, an identity the input itself (He et al. 2016b)
             shortcut = self.downsample(out if isinstance(self.downsample, nn.Sequential) else x)
         out = self.conv1(out)
         for i in range(2, self.num_convs + 1):
             out = getattr(self, f"conv{i}")(self._drop(F.relu(getattr(self, f"bn{i}")(out))))
-        total: Tensor = self._survived(out) + shortcut if self.has_shortcut else out
+        total: Tensor = self._drop_path(out) + shortcut if self.has_shortcut else out
         return total
 
-    def _survived(self, x: Tensor) -> Tensor:
-        """b x in training, b being 1 or 0, and p x at test time (Huang et al. 2016, eqs. 2 and 5).
+    def _drop_path(self, x: Tensor) -> Tensor:
+        """Return b x in training, where b is 0 or 1, and p x in evaluation (Huang et al. 2016, eqs. 2 and 5).
 
-        torchvision's function gives (b/p) x and x: p times that is the paper's.
+        torchvision's function returns (b/p) x and x: the paper's values divided by p.
         """
         if self.survival == 1:
             return x
@@ -109,14 +112,14 @@ class ResidualBlock(nn.Module):
 class ResNet(Network):
     """A residual network (He, Zhang, Ren, Sun, CVPR 2016 and ECCV 2016; Zagoruyko and Komodakis, BMVC 2016).
 
-    With ``survival`` below 1 its blocks are dropped at random in training (stochastic depth: Huang, Sun, Liu, Sedra,
-    Weinberger, ECCV 2016). A dropped block is computed all the same, so that every weight has a gradient in every
-    process of a training: the time that the paper saves is not saved here.
+    With ``survival`` below 1, training drops blocks at random (stochastic depth: Huang, Sun, Liu, Sedra, Weinberger,
+    ECCV 2016). A dropped block is still computed, so that every weight has a gradient on every rank; unlike in the
+    paper, a training step is not faster.
 
-    (N, in_channels, H, W) -> (N, num_classes), unnormalised scores.
+    Shape: (N, in_channels, H, W) -> (N, num_classes), unnormalized scores.
 
-    Parameter names are torchvision's, so that state dicts of its ResNets load unchanged; a pre-activation
-    network has no norm in its stem and one more, ``bn``, before the pooling.
+    Parameters have torchvision's names, so state dicts of its ResNets load unchanged. A pre-activation network has no
+    norm in its stem and an additional one, ``bn``, before the pooling.
 
     >>> import torch
     >>> from densenet_core import ResNetSpec
@@ -145,7 +148,7 @@ class ResNet(Network):
         if spec.preactivation:
             self.bn = nn.BatchNorm2d(in_maps)
         self.fc = nn.Linear(in_maps, spec.num_classes)
-        self._initialise()
+        self._initialize()
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.conv1(x)
@@ -159,8 +162,8 @@ class ResNet(Network):
         scores: Tensor = self.fc(x.mean((2, 3)))
         return scores
 
-    def _initialise(self) -> None:
-        """He's normal distribution over the fan out."""
+    def _initialize(self) -> None:
+        """Initialize convolutions from He's normal distribution with the fan out."""
         if self.fc.weight.is_meta:
             return
         for module in self.modules():

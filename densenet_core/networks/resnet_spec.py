@@ -8,21 +8,21 @@ from dataclasses import dataclass, replace
 from math import prod
 from typing import ClassVar, Literal, get_args
 
-from densenet_core.networks.layers import Layer, LayerWalk
+from densenet_core.networks.layers import LayerWalk
 from densenet_core.networks.paths import PathGraph
+from densenet_core.networks.resnet_layers import EXPANSION, Block, add_resnet_layers, resnet_paths
 from densenet_core.networks.spec import (
     DirectRead,
     Spec,
     Stem,
-    check_chance,
     check_counts,
     check_no_dropout,
     check_num_layers,
+    check_probability,
     layers_from_depth,
     target_kind,
 )
 
-Block = Literal["basic", "bottleneck"]  # two 3x3 convolutions, or 1x1-3x3-1x1
 Shortcut = Literal["projection", "identity", "none"]
 
 # Stage configuration and block of the ImageNet networks (He et al. 2016a, Table 1).
@@ -33,7 +33,6 @@ IMAGENET_RESNETS: dict[int, tuple[tuple[int, ...], Block]] = {
     101: ((3, 4, 23, 3), "bottleneck"),
     152: ((3, 8, 36, 3), "bottleneck"),
 }
-EXPANSION: dict[Block, int] = {"basic": 1, "bottleneck": 4}
 CIFAR_STAGES = 3
 
 
@@ -41,7 +40,7 @@ CIFAR_STAGES = 3
 class ResNetSpec(Spec):
     """The architecture of one residual network (He et al. 2016a, 2016b; Zagoruyko and Komodakis 2016).
 
-    ``ResNetSpec.cifar``, ``ResNetSpec.wide`` and ``ResNetSpec.imagenet`` make the papers' networks; the plain
+    ``ResNetSpec.cifar``, ``ResNetSpec.wide`` and ``ResNetSpec.imagenet`` return the papers' networks; the
     constructor makes any other.
 
     ``survival`` and ``drop_rate`` leave no trace in the tensors. A bare state dict (one without the metadata that
@@ -58,7 +57,7 @@ class ResNetSpec(Spec):
     stage_config: tuple[int, ...]  # residual blocks in each stage; the first stage keeps the resolution
     block: Block = "basic"
     num_init_features: int = 16  # feature maps of the stem; a stage's width is this doubled at each stage
-    width_factor: int = 1  # widening of all stages behind the stem (k in Wide ResNets)
+    width_factor: int = 1  # widening of all stages after the stem (k in Wide ResNets)
     preactivation: bool = False  # BN-ReLU-conv (He et al. 2016b) instead of conv-BN-ReLU
     # Where the width changes: a 1x1 convolution, or padding with zeros ("option A"); none: a plain network.
     shortcut: Shortcut = "projection"
@@ -95,7 +94,7 @@ class ResNetSpec(Spec):
     def __post_init__(self) -> None:
         check_counts(self, "stage_config", "num_init_features", "width_factor", "num_classes", "in_channels")
         check_num_layers("stage_config", sum(self.stage_config))
-        check_chance("drop_rate", self.drop_rate)
+        check_probability("drop_rate", self.drop_rate)
         if not 0 < self.survival <= 1:
             raise ValueError(f"survival {self.survival} must be above 0 and at most 1")
         if self.survival < 1 and self.shortcut == "none":
@@ -276,59 +275,10 @@ class ResNetSpec(Spec):
         return f"layer1.{self.stage_config[0] - 1}"
 
     def add_layers(self, walk: LayerWalk) -> None:
-        names = ("conv1", "bn1", "relu", "maxpool")
-        walk.add_stem(names, self.num_init_features, self.stem == "imagenet", has_norm=not self.preactivation)
-        for s, (num_blocks, planes) in enumerate(zip(self.stage_config, self.stage_planes, strict=True)):
-            walk.stage = f"layer{s + 1}"
-            for b in range(num_blocks):
-                self._add_block(walk, f"layer{s + 1}.{b}", planes, stride=2 if s > 0 and b == 0 else 1)
-        walk.add_head("bn" if self.preactivation else None, "fc", self.num_classes)
-
-    def _add_block(self, walk: LayerWalk, name: str, planes: int, stride: int) -> None:
-        in_maps, in_size, out_maps = walk.maps, walk.size, planes * EXPANSION[self.block]
-        convs = [(planes, 3, stride), (planes, 3, 1)]
-        if self.block == "bottleneck":
-            convs = [(planes, 1, 1), (planes, 3, stride), (out_maps, 1, 1)]
-        for i, (maps, kernel, step) in enumerate(convs, start=1):
-            if self.preactivation:
-                walk.add_norm_relu(f"{name}.bn{i}", f"{name}.relu{i}")
-            walk.add(f"{name}.conv{i}", "conv", maps, kernel, step)
-            if not self.preactivation:
-                walk.add(f"{name}.bn{i}", "norm")
-                if i < len(convs):
-                    walk.add(f"{name}.relu{i}", "relu")
-        if self.shortcut != "none":
-            if stride != 1 or in_maps != out_maps:
-                walk.insert(self._shortcut(walk, f"{name}.downsample", in_maps, in_size, stride))
-            walk.add(f"{name}.add", "add")
-        if not self.preactivation:
-            walk.add(f"{name}.relu", "relu")
-
-    def _shortcut(self, walk: LayerWalk, name: str, in_maps: int, in_size: int, stride: int) -> Iterator[Layer]:
-        shape = (in_maps, walk.maps, 1, stride, in_size, walk.size)
-        if self.shortcut == "identity":
-            yield Layer(name, "pad", walk.stage, *shape)
-            return
-        yield Layer(f"{name}.0", "conv", walk.stage, *shape, is_branch=True)
-        if not self.preactivation:
-            yield Layer(f"{name}.1", "norm", walk.stage, walk.maps, walk.maps, 1, 1, walk.size, walk.size)
+        add_resnet_layers(self, walk)
 
     def paths(self) -> PathGraph:
-        """A shortcut is a path of its own, of length 1 if it is a projection, else 0."""
-        graph = PathGraph(length=1)
-        for stage, num_blocks in enumerate(self.stage_config, start=1):
-            for block in range(num_blocks):
-                shortcut = self._shortcut_length(stage, block)
-                graph.add_residual(f"layer{stage}.{block}", f"layer{stage}", self.layers_per_block, shortcut)
-        graph.add_classifier()
-        return graph
-
-    def _shortcut_length(self, stage: int, block: int) -> int | None:
-        if self.shortcut == "none":
-            return None
-        widens = self.block == "bottleneck" or self.is_wide
-        changes_shape = block == 0 and (stage > 1 or widens)
-        return int(changes_shape and self.shortcut == "projection")
+        return resnet_paths(self)
 
     def direct_reads(self) -> Iterator[DirectRead]:
         """Yield the probability that all blocks between two are dropped: the product of each one's 1 - p.

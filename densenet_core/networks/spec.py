@@ -1,4 +1,4 @@
-"""What every family of networks can say about itself, without building anything."""
+"""The base class of the families of networks: everything that is known without building a network."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from densenet_core.networks.paths import PathGraph
 
 Stem = Literal["cifar", "imagenet"]
 
-MAX_LAYERS = 2000  # a number in a file must not keep a machine busy for hours
+MAX_LAYERS = 2000  # more would take hours to build, and the number may come from a file
 
 
 class DirectRead(NamedTuple):
@@ -29,22 +29,22 @@ class DirectRead(NamedTuple):
 class Spec(ABC):
     """The architecture of a network: a frozen dataclass for each family.
 
-    A subclass needs what is abstract here, a module that takes it, and an entry in ``families.FAMILIES``. The rest has
-    a default. The fields ``num_classes`` and ``in_channels`` need defaults, because a dataclass takes the properties
-    below for them otherwise.
+    A subclass implements the abstract methods, and is listed in ``families.FAMILIES`` with the module that builds its
+    networks. Its fields ``num_classes`` and ``in_channels`` need default values; without them, a dataclass uses the
+    properties below as defaults.
     """
 
     EXAMPLES: ClassVar[tuple[str, ...]]  # names of published networks, for lists of choices
-    PATTERNS: ClassVar[tuple[str, ...]]  # of all names of the family, such as "densenet-DEPTH-GROWTH", for errors
-    HAS_PUBLIC_NAMES: ClassVar[bool] = False  # its tensors have torchvision's names, by which any file is recognized
+    PATTERNS: ClassVar[tuple[str, ...]]  # of the family's names, such as "densenet-DEPTH-GROWTH", for error messages
+    HAS_PUBLIC_NAMES: ClassVar[bool] = False  # tensors have torchvision's names, which identify the family
 
     @classmethod
     @abstractmethod
     def parse(cls, name: str, num_classes: int, in_channels: int, drop_rate: float) -> Self | None:
-        """Return the spec of the network called ``name``, or None if no network of this family is called so.
+        """Return the spec of the network called ``name``, or None if this family has no such name.
 
         Raises:
-            ValueError: The name is the family's, but the network has no such depth or no dropout.
+            ValueError: The name belongs to the family, but the depth does not fit or the network has no dropout.
         """
 
     @property
@@ -100,7 +100,7 @@ class Spec(ABC):
         """The name of the module of one typical layer or residual block, at one width."""
 
     def direct_reads(self) -> Iterator[DirectRead]:
-        """Yield the probability of each pair of layers of a block that one reads the other, in a training step.
+        """Yield, for each pair of layers of a block, the probability that one reads the other in a training step.
 
         Raises:
             ValueError: It is not defined for this family.
@@ -121,29 +121,31 @@ def check_counts(spec: Spec, *fields: str) -> None:
         value = getattr(spec, field)
         if isinstance(value, tuple):
             if not value:
-                raise ValueError(f"{field} is empty: give one number or more")
+                raise ValueError(f"{field} is empty: pass at least one number")
             if any(type(count) is not int or count < 1 for count in value):
-                raise ValueError(f"{field} {value[:20]} needs whole numbers, 1 or more")
+                raise ValueError(f"{field} {value[:20]} must contain whole numbers, 1 or more")
         elif type(value) is not int or value < 1:
             raise ValueError(f"{field} {value} must be a whole number, 1 or more")
 
 
 def check_num_layers(field: str, num_layers: int) -> None:
-    """Raise ValueError if a network of that many layers would take hours to build."""
+    """Raise ValueError if there are more than ``MAX_LAYERS`` layers."""
     if num_layers > MAX_LAYERS:
-        raise ValueError(f"{field} asks for {num_layers:,} layers: at most {MAX_LAYERS:,} are built")
+        raise ValueError(f"{field} adds up to {num_layers:,} layers, but at most {MAX_LAYERS:,} are supported")
 
 
-def check_chance(field: str, chance: float) -> None:
-    """Raise ValueError unless ``chance`` is at least 0 and below 1."""
-    if not 0 <= chance < 1:
-        raise ValueError(f"{field} {chance} must be at least 0 and below 1")
+def check_probability(field: str, probability: float) -> None:
+    """Raise ValueError unless ``probability`` is at least 0 and below 1."""
+    if not 0 <= probability < 1:
+        raise ValueError(f"{field} {probability} must be at least 0 and below 1")
 
 
 def check_no_dropout(name: str, drop_rate: float) -> None:
-    """Raise ValueError if dropout is asked for in a network that has none."""
+    """Raise ValueError if ``drop_rate`` is not 0."""
     if drop_rate:
-        raise ValueError(f"drop_rate {drop_rate} is for DenseNets and Wide ResNets: {name} has no dropout")
+        raise ValueError(
+            f"drop_rate {drop_rate} is only supported for DenseNets and Wide ResNets: {name} has no dropout"
+        )
 
 
 def layers_from_depth(depth: int, step: int, offset: int, remark: str = "") -> int:

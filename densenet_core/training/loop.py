@@ -29,7 +29,7 @@ from densenet_core.hardware import hardware
 from densenet_core.networks.build import build_model
 from densenet_core.networks.names import spec_from_name
 from densenet_core.networks.network import Network
-from densenet_core.networks.relatives.deeply_supervised import training_loss
+from densenet_core.networks.relatives.deeply_supervised import compute_loss
 from densenet_core.networks.spec import Spec
 from densenet_core.training import run_folder
 from densenet_core.training.config import PLACE_FIELDS, TrainingConfig
@@ -234,7 +234,7 @@ def _forward(
     """Return the loss and the number of errors; the processes' mean of the losses is that over all ``size`` images."""
     labels = labels.to(fabric.device, non_blocking=True)
     outputs = model(batch.to(fabric.device, memory_format=_memory_format(config), non_blocking=True))
-    loss, scores = training_loss(outputs, labels, (epoch - 1) / config.epochs, config.label_smoothing)
+    loss, scores = compute_loss(outputs, labels, (epoch - 1) / config.epochs, config.label_smoothing)
     return loss * (len(labels) * fabric.world_size / size), int((scores.argmax(1) != labels).sum())
 
 

@@ -130,7 +130,7 @@ def test_an_image_too_small_gives_the_errors_own_words(app: AppTest) -> None:
     app.selectbox(key="notes_network").select("densenet121").run()
     app.number_input(key="notes_image imagenet").set_value(8).run()
     assert not app.exception
-    assert "the least that works is 29" in app.error[0].value.replace("\\", "")
+    assert "the smallest that works is 29" in app.error[0].value.replace("\\", "")
 
 
 def test_stochastic_depth_beside_a_densenet(app: AppTest, words: dict[str, str]) -> None:

@@ -288,7 +288,7 @@ def test_comparison_of_an_input_too_small(app: AppTest) -> None:
     app = page(app, "comparison")
     app.number_input[0].set_value(8).run()
     assert not app.exception
-    assert "the least that works is 29" in app.error[0].value.replace("\\", "")
+    assert "the smallest that works is 29" in app.error[0].value.replace("\\", "")
 
 
 def test_comparison_measures_when_asked_for(app: AppTest) -> None:

@@ -9,11 +9,11 @@ from math import ceil
 from typing import cast
 
 from densenet_core.errors import CheckpointError
-from densenet_core.networks.densenet_spec import DenseNetSpec, compressed
+from densenet_core.networks.densenet_spec import DenseNetSpec, compress
 from densenet_core.networks.resnet_spec import ResNetSpec
 from densenet_core.networks.spec import Stem
 
-ROUNDED_AWAY = Fraction(49, 10**8)  # of a feature map, in ``compressed``
+ROUNDED_AWAY = Fraction(49, 10**8)  # of a feature map, in ``compress``
 Shapes = Mapping[str, tuple[int, ...]]
 
 
@@ -105,7 +105,7 @@ def _compression(shapes: Shapes, num_blocks: int) -> float:
         return 1.0
     least = max((out_maps - ROUNDED_AWAY) / max(in_maps, 1) for in_maps, out_maps in transitions)
     for theta in (*(ceil(least * 10**digits) / 10**digits for digits in range(1, 7)), float(least)):
-        if all(compressed(in_maps, theta) == out_maps for in_maps, out_maps in transitions):
+        if all(compress(in_maps, theta) == out_maps for in_maps, out_maps in transitions):
             return float(theta)
     kept = listed([f"{out_maps} of {in_maps}" for in_maps, out_maps in transitions])
     raise CheckpointError(f"the transitions keep uneven shares of their feature maps ({kept}): one for all is needed")

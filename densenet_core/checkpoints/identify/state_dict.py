@@ -22,8 +22,8 @@ from densenet_core.checkpoints.identify.oddities import find_oddities
 from densenet_core.checkpoints.identify.structure import Shapes, Structure
 from densenet_core.errors import CheckpointError
 from densenet_core.networks.densenet_spec import DenseNetSpec
+from densenet_core.networks.layers import tensor_shapes
 from densenet_core.networks.spec import Spec
-from densenet_core.networks.tensor_shapes import tensor_shapes
 
 BY_STRUCTURE = "unknown names, read by shapes"
 BY_NAMES = "the names of its tensors"

@@ -1,4 +1,4 @@
-"""Deeply-Supervised Nets: classifiers of their own on the hidden layers of a network."""
+"""Deeply-Supervised Nets: networks with additional classifiers on hidden layers."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from densenet_core.networks.relatives.deeply_supervised_spec import DeeplySuperv
 
 
 class SupervisedScores(NamedTuple):
-    """What a deeply supervised network gives in training."""
+    """The output of a deeply supervised network in training mode."""
 
     scores: Tensor  # (N, num_classes)
     companions: list[Tensor]  # (N, num_classes) each
-    weight: float  # of the companions' losses at the training's start
+    weight: float  # weight of the companions' losses at the start of the training
 
 
 class DeeplySupervised(Network):
-    """A network with companions: global average pooling and a linear layer each.
+    """A network with a companion classifier, global average pooling and a linear layer, after each hidden block.
 
-    (N, in_channels, H, W) -> (N, num_classes), unnormalised scores; in training mode ``SupervisedScores``.
+    Shape: (N, in_channels, H, W) -> (N, num_classes), unnormalized scores; ``SupervisedScores`` in training mode.
     """
 
     spec: DeeplySupervisedSpec
@@ -50,16 +50,19 @@ class DeeplySupervised(Network):
             self._hidden.append(maps)
 
 
-def training_loss(
+def compute_loss(
     outputs: Tensor | SupervisedScores, labels: Tensor, done: float = 0.0, label_smoothing: float = 0.0
 ) -> tuple[Tensor, Tensor]:
-    """The mean cross-entropy of what any network gives in training mode, and its scores, both in float32.
+    """Return the mean cross-entropy and the scores, in float32, from the output of any network in training mode.
 
-    The companions' losses are added; their weight falls linearly to 0, with 1 - t/N at epoch t of N as in Lee et al.
-    2015.
+    The losses of companions are added with a weight that decreases linearly to 0: it is multiplied by 1 - t/N at epoch
+    t of N (Lee et al. 2015).
 
     Args:
-        done: share of the training's epochs that are over, 0..1.
+        outputs: (N, num_classes), or ``SupervisedScores``.
+        labels: (N,)
+        done: The fraction of the training's epochs that are complete, from 0 to 1.
+        label_smoothing: As for ``torch.nn.functional.cross_entropy``.
     """
     if not isinstance(outputs, SupervisedScores):
         outputs = SupervisedScores(outputs, [], 0.0)

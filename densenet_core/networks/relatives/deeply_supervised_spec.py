@@ -16,7 +16,7 @@ _PREFIX = "dsn-"
 class DeeplySupervisedSpec(Spec):
     """A network with a companion classifier after each of its blocks (Lee, Xie, Gallagher, Zhang, Tu 2015).
 
-    After the last block comes the network's own classifier. The companions are used in training only.
+    The last block is followed by the network's own classifier. Companions are used in training only.
 
     >>> from densenet_core import ResNetSpec
     >>> DeeplySupervisedSpec(ResNetSpec.cifar(20)).hidden_ends
@@ -27,23 +27,23 @@ class DeeplySupervisedSpec(Spec):
     """
 
     base: Spec
-    companion_weight: float = 0.3  # of the companions' losses at the start; it falls to 0 over the training
+    companion_weight: float = 0.3  # of the companions' losses when training starts; it decreases linearly to 0
 
     EXAMPLES: ClassVar = ("dsn-resnet-56", "dsn-densenet-40-12")
     PATTERNS: ClassVar = ("dsn-NETWORK",)
 
     def __post_init__(self) -> None:
         if not isinstance(self.base, Spec) or isinstance(self.base, DeeplySupervisedSpec):
-            raise ValueError(f"base is a {type(self.base).__name__}: give the spec of a network without companions")
+            raise ValueError(f"base is a {type(self.base).__name__}: pass the spec of a network without companions")
         if not self.companion_weight > 0:
             raise ValueError(f"companion_weight {self.companion_weight} must be above 0")
         if not self.hidden_ends:
-            raise ValueError(f"{self.base.title} has a single block: there is no hidden block to supervise")
+            raise ValueError(f"{self.base.title} has a single block, and so no hidden block to supervise")
 
     @classmethod
     def parse(cls, name: str, num_classes: int, in_channels: int, drop_rate: float) -> DeeplySupervisedSpec | None:
         """Return the spec of ``dsn-resnet-56``: ``dsn-`` before any other network's name."""
-        from densenet_core.networks.names import spec_from_name  # which knows this family too
+        from densenet_core.networks.names import spec_from_name  # imported here because it imports this module
 
         if not name.startswith(_PREFIX):
             return None
@@ -51,7 +51,7 @@ class DeeplySupervisedSpec(Spec):
 
     @property
     def hidden_ends(self) -> dict[str, int]:
-        """The number of feature maps that each companion reads, by the name of the block's module: all but the last."""
+        """The number of feature maps that each companion reads, by the name of the block's module."""
         return dict(list(self.base.block_ends().items())[:-1])
 
     @property
@@ -102,5 +102,5 @@ class DeeplySupervisedSpec(Spec):
         walk.layers = [*own, *companions, classifier]
 
     def paths(self) -> PathGraph:
-        """The network's own paths: companions read layers, and no layer reads them."""
+        """Return the paths of the network without companions, whose scores no layer reads."""
         return self.base.paths()

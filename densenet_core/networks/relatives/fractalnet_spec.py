@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from densenet_core.networks.layers import LayerWalk
 from densenet_core.networks.paths import PathGraph
-from densenet_core.networks.spec import Spec, check_chance, check_counts, check_no_dropout, check_num_layers
+from densenet_core.networks.spec import Spec, check_counts, check_no_dropout, check_num_layers, check_probability
 
 _PUBLISHED_WIDTHS = (64, 128, 256, 512, 512)
 _PUBLISHED_COLUMNS = 3
@@ -20,9 +20,9 @@ _MAX_COLUMNS = 12  # a block of C columns has 2^C - 1 convolutions
 class FractalNetSpec(Spec):
     """The architecture of one FractalNet (Larsson, Maire, Shakhnarovich, ICLR 2017).
 
-    ``FractalNetSpec.published`` makes the paper's 21-layer network for CIFAR and SVHN. It has 33.7M parameters; its
-    authors print 38.6M and do not say how they widen. With ``widens_apart``, a 1x1 convolution before every block
-    widens the feature maps, and the count is 38.6M; whether theirs did is not known.
+    ``FractalNetSpec.published`` makes the paper's 21-layer network for CIFAR and SVHN. It has 33.7M parameters; the
+    paper reports 38.6M, without saying how the width increases. With ``widens_apart``, a 1x1 convolution before every
+    block increases it, and the count is 38.6M; whether the authors did so is not known.
 
     >>> FractalNetSpec.small(3, 2, 8).title
     'FractalNet-7 (2 columns, 8-16-32)'
@@ -35,9 +35,9 @@ class FractalNetSpec(Spec):
     num_columns: int  # C in the paper; column c has 2^(c-1) convolutions in a block
     num_classes: int = 10
     in_channels: int = 3
-    widens_apart: bool = False  # a 1x1 convolution before a block widens, not the block's own first convolutions
+    widens_apart: bool = False  # a 1x1 convolution before each block increases the width, not its first ones
     local_drop: float = 0.15  # probability that a join drops one of its inputs, in steps with local drop-path
-    global_share: float = 0.5  # share of training steps that keep one column of the whole network (global drop-path)
+    global_share: float = 0.5  # fraction of training steps that keep a single column (global drop-path)
 
     EXAMPLES: ClassVar = ("fractalnet-21",)
     PATTERNS: ClassVar = ("fractalnet-21", "fractalnet-BLOCKS-COLUMNS-WIDTH")
@@ -47,7 +47,7 @@ class FractalNetSpec(Spec):
         if self.num_columns > _MAX_COLUMNS:
             raise ValueError(f"num_columns {self.num_columns} must be at most {_MAX_COLUMNS}")
         check_num_layers("widths with num_columns", len(self.widths) * self.rows)
-        check_chance("local_drop", self.local_drop)
+        check_probability("local_drop", self.local_drop)
         if not 0 <= self.global_share <= 1:
             raise ValueError(f"global_share {self.global_share} must be from 0 to 1")
 
@@ -56,13 +56,13 @@ class FractalNetSpec(Spec):
         """Return the network of five blocks of three columns, 21 layers deep.
 
         Raises:
-            ValueError: ``depth`` is another one.
+            ValueError: ``depth`` is not 21.
         """
         spec = cls(_PUBLISHED_WIDTHS, _PUBLISHED_COLUMNS, num_classes, in_channels)
         if depth != spec.depth:
             raise ValueError(
-                f"depth {depth} is not {spec.depth}: "
-                "for others write fractalnet-BLOCKS-COLUMNS-WIDTH, as in fractalnet-3-3-8"
+                f"depth {depth} is not {spec.depth}, the published one: "
+                "for others use fractalnet-BLOCKS-COLUMNS-WIDTH, such as fractalnet-3-3-8"
             )
         return spec
 
@@ -70,7 +70,7 @@ class FractalNetSpec(Spec):
     def small(
         cls, num_blocks: int, num_columns: int, width: int, num_classes: int = 10, in_channels: int = 3
     ) -> FractalNetSpec:
-        """Return blocks of ``width``, twice, four times as many feature maps, and so on."""
+        """Return a network whose first block has ``width`` feature maps, and each further one twice as many."""
         return cls(tuple(width * 2**block for block in range(num_blocks)), num_columns, num_classes, in_channels)
 
     @classmethod
@@ -89,7 +89,7 @@ class FractalNetSpec(Spec):
         """The number of convolutions of the deepest column in a block: 2^(C-1)."""
         return 1 << (self.num_columns - 1)
 
-    def ending(self, row: int) -> tuple[int, ...]:
+    def columns_ending_at(self, row: int) -> tuple[int, ...]:
         """Return the columns with a convolution that ends at ``row`` (1..rows) of a block, the deepest first."""
         return tuple(c for c in range(self.num_columns, 0, -1) if row % self.span(c) == 0)
 
@@ -142,7 +142,7 @@ class FractalNetSpec(Spec):
     def _add_block(self, walk: LayerWalk, block: int, width: int) -> None:
         inputs = dict.fromkeys(range(1, self.num_columns + 1), walk.maps)  # maps that each column reads next
         for row in range(1, self.rows + 1):
-            ending = self.ending(row)
+            ending = self.columns_ending_at(row)
             for column in ending:  # the deepest first: only this one is on the longest path
                 walk.maps = inputs[column]
                 _add_conv_unit(walk, self._unit_name(block, column, row), width)
@@ -154,19 +154,19 @@ class FractalNetSpec(Spec):
             inputs |= dict.fromkeys(ending, width)
 
     def _unit_name(self, block: int, column: int, row: int) -> str:
-        """The convolution of ``column`` that ends at ``row``."""
+        """Return the name of the convolution of ``column`` that ends at ``row``."""
         return f"block{block}.column{column}.{row // self.span(column) - 1}"
 
     def paths(self) -> PathGraph:
-        """Every convolution is a node, and every join, which has no weights; there is no stem."""
+        """Return the graph, whose nodes are convolutions and joins, which have no weights. There is no stem."""
         graph = PathGraph(length=0)
         for b in range(1, len(self.widths) + 1):
             stage = f"block{b}"
             if b in self.widenings:
                 graph.add(f"widen{b}", stage, 1, [graph.last])
-            inputs = dict.fromkeys(range(1, self.num_columns + 1), graph.last)  # what each column reads next
+            inputs = dict.fromkeys(range(1, self.num_columns + 1), graph.last)  # the node that each column reads next
             for row in range(1, self.rows + 1):
-                ending = self.ending(row)
+                ending = self.columns_ending_at(row)
                 ends = [graph.add(self._unit_name(b, c, row), stage, 1, [inputs[c]]) for c in ending]
                 inputs |= dict.fromkeys(ending, graph.add(f"{stage}.join{row}", stage, 0, ends))
         graph.add_classifier()

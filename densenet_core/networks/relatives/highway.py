@@ -1,4 +1,4 @@
-"""Highway Networks for images: gates that let a layer's input pass beside it."""
+"""Convolutional Highway Networks: a gate mixes each layer's output with its input."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from densenet_core.networks.relatives.highway_spec import HighwaySpec
 
 
 class HighwayLayer(nn.Module):
-    """y = H(x) T(x) + x (1 - T(x)), H and T being 3x3 convolutions, with ReLU and sigmoid behind them (their eq. 3).
+    """y = H(x) T(x) + x (1 - T(x)), where H is Conv(3x3)-ReLU and T is Conv(3x3)-sigmoid (eq. 3 of the paper).
 
-    Without a gate, where the width changes, y = H(x). (N, in_maps, H, W) -> (N, out_maps, H, W)
+    A layer that changes the width has no gate: y = H(x).
+
+    Shape: (N, in_maps, H, W) -> (N, out_maps, H, W)
     """
 
     def __init__(self, in_maps: int, out_maps: int, has_gate: bool) -> None:
@@ -25,13 +27,15 @@ class HighwayLayer(nn.Module):
         h = F.relu(self.conv(x))
         if self.gate is None:
             return h
-        return x + torch.sigmoid(self.gate(x)) * (h - x)  # the same with one product less
+        return x + torch.sigmoid(self.gate(x)) * (h - x)  # the same with one multiplication less
 
 
 class Highway(Network):
-    """A convolutional Highway Network; a 2x2 max pooling between the stages, no batch norm, as in 2015.
+    """A convolutional Highway Network (Srivastava, Greff, Schmidhuber 2015), without batch norm as in the paper.
 
-    (N, in_channels, H, W) -> (N, num_classes), unnormalised scores.
+    A 2x2 max pooling follows every stage but the last.
+
+    Shape: (N, in_channels, H, W) -> (N, num_classes), unnormalized scores.
     """
 
     spec: HighwaySpec
@@ -48,7 +52,7 @@ class Highway(Network):
             self.add_module(f"stage{s}", stage)
         self.pool = nn.MaxPool2d(2)
         self.fc = nn.Linear(in_maps, spec.num_classes)
-        self._initialise()
+        self._initialize()
 
     def forward(self, x: Tensor) -> Tensor:
         for s in range(1, len(self.spec.stage_config) + 1):
@@ -56,7 +60,7 @@ class Highway(Network):
         scores: Tensor = self.fc(x.mean((2, 3)))
         return scores
 
-    def _initialise(self) -> None:
+    def _initialize(self) -> None:
         if self.fc.weight.is_meta:
             return
         for module in self.modules():

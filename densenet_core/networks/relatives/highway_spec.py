@@ -10,8 +10,8 @@ from densenet_core.networks.layers import LayerWalk
 from densenet_core.networks.paths import PathGraph
 from densenet_core.networks.spec import Spec, check_counts, check_no_dropout, check_num_layers, layers_from_depth
 
-# Layers and feature maps of each stage. The authors print about 2.3M parameters for 19 layers, which have the widths of
-# FitNet 4 (32 and 48, 80, 128) and a hidden fully connected layer, and 1.25M for 32 layers, whose widths are unknown.
+# Layers and feature maps of each stage. The paper reports about 2.3M parameters for 19 layers, with the widths of
+# FitNet 4 (32 and 48, 80, 128) and a hidden fully connected layer, and 1.25M for 32 layers of unknown widths.
 _PUBLISHED: dict[int, tuple[tuple[int, ...], tuple[int, ...]]] = {
     19: ((6, 6, 6), (32, 80, 128)),
     32: ((11, 10, 10), (24, 40, 72)),
@@ -23,7 +23,7 @@ _STAGES = 3
 class HighwaySpec(Spec):
     """The architecture of one convolutional Highway Network (Srivastava, Greff, Schmidhuber 2015).
 
-    ``HighwaySpec.published`` makes networks as deep as the authors', ``HighwaySpec.small`` networks of any width.
+    ``HighwaySpec.published`` returns networks as deep as the paper's, ``HighwaySpec.small`` networks of any width.
 
     >>> HighwaySpec.small(10, 8).title
     'Highway Network-10 (8-16-32)'
@@ -32,7 +32,7 @@ class HighwaySpec(Spec):
         ValueError: A field is out of range.
     """
 
-    stage_config: tuple[int, ...]  # layers in each stage; the first one has no gate, because it changes the width
+    stage_config: tuple[int, ...]  # layers in each stage; the first of each has no gate, because it changes the width
     stage_widths: tuple[int, ...]  # feature maps of each stage
     num_classes: int = 10
     in_channels: int = 3
@@ -47,25 +47,25 @@ class HighwaySpec(Spec):
         if len(self.stage_config) != len(self.stage_widths):
             raise ValueError(f"stage_widths {self.stage_widths} needs one number for each stage of {self.stage_config}")
         if not self.gate_bias < 0:
-            raise ValueError(f"gate_bias {self.gate_bias} must be below 0, so that a layer first passes its input on")
+            raise ValueError(f"gate_bias {self.gate_bias} must be below 0: layers start by passing their input on")
 
     @classmethod
     def published(cls, depth: int, num_classes: int = 10, in_channels: int = 3) -> HighwaySpec:
-        """Return the network of 19 or 32 layers, fully convolutional, one width a stage: 2.3M and 1.2M parameters.
+        """Return the fully convolutional network of 19 or 32 layers, with one width a stage: 2.3M and 1.2M parameters.
 
         Raises:
-            ValueError: ``depth`` is another one.
+            ValueError: ``depth`` is neither 19 nor 32.
         """
         if depth not in _PUBLISHED:
-            raise ValueError(f"depth {depth} is neither 19 nor 32: for others add a width, as in highway-10-8")
+            raise ValueError(f"depth {depth} is neither 19 nor 32: for others add a width, such as highway-10-8")
         return cls(*_PUBLISHED[depth], num_classes=num_classes, in_channels=in_channels)
 
     @classmethod
     def small(cls, depth: int, width: int, num_classes: int = 10, in_channels: int = 3) -> HighwaySpec:
-        """Return three equal stages of ``width``, twice and four times as many feature maps.
+        """Return a network of three equal stages, with ``width``, 2 * ``width`` and 4 * ``width`` feature maps.
 
         Raises:
-            ValueError: ``depth`` is not 3n+1; the nearest depths that are, are named.
+            ValueError: ``depth`` is not 3n+1; the nearest such depths are named.
         """
         layers = layers_from_depth(depth, _STAGES, 1)
         return cls((layers,) * _STAGES, (width, 2 * width, 4 * width), num_classes, in_channels)
@@ -83,7 +83,7 @@ class HighwaySpec(Spec):
 
     @property
     def depth(self) -> int:
-        """The number of layers with weights; a gate is beside its layer and not counted."""
+        """The number of layers with weights; gates are parallel to their layers and not counted."""
         return sum(self.stage_config) + 1
 
     def block_ends(self) -> dict[str, int]:
@@ -120,7 +120,7 @@ class HighwaySpec(Spec):
         walk.add_head(None, "fc", self.num_classes)
 
     def paths(self) -> PathGraph:
-        """The input that a gated layer passes on is a path of its own, of length 0; the first layer is the stem."""
+        """Return the graph, in which a gated layer's own input is a path of length 0; the first layer is the stem."""
         graph = PathGraph(length=1)
         for s, num_layers in enumerate(self.stage_config, start=1):
             for layer in range(1 if s == 1 else 0, num_layers):

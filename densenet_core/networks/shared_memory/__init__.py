@@ -1,18 +1,18 @@
-"""Dense blocks and transitions that train without copies: a block's maps lie in one storage, which all layers share.
+"""Dense blocks and transitions that train in memory linear in depth, because all layers of a block share one storage.
 
-Where each layer concatenates, normalises and rectifies all maps before it and keeps both results, time and memory grow
-with the square of the number of layers. Here, after Pleiss et al. 2017 ("Memory-Efficient Implementation of
-DenseNets") and beyond them:
+A layer that concatenates, normalizes and rectifies all feature maps before it, and keeps both results, makes time and
+memory quadratic in the number of layers. This package follows Pleiss et al. 2017 ("Memory-Efficient Implementation of
+DenseNets") and goes further:
 
-- The storage and the bottlenecks' outputs are all that is kept for the backward pass: memory is linear in depth.
-  Norms and ReLUs are computed again, but no convolution.
-- The mean and variance of a feature map are the same for every norm that reads it: they are computed once.
-- What a norm's gradient owes to mean and variance is, for each map, linear in its values: shift + slope * (x - mean).
-  Both numbers are added up over all layers that read the map, and applied once.
-- On a CPU the batch goes from a norm to the convolution behind it in parts that fit the cache.
-- A transition pools before its 1x1 convolution, with which pooling may change places: a quarter of the work.
+- Only the storage and the outputs of the bottlenecks are saved for the backward pass. Norms and ReLUs are recomputed,
+  convolutions are not.
+- The mean and variance of a feature map are the same for every norm that reads it, and are computed once.
+- The part of a norm's gradient that flows through mean and variance is linear in the feature map:
+  shift + slope * (x - mean). Both numbers are summed over all layers that read the feature map, and applied once.
+- On a CPU, a norm and the convolution after it process the batch in parts that fit in the cache.
+- A transition pools before its 1x1 convolution. The two commute, and this order is a quarter of the work.
 
-Maps are held as rows, (positions of all images, channels), which is channels_last in memory.
+Feature maps are stored as rows, (positions of all images, channels), which is the channels_last memory format.
 """
 
 from __future__ import annotations
@@ -26,37 +26,37 @@ from torch import Tensor, nn
 from densenet_core.networks.shared_memory.functions import DenseBlockFunction, Layers, TransitionFunction
 from densenet_core.networks.shared_memory.steps import Unit
 
-__all__ = ["Unit", "can_share_memory", "dense_block", "is_halving", "is_watched", "transition"]
+__all__ = ["Unit", "can_share_memory", "has_hooks", "is_plain_avg_pool", "run_dense_block", "run_transition"]
 
 
 def can_share_memory(x: Tensor, units: Sequence[Unit]) -> bool:
-    """Whether gradients are wanted of these units, and nothing needs to see what is between them."""
+    """Return whether the units can run here: in training, with modules as built, and without hooks or transforms."""
     return (
         torch.is_grad_enabled()
         and type(x) in (Tensor, nn.Parameter)
         and not x.is_meta
-        and x.numel() > x.shape[1]  # else batch norm has something to say
+        and x.numel() > x.shape[1]  # for a single value per channel, batch norm raises its own error
         and not torch.compiler.is_compiling()
         and torch._C._get_tracing_state() is None
         and not torch._C._are_functorch_transforms_active()
         and not nn.modules.module._has_any_global_hook()
-        and all(_is_usual(unit) for unit in units)
+        and all(_is_supported(unit) for unit in units)
     )
 
 
-def is_watched(module: nn.Module) -> bool:
-    """Whether hooks listen to what goes through the module."""
+def has_hooks(module: nn.Module) -> bool:
+    """Return whether the module has forward or backward hooks."""
     return any((module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks))
 
 
-def is_halving(pool: Any) -> bool:
-    """Whether this is the pooling of our transitions, and no hooks listen to it."""
-    is_ours = type(pool) in (nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d) and not is_watched(pool)
-    return is_ours and all(size in (2, (2,)) for size in (pool.kernel_size, pool.stride)) and not pool.ceil_mode
+def is_plain_avg_pool(pool: Any) -> bool:
+    """Return whether this is a 2x2 average pooling with stride 2, as in a transition, without hooks."""
+    is_avg_pool = type(pool) in (nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d) and not has_hooks(pool)
+    return is_avg_pool and all(size in (2, (2,)) for size in (pool.kernel_size, pool.stride)) and not pool.ceil_mode
 
 
-def _is_usual(unit: Unit) -> bool:
-    """The modules are of the kinds that are built here, and no hooks listen to them."""
+def _is_supported(unit: Unit) -> bool:
+    """Return whether norm and convolution are of the types and options of a DenseNet, without hooks."""
     norm, conv = unit.norm, unit.conv
     return (
         type(norm) in (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
@@ -65,25 +65,25 @@ def _is_usual(unit: Unit) -> bool:
         and conv.bias is None
         and conv.padding_mode == "zeros"
         and not isinstance(conv.padding, str)
-        and not is_watched(norm)
-        and not is_watched(conv)
+        and not has_hooks(norm)
+        and not has_hooks(conv)
     )
 
 
-def dense_block(x: Tensor, layers: Layers) -> Tensor:
-    """A dense block, with gradients of first order.
+def run_dense_block(x: Tensor, layers: Layers) -> Tensor:
+    """Run a dense block. Supports first derivatives only.
 
-    (N, c0, *pixels) -> (N, c0 + n*k, *pixels), old maps first; channels_last in memory.
+    Shape: (N, c0, *pixels) -> (N, c0 + n*k, *pixels), old feature maps first, in channels_last memory format.
     """
     parameters = [parameter for units in layers for unit in units for parameter in unit.parameters]
     out: Tensor = DenseBlockFunction.apply(x, layers, *parameters)
     return out
 
 
-def transition(x: Tensor, unit: Unit) -> Tensor:
-    """What follows a block, with gradients of first order.
+def run_transition(x: Tensor, unit: Unit) -> Tensor:
+    """Run a transition. Supports first derivatives only.
 
-    (N, C, *pixels) -> (N, C', *(pixels // unit.pool)); channels_last in memory.
+    Shape: (N, C, *pixels) -> (N, C', *(pixels // unit.pool)), in channels_last memory format.
     """
     out: Tensor = TransitionFunction.apply(x, unit, *unit.parameters)
     return out

@@ -151,7 +151,7 @@ def test_the_screens_stages_carry_widths_and_sizes() -> None:
 
 
 def test_an_image_too_small_is_refused_with_the_least_size() -> None:
-    with pytest.raises(ValueError, match="the least that works is 29"):
+    with pytest.raises(ValueError, match="the smallest that works is 29"):
         network_figure(DenseNetSpec.imagenet("121"), 8)
 
 

@@ -62,7 +62,7 @@ def test_stages_add_up_to_the_network() -> None:
 def test_nothing_to_compare_and_an_input_too_small() -> None:
     with pytest.raises(ValueError, match="networks is empty"):
         compare({})
-    with pytest.raises(ValueError, match="the least that works is 29"):
+    with pytest.raises(ValueError, match="the smallest that works is 29"):
         compare({"a": spec_from_name("densenet121")}, 10)
 
 

@@ -18,7 +18,7 @@ from densenet_core import DenseNetSpec, create_model
 from densenet_core.networks.build import build_model
 from densenet_core.networks.layers import network_layers
 from densenet_core.networks.names import MODEL_NAMES, spec_from_name
-from densenet_core.networks.relatives.deeply_supervised import training_loss
+from densenet_core.networks.relatives.deeply_supervised import compute_loss
 
 SMALL = (
     "densenet-40-12",
@@ -120,7 +120,7 @@ def test_a_traced_densenet_costs_what_its_spec_says() -> None:
 
 def test_an_input_too_small_names_the_least_that_works() -> None:
     spec = spec_from_name("densenet121")
-    with pytest.raises(ValueError, match=r"input size 16 is too small for .*: the least that works is 29"):
+    with pytest.raises(ValueError, match=r"input size 16 is too small for .*: the smallest that works is 29"):
         count_cost(spec, 16)
     network_layers(spec, 29)
     with torch.inference_mode():
@@ -148,7 +148,7 @@ def kept_by_autograd(model: nn.Module, images: torch.Tensor) -> int:
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         outputs = model(images)
-    assert training_loss(outputs, torch.zeros(len(images), dtype=torch.long))[0].requires_grad
+    assert compute_loss(outputs, torch.zeros(len(images), dtype=torch.long))[0].requires_grad
     return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
 
 

@@ -117,8 +117,8 @@ def test_memory_efficient_training_of_a_cut_network() -> None:
 @pytest.mark.parametrize(
     ("cuts", "message"),
     [
-        (((1, 3, 3),), r"cuts hold \(1, 3, 3\): there is no such connection"),
-        (((3, 0, 1),), r"cuts hold \(3, 0, 1\): there is no such connection"),
+        (((1, 3, 3),), r"cuts contain \(1, 3, 3\), which is no connection"),
+        (((3, 0, 1),), r"cuts contain \(3, 0, 1\), which is no connection"),
         (((1, 0, 1),), "cuts leave layer 1 of block 1 without a source"),
     ],
 )

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from densenet_core import CheckpointError, DenseNetSpec
 from densenet_core.checkpoints.identify.infer_spec import infer_densenet_spec
 from densenet_core.networks.build import build_model
-from densenet_core.networks.densenet_spec import compressed
-from densenet_core.networks.tensor_shapes import tensor_shapes
+from densenet_core.networks.densenet_spec import compress
+from densenet_core.networks.layers import tensor_shapes
 
 
 @given(st.integers(1, 10_000), st.integers(1, 10_000))
@@ -25,12 +25,12 @@ from densenet_core.networks.tensor_shapes import tensor_shapes
 def test_a_transition_keeps_floor_theta_m(num_features: int, ten_thousandths: int) -> None:
     """The authors' rule, in exact arithmetic."""
     exact = floor(num_features * Fraction(ten_thousandths, 10_000))
-    assert compressed(num_features, ten_thousandths / 10_000) == exact
+    assert compress(num_features, ten_thousandths / 10_000) == exact
 
 
 @given(st.integers(1, 5_000), st.integers(2, 30))
 def test_a_theta_that_is_no_decimal_is_the_fraction_that_was_meant(num_kept: int, divisor: int) -> None:
-    assert compressed(num_kept * divisor, 1 / divisor) == num_kept
+    assert compress(num_kept * divisor, 1 / divisor) == num_kept
 
 
 @pytest.mark.parametrize(("blocks", "growth_rate", "init"), [((2, 3, 1), 5, 7), ((3, 1, 2, 2), 7, 9), ((1, 1), 3, 4)])

@@ -15,11 +15,10 @@ from analysis.architecture.paths import path_counts
 from densenet_core import DeeplySupervisedSpec, DenseNetSpec, FractalNetSpec, HighwaySpec, ResNetSpec
 from densenet_core.networks.build import build_model
 from densenet_core.networks.families import FAMILIES, FAMILY_BY_NAME, family_of
-from densenet_core.networks.layers import network_layers
+from densenet_core.networks.layers import network_layers, tensor_shapes
 from densenet_core.networks.names import MODEL_NAMES, spec_from_name
 from densenet_core.networks.network import Network
 from densenet_core.networks.spec import Spec
-from densenet_core.networks.tensor_shapes import tensor_shapes
 
 SMALL = (
     "densenet-10-4",
@@ -129,10 +128,10 @@ def test_the_names_in_files_stay() -> None:
 
 def test_a_spec_is_read_without_torch() -> None:
     script = (
-        "import sys; from densenet_core.networks import names, layers, tensor_shapes\n"
+        "import sys; from densenet_core.networks import names, layers\n"
         "for name in names.MODEL_NAMES:\n"
         "    spec = names.published_spec(name)\n"
-        "    layers.network_layers(spec, 224); tensor_shapes.tensor_shapes(spec); spec.paths()\n"
+        "    layers.network_layers(spec, 224); layers.tensor_shapes(spec); spec.paths()\n"
         "assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", script], check=True, timeout=120)
@@ -140,6 +139,6 @@ def test_a_spec_is_read_without_torch() -> None:
 
 @pytest.mark.parametrize(("widths", "columns"), [((4,), 13), ((4,) * 1000, 3)])
 def test_a_fractalnet_that_would_take_hours_is_refused(widths: tuple[int, ...], columns: int) -> None:
-    with pytest.raises(ValueError, match=r"num_columns 13 must be at most 12|asks for 4,000 layers"):
+    with pytest.raises(ValueError, match=r"num_columns 13 must be at most 12|adds up to 4,000 layers"):
         FractalNetSpec(widths, columns)
     assert FractalNetSpec((1024, 2048), 2).depth == 5  # wide is not deep

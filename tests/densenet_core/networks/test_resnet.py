@@ -182,5 +182,5 @@ def test_a_missing_block_is_named() -> None:
 
 def test_dropout_is_for_wide_resnets() -> None:
     assert create_model("wrn-10-2", drop_rate=0.3).spec.drop_rate == 0.3
-    with pytest.raises(ValueError, match=r"drop_rate 0\.3 is for DenseNets and Wide ResNets"):
+    with pytest.raises(ValueError, match=r"drop_rate 0\.3 is only supported for DenseNets and Wide ResNets"):
         create_model("resnet-20", drop_rate=0.3)

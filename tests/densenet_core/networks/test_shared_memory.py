@@ -13,7 +13,7 @@ from torchvision.models import DenseNet as TorchvisionDenseNet
 
 from analysis.architecture.memory import training_activation_bytes
 from densenet_core import DenseNet, DenseNetSpec, create_model
-from densenet_core.networks.shared_memory import maps
+from densenet_core.networks.shared_memory import feature_maps
 from tests.analysis.architecture.test_cost import kept_by_autograd
 
 BC = DenseNetSpec((3, 4, 2), 4, 8)
@@ -67,7 +67,7 @@ def assert_same(plain: DenseNet, ours: DenseNet, images: Tensor) -> None:
 def test_gradients_and_statistics_are_those_of_the_plain_path(
     spec: DenseNetSpec, part_bytes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(maps, "PART_BYTES", part_bytes)
+    monkeypatch.setattr(feature_maps, "PART_BYTES", part_bytes)
     plain, ours = pair(spec)
     assert_same(plain, ours, images_for(spec))
 
@@ -229,7 +229,7 @@ def test_second_derivatives_are_refused_with_the_way_out() -> None:
     for efficient, refused in ((True, True), (False, False)):
         loss = DenseNet(BC, memory_efficient=efficient).train()(images).square().sum()
         if refused:
-            with pytest.raises(RuntimeError, match=r"need DenseNet\(spec, memory_efficient=False\)"):
+            with pytest.raises(RuntimeError, match=r"need a network with memory_efficient=False"):
                 torch.autograd.grad(loss, images, create_graph=True)
         else:
             assert torch.autograd.grad(loss, images, create_graph=True)[0].requires_grad
@@ -243,5 +243,7 @@ def test_what_batch_norm_refuses_is_refused() -> None:
 
 def test_a_network_can_be_made_so_by_its_name() -> None:
     assert create_model("densenet-40-12", memory_efficient=True).features.denseblock1.memory_efficient
-    with pytest.raises(ValueError, match="memory_efficient is for DenseNets: ResNet-20 is not one"):
+    with pytest.raises(
+        ValueError, match="memory_efficient=True is only supported for DenseNets, and ResNet-20 is not one"
+    ):
         create_model("resnet-20", memory_efficient=True)

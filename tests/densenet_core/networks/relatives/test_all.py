@@ -73,11 +73,13 @@ def test_feature_reuse_is_refused_by_name(arch: str) -> None:
     network = Checkpoint(spec, build_model(spec).state_dict())
     with pytest.raises(CheckpointError, match="feature reuse is read off DenseNets: this is a "):
         connection_weights(network)
-    with pytest.raises(ValueError, match=f"memory_efficient is for DenseNets: {spec.title.split()[0]}"):
+    with pytest.raises(
+        ValueError, match=f"memory_efficient=True is only supported for DenseNets, and {spec.title.split()[0]}"
+    ):
         build_model(spec, memory_efficient=True)
 
 
 @pytest.mark.parametrize("arch", ["highway-7-4", "fractalnet-2-2-4", "dsn-highway-7-4", "resnet-sd-8"])
 def test_dropout_is_refused_by_name(arch: str) -> None:
-    with pytest.raises(ValueError, match=r"drop_rate 0\.2 is for DenseNets and Wide ResNets"):
+    with pytest.raises(ValueError, match=r"drop_rate 0\.2 is only supported for DenseNets and Wide ResNets"):
         create_model(arch, drop_rate=0.2)

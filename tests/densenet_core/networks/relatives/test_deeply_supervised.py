@@ -13,7 +13,7 @@ from analysis.architecture.latency import measure_latency
 from densenet_core import Checkpoint, DenseNetSpec, ResNetSpec, load_checkpoint, save_checkpoint
 from densenet_core.networks.build import build_model, create_model
 from densenet_core.networks.names import spec_from_name
-from densenet_core.networks.relatives.deeply_supervised import SupervisedScores, training_loss
+from densenet_core.networks.relatives.deeply_supervised import SupervisedScores, compute_loss
 from densenet_core.networks.relatives.deeply_supervised_spec import DeeplySupervisedSpec
 from densenet_core.training.config import TrainingConfig
 from densenet_core.training.loop import train
@@ -51,11 +51,11 @@ def test_the_loss_by_hand_and_its_decay() -> None:
     a, b, c, labels = *torch.randn(3, 6, 4), torch.tensor([0, 1, 2, 3, 0, 1])
     outputs = SupervisedScores(a, [b, c], 0.5)
     for done, weight in ((0.0, 0.5), (0.5, 0.25), (1.0, 0.0)):
-        loss, scores = training_loss(outputs, labels, done)
+        loss, scores = compute_loss(outputs, labels, done)
         by_hand = F.cross_entropy(a, labels) + weight * (F.cross_entropy(b, labels) + F.cross_entropy(c, labels))
         torch.testing.assert_close(loss, by_hand)
         assert torch.equal(scores, a)
-    plain, _ = training_loss(a, labels, 0.3, label_smoothing=0.1)
+    plain, _ = compute_loss(a, labels, 0.3, label_smoothing=0.1)
     torch.testing.assert_close(plain, F.cross_entropy(a, labels, label_smoothing=0.1))
 
 
@@ -99,12 +99,12 @@ def test_a_file_gives_the_spec_back_whole(base: str, tmp_path: Path) -> None:
     [
         (
             lambda: create_model("dsn-dsn-resnet-8"),
-            "base is a DeeplySupervisedSpec: give the spec of a network without",
+            "base is a DeeplySupervisedSpec: pass the spec of a network without",
         ),
         (lambda: DeeplySupervisedSpec(DenseNetSpec((2,), 2, 4)), "has a single block"),
         (lambda: DeeplySupervisedSpec(ResNetSpec.cifar(8), 0), "companion_weight 0 must be above 0"),
         (lambda: create_model("dsn-resnet-9"), "depth 9 is not 6"),
-        (lambda: create_model("dsn-densenet-10-4", memory_efficient=True), "memory_efficient is for DenseNets: Deeply"),
+        (lambda: create_model("dsn-densenet-10-4", memory_efficient=True), "supported for DenseNets, and Deeply"),
     ],
 )
 def test_what_does_not_fit_is_refused(make: Callable[[], object], message: str) -> None:

@@ -66,9 +66,9 @@ def drawn_joins(spec: FractalNetSpec, steps: int) -> list[list[tuple[bool, ...]]
     model = build_model(spec).train()
     found = []
     for _ in range(steps):
-        join, kept = model._dropping_join(), []
+        join, kept = model._draw_join(), []
         for row in range(1, spec.rows + 1):
-            columns = list(spec.ending(row))
+            columns = list(spec.columns_ending_at(row))
             ones = [torch.full((1,), float(2**i)) for i in range(len(columns))]  # a sum tells its terms
             value = join(ones, columns).item()
             subsets = [[i for i in range(len(columns)) if n >> i & 1] for n in range(1, 2 ** len(columns))]
@@ -114,17 +114,20 @@ def test_paths_and_depths_of_columns() -> None:
     # behind the classifier's own layer: 1; and (2 or 1, then 2 or 1) twice
     assert counts == {2: 1, 3: 1, 4: 2, 5: 1}
     assert path_counts(FractalNetSpec.published(21))["length"].max() == 21
-    with pytest.raises(ValueError, match="column 4 is none of 1 to 3"):
+    with pytest.raises(ValueError, match="column 4 must be from 1 to 3"):
         SingleColumn(build_model(FractalNetSpec((4,), 3)), 4)
 
 
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: create_model("fractalnet-20"), "depth 20 is not 21: for others write fractalnet-BLOCKS-COLUMNS"),
+        (
+            lambda: create_model("fractalnet-20"),
+            "depth 20 is not 21, the published one: for others use fractalnet-BLOCKS-COLUMNS",
+        ),
         (lambda: FractalNetSpec((4,), 2, local_drop=1.0), r"local_drop 1\.0 must be at least 0 and below 1"),
         (lambda: FractalNetSpec((4,), 2, global_share=1.5), r"global_share 1\.5 must be from 0 to 1"),
-        (lambda: FractalNetSpec((4, 0), 2), "widths .* needs whole numbers, 1 or more"),
+        (lambda: FractalNetSpec((4, 0), 2), "widths .* must contain whole numbers, 1 or more"),
     ],
 )
 def test_what_does_not_fit_is_refused(make: Callable[[], object], message: str) -> None:
