@@ -87,20 +87,28 @@ def open_spec(text: str, weights: str | None = None) -> Spec:
 
 
 def open_test_images(
-    network: Checkpoint, dataset: str | None, data: Path, normalize: str | None, crops: int = 1
+    network: Checkpoint,
+    dataset: str | None,
+    data: Path,
+    normalize: str | None,
+    crops: int = 1,
+    densenet_only: bool = False,
 ) -> Images:
     """Return the test images to measure a network on: those asked for, else those that its record names.
 
     Raises:
+        CheckpointError: the network can't be built, or is no DenseNet where ``densenet_only``.
         DataError: no data set is named, it is not there, or its images do not fit the network.
     """
+    from analysis.reuse.connections import dense_spec
     from densenet_core.data.datasets import load_test_images
     from densenet_core.data.recorded import choose_data
     from densenet_core.training.evaluation import check_fit
 
+    architecture = dense_spec(network) if densenet_only else network.architecture
     chosen = choose_data(network.record, dataset, cast(Any, normalize))
     images = load_test_images(chosen.dataset, data, chosen.normalize, crops)
-    check_fit(network.architecture, images)
+    check_fit(architecture, images)
     return images
 
 

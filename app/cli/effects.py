@@ -45,7 +45,8 @@ def agreement(
 
     gc.enable()
     network, kind = open_network(checkpoint, weights=weights), None if every_kind else "dense_layer"
-    taken = open_test_images(network, dataset, data, normalize) if needs_images((first, second)) else None
+    on_images = needs_images((first, second))
+    taken = open_test_images(network, dataset, data, normalize, densenet_only=True) if on_images else None
     reuse = measured(network, (first, second), taken, images)
     found = agreement_table(reuse, second, (first,), kind)
     print(f"{network.spec.title}: rank correlation (Spearman) with {second}, connections into {kind or 'all targets'}")
@@ -112,6 +113,7 @@ def prune(
 
     Measures on images use training images; errors are on all test images.
     """
+    from analysis.reuse.connections import dense_spec
     from analysis.reuse.pruning import before_and_after, compare_with_scratch, explain_memory
     from analysis.reuse.pruning import prune as prune_network
     from densenet_core import save_checkpoint
@@ -124,9 +126,10 @@ def prune(
         raise ValueError(f"--out {str(out)!r} does not end in .safetensors")
     options: dict[str, Any] = {"budget": budget}
     network = open_network(checkpoint, weights=weights)
+    architecture = dense_spec(network)
     chosen = choose_data(network.record, dataset, cast(Any, normalize))
     chosen_by, taken = load_measuring_images(chosen.dataset, data, chosen.normalize)
-    check_fit(network.architecture, taken)
+    check_fit(architecture, taken)
     reuse = measured(network, () if measure in PATTERNS else (measure,), chosen_by, images)
     pruned = prune_network(network, reuse, measure, keep, input_size=taken.image_size, **options)
     if reestimate_norms:

@@ -89,7 +89,8 @@ def _measured(
     if not needs_images((measure,)):
         return connection_weights(network)
     gc.enable()
-    return measured(network, (measure,), open_test_images(network, *source), num_images, replace)
+    taken = open_test_images(network, *source, densenet_only=True)
+    return measured(network, (measure,), taken, num_images, replace)
 
 
 def evaluate(

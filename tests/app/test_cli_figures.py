@@ -64,6 +64,6 @@ def test_short_paths_of_a_highway_network(option: list[str], column: str, tmp_pa
     spec = HighwaySpec((2, 4, 1), (4, 6, 8), in_channels=1)
     save_checkpoint(Checkpoint(spec, build_model(spec).state_dict()), tmp_path / "highway.safetensors")
     out = tmp_path / "paths.pdf"
-    line = ["short-paths", str(tmp_path / "highway.safetensors"), *option, "--images", "20", "--out", str(out)]
-    assert run(line) == 0
+    line = ["short-paths", str(tmp_path / "highway.safetensors"), *option, "--dataset", "digits", "--images", "20"]
+    assert run([*line, "--out", str(out)]) == 0
     assert pd.read_csv(out.with_suffix(".csv"))[column].between(0, 1).all()

@@ -15,7 +15,7 @@ from densenet_core import load_zoo, save_checkpoint
 from densenet_core.checkpoints.checkpoint import Checkpoint
 from densenet_core.data.datasets import load_test_images
 from densenet_core.networks.build import create_model
-from tests.app.test_views import app, heatmap_cells, page, shown  # noqa: F401 (a fixture)
+from tests.app.test_views import app, choose_all, heatmap_cells, page, shown  # noqa: F401 (a fixture)
 
 NAME = "densenet-40-12-digits"
 
@@ -27,10 +27,7 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("measure", IMAGE_MEASURES)
 def test_the_heatmap_of_a_measure_on_images(measure: str, app: AppTest) -> None:  # noqa: F811
-    app.session_state["zoo_name"] = NAME
-    app.run()
-    app.selectbox(key="measure").select(measure).run()
-    app.number_input(key="images_number").set_value(30).run()
+    choose_all(app, zoo_name=NAME, images_number=30, measure=measure).run()
     if measure == "ablation":
         assert not app.get("plotly_chart")  # it takes long, and starts when it is asked for
         app.button(key="start_measured").click().run()
@@ -40,9 +37,7 @@ def test_the_heatmap_of_a_measure_on_images(measure: str, app: AppTest) -> None:
 
 
 def test_images_that_do_not_fit_say_so_and_the_measure_can_be_changed_back(app: AppTest) -> None:  # noqa: F811
-    app.session_state["zoo_name"] = NAME
-    app.run()
-    app.selectbox(key="measure").select("taylor").run()
+    choose_all(app, zoo_name=NAME, images_number=30, measure="taylor").run()
     app.selectbox(key="images_digits").select("cifar10").run()
     assert not app.exception
     assert "data set cifar10 is not under 'data'" in app.error[0].value.replace("\\", "")
@@ -60,9 +55,7 @@ def test_images_outside_the_served_folders_are_refused(app: AppTest) -> None:  #
 
 
 def test_agreement_shows_what_the_function_gives(app: AppTest) -> None:  # noqa: F811
-    found = page(app, "agreement")
-    found.number_input(key="images_number").set_value(30).run()
-    found.selectbox(key="agreement_second").select("contribution").run()
+    found = page(app, "agreement", agreement_second="contribution")
     assert not found.exception
     table = measure_reuse(load_zoo(NAME), ("contribution",), load_test_images("digits"), 30)
     expected = agreement(table, "mean_abs_weight", "contribution")
@@ -80,7 +73,6 @@ def test_agreement_shows_what_the_function_gives(app: AppTest) -> None:  # noqa:
 
 def test_claims_stand_beside_an_untrained_network(app: AppTest) -> None:  # noqa: F811
     found = page(app, "claims")
-    found.number_input(key="images_number").set_value(30).run()
     assert "Plain-38, untrained" not in shown(found).replace("\\", "")
     found.button(key="start_claims").click().run()
     assert not found.exception
@@ -104,9 +96,7 @@ def test_gradient_flow_of_the_network_and_its_controls(app: AppTest) -> None:  #
 
 
 def test_pruning_curves_begin_at_the_networks_error(app: AppTest) -> None:  # noqa: F811
-    found = page(app, "pruning")
-    found.number_input(key="images_number").set_value(40).run()
-    found.multiselect(key="pruning_measures").set_value(["mean_abs_weight"]).run()
+    found = page(app, "pruning", pruning_measures=["mean_abs_weight"])
     found.button(key="start_pruning").click().run()
     assert not found.exception
     figure = json.loads(found.get("plotly_chart")[0].proto.spec)
@@ -121,7 +111,6 @@ def test_a_resnet_is_told_to_be_none(name: str, app: AppTest, tmp_path: Path) ->
     model = create_model("resnet-8", in_channels=1)
     save_checkpoint(Checkpoint(model.spec, model.state_dict()), tmp_path / "runs" / "r" / "model.safetensors")
     (tmp_path / "runs" / "r" / "config.json").write_text("{}")
-    found = page(app, name)
-    found.selectbox(key="origin").select("Runs").run()
+    found = page(app, name, origin="run")
     assert not found.exception
     assert "this is a ResNet-8" in shown(found).replace("\\", "")

@@ -54,9 +54,9 @@ def test_inspect_says_what_it_is_and_what_can_be_done(gated: Path, capsys: pytes
     assert run(["inspect", str(gated)]) == 0
     out = capsys.readouterr().out
     for line in (
-        "Known by       shapes alone: 12 convolutions and 12 batch norms have one place each; running statistics",
-        "Concatenation  new feature maps first",
-        "Block 2        'shrinks.0.c', 'stages.1.0.expand', 'stages.1.1.expand'",
+        "Known by        shapes alone: 12 convolutions and 12 norms have one place each; running statistics",
+        "Concatenation   new feature maps first",
+        "Block 2         'shrinks.0.c', 'stages.1.0.expand', 'stages.1.1.expand'",
         "  yes  feature reuse by effective weights",
         "  no   loss and error on images",
     ):
@@ -81,9 +81,9 @@ def test_abilities_of_usual_networks() -> None:
 def test_the_order_can_be_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     torch.save(ForeignDenseNet(new_first=True).state_dict(), tmp_path / "a.pth")
     assert run(["inspect", str(tmp_path / "a.pth")]) == 0
-    assert "old feature maps first, assumed: the running statistics do not tell" in capsys.readouterr().out
+    assert "old feature maps first (assumed: the running statistics do not show it)" in capsys.readouterr().out
     assert run(["reuse", str(tmp_path / "a.pth"), "--order", "new_first", "--table", str(tmp_path / "t.csv")]) == 0
     assert run(["inspect", str(tmp_path / "a.pth"), "--order", "new_first"]) == 0
     assert "new feature maps first\n" in capsys.readouterr().out
     assert run(["reuse", str(tmp_path / "a.pth"), "--order", "newest"]) == 2
-    assert "--order 'newest' is none of old_first, new_first" in capsys.readouterr().err
+    assert "unknown --order 'newest': choose from old_first, new_first" in capsys.readouterr().err

@@ -112,7 +112,7 @@ def test_every_setting_reaches_the_command_that_is_started(tmp_path: Path, monke
     start_training(config)
     asked: list[TrainingConfig] = []
 
-    def train_nothing(config: TrainingConfig, **_: object) -> Path:
+    def train_nothing(config: TrainingConfig, *_: object, **__: object) -> Path:
         asked.append(config)
         raise RunError("asked")
 

@@ -211,13 +211,22 @@ def test_no_origin_ends_in_a_traceback(origin: str, app: AppTest, monkeypatch: p
     assert not app.exception
 
 
-def page(app: AppTest, name: str) -> AppTest:
-    """A page other than the first; AppTest switches by the page's function, so the page is run by itself."""
+FEW = 30  # images
+
+
+def page(app: AppTest, name: str, **choices: object) -> AppTest:
+    """Run a page other than the first by itself, with these values of its widgets."""
     found = AppTest.from_string(
         f"import streamlit as st\nfrom app.dashboard.views import {name}\n{name}.show()\n", default_timeout=60
     )
-    found.session_state["zoo_name"] = DIGITS
-    return found.run()
+    return choose_all(found, zoo_name=DIGITS, images_number=FEW, **choices).run()
+
+
+def choose_all(app: AppTest, **choices: object) -> AppTest:
+    """Set the values of widgets, by their keys, before the page is drawn."""
+    for key, value in choices.items():
+        app.session_state[key] = value
+    return app
 
 
 def points(app: AppTest) -> int:

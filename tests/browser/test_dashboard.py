@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
+from app.dashboard.pages import PAGES
 from tests.browser.serving import ROOT, serving
 
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
@@ -33,7 +34,7 @@ def page(url: str) -> Iterator[Page]:
         page = browser.new_page(viewport={"width": 1440, "height": 1100})
         page.set_default_timeout(60_000)
         expect.set_options(timeout=60_000)
-        page.goto(url)
+        page.goto(f"{url}/reuse")
         yield page
         browser.close()
 
@@ -43,9 +44,9 @@ def test_every_page_has_its_link_on_a_screen_1400_pixels_wide(language: str, pag
     page.set_viewport_size({"width": 1400, "height": 900})
     page.goto(f"{url}/?language={language}")
     expect(page.locator(".js-plotly-plot").first).to_be_visible()
-    expect(page.get_by_test_id("stTopNavLink")).to_have_count(9)
+    expect(page.get_by_test_id("stTopNavLink")).to_have_count(len(PAGES))
     page.set_viewport_size({"width": 1440, "height": 1100})
-    page.goto(url)
+    page.goto(f"{url}/reuse")
 
 
 def test_see_the_heatmap_click_a_cell_and_take_the_pdf_home(page: Page) -> None:

@@ -26,7 +26,7 @@ def start_run(page: Page, url: str) -> None:
     page.get_by_role("combobox", name="Network").click()
     page.keyboard.type("densenet-7-2")
     page.keyboard.press("Enter")
-    page.get_by_label("Epochs").fill("40")
+    page.get_by_role("spinbutton", name="Epochs").fill("40")
     page.get_by_role("textbox", name="Name").fill("demo")
     page.get_by_role("button", name="Start").click()
     expect(page.get_by_text("Started demo")).to_be_visible()

@@ -79,7 +79,7 @@ def choose(page: Page, label: str, option: str, place: int = 0) -> None:
 
 
 def upload(page: Page, url: str, name: str, content: bytes) -> None:
-    page.goto(url)
+    page.goto(f"{url}/reuse")
     choose(page, "Where from", "Upload")
     file = {"name": name, "mimeType": "application/octet-stream", "buffer": content}
     page.locator("input[type=file]").set_input_files(file)
@@ -128,27 +128,42 @@ def test_the_names_of_runs_show_as_text_in_tables_and_charts(page: Page, server:
     nothing_became_alive(page)
 
 
-def held(server: Server) -> int:
-    """How many parts of uploaded files the server still has in its memory."""
-    return Path(f"/proc/{server.process.pid}/maps").read_text().count("densenet-lens-")
+def memory(server: Server) -> float:
+    """Return the server's resident memory in MB."""
+    lines = Path(f"/proc/{server.process.pid}/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("VmRSS")).split()[1]) / 1024
 
 
-@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="needs /proc")
+def settled_memory(server: Server) -> float:
+    """Return the server's memory once it has imported what its pages need."""
+    before = memory(server)
+    for _ in range(60):
+        time.sleep(1)
+        now = memory(server)
+        if abs(now - before) < 1:
+            return now
+        before = now
+    return before
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
 def test_an_upload_goes_with_its_session(browser: Browser, server: Server, tmp_path: Path) -> None:
-    for _ in range(100):  # those of the tests before
-        if not held(server):
-            break
-        time.sleep(0.1)
-    torch.save(trained_like(SPEC).state_dict(), tmp_path / "a.pth")  # is mapped, and so can be seen
+    model = trained_like(DenseNetSpec((3, 4, 2), 160, 320, num_classes=5))
+    torch.save(model.state_dict(), tmp_path / "a.pth")
+    size = (tmp_path / "a.pth").stat().st_size / 2**20
     page = browser.new_page()
-    upload(page, server.url, "a.pth", (tmp_path / "a.pth").read_bytes())
+    page.set_default_timeout(60_000)
+    page.goto(f"{server.url}/reuse")
     expect(page.locator(".js-plotly-plot").first).to_be_visible()
-    assert held(server)
-    temporary = tmp_path_of(server)
-    assert not list(temporary.rglob("*"))
+    before = settled_memory(server)
+    upload(page, server.url, "a.pth", (tmp_path / "a.pth").read_bytes())
+    expect(page.get_by_text("a.pth").first).to_be_visible()
+    expect(page.locator(".js-plotly-plot").first).to_be_visible()
+    assert memory(server) > before + size
+    assert not list(tmp_path_of(server).rglob("densenet-lens-*"))
     page.close()
     for _ in range(200):
-        if not held(server):
+        if memory(server) < before + size / 2:
             return
         time.sleep(0.1)
     pytest.fail("the upload is still held 20 s after its page was closed")

@@ -72,7 +72,7 @@ def _choose() -> tuple[str, str, str | None]:
 
 def _table(key: NetworkKey, *measures: str) -> pd.DataFrame | None:
     wanted = tuple(measure for measure in measures if measure in IMAGE_MEASURES)
-    images = pick_images(key) if wanted else None
+    images = pick_images(key, densenet_only=True) if wanted else None
     if wanted and images is None:
         return None
     try:

@@ -26,7 +26,7 @@ def show() -> None:
     key = open_page(t("claims.heading"))
     if key is None:
         return
-    images = pick_images(key)
+    images = pick_images(key, densenet_only=True)
     with st.sidebar:
         st.subheader(t("claims.beside"))
         none, runs = t("claims.none"), listed_runs(list(served_folders()))

@@ -110,7 +110,7 @@ def _choose_measured(key: NetworkKey) -> Measured | None:
         return Measured()
     from app.dashboard.widgets.data_picker import pick_images
 
-    images = pick_images(key)
+    images = pick_images(key, densenet_only=True)
     if images is None:
         return None
     if (

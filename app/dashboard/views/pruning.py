@@ -28,7 +28,7 @@ def show() -> None:
     key = open_page(t("pruning.heading"))
     if key is None:
         return
-    images = pick_images(key)
+    images = pick_images(key, densenet_only=True)
     if images is None:
         return
     a, b, c, d = st.columns([2, 1, 1, 1])

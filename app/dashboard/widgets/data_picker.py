@@ -12,6 +12,7 @@ from typing import Any, get_args
 
 import streamlit as st
 
+from analysis.reuse.connections import dense_spec
 from app.dashboard import loading
 from app.dashboard.keys import ImagesKey, NetworkKey
 from app.dashboard.language import t
@@ -24,13 +25,18 @@ from densenet_core.data.names import DATASET_NAMES, Normalization
 from densenet_core.data.recorded import RecordedData, choose_data, recorded_data
 
 
-def pick_images(key: NetworkKey) -> ImagesKey | None:
+def pick_images(key: NetworkKey, densenet_only: bool = False) -> ImagesKey | None:
     """Show the choice in the sidebar; None where nothing is chosen, or the images can't be read or do not fit.
 
     The page says what is wrong, and else which images its numbers are measured on.
+
+    Args:
+        densenet_only: refuse other networks before asking for a data set.
     """
     try:
         _, record = loading.spec_and_record(key)
+        if densenet_only:
+            dense_spec(loading.load(key))
     except CheckpointError as error:
         st.error(literal(str(error)), icon=":material/error:")
         return None

@@ -219,7 +219,9 @@ def _read_by_structure(tensors: Mapping[str, Array], structure: Structure, order
     except CheckpointError as why:
         return _concatenations(tensors, structure, str(why), order)
     found = _in_our_order(spec, state, BY_STRUCTURE, (), order)
-    return ReadStateDict(spec, found.arrays, BY_STRUCTURE, (), found.order, _evidence(structure, found.order))
+    return ReadStateDict(
+        spec, found.arrays, BY_STRUCTURE, (), found.order, _evidence(structure, None if order else found.order)
+    )
 
 
 def _evidence(structure: Structure, order: Order | None) -> str:
