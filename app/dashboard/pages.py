@@ -44,8 +44,12 @@ def navigation_pages() -> list[StreamlitPage]:
 
 def show_page(module: str) -> None:
     """Draw a page. What a network or its data can't be used for is an error in words, not a traceback."""
+    from app.dashboard.widgets.downloads import begin_page, download_all
+
+    begin_page()
     try:
         import_module(f"app.dashboard.views.{module}").show()
+        download_all(module)
     except ValueError as error:  # every error of a user's is one
         st.error(literal(str(error)), icon=":material/error:")
 

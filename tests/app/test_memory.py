@@ -11,7 +11,7 @@ from streamlit.testing.v1 import AppTest
 from analysis import connection_weights
 from app.dashboard import roots
 from app.dashboard.keys import ImagesKey, NetworkKey, file_key
-from app.dashboard.widgets.handover import reuse_command, reuse_python
+from app.dashboard.widgets.handover import reuse_code
 from app.dashboard.widgets.network_picker import DIGITS, START
 from densenet_core import Checkpoint, load_zoo, save_checkpoint, zoo_names
 from densenet_core.checkpoints.zoo import zoo_path
@@ -161,7 +161,8 @@ def test_a_folder_below_data_and_one_with_test_in_it_are_understood(tmp_path: Pa
 def test_the_python_that_is_handed_over_makes_the_figure(images: ImagesKey | None) -> None:
     measure = "total_abs_weight" if images is None else "contribution"
     key = file_key(zoo_path(DIGITS))
-    exec(reuse_python(key, images, measure, "block_max", "viridis", 1), {})
+    code = reuse_code(key, images, measure, "block_max", "viridis", 1)
+    exec(code.python, {})
     assert Path("feature_reuse.pdf").read_bytes().startswith(b"%PDF")
     header, *rows = Path("feature_reuse.csv").read_text().splitlines()
     assert measure in header.split(",")
@@ -169,15 +170,15 @@ def test_the_python_that_is_handed_over_makes_the_figure(images: ImagesKey | Non
     assert str(len(connection_weights(load_zoo(DIGITS)))) == str(
         len(Path("feature_reuse.csv").read_text().splitlines()) - 1
     )
-    command = reuse_command(key, images, measure, "block_max", "viridis", 1)
-    assert command is not None
-    assert command.startswith(f"densenet-lens reuse {DIGITS} --measure {measure} ")
+    assert code.command is not None
+    assert code.command.startswith(f"densenet-lens reuse {DIGITS} --measure {measure} ")
 
 
 def test_pretrained_weights_have_python_and_no_command() -> None:
     key = NetworkKey("pretrained", "densenet121")
-    assert "load_pretrained('densenet121')" in reuse_python(key, None, "mean_abs_weight", "none", "jet", 2)
-    assert reuse_command(key, None, "mean_abs_weight", "none", "jet", 2) is None
+    code = reuse_code(key, None, "mean_abs_weight", "none", "jet", 2)
+    assert "load_pretrained('densenet121')" in code.python
+    assert code.command is None
 
 
 def test_the_first_network_is_one_that_ships() -> None:

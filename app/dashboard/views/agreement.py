@@ -14,10 +14,11 @@ from analysis.reuse.baselines import BASELINES
 from analysis.reuse.measures import IMAGE_MEASURES, MEASURES
 from app.dashboard import loading
 from app.dashboard.charts import show_chart
-from app.dashboard.keys import NetworkKey
+from app.dashboard.keys import ImagesKey, NetworkKey
 from app.dashboard.language import names, t
 from app.dashboard.widgets.data_picker import pick_images
 from app.dashboard.widgets.downloads import download_row, take_home
+from app.dashboard.widgets.handover import agreement_code
 from app.dashboard.widgets.long_work import amount, is_job, result_of
 from app.dashboard.widgets.network_picker import open_page
 from app.text import literal
@@ -31,7 +32,9 @@ def show() -> None:
     if key is None:
         return
     first, second, kind = _choose()
-    table = _table(key, first, second)
+    wanted = tuple(measure for measure in (first, second) if measure in IMAGE_MEASURES)
+    images = pick_images(key) if wanted else None
+    table = _table(key, wanted, images)
     if table is None:
         return
     try:
@@ -48,7 +51,8 @@ def show() -> None:
         show_chart(figure, key="agreement", alt=t("agreement.alt"))
         with take_home():
             draw = partial(loading.figure_file, agreement_figure, "agreement", table, first, second, kind)
-            download_row(f"agreement_{first}_{second}", table, draw)
+            code = agreement_code(key, images, first, second, kind)
+            download_row(f"agreement_{first}_{second}", table, draw, code=code)
     with right:
         _show_disagreements(disagreements(table, first, second, kind), first, second)
     _show_structure(agreement_table(table, second, (first,), kind, resamples=200))
@@ -70,9 +74,8 @@ def _choose() -> tuple[str, str, str | None]:
     return first, second, kind
 
 
-def _table(key: NetworkKey, *measures: str) -> pd.DataFrame | None:
-    wanted = tuple(measure for measure in measures if measure in IMAGE_MEASURES)
-    images = pick_images(key, densenet_only=True) if wanted else None
+def _table(key: NetworkKey, wanted: tuple[str, ...], images: ImagesKey | None) -> pd.DataFrame | None:
+    """The table with the measures on images; None where there are no images, or the work is not done."""
     if wanted and images is None:
         return None
     try:

@@ -16,6 +16,7 @@ from app.dashboard.roots import listed_runs, served_folders
 from app.dashboard.widgets.claim_cards import BADGES, numbers, show_badge, statement, statistic, verdict_words
 from app.dashboard.widgets.data_picker import pick_images
 from app.dashboard.widgets.downloads import download_row, take_home
+from app.dashboard.widgets.handover import claims_code
 from app.dashboard.widgets.long_work import amount, result_of
 from app.dashboard.widgets.network_picker import open_page
 from app.text import literal
@@ -26,7 +27,7 @@ def show() -> None:
     key = open_page(t("claims.heading"))
     if key is None:
         return
-    images = pick_images(key, densenet_only=True)
+    images = pick_images(key)
     with st.sidebar:
         st.subheader(t("claims.beside"))
         none, runs = t("claims.none"), listed_runs(list(served_folders()))
@@ -48,7 +49,7 @@ def show() -> None:
         with st.container(border=True, gap="xsmall"):
             _show_claim(number, claim)
     with take_home():
-        download_row("claims", table, None)
+        download_row("claims", table, None, code=claims_code(key, images))
     st.caption(t("claims.note"))
 
 

@@ -24,8 +24,8 @@ from app.dashboard.language import names, t
 from app.dashboard.memory import kept, remembered, write_address
 from app.dashboard.pages import link_to
 from app.dashboard.widgets.claim_cards import numbers, show_badge, statement, statistic
-from app.dashboard.widgets.downloads import download_row, take_home
-from app.dashboard.widgets.handover import reuse_command, reuse_python, show_handover
+from app.dashboard.widgets.downloads import download_row, download_small, take_home
+from app.dashboard.widgets.handover import reuse_code
 from app.dashboard.widgets.long_work import amount, is_job, result_of
 from app.dashboard.widgets.network_picker import pick_network, show_network
 from app.dashboard.widgets.tables import show_table_on_opening
@@ -276,16 +276,19 @@ def _show_connection(key: NetworkKey, measured: Measured, table: pd.DataFrame, m
     )
     if measure in IMAGE_MEASURES:
         st.caption(f"{t(f'measures.{measure}')}: **{row[measure]:.4g}**")
+    own = f"block_{cell.block}_source_{cell.source_layer}_target_{cell.target_layer}"
+    into = (table["block"] == cell.block) & (table["target_layer"] == cell.target_layer)
     panels = {
-        t("reuse.weights"): _weights(key, cell),
-        t("reuse.row", source=cell.source_layer): _row(key, measured, measure, cell),
-        t("reuse.column", target=cell.target_layer): _column(key, measured, measure, cell),
+        "weights": (t("reuse.weights"), _weights(key, cell), pd.DataFrame({"weight": weights.ravel()})),
+        "row": (t("reuse.row", source=cell.source_layer), _row(key, measured, measure, cell), table[place]),
+        "column": (t("reuse.column", target=cell.target_layer), _column(key, measured, measure, cell), table[into]),
     }
     columns = st.columns(3, gap="medium")
-    for number, (title, figure) in enumerate(panels.items()):
-        columns[number].markdown(f"**{title}**")
-        with columns[number]:
-            show_chart(figure, f"connection_{number}", title)
+    for column, (name, (title, figure, rows)) in zip(columns, panels.items(), strict=True):
+        with column:
+            st.markdown(f"**{title}**")
+            show_chart(figure, f"connection_{name}", title)
+            download_small(f"{name}_{own}", rows, figure, key=f"connection_{name}_")
 
 
 def _show_export(key: NetworkKey, measured: Measured, table: pd.DataFrame, options: Options) -> None:
@@ -303,9 +306,8 @@ def _show_export(key: NetworkKey, measured: Measured, table: pd.DataFrame, optio
             name,
             table,
             partial(loading.figure_file, _on_paper, "feature_reuse", table, *options, width or 2),
+            code=reuse_code(key, measured.images, *options, width or 2),
         )
-        made_by = (key, measured.images, *options, width or 2)
-        show_handover(reuse_python(*made_by), reuse_command(*made_by))
 
 
 def _on_paper(table: pd.DataFrame, *options: Any) -> Figure:

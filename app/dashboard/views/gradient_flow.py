@@ -25,7 +25,8 @@ from app.dashboard.jobs.task import Task
 from app.dashboard.keys import ImagesKey, NetworkKey
 from app.dashboard.language import from_analysis, names, t
 from app.dashboard.widgets.data_picker import pick_images
-from app.dashboard.widgets.downloads import download_row, take_home
+from app.dashboard.widgets.downloads import download_row, download_small, take_home
+from app.dashboard.widgets.handover import gradients_code
 from app.dashboard.widgets.long_work import result_of
 from app.dashboard.widgets.network_picker import open_page
 from app.text import literal
@@ -81,7 +82,7 @@ def _show_flow(key: NetworkKey, images: ImagesKey) -> None:
     show_chart(gradient_flow_screen(flow, chosen), key="flow", alt=t("gradients.alt"))
     with take_home():
         draw = partial(loading.figure_file, gradient_flow_figure, "gradient_flow", flow, chosen, 1)
-        download_row("gradient_flow", flow, draw)
+        download_row("gradient_flow", flow, draw, code=gradients_code(key, images, chosen))
     ratios = "  ·  ".join(
         f"{literal(from_analysis(str(name)))}: **{ratio:.3g}**" for name, ratio in gradient_ratios(flow).items()
     )
@@ -98,7 +99,7 @@ def _show_shares(key: NetworkKey, images: ImagesKey) -> None:
     show_chart(path_shares_screen(shares), key="shares", alt=t("gradients.shares_alt"))
     with take_home():
         draw = partial(loading.figure_file, path_shares_figure, "gradient_by_path_length", shares, 1)
-        download_row("gradient_by_path_length", shares, draw, key="shares_")
+        download_row("gradient_by_path_length", shares, draw, "shares_", gradients_code(key, images, None))
 
 
 def _show_paths(specs: dict[str, Spec]) -> None:
@@ -106,7 +107,10 @@ def _show_paths(specs: dict[str, Spec]) -> None:
     left, right = st.columns(2, gap="medium")
     with left:
         counts = {title: path_counts(spec) for title, spec in specs.items()}
-        show_chart(path_lengths_screen(counts), key="paths", alt=t("gradients.paths_alt"))
+        figure = path_lengths_screen(counts)
+        show_chart(figure, key="paths", alt=t("gradients.paths_alt"))
+        lengths = pd.concat([own.assign(network=title) for title, own in counts.items()], ignore_index=True)
+        download_small("path_lengths", lengths, figure, key="paths_")
     with right:
         rows = []
         for title, spec in specs.items():

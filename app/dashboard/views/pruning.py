@@ -17,6 +17,7 @@ from app.dashboard.jobs.task import Task
 from app.dashboard.language import names, t
 from app.dashboard.widgets.data_picker import pick_images
 from app.dashboard.widgets.downloads import download_row, take_home
+from app.dashboard.widgets.handover import pruning_code
 from app.dashboard.widgets.long_work import amount, result_of
 from app.dashboard.widgets.network_picker import open_page
 
@@ -28,7 +29,7 @@ def show() -> None:
     key = open_page(t("pruning.heading"))
     if key is None:
         return
-    images = pick_images(key, densenet_only=True)
+    images = pick_images(key)
     if images is None:
         return
     a, b, c, d = st.columns([2, 1, 1, 1])
@@ -53,6 +54,8 @@ def show() -> None:
         return
     show_chart(pruning_screen(curves, x), key="pruning", alt=t("pruning.alt"))
     with take_home():
-        download_row("pruning", curves, partial(loading.figure_file, pruning_figure, "pruning", curves, x, 1))
+        draw = partial(loading.figure_file, pruning_figure, "pruning", curves, x, 1)
+        code = pruning_code(key, images, tuple(measures), budget, repair, x)
+        download_row("pruning", curves, draw, code=code)
     st.caption(t("pruning.note"))
     st.caption(t("pruning.command"))

@@ -13,16 +13,17 @@ import streamlit as st
 from analysis.claims.figure_5 import observations_over_training
 from analysis.figures.animation import has_ffmpeg
 from analysis.figures.emergence import emergence_screen, observations_screen
-from analysis.figures.training_curves import training_curves_screen
+from analysis.figures.training_curves import training_curves_figure, training_curves_screen
 from analysis.results.training_curves import training_curves
 from analysis.reuse.emergence import STEADY, likeness_to_end, onset, reuse_over_training
+from app.dashboard import loading
 from app.dashboard.caching import cached
 from app.dashboard.charts import show_chart
 from app.dashboard.language import t
 from app.dashboard.processes import last_words, resume_training, start_training, stop_training
 from app.dashboard.roots import check_run_folder, runs_dir, training_folders
 from app.dashboard.server.options import server_options
-from app.dashboard.widgets.downloads import download_row, take_home
+from app.dashboard.widgets.downloads import download_row, download_small, take_home
 from app.dashboard.widgets.settings import setting_widget
 from app.text import literal
 from densenet_core import RunError
@@ -144,6 +145,9 @@ def _show_run(name: str) -> None:
         st.warning(literal(reason), icon=":material/warning:")
     figure = training_curves_screen(curves)
     show_chart(figure, key="run_curves", alt=t("common.curves_alt"))
+    with take_home():
+        draw = partial(loading.figure_file, training_curves_figure, "curves", curves)
+        download_row(f"{name}_curves", curves, draw, key="curves_")
 
 
 def _show_buttons(run: RunSummary, folder: Path) -> None:
@@ -188,6 +192,7 @@ def _show_emergence(folder: Path) -> None:
     observations = observations_over_training(tables)
     figure = observations_screen(observations)
     show_chart(figure, key="observations", alt=t("training.observations_alt"))
+    download_small(f"{folder.name}_observations", observations, figure, key="observations_")
 
 
 @cached(8)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from shlex import quote
+from typing import NamedTuple
 from urllib.parse import urlencode
 
 import streamlit as st
@@ -12,61 +13,146 @@ from app.dashboard.keys import ImagesKey, NetworkKey
 from app.dashboard.language import t
 from densenet_core.checkpoints.zoo import ZOO_FOLDER
 
+SAVE = "from analysis import save_figure"
+
+
+class Code(NamedTuple):
+    """What makes a figure again: Python, and a command where there is one."""
+
+    python: str
+    command: str | None = None
+
 
 def page_link() -> str:
-    """The address that opens this page with the choices made on it."""
+    """Return the address that opens this page with the choices made on it."""
     query = urlencode(st.query_params.to_dict())
     return (st.context.url or "") + (f"?{query}" if query else "")
 
 
-def show_handover(python: str, command: str | None) -> None:
-    """A button that opens the link, the Python and the command, each with Streamlit's copy button."""
-    with st.popover(t("handover.button"), icon=":material/link:"):
+def show_handover(code: Code | None, key: str = "") -> None:
+    """Draw a button that opens the link, the Python and the command, each with Streamlit's copy button."""
+    label = t("handover.button") if code is not None else t("handover.link_only")
+    with st.popover(label, icon=":material/link:", type="tertiary", key=f"handover_{key}"):
         st.markdown(f"**{t('handover.link')}**")
         st.code(page_link(), language=None, wrap_lines=True)
+        if code is None:
+            return
         st.markdown(f"**{t('handover.python')}**")
-        st.code(python, language="python", wrap_lines=True)
-        if command is not None:
+        st.code(code.python, language="python", wrap_lines=True)
+        if code.command is not None:
             st.markdown(f"**{t('handover.command')}**")
-            st.code(command, language="bash", wrap_lines=True)
+            st.code(code.command, language="bash", wrap_lines=True)
 
 
-def reuse_python(
+def reuse_code(
     key: NetworkKey, images: ImagesKey | None, measure: str, scaling: str, colors: str, columns: int
-) -> str:
-    """Python that draws the feature-reuse figure of a network and saves it with its table."""
-    function, argument = _loader(key)
-    lines = ["from analysis import feature_reuse_figure, save_figure"]
-    if images is None:
-        lines[0] = "from analysis import connection_weights, feature_reuse_figure, save_figure"
-        table = [f"table = connection_weights({function}({argument}))"]
-    else:
-        lines += [
-            "from analysis.reuse.measuring import measure_reuse",
-            "from densenet_core.data.datasets import load_test_images",
-        ]
-        table = [
-            f"images = load_test_images({images.dataset!r}, {images.root!r}, {images.normalize!r})",
-            f"table = measure_reuse({function}({argument}), ({measure!r},), images, {images.number})",
-        ]
+) -> Code:
+    """Return what draws the feature-reuse figure of a network and saves it with its table."""
     figure = f"feature_reuse_figure(table, {measure!r}, {scaling!r}, {colors!r}, {columns})"
-    save = f'save_figure({figure}, "feature_reuse.pdf", table)'
-    return "\n".join([*lines, f"from densenet_core import {function}", "", *table, save])
+    options: dict[str, object] = {"measure": measure, "scaling": scaling}
+    options |= {"color-map": colors, "columns": columns}
+    return Code(
+        _python("from analysis import feature_reuse_figure", _table(key, images, measure), figure, "feature_reuse"),
+        _command("reuse", key, images, options, "--figure feature_reuse.pdf"),
+    )
 
 
-def reuse_command(
-    key: NetworkKey, images: ImagesKey | None, measure: str, scaling: str, colors: str, columns: int
-) -> str | None:
+def agreement_code(key: NetworkKey, images: ImagesKey | None, first: str, second: str, kind: str | None) -> Code:
+    """Return what compares two measures."""
+    figure = f"agreement_figure(table, {first!r}, {second!r}, {kind!r})"
+    lines = _table(key, images, first, second)
+    imports = "from analysis.figures.agreement import agreement_figure"
+    every = "" if kind == "dense_layer" else "--every-kind "
+    options: dict[str, object] = {"first": first, "second": second}
+    return Code(
+        _python(imports, lines, figure, "agreement"),
+        _command("agreement", key, images, options, f"{every}--figure agreement.pdf"),
+    )
+
+
+def claims_code(key: NetworkKey, images: ImagesKey | None) -> Code:
+    """Return what tests the paper's claims."""
+    given = "" if images is None else f", images, num_images={images.number}"
+    lines = ["from analysis import check_claims", _import(key), *_images(images), ""]
+    lines += [*_load_images(images), f"claims = check_claims({_load(key)}{given})"]
+    lines.append('claims.to_csv("claims.csv", index=False)')
+    return Code("\n".join(lines), _command("claims", key, images, {}, "--table claims.csv"))
+
+
+def gradients_code(key: NetworkKey, images: ImagesKey, quantity: str | None) -> Code:
+    """Return what draws the gradient by layer, or with no quantity by path length."""
+    function = "paths_beside_controls" if quantity is None else "flow_beside_controls"
+    draw = "path_shares_figure" if quantity is None else "gradient_flow_figure"
+    imports = f"from analysis.claims.gradient_flow import {function}\nfrom analysis.figures.gradient_flow import {draw}"
+    lines = [_import(key), *_images(images), "", *_load_images(images), f"table = {function}({_load(key)}, images)"]
+    figure = f"{draw}(table)" if quantity is None else f"{draw}(table, {quantity!r})"
+    return Code(_python(imports, lines, figure, "gradients"))
+
+
+def pruning_code(key: NetworkKey, images: ImagesKey, orders: tuple[str, ...], budget: str, repair: str, x: str) -> Code:
+    """Return what draws the pruning curves."""
+    imports = (
+        "from analysis import measure_reuse, pruning_curves\nfrom analysis.figures.pruning import pruning_figure\n"
+        "from densenet_core.data.datasets import load_measuring_images"
+    )
+    place = f"{images.dataset!r}, {images.root!r}, {images.normalize!r}"
+    lines = [_import(key), "", f"network = {_load(key)}", f"training, test = load_measuring_images({place})"]
+    lines += [
+        f"measured = measure_reuse(network, {orders!r}, training, {images.number})",
+        f"table = pruning_curves(network, measured, {orders!r}, test, budget={budget!r}, num_images={images.number},",
+        f"                       repair={repair!r}, training=training)",
+    ]
+    return Code(_python(imports, lines, f"pruning_figure(table, {x!r})", "pruning"))
+
+
+def _python(imports: str, table: list[str], figure: str, name: str) -> str:
+    """Python that makes ``table``, then a figure of it, and saves both."""
+    return "\n".join([imports, SAVE, *table, f'save_figure({figure}, "{name}.pdf", table)'])
+
+
+def _table(key: NetworkKey, images: ImagesKey | None, *measures: str) -> list[str]:
+    """Lines that make the feature-reuse table."""
+    if images is None:
+        return [
+            "from analysis import connection_weights",
+            _import(key),
+            "",
+            f"table = connection_weights({_load(key)})",
+        ]
+    measure = f"table = measure_reuse({_load(key)}, {measures!r}, images, {images.number})"
+    imports = ["from analysis import measure_reuse", _import(key), *_images(images)]
+    return [*imports, "", *_load_images(images), measure]
+
+
+def _images(images: ImagesKey | None) -> list[str]:
+    return [] if images is None else ["from densenet_core.data.datasets import load_test_images"]
+
+
+def _load_images(images: ImagesKey | None) -> list[str]:
+    if images is None:
+        return []
+    return [f"images = load_test_images({images.dataset!r}, {images.root!r}, {images.normalize!r})"]
+
+
+def _command(name: str, key: NetworkKey, images: ImagesKey | None, options: dict[str, object], rest: str) -> str | None:
     """The command line that does the same; None for pretrained weights, which it does not take."""
     if key.origin == "pretrained":
         return None
-    options = {"measure": measure, "scaling": scaling, "color-map": colors, "columns": columns}
     if images is not None:
-        options |= {"dataset": images.dataset, "data": images.root, "images": images.number}
+        options = options | {"dataset": images.dataset, "data": images.root, "images": images.number}
         options |= {"normalize": images.normalize} if images.dataset == "folder" and images.normalize else {}
-    given = " ".join(f"--{name} {quote(str(value))}" for name, value in options.items())
-    given += f" --weights {quote(key.weights)}" if key.weights else ""
-    return f"densenet-lens reuse {quote(_name(key))} {given} --figure feature_reuse.pdf"
+    given = [f"--{option} {quote(str(value))}" for option, value in options.items()]
+    given += [f"--weights {quote(key.weights)}"] if key.weights else []
+    return " ".join(["densenet-lens", name, quote(_name(key)), *given, rest])
+
+
+def _import(key: NetworkKey) -> str:
+    return f"from densenet_core import {_loader(key)[0]}"
+
+
+def _load(key: NetworkKey) -> str:
+    function, arguments = _loader(key)
+    return f"{function}({arguments})"
 
 
 def _loader(key: NetworkKey) -> tuple[str, str]:

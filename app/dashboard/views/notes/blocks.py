@@ -18,7 +18,7 @@ from app.dashboard import loading
 from app.dashboard.charts import show_chart
 from app.dashboard.language import t
 from app.dashboard.views.notes.connectivity import TEXT_WIDTH
-from app.dashboard.widgets.downloads import download_row, take_home
+from app.dashboard.widgets.downloads import download_row, download_small, take_home
 from app.dashboard.widgets.tables import show_table
 from app.text import literal
 from densenet_core import DenseNetSpec, ResNetSpec
@@ -37,7 +37,9 @@ def show_bottleneck() -> None:
     size = d.slider(t("notes.bottleneck.size"), 4, 56, 28, key="notes_size")
     costs = design_costs(maps, rate, width, size)
     params = costs.groupby("design")["params"].sum()
-    show_chart(design_costs_screen(costs), "notes_bottleneck", t("notes.bottleneck.title"))
+    figure = design_costs_screen(costs)
+    show_chart(figure, "notes_bottleneck", t("notes.bottleneck.title"))
+    download_small("bottlenecks", costs, figure, key="notes_bottleneck_")
     own, other = (params["DenseNet-B"] / params[design] for design in ("DenseNet", "ResNet, bottleneck"))
     st.markdown(t("notes.bottleneck.result", own=own, other=other))
     st.caption(t("notes.bottleneck.note"), width=TEXT_WIDTH)

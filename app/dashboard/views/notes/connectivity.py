@@ -15,7 +15,7 @@ from app.dashboard import loading
 from app.dashboard.caching import cached
 from app.dashboard.charts import show_chart
 from app.dashboard.language import t
-from app.dashboard.widgets.downloads import download_row, take_home
+from app.dashboard.widgets.downloads import download_row, download_small, take_home
 from app.dashboard.widgets.tables import show_table
 from densenet_core import DenseNetSpec
 
@@ -111,4 +111,6 @@ def show_growth() -> None:
     reads = int(block_layers(spec)["input_maps"].iloc[layers])
     numbers = {"init": init, "rate": rate, "layers": layers, "reads": reads, "leaves": spec.block_outputs[0]}
     st.markdown(t("notes.growth.result", **numbers))
-    show_chart(channel_growth_screen(spec), "notes_growth", t("notes.growth.title"))
+    figure = channel_growth_screen(spec)
+    show_chart(figure, "notes_growth", t("notes.growth.title"))
+    download_small("channel_growth", block_layers(spec), figure, key="notes_growth_")

@@ -14,7 +14,7 @@ from app.dashboard.charts import show_chart
 from app.dashboard.language import t
 from app.dashboard.views.notes.blocks import DENSENETS
 from app.dashboard.views.notes.connectivity import TEXT_WIDTH
-from app.dashboard.widgets.downloads import download_row, take_home
+from app.dashboard.widgets.downloads import download_row, download_small, take_home
 from app.dashboard.widgets.tables import show_table
 from app.text import literal
 from densenet_core.networks.names import published_spec
@@ -63,7 +63,10 @@ def show_training() -> None:
     with left:
         st.table(_recipe_facts(recipes().set_index("recipe").T[name]), hide_header=True)
     with right:
-        show_chart(learning_rate_screen(learning_rates(name)), "notes_rates", t("notes.training.rate"))
+        rates = learning_rates(name)
+        figure = learning_rate_screen(rates)
+        show_chart(figure, "notes_rates", t("notes.training.rate"))
+        download_small("learning_rate", rates, figure, key="notes_rates_")
 
 
 def _data_rows(table: pd.DataFrame) -> pd.DataFrame:

@@ -22,7 +22,8 @@ from app.dashboard.charts import show_chart
 from app.dashboard.keys import ImagesKey, NetworkKey
 from app.dashboard.language import names, t
 from app.dashboard.views.prediction.choosing import ChosenImage, class_titles, opened, seen_image, used_images
-from app.dashboard.widgets.downloads import download_row, take_home
+from app.dashboard.widgets.downloads import download_row, download_small, take_home
+from app.dashboard.widgets.handover import Code
 from app.text import literal
 from densenet_core import CheckpointError, DataError, DenseNetSpec
 
@@ -171,7 +172,9 @@ def _show_lens(key: NetworkKey, chosen: ChosenImage, titles: tuple[str, ...]) ->
     firsts = zip(here["class"], here["probability"], strict=True)
     words = ", ".join(f"{literal(titles[int(number)])} **{p:.1%}**" for number, p in firsts)
     st.markdown(t("prediction.at_depth", depth=min(depth, last), words=words))
-    show_chart(image_lens_screen(table, titles, depth), key="prediction_lens", alt=t("prediction.lens_alt"))
+    figure = image_lens_screen(table, titles, depth)
+    show_chart(figure, key="prediction_lens", alt=t("prediction.lens_alt"))
+    download_small("layer_lens", table, figure, key="prediction_lens_")
 
 
 @cached(8, private_entries=2, spinner="measuring", copies=False)
@@ -252,12 +255,10 @@ def _show_paths(paths: pd.DataFrame) -> None:
 
 
 def _show_export(found: Explanation) -> None:
+    options = f", for_class={found.for_class}" + (f", against={found.against}" if found.against is not None else "")
     with take_home():
         draw = partial(loading.figure_file, partial(_on_paper, found), f"prediction {found.title}", found.table)
-        download_row("prediction", found.table, draw, key="prediction_")
-    with st.expander(t("prediction.code"), icon=":material/code:"):
-        options = f", for_class={found.for_class}" + (f", against={found.against}" if found.against is not None else "")
-        st.code(CODE.format(options=options).strip(), language="python")
+        download_row("prediction", found.table, draw, "prediction_", Code(CODE.format(options=options).strip()))
 
 
 def _on_paper(found: Explanation, table: pd.DataFrame) -> Figure:

@@ -1,0 +1,82 @@
+"""All that a page offers as one zip: figures, tables, code, and a README that says what is what."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
+
+from analysis.figures.export import FORMATS, table_bytes
+from app.dashboard.language import column_labels
+
+if TYPE_CHECKING:
+    from app.dashboard.widgets.downloads import Item
+
+DATE = (1980, 1, 1, 0, 0, 0)  # the same content gives the same bytes
+CONVENTIONS = """
+## Conventions
+
+- A connection goes from a source to a target of the same dense block. `block` is 1-based. `source_layer` 0 is what
+  enters the block, s is its s-th dense layer. `target_layer` 1 to n is a dense layer, n + 1 is what follows the block
+  (`target_kind`: transition or classifier).
+- Weights are those of the target's first convolution (or the classifier's matrix) that read the source's feature maps.
+- Tables have raw values; figures scale them as their color bar says.
+- One fused multiply-add is one `mult_add`; the paper's FLOPs are 2 x mult_adds. Errors are in percent, losses in
+  nats, sizes in bytes.
+- Figures are vector files (PDF, SVG) with fonts embedded, and PNG at 300 dpi.
+"""
+
+
+def archive(items: Mapping[str, Item], page: str, link: str) -> bytes:
+    """Return the content of a zip file with every figure in every format, its table and its code, and a README.
+
+    Args:
+        items: what the page offers, by name.
+        page: its title.
+        link: its address.
+    """
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as file:
+        for name, item in items.items():
+            for file_format in FORMATS if item.figure_file is not None else ():
+                assert item.figure_file is not None
+                _write(file, f"{name}.{file_format}", item.figure_file(file_format))
+            _write(file, f"{name}.csv", table_bytes(item.table))
+            if item.code is not None:
+                _write(file, f"code/{name}.py", f"{item.code.python}\n".encode())
+        _write(file, "README.md", _readme(items, page, link).encode())
+    return buffer.getvalue()
+
+
+def _write(file: zipfile.ZipFile, name: str, content: bytes) -> None:
+    file.writestr(zipfile.ZipInfo(name, DATE), content, zipfile.ZIP_DEFLATED)
+
+
+def _readme(items: Mapping[str, Item], page: str, link: str) -> str:
+    parts = [f"# DenseNet Lens: {page}", f"Made by DenseNet Lens {_version()}. The page as it was: {link}", "## Files"]
+    parts += [_about(name, item) for name, item in items.items()]
+    return "\n\n".join(parts) + "\n" + CONVENTIONS
+
+
+def _about(name: str, item: Item) -> str:
+    kinds = [*(FORMATS if item.figure_file is not None else ()), "csv"]
+    lines = [f"### {name}", "", "Files: " + ", ".join(f"`{name}.{kind}`" for kind in kinds) + "."]
+    titles = column_labels(item.table.columns)
+    lines += ["", "Columns: " + ", ".join(_column(str(column), titles.get(column)) for column in item.table) + "."]
+    if item.code is not None:
+        lines += ["", f"Made again by `code/{name}.py`" + (":" if item.code.command else ".")]
+        lines += ["", f"    {item.code.command}"] if item.code.command else []
+    return "\n".join(lines)
+
+
+def _column(name: str, title: str | None) -> str:
+    return f"`{name}` ({title})" if title and title != name else f"`{name}`"
+
+
+def _version() -> str:
+    try:
+        return version("densenet-lens")
+    except PackageNotFoundError:
+        return "from source"

@@ -1,0 +1,108 @@
+"""What pages hand over: archives of a page's figures, and code that names what exists."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import io
+import shlex
+import zipfile
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from app.dashboard.keys import ImagesKey, NetworkKey, file_key
+from app.dashboard.widgets import downloads
+from app.dashboard.widgets.archive import archive
+from app.dashboard.widgets.downloads import Item
+from app.dashboard.widgets.handover import (
+    Code,
+    agreement_code,
+    claims_code,
+    gradients_code,
+    pruning_code,
+    reuse_code,
+)
+from densenet_core.checkpoints.zoo import zoo_path
+from tests.app.test_views import app, page  # noqa: F401 (a fixture)
+
+DIGITS = "densenet-40-12-digits"
+KEY = file_key(zoo_path(DIGITS))
+IMAGES = ImagesKey("digits", "data", None, 20)
+CODES = {
+    "reuse": reuse_code(KEY, IMAGES, "taylor", "block_max", "jet", 2),
+    "agreement": agreement_code(KEY, IMAGES, "taylor", "contribution", None),
+    "agreement of weights": agreement_code(KEY, None, "total_abs_weight", "mean_abs_weight", "transition"),
+    "claims": claims_code(KEY, IMAGES),
+    "claims on weights": claims_code(KEY, None),
+    "gradients": gradients_code(KEY, IMAGES, "weight_gradient"),
+    "path shares": gradients_code(KEY, IMAGES, None),
+    "pruning": pruning_code(KEY, IMAGES, ("taylor",), "params", "mean", "mult_adds"),
+    "upload": reuse_code(NetworkKey("upload", "abc", weights="ema"), None, "mean_abs_weight", "none", "jet", 1),
+}
+
+
+@pytest.mark.parametrize("name", CODES)
+def test_code_is_python_whose_names_exist(name: str) -> None:
+    tree = ast.parse(CODES[name].python)
+    known = {"print"}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            assert node.module
+            module = importlib.import_module(node.module)
+            for alias in node.names:
+                assert hasattr(module, alias.name), alias.name
+                known.add(alias.name)
+    called = {node.func.id for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
+    assert called <= known
+
+
+def test_the_code_of_two_measures_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    exec(CODES["agreement of weights"].python, {})
+    assert Path("agreement.pdf").read_bytes().startswith(b"%PDF")
+    assert "total_abs_weight" in Path("agreement.csv").read_text()
+
+
+@pytest.mark.parametrize("name", [name for name, code in CODES.items() if code.command])
+def test_commands_have_options_that_exist(name: str) -> None:
+    from typer.main import get_command
+
+    from app.cli.main import app as cli
+
+    _, command, *words = shlex.split(CODES[name].command or "")
+    parameters = get_command(cli).commands[command].params  # type: ignore[attr-defined]
+    options = {option for parameter in parameters for option in parameter.opts}
+    assert {word for word in words if word.startswith("--")} <= options
+
+
+def test_an_archive_has_files_code_and_a_readme_and_is_the_same_each_time() -> None:
+    table = pd.DataFrame({"block": [1], "mean_abs_weight": [0.5]})
+    items = {
+        "figure": Item(table, lambda kind: f"a {kind}".encode(), Code("print(1)", "densenet-lens x")),
+        "rows": Item(table, None, None),
+    }
+    content = archive(items, "Reuse", "http://localhost/reuse?cell=1.0.1")
+    assert archive(items, "Reuse", "http://localhost/reuse?cell=1.0.1") == content
+    with zipfile.ZipFile(io.BytesIO(content)) as file:
+        assert file.testzip() is None
+        names = ["figure.pdf", "figure.svg", "figure.png", "figure.csv", "code/figure.py", "rows.csv", "README.md"]
+        assert file.namelist() == names
+        assert file.read("figure.svg") == b"a svg"
+        assert file.read("rows.csv") == b"block,mean_abs_weight\n1,0.5\n"
+        readme = file.read("README.md").decode()
+    for words in ("http://localhost/reuse?cell=1.0.1", "`rows.csv`", "densenet-lens x", "mean |w| per channel", "nats"):
+        assert words in readme
+
+
+def test_a_page_offers_all_its_figures(monkeypatch: pytest.MonkeyPatch, app) -> None:  # type: ignore[no-untyped-def] # noqa: F811
+    app.run()
+    assert not app.exception
+    items = app.session_state[downloads._ITEMS]
+    assert [name.split("_block")[0] for name in items] == ["feature_reuse_mean_abs_weight", "weights", "row", "column"]
+    content = archive(items, "Reuse", "link")
+    with zipfile.ZipFile(io.BytesIO(content)) as file:
+        pictures = [name for name in file.namelist() if name.endswith(".pdf")]
+        assert len(pictures) == 4
+        assert all(file.read(name).startswith(b"%PDF") for name in pictures)
