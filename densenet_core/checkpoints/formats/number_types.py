@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +14,13 @@ _NUMPY = {
     "I32": "<i4", "I16": "<i2", "I8": "i1", "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "u1", "BOOL": "?",
     "C64": "<c8", "C128": "<c16",
 }  # fmt: skip
+_WIDENED = {"BF16", "F8_E4M3", "F8_E5M2"}  # numpy does not have them
 ITEM_SIZES = {name: np.dtype(text).itemsize for name, text in _NUMPY.items()}  # bytes, by safetensors' names
+
+
+def name_of(dtype: np.dtype[Any]) -> str:
+    """Return safetensors' name of a numpy type."""
+    return next(name for name, text in _NUMPY.items() if np.dtype(text) == dtype and name not in _WIDENED)
 
 
 def as_numbers(content: Array, dtype: str) -> Array:

@@ -23,6 +23,7 @@ from densenet_core.errors import CheckpointError
 
 _START = "import sys; sys.path.insert(0, sys.argv[1]); from formats.reader.main import main; main(sys.argv[2])"
 _CHECKPOINTS = str(Path(__file__).parent.parent)  # the folder from which `formats` is imported
+UNPACKED = "<unpacked>"  # where a stretch lies that is in no single place of the file
 _HARM = "it is damaged, or made to harm"
 
 

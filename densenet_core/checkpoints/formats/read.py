@@ -6,14 +6,21 @@ from pathlib import Path
 from typing import BinaryIO
 
 from densenet_core.checkpoints.formats.content import FileContent, checked_candidates, listed_names, size_of
-from densenet_core.checkpoints.formats.process import run_reader
+from densenet_core.checkpoints.formats.folders import (
+    DISTRIBUTED_INDEX,
+    beside,
+    found_in,
+    is_index,
+    read_distributed,
+    read_shards,
+)
+from densenet_core.checkpoints.formats.process import UNPACKED, run_reader
 from densenet_core.checkpoints.formats.safetensors_file import read_safetensors
-from densenet_core.checkpoints.formats.signs import by_ending, other_format
+from densenet_core.checkpoints.formats.signs import by_ending, other_folder, other_format
 from densenet_core.errors import CheckpointError
 
 RUN_WEIGHTS = "model.safetensors"  # the weights' name in a run folder
 _HEAD = 512
-_UNPACKED = "<unpacked>"
 _ABOUT = ("graph", "layers", "norms", "dim_ordering", "kind", "shards")
 _PARSED = (b"PK", b"\x80", b"(", b"c", b"}", b"]", b"\x08", b"\x89H")  # first bytes of what the reader process reads
 
@@ -26,19 +33,22 @@ def open_content(path: Path) -> FileContent:
         OSError: the file can't be opened.
     """
     if path.is_dir():
-        path = _run_weights(path)
+        return _read_folder(path)
     if path.exists() and not path.is_file():
         raise CheckpointError("it is no file: give a checkpoint file or a run folder")
     return read_file(path)
 
 
-def _run_weights(folder: Path) -> Path:
-    file = folder / RUN_WEIGHTS
-    if not file.is_file():
-        raise CheckpointError(
-            f"the folder holds no {RUN_WEIGHTS}: give a checkpoint file, or a run folder whose first epoch has ended"
-        )
-    return file
+def _read_folder(folder: Path) -> FileContent:
+    """The index of a run folder, a folder of Hugging Face's, or a distributed checkpoint."""
+    if (file := found_in(folder)) is not None:
+        return read_file(file)
+    if (folder / DISTRIBUTED_INDEX).is_file():
+        return read_distributed(folder)
+    raise CheckpointError(
+        other_folder(folder)
+        or f"the folder holds no {RUN_WEIGHTS}: give a checkpoint file, or a run folder whose first epoch has ended"
+    )
 
 
 def read_file(path: Path) -> FileContent:
@@ -47,6 +57,8 @@ def read_file(path: Path) -> FileContent:
     Raises:
         CheckpointError: the file can't be opened, is damaged, or is of a format that is not read.
     """
+    if is_index(path):
+        return read_shards(path, read_file)
     try:
         file = path.open("rb", buffering=0)
     except ValueError as error:  # a NUL in the name
@@ -78,11 +90,11 @@ def _read(file: BinaryIO, path: Path) -> FileContent:
 def _parsed(file: BinaryIO, path: Path) -> FileContent:
     """What the reader process says of a file."""
     returned = run_reader(file)
-    files = {"": file, _UNPACKED: returned.unpacked}
+    files = {"": file, UNPACKED: returned.unpacked}
     try:
-        index, sizes = returned.index, {"": size_of(file), _UNPACKED: returned.unpacked_size}
+        index, sizes = returned.index, {"": size_of(file), UNPACKED: returned.unpacked_size}
         for name in _files_beside(index):
-            files[name] = _beside(path, name)
+            files[name] = beside(path.parent, name).open("rb", buffering=0)
             sizes[name] = size_of(files[name])
         candidates = checked_candidates(index, sizes)
     except BaseException:
@@ -98,20 +110,4 @@ def _files_beside(index: object) -> set[str]:
     stretches = index.get("stretches") if isinstance(index, dict) else None
     if not isinstance(stretches, list):
         return set()
-    return {str(s[0]) for s in stretches if isinstance(s, list) and s} - {"", _UNPACKED}
-
-
-def _beside(path: Path, name: str) -> BinaryIO:
-    """A file of the same folder, by its plain name.
-
-    Raises:
-        CheckpointError: it is none, or not there.
-    """
-    file = path.parent / name
-    is_plain = Path(name).name == name and not set(name) & set("/\\:\0") and name not in (".", "..")
-    if not is_plain or file.is_symlink() or not file.is_file():
-        raise CheckpointError(
-            f"its weights lie in another file, {name[:100]!r}, which is not beside it: "
-            "put both in one folder, or save the network with its weights inside"
-        )
-    return file.open("rb", buffering=0)
+    return {str(s[0]) for s in stretches if isinstance(s, list) and s} - {"", UNPACKED}

@@ -8,11 +8,11 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
-from . import archive
+from . import archive, distributed
 from .candidates import Contents, contents
 from .objects import REBUILDS, NumpyArray, Storage, Tensor, storage_of
 from .output import SIZES, UNPACKED, Output, Refused, check_names, tensor
-from .unpickle import Unpickler
+from .unpickle import Inert, Unpickler
 
 _MAGIC = 0x1950A86A20F9469CFC6C
 _WAY_OUT = "load it where it was made and save model.state_dict()"
@@ -127,6 +127,8 @@ def described(root: Any, output: Output, find: Find) -> dict[str, Any]:
     Raises:
         Refused: it holds no tensors.
     """
+    if isinstance(root, Inert) and root.name == distributed.METADATA:
+        return distributed.described(root)
     found = contents(root)
     if not found.candidates:
         raise Refused(_no_tensors(root, found))
