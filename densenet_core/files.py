@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import stat
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ def write_whole(path: Path, write: Callable[[Path], object], keep: Path | None =
     Args:
         keep: where the file that is replaced is kept.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
     try:
         write(temporary)
         _flush(temporary, os.O_RDWR)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import io
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # full-width ones too
 FORMATS = ("pdf", "svg", "png")
 # No time stamps: the same figure gives the same bytes.
 _METADATA: dict[str, dict[str, None]] = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {}}
@@ -37,8 +38,33 @@ def figure_bytes(figure: Figure, file_format: str) -> bytes:
 
 
 def table_bytes(table: pd.DataFrame) -> bytes:
-    """A table as the content of a CSV file."""
-    return table.to_csv(index=False, lineterminator="\n").encode()
+    """Return a table as the content of a CSV file.
+
+    Spreadsheets run text that begins with =, +, -, @, a tab or a carriage return as a formula. Such text, in cells and
+    column names, gets an apostrophe in front, unless it is a number; columns of numbers stay as they are. Carriage
+    returns become line feeds, which CSV can quote.
+
+    >>> table_bytes(pd.DataFrame({"name": ["=1+1", "-0.5", "a"], "value": [-1, 2, 3]})).decode().splitlines()
+    ['name,value', "'=1+1,-1", '-0.5,2', 'a,3']
+    """
+    harmless = table.rename(columns=_not_a_formula)
+    for place, dtype in enumerate(table.dtypes):
+        if not pd.api.types.is_numeric_dtype(dtype):
+            harmless.isetitem(place, table.iloc[:, place].map(_not_a_formula).to_numpy(dtype=object))
+    return harmless.to_csv(index=False, lineterminator="\n").encode()
+
+
+def _not_a_formula(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    text = value.replace("\r\n", "\n").replace("\r", "\n")  # pandas quotes only \n, and \r would begin a row
+    if not text.lstrip(" ").startswith(FORMULA_SIGNS):
+        return text
+    try:
+        float(text)
+    except ValueError:
+        return f"'{text}"
+    return text
 
 
 def check_ending(file: Path, formats: tuple[str, ...], what: str) -> str:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
+import logging
 import os
+import shutil
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -13,6 +18,8 @@ from analysis.reuse.connections import Network, connection_weights
 from analysis.reuse.effects import OnBatch, connection_effects
 from analysis.reuse.measures import MEASURES, WEIGHT_MEASURES, needs_images
 from densenet_core.data.images import Images
+
+logger = logging.getLogger(__name__)
 
 
 def measure_reuse(
@@ -60,5 +67,23 @@ def measure_reuse(
 
 
 def cache_folder() -> Path:
-    """Return the folder that keeps slow measurements for the next call."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "densenet-lens"
+    """Return the folder that keeps slow measurements for the next call.
+
+    ``$XDG_CACHE_HOME/densenet-lens``, by default in ``~/.cache``. Where that folder can't be written, a temporary one
+    takes its place until this process ends, and a warning says so.
+    """
+    try:
+        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "densenet-lens"
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except (OSError, RuntimeError) as error:  # RuntimeError: a user without a home
+        return _temporary_folder(str(error))
+
+
+@functools.cache
+def _temporary_folder(reason: str) -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="densenet-lens-cache-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    logger.warning("the cache folder can't be written (%s): measurements are kept until this process ends", reason)
+    return folder

@@ -13,13 +13,15 @@ from app.cli.common import (
     CheckpointArgument,
     DataOption,
     ImagesOption,
+    JsonOption,
     NormalizeOption,
     OrderOption,
+    TableOption,
     WeightsOption,
     open_network,
     open_test_images,
 )
-from app.cli.output import visible
+from app.cli.output import escaped, print_json, print_written
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,7 +40,8 @@ def claims(
     ] = None,
     order: OrderOption = None,
     weights: WeightsOption = None,
-    table: Annotated[Path | None, typer.Option(help="Write the claims here: .csv.")] = None,
+    table: TableOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Test the paper's claims on a network: each a statistic, beside untrained networks', and a verdict."""
     from analysis.claims.claims import check_claims
@@ -54,9 +57,12 @@ def claims(
     if dataset and other:
         train = training_images(*choose_data(network.record, dataset, cast(Any, normalize)), data)
     found = check_claims(network, taken, other, images, train)
-    print_claims(found)
+    if as_json:
+        print_json(found.to_dict("records"))
+    else:
+        print_claims(found)
     if table:
-        print("wrote", save_table(found, table))
+        print_written(save_table(found, table))
 
 
 def print_claims(table: pd.DataFrame) -> None:
@@ -64,7 +70,7 @@ def print_claims(table: pd.DataFrame) -> None:
     for number, (_, claim) in enumerate(table.iterrows(), start=1):
         print(f"{number:>2}. {claim['statement']} (section {claim['section']})")
         for line in _evidence(claim):
-            print(f"    {visible(line)}")
+            print(f"    {escaped(line)}")
 
 
 def _evidence(claim: pd.Series) -> list[str]:

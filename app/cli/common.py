@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -18,6 +18,27 @@ if TYPE_CHECKING:
     from densenet_core.data.images import Images
     from densenet_core.networks.spec import Spec
 
+
+def ending_in(what: str, *formats: str) -> Callable[[Path | None], Path | None]:
+    """Return a check of an option's file name, made before the command starts."""
+
+    def check(file: Path | None) -> Path | None:
+        if file is not None and file.suffix.lower().removeprefix(".") not in formats:
+            raise ValueError(f"{what} file {file.name!r} does not end in .{', .'.join(formats)}")
+        return file
+
+    return check
+
+
+FigureOption = Annotated[
+    Path | None,
+    typer.Option(
+        callback=ending_in("figure", "pdf", "svg", "png"), help="Write the figure to this file: .pdf, .svg or .png."
+    ),
+]
+TableOption = Annotated[
+    Path | None, typer.Option(callback=ending_in("table", "csv"), help="Write the table to this file: .csv.")
+]
 CheckpointArgument = Annotated[
     str, typer.Argument(metavar="CHECKPOINT", help="A checkpoint file, a run folder, or the name of a zoo network.")
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -14,14 +14,20 @@ from app.cli.common import (
     CheckpointArgument,
     DataOption,
     DatasetOption,
+    FigureOption,
     ImagesOption,
+    JsonOption,
     NormalizeOption,
     WeightsOption,
+    ending_in,
     measured,
     open_network,
     open_test_images,
 )
-from app.cli.output import print_table
+from app.cli.output import print_json, print_table, print_written
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def agreement(
@@ -35,8 +41,9 @@ def agreement(
     every_kind: Annotated[
         bool, typer.Option("--every-kind", help="Connections into transitions and the classifier, too.")
     ] = False,
-    figure: Annotated[Path | None, typer.Option(help="Write the scatter here: .pdf, .svg or .png.")] = None,
+    figure: FigureOption = None,
     weights: WeightsOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Compare how two measures of feature reuse order the connections, beside structural baselines and noise."""
     from analysis.figures.agreement import agreement_figure
@@ -49,7 +56,25 @@ def agreement(
     taken = open_test_images(network, dataset, data, normalize, densenet_only=True) if on_images else None
     reuse = measured(network, (first, second), taken, images)
     found = agreement_table(reuse, second, (first,), kind)
-    print(f"{network.spec.title}: rank correlation (Spearman) with {second}, connections into {kind or 'all targets'}")
+    rows = disagreements(reuse, first, second, kind)
+    if as_json:
+        content = {"network": network.spec.title, "first": first, "second": second, "into": kind}
+        print_json(content | {"agreement": found.to_dict("records"), "disagreements": rows.to_dict("records")})
+    else:
+        print(f"{network.spec.title}: rank correlation (Spearman) with {second}, into {kind or 'all targets'}")
+        _print_agreement(found)
+        if MEASURES[first].comparable == "target":
+            print(
+                f"{first} is a share within each target: its order across targets partly follows their source counts."
+            )
+        if reliable := describe_reliability(reuse, kind):
+            print(reliable)
+        _print_disagreements(rows, first, second)
+    if figure:
+        print_written(*save_figure(agreement_figure(reuse, first, second, kind), figure, reuse))
+
+
+def _print_agreement(found: pd.DataFrame) -> None:
     print_table(
         ("measure", "source 0", "n", "Spearman", "95 %, by target", "by source", "corrected", "within", "overlap"),
         [
@@ -68,11 +93,9 @@ def agreement(
         ],
     )
     print("Intervals: bootstrap over targets, and over sources. Baselines know nothing of the weights.")
-    if MEASURES[first].comparable == "target":
-        print(f"{first} is a share within each target: its order across targets is partly their number of sources.")
-    if reliable := describe_reliability(reuse, kind):
-        print(reliable)
-    rows = disagreements(reuse, first, second, kind)
+
+
+def _print_disagreements(rows: pd.DataFrame, first: str, second: str) -> None:
     print_table(
         ("block", "source", "target", first, "rank", second, "rank"),
         [
@@ -80,13 +103,16 @@ def agreement(
             for r in rows.itertuples(index=False, name=None)
         ],
     )
-    if figure:
-        print("wrote", *save_figure(agreement_figure(reuse, first, second, kind), figure, reuse))
 
 
 def prune(
     checkpoint: CheckpointArgument,
-    out: Annotated[Path, typer.Option(help="Write the pruned network here: .safetensors.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            callback=ending_in("--out", "safetensors"), help="Write the pruned network to this file: .safetensors."
+        ),
+    ],
     keep: Annotated[float, typer.Option(help="Share of the budget that is left, above 0 and at most 1.")] = 0.6,
     measure: Annotated[str, typer.Option(help=f"Cut the least first, by {', '.join(ORDERS)}.")] = "taylor",
     budget: Annotated[str, typer.Option(help="connections, params or mult_adds.")] = "connections",
@@ -106,7 +132,9 @@ def prune(
             help="Fine-tune, and train the pruned architecture from scratch for this long, with three seeds each.",
         ),
     ] = 0,
-    onnx: Annotated[Path | None, typer.Option(help="Write it as ONNX too: .onnx.")] = None,
+    onnx: Annotated[
+        Path | None, typer.Option(callback=ending_in("--onnx", "onnx"), help="Also write it as ONNX: .onnx.")
+    ] = None,
     weights: WeightsOption = None,
 ) -> None:
     """Cut the least important connections: a smaller network, with its cost and error before and after.
@@ -122,8 +150,6 @@ def prune(
     from densenet_core.training.evaluation import check_fit
 
     gc.enable()
-    if out.suffix != ".safetensors":
-        raise ValueError(f"--out {str(out)!r} does not end in .safetensors")
     options: dict[str, Any] = {"budget": budget}
     network = open_network(checkpoint, weights=weights)
     architecture = dense_spec(network)
@@ -151,12 +177,12 @@ def prune(
     print_table(("", "before", "after"), [(row[0], _number(row[1]), _number(row[2])) for row in costs.to_numpy()])
     if note := explain_memory(costs):
         print(note)
-    print("wrote", out)
+    print_written(out)
     if onnx:
         from densenet_core.checkpoints.onnx_export import export_onnx
 
         difference = export_onnx(pruned, onnx, taken.image_size)
-        print(f"wrote {onnx} (scores by onnxruntime within {difference:.1g} of PyTorch's)")
+        print_written(onnx, about=f" (scores by onnxruntime within {difference:.1g} of PyTorch's)")
 
 
 def _number(value: float) -> str:

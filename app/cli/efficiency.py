@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from app.cli.common import InputOption, WeightsOption, open_spec
-from app.cli.output import print_table
+from app.cli.common import InputOption, JsonOption, WeightsOption, ending_in, open_spec
+from app.cli.output import print_json, print_table, print_written
 
 NetworkArgument = Annotated[
     str, typer.Argument(metavar="NETWORK", help="121, densenet-bc-100-12, resnet50, ..., or a checkpoint.")
@@ -18,33 +18,41 @@ NetworkArgument = Annotated[
 def cost(
     network: NetworkArgument,
     input_size: InputOption = None,
-    layers: Annotated[bool, typer.Option("--layers", help="A line a layer instead of a stage.")] = False,
-    csv: Annotated[Path | None, typer.Option(help="Write every layer here: .csv.")] = None,
+    layers: Annotated[bool, typer.Option("--layers", help="A line per layer instead of per stage.")] = False,
+    csv: Annotated[
+        Path | None,
+        typer.Option(callback=ending_in("table", "csv"), help="Write a row per layer to this file: .csv."),
+    ] = None,
     weights: WeightsOption = None,
+    as_json: JsonOption = False,
 ) -> None:
-    """What a network costs: parameters, mult_adds (FLOPs are twice as many), other operations, activations."""
+    """Count what a network costs: parameters, mult_adds (FLOPs are twice as many), other operations, activations."""
     from analysis.architecture.cost import SUMMED, count_cost, total_cost
     from analysis.architecture.memory import training_activation_bytes
-    from analysis.figures.export import check_ending, save_table
+    from analysis.figures.export import save_table
     from densenet_core import DenseNetSpec
 
-    if csv:
-        check_ending(csv, ("csv",), "table")
     spec = open_spec(network, weights)
     counted = count_cost(spec, input_size)
     per = counted if layers else counted.groupby("stage", sort=False)[list(SUMMED)].sum().reset_index()
     first = ["name", "kind", "output_shape"] if layers else ["stage"]
-    total = total_cost(counted)
-    rows = [[*(str(row[key]) for key in first), *(f"{row[key]:,}" for key in SUMMED)] for _, row in per.iterrows()]
-    rows.append(["total", *[""] * (len(first) - 1), *(f"{total[key]:,}" for key in SUMMED)])
-    print(spec.title)
-    print_table([*first, *SUMMED], rows)
-    print(f"activations kept in training, one image: {training_activation_bytes(spec, input_size):,} bytes")
+    total = {key: total_cost(counted)[key] for key in SUMMED}
+    memory = {"training": training_activation_bytes(spec, input_size)}
     if isinstance(spec, DenseNetSpec):
-        kept = training_activation_bytes(spec, input_size, memory_efficient=True)
-        print(f"  with --memory-efficient: {kept:,} bytes")
+        memory["memory_efficient"] = training_activation_bytes(spec, input_size, memory_efficient=True)
+    if as_json:
+        rows = per[[*first, *SUMMED]].to_dict("records")
+        print_json({"network": spec.title, "rows": rows, "total": total, "activation_bytes": memory})
+    else:
+        cells = [[*(str(row[key]) for key in first), *(f"{row[key]:,}" for key in SUMMED)] for _, row in per.iterrows()]
+        cells.append(["total", *[""] * (len(first) - 1), *(f"{count:,}" for count in total.values())])
+        print(spec.title)
+        print_table([*first, *SUMMED], cells)
+        print(f"activations kept in training, one image: {memory['training']:,} bytes")
+        if "memory_efficient" in memory:
+            print(f"  with --memory-efficient: {memory['memory_efficient']:,} bytes")
     if csv:
-        print("wrote", save_table(counted, csv))
+        print_written(save_table(counted, csv))
 
 
 def compare(
@@ -54,7 +62,7 @@ def compare(
     measure: Annotated[bool, typer.Option("--measure", help="Time both on this machine too.")] = False,
     weights: WeightsOption = None,
 ) -> None:
-    """Two networks side by side: sizes, costs, receptive field, shortest path; measured times if asked for."""
+    """Compare two networks: sizes, costs, receptive field, shortest path and, with --measure, times."""
     from analysis.architecture.comparison import compare as compare_networks
     from analysis.architecture.comparison import compare_stages
 
@@ -81,12 +89,13 @@ def table(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Write it here instead of printing it.")] = None,
 ) -> None:
-    """One of the paper's tables, with runs of your own as further rows."""
+    """Print one of the paper's tables, with your own runs as further rows."""
+    from analysis.figures.export import table_bytes
     from analysis.results.results import measured_results
     from analysis.results.tables import latex_table, paper_table
 
     if form not in ("text", "latex", "csv"):
-        raise ValueError(f"format {form!r} is none of text, latex, csv")
+        raise ValueError(f"format {form!r} must be text, latex or csv")
     own = measured_results(runs or [], include_zoo=False)
     if own.attrs["skipped"]:
         raise ValueError(own.attrs["skipped"][0])
@@ -94,12 +103,12 @@ def table(
     if form == "latex":
         text = latex_table(content)
     else:
-        text = str(content.to_csv(index=False) if form == "csv" else content.to_string(index=False))
+        text = table_bytes(content).decode() if form == "csv" else str(content.to_string(index=False))
     text = text.rstrip() + "\n"
     if out:
         out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(text)
-        print("wrote", out)
+        out.write_text(text, encoding="utf-8")
+        print_written(out)
     else:
         print(text, end="")
 

@@ -21,6 +21,7 @@ from app.cli.common import (
     open_spec,
     open_test_images,
 )
+from app.cli.output import print_written
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -64,7 +65,7 @@ def figure(
         drawn, table = _figure_2(given, input_size, weights)
     else:
         drawn, table = _figure(which, given, weights)
-    print("wrote", *save_figure(drawn, out, table))
+    print_written(*save_figure(drawn, out, table))
 
 
 def short_paths(
@@ -96,7 +97,7 @@ def short_paths(
     highways = [text for text, spec in specs.items() if isinstance(spec, HighwaySpec)]
     if not highways and not gates:
         table, measure = path_table(list(specs.values()))
-        print("wrote", *save_figure(short_paths_figure(table, measure), out, table))
+        print_written(*save_figure(short_paths_figure(table, measure), out, table))
         return
     if len(networks) > 1:
         raise ValueError(f"a Highway Network's paths are drawn alone: {len(networks)} networks are given")
@@ -109,7 +110,7 @@ def short_paths(
     taken = open_test_images(network, dataset, data, normalize)
     table = transform_gates(network, taken, images) if gates else carried_shares(network, taken, images)
     drawn = gates_figure(table) if gates else short_paths_figure(table, "share_carried")
-    print("wrote", *save_figure(drawn, out, table))
+    print_written(*save_figure(drawn, out, table))
 
 
 def _figure_1(networks: list[str], block: int, weights: str | None) -> tuple[Any, pd.DataFrame]:

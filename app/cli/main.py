@@ -18,8 +18,9 @@ from collections.abc import Sequence
 import typer
 
 from app.cli import claims, effects, efficiency, figures, networks, prediction, serve, training
-from app.cli.output import visible
+from app.cli.output import escaped, quiet, shortened
 
+EVERYWHERE = ("--debug", "--quiet")  # options of every command
 INTERRUPTED = "Interrupted. Run the same command again to resume a training or an ablation."
 REPORT = "internal error, please report it with the traceback that --debug prints"
 # What a terminal without Unicode shows instead of the symbols of papers.
@@ -31,7 +32,7 @@ ASCII = {
 app = typer.Typer(
     name="densenet-lens",
     help="Visualize how the layers of a trained DenseNet reuse each other's feature maps; compare cost and error.",
-    epilog="Every command takes --debug, which prints the traceback of an error.",
+    epilog="Every command takes --quiet (results and errors only) and --debug (the traceback of an error).",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
@@ -72,10 +73,11 @@ def main() -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code."""
-    words = list(arguments)
-    debug = "--debug" in words
+    words = [word for word in arguments if word not in EVERYWHERE]
+    debug = "--debug" in arguments
     try:
-        code = app([word for word in words if word != "--debug"], prog_name="densenet-lens", standalone_mode=False) or 0
+        with quiet("--quiet" in arguments):
+            code = app(words, prog_name="densenet-lens", standalone_mode=False) or 0
         sys.stdout.flush()
         return _complain(INTERRUPTED, code) if code == 130 else code  # typer turns Ctrl-C into this code
     except (BrokenPipeError, SystemExit):  # typer exits where the reader closed the pipe: `inspect FILE | head`
@@ -103,7 +105,7 @@ def _explain(error: Exception) -> int:
 
 
 def _complain(message: str, code: int) -> int:
-    print("densenet-lens:", visible(message), file=sys.stderr)
+    print("densenet-lens:", shortened(escaped(message)), file=sys.stderr)
     return code
 
 

@@ -16,16 +16,18 @@ from app.cli.common import (
     CheckpointArgument,
     DataOption,
     DatasetOption,
+    FigureOption,
     ImagesOption,
     JsonOption,
     NormalizeOption,
     OrderOption,
+    TableOption,
     WeightsOption,
     measured,
     open_network,
     open_test_images,
 )
-from app.cli.output import print_json, print_pairs, print_table, visible
+from app.cli.output import escaped, print_json, print_pairs, print_table, print_written
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,8 +37,8 @@ if TYPE_CHECKING:
 
 def reuse(
     checkpoint: CheckpointArgument,
-    figure: Annotated[Path | None, typer.Option(help="Write Figure 5 here: .pdf, .svg or .png.")] = None,
-    table: Annotated[Path | None, typer.Option(help="Write the feature-reuse table here: .csv.")] = None,
+    figure: FigureOption = None,
+    table: TableOption = None,
     measure: Annotated[
         str,
         typer.Option(help=f"By the weights: {', '.join(WEIGHT_MEASURES)}. On images: {', '.join(IMAGE_MEASURES)}."),
@@ -73,9 +75,9 @@ def reuse(
     drawn = feature_reuse_figure(connections, **look) if figure else None  # wrong options raise before writing
     if figure and drawn:
         # the table goes beside the figure unless --table names another place
-        print("wrote", *save_figure(drawn, figure, None if table else connections))
+        print_written(*save_figure(drawn, figure, None if table else connections))
     if table:
-        print("wrote", save_table(connections, table))
+        print_written(save_table(connections, table))
     print("The paper's observations on Figure 5, tested on this network:")
     print_claims(figure5_observations(connections, is_order_visible(network)))
 
@@ -156,7 +158,7 @@ def inspect(
         for analysis in group["analysis"]:
             print(f"  {'no ' if reason else 'yes'}  {analysis}")
         if reason:
-            print("      ", visible(reason))
+            print("      ", escaped(reason))
     if layers:
         shapes = [(key, " x ".join(map(str, shape)), f"{size:,}") for key, shape, size in tensors]
         print_table(("tensor", "shape", "parameters"), shapes)

@@ -4,21 +4,60 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
 from typing import Any
 
+MAX_MESSAGE = 600  # characters of an error that are shown
 
-def visible(text: object) -> str:
+
+def escaped(text: object) -> str:
     r"""Return text in one line, in which characters that a terminal would act on are escaped.
 
     Names and records in other people's files may hold escape sequences that rewrite the screen.
 
-    >>> visible("a\x1b[2Jb")
+    >>> escaped("a\x1b[2Jb")
     'a\\x1b[2Jb'
     """
     one_line = " ".join(str(text).split(" "))
     return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in one_line)
+
+
+_QUIET: ContextVar[bool] = ContextVar("quiet", default=False)
+
+
+@contextmanager
+def quiet(is_quiet: bool) -> Iterator[None]:
+    """Inside, show results and errors only: no progress, and no names of written files."""
+    token = _QUIET.set(is_quiet)
+    try:
+        yield
+    finally:
+        _QUIET.reset(token)
+
+
+def is_quiet() -> bool:
+    """Return whether only results and errors are shown."""
+    return _QUIET.get()
+
+
+def shortened(text: str) -> str:
+    """Return text whose middle is left out where it is longer than ``MAX_MESSAGE`` characters.
+
+    >>> len(shortened("x" * 12_000))
+    603
+    """
+    half = MAX_MESSAGE // 2
+    return text if len(text) <= MAX_MESSAGE else f"{text[:half]} … {text[-half:]}"
+
+
+def print_written(*files: Path, about: str = "") -> None:
+    """Name the files that a command wrote, on standard error: standard output holds the results."""
+    if not is_quiet():
+        print(f"wrote {' '.join(escaped(file) for file in files)}{about}", file=sys.stderr)
 
 
 def print_pairs(pairs: Iterable[tuple[str, object]]) -> None:
@@ -26,12 +65,12 @@ def print_pairs(pairs: Iterable[tuple[str, object]]) -> None:
     pairs = list(pairs)
     width = max(len(label) for label, _ in pairs)
     for label, value in pairs:
-        print(f"{visible(label):{width}}  {visible(value)}")
+        print(f"{escaped(label):{width}}  {escaped(value)}")
 
 
 def print_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print a table in columns; columns of numbers are aligned to the right."""
-    cells = [[visible(cell) for cell in row] for row in (header, *rows)]
+    cells = [[escaped(cell) for cell in row] for row in (header, *rows)]
     columns = list(zip(*cells, strict=True))
     sides = [">" if all(cell[:1].isdigit() for cell in column[1:]) else "<" for column in columns]
     widths = [max(map(len, column)) for column in columns]
@@ -57,6 +96,9 @@ def _finite(value: Any) -> Any:
 @contextmanager
 def progress(what: str) -> Iterator[Callable[[int, int], None]]:
     """Show a bar with the time left on standard error; yield a function of (done, total) that moves it."""
+    if is_quiet():
+        yield lambda done, total: None
+        return
     from rich.console import Console
     from rich.markup import escape
     from rich.progress import (
@@ -71,5 +113,5 @@ def progress(what: str) -> Iterator[Callable[[int, int], None]]:
     times = (TimeElapsedColumn(), TextColumn("left:"), TimeRemainingColumn())
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), *times)
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(escape(visible(what)), total=None)
+        task = bar.add_task(escape(escaped(what)), total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)

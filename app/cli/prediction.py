@@ -12,20 +12,19 @@ from app.cli.common import (
     CheckpointArgument,
     DataOption,
     DatasetOption,
+    FigureOption,
     ImagesOption,
     JsonOption,
     NormalizeOption,
+    TableOption,
     WeightsOption,
     open_network,
     open_test_images,
 )
-from app.cli.output import print_json, print_table, progress
+from app.cli.output import print_json, print_table, print_written, progress
 
 if TYPE_CHECKING:
     import pandas as pd
-
-FigureOption = Annotated[Path | None, typer.Option(help="Write the figure to this file: .pdf, .svg or .png.")]
-TableOption = Annotated[Path | None, typer.Option(help="Write the table to this file: .csv.")]
 
 
 def explain(
@@ -72,9 +71,9 @@ def explain(
             Explained(f"{own.title} ({own.probability:.0%})", own.seen.pixels, own.maps.sum(0), own.table)
             for own in found
         ]
-        print("wrote", *save_figure(explanation_figure(rows), figure))
+        print_written(*save_figure(explanation_figure(rows), figure))
     if table:
-        print("wrote", save_table(_joined(images, [own.table for own in found]), table))
+        print_written(save_table(_joined(images, [own.table for own in found]), table))
 
 
 def _joined(files: list[Path], tables: list[pd.DataFrame]) -> pd.DataFrame:
@@ -126,13 +125,11 @@ def lens(
             ]
             print_table(("sources read: 0 to", "loss", "error", "decided"), rows)
     if figure:
-        print("wrote", *save_figure(lens_figure(found), figure))
+        print_written(*save_figure(lens_figure(found), figure))
     if table:
         import pandas as pd
 
-        print(
-            "wrote", save_table(pd.concat([by_depth.assign(network=name) for name, by_depth in found.items()]), table)
-        )
+        print_written(save_table(pd.concat([by_depth.assign(network=name) for name, by_depth in found.items()]), table))
 
 
 def classes(
@@ -183,6 +180,6 @@ def classes(
     if figure:
         clustered = cluster_classes(found)
         labels = [names[number] for number in clustered.index]
-        print("wrote", *save_figure(matrix_figure(clustered, labels, "correlation", -1, 1), figure))
+        print_written(*save_figure(matrix_figure(clustered, labels, "correlation", -1, 1), figure))
     if table:
-        print("wrote", save_table(found, table))
+        print_written(save_table(found, table))

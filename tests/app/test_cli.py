@@ -130,7 +130,7 @@ MISTAKES = {
     "figure 5 of nothing": (["figure", "5"], "figure 5 needs one checkpoint"),
     "figure 4 of no run": (["figure", "4-left", "nothing"], "there is no run or file 'nothing'"),
     "unknown table": (["table", "9"], "table 9 is none of 1, 2, 3"),
-    "unknown format": (["table", "2", "--format", "html"], "format 'html' is none of text, latex, csv"),
+    "unknown format": (["table", "2", "--format", "html"], "format 'html' must be text, latex or csv"),
     "unknown network": (["cost", "resnet-21"], "nearest are 20 and 26"),
     "no sweep": (["sweep", "nothing.toml"], "can't read 'nothing.toml'"),
     "unwritable": (["reuse", "densenet-40-12-digits", "--table", "/proc/t.csv"], "/proc/t.csv"),
@@ -317,7 +317,7 @@ def test_prune_writes_a_network_that_every_command_reads(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["prune", SMALL, "--out", "small.pt"], "--out 'small.pt' does not end in .safetensors"),
+        (["prune", SMALL, "--out", "small.pt"], "--out file 'small.pt' does not end in .safetensors"),
         (["prune", SMALL, "--keep", "2", "--measure", "mean_abs_weight", "--out", "a.safetensors"], "keep 2.0 must be"),
         (
             ["prune", SMALL, "--measure", "x", "--out", "a.safetensors"],

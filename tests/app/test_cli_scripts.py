@@ -1,0 +1,143 @@
+"""What scripts and unusual surroundings get from the command line."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis.reuse import measuring
+from analysis.reuse.ablation import connection_ablation
+from app.cli.main import run
+from app.cli.output import progress, quiet
+from app.cli.training import checked
+from densenet_core import checkpoint_from_state_dict, create_model
+from densenet_core.data.datasets import load_test_images
+
+ZOO = "densenet-40-12-digits"
+AGREEMENT = ["agreement", ZOO, "--first", "mean_abs_weight", "--second", "total_abs_weight"]
+
+
+def test_cost_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["cost", "densenet-bc-40-12", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["total"]["params"] == sum(row["params"] for row in found["rows"]) == 176_122
+    assert found["activation_bytes"]["memory_efficient"] < found["activation_bytes"]["training"]
+
+
+def test_agreement_and_claims_as_json(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "scatter.png"
+    assert run([*AGREEMENT, "--json", "--figure", str(out)]) == 0
+    captured = capsys.readouterr()
+    found = json.loads(captured.out)  # nothing else on standard output
+    assert str(out) in captured.err
+    assert found["agreement"][0]["spearman"] <= 1 and found["disagreements"]
+    rows = pd.DataFrame({"statement": ["a"], "value": [np.nan]})
+    monkeypatch.setattr("analysis.claims.claims.check_claims", lambda *_: rows)
+    assert run(["claims", ZOO, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == [{"statement": "a", "value": None}]
+
+
+def test_quiet_leaves_results_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with quiet(True):
+        assert checked("bar") == "none"  # of a training
+        with progress("x") as move:
+            move(1, 2)
+    assert capsys.readouterr().err == ""
+    assert run(["cost", "densenet-bc-40-12", "--csv", str(tmp_path / "c.csv"), "--quiet"]) == 0
+    assert capsys.readouterr().err == ""
+    assert run(["cost", "resnet-21", "--quiet"]) == 2
+    assert "nearest are 20 and 26" in capsys.readouterr().err  # errors are never left out
+    assert run(["cost", "densenet-bc-40-12", "--csv", str(tmp_path / "c.csv")]) == 0
+    assert capsys.readouterr().err == f"wrote {tmp_path / 'c.csv'}\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["prune", "nothing.pt", "--out", "a.safetensors", "--onnx", "x.bin"], "--onnx file 'x.bin' does not end in"),
+        (["prune", "nothing.pt", "--out", "a.pt"], "--out file 'a.pt' does not end in .safetensors"),
+        (["agreement", "nothing.pt", "--figure", "f.jpg"], "figure file 'f.jpg' does not end in .pdf, .svg, .png"),
+        (["claims", "nothing.pt", "--table", "t.xls"], "table file 't.xls' does not end in .csv"),
+    ],
+)
+def test_a_wrong_ending_is_refused_before_anything_else(
+    options: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(options) == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["inspect", "x" * 12_000], ["x" * 12_000], ["runs", "--runs", "x" * 12_000]])
+def test_a_name_of_12000_characters_is_one_short_line(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    code = run(words)
+    captured = capsys.readouterr()
+    assert code in (0, 2)
+    assert len(captured.err) < 1000 and captured.err.count("\n") <= 1
+
+
+@pytest.fixture
+def no_cache(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    measuring._temporary_folder.cache_clear()
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    return caplog
+
+
+def test_a_user_without_a_home_keeps_measurements_in_a_temporary_folder(
+    no_cache: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nobody() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", nobody)
+    folder = measuring.cache_folder()
+    assert folder == measuring.cache_folder() and folder.is_dir()
+    assert no_cache.text.count("the cache folder can't be written") == 1
+
+
+def test_a_home_that_can_not_be_written(
+    no_cache: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("HOME", str(tmp_path / "file"))  # for root too, who may write everywhere else
+    monkeypatch.setenv("USERPROFILE", str(tmp_path / "file"))
+    assert os.access(measuring.cache_folder(), os.W_OK)
+    assert "the cache folder can't be written" in no_cache.text
+
+
+def test_damaged_measurements_are_removed_and_two_processes_do_not_disturb_each_other(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    network = checkpoint_from_state_dict(create_model("densenet-7-2", in_channels=1).state_dict())
+    images = load_test_images("digits")
+    whole = connection_ablation(network, images, 8, batch_size=2)
+
+    def other(done: int, total: int) -> None:
+        if done == 4:
+            found = connection_ablation(network, images, 8, batch_size=2, keep_in=tmp_path)
+            pd.testing.assert_frame_equal(found, whole)
+
+    pd.testing.assert_frame_equal(
+        connection_ablation(network, images, 8, batch_size=2, on_batch=other, keep_in=tmp_path), whole
+    )
+    (state,) = tmp_path.iterdir()
+    good = state.read_bytes()
+    np.savez(tmp_path / "wrong.npz", done=8, sums=np.full((2, 3, 3), np.nan))
+    huge = b"PK\x03\x04" + good[4:]
+    for damaged in (
+        good[: len(good) // 2],
+        b"",
+        huge[:100] + bytes(100) + huge[200:],
+        (tmp_path / "wrong.npz").read_bytes(),
+    ):
+        caplog.clear()
+        state.write_bytes(damaged)
+        pd.testing.assert_frame_equal(connection_ablation(network, images, 8, batch_size=2, keep_in=tmp_path), whole)
+        assert "is damaged" in caplog.text and "measured again" in caplog.text
+        assert state.read_bytes() == good
