@@ -5,6 +5,7 @@
 # make docs      the site, in docs/_build/html
 # make install   the set-up alone
 # make bench     every benchmark, some minutes; results go to benchmarks/results/: BENCHMARKS="inference cost"
+# make gpu       checks, a training and times on one GPU: SECONDS=540 OUT=gpu_results ARCHIVE=...
 # make fuzz      10,000 damaged files, then a minute of fuzzing by coverage: FILES=..., SECONDS=...
 # make torture   kill a training at random moments and inside writes, compare with one left alone: KILLS=...
 # make figures   the pictures and tables of README and docs
@@ -14,9 +15,10 @@ APP_READY := .venv/.installed
 TEST_READY := .venv/.installed-test
 DOCS_READY := .venv/.installed-docs
 
-.PHONY: app test check coverage docs install figures bench fuzz lint torture
+.PHONY: app test check coverage docs install figures bench gpu fuzz lint torture
 KILLS ?= 30
-SECONDS ?= 60
+OUT ?= gpu_results
+ARCHIVE ?= ../shared/data/cifar10-jpeg.tar.gz
 FILES ?= 10000
 BENCHMARKS ?= inference training cost reuse ablation growth runs dashboard load
 
@@ -51,10 +53,14 @@ figures: $(TEST_READY)
 bench: $(TEST_READY)
 	for subject in $(BENCHMARKS); do echo; $(BIN)/python benchmarks/$$subject.py || exit 1; done
 
+# Not in .venv: it runs beside the machine's own torch, from the sources alone.
+gpu:
+	PYTHONPATH=. $(PYTHON) benchmarks/gpu.py --seconds $(or $(SECONDS),540) --out $(OUT) --archive $(ARCHIVE)
+
 fuzz: $(TEST_READY)
 	$(BIN)/python -m tests.fuzz.mutate --files $(FILES)
 	-$(BIN)/python -m pip install --quiet -e '.[fuzz]'
-	$(BIN)/python -m tests.fuzz.fuzz_checkpoint -max_total_time=$(SECONDS)
+	$(BIN)/python -m tests.fuzz.fuzz_checkpoint -max_total_time=$(or $(SECONDS),60)
 
 $(BIN)/python:
 	$(PYTHON) -m venv .venv

@@ -7,12 +7,14 @@ import statistics
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 import torch
 
+from densenet_core.files import write_whole
 from densenet_core.hardware import hardware
 
 FOLDER = Path(__file__).parent / "results"
@@ -37,26 +39,33 @@ def row(case: str, way: str, seconds: Sequence[float], ours: Sequence[float], **
     return {"case": case, "way": way, "ms": middle, "ms_low": low, "ms_high": high, "times_ours": times, **more}
 
 
-def write(subject: str, about: str, rows: list[dict[str, Any]]) -> None:
-    """Writes results/SUBJECT.json.
+def write(subject: str, about: str, rows: list[dict[str, Any]], folder: Path = FOLDER, is_quiet: bool = False) -> None:
+    """Write FOLDER/SUBJECT.json.
 
     Args:
         about: what was measured, and how.
     """
-    FOLDER.mkdir(exist_ok=True)
-    versions = {name: version(name) for name in ("torch", "torchvision", "numpy")}
+    folder.mkdir(parents=True, exist_ok=True)
     content = {
         "about": about,
         "hardware": hardware(),
         "cpu": torch.backends.cpu.get_cpu_capability(),
-        "versions": versions,
+        "versions": _versions(),
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
-        "rows": [{key: _rounded(value) for key, value in entry.items()} for entry in rows],
+        "rows": [{key: rounded(value) for key, value in entry.items()} for entry in rows],
     }
-    file = FOLDER / f"{subject}.json"
-    file.write_text(json.dumps(content, indent=1) + "\n")
-    print(f"wrote {file.relative_to(FOLDER.parents[1])}")
+    file = folder / f"{subject}.json"
+    write_whole(file, lambda temporary: temporary.write_text(json.dumps(content, indent=1) + "\n"))
+    if not is_quiet:
+        print(f"wrote {file.relative_to(FOLDER.parents[1]) if folder == FOLDER else file}")
 
 
-def _rounded(value: Any) -> Any:
+def rounded(value: Any) -> Any:
+    """Return a number with four significant digits; anything else as it is."""
     return float(f"{value:.4g}") if isinstance(value, float) else value
+
+
+def _versions() -> dict[str, str]:
+    installed = ("torch", "torchvision", "numpy", *(name for name in ("timm",) if find_spec(name)))
+    cuda = {"cuda": torch.version.cuda} if torch.version.cuda and torch.cuda.is_available() else {}
+    return {name: version(name) for name in installed} | cuda

@@ -11,7 +11,7 @@ import json
 import math
 import platform
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from functools import partial
@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from densenet_core.data.batching import batch_sizes
 from densenet_core.data.datasets import DataSplits, load_splits
-from densenet_core.data.images import Images
+from densenet_core.data.images import Images, evenly_spaced
 from densenet_core.errors import RunError
 from densenet_core.hardware import hardware
 from densenet_core.networks.build import build_model
@@ -64,6 +64,7 @@ if TYPE_CHECKING:
 
 OnEpoch = Callable[[Path, Network, list[Metric]], object]
 OnStep = Callable[[], object]
+MAX_TRAIN_EVAL = 10_000  # training images that the finished network is evaluated on, evenly spaced over the set
 
 
 class NotFiniteError(RunError):
@@ -168,7 +169,7 @@ def _train(
                 place = f"; {folder / run_folder.DIVERGED} holds the state at which it happened"
                 raise NotFiniteError(error.value, error.epoch, error.step, error.learning_rate, place) from error
             average_running_statistics(fabric, model)
-            metrics += _evaluations(fabric, model, splits, epoch)
+            metrics += _evaluations(fabric, model, splits, epoch, is_last=epoch == config.epochs)
             on_first(fabric, partial(_keep_epoch, config, splits, model, optimizer, metrics, finished, on_epoch))
             shown.epoch(metrics)
 
@@ -242,8 +243,9 @@ def _memory_format(config: TrainingConfig) -> torch.memory_format:
     return torch.channels_last if config.channels_last else torch.contiguous_format
 
 
-def _evaluations(fabric: Fabric, model: nn.Module, splits: DataSplits, epoch: int) -> Iterator[Metric]:
-    for split, images in (("validation", splits.validation), ("test", splits.test)):
+def _evaluations(fabric: Fabric, model: nn.Module, splits: DataSplits, epoch: int, is_last: bool) -> Iterator[Metric]:
+    train = evenly_spaced(splits.train, MAX_TRAIN_EVAL) if is_last else None
+    for split, images in (("train_eval", train), ("validation", splits.validation), ("test", splits.test)):
         if images is not None:
             start = time.perf_counter()
             result = evaluate(model, images, fabric=fabric)
@@ -262,11 +264,18 @@ def _keep_epoch(
     check_folder(config.folder)
     if on_epoch is not None:
         on_epoch(config.folder, model, metrics)
-    save(config, model, optimizer, metrics, _record(config, splits, metrics, finished), finished.sessions)
+    record = make_record(config, splits, metrics, finished.sessions)
+    save(config, model, optimizer, metrics, record, finished.sessions)
 
 
-def _record(config: TrainingConfig, splits: DataSplits, metrics: list[Metric], finished: Finished) -> dict[str, Any]:
-    """Return where a result comes from. Errors are those of the last epoch, never of the best."""
+def make_record(
+    config: TrainingConfig, splits: DataSplits, metrics: Sequence[Metric], sessions: Sequence[object] = ()
+) -> dict[str, Any]:
+    """Return where a result comes from. Errors are those of the last epoch, never of the best.
+
+    Args:
+        sessions: versions and threads of each session of the run; recorded where there are several.
+    """
     last = {metric.split: metric for metric in metrics if metric.epoch == metrics[-1].epoch}
     recipe = {key: value for key, value in asdict(config).items() if key not in ("name", *PLACE_FIELDS)}
     return {
@@ -280,12 +289,24 @@ def _record(config: TrainingConfig, splits: DataSplits, metrics: list[Metric], f
         "epochs": last["test"].epoch,
         "epochs_planned": config.epochs,
         "train_loss": last["train"].loss,
+        **_after_training(last.get("train_eval"), len(splits.train)),
         "test_loss": last["test"].loss,
         "test_error": last["test"].error,
         "validation_error": last["validation"].error if "validation" in last else None,
         "seconds": round(sum(metric.seconds for metric in metrics), 1),
         "hardware": hardware(),
         "versions": {"torch": torch.__version__, "python": platform.python_version()},
-        **({"sessions": finished.sessions} if len(finished.sessions) > 1 else {}),
+        **({"sessions": list(sessions)} if len(sessions) > 1 else {}),
         "recipe": json.loads(json.dumps(recipe)),
+    }
+
+
+def _after_training(evaluated: Metric | None, num_images: int) -> dict[str, Any]:
+    """Return what the finished network does on training images: ``train_loss`` is a mean over a changing one."""
+    if evaluated is None:
+        return {}
+    return {
+        "train_eval_loss": evaluated.loss,
+        "train_eval_error": evaluated.error,
+        "train_eval_images": min(num_images, MAX_TRAIN_EVAL),
     }

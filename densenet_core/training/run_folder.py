@@ -39,7 +39,9 @@ class Metric:
     """A row of metrics.csv. The last four are of training rows only."""
 
     epoch: int  # 1-based
-    split: str  # train, validation or test
+    # train: in training mode, over the epoch; train_eval: training images without augmentation, in evaluation mode,
+    # after the last epoch; validation; test
+    split: str
     loss: float  # mean cross-entropy, nats
     error: float  # percent
     seconds: float

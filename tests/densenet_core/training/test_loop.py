@@ -92,14 +92,22 @@ def test_the_recorded_test_error_is_that_of_the_saved_weights(config: TrainingCo
     from densenet_core.data.datasets import load_splits
     from densenet_core.training.evaluation import evaluate
 
-    found = load_checkpoint(train(config, show_progress=False))
-    model = found.to_model()
-    test = load_splits("digits").test
+    found = load_checkpoint(train(replace(config, augment=True), show_progress=False))
+    model, splits = found.to_model(), load_splits("digits")
+    test = splits.test
     wrong = sum(
         int((model(images.contiguous()).argmax(1) != labels).sum()) for images, labels in test.batches(1)
     )  # one by one
     assert found.record["test_error"] == pytest.approx(100 * wrong / 355)
     assert evaluate(model, test).top1_error == pytest.approx(100 * wrong / 355)
+    # The training loss is a mean over a network that changes, with dropout and augmentation: this one is neither.
+    images, labels = next(splits.train.batches(len(splits.train)))
+    with torch.inference_mode():
+        loss = torch.nn.functional.cross_entropy(model(images.contiguous()), labels).item()
+    assert found.record["train_eval_loss"] == pytest.approx(loss, rel=1e-4)
+    assert found.record["train_eval_images"] == len(splits.train)
+    assert abs(found.record["train_loss"] - loss) > 0.01
+    assert [m.split for m in read_metrics(config.folder / "metrics.csv")[-3:]] == ["train", "train_eval", "test"]
 
 
 def test_the_same_seed_gives_the_same_run_and_another_seed_another(config: TrainingConfig) -> None:

@@ -1,0 +1,1 @@
+"""The stages of ``benchmarks/gpu.py``, each a module that runs in a process of its own."""
