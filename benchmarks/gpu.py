@@ -81,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         given = {"name": stage.name, "out": options.out, "ends": ends, "archive": options.archive.resolve()}
         given |= {"arch": options.arch, "seed": options.seed}
         words = [f"--{key}={value}" for key, value in given.items()] + ["--tiny"] * options.tiny
-        outcome = run_until([sys.executable, "-m", f"gpu_stages.{stage.name}", *words], ends)
+        outcome = run_until([sys.executable, "-P", "-m", f"gpu_stages.{stage.name}", *words], ends)
         about.append({"stage": stage.name, "outcome": outcome, "seconds": round(time.time() - start, 1)})
         (options.out / "gpu.json").write_text(json.dumps(about, indent=1) + "\n")
         print(f"{stage.name}: {outcome} after {about[-1]['seconds']} s", flush=True)

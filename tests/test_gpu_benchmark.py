@@ -104,7 +104,7 @@ def test_a_stage_that_hangs_is_cut_and_the_next_one_runs(tmp_path: Path, monkeyp
     seen = []
 
     def run_until(command: list[str], ends: float) -> str:
-        seen.append((command[2], ends))
+        seen.append((command[3], ends))
         return "finished"
 
     python = [sys.executable, "-S", "-c"]
