@@ -16,6 +16,8 @@ TEST_READY := .venv/.installed-test
 DOCS_READY := .venv/.installed-docs
 
 .PHONY: app test check coverage docs install figures bench gpu fuzz lint torture
+# a file's tests share its fixtures, so they stay in one process
+PARALLEL ?= --numprocesses $(shell $(PYTHON) -c "import os; print(min(os.cpu_count() or 1, 8))") --dist loadscope
 KILLS ?= 30
 OUT ?= gpu_results
 ARCHIVE ?= ../shared/data/cifar10-jpeg.tar.gz
@@ -31,13 +33,13 @@ lint: $(TEST_READY)
 	$(BIN)/mypy
 
 test: lint
-	$(BIN)/pytest
+	$(BIN)/pytest $(PARALLEL)
 
 check: lint
-	$(BIN)/pytest -m "not slow and not browser"
+	$(BIN)/pytest $(PARALLEL) -m "not slow and not browser"
 
 coverage: $(TEST_READY)
-	$(BIN)/pytest --cov --cov-report=html --cov-report=term:skip-covered
+	$(BIN)/pytest $(PARALLEL) --cov --cov-report=html --cov-report=term:skip-covered
 
 docs: $(DOCS_READY)
 	$(BIN)/sphinx-build -W --keep-going -q docs docs/_build/html

@@ -57,11 +57,11 @@ class Job:
 
     @property
     def seconds_left(self) -> float | None:
-        """Seconds left at the speed so far; None before the first report.
+        """Seconds left at the speed so far; None before the first step.
 
         Steps that an earlier job had done and kept come with the first report: they say nothing about the speed.
         """
-        if self.first is None:
+        if self.first is None or not self.done:
             return None
         begun, at = self.first
         if self.done == begun:
