@@ -12,9 +12,11 @@ import torch
 from torch import Tensor
 
 from densenet_core.data.augmentation import CIFAR_AUGMENTATION, DIGITS_AUGMENTATION, Augmentation
-from densenet_core.data.images import FolderImages, Images, TensorImages, read_image
+from densenet_core.data.images import FolderImages, Images, TensorImages
 from densenet_core.data.names import CHANNEL_STATISTICS, DATASET_NAMES, DatasetName, Normalization
 from densenet_core.errors import DataError
+
+MAX_BYTES_IN_MEMORY = 8_000_000_000  # of small images
 
 
 @dataclass(frozen=True)
@@ -214,22 +216,29 @@ def load_folder(folder: Path, normalization: Normalization, augment: bool = Fals
     Raises:
         DataError: the folder is not there, holds no class folders, or one of them holds no images.
     """
-    from torchvision import datasets
+    from densenet_core.data.folders import ClassFolders, read_image
 
     if normalization not in CHANNEL_STATISTICS:
         raise DataError(f"normalize {normalization!r} is none of {', '.join(CHANNEL_STATISTICS)}")
     if not folder.is_dir():
         raise DataError(f"folder {str(folder)!r} is not there: give a folder that holds a folder of images a class")
     try:
-        dataset = datasets.ImageFolder(str(folder))
+        dataset = ClassFolders(str(folder), loader=read_image)
     except FileNotFoundError as error:
         raise DataError(f"folder {str(folder)!r} holds no class folders of images: {error}") from error
+    except OSError as error:
+        raise DataError(f"folder {str(folder)!r} can't be read: {error.strerror}") from error
     class_names = tuple(dataset.classes)
     if class_names in (("test", "train"), ("train", "val")):
         raise DataError(f"folder {str(folder)!r} holds {' and '.join(class_names)}: give the one to evaluate")
     size = read_image(dataset.samples[0][0]).size
     if max(size) > 64:
         return FolderImages(dataset, normalization, augment)
+    if (num_bytes := len(dataset.samples) * size[0] * size[1] * 3) > MAX_BYTES_IN_MEMORY:
+        raise DataError(
+            f"the {len(dataset.samples):,} images of folder {str(folder)!r} need {num_bytes / 1e9:.0f} GB of memory, "
+            f"at most {MAX_BYTES_IN_MEMORY / 1e9:.0f} GB are used: take fewer"
+        )
     pixels = np.stack([_pixels(path, size) for path, _ in dataset.samples])
     images = _joined([(pixels.transpose(0, 3, 1, 2), dataset.targets)], normalization)
     augmentation = CIFAR_AUGMENTATION if augment else None
@@ -237,6 +246,8 @@ def load_folder(folder: Path, normalization: Normalization, augment: bool = Fals
 
 
 def _pixels(path: str, size: tuple[int, int]) -> np.ndarray:
+    from densenet_core.data.folders import read_image
+
     image = read_image(path)
     if image.size != size:
         raise DataError(f"image {path!r} is {image.size} where others are {size}: small images need one size")

@@ -159,7 +159,6 @@ class FolderImages:
 
     def _dataset(self, train: bool) -> Any:
         dataset = copy.copy(self.source)
-        dataset.loader = read_image
         dataset.transform = self._training_transform() if train and self.augment else self._test_transform()
         return dataset
 
@@ -184,21 +183,6 @@ class FolderImages:
         return transforms.Compose(
             [transforms.ToTensor(), transforms.Normalize(*CHANNEL_STATISTICS[self.normalization])]
         )
-
-
-def read_image(path: str) -> Any:
-    """An image file as a Pillow image in RGB.
-
-    Raises:
-        DataError: it can't be read.
-    """
-    from PIL import Image
-
-    try:
-        with Image.open(path) as image:
-            return image.convert("RGB")
-    except Exception as error:  # of any kind: nothing tells what a damaged file makes of Pillow's readers
-        raise DataError(f"image {path!r} can't be read: {first_line(error)}") from error
 
 
 def evenly_spaced(images: Images, number: int) -> Images:

@@ -129,7 +129,7 @@ MISTAKES = {
     "gates beside others": (["short-paths", "highway-19", "resnet-20"], "are drawn alone: 2 networks are given"),
     "figure 5 of nothing": (["figure", "5"], "figure 5 needs one checkpoint"),
     "figure 4 of no run": (["figure", "4-left", "nothing"], "there is no run or file 'nothing'"),
-    "unknown table": (["table", "9"], "table 9 is none of 1, 2, 3"),
+    "unknown table": (["table", "9"], "table 9 is unknown: choose 1, 2 or 3"),
     "unknown format": (["table", "2", "--format", "html"], "format 'html' must be text, latex or csv"),
     "unknown network": (["cost", "resnet-21"], "nearest are 20 and 26"),
     "no sweep": (["sweep", "nothing.toml"], "can't read 'nothing.toml'"),
@@ -249,7 +249,8 @@ def test_tables_by_their_number(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert run(["table", "2", "--format", "latex"]) == 0
     assert "\\toprule" in capsys.readouterr().out
     assert run(["table", "3", "--format", "csv", "--out", str(tmp_path / "t.csv")]) == 0
-    assert pd.read_csv(tmp_path / "t.csv")["top1_single_crop"].tolist() == [25.02, 23.80, 22.58, 22.15]
+    errors = pd.read_csv(tmp_path / "t.csv")["top-1, single crop (10-crop)"]
+    assert [text.split()[0] for text in errors] == ["25.02", "23.80", "22.58", "22.15"]
     assert run(["table", "1"]) == 0
 
 
