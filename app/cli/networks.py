@@ -35,6 +35,11 @@ if TYPE_CHECKING:
     from densenet_core import Checkpoint
 
 
+ORDER_ASSUMED = (
+    "the order of concatenation is not visible in the weights, old feature maps first is assumed (--order gives it)"
+)
+
+
 def reuse(
     checkpoint: CheckpointArgument,
     figure: FigureOption = None,
@@ -60,7 +65,7 @@ def reuse(
     order: OrderOption = None,
     weights: WeightsOption = None,
 ) -> None:
-    """Show feature reuse: the paper's Figure 5, its table, and the paper's four observations on this network.
+    """Show feature reuse: the paper's Figure 5, its table, and the paper's observations on this network.
 
     Measured from the weights, or on test images (--dataset, --data, --images).
     """
@@ -71,7 +76,9 @@ def reuse(
     look: dict[str, Any] = {"measure": measure, "scaling": scaling, "color_map": color_map, "columns": columns}
     network = open_network(checkpoint, order, weights)
     connections = _measured(network, measure, images, replace, (dataset, data, normalize))
-    print(f"{network.spec.title}: {len(connections)} connections in {connections['block'].nunique()} blocks")
+    is_visible = is_order_visible(network)
+    assumed = "" if is_visible else f"; {ORDER_ASSUMED}"
+    print(f"{network.spec.title}: {len(connections)} connections in {connections['block'].nunique()} blocks{assumed}")
     drawn = feature_reuse_figure(connections, **look) if figure else None  # wrong options raise before writing
     if figure and drawn:
         # the table goes beside the figure unless --table names another place
@@ -79,7 +86,7 @@ def reuse(
     if table:
         print_written(save_table(connections, table))
     print("The paper's observations on Figure 5, tested on this network:")
-    print_claims(figure5_observations(connections, is_order_visible(network)))
+    print_claims(figure5_observations(connections, is_visible))
 
 
 def _measured(

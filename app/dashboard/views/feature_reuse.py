@@ -98,6 +98,7 @@ def _explore(key: NetworkKey, measured: Measured) -> None:
     table = loading.measured_table(key, *measured)
     cell = _chosen_cell(key, table)
     _show_heatmap(_heatmap(key, measured, options, cell))
+    _show_order(key)
     _show_scale(table, options)
     _show_export(key, measured, table, options)
     _show_connection(key, measured, table, options.measure, cell)
@@ -239,6 +240,12 @@ def _show_scale(table: pd.DataFrame, options: Options) -> None:
         for _, row in largest.iterrows()
     ]
     st.caption(t("reuse.largest", cells="  ·  ".join(cells)))
+
+
+def _show_order(key: NetworkKey) -> None:
+    """Say that the order of concatenation is assumed, where the weights do not show it."""
+    if not is_order_visible(loading.load(key)):
+        st.caption(t("reuse.order_assumed"))
 
 
 @cached(64)

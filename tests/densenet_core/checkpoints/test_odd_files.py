@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from analysis import connection_weights, feature_reuse_figure, figure5_observations
+from app.cli.main import run
 from densenet_core import Checkpoint, CheckpointError, checkpoint_from_state_dict
 from densenet_core.checkpoints.identify.connectivity import ConcatSpec
 
@@ -115,6 +117,20 @@ CASES: dict[str, tuple[dict, str]] = {
     "1-d, kernel 7": ({"dims": 1, "kernel": 7}, "kernels of 7"),
     "no bottleneck, kernel 5": ({"bottleneck": False, "kernel": 5}, "kernels of 5x5"),
 }
+
+
+def test_an_order_that_is_not_visible_is_said_where_it_matters(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.save(Hand(norm=lambda width: nn.Identity()).state_dict(), tmp_path / "a.pth")
+    assert run(["reuse", str(tmp_path / "a.pth")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "order of concatenation is not visible in the weights, old feature maps first is assumed" in lines[0]
+    verdicts = [line for line in lines if "not decidable" in line]
+    assert len(verdicts) == 5 and all("--order" in line for line in verdicts)
+    assert run(["reuse", str(tmp_path / "a.pth"), "--order", "old_first"]) == 0
+    said = capsys.readouterr().out
+    assert "is not visible" not in said and "not decidable" not in said
 
 
 @pytest.mark.parametrize("what", CASES)
