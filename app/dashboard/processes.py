@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +29,8 @@ main()
 """
 
 
-def start_training(config: TrainingConfig) -> None:
-    """Start ``densenet-lens train`` for a new run, or resume one that is stopped.
+def start_training(config: TrainingConfig) -> subprocess.Popen[bytes]:
+    """Start ``densenet-lens train`` for a new run, or resume one that is stopped, and return its process.
 
     Raises:
         RunError: the server is read-only, the run is being trained already, or its folder can't be written.
@@ -46,7 +48,7 @@ def start_training(config: TrainingConfig) -> None:
         options = [word for each in training_settings() for word in each.arguments(getattr(config, each.name))]
         command = [sys.executable, "-c", TRAIN, "train", *options]
         environment = os.environ | {"PYTHONUNBUFFERED": "1"}
-        subprocess.Popen(
+        return subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -56,8 +58,63 @@ def start_training(config: TrainingConfig) -> None:
         )
 
 
-def resume_training(folder: Path) -> None:
-    """Goes on with a stopped run, by its own config.json.
+def first_word(folder: Path, process: subprocess.Popen[bytes], seconds: float = 30.0) -> None:
+    """Wait until a training that was started trains, or has ended.
+
+    A process says only by itself that it can't train: the settings do not fit those of a run of the same name, the data
+    are not there, the memory does not suffice.
+
+    Raises:
+        RunError: it ended with an error, in its own words.
+    """
+    deadline = time.monotonic() + seconds
+    while process.poll() is None and not is_training(folder) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    if process.poll():  # another code than 0
+        said = last_words(folder, 1).removeprefix("densenet-lens: ")
+        raise RunError(f"the run {folder.name!r} did not start: {said or f'exit code {process.returncode}'}")
+
+
+def rename_run(folder: Path, name: str) -> Path:
+    """Give a run another name, and return its folder.
+
+    Raises:
+        RunError: it is being trained, the name is taken or no name of a folder, or the folder can't be moved.
+    """
+    _check_may_change(folder)
+    config_from(_settings(folder) | {"name": name, "runs_dir": str(folder.parent)})  # checks the name
+    new = folder.with_name(name)
+    if new.exists():
+        raise RunError(f"there is a run {name!r} already: choose another name")
+    try:
+        return folder.rename(new)
+    except OSError as error:
+        raise RunError(f"can't rename the run folder {str(folder)!r}: {error.strerror}") from error
+
+
+def delete_run(folder: Path) -> None:
+    """Delete a run with all its files.
+
+    Raises:
+        RunError: it is being trained, or the folder can't be deleted.
+    """
+    _check_may_change(folder)
+    try:
+        shutil.rmtree(folder)
+    except OSError as error:
+        raise RunError(f"can't delete the run folder {str(folder)!r}: {error.strerror}") from error
+
+
+def _check_may_change(folder: Path) -> None:
+    _check_may_train()
+    if is_training(folder):
+        raise RunError(f"the run {folder.name!r} is being trained: stop it first")
+    if folder.is_symlink():
+        raise RunError(f"the run folder {str(folder)!r} is a link: change what it leads to")
+
+
+def resume_training(folder: Path) -> subprocess.Popen[bytes]:
+    """Resume a stopped run by its own config.json, and return its process.
 
     Raises:
         RunError: it is being trained already, or its config.json can't be read.
@@ -68,7 +125,7 @@ def resume_training(folder: Path) -> None:
         config = config_from(content)
     except RunError as error:
         raise RunError(f"{str(folder)!r} can't be resumed: {error}") from error
-    start_training(config)
+    return start_training(config)
 
 
 def _settings(folder: Path) -> dict[str, Any]:

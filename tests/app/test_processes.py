@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import json
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +13,15 @@ import pytest
 
 from app.cli.main import run
 from app.dashboard import processes
-from app.dashboard.processes import last_words, resume_training, start_training, stop_training
+from app.dashboard.processes import (
+    delete_run,
+    first_word,
+    last_words,
+    rename_run,
+    resume_training,
+    start_training,
+    stop_training,
+)
 from densenet_core import RunError, load_checkpoint
 from densenet_core.training import loop
 from densenet_core.training.config import TrainingConfig, training_settings
@@ -135,3 +146,51 @@ def test_a_run_with_every_setting_of_its_own_resumes(tmp_path: Path) -> None:
     resume_training(config.folder)
     wait_for(config.folder, "finished")
     assert load_checkpoint(config.folder).record["recipe"]["momentum"] == 0.8
+
+
+def child(folder: Path, code: str) -> subprocess.Popen[bytes]:
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / processes.LOG).open("a") as log:
+        return subprocess.Popen([sys.executable, "-c", code], stdout=log, stderr=log)
+
+
+def test_what_a_training_refuses_is_said(tmp_path: Path) -> None:
+    said = "densenet-lens: runs/demo was trained with epochs 3, not 5: give it another name"
+    with pytest.raises(RunError, match="the run 'demo' did not start: runs/demo was trained with epochs 3, not 5"):
+        first_word(tmp_path / "demo", child(tmp_path / "demo", f"import sys; print({said!r}); sys.exit(2)"))
+    with pytest.raises(RunError, match="the run 'silent' did not start: exit code 3"):
+        first_word(tmp_path / "silent", child(tmp_path / "silent", "import sys; sys.exit(3)"))
+    first_word(tmp_path / "done", child(tmp_path / "done", "print('all is well')"))
+
+
+def finished_run(folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    config = {"arch": "densenet-7-2", "dataset": "digits", "name": folder.name, "runs_dir": str(folder.parent)}
+    (folder / "config.json").write_text(json.dumps(config | {"epochs": 1, "seed": 0}))
+    return folder
+
+
+def test_a_run_is_renamed_and_deleted(tmp_path: Path) -> None:
+    folder = finished_run(tmp_path / "one")
+    finished_run(tmp_path / "two")
+    with pytest.raises(RunError, match="there is a run 'two' already"):
+        rename_run(folder, "two")
+    with pytest.raises(RunError, match="is not a folder name"):
+        rename_run(folder, "../three")
+    assert rename_run(folder, "three") == tmp_path / "three"
+    assert read_summary(tmp_path / "three").name == "three"
+    delete_run(tmp_path / "three")
+    assert [path.name for path in tmp_path.iterdir()] == ["two"]
+
+
+def test_a_run_that_trains_or_is_a_link_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = finished_run(tmp_path / "one")
+    (tmp_path / "link").symlink_to(folder)
+    for change in (delete_run, lambda path: rename_run(path, "other")):
+        with pytest.raises(RunError, match="is a link"):
+            change(tmp_path / "link")
+    monkeypatch.setattr(processes, "is_training", lambda folder: True)
+    for change in (delete_run, lambda path: rename_run(path, "other")):
+        with pytest.raises(RunError, match="is being trained: stop it first"):
+            change(folder)
+    assert folder.is_dir()

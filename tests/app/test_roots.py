@@ -190,7 +190,8 @@ def start(app: AppTest) -> None:
 @pytest.mark.parametrize("name", ["../x", "a/b", "/tmp/x", "..", ".hidden", "a\0b", "a\nb", "link"])
 def test_a_new_run_stays_in_its_folder(name: str, app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[object] = []
-    monkeypatch.setattr("app.dashboard.views.training.start_training", started.append)
+    monkeypatch.setattr("app.dashboard.views.training.new_run.start_training", started.append)
+    monkeypatch.setattr("app.dashboard.views.training.new_run.first_word", lambda folder, process: None)
     app = page(app, "training")
     app.text_input(key="new_name").set_value(name)
     start(app)
@@ -201,7 +202,8 @@ def test_a_new_run_stays_in_its_folder(name: str, app: AppTest, monkeypatch: pyt
 
 def test_a_new_run_of_an_unknown_network_is_not_started(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[object] = []
-    monkeypatch.setattr("app.dashboard.views.training.start_training", started.append)
+    monkeypatch.setattr("app.dashboard.views.training.new_run.start_training", started.append)
+    monkeypatch.setattr("app.dashboard.views.training.new_run.first_word", lambda folder, process: None)
     app = page(app, "training")
     app.text_input(key="new_name").set_value("fine")
     forge(monkeypatch, "new_arch", "densenet-41-12")

@@ -406,11 +406,12 @@ def test_comparison_of_the_other_short_path_networks(names: tuple[str, str], app
 
 
 def test_the_new_run_form_passes_every_setting_on(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
-    from app.dashboard.views import training
+    from app.dashboard.views.training import new_run
     from densenet_core.training.config import PLACE_FIELDS, training_settings
 
     started: list[TrainingConfig] = []
-    monkeypatch.setattr(training, "start_training", started.append)
+    monkeypatch.setattr(new_run, "start_training", started.append)
+    monkeypatch.setattr(new_run, "first_word", lambda folder, process: None)
     app = page(app, "training")
     drawn = {widget.key for kind in ("selectbox", "number_input", "checkbox", "text_input") for widget in app.get(kind)}
     assert {f"new_{each.name}" for each in training_settings() if each.name not in PLACE_FIELDS} <= drawn

@@ -13,11 +13,15 @@ FIRST_VALUES = {"epochs": 30, "seed": 0}  # shown in the empty form; the others 
 MAX_INTEGER = 2**53 - 1  # what a browser's numbers hold
 
 
-def setting_widget(each: Setting, is_by_recipe: bool) -> Any:
-    """Draw the widget of one setting and return its value: None where the recipe's or the default is wanted."""
+def setting_widget(each: Setting, recipes: str | None) -> Any:
+    """Draw the widget of one setting and return its value: None where the recipe's or the default is wanted.
+
+    Args:
+        recipes: the recipe's value in words, which the empty widget shows; None where it has none.
+    """
     label, key, help = t(f"training.settings.{each.name}"), f"new_{each.name}", f"`{each.option}`"
     default = each.default
-    hint = t("training.by_recipe") if is_by_recipe else "" if default is None else str(default)
+    hint = recipes if recipes is not None else "" if default is None else str(default)
     if each.kind is bool:
         return st.checkbox(label, bool(default), key=key, help=help)
     if each.choices:

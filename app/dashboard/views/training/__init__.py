@@ -1,0 +1,136 @@
+"""The Training page: runs with their curves, how their feature reuse emerges, and new runs."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from analysis.figures.training_curves import training_curves_figure, training_curves_screen
+from analysis.results.training_curves import training_curves
+from app.dashboard import loading
+from app.dashboard.charts import show_chart
+from app.dashboard.language import t
+from app.dashboard.processes import first_word, last_words, resume_training, stop_training
+from app.dashboard.roots import runs_dir, training_folders
+from app.dashboard.server.options import server_options
+from app.dashboard.views.training.emergence import show_emergence
+from app.dashboard.views.training.managing import show_manage
+from app.dashboard.views.training.new_run import show_form
+from app.dashboard.widgets.downloads import download_row, take_home
+from app.text import literal
+from densenet_core import RunError
+from densenet_core.training.progress import duration
+from densenet_core.training.run_folder import METRICS
+from densenet_core.training.run_status import RunSummary, read_summary
+
+BADGES = {"running": "blue", "finished": "green", "stopped": "gray", "diverged": "red"}
+REFRESH = 2.0  # seconds, while a run trains
+CONSOLE_LINES = 12
+_SEEN = "training_seen"  # of the session's state: what the whole page was drawn for
+
+
+def show() -> None:
+    """Draw the page."""
+    st.subheader(t("pages.training"), anchor=False)
+    if not server_options().read_only:
+        with st.sidebar:
+            show_form()
+    runs, unreadable = _runs()
+    for reason in unreadable:
+        st.warning(literal(reason), icon=":material/warning:")
+    if not runs:
+        st.info(t("training.no_runs_served" if server_options().read_only else "training.no_runs"))
+        return
+    st.session_state[_SEEN] = None
+    is_training = any(run.state == "running" for run in runs)
+    st.fragment(_watch, run_every=REFRESH if is_training else None)()
+    name, *_ = st.session_state[_SEEN]
+    show_emergence(runs_dir() / name)
+
+
+def _runs() -> tuple[list[RunSummary], list[str]]:
+    """The runs, and why others can't be read."""
+    runs, unreadable = [], []
+    for folder in training_folders():
+        try:
+            runs.append(read_summary(folder))
+        except RunError as error:
+            unreadable.append(str(error))
+    return runs, unreadable
+
+
+def _watch() -> None:
+    """The table and the chosen run, drawn again while one trains; a new epoch or state draws the whole page again."""
+    runs = {run.name: run for run in _runs()[0]}
+    if not runs:
+        st.rerun()
+    st.dataframe([_row(run) for run in runs.values()], hide_index=True)
+    running = next((name for name, run in runs.items() if run.state == "running"), next(iter(runs)))
+    if st.session_state.get("training_run") not in runs:
+        st.session_state["training_run"] = running
+    name = st.selectbox(t("picker.run"), list(runs), key="training_run")
+    _show_run(runs[name], runs_dir() / name)
+    seen = (name, runs[name].epoch, runs[name].state, tuple(runs))
+    before, st.session_state[_SEEN] = st.session_state.get(_SEEN), seen
+    if before not in (None, seen):
+        st.rerun()
+
+
+def _row(run: RunSummary) -> dict[str, Any]:
+    left = run.seconds_left
+    return {
+        t("training.columns.run"): run.name,
+        t("columns.network"): run.arch,
+        t("training.columns.data"): run.dataset,
+        t("training.columns.seed"): run.seed,
+        t("training.columns.state"): t(f"training.states.{run.state}"),
+        t("training.columns.epoch"): t("training.done", done=run.epoch, planned=run.epochs_planned),
+        t("training.columns.error"): None if run.test_error is None else f"{run.test_error:.2f}",
+        t("training.columns.left"): "" if left is None or run.state == "finished" else duration(left),
+    }
+
+
+def _show_run(run: RunSummary, folder: Path) -> None:
+    """State, progress, buttons, curves and console of one run."""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.badge(t(f"training.states.{run.state}"), color=BADGES[run.state])  # type: ignore[arg-type]
+        words = t("training.progress", done=run.epoch, planned=run.epochs_planned)
+        st.progress(run.epoch / max(run.epochs_planned, 1), words)
+        if not server_options().read_only:
+            _show_buttons(run, folder)
+    if (folder / METRICS).exists():
+        _show_curves(run.name, folder)
+    else:
+        st.caption(t("training.first_epoch"))
+    said = last_words(folder, CONSOLE_LINES)
+    if said:
+        with st.expander(t("training.console"), icon=":material/terminal:", key="console"):
+            st.code(said, language=None)
+
+
+def _show_curves(name: str, folder: Path) -> None:
+    curves = training_curves({name: folder})
+    for reason in curves.attrs["skipped"]:
+        st.warning(literal(reason), icon=":material/warning:")
+    show_chart(training_curves_screen(curves), key="run_curves", alt=t("common.curves_alt"))
+    with take_home():
+        draw = partial(loading.figure_file, training_curves_figure, "curves", curves)
+        download_row(f"{name}_curves", curves, draw, key="curves_")
+
+
+def _show_buttons(run: RunSummary, folder: Path) -> None:
+    try:
+        if run.state == "running":
+            if st.button(t("training.stop"), icon=":material/stop:", key="stop"):
+                stop_training(folder)
+            return
+        if run.state != "finished" and st.button(t("training.resume"), icon=":material/play_arrow:", key="resume"):
+            with st.spinner(t("training.starting", name=literal(run.name))):
+                first_word(folder, resume_training(folder))
+            st.rerun()
+    except (RunError, OSError) as error:
+        st.error(literal(str(error)), icon=":material/error:")
+    show_manage(folder)

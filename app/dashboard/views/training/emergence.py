@@ -1,0 +1,65 @@
+"""How a run's feature reuse emerges over its epochs."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+import streamlit as st
+
+from analysis.claims.figure_5 import observations_over_training
+from analysis.figures.animation import has_ffmpeg
+from analysis.figures.emergence import emergence_screen, observations_screen
+from analysis.reuse.emergence import STEADY, likeness_to_end, onset, reuse_over_training
+from app.dashboard.caching import cached
+from app.dashboard.charts import show_chart
+from app.dashboard.language import t
+from app.dashboard.widgets.downloads import download_row, download_small, take_home
+from app.text import literal
+from densenet_core import RunError
+from densenet_core.training.run_folder import REUSE
+
+ANIMATIONS = {"gif": "GIF", "mp4": "MP4", "zip": "PDFs"}
+
+
+def show_emergence(folder: Path) -> None:
+    """Draw the heatmaps over the epochs, and the observations."""
+    st.markdown(f"##### {t('training.emergence')}")
+    if not (folder / REUSE).exists():
+        st.caption(t("training.no_reuse"))
+        return
+    try:
+        tables = reuse_over_training(folder)
+    except RunError as error:
+        st.error(literal(str(error)), icon=":material/error:")
+        return
+    show_chart(emergence_screen(tables), key="emergence", alt=t("training.reuse_alt"))
+    with take_home():
+        for file_format, label in ANIMATIONS.items():
+            st.download_button(
+                label,
+                partial(_animation_file, tables, file_format),
+                f"{folder.name}_reuse.{file_format}",
+                key=f"download_{file_format}",
+                on_click="ignore",
+                icon=":material/download:",
+                disabled=file_format == "mp4" and not has_ffmpeg(),
+                help=t("training.zip_help") if file_format == "zip" else None,
+            )
+        download_row(f"{folder.name}_reuse", tables, None, key="emergence_")
+    if not has_ffmpeg():
+        st.caption(t("training.ffmpeg"))
+    st.caption(t("training.onset", epoch=onset(likeness_to_end(tables)), steady=STEADY))
+    observations = observations_over_training(tables)
+    figure = observations_screen(observations)
+    show_chart(figure, key="observations", alt=t("training.observations_alt"))
+    download_small(f"{folder.name}_observations", observations, figure, key="observations_")
+
+
+@cached(8)
+def _animation_file(tables: pd.DataFrame, file_format: str) -> bytes:
+    """The feature-reuse heatmaps over the epochs as a file of their own."""
+    from analysis.figures.animation import animation_bytes
+
+    return animation_bytes(tables, file_format)

@@ -1,0 +1,55 @@
+"""Renaming and deleting a run, each behind a confirmation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import streamlit as st
+
+from app.dashboard.language import t
+from app.dashboard.processes import delete_run, rename_run
+from app.text import literal
+from densenet_core import RunError
+
+_REFUSED = "manage_refused"  # of the session's state
+
+
+def show_manage(folder: Path) -> None:
+    """Draw the button that opens both."""
+    with st.popover(t("training.manage"), icon=":material/more_horiz:", type="tertiary", key=f"manage_{folder.name}"):
+        name = st.text_input(t("training.new_name"), folder.name, key=f"rename_{folder.name}")
+        st.button(
+            t("training.rename"),
+            key="rename_run",
+            disabled=name == folder.name,
+            on_click=partial(_do, partial(_rename, folder, name)),
+        )
+        st.divider()
+        is_sure = st.checkbox(t("training.sure", name=literal(folder.name)), key=f"sure_{folder.name}")
+        st.button(
+            t("training.delete"),
+            key="delete_run",
+            icon=":material/delete:",
+            disabled=not is_sure,
+            on_click=partial(_do, partial(_delete, folder)),
+        )
+    if refused := st.session_state.pop(_REFUSED, None):
+        st.error(literal(refused), icon=":material/error:")
+
+
+def _do(change: Callable[[], None]) -> None:
+    try:
+        change()
+    except RunError as error:
+        st.session_state[_REFUSED] = str(error)
+
+
+def _rename(folder: Path, name: str) -> None:
+    st.session_state["training_run"] = rename_run(folder, name).name
+
+
+def _delete(folder: Path) -> None:
+    delete_run(folder)
+    st.session_state.pop("training_run", None)

@@ -1,0 +1,92 @@
+"""The form of a new run, and its start."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import streamlit as st
+
+from app.dashboard.language import t
+from app.dashboard.processes import first_word, start_training
+from app.dashboard.roots import check_run_folder, runs_dir
+from app.dashboard.widgets.settings import setting_widget
+from app.text import literal
+from densenet_core import RunError
+from densenet_core.data.names import DATASET_NAMES
+from densenet_core.networks.names import MODEL_NAMES, spec_from_name
+from densenet_core.training.config import (
+    PLACE_FIELDS,
+    RECIPE_SETTINGS,
+    RECIPES,
+    TrainingConfig,
+    recipe_config,
+    training_settings,
+)
+
+FIRST_SETTINGS = ("epochs", "seed", "augment")
+# What the form asks in its own words, and the folders, which are the server's.
+_OTHERS = {"arch", "dataset", "recipe", "name", *FIRST_SETTINGS, *PLACE_FIELDS}
+MORE_SETTINGS = tuple(each.name for each in training_settings() if each.name not in _OTHERS)
+
+
+def show_form() -> None:
+    """Draw the form in the sidebar; a run that is started is chosen on the page."""
+    st.subheader(t("training.new"))
+    # outside the form: the placeholders below follow them
+    arch = str(st.selectbox(t("picker.network"), MODEL_NAMES, accept_new_options=True, key="new_arch") or "")
+    dataset = st.selectbox(t("training.settings.dataset"), DATASET_NAMES, key="new_dataset")
+    recipe = st.selectbox(t("training.recipe"), list(RECIPES), key="new_recipe", help=t("training.recipe_help"))
+    name = f"{arch}-{dataset}"
+    usual = _usual(recipe, arch, dataset, name)
+    with st.form("start", border=False):
+        try:
+            given = _settings(FIRST_SETTINGS, usual)
+            name = st.text_input(t("training.name"), placeholder=name, key="new_name") or name
+            with st.expander(t("training.more")):
+                given |= _settings(MORE_SETTINGS, usual)
+        except RunError as error:
+            st.error(literal(str(error)), icon=":material/error:")
+            given = None
+        is_sent = st.form_submit_button(t("training.start"), type="primary", icon=":material/play_arrow:")
+    if is_sent and given is not None:
+        _start(recipe, arch, dataset, name, given)
+
+
+def _usual(recipe: str, arch: str, dataset: str, name: str) -> TrainingConfig | None:
+    """The recipe's own settings; None while what is typed is no network."""
+    try:
+        return recipe_config(recipe, arch, dataset, name)
+    except ValueError:
+        return None
+
+
+def _settings(names: Sequence[str], usual: TrainingConfig | None) -> dict[str, Any]:
+    by_name = {each.name: each for each in training_settings()}
+    return {name: setting_widget(by_name[name], _hint(name, usual)) for name in names}
+
+
+def _hint(name: str, usual: TrainingConfig | None) -> str | None:
+    """The recipe's value of a setting, for its empty widget; None where the recipe says nothing of it."""
+    if name not in RECIPE_SETTINGS:
+        return None
+    value = None if usual is None else getattr(usual, name)
+    if value is None:
+        return t("training.by_recipe")
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _start(recipe: str, arch: str, dataset: str, name: str, given: dict[str, Any]) -> None:
+    """Start the run and wait until it trains: what it refuses is said here."""
+    try:
+        config = recipe_config(recipe, arch, dataset, name, runs_dir=str(runs_dir()), **given)
+        spec_from_name(config.arch)
+        check_run_folder(config.folder)
+        process = start_training(config)
+        with st.spinner(t("training.starting", name=literal(config.name))):
+            first_word(config.folder, process)
+    except ValueError as error:
+        st.error(literal(str(error)), icon=":material/error:")
+        return
+    st.success(t("training.started", name=literal(config.name)))
+    st.session_state["training_run"] = config.name
