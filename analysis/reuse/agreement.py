@@ -7,7 +7,7 @@ Three things make two measures look more or less alike than they are, and each i
 - noise: ablation is a mean over images; ``reliability`` is its agreement with itself over other images, and the
   correlation corrected for attenuation is what it would be without that noise (Spearman 1904)
 - dependence: connections of one target share its weights, so intervals resample targets (or, wider, sources), not
-  connections
+  connections; where a measure is ablation, they take halves of its images too
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ class Agreement:
     """How far two measures order connections alike."""
 
     spearman: float  # rank correlation, -1..1; nan where one measure is constant
-    low: float  # 95 % interval, by bootstrap over targets
+    low: float  # 95 % interval, by bootstrap over targets, and over halves of the images of ablation
     high: float
-    low_by_source: float  # the same, by bootstrap over sources
+    low_by_source: float  # the same, over sources instead of targets
     high_by_source: float
     within_targets: float  # mean of the rank correlations within each target of three sources or more
     top: int  # k
@@ -76,8 +76,9 @@ def agreement(
     rows = _choose(table, (first, second), kind, block_input)
     a, b = _ordered(rows, first), _ordered(rows, second)
     correlation = spearman(a, b)
+    drawn_a, drawn_b = (_over_images(rows, name, resamples, seed) for name in (first, second))
     by_target, by_source = (
-        _interval(a, b, rows.groupby(["block", layer]).ngroup().to_numpy(), resamples, seed)
+        _interval(drawn_a, drawn_b, rows.groupby(["block", layer]).ngroup().to_numpy(), resamples, seed)
         for layer in ("target_layer", "source_layer")
     )
     k = max(1, min(top, len(rows) // 2))
@@ -212,6 +213,20 @@ def _without_noise(values: np.ndarray, noise: float) -> np.ndarray:
     return tied
 
 
+def _over_images(rows: pd.DataFrame, measure: str, resamples: int, seed: int) -> np.ndarray:
+    """A measure's values over resampled images: (resamples, rows), or (rows,) where images do not change them.
+
+    A table keeps ablation over two halves of its images, and each resample takes one of them: the mean over a half
+    differs from the mean over all images by what that one has as its standard error (half-sample replication,
+    McCarthy 1969). All connections of a resample share their images.
+    """
+    values = _ordered(rows, measure)
+    if measure != "ablation" or any(half not in rows for half in HALVES):
+        return values
+    half = np.random.default_rng((seed, 1)).integers(2, size=resamples)
+    return _without_noise(rows[list(HALVES)].to_numpy(float).T[half], MEASURES[measure].noise)
+
+
 def _interval(a: np.ndarray, b: np.ndarray, cluster: np.ndarray, resamples: int, seed: int) -> tuple[float, float]:
     """Percentiles 2.5 and 97.5 of the rank correlation over resampled clusters."""
     clusters = cluster.max() + 1
@@ -223,7 +238,11 @@ def _interval(a: np.ndarray, b: np.ndarray, cluster: np.ndarray, resamples: int,
 
 
 def weighted_spearman(a: np.ndarray, b: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """Return the rank correlation of the rows, each taken ``times`` times: (resamples, rows) -> (resamples,)."""
+    """Return the rank correlation of the rows, each taken ``times`` times: (resamples, rows) -> (resamples,).
+
+    Args:
+        a, b: (rows,), or (resamples, rows) where the values change too.
+    """
     ranks = [_weighted_ranks(values, times) for values in (a, b)]
     total = times.sum(1, keepdims=True)
     x, y = (rank - (times * rank).sum(1, keepdims=True) / total for rank in ranks)
@@ -235,11 +254,30 @@ def weighted_spearman(a: np.ndarray, b: np.ndarray, times: np.ndarray) -> np.nda
 
 def _weighted_ranks(values: np.ndarray, times: np.ndarray) -> np.ndarray:
     """Mean ranks of the rows, each taken ``times`` times; (resamples, rows)."""
+    if values.ndim == 2:
+        return _ranks_of_each(values, times)
     _, group = np.unique(values, return_inverse=True)
     order = np.argsort(group, kind="stable")
     starts = np.searchsorted(group[order], np.arange(group.max() + 1))
     sizes = np.add.reduceat(times[:, order], starts, axis=1)  # (resamples, groups of equal values)
     ranks: np.ndarray = (np.cumsum(sizes, axis=1) - sizes / 2)[:, group]
+    return ranks
+
+
+def _ranks_of_each(values: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """The same where each resample has values of its own: (resamples, rows)."""
+    order = np.argsort(values, axis=1)
+    ordered, counts = (np.take_along_axis(own, order, axis=1) for own in (values, times))
+    ends = np.cumsum(counts, axis=1)
+    is_new = np.diff(ordered, axis=1, prepend=-np.inf) > 0  # a group of equal values begins
+    place = np.arange(values.shape[1])
+    first = np.maximum.accumulate(np.where(is_new, place, 0), axis=1)
+    is_end = np.roll(is_new, -1, axis=1)
+    is_end[:, -1] = True
+    last = np.minimum.accumulate(np.where(is_end, place, place[-1])[:, ::-1], axis=1)[:, ::-1]
+    middle = (np.take_along_axis(ends - counts, first, axis=1) + np.take_along_axis(ends, last, axis=1)) / 2
+    ranks = np.empty(values.shape)
+    np.put_along_axis(ranks, order, middle, axis=1)
     return ranks
 
 

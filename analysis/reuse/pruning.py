@@ -7,14 +7,14 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
-import torch
 
 from analysis.architecture.cost import count_cost, default_input_size, total_cost
 from analysis.reuse.baselines import ORDERS, PATTERNS
 from analysis.reuse.connections import Network, as_checkpoint, dense_spec
 from analysis.reuse.measures import MEASURES
 from analysis.reuse.repair import Repair, check_repair, cut_loss_and_error
-from densenet_core import Checkpoint, DenseNet
+from analysis.reuse.untrained import build_untrained
+from densenet_core import Checkpoint
 from densenet_core.checkpoints.pruning import Cut, without_connections
 from densenet_core.data.datasets import DataSplits
 from densenet_core.data.images import Images, evenly_spaced
@@ -269,8 +269,7 @@ def compare_with_scratch(
 
     rows = []
     for seed in seeds:
-        torch.manual_seed(seed)
-        new = Checkpoint(pruned.spec, DenseNet(dense_spec(pruned)).state_dict())
+        new = build_untrained(dense_spec(pruned), seed=seed)
         tuned, scratch = finetune(pruned, splits, epochs, seed=seed), finetune(new, splits, scratch_epochs, 0.1, seed)
         rows += [("fine-tuned", seed, epochs, tuned), ("from scratch", seed, scratch_epochs, scratch)]
     found = [(*row[:3], row[3].num_params, row[3].record["test_error"]) for row in rows]

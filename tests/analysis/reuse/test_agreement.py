@@ -156,3 +156,25 @@ def test_what_is_wrong_is_named(table: pd.DataFrame) -> None:
         agreement(table, "mean_abs_weight", "ablation")
     with pytest.raises(ValueError, match="kind 'dense_layer' has 1 connections here: 3 or more"):
         agreement(table.head(1), "mean_abs_weight", "taylor")
+
+
+def test_resamples_with_values_of_their_own_are_scipys_too() -> None:
+    generator = np.random.default_rng(3)
+    a, b = generator.normal(size=20), generator.integers(0, 5, (4, 20)).astype(float)  # with ties
+    times = generator.integers(0, 3, (4, 20))
+    repeated = zip(b, times, strict=True)
+    expected = [stats.spearmanr(np.repeat(a, row), np.repeat(own, row)).statistic for own, row in repeated]
+    np.testing.assert_allclose(weighted_spearman(a, b, times), expected)
+
+
+def test_the_interval_covers_the_choice_of_images() -> None:
+    """A measure that orders connections as their true effects do, against ablation on few images."""
+    generator = np.random.default_rng(4)
+    rows = clustered(generator)
+    truth = generator.normal(size=len(rows))
+    halves = truth + 0.3 * generator.normal(size=(2, len(rows)))
+    table = rows.assign(x=truth, ablation=halves.mean(0), ablation_half_1=halves[0], ablation_half_2=halves[1])
+    with_images, without = (
+        agreement(own, "x", "ablation", resamples=400) for own in (table, table.drop(columns="ablation_half_1"))
+    )
+    assert with_images.high - with_images.low > 1.2 * (without.high - without.low)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -15,6 +17,7 @@ from analysis.reuse.pruning import (
     RANDOM,
     before_and_after,
     choose_cuts,
+    compare_with_scratch,
     connection_costs,
     explain_memory,
     importance,
@@ -22,8 +25,9 @@ from analysis.reuse.pruning import (
     pruning_curves,
 )
 from analysis.reuse.repair import cut_loss_and_error, reestimate_norms
-from densenet_core import DenseNetSpec
+from densenet_core import Checkpoint, DenseNetSpec
 from densenet_core.checkpoints.pruning import without_connections
+from densenet_core.training import finetuning
 from densenet_core.training.evaluation import evaluate
 from tests.analysis.reuse.test_effects import SPECS, checkpoint_of, images_for
 
@@ -182,3 +186,29 @@ def test_memory_that_rises_is_explained() -> None:
     slightly = without_connections(checkpoint, [(1, 1, 3)])
     assert "copies them first" in explain_memory(before_and_after(checkpoint, slightly, images))
     assert explain_memory(before_and_after(checkpoint, checkpoint, images)) == ""
+
+
+def test_training_further_is_compared_with_the_same_cost_from_scratch(monkeypatch: pytest.MonkeyPatch) -> None:
+    pruned = without_connections(checkpoint_of(SPECS[0]), [(1, 0, 2)])
+    trained: list[tuple[Checkpoint, tuple[object, ...]]] = []
+
+    def finetune(network: Checkpoint, splits: object, *options: object, **named: object) -> Checkpoint:
+        trained.append((network, (*options, *named.values())))
+        return replace(network, record={"test_error": float(len(trained))})
+
+    monkeypatch.setattr(finetuning, "finetune", finetune)
+    table = compare_with_scratch(pruned, None, epochs=3, scratch_epochs=20, seeds=(0, 1))  # type: ignore[arg-type]
+    assert table[["start", "seed", "epochs"]].to_numpy().tolist() == [
+        ["fine-tuned", 0, 3],
+        ["from scratch", 0, 20],
+        ["fine-tuned", 1, 3],
+        ["from scratch", 1, 20],
+    ]
+    assert table["test_error"].tolist() == [1, 2, 3, 4]
+    assert set(table["params"]) == {pruned.num_params}
+    assert [options for _, options in trained] == [(3, 0), (20, 0.1, 0), (3, 1), (20, 0.1, 1)]
+    weights = [network.state_dict["classifier.weight"] for network, _ in trained]
+    assert torch.equal(weights[0], weights[2])  # what pruning kept
+    assert not torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[1], weights[3])  # a new draw for each seed
+    assert {network.spec.cuts for network, _ in trained} == {((1, 0, 2),)}
