@@ -1,26 +1,34 @@
 """Measure where the shipped networks decide: the numbers of "Where a decision is made" in docs/findings.md.
 
 python tools/measure_decisions.py NETWORK [--dataset folder --data DIR --normalize cifar10] [--images N] [--classes N]
+
+Prints the depths as JSON. With ``--classes``, it measures whether classes need connections of their own instead, and
+writes ``classes_NETWORK.csv`` into ``analysis/results/measured``: tools/make_figures.py makes the table from it.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 
-from analysis.prediction.by_class import class_profiles, reuse_by_class
+from analysis.figures.export import save_table
+from analysis.prediction.class_agreement import class_agreement
 from analysis.prediction.lens import PooledParts, decision_depths, lens_by_depth, pooled_parts
 from analysis.prediction.opened import contributions_of
 from analysis.reuse.untrained import build_untrained
-from densenet_core import load_zoo
+from densenet_core import Checkpoint, load_zoo
 from densenet_core.data.datasets import load_test_images
-from densenet_core.data.images import Images, evenly_spaced
+from densenet_core.data.images import Images
 from densenet_core.data.recorded import choose_data
+
+MEASURED = Path(__file__).parents[1] / "analysis" / "results" / "measured"
 
 
 def decisions(parts: PooledParts) -> dict[str, Any]:
@@ -53,14 +61,11 @@ def shuffled(parts: PooledParts) -> dict[str, Any]:
     return {"error_by_depth": table["error"].round(2).tolist()}
 
 
-def classes(network: Any, images: Images) -> dict[str, float]:
-    """How far the profiles of classes repeat on other images, beside other classes and shuffled classes."""
-    rows = torch.arange(len(images))
-    halves = [class_profiles(reuse_by_class(network, images.subset(rows[first::2]))).to_numpy() for first in (0, 1)]
-    number = len(halves[0])
-    between = np.corrcoef(*halves)[:number, number:]
-    same, other = np.diag(between), between[~np.eye(number, dtype=bool)]
-    return {"images": len(images), "same_class": float(same.mean()), "other_class": float(other.mean())}
+def classes(network: Checkpoint, images: Images, num_images: int) -> pd.DataFrame:
+    """Measure how well the profiles of classes repeat on other images, for the network and an untrained one."""
+    networks = {"trained": network, "untrained": build_untrained(network.architecture, images)}
+    rows = [{"weights": name, **asdict(class_agreement(own, images, num_images))} for name, own in networks.items()]
+    return pd.DataFrame(rows)
 
 
 def main() -> None:
@@ -70,16 +75,18 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("data"))
     parser.add_argument("--normalize")
     parser.add_argument("--images", type=int, default=1000)
-    parser.add_argument("--classes", type=int, default=0, help="images for the profiles of classes; 0: leave them out")
+    parser.add_argument("--classes", type=int, default=0, help="measure the profiles of classes on this many images")
     options = parser.parse_args()
     network = load_zoo(options.network)
     data = choose_data(network.record, options.dataset, options.normalize)
     images = load_test_images(data.dataset, options.data, data.normalize)
+    if options.classes:
+        table = classes(network, images, options.classes)
+        print("wrote", save_table(table, MEASURED / f"classes_{options.network}.csv"))
+        return
     trained = pooled_parts(network, images, options.images)
     found: dict[str, Any] = {"network": options.network, "trained": decisions(trained), "shuffled": shuffled(trained)}
     found["untrained"] = decisions(pooled_parts(build_untrained(network.architecture), images, options.images))
-    if options.classes:
-        found["classes"] = classes(network, evenly_spaced(images, options.classes))
     print(json.dumps(found))
 
 

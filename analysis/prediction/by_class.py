@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import torch
@@ -12,6 +14,7 @@ from analysis.reuse.ablation import cut_scores
 from analysis.reuse.connections import Network, as_checkpoint, connection_weights
 from analysis.reuse.dissection import Dissection, dissect
 from analysis.reuse.effects import OnBatch, batches_on_device, in_halves
+from analysis.reuse.partial_sums import PartialSums, measurement_file
 from densenet_core import DataError
 from densenet_core.data.images import Images, evenly_spaced
 from densenet_core.hardware import device
@@ -26,10 +29,11 @@ def reuse_by_class(
     num_images: int = 1000,
     batch_size: int = 50,
     on_batch: OnBatch = lambda done, total: None,
+    keep_in: Path | None = None,
 ) -> pd.DataFrame:
-    """Return what cutting each connection does to each class: the ablation, told apart by the true class.
+    """Return the effect of cutting each connection on each class: the ablation, grouped by the true class.
 
-    One pass for all classes together, the same as in ``connection_ablation``.
+    All classes are measured in the same passes as in ``connection_ablation``.
 
     >>> from densenet_core import create_model
     >>> from densenet_core.data.datasets import load_test_images
@@ -39,37 +43,43 @@ def reuse_by_class(
     ['class', 'num_images', 'ablation', 'ablation_error', 'logit']
 
     Args:
-        images: labeled; ``num_images`` of them are used, evenly spaced over the set.
-        on_batch: called with the number of images done and their total.
+        images: Labeled images; ``num_images`` of them are used, evenly spaced over the set.
+        on_batch: Called with the number of images done and their total.
+        keep_in: A folder that keeps the results after every batch: an interrupted call resumes, and a repeated one
+            returns at once.
 
     Returns:
         A row for each connection and class that has images: block, source_layer, target_layer, target_kind, class,
         num_images, ablation (rise of the mean cross-entropy of the images of this class when the connection is cut,
         nats), ablation_error (of their error, percentage points) and logit (fall of the mean logit of their class).
-        ``attrs`` has confusions, an array (connections, classes, classes): how many images of the first class become
-        the second when the connection is cut, minus how many are it in the whole network.
+        ``attrs`` has confusions, an array (connections, classes, classes): how many images of the first class are
+        predicted as the second when the connection is cut, minus how many are with the whole network.
 
     Raises:
-        CheckpointError: the network is no DenseNet.
-        DataError: the images do not fit it.
+        CheckpointError: The network is not a DenseNet.
+        DataError: The images do not fit the network.
     """
     checkpoint = as_checkpoint(network)
     check_fit(checkpoint.architecture, images)
     table = connection_weights(checkpoint)[KEYS]
     chosen, number = evenly_spaced(images, num_images), len(images.class_names)
-    sums = np.zeros((len(table) + 1, number, 2 + number))
-    counts = np.zeros(number)
+    file = measurement_file(keep_in, "classes", f"classes {number}", checkpoint, chosen)
+    sums = PartialSums(file, len(chosen), (len(table) + 1, number, 3 + number))
+    remaining = chosen.subset(torch.arange(sums.done, len(chosen)))
     with torch.inference_mode():
         dissection = dissect(checkpoint, device(), fold=True)
-        for batch, labels in batches_on_device(chosen, batch_size, on_batch):
-            for found in in_halves(lambda x, y: _sums_by_class(dissection, x, y, number), batch, labels):
-                sums += found
-            counts += np.bincount(labels.cpu().numpy(), minlength=number)
-    return _as_table(table, sums, counts)
+        for batch, labels in batches_on_device(remaining, batch_size):
+            halves = in_halves(lambda x, y: _sums_by_class(dissection, x, y, number), batch, labels)
+            sums.add(len(labels), np.sum(halves, axis=0))
+            on_batch(sums.done, len(chosen))
+    return _as_table(table, sums.total)
 
 
 def _sums_by_class(dissection: Dissection, images: Tensor, labels: Tensor, number: int) -> np.ndarray:
-    """(connections + 1, classes, 2 + classes): loss, logit, and how often each class is predicted; the whole last."""
+    """Return the sums of 1, loss, logit and one-hot prediction: (connections + 1, classes, 3 + classes).
+
+    The last entry of the first dimension is the whole network.
+    """
     own = F.one_hot(labels, number).double()  # (N, classes)
     found = []
     for scores in cut_scores(dissection, images):
@@ -77,13 +87,13 @@ def _sums_by_class(dissection: Dissection, images: Tensor, labels: Tensor, numbe
         loss = F.cross_entropy(scores, labels, reduction="none")
         logit = scores.gather(1, labels[:, None])[:, 0]
         predicted = F.one_hot(scores.argmax(1), number)
-        values = torch.cat((loss[:, None], logit[:, None], predicted), dim=1).double()  # (N, 2 + classes)
+        values = torch.cat((torch.ones_like(own[:, :1]), loss[:, None], logit[:, None], predicted), dim=1).double()
         found.append(own.T @ values)
     return torch.stack(found).cpu().numpy()
 
 
-def _as_table(table: pd.DataFrame, sums: np.ndarray, counts: np.ndarray) -> pd.DataFrame:
-    changes = sums[:-1] - sums[-1]
+def _as_table(table: pd.DataFrame, sums: np.ndarray) -> pd.DataFrame:
+    counts, changes = sums[-1, :, 0], (sums[:-1] - sums[-1])[:, :, 1:]
     present = np.flatnonzero(counts)
     means = changes[:, present] / counts[present, None]
     right = means[:, np.arange(len(present)), 2 + present]
@@ -101,12 +111,12 @@ def class_profiles(table: pd.DataFrame, measure: str = "ablation", centered: boo
     """Return each class as a row of its connections: classes down, connections across.
 
     Args:
-        table: as ``reuse_by_class`` returns it.
+        table: From ``reuse_by_class``.
         measure: ablation, ablation_error or logit.
-        centered: subtract the mean over the classes, so that what all classes need is left out.
+        centered: Subtract the mean over classes, which removes what all classes need.
 
     Raises:
-        DataError: the table has no such measure.
+        DataError: The table has no such measure.
     """
     if measure not in ("ablation", "ablation_error", "logit"):
         raise DataError(f"measure {measure!r} is not one of ablation, ablation_error, logit")
@@ -129,7 +139,7 @@ def cluster_classes(table: pd.DataFrame, measure: str = "ablation") -> pd.DataFr
         SciPy returns it, for classes in ascending order.
 
     Raises:
-        DataError: there are fewer than 3 classes.
+        DataError: There are fewer than 3 classes.
     """
     from scipy.cluster.hierarchy import leaves_list, linkage
     from scipy.spatial.distance import squareform
@@ -150,7 +160,7 @@ def cluster_classes(table: pd.DataFrame, measure: str = "ablation") -> pd.DataFr
 
 
 def confusion_pairs(table: pd.DataFrame, top: int = 10) -> pd.DataFrame:
-    """Return the confusions that single connections prevent or make.
+    """Return the confusions that single connections prevent or cause.
 
     >>> from densenet_core import create_model
     >>> from densenet_core.data.datasets import load_test_images
@@ -160,13 +170,13 @@ def confusion_pairs(table: pd.DataFrame, top: int = 10) -> pd.DataFrame:
     ['block', 'source_layer', 'target_layer', 'target_kind', 'class', 'predicted', 'images']
 
     Args:
-        table: as ``reuse_by_class`` returns it.
-        top: number of rows.
+        table: From ``reuse_by_class``.
+        top: The number of rows.
 
     Returns:
-        Columns block, source_layer, target_layer, target_kind, class (true), predicted and images: above 0, so many
-        more images of the class are taken for ``predicted`` when the connection is cut (it prevents them); below 0,
-        fewer (it makes them). The largest absolute numbers first.
+        Columns block, source_layer, target_layer, target_kind, class (true), predicted and images: the change of the
+        number of images of the class predicted as ``predicted`` when the connection is cut. Above 0, the connection
+        prevents these confusions; below 0, it causes them. Sorted by absolute value, largest first.
     """
     changes = table.attrs["confusions"].copy()
     changes[:, np.arange(changes.shape[1]), np.arange(changes.shape[1])] = 0

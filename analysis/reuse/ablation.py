@@ -6,13 +6,6 @@ kept as a sum, layers behind it read only what changed anew, and the cut variant
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import io
-import logging
-import math
-import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, get_args
@@ -27,14 +20,11 @@ from analysis.reuse.connections import Network, as_checkpoint, connection_weight
 from analysis.reuse.dissection import Dissection, Reader, dissect, through_block
 from analysis.reuse.effects import OnBatch, batches_on_device, in_halves, parts
 from analysis.reuse.measures import HALVES, with_measures
-from densenet_core import Checkpoint
+from analysis.reuse.partial_sums import PartialSums, measurement_file
 from densenet_core.data.images import Images, evenly_spaced
-from densenet_core.errors import first_line
-from densenet_core.files import read_small, write_whole
 from densenet_core.hardware import device
 from densenet_core.training.evaluation import check_fit
 
-logger = logging.getLogger(__name__)
 Replace = Literal["zero", "mean"]
 MOST_POSITIONS = 2**15  # of variants that run together, images x height x width: more would not stay in cache
 
@@ -88,18 +78,16 @@ def connection_ablation(
     with torch.inference_mode():
         dissection = dissect(checkpoint, device(), fold=True)
         means = mean_activations(dissection, chosen, batch_size) if replace == "mean" else None
-        state = None if keep_in is None else keep_in / f"ablation-{_fingerprint(checkpoint, chosen, replace)}.npz"
-        done, sums = _restored(state, len(chosen), len(table))
-        left = chosen.subset(torch.arange(done, len(chosen)))
-        for batch, labels in batches_on_device(left, batch_size):
-            for found in in_halves(lambda x, y: _ablate_batch(dissection, x, y, means), batch, labels):
-                sums += found
-            done += len(labels)
-            _keep(state, done, sums)
-            on_batch(done, len(chosen))
-    table = _with_changes(table, sums)
-    loss, wrong, _ = sums.sum(0)[0] / done
-    table.attrs |= {"loss": loss, "error": 100 * wrong, "num_images": done, "replace": replace}
+        file = measurement_file(keep_in, "ablation", f"halves {replace}", checkpoint, chosen)
+        sums = PartialSums(file, len(chosen), (2, 1 + len(table), 3))
+        remaining = chosen.subset(torch.arange(sums.done, len(chosen)))
+        for batch, labels in batches_on_device(remaining, batch_size):
+            halves = in_halves(lambda x, y: _ablate_batch(dissection, x, y, means), batch, labels)
+            sums.add(len(labels), np.sum(halves, axis=0))
+            on_batch(sums.done, len(chosen))
+    table = _with_changes(table, sums.total)
+    loss, wrong, _ = sums.total.sum(0)[0] / sums.done
+    table.attrs |= {"loss": loss, "error": 100 * wrong, "num_images": sums.done, "replace": replace}
     return table
 
 
@@ -200,43 +188,3 @@ def mean_activations(dissection: Dissection, images: Images, batch_size: int) ->
             total += active.flatten(2).double().mean(2).sum(0) if active.dim() > 2 else active.double().sum(0)
             maps = reader.onward(maps, active)
     return [(total / len(images)).float() for total in totals]
-
-
-def _fingerprint(checkpoint: Checkpoint, images: Images, replace: str) -> str:
-    """What a kept state belongs to."""
-    digest = hashlib.sha256(f"halves {replace} {len(images)}".encode())
-    for key, tensor in checkpoint.state_dict.items():
-        digest.update(key.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
-    for tensor in next(images.batches(16)):
-        digest.update(tensor.cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()[:32]
-
-
-def _restored(state: Path | None, num_images: int, num_connections: int) -> tuple[int, np.ndarray]:
-    """Return the images done and the sums over them; none where nothing is kept. A damaged file is removed."""
-    shape = (2, 1 + num_connections, 3)
-    if state is None or not state.exists():
-        return 0, np.zeros(shape)
-    try:
-        with np.load(io.BytesIO(read_small(state, 2**16 + 8 * math.prod(shape))), allow_pickle=False) as kept:
-            done, sums = int(kept["done"]), kept["sums"]
-        if not 0 <= done <= num_images or sums.shape != shape or not np.isfinite(sums).all():
-            raise ValueError("its content does not fit the measurement")
-    except (OSError, ValueError, KeyError, TypeError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
-        logger.warning("%s is damaged (%s): it is removed, and measured again", state, first_line(error))
-        with contextlib.suppress(OSError):
-            state.unlink()
-        return 0, np.zeros(shape)
-    return done, sums
-
-
-def _keep(state: Path | None, done: int, sums: np.ndarray) -> None:
-    if state is None:
-        return
-    buffer = io.BytesIO()
-    np.savez(buffer, done=done, sums=sums)
-    try:
-        state.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(state, lambda file: file.write_bytes(buffer.getvalue()))
-    except OSError as error:  # a full disk: what is measured is returned all the same
-        logger.warning("can't keep the measurement in %s: %s", state, error.strerror)

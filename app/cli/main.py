@@ -21,7 +21,7 @@ from app.cli import claims, effects, efficiency, figures, networks, prediction, 
 from app.cli.output import escaped, quiet, shortened
 
 EVERYWHERE = ("--debug", "--quiet")  # options of every command
-INTERRUPTED = "Interrupted. Run the same command again to resume a training or an ablation."
+INTERRUPTED = "Interrupted. Run the same command again to resume a training or a measurement."
 REPORT = "internal error, please report it with the traceback that --debug prints"
 # What a terminal without Unicode shows instead of the symbols of papers.
 ASCII = {

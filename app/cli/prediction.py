@@ -143,17 +143,21 @@ def classes(
     weights: WeightsOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show which connections each class lives on, which classes share theirs, and the confusions they prevent."""
+    """Show which connections each class needs most, and the confusions that connections prevent.
+
+    An interrupted measurement resumes when the same command runs again; a finished one is cached.
+    """
     from analysis.figures.export import save_figure, save_table
     from analysis.figures.prediction.decision import matrix_figure
     from analysis.prediction.by_class import cluster_classes, confusion_pairs, reuse_by_class
+    from analysis.reuse.measuring import cache_folder
 
     gc.enable()
     network = open_network(checkpoint, weights=weights)
     test = open_test_images(network, dataset, data, normalize)
     names = test.class_names
     with progress(f"reuse by class of {network.spec.title}") as on_batch:
-        found = reuse_by_class(network, test, images, on_batch=on_batch)
+        found = reuse_by_class(network, test, images, on_batch=on_batch, keep_in=cache_folder())
     strongest = found.loc[found.groupby("class")["ablation"].idxmax()]
     pairs = confusion_pairs(found)
     if as_json:

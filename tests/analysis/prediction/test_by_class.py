@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
+from analysis.prediction import by_class
 from analysis.prediction.by_class import class_profiles, cluster_classes, confusion_pairs, reuse_by_class
 from analysis.prediction.similarity import layer_similarity, similarity_matrix
 from analysis.reuse.ablation import connection_ablation
+from analysis.reuse.partial_sums import PartialSums
 from densenet_core import DataError
 from densenet_core.data.images import TensorImages
 from tests.analysis.prediction.networks import DENSE, RESIDUAL, checkpoint_of
@@ -107,3 +112,40 @@ def test_unrelated_noise_is_not_similar() -> None:
     matrix = similarity_matrix(layer_similarity(SPEC_CHECKPOINT, images))
     shuffled = similarity_matrix(layer_similarity(SPEC_CHECKPOINT, images, checkpoint_of(SPEC, seed=9)))
     assert matrix.to_numpy().mean() > shuffled.to_numpy().mean()
+
+
+def test_an_interrupted_measurement_resumes_and_a_finished_one_is_cached(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint, images, done = checkpoint_of(SPEC), some_images(), []
+    whole = reuse_by_class(checkpoint, images, batch_size=6)
+
+    def interrupt(number: int, _: int) -> None:
+        done.append(number)
+        if number == 12:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        reuse_by_class(checkpoint, images, batch_size=6, on_batch=interrupt, keep_in=tmp_path)
+    resumed = reuse_by_class(checkpoint, images, batch_size=6, on_batch=interrupt, keep_in=tmp_path)
+    assert done == [6, 12, 18, 20]  # the first 12 images are measured once
+    monkeypatch.setattr(by_class, "cut_scores", None)
+    cached = reuse_by_class(checkpoint, images, on_batch=interrupt, keep_in=tmp_path)
+    assert done == [6, 12, 18, 20]
+    for found in (resumed, cached):
+        pd.testing.assert_frame_equal(found, whole, atol=1e-12, rtol=1e-12)
+        np.testing.assert_allclose(found.attrs["confusions"], whole.attrs["confusions"])
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut short", "other shape"])
+def test_a_damaged_cache_is_removed(content: bytes | str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    file = tmp_path / "sums.npz"
+    if isinstance(content, bytes):
+        file.write_bytes(content)
+    else:
+        np.savez(file, done=3, sums=np.zeros(7))
+    sums = PartialSums(file, num_images=10, shape=(2,))
+    assert sums.done == 0 and not file.exists() and "is damaged" in caplog.text
+    sums.add(4, np.array([1.0, 2.0]))
+    again = PartialSums(file, num_images=10, shape=(2,))
+    assert again.done == 4 and again.total.tolist() == [1, 2]
