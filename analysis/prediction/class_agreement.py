@@ -46,8 +46,8 @@ def class_agreement(network: Network, images: Images, num_images: int = 500) -> 
     """
     chosen = evenly_spaced(images, num_images)
     rows = torch.arange(len(chosen))
-    halves = [reuse_by_class(network, chosen.subset(rows[first::2]), len(chosen)) for first in (0, 1)]
-    return compare_profiles(*halves)
+    first, second = (reuse_by_class(network, chosen.subset(rows[start::2]), len(chosen)) for start in (0, 1))
+    return compare_profiles(first, second)
 
 
 def compare_profiles(first: pd.DataFrame, second: pd.DataFrame, measure: str = "ablation") -> ClassAgreement:
@@ -80,7 +80,8 @@ def _cross_correlations(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Return Pearson's correlations of the rows of two arrays, 0 where a row is constant: (rows, rows)."""
     with np.errstate(invalid="ignore", divide="ignore"):
         correlations = np.corrcoef(first, second)[: len(first), len(first) :]
-    return np.nan_to_num(correlations)
+    found: np.ndarray = np.nan_to_num(correlations)
+    return found
 
 
 def _permutation_p(correlations: np.ndarray) -> float:
