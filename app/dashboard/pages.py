@@ -33,10 +33,9 @@ def navigation_pages() -> list[StreamlitPage]:
         module: st.Page(
             partial(show_page, module),
             title=t(f"pages.{module}"),
-            icon=f":material/{icon}:",
             url_path=address,
         )
-        for module, (address, icon) in PAGES.items()
+        for module, (address, _) in PAGES.items()  # without icons all of them fit on a laptop's screen
     }
     st.session_state[_KEY] = pages
     return list(pages.values())
@@ -58,4 +57,4 @@ def link_to(module: str, label: str) -> None:
     """A link to another page, which keeps the session; nothing where a page is drawn by itself."""
     page = st.session_state.get(_KEY, {}).get(module)
     if page is not None:
-        st.page_link(page, label=label, icon=page.icon)
+        st.page_link(page, label=label, icon=f":material/{PAGES[module][1]}:")
