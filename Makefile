@@ -6,7 +6,8 @@
 # make install   the set-up alone
 # make bench     every benchmark, some minutes; results go to benchmarks/results/: BENCHMARKS="inference cost"
 # make gpu       checks, a training and times on one GPU: SECONDS=540 OUT=gpu_results ARCHIVE=...
-# make fuzz      10,000 damaged files, then a minute of fuzzing by coverage: FILES=..., SECONDS=...
+# make fuzz      10,000 damaged files and run folders, then a minute of fuzzing by coverage: FILES=..., SECONDS=...
+# make soak      20 visitors for two minutes, memory and files compared at the end: MINUTES=..., SESSIONS=...
 # make torture   kill a training at random moments and inside writes, compare with one left alone: KILLS=...
 # make figures   the pictures and tables of README and docs
 PYTHON ?= python3
@@ -19,6 +20,8 @@ DOCS_READY := .venv/.installed-docs
 # a file's tests share its fixtures, so they stay in one process
 PARALLEL ?= --numprocesses $(shell $(PYTHON) -c "import os; print(min(os.cpu_count() or 1, 8))") --dist loadscope
 KILLS ?= 30
+MINUTES ?= 2
+SESSIONS ?= 20
 OUT ?= gpu_results
 ARCHIVE ?= ../shared/data/cifar10-jpeg.tar.gz
 FILES ?= 10000
@@ -46,6 +49,9 @@ docs: $(DOCS_READY)
 
 install: $(APP_READY)
 
+soak: $(TEST_READY)
+	$(BIN)/python -m tools.soak --minutes $(MINUTES) --sessions $(SESSIONS)
+
 torture: $(TEST_READY)
 	$(BIN)/python tools/torture.py --kills $(KILLS)
 
@@ -61,6 +67,7 @@ gpu:
 
 fuzz: $(TEST_READY)
 	$(BIN)/python -m tests.fuzz.mutate --files $(FILES)
+	$(BIN)/python -m tests.fuzz.mutate_runs --files $(FILES)
 	-$(BIN)/python -m pip install --quiet -e '.[fuzz]'
 	$(BIN)/python -m tests.fuzz.fuzz_checkpoint -max_total_time=$(or $(SECONDS),60)
 

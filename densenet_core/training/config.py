@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from densenet_core.data.names import DATASET_NAMES, Normalization
 from densenet_core.errors import RunError
-from densenet_core.training.settings import Setting, required, setting, settings_of
+from densenet_core.training.settings import Setting, required, setting, settings_of, shortened
 
 Schedule = Literal["step", "one_cycle"]
 Precision = Literal["fp32", "bf16"]
@@ -72,7 +72,9 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         is_one_folder = isinstance(self.name, str) and Path(self.name).name == self.name
         if not self.name or not is_one_folder or self.name.startswith(".") or not self.name.isprintable():
-            raise RunError(f"name {self.name!r} is not a folder name: use one without '/' that does not start with '.'")
+            raise RunError(
+                f"name {shortened(self.name)} is not a folder name: use one without '/' that does not start with '.'"
+            )
         for each in training_settings():
             each.check(getattr(self, each.name))
 
@@ -108,7 +110,7 @@ def config_from(values: Mapping[str, Any]) -> TrainingConfig:
     """
     if unknown := sorted(set(values) - {each.name for each in training_settings()}):
         known = ", ".join(sorted(each.name for each in training_settings()))
-        raise RunError(f"unknown setting {unknown[0]!r}: choose from {known}")
+        raise RunError(f"unknown setting {shortened(unknown[0])}: choose from {known}")
     plain: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
     try:
         return TrainingConfig(**plain)
@@ -131,7 +133,7 @@ def recipe_config(recipe: str | None, arch: str, dataset: str, name: str, **give
     """
     recipe = recipe or (dataset if dataset in ("svhn", "imagenet") else "cifar")
     if recipe not in RECIPES:
-        raise RunError(f"recipe {recipe!r} is not one of {', '.join(RECIPES)}")
+        raise RunError(f"recipe {shortened(recipe)} is not one of {', '.join(RECIPES)}")
     values = dict(RECIPES[recipe])
     is_papers = recipe != "fast" and arch.startswith("densenet")
     if is_papers and dataset in DROPOUT_DATASETS and not given.get("augment"):

@@ -96,16 +96,26 @@ def read_whole_metrics(path: Path) -> tuple[list[Metric], int]:
     metrics = []
     for row in rows[:-1] if is_cut else rows:
         try:
-            metrics.append(_metric(row))
-        except (KeyError, TypeError, ValueError):
+            metrics.append(metric_from(row))
+        except ValueError:
             continue
     return metrics, len(rows) - len(metrics)
 
 
-def _metric(row: Mapping[str, str]) -> Metric:
-    optional = {key: float(row[key]) for key in METRIC_COLUMNS[5:] if row.get(key)}
-    needed = float(row["loss"]), float(row["error"]), float(row["seconds"])
-    return Metric(int(row["epoch"]), row["split"], *needed, **optional)
+def metric_from(values: Mapping[str, Any]) -> Metric:
+    """Return a row from its values by column, as a state or a line of metrics.csv holds them.
+
+    Raises:
+        ValueError: a value is missing, unknown, or not a number.
+    """
+    try:
+        numbers = {key: float(value) for key, value in values.items() if key not in ("epoch", "split") and value != ""}
+        row = Metric(epoch=int(values["epoch"]), split=values["split"], **numbers)
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise ValueError("it is not a row of metrics") from error
+    if not isinstance(row.split, str) or not row.split.isidentifier() or row.epoch < 1:
+        raise ValueError("it is not a row of metrics")
+    return row
 
 
 def read_config(folder: Path) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from densenet_core.files import remove_temporaries, write_whole
 from densenet_core.networks.network import Network
 from densenet_core.training import run_folder
 from densenet_core.training.config import PLACE_FIELDS, TrainingConfig
-from densenet_core.training.run_folder import CONFIG, DIVERGED, LAST, METRICS, PREVIOUS, WEIGHTS, Metric
+from densenet_core.training.run_folder import CONFIG, DIVERGED, LAST, METRICS, PREVIOUS, WEIGHTS, Metric, metric_from
 from densenet_core.training.run_status import RunSummary, write_summary
 
 logger = logging.getLogger(__name__)
@@ -168,22 +168,37 @@ def _read_state(path: Path) -> dict[str, Any]:
         if damaged := archive.testzip():
             raise ValueError(f"the checksum of {damaged} does not match")
     state = torch.load(path, map_location="cpu", weights_only=True)
-    if not isinstance(state, dict) or not {"epoch", "model", "optimizer"} <= set(state) or int(state["epoch"]) < 1:
+    if not isinstance(state, dict) or not _is_state(state):
         raise ValueError("it is not the state of a training")
+    state["metrics"] = [metric_from(_without_none(row)) for row in state["metrics"]] if "metrics" in state else None
     return state
+
+
+def _is_state(state: Mapping[str, Any]) -> bool:
+    """Return whether the entries are of their kinds; older states lack some."""
+    kinds = {"model": dict, "optimizer": dict, "metrics": list, "config": dict, "record": dict, "sessions": list}
+    wrong = [key for key, kind in kinds.items() if key in state and not isinstance(state[key], kind)]
+    epoch, entries = state.get("epoch"), [*state.get("metrics", []), *state.get("sessions", [])] if not wrong else []
+    is_whole = {"model", "optimizer"} <= set(state) and all(isinstance(entry, dict) for entry in entries)
+    return not wrong and is_whole and isinstance(epoch, int) and not isinstance(epoch, bool) and epoch >= 1
+
+
+def _without_none(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in row.items() if value is not None}
 
 
 def _restored_metrics(folder: Path, state: Mapping[str, Any], epoch: int) -> list[Metric]:
     try:
-        on_disk = [row for row in run_folder.read_whole_metrics(folder / METRICS)[0] if row.epoch <= epoch]
+        rows, num_damaged = run_folder.read_whole_metrics(folder / METRICS)
     except RunError:
-        on_disk = []
-    if "metrics" not in state:  # written before states held the rows
+        rows, num_damaged = [], 0
+    on_disk = [row for row in rows if row.epoch <= epoch]
+    metrics: list[Metric] | None = state["metrics"]
+    if metrics is None:  # written before states held the rows
         if {row.epoch for row in on_disk} != set(range(1, epoch + 1)):
             logger.warning("%s lacks epochs before %s; they can't be restored", folder / METRICS, epoch + 1)
         return on_disk
-    metrics = [Metric(**row) for row in state["metrics"]]
-    if on_disk != metrics:
+    if num_damaged or on_disk != metrics:
         logger.warning("%s was damaged or missing: rebuilt from %s", folder / METRICS, LAST)
         run_folder.write_metrics(folder / METRICS, metrics)
     return metrics

@@ -64,10 +64,10 @@ class Setting:
         if value is None and self.is_optional:
             return
         if self.is_closed and value not in self.choices:
-            raise RunError(f"{self.name} {value!r} is not one of {', '.join(self.choices)}")
+            raise RunError(f"{self.name} {shortened(value)} is not one of {', '.join(self.choices)}")
         values = value if self.kind is tuple and isinstance(value, tuple | list) else [value]
         if not all(self._fits(each) for each in values) or (self.kind is tuple and values == [value]):
-            raise RunError(f"{self.name} {_shortened(value)} must be {self._expected()}")
+            raise RunError(f"{self.name} {shortened(value)} must be {self._expected()}")
 
     def parse(self, text: str) -> Any:
         """A value from the command line's text.
@@ -130,7 +130,8 @@ def _setting(each: Any, hint: Any) -> Setting:
     return Setting(each.name, kind, is_union, each.default, choices, is_closed, about)
 
 
-def _shortened(value: Any) -> str:
+def shortened(value: Any) -> str:
+    """Return a value as an error shows it, in 100 characters at most."""
     text = repr(value) if not isinstance(value, int) or abs(value) < 10**50 else "with more than 50 digits"
     return text if len(text) < 100 else f"{text[:100]}..."
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 from types import TracebackType
+from typing import Any
 
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
@@ -20,6 +21,7 @@ class Visitor:
 
     def __init__(self, port: int, page: str = "", cookies: str = "") -> None:
         self.port, self.page, self.session, self.said = port, page, "", ""
+        self.buttons: dict[str, str] = {}  # their ids by their labels
         reply = self.request("GET", "/_stcore/health")
         token = (reply.getheader("Set-Cookie") or "").split(";")[0]
         self.cookies = "; ".join(filter(None, [token, cookies]))
@@ -28,32 +30,48 @@ class Visitor:
         headers = {"Cookie": self.cookies}
         origin = f"http://localhost:{self.port}"
         address = f"ws://localhost:{self.port}/_stcore/stream"
-        self.socket = connect(address, additional_headers=headers, origin=origin, max_size=None, open_timeout=60)
+        words: Any = ["streamlit", self.token]
+        self.socket = connect(
+            address, additional_headers=headers, origin=origin, subprotocols=words, max_size=None, open_timeout=60
+        )
         self.run()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.socket.close()
 
-    def run(self) -> None:
-        """Run the page and read what it sends."""
-        message = BackMsg()
+    def run(self, clicked: str = "") -> str:
+        """Run the page, read what it sends, and return the address that it sends the browser to."""
+        message, address = BackMsg(), ""
         message.rerun_script.page_name = self.page
+        if clicked:
+            message.rerun_script.widget_states.widgets.add(id=clicked, trigger_value=True)
         self.socket.send(message.SerializeToString())
         while True:
             found = ForwardMsg.FromString(self.socket.recv(timeout=60))
             self.said += str(found)
+            address = found.auth_redirect.url or address
+            if found.delta.new_element.HasField("button"):
+                self.buttons[found.delta.new_element.button.label] = found.delta.new_element.button.id
             if found.HasField("new_session"):
                 self.session = found.new_session.initialize.session_id or self.session
             if found.WhichOneof("type") == "script_finished":
-                return
+                return address
+
+    @property
+    def token(self) -> str:
+        """What a page of the server's own sends with its requests."""
+        return self.cookies.partition("_streamlit_xsrf=")[2].partition(";")[0].strip('"')
+
+    def click(self, label: str) -> str:
+        """Click a button; as ``run``."""
+        return self.run(self.buttons[label])
 
     def upload(self, size: int, name: str = "a", headers: dict[str, str] | None = None, body: bool = True) -> int:
         """Upload a file of zeros and return the status; without ``body``, announce it and send nothing."""
         before = b'--b\r\nContent-Disposition: form-data; name="f"; filename="f"\r\n\r\n'
         content = before + bytes(size) + b"\r\n--b--\r\n"
-        token = self.cookies.partition("_streamlit_xsrf=")[2].partition(";")[0].strip('"')
-        own = {"Content-Type": "multipart/form-data; boundary=b", "X-Xsrftoken": token, "Cookie": self.cookies}
+        own = {"Content-Type": "multipart/form-data; boundary=b", "X-Xsrftoken": self.token, "Cookie": self.cookies}
         own |= {"Content-Length": str(len(content))} | (headers or {})
         path = f"/_stcore/upload_file/{self.session}/{name}"
         return self.request("PUT", path, content if body else None, **own).status

@@ -80,7 +80,7 @@ def user_name(user: Mapping[str, Any]) -> str:
     """Return a folder's name for a user, different for each; the provider's subject tells users apart.
 
     >>> user_name({"iss": "https://id.example.org", "sub": "17", "email": "Ann@example.org"})
-    'ann-example-org-5d5b1a60'
+    'ann-example-org-d2ad98cb'
     """
     identity = "\0".join(str(user.get(claim, "")) for claim in ("iss", "sub"))
     readable = re.sub(r"[^a-z0-9]+", "-", str(user.get("email", "user")).lower()).strip("-")[:40]
