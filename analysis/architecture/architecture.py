@@ -1,4 +1,4 @@
-"""What a DenseNet's spec says before anything is trained: who reads whom, how wide and how large, block by block."""
+"""The structure of a DenseNet by its spec alone: connections, widths and sizes, block by block."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ STAGE_COLUMNS = ["stage", "kind", "block", "num_layers", "in_maps", "out_maps", 
 
 
 def block_connections(spec: DenseNetSpec, block: int = 1) -> pd.DataFrame:
-    """The direct connections of one dense block, one row each (paper, section 3, "Dense connectivity").
+    """Return the direct connections of one dense block, one row each (paper, section 3, "Dense connectivity").
 
     Returns:
         Columns block, source_layer, target_layer, target_kind and num_channels, as in the feature-reuse table: in a
-        block of n layers n(n+1)/2 rows into its layers and n+1 into what follows, but for those that were cut.
+        block of n layers n(n+1)/2 rows into its layers and n+1 into what follows, without those that were cut.
 
     Raises:
         ValueError: the network has no such block.
@@ -37,7 +37,7 @@ def block_connections(spec: DenseNetSpec, block: int = 1) -> pd.DataFrame:
 
 
 def block_layers(spec: DenseNetSpec, block: int = 1) -> pd.DataFrame:
-    """What each layer of one dense block reads and gives: k0 + k(l-1) feature maps in, k out (paper, section 3).
+    """Return what each layer of one dense block reads and adds: k0 + k(l-1) feature maps in, k out (paper, section 3).
 
     Returns:
         Columns layer (0 = the block's input, 1..n, n+1 = what follows the block), kind (input, dense_layer, transition,
@@ -56,18 +56,18 @@ def block_layers(spec: DenseNetSpec, block: int = 1) -> pd.DataFrame:
 
 
 def network_stages(spec: DenseNetSpec, input_size: int | None = None) -> pd.DataFrame:
-    """The network of the paper's Figure 2: one row a stage, in the order in which they run.
+    """Return the stages of the network, as in the paper's Figure 2, in the order in which they run.
 
     Args:
-        input_size: pixels a side of the image; by default what the network is made for.
+        input_size: height and width of the image in pixels; by default the network's own.
 
     Returns:
         Columns stage (stem, block1, transition1, ..., head), kind (stem, block, transition, head), block (0 for stem
-        and head), num_layers (dense layers; 0 but for blocks), in_maps and out_maps (feature maps), in_size and
-        out_size (pixels a side).
+        and head), num_layers (dense layers; 0 except for blocks), in_maps and out_maps (feature maps), in_size and
+        out_size (height in pixels).
 
     Raises:
-        ValueError: the input is too small for the network; the least size that works is named.
+        ValueError: the input is too small for the network; the message names the smallest size that works.
     """
     size = default_input_size(spec) if input_size is None else input_size
     cost = count_cost(spec, size)
@@ -96,7 +96,7 @@ def composite_function(spec: Spec) -> pd.DataFrame:
     ['BN', 'ReLU', 'Conv 3x3', 'concatenate']
 
     Args:
-        spec: A network of any family, which names its typical layer itself (``Spec.sample_layer``).
+        spec: of a network of any family; ``Spec.sample_layer`` names its typical layer.
 
     Returns:
         Columns operation (BN, ReLU, Conv 1x1, ..., concatenate, add), in_maps, out_maps.
@@ -110,9 +110,13 @@ def composite_function(spec: Spec) -> pd.DataFrame:
 
 
 def check_block(spec: DenseNetSpec, block: int) -> None:
-    """Raises ValueError where the network has no such block."""
+    """Check that the network has this block.
+
+    Raises:
+        ValueError: it does not.
+    """
     if not 1 <= block <= len(spec.block_config):
-        raise ValueError(f"block {block} is not there: {spec.title} has blocks 1 to {len(spec.block_config)}")
+        raise ValueError(f"block {block} does not exist: {spec.title} has blocks 1 to {len(spec.block_config)}")
 
 
 def _output_maps(spec: DenseNetSpec, block: int, kind: str) -> int:

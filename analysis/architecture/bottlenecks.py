@@ -13,22 +13,22 @@ DESIGNS = ("DenseNet", "DenseNet-B", "ResNet, basic", "ResNet, bottleneck")
 
 
 def design_costs(in_maps: int = 256, growth_rate: int = 32, bn_size: int = 4, size: int = 28) -> pd.DataFrame:
-    """What one layer costs that reads ``in_maps`` feature maps of ``size`` x ``size`` pixels.
+    """Return the cost of one layer that reads ``in_maps`` feature maps of ``size`` x ``size`` pixels.
 
-    A DenseNet's layer (paper, section 3, "Bottleneck layers") gives ``growth_rate`` new maps beside the old ones; a
-    ResNet's block (He et al. 2016a, Figure 5) gives as many maps as it reads, in the place of the old ones.
+    A DenseNet's layer (paper, section 3, "Bottleneck layers") adds ``growth_rate`` new maps to the old ones; a ResNet's
+    block (He et al. 2016a, Figure 5) replaces the old maps by as many new ones.
 
     Returns:
-        One row a layer with weights, in the order in which they run: columns design, layer (conv1, bn2, ...),
+        One row per layer with weights, in the order in which they run: columns design, layer (conv1, bn2, ...),
         out_maps, params, mult_adds.
 
     Raises:
-        ValueError: ``in_maps`` does not divide into ResNet's bottleneck, which is a quarter as wide.
+        ValueError: ``in_maps`` is not a multiple of 4: ResNet's bottleneck is a quarter as wide.
     """
     expansion = EXPANSION["bottleneck"]
     if in_maps % expansion:
         raise ValueError(f"in_maps {in_maps} is no multiple of {expansion}, by which ResNet's bottleneck narrows")
-    # The second block of a stage reads what it gives, so it has no projection.
+    # The second block of a stage has equal input and output sizes, so no projection.
     basic = ResNetSpec((2,), "basic", in_maps, preactivation=True)
     bottleneck = ResNetSpec((2,), "bottleneck", in_maps // expansion, preactivation=True)
     counted = (

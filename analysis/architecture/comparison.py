@@ -1,4 +1,4 @@
-"""Two or more networks side by side: what each is made of and what it costs."""
+"""Two or more networks side by side: sizes and costs, in total and by stage."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from densenet_core.networks.spec import Spec
 
 
 def compare(networks: Mapping[str, Spec], input_size: int | None = None) -> pd.DataFrame:
-    """Sizes and costs of networks on the same input: one row a quantity, one column a network.
+    """Return sizes and costs of networks on the same input: one row per quantity, one column per network.
 
     >>> from densenet_core import DenseNetSpec, ResNetSpec
     >>> specs = {"densenet121": DenseNetSpec.imagenet("121"), "resnet50": ResNetSpec.imagenet(50)}
@@ -22,14 +22,14 @@ def compare(networks: Mapping[str, Spec], input_size: int | None = None) -> pd.D
     [7978856, 25557032]
 
     Args:
-        networks: specs under the names to show.
-        input_size: pixels a side; by default what the first network is made for.
+        networks: specs by the names to show.
+        input_size: height and width in pixels; by default the first network's own.
 
     Raises:
-        ValueError: there is no network, or the input is too small for one of them.
+        ValueError: ``networks`` is empty, or the input is too small for one of them.
     """
     if not networks:
-        raise ValueError("networks is empty: give one or more")
+        raise ValueError("networks is empty: pass one or more")
     size = default_input_size(next(iter(networks.values()))) if input_size is None else input_size
     return pd.DataFrame({name: _quantities(spec, size) for name, spec in networks.items()})
 
@@ -51,13 +51,13 @@ def _quantities(spec: Spec, input_size: int) -> dict[str, int | str]:
 
 
 def compare_stages(networks: Mapping[str, Spec], input_size: int | None = None) -> pd.DataFrame:
-    """Where the networks have their parameters and mult_adds, stage by stage.
+    """Return the parameters and mult_adds of networks by stage.
 
     Returns:
-        Columns network, stage, feature_maps and resolution (pixels a side) of what leaves the stage, params, mult_adds.
+        Columns network, stage, feature_maps and resolution (height in pixels) of the stage's output, params, mult_adds.
     """
     if not networks:
-        raise ValueError("networks is empty: give one or more")
+        raise ValueError("networks is empty: pass one or more")
     size = default_input_size(next(iter(networks.values()))) if input_size is None else input_size
     parts = []
     for name, spec in networks.items():
@@ -73,9 +73,9 @@ def compare_stages(networks: Mapping[str, Spec], input_size: int | None = None) 
 
 
 def receptive_field(spec: Spec) -> int:
-    """Pixels a side that one value in front of the global pooling depends on, on the longest path.
+    """Return the side in pixels of the area that one value before the global pooling depends on, by the longest path.
 
-    It may be larger than the input: what lies outside is padding.
+    It can be larger than the input: the rest is padding.
     """
     field, step = 1, 1
     for layer in network_layers(spec, default_input_size(spec)):
@@ -86,8 +86,8 @@ def receptive_field(spec: Spec) -> int:
 
 
 def shortest_path(spec: Spec) -> int:
-    """Layers with weights on the shortest path from the input to the loss, first convolution and classifier included.
+    """Return the number of layers with weights on the shortest path from the input to the scores, both ends counted.
 
-    In a DenseNet it leads through the transitions alone, in a ResNet through the projections among the shortcuts.
+    In a DenseNet the path takes only the transitions between, in a ResNet only the shortcuts' projections.
     """
     return int(path_counts(spec)["length"].min())

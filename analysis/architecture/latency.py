@@ -1,4 +1,4 @@
-"""How long networks take on this machine, measured; what runs side by side is timed in turns."""
+"""Measured times of networks on this machine; networks that are compared take turns."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from densenet_core.networks.spec import Spec
 def measure_latency(
     networks: Mapping[str, Spec], input_size: int, batch_size: int = 1, repeats: int = 10, training: bool = True
 ) -> pd.DataFrame:
-    """Median time of a forward pass and, with ``training``, of a training step, with the memory that the step keeps.
+    """Measure the median time of a forward pass and, with ``training``, of a training step and the memory it keeps.
 
-    The networks take turns, so that a busy machine slows all of them alike; the first turn warms up and is not counted.
+    The networks take turns, so a busy machine slows all of them alike; the first turn is a warm-up.
 
     Returns:
         Columns network, forward_ms, images_per_s (of the forward pass), step_ms (forward, backward and an update by
@@ -86,7 +86,7 @@ def _step(model: nn.Module, images: torch.Tensor) -> None:
 
 
 def _kept_bytes(model: nn.Module, images: torch.Tensor) -> int:
-    """Bytes of all tensors, the model's own aside, that autograd keeps for the backward pass."""
+    """Bytes of all tensors that autograd keeps for the backward pass, without the model's own."""
     own = {tensor.untyped_storage().data_ptr() for tensor in [*model.parameters(), *model.buffers()]}
     kept: dict[int, torch.Tensor] = {}
 

@@ -1,8 +1,8 @@
-"""How much memory activations take in training: what the forward pass keeps for the backward one.
+"""Memory of the activations in training: the tensors that the forward pass keeps for the backward pass.
 
-A convolution, a linear layer, a norm and a pooling keep their input, a ReLU and a sigmoid their output; a norm keeps
-the batch's mean and deviation too, a max pooling the places of the maxima, a gate the difference that it scales. A
-tensor that two layers keep is counted once. This is what PyTorch's autograd keeps, to the byte, of networks without
+Convolutions, linear layers, norms and poolings keep their input, ReLUs and sigmoids their output. A norm also keeps the
+batch's mean and deviation, a max pooling the places of the maxima, and a gate the difference that it scales. A tensor
+that two layers keep counts once. The sum equals what PyTorch's autograd keeps, to the byte, for networks without
 dropout, whose masks are not counted.
 """
 
@@ -20,9 +20,9 @@ INDEX_BYTES = 8  # of an int64
 def training_activation_bytes(
     spec: Spec, input_size: int | None = None, batch_size: int = 1, memory_efficient: bool = False
 ) -> int:
-    """The most bytes that activations take in one training step, in float32.
+    """Return the peak number of bytes of activations in one training step, in float32.
 
-    Where every dense layer keeps its concatenation and the ReLU behind it, a DenseNet's memory grows with the square of
+    Each dense layer keeps its concatenated input and the ReLU's output, so a DenseNet's memory grows with the square of
     its depth.
 
     >>> from densenet_core import DenseNetSpec
@@ -30,8 +30,8 @@ def training_activation_bytes(
     19104192
 
     Args:
-        memory_efficient: for a DenseNet: a block keeps its feature maps once, and the outputs of its bottlenecks (after
-            Pleiss et al. 2017). Memory then grows linearly.
+        memory_efficient: a DenseNet's block keeps its feature maps once, and the outputs of its bottlenecks (Pleiss et
+            al. 2017). Memory then grows linearly.
 
     Raises:
         ValueError: the input is too small for the network's strides.
@@ -54,7 +54,7 @@ class _Images:
 
 
 def _kept(image: _Images, before: Layer | None) -> int:
-    """Bytes that this layer keeps and none before it has kept already."""
+    """Bytes that this layer keeps, without tensors that the layer before it keeps already."""
     layer, kept = image.layer, 0
     is_kept_already = (before is not None and before.kind == "relu") or layer.is_branch
     if layer.kind in ("relu", "sigmoid", "gate") or (layer.kind in KEEP_THEIR_INPUT and not is_kept_already):
@@ -67,9 +67,9 @@ def _kept(image: _Images, before: Layer | None) -> int:
 
 
 def _kept_in_shared_memory(image: _Images, own: int, spec: DenseNetSpec) -> int:
-    """The same where blocks and transitions train without concatenations: ``own`` outside of them."""
+    """The same when blocks and transitions train without concatenations; elsewhere ``own``."""
     layer = image.layer
-    if layer.name.endswith(".denselayer1.norm1"):  # of each block: all its maps
+    if layer.name.endswith(".denselayer1.norm1"):  # once per block: all its maps
         block = int(layer.stage.removeprefix("block"))
         return _with_statistics(image.input_bytes // layer.in_maps, spec.block_outputs[block - 1])
     if ".denselayer" in layer.name:

@@ -1,9 +1,8 @@
-"""Paths from layers to the classifier, counted exactly: how short they are, and how many there are of each length.
+"""Exact numbers and lengths of the paths from layers to the classifier.
 
 A path goes from a layer to one that reads its output, and so on to the classifier; its length is the number of layers
-with weights on it (the classifier counted). In a residual network a shortcut is a way of its own, of length 0 where
-it has no weights; in a Highway Network the carried input is one. The longest path from the image has the network's
-depth L.
+with weights on it, the classifier included. In a residual network a shortcut is a path too, of length 0 if it has no
+weights; in a Highway Network the carried input is. The longest path from the image has the network's depth L.
 """
 
 from __future__ import annotations
@@ -15,18 +14,18 @@ import pandas as pd
 from densenet_core.networks.paths import PathNode
 from densenet_core.networks.spec import Spec
 
-Lengths = Counter[int]  # how many paths there are of each length; Python's whole numbers, of any size
+Lengths = Counter[int]  # number of paths by length; Python integers of any size
 
 
 def path_counts(spec: Spec) -> pd.DataFrame:
-    """How many paths lead from the image to the scores, by their length.
+    """Return the number of paths from the image to the scores, by length.
 
     >>> from densenet_core import DenseNetSpec
     >>> path_counts(DenseNetSpec.cifar(10, 4))["num_paths"].to_list()[:3]
     [1, 6, 15]
 
     Returns:
-        Columns length (layers with weights), num_paths (whole numbers of any size: dtype object).
+        Columns length (layers with weights), num_paths (Python integers of any size: dtype object).
     """
     nodes = spec.paths().nodes
     stem = nodes[0]
@@ -35,14 +34,14 @@ def path_counts(spec: Spec) -> pd.DataFrame:
 
 
 def layer_paths(spec: Spec) -> pd.DataFrame:
-    """How every layer (a dense layer, a transition, a residual block's convolutions) is connected to the loss.
+    """Return how each layer (a dense layer, a transition, a residual block's convolutions) connects to the loss.
 
     >>> from densenet_core import DenseNetSpec
     >>> list(layer_paths(DenseNetSpec.cifar(10, 4)).columns)
     ['name', 'stage', 'shortest', 'num_paths', 'is_direct']
 
     Returns:
-        Columns name, stage, shortest (layers with weights between its output and the scores, the classifier counted),
+        Columns name, stage, shortest (layers with weights between its output and the scores, the classifier included),
         num_paths (to the scores; dtype object), is_direct (whether the classifier itself reads its output).
     """
     nodes = spec.paths().nodes
@@ -57,7 +56,7 @@ def layer_paths(spec: Spec) -> pd.DataFrame:
 
 
 def _lengths_behind(nodes: list[PathNode]) -> dict[int, Lengths]:
-    """Of each node, the lengths of the paths from its output to the scores; nodes come before their readers."""
+    """The lengths of the paths from each node's output to the scores; nodes come before their readers."""
     behind: dict[int, Lengths] = {id(nodes[-1]): Counter({0: 1})}
     for node in reversed(nodes[:-1]):
         total: Lengths = Counter()

@@ -1,4 +1,4 @@
-"""Summation against concatenation: which feature maps are still there, bit for bit, when later layers have run."""
+"""Summation against concatenation: which feature maps survive later layers bit for bit."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ OPERATIONS: tuple[Operation, ...] = ("concatenation", "summation")
 
 
 class Preservation(NamedTuple):
-    """What became of the feature maps of each layer.
+    """The fate of each layer's feature maps.
 
-    ``table`` has a row an operation and layer: columns operation, layer (0 = the input), num_maps, identical_share (of
-    the values that are found back bit for bit in the end, 0 to 1) and max_abs_difference. ``first_map`` is, by
-    operation, where the input's first feature map stood before each layer and in the end: (layers + 1, H, W).
+    ``table`` has one row per operation and layer: columns operation, layer (0 = the input), num_maps, identical_share
+    (share of the values that are the same bits at the end, 0 to 1) and max_abs_difference. ``first_map`` holds, by
+    operation, the input's first feature map before each layer and at the end: (layers + 1, H, W).
     """
 
     table: pd.DataFrame
@@ -30,13 +30,13 @@ class Preservation(NamedTuple):
 
 
 def preservation(maps: Tensor, num_layers: int = 4, growth_rate: int = 1, seed: int = 0) -> Preservation:
-    """Sends feature maps through a dense block and through as many residual blocks, and looks for them in the end.
+    """Run feature maps through a dense block and through as many residual blocks, and compare them at the end.
 
     Both are the suite's own modules with random weights: ``DenseBlock`` without bottlenecks, and pre-activation
     ``ResidualBlock``s with identity shortcuts (paper, section 3, "ResNets" and "Dense connectivity").
 
     Args:
-        maps: (1, c, H, W), what enters.
+        maps: (1, c, H, W), the input.
         growth_rate: feature maps that each dense layer adds.
     """
     with torch.random.fork_rng(devices=[]), torch.no_grad():
@@ -52,7 +52,7 @@ def preservation(maps: Tensor, num_layers: int = 4, growth_rate: int = 1, seed: 
         _compared("concatenation", layer, given, dense_states[-1][:, edges[layer] : edges[layer + 1]])
         for layer, given in enumerate([maps, *outputs])
     ]
-    # What layer s of a residual network hands on is the sum up to there; the last is the end itself, and left out.
+    # The output of layer s of a residual network is the sum so far; the last one is the end itself and left out.
     summed = [
         _compared("summation", layer, state, residual_states[-1]) for layer, state in enumerate(residual_states[:-1])
     ]
@@ -62,7 +62,7 @@ def preservation(maps: Tensor, num_layers: int = 4, growth_rate: int = 1, seed: 
 
 
 def _run(layers: nn.Module, maps: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-    """What each layer was given, with the end behind it, and what each layer itself gave."""
+    """The inputs of all layers and the end, and the layers' outputs."""
     inputs: list[Tensor] = []
     outputs: list[Tensor] = []
 
@@ -71,7 +71,7 @@ def _run(layers: nn.Module, maps: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         outputs.append(output.clone())
 
     for layer in layers.children():
-        layer.register_forward_hook(watch)  # on modules of our own, which go when this is done
+        layer.register_forward_hook(watch)  # on our own modules, which are dropped afterwards
     end = layers(maps)
     return [*inputs, end], outputs
 

@@ -32,7 +32,7 @@ def animation_bytes(tables: pd.DataFrame, file_format: str) -> bytes:
     """The paper-style figures of the epochs, each with its epoch on it, as one file's content.
 
     Args:
-        tables: as ``reuse_over_training`` gives them.
+        tables: as returned by ``reuse_over_training``.
         file_format: gif, mp4, or zip for one PDF an epoch. The last frame of an animation is held for two seconds.
 
     Raises:
@@ -45,7 +45,7 @@ def animation_bytes(tables: pd.DataFrame, file_format: str) -> bytes:
         return _mp4(tables)
     if file_format == "zip":
         return _zip(tables)
-    raise ValueError(f"format {file_format!r} is none of {', '.join(ANIMATION_FORMATS)}")
+    raise ValueError(f"format {file_format!r} is unknown: choose from {', '.join(ANIMATION_FORMATS)}")
 
 
 def _figures(tables: pd.DataFrame) -> Iterator[tuple[int, Figure]]:

@@ -12,10 +12,10 @@ from analysis.figures.style.paper import COLORS
 from analysis.figures.style.screen import GRID, layout
 from analysis.reuse.scaling import Scaling, scaled
 
-MOST_FRAMES = 60  # of an animation; epochs between are left out evenly
+MAX_FRAMES = 60  # of an animation; more epochs are thinned out evenly
 
 
-def shown_epochs(tables: pd.DataFrame, most: int = MOST_FRAMES) -> list[int]:
+def shown_epochs(tables: pd.DataFrame, most: int = MAX_FRAMES) -> list[int]:
     """The epochs to draw: all, or ``most`` of them evenly apart, the first and the last among them."""
     epochs = sorted(int(epoch) for epoch in tables["epoch"].unique())
     if len(epochs) <= most:
@@ -32,7 +32,7 @@ def emergence_screen(
     """The feature-reuse heatmaps over the epochs, with a slider and a play button.
 
     Args:
-        tables: as ``reuse_over_training`` gives them.
+        tables: as returned by ``reuse_over_training``.
         scaling: within each epoch.
     """
     epochs = shown_epochs(tables)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # full-width ones too
 FORMATS = ("pdf", "svg", "png")
-# No time stamps: the same figure gives the same bytes.
+# No time stamps: the same figure has the same bytes.
 _METADATA: dict[str, dict[str, None]] = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {}}
 
 
@@ -29,7 +29,7 @@ def figure_bytes(figure: Figure, file_format: str) -> bytes:
     from analysis.figures.style.paper import STYLE
 
     if file_format not in FORMATS:
-        raise ValueError(f"format {file_format!r} is none of {', '.join(FORMATS)}")
+        raise ValueError(f"format {file_format!r} is unknown: choose from {', '.join(FORMATS)}")
     buffer = io.BytesIO()
     dpi = 300 if file_format == "png" else 600  # of the rasterized cells inside a vector file
     with mpl.rc_context(fname=STYLE):
@@ -71,7 +71,7 @@ def check_ending(file: Path, formats: tuple[str, ...], what: str) -> str:
     """The format that a file's ending names.
 
     Raises:
-        ValueError: it is none of ``formats``.
+        ValueError: it is not one of ``formats``.
     """
     file_format = file.suffix.lower().removeprefix(".")
     if file_format not in formats:
@@ -106,7 +106,7 @@ def save_figure(figure: Figure, path: str | os.PathLike[str], table: pd.DataFram
         The files written: ``fig5.pdf`` and, with a table, ``fig5.csv``.
 
     Raises:
-        ValueError: the ending is none of .pdf, .svg and .png.
+        ValueError: the ending is not .pdf, .svg or .png.
     """
     file = Path(path)
     file_format = check_ending(file, FORMATS, "figure")

@@ -22,12 +22,12 @@ def pruning_figure(curves: pd.DataFrame, x: str = "params", columns: int = 1) ->
     """Test error against what is left; random pruning is the mean over its seeds, with their range.
 
     Args:
-        curves: as ``pruning_curves`` gives them.
+        curves: as returned by ``pruning_curves``.
         x: params, mult_adds or keep.
         columns: width of the figure in columns of a paper.
 
     Raises:
-        ValueError: ``x`` is none of these.
+        ValueError: ``x`` is unknown.
     """
     with mpl.rc_context(fname=STYLE):
         figure = Figure(figsize=(COLUMN_WIDTHS[columns], 2.6), layout="constrained")
@@ -75,7 +75,7 @@ def pruning_screen(curves: pd.DataFrame, x: str = "params") -> go.Figure:
 def _lines(curves: pd.DataFrame, x: str) -> list[tuple[str, str, pd.DataFrame]]:
     """Name, color, and mean, minimum and maximum over the seeds."""
     if x not in X_TITLES:
-        raise ValueError(f"x {x!r} is none of {', '.join(X_TITLES)}")
+        raise ValueError(f"x {x!r} is unknown: choose from {', '.join(X_TITLES)}")
     lines = []
     repairs = curves["repair"] if "repair" in curves else pd.Series("none", index=curves.index)
     for place, ((measure, repair), own) in enumerate(curves.groupby(["measure", repairs], sort=False)):

@@ -25,7 +25,7 @@ def stage_cost_figure(stages: pd.DataFrame) -> Figure:
     """Parameters and mult_adds by stage, a row of panels a network, on common axes.
 
     Args:
-        stages: as ``compare_stages`` gives it.
+        stages: as returned by ``compare_stages``.
     """
     networks = list(dict.fromkeys(stages["network"]))
     with mpl.rc_context(fname=STYLE):
@@ -47,7 +47,7 @@ def stages_screen(stages: pd.DataFrame) -> go.Figure:
     """Parameters and mult_adds by stage, a row of panels a network, on common axes.
 
     Args:
-        stages: as ``compare_stages`` gives it.
+        stages: as returned by ``compare_stages``.
     """
     networks = list(dict.fromkeys(stages["network"]))
     titles = [title for name in map(plain, networks) for title in (f"parameters: {name}", f"mult_adds: {name}")]

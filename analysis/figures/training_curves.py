@@ -46,7 +46,7 @@ def training_curves_screen(curves: pd.DataFrame) -> go.Figure:
     """Test error (lines, left axis) and training loss (dashed, right axis) over the epochs: Figure 4, right.
 
     Args:
-        curves: as ``training_curves`` gives it.
+        curves: as returned by ``training_curves``.
     """
     figure = make_subplots(specs=[[{"secondary_y": True}]])
     for network, color in zip(dict.fromkeys(curves["network"]), COLORS, strict=False):

@@ -10,8 +10,8 @@ from densenet_core.data.names import CHANNEL_STATISTICS
 from densenet_core.training.config import DROPOUT_DATASETS, RECIPES, TrainingConfig, recipe_config
 
 PAPER = "Huang et al. 2017, section 4.1"
-# Images for training (of which those for validation are held out), further ones, for testing; classes; pixels a side.
-# The paper rounds ImageNet's to 1.2 million and tests on its validation images.
+# Title; images for training, extra ones, held out of training for validation, for testing; classes; pixels a side.
+# The paper rounds ImageNet's training images to 1.2 million and tests on its validation images.
 _PUBLISHED = {
     "cifar10": ("CIFAR-10", 50_000, 0, 5_000, 10_000, 10, 32),
     "cifar100": ("CIFAR-100", 50_000, 0, 5_000, 10_000, 100, 32),
@@ -23,12 +23,12 @@ _AUGMENTATIONS = {"cifar10": CIFAR_AUGMENTATION, "cifar100": CIFAR_AUGMENTATION,
 
 
 def data_sets() -> pd.DataFrame:
-    """The data sets that networks are trained on here.
+    """Return the data sets that networks are trained on here.
 
     Returns:
         Columns dataset, title, train, extra, validation (held out of train), test (numbers of images), classes,
-        image_size (pixels a side), mean and std (of the channels, in units of 0..1, by which images are normalised),
-        mirror and shift (the augmentation "+"; shift in pixels, none where there is none), origin (published or
+        image_size (pixels a side), mean and std (of the channels, in units of 0..1, that normalize images),
+        mirror and shift (the augmentation "+"; shift in pixels, None without one), origin (published or
         counted) and source.
     """
     rows = [(name, *facts, *_preparation(name), "published", PAPER) for name, facts in _PUBLISHED.items()]
@@ -50,7 +50,7 @@ def _preparation(name: str) -> tuple[object, ...]:
 
 
 def recipes() -> pd.DataFrame:
-    """The training recipes, a row each: the first three are the paper's (section 4.2), "fast" is this suite's.
+    """Return the training recipes: the first three are the paper's (section 4.2), "fast" is this suite's.
 
     Returns:
         Columns recipe, published, epochs, batch_size, learning_rate, schedule, milestones (epochs after which the
@@ -60,7 +60,7 @@ def recipes() -> pd.DataFrame:
 
 
 def recipe(name: str) -> TrainingConfig:
-    """A recipe for a DenseNet on the data set that it is made for, without augmentation."""
+    """Return a recipe's configuration for a DenseNet on the recipe's data set, without augmentation."""
     dataset = name if name in ("svhn", "imagenet") else DROPOUT_DATASETS[0]
     return recipe_config(name, "densenet-40-12", dataset, name)
 
@@ -80,7 +80,7 @@ def _recipe_row(name: str) -> dict[str, object]:
 
 
 def learning_rates(name: str) -> pd.DataFrame:
-    """The learning rate in the middle of each epoch of a recipe: columns epoch and learning_rate."""
+    """Return the learning rate in the middle of each epoch of a recipe: columns epoch and learning_rate."""
     config = recipe(name)
     epochs = range(1, config.epochs + 1)
     return pd.DataFrame({"epoch": epochs, "learning_rate": [config.learning_rate_at(epoch, 0.5) for epoch in epochs]})

@@ -1,8 +1,8 @@
-"""What networks reach, as one tidy table: the papers' results, and those of the suite's own runs.
+"""Results of networks as one tidy table: published ones, and the suite's own runs.
 
-Every row says where it comes from: ``origin`` is published or measured, ``source`` the paper and table or the run.
-Parameters and mult_adds are this suite's arithmetic wherever it can build the network; what a paper prints stands
-beside it in ``params_printed``. Errors are percent.
+Each row names its origin: ``origin`` is published or measured, ``source`` the paper and table or the run. Parameters
+and mult_adds are counted by this suite if it can build the network; ``params_printed`` is the number that a paper
+prints. Errors are percent.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from densenet_core.networks.spec import Spec
 COLUMNS = (
     "origin",  # published or measured
     "family",  # DenseNet-BC, ResNet, ...
-    "model",  # as it is written in papers
-    "arch",  # create_model's name, where the suite can build it
+    "model",  # as papers write it
+    "arch",  # create_model's name, if the suite can build it
     "depth",
     "growth_rate",
     "params",
@@ -37,16 +37,16 @@ COLUMNS = (
     "images_per_s",  # as its source measured it: see note
     "dataset",  # C10, C10+, ...: "+" is with augmentation
     "error_kind",  # test, top1_single_crop, top5_single_crop, top1_10_crop, top5_10_crop
-    "error",  # percent; of measured runs that of the last epoch
-    "spread",  # standard deviation over seeds, where there are two or more
-    "seeds",  # number of runs behind the error
+    "error",  # percent; for measured runs after the last epoch
+    "spread",  # standard deviation over two or more seeds
+    "seeds",  # number of runs that the error is a mean of
     "epochs",
     "seed",
     "hardware",
     "source",
     "note",
 )
-# the paper's short names of data sets, for what the suite's records call them; "+" stays
+# the paper's short names of data sets by the names in the suite's records; "+" stays
 SHORT_NAMES = {
     "CIFAR-10": "C10",
     "CIFAR-10+": "C10+",
@@ -111,15 +111,15 @@ def _with_costs(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def measured_results(runs: Iterable[str | Path], include_zoo: bool = True) -> pd.DataFrame:
-    """The results of run folders, a row a run, and of the shipped networks.
+    """Return the results of run folders, one row per run, and of the shipped networks.
 
     >>> measured_results([])["model"].to_list()[:1]
     ['DenseNet (L=40, k=12)']
 
     Returns:
-        The columns of ``COLUMNS``; ``attrs["skipped"]`` lists, in words, what could not be read.
+        The columns of ``COLUMNS``; ``attrs["skipped"]`` lists the errors of what could not be read.
     """
-    own = {run.resolve(): run for run in map(Path, runs)}  # none of them twice
+    own = {run.resolve(): run for run in map(Path, runs)}  # each once
     places = [*own.values(), *(zoo_path(name) for name in zoo_names() if include_zoo)]
     rows, skipped = [], []
     for place in places:
@@ -127,7 +127,7 @@ def measured_results(runs: Iterable[str | Path], include_zoo: bool = True) -> pd
             rows.append(_measured(*read_header(place)))
         except CheckpointError as error:
             skipped.append(str(error))
-        except (KeyError, TypeError, ValueError) as error:  # a record that others wrote
+        except (KeyError, TypeError, ValueError) as error:  # a record from elsewhere
             skipped.append(f"{str(place)!r} has a record that can't be used ({type(error).__name__}: {error})")
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     table.attrs["skipped"] = skipped
@@ -135,7 +135,7 @@ def measured_results(runs: Iterable[str | Path], include_zoo: bool = True) -> pd
 
 
 def result_of(spec: Spec, record: dict[str, Any]) -> pd.Series | None:
-    """One network's result, with the columns of ``COLUMNS``; None where its record does not tell."""
+    """Return one network's result, with the columns of ``COLUMNS``; None if its record lacks it."""
     try:
         return pd.Series(_measured(spec, record)).reindex(list(COLUMNS))
     except (KeyError, TypeError, ValueError):
@@ -144,7 +144,9 @@ def result_of(spec: Spec, record: dict[str, Any]) -> pd.Series | None:
 
 @functools.cache
 def shipped_results() -> pd.DataFrame:
-    """The results of the suite's own sweeps, in the form of ``measured_results``. Do not change it: it is shared.
+    """Return the results of the suite's own sweeps, as ``measured_results`` does.
+
+    The table is cached: copy it before you change it.
 
     >>> shipped_results()["origin"].unique().tolist()
     ['measured']
@@ -153,7 +155,7 @@ def shipped_results() -> pd.DataFrame:
 
 
 def mean_over_seeds(results: pd.DataFrame) -> pd.DataFrame:
-    """Runs that differ only in their seed as one row: mean error, its standard deviation, and how many they are."""
+    """Return runs that differ only in their seed as one row: mean error, standard deviation and number of runs."""
     one_run = [column for column in COLUMNS if column not in ("error", "spread", "seeds", "seed", "source", "hardware")]
     measured = results[results["origin"] == "measured"]
     if measured.empty:
@@ -214,7 +216,7 @@ def _measured(spec: Spec, record: dict[str, Any]) -> dict[str, Any]:
 
 
 def _torchvision_results() -> pd.DataFrame:
-    """The ImageNet errors that the installed torchvision states of its own weights; nothing is downloaded."""
+    """The ImageNet errors that the installed torchvision states for its own weights; nothing is downloaded."""
     from torchvision.models import get_model_weights, list_models
 
     rows = []

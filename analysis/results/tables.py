@@ -26,9 +26,9 @@ def paper_table(number: int, own: pd.DataFrame | None = None) -> pd.DataFrame:
     """Return one of the paper's tables.
 
     Args:
-        number: 1: the ImageNet architectures, from their specs; 2: errors on CIFAR and SVHN; 3: errors on ImageNet.
+        number: 1: ImageNet architectures, by their specs; 2: errors on CIFAR and SVHN; 3: errors on ImageNet.
         own: for 2 and 3, measured results (``analysis.results.results``) to append, seeds as mean ± standard deviation.
-            In Table 2 a data set that the paper does not have gets a column of its own; Table 3 is of ImageNet alone.
+            In Table 2 other data sets than the paper's get a column each; Table 3 is for ImageNet only.
 
     Returns:
         Text cells, as they are printed; an empty one where there is no number. A star marks other people's networks
@@ -36,16 +36,16 @@ def paper_table(number: int, own: pd.DataFrame | None = None) -> pd.DataFrame:
         has errors with a single crop, and with 10 crops in parentheses.
 
     Raises:
-        ValueError: there is no such table, or it has no place for ``own``.
+        ValueError: the number is unknown, or the table does not take these results.
     """
     if number not in (1, 2, 3):
         raise ValueError(f"table {number} is unknown: choose 1, 2 or 3")
     if number == 1 and own is not None and not own.empty:
-        raise ValueError("table 1 is of architectures: it has no place for runs")
+        raise ValueError("table 1 lists architectures: leave out the runs")
     if number == 1:
         return architecture_table({f"DenseNet-{name}": DenseNetSpec.imagenet(name) for name in TABLE_1_NETWORKS})
     if number == 3 and own is not None and not (own["dataset"] == "ImageNet").all():
-        raise ValueError("table 3 is of ImageNet: leave out runs on other data")
+        raise ValueError("table 3 is for ImageNet: leave out runs on other data")
     results = tabulated_results()
     published = results[results["source"] == TABLE_SOURCES[number]]
     parts = [published] if own is None or own.empty else [published, mean_over_seeds(own)]
@@ -115,7 +115,7 @@ def _number(value: float, form: object) -> str:
 
 
 class _Row(NamedTuple):
-    """One row of Table 1 for one network; ``place`` orders the rows and finds the same row of another network."""
+    """One row of Table 1 for one network; ``place`` orders the rows and matches those of other networks."""
 
     place: tuple[float, int]
     layers: str
@@ -124,25 +124,25 @@ class _Row(NamedTuple):
 
 
 def architecture_table(networks: Mapping[str, Spec], input_size: int | None = None) -> pd.DataFrame:
-    """The paper's Table 1 for any DenseNets: a column a network, a row a stage.
+    """Return the paper's Table 1 for any DenseNets: a column per network, a row per stage.
 
     Args:
-        networks: specs under the names to show.
-        input_size: pixels a side of the image; by default what each network is made for.
+        networks: specs by the names to show.
+        input_size: height and width of the image in pixels; by default each network's own.
 
     Returns:
-        Text cells. Where networks differ in a stage's output, its sizes stand in their order; where one has no such
-        stage, its cell is empty.
+        Text cells. If a stage's output sizes differ between networks, all are listed in order; the cell of a network
+        without the stage is empty.
 
     Raises:
-        ValueError: there is no network, one is no DenseNet, or the input is too small for one of them.
+        ValueError: ``networks`` is empty, one is not a DenseNet, or the input is too small for one of them.
     """
     if not networks:
-        raise ValueError("networks is empty: give one or more")
+        raise ValueError("networks is empty: pass one or more")
     rows: dict[str, dict[tuple[float, int], _Row]] = {}
     for name, spec in networks.items():
         if not isinstance(spec, DenseNetSpec):
-            raise ValueError(f"network {name!r} is a {spec.title}: Table 1 is of DenseNets")
+            raise ValueError(f"network {name!r} is a {spec.title}: Table 1 is for DenseNets")
         rows[name] = {row.place: row for row in _rows_1(spec, input_size)}
     table = []
     for place in sorted({place for own in rows.values() for place in own}):

@@ -1,4 +1,4 @@
-"""Loss and error over the epochs of runs, as one tidy table."""
+"""Loss and error of runs by epoch, as one tidy table."""
 
 from __future__ import annotations
 
@@ -12,11 +12,14 @@ from densenet_core.training.run_folder import METRIC_COLUMNS, METRICS, read_whol
 
 
 def training_curves(runs: Mapping[str, str | Path]) -> pd.DataFrame:
-    """The metrics of run folders, each under a name to show.
+    """Return the metrics of run folders.
+
+    Args:
+        runs: folders by the names to show.
 
     Returns:
-        Columns network, epoch, split, loss (nats), error (percent), seconds. A metrics.csv that was cut short gives
-        its whole rows; ``attrs["skipped"]`` says in words what was left out.
+        Columns network and those of ``Metric``: epoch, split, loss (nats), error (percent), seconds, ... Damaged rows
+        of a metrics.csv are left out; ``attrs["skipped"]`` reports them.
 
     Raises:
         RunError: a folder has no metrics.csv.

@@ -1,7 +1,7 @@
-"""Ablation: what the loss and the error really become when one connection is cut, exactly, for every connection.
+"""Ablation: the exact change of loss and error when one connection is cut, for every connection.
 
-Not one pass of the network a connection: whatever lies before the target is computed once, the target's other parts are
-kept as a sum, layers behind it read only what changed anew, and the cut variants run together as one batch.
+The network does not run once per connection. Everything before the target is computed once, the parts of the target's
+other sources are kept as a sum, later layers read again only what changed, and the cut variants run as one batch.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from densenet_core.hardware import device
 from densenet_core.training.evaluation import check_fit
 
 Replace = Literal["zero", "mean"]
-MOST_POSITIONS = 2**15  # of variants that run together, images x height x width: more would not stay in cache
+MAX_POSITIONS = 2**15  # images x height x width of the variants in one batch: more do not fit in the CPU cache
 
 
 def connection_ablation(
@@ -38,10 +38,10 @@ def connection_ablation(
     on_batch: OnBatch = lambda done, total: None,
     keep_in: Path | None = None,
 ) -> pd.DataFrame:
-    """The feature-reuse table with the effect of cutting each connection, measured.
+    """Return the feature-reuse table with the measured effect of cutting each connection.
 
-    A cut takes what the source gives to this one target, after the target's norm and ReLU, and puts zeros in its place;
-    all other targets still read the source.
+    A cut replaces the source's feature maps by zeros for this one target, after the target's norm and ReLU; all other
+    targets still read the source.
 
     >>> from densenet_core import checkpoint_from_state_dict, create_model
     >>> from densenet_core.data.datasets import load_test_images
@@ -50,27 +50,27 @@ def connection_ablation(
     'ablation_half_2'
 
     Args:
-        images: labelled; ``num_images`` of them are taken, evenly spaced over the set (all, where there are fewer).
+        images: labelled; ``num_images`` of them are used, evenly spaced over the set (all, if there are fewer).
         replace: ``zero``; or ``mean``, each channel's mean over these images and all positions.
-        batch_size: images that go through the network together.
-        on_batch: called with the images done and their number.
-        keep_in: a folder that keeps what is done after every batch: a call that was interrupted goes on from there, and
-            one that was not costs nothing the second time.
+        batch_size: the number of images in one batch.
+        on_batch: called after each batch with the number of images done and the number of all.
+        keep_in: a folder for the sums after every batch: an interrupted call resumes from it, and a finished one
+            returns at once the second time.
 
     Returns:
-        The table of ``connection_weights`` and: ablation, the mean cross-entropy with the connection cut minus that of
-        the whole network (nats; below 0 where the network is better without it); ablation_error, the same for the
+        The table of ``connection_weights`` and: ablation, the mean cross-entropy with the connection cut minus the
+        whole network's (nats; below 0 where the network is better without it); ablation_error, the same for the
         top-1 error (percentage points); ablation_half_1 and ablation_half_2, the ablation over every other image and
-        over the others, which show how far it depends on the images. The whole network's are in ``attrs``: loss,
-        error, num_images, replace.
+        over the others, which show how much it depends on the images. ``attrs`` holds the whole network's loss and
+        error, num_images and replace.
 
     Raises:
-        ValueError: ``replace`` is not known.
-        CheckpointError: the network is no DenseNet.
+        ValueError: ``replace`` is unknown.
+        CheckpointError: the network is not a DenseNet.
         DataError: the images do not fit it.
     """
     if replace not in get_args(Replace):
-        raise ValueError(f"replace {replace!r} is none of {', '.join(get_args(Replace))}")
+        raise ValueError(f"replace {replace!r} is unknown: choose {' or '.join(get_args(Replace))}")
     checkpoint = as_checkpoint(network)
     table = connection_weights(checkpoint)
     check_fit(checkpoint.architecture, images)
@@ -92,7 +92,7 @@ def connection_ablation(
 
 
 def _with_changes(table: pd.DataFrame, sums: np.ndarray) -> pd.DataFrame:
-    """The table with the changes over all images and over either half; ``sums`` (2 halves, 1 + connections, 3)."""
+    """The table with the changes over all images and over each half; ``sums`` (2 halves, 1 + connections, 3)."""
     halves, whole = sums, sums.sum(0)
     counts = np.maximum(halves[:, 0, 2], 1)[:, None]  # one image alone leaves a half empty
     changes = np.vstack([whole[1:, :2].T / whole[0, 2], halves[:, 1:, 0] / counts])  # (4, connections)
@@ -102,40 +102,40 @@ def _with_changes(table: pd.DataFrame, sums: np.ndarray) -> pd.DataFrame:
 
 
 def _ablate_batch(dissection: Dissection, images: Tensor, labels: Tensor, means: list[Tensor] | None) -> np.ndarray:
-    """What ``_judge`` sums over either half of the images: of the whole network, then the change by each cut.
+    """The sums of ``_sum_halves`` for the whole network, then their change by each cut.
 
     Returns:
         (2 halves, 1 + connections, 3).
     """
-    *cuts, whole = (_judge(scores, labels) for scores in cut_scores(dissection, images, means))
+    *cuts, whole = (_sum_halves(scores, labels) for scores in cut_scores(dissection, images, means))
     return torch.stack([whole, *(cut - whole for cut in cuts)], dim=1).cpu().numpy()
 
 
 def cut_scores(dissection: Dissection, images: Tensor, means: list[Tensor] | None = None) -> Iterator[Tensor]:
-    """Scores with each connection cut in turn, in the table's order, then those of the whole network: (N, classes)."""
+    """Yield the scores with each connection cut, in the table's order, then the whole network's: (N, classes)."""
     maps = dissection.stem(images)
     left_means = iter(means or [])
     for b, readers in enumerate(dissection.blocks):
-        # Of every target of the block: the sum of the parts of the sources that are there so far.
+        # For each target of the block, the sum of the parts of the sources that exist so far.
         sums = [reader.read(reader.activation(maps, 0, 1), 0, 1) for reader in readers]
         for reader in readers:
             mean = next(left_means) if means is not None else None
             for cut in _cut_variants(reader, maps, sums[reader.target.layer - 1], mean):
-                yield from _go_on(dissection, b, reader, cut, sums).split(len(images))
+                yield from _continue_pass(dissection, b, reader, cut, sums).split(len(images))
             maps = _add_source(reader, readers, maps, sums)
     yield maps  # after the last target the maps are the scores
 
 
-def _judge(scores: Tensor, labels: Tensor) -> Tensor:
-    """Loss, wrong answers and number, summed over every other image and over the others: (2, 3)."""
+def _sum_halves(scores: Tensor, labels: Tensor) -> Tensor:
+    """Sums of loss, errors and images over every other image and over the others: (2, 3)."""
     loss = F.cross_entropy(scores.float(), labels, reduction="none").double()
     each = torch.stack([loss, (scores.argmax(1) != labels).double(), torch.ones_like(loss)], dim=1)  # (N, 3)
     return torch.stack([each[::2].sum(0), each[1::2].sum(0)])
 
 
 def _cut_variants(reader: Reader, maps: Tensor, whole: Tensor, mean: Tensor | None) -> Iterator[Tensor]:
-    """The target's pre-activation without each of its sources in turn, as many variants together as is well."""
-    together = max(1, MOST_POSITIONS // (len(maps) * maps[0, 0].numel()))
+    """The target's pre-activation without each of its sources in turn, in batches of variants."""
+    together = max(1, MAX_POSITIONS // (len(maps) * maps[0, 0].numel()))
     active = reader.activation(maps)
     own_parts = parts(reader, active)
     instead = (
@@ -151,8 +151,8 @@ def _cut_variants(reader: Reader, maps: Tensor, whole: Tensor, mean: Tensor | No
         yield cut
 
 
-def _go_on(dissection: Dissection, b: int, reader: Reader, cut: Tensor, sums: list[Tensor]) -> Tensor:
-    """From cut pre-activations of a target, (variants x N, ...), to the scores; ``sums`` as they are at this target."""
+def _continue_pass(dissection: Dissection, b: int, reader: Reader, cut: Tensor, sums: list[Tensor]) -> Tensor:
+    """The scores of cut pre-activations of a target, (variants x N, ...); ``sums`` as they are at this target."""
     layer, readers = reader.target.layer, dissection.blocks[b]
     changed = out = reader.whole(cut)
     for later in readers[layer:]:
@@ -168,7 +168,7 @@ def _go_on(dissection: Dissection, b: int, reader: Reader, cut: Tensor, sums: li
 
 
 def _add_source(reader: Reader, readers: tuple[Reader, ...], maps: Tensor, sums: list[Tensor]) -> Tensor:
-    """The block's maps with this target's, whose parts go into ``sums``; behind the block, the next block's input."""
+    """The block's maps and this target's, whose parts are added to ``sums``; after the block, the next one's input."""
     layer = reader.target.layer
     out = reader.whole(sums[layer - 1])
     if reader.target.kind != "dense_layer":

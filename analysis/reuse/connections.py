@@ -1,4 +1,4 @@
-"""The feature-reuse table: what every layer of a DenseNet weighs of every layer before it (paper, Figure 5)."""
+"""The feature-reuse table: how much weight each layer of a DenseNet gives each layer before it (paper, Figure 5)."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def connection_weights(network: Network, input_shape: Sequence[int] | None = Non
         which the target's first convolution reads those maps (paper, section 5, Figure 5). ``measures.MEASURES``
         defines them. mean_abs_weight is a mean per channel, total_abs_weight the sum over all weights: a wide source
         can have a small mean and a large total. mean_abs_weight and l1_per_input_map differ by the factor (output
-        channels x kernel positions), one number within a target but not across targets. Measures of γ are nan where no
-        norm stands right before the target.
+        channels x kernel positions), one number within a target but not across targets. Measures of γ are nan if no
+        norm comes directly before the target.
 
     Raises:
         CheckpointError: the network is not a DenseNet and concatenates nothing.
@@ -58,10 +58,10 @@ def connection_weights(network: Network, input_shape: Sequence[int] | None = Non
 
 
 def as_checkpoint(network: Network, input_shape: Sequence[int] | None = None) -> Checkpoint:
-    """The same network as a checkpoint; where connections were cut, with weights of 0 in their place.
+    """Return the network as a checkpoint; connections that were cut have weights of 0.
 
     Raises:
-        CheckpointError: it is no DenseNet, and concatenates nothing.
+        CheckpointError: the network is not a DenseNet and concatenates nothing.
     """
     if isinstance(network, Checkpoint):
         return with_all_connections(network)
@@ -82,29 +82,29 @@ def as_checkpoint(network: Network, input_shape: Sequence[int] | None = None) ->
 
 
 def dense_spec(checkpoint: Checkpoint) -> DenseNetSpec:
-    """The checkpoint's spec, of a DenseNet that can be built.
+    """Return the spec of a DenseNet that can be built.
 
     Raises:
-        CheckpointError: it is a ResNet's, in which no layer reads another's feature maps by themselves, or only what
-            the network concatenates is known.
+        CheckpointError: it is a ResNet, whose layers do not read each other's feature maps separately, or only the
+            network's concatenations are known.
     """
     spec = checkpoint.architecture
     if not isinstance(spec, DenseNetSpec):
-        raise CheckpointError(f"feature reuse is read off DenseNets: this is a {spec.title}")
+        raise CheckpointError(f"feature reuse is measured on DenseNets: this is a {spec.title}")
     return spec
 
 
 def concatenations(checkpoint: Checkpoint) -> DenseNetSpec | ConcatSpec:
-    """What the network concatenates.
+    """Return the network's concatenations.
 
     Raises:
-        CheckpointError: it is a ResNet.
+        CheckpointError: the network is a ResNet.
     """
     return checkpoint.spec if isinstance(checkpoint.spec, ConcatSpec) else dense_spec(checkpoint)
 
 
 def connection_filter(checkpoint: Checkpoint, block: int, source_layer: int, target_layer: int) -> Array:
-    """The weights of one connection: ``(output channels, num_channels of the source, *kernel)``.
+    """Return the weights of one connection: ``(output channels, num_channels of the source, *kernel)``.
 
     >>> from densenet_core import load_zoo
     >>> connection_filter(load_zoo("densenet-40-12-digits"), block=1, source_layer=0, target_layer=1).shape
@@ -122,7 +122,7 @@ def connection_filter(checkpoint: Checkpoint, block: int, source_layer: int, tar
 
 
 def _statistics(arrays: Mapping[str, Array], target: ConcatTarget) -> dict[str, Array]:
-    """The table's columns for one target before they are measures, an entry per source."""
+    """The statistics of one target's weights from which the measures follow, an entry per source."""
     source = _source_of_channel(target)
     weight = _by_input(arrays[target.weight], target).astype(np.float32, copy=False)
     l1 = np.abs(weight).sum(axis=(0, *range(2, weight.ndim)), dtype=np.float64)  # (in,)

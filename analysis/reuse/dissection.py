@@ -1,9 +1,9 @@
-"""A DenseNet's forward pass taken apart by connection: how each target reads each of its sources.
+"""A DenseNet's forward pass split by connection: how each target reads each of its sources.
 
-A target normalises the maps of all its sources, applies ReLU, and reads them with its first linear map (a dense layer's
-first convolution, a transition's 1x1, the classifier's matrix). That map is linear, so what it gives is a sum over the
-sources: the *parts* of its pre-activation, one a connection. Pooling stands before the map here: a transition's average
-pooling and its 1x1 convolution may change places, and the classifier reads averages anyway.
+A target normalizes the feature maps of all its sources, applies ReLU, and reads them with its first linear map (a dense
+layer's first convolution, a transition's 1x1, the classifier's matrix). The map is linear, so its output is a sum over
+the sources: the *parts* of the target's pre-activation, one per connection. Pooling comes before the map here: a
+transition's average pooling and its 1x1 convolution commute, and the classifier reads averages anyway.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ class Reader:
     """How one target reads the feature maps of its block."""
 
     target: ConcatTarget
-    edges: tuple[int, ...]  # of its sources' channels: source s gives the channels edges[s] to edges[s+1]
+    edges: tuple[int, ...]  # source s has the channels edges[s] to edges[s+1] of its input
     scale: Tensor  # (C, 1, 1): the target's norm with its running statistics, scale * x + shift
     shift: Tensor  # (C, 1, 1)
     pool: Callable[[Tensor], Tensor] | None
     weight: Tensor  # (out, in, *kernel)
     bias: Tensor | None  # (out,)
-    finish: Callable[[Tensor], Tensor]  # from the whole pre-activation to what the target gives on
+    finish: Callable[[Tensor], Tensor]  # from the whole pre-activation to the target's output
 
     def activation(self, maps: Tensor, first: int = 0, end: int | None = None) -> Tensor:
-        """What the target makes of the maps of the sources ``first`` to ``end`` - 1 before it weighs them.
+        """Return the normalized and rectified maps of the sources ``first`` to ``end`` - 1.
 
         (N, c, H, W) -> the same, or pooled.
         """
@@ -48,7 +48,7 @@ class Reader:
         return active if self.pool is None else self.pool(active)
 
     def read(self, activation: Tensor, first: int = 0, end: int | None = None) -> Tensor:
-        """These sources' part of the target's pre-activation: (N, c, H, W) -> (N, out, H, W), or (N, classes)."""
+        """Return these sources' part of the pre-activation: (N, c, H, W) -> (N, out, H, W), or (N, classes)."""
         low, high = self._channels(first, end)
         weight = self.weight[:, low:high]
         if weight.dim() == 2:
@@ -57,13 +57,13 @@ class Reader:
         return part
 
     def whole(self, pre_activation: Tensor) -> Tensor:
-        """What the target gives on, from the sum of all parts."""
+        """Return the target's output, given the sum of all parts."""
         if self.bias is not None:
             pre_activation = pre_activation + self.bias.view(-1, *(1,) * (pre_activation.dim() - 2))
         return self.finish(pre_activation)
 
     def onward(self, maps: Tensor, activation: Tensor) -> Tensor:
-        """The block's ``maps`` with those that this target adds; from what follows the block, what it gives instead."""
+        """Return the block's ``maps`` with a dense layer's output appended, or the output of what follows the block."""
         out = self.whole(self.read(activation))
         return torch.cat((maps, out), dim=1) if self.target.kind == "dense_layer" else out
 
@@ -79,7 +79,7 @@ class Dissection:
     blocks: tuple[tuple[Reader, ...], ...]
 
     def __call__(self, images: Tensor) -> Tensor:
-        """The network's scores, (N, classes)."""
+        """Return the network's scores, (N, classes)."""
         maps: Tensor = self.stem(images)
         for readers in self.blocks:
             maps = through_block(readers, maps)
@@ -92,20 +92,20 @@ class Dissection:
 
 
 def through_block(readers: Sequence[Reader], maps: Tensor) -> Tensor:
-    """Through successive targets; a whole block's: (N, c0, H, W) -> the next block's input, or the scores."""
+    """Run successive targets; for a whole block (N, c0, H, W) -> the next block's input, or the scores."""
     for reader in readers:
         maps = reader.onward(maps, reader.activation(maps))
     return maps
 
 
 def dissect(network: Network, device: torch.device | None = None, fold: bool = False) -> Dissection:
-    """Takes a network apart; as in evaluation mode, with its running statistics.
+    """Split a network into stem and readers; norms use their running statistics, as in evaluation mode.
 
     Args:
-        fold: take a bottleneck's second norm into its first convolution: faster, but the parts are then scaled by it.
+        fold: fold a bottleneck's second norm into its first convolution: faster, but it scales the parts.
 
     Raises:
-        CheckpointError: it is no DenseNet.
+        CheckpointError: the network is not a DenseNet.
     """
     checkpoint = as_checkpoint(network)
     spec = dense_spec(checkpoint)
@@ -152,7 +152,7 @@ def _reader(model: DenseNet, target: ConcatTarget, edges: tuple[int, ...], fold:
 
 
 def _affine(model: DenseNet, norm: nn.Module) -> tuple[Tensor, Tensor]:
-    """Factor and summand of a norm, (C, 1, 1) each."""
+    """Scale and shift of a norm, (C, 1, 1) each."""
     scale, shift = compute_scale_and_shift(norm)
     shape = (-1, *(1,) * model.spec.spatial_dims)
     return scale.view(shape), shift.view(shape)

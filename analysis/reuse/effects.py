@@ -1,4 +1,4 @@
-"""What connections do on data: what each carries, and how the loss would first move if it were cut."""
+"""The effect of connections on data: the size of what each carries, and the first-order change of the loss."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from densenet_core.hardware import device
 from densenet_core.training.evaluation import check_fit
 
 T = TypeVar("T")
-OnBatch = Callable[[int, int], object]  # images done, images in all
+OnBatch = Callable[[int, int], object]  # images done, all images
 
 
 def connection_effects(
@@ -31,7 +31,7 @@ def connection_effects(
     batch_size: int = 32,
     on_batch: OnBatch = lambda done, total: None,
 ) -> pd.DataFrame:
-    """The feature-reuse table with two measures on data.
+    """Return the feature-reuse table with measures on data.
 
     >>> from densenet_core import checkpoint_from_state_dict, create_model
     >>> from densenet_core.data.datasets import load_test_images
@@ -40,17 +40,17 @@ def connection_effects(
     True
 
     Args:
-        images: labelled; ``num_images`` of them are taken, evenly spaced over the set (all, where there are fewer).
-        batch_size: halved, with a warning, where the device's memory does not take it; the numbers do not depend on it.
-        on_batch: called with the images done and their number.
+        images: labelled; ``num_images`` of them are used, evenly spaced over the set (all, if there are fewer).
+        batch_size: halved, with a warning, if it does not fit in the device's memory; results do not depend on it.
+        on_batch: called after each batch with the number of images done and the number of all.
 
     Returns:
         The table of ``connection_weights`` with the measures on images and gradients (``measures.MEASURES``):
         contribution, contribution_total and taylor. taylor takes its absolute value after the sum over all images.
 
     Raises:
-        CheckpointError: the network is no DenseNet.
-        DataError: the images do not fit it, or a single one takes more memory than there is.
+        CheckpointError: the network is not a DenseNet.
+        DataError: the images do not fit it, or a single one does not fit in memory.
     """
     checkpoint = as_checkpoint(network)
     table = connection_weights(checkpoint)
@@ -67,7 +67,7 @@ def connection_effects(
 
 
 def _measure_batch(dissection: Dissection, images: Tensor, labels: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """Sums over the images, an entry a connection: norms of the parts, and gradient x part."""
+    """Sums over the images for each connection: norms of the parts, and gradient x part."""
     with torch.enable_grad():
         activations, scores = _forward(dissection, images)
         loss = F.cross_entropy(scores, labels, reduction="sum")
@@ -83,7 +83,7 @@ def _measure_batch(dissection: Dissection, images: Tensor, labels: Tensor) -> tu
 
 
 def _forward(dissection: Dissection, images: Tensor) -> tuple[list[Tensor], Tensor]:
-    """Every target's activation, each a node of the graph that ends in the scores."""
+    """Every target's activation, as nodes of the autograd graph, and the scores."""
     activations, maps = [], dissection.stem(images)
     for reader in dissection.readers:
         active = reader.activation(maps)
@@ -94,20 +94,20 @@ def _forward(dissection: Dissection, images: Tensor) -> tuple[list[Tensor], Tens
 
 
 def parts(reader: Reader, activation: Tensor) -> Iterator[Tensor]:
-    """What each source adds to the target's pre-activation, source by source."""
+    """Yield each source's part of the target's pre-activation, in order."""
     for source, own in enumerate(activation.split(widths(reader), dim=1)):
         yield reader.read(own, source, source + 1)
 
 
 def widths(reader: Reader) -> list[int]:
-    """Feature maps of each source."""
+    """Return the number of feature maps of each source."""
     return np.diff(reader.edges).tolist()
 
 
 def batches_on_device(
     images: Images, batch_size: int, on_batch: OnBatch = lambda done, total: None
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """All batches, where the work is done; ``on_batch`` is called after each."""
+    """Yield all batches on the device; ``on_batch`` is called after each."""
     place, done = device(), 0
     for batch, labels in images.to(place).batches(batch_size):
         yield batch.to(place), labels.to(place)
@@ -116,19 +116,19 @@ def batches_on_device(
 
 
 def in_halves(work: Callable[[Tensor, Tensor], T], images: Tensor, labels: Tensor) -> list[T]:
-    """The work on a batch; where it takes more memory than there is, on its halves, and so on.
+    """Return the results of ``work`` on a batch, or on its halves, and so on, if it runs out of memory.
 
     Raises:
-        DataError: one image takes more than there is.
+        DataError: a single image does not fit in memory.
     """
     try:
         return [work(images, labels)]
-    except torch.OutOfMemoryError:
+    except torch.OutOfMemoryError as error:
         if len(images) == 1:
             raise DataError(
-                "one image takes more memory than the device has: use the CPU or a smaller network"
-            ) from None
+                "one image does not fit in the device's memory: use the CPU or a smaller network"
+            ) from error
     half = len(images) // 2
-    warnings.warn(f"a batch of {len(images)} takes more memory than the device has: going on with {half}", stacklevel=2)
+    warnings.warn(f"a batch of {len(images)} does not fit in the device's memory: continuing with {half}", stacklevel=2)
     torch.cuda.empty_cache()
     return in_halves(work, images[:half], labels[:half]) + in_halves(work, images[half:], labels[half:])

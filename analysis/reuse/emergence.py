@@ -1,4 +1,4 @@
-"""How feature reuse emerges over a training: the feature-reuse table of every epoch, in one file a run."""
+"""How feature reuse emerges in training: the feature-reuse tables of all epochs, in one file per run."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from densenet_core.training.run_folder import REUSE, Metric
 
 
 def record_reuse(folder: Path, model: Network, metrics: list[Metric]) -> None:
-    """Adds the network's feature-reuse table to the run's reuse.parquet, under its epoch; for ``train``'s on_epoch.
+    """Add the network's feature-reuse table to the run's reuse.parquet; pass it to ``train`` as ``on_epoch``.
 
-    Tables of this and later epochs, which a killed run may have left, are replaced. A network that is no DenseNet has
-    none.
+    Tables of this epoch and later ones, which an interrupted run may have left, are replaced. Nothing is written for a
+    network that is not a DenseNet.
     """
     if not isinstance(model, DenseNet):
         return
@@ -32,10 +32,10 @@ def record_reuse(folder: Path, model: Network, metrics: list[Metric]) -> None:
 
 
 def reuse_over_training(run: str | os.PathLike[str]) -> pd.DataFrame:
-    """The feature-reuse tables of a run, with a column ``epoch`` (1-based) before the table's own.
+    """Return the feature-reuse tables of a run, with a first column ``epoch`` (1-based).
 
     Raises:
-        RunError: the run has none, or the file is damaged.
+        RunError: the run has no tables, or the file is damaged.
     """
     file = Path(run) / REUSE
     if not file.exists():
@@ -43,17 +43,17 @@ def reuse_over_training(run: str | os.PathLike[str]) -> pd.DataFrame:
     try:
         return pd.read_parquet(file)
     except (OSError, ValueError) as error:
-        raise RunError(f"{str(file)!r} is damaged: {error}") from None
+        raise RunError(f"{str(file)!r} is damaged: {error}") from error
 
 
-STEADY = 0.9  # a rank correlation with the end that counts as the same pattern
+STEADY = 0.9  # rank correlation with the last epoch that counts as the same pattern
 
 
 def likeness_to_end(tables: pd.DataFrame, measure: str = "mean_abs_weight") -> pd.DataFrame:
-    """How like the end the pattern of reuse is after each epoch.
+    """Return how similar the pattern of reuse is to the final one after each epoch.
 
     Args:
-        tables: as ``reuse_over_training`` gives them.
+        tables: as returned by ``reuse_over_training``.
 
     Returns:
         Columns epoch, likeness: Spearman's rank correlation of the measure, over all connections, with the last
@@ -66,7 +66,7 @@ def likeness_to_end(tables: pd.DataFrame, measure: str = "mean_abs_weight") -> p
 
 
 def onset(likeness: pd.DataFrame) -> int:
-    """The epoch in which reuse sets in: from it on, the likeness to the end stays at ``STEADY`` or above."""
+    """Return the first epoch from which the likeness to the last epoch stays at ``STEADY`` or above."""
     below = likeness.loc[likeness["likeness"] < STEADY, "epoch"]
     later = likeness.loc[likeness["epoch"] > (below.max() if len(below) else 0), "epoch"]
     return int(later.min())

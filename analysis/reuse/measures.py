@@ -4,7 +4,7 @@ A measure is a function of *statistics*: columns that one pass over the network 
 
 - weights: ``num_weights`` (weights of the connection), ``sum_abs_weight`` (sum of abs(w)), ``sum_abs_effective`` (sum
   of abs(w γ)) and ``sum_abs_gamma`` (sum of abs(γ) over the source's channels), where γ is the factor of the target's
-  own batch norm; the last two are nan where no norm stands right before the target
+  own batch norm; the last two are nan if no norm comes directly before the target
 - images: ``part_norm``, the L2 norm of what the source adds to the target's pre-activation, mean over the images
 - gradients: ``slope``, the mean over the images of the sum of gradient x part
 - cuts: ``loss_change``, the mean cross-entropy with the connection cut minus the whole network's

@@ -123,7 +123,7 @@ def connection_costs(
     A connection's params are its weights and two for each of its channels in the target's norm.
     """
     if budget not in get_args(Budget):
-        raise ValueError(f"budget {budget!r} is none of {', '.join(get_args(Budget))}")
+        raise ValueError(f"budget {budget!r} is unknown: choose from {', '.join(get_args(Budget))}")
     if budget == "connections":
         return pd.Series(1.0, index=table.index), float(len(table))
     spec = dense_spec(checkpoint)

@@ -19,7 +19,7 @@ from densenet_core.data.images import Images
 from densenet_core.hardware import device
 from densenet_core.training.evaluation import evaluate_checkpoint
 
-# none: zeros stand in the place of what was cut. mean: each cut channel's mean over training images stands there.
+# none: zeros replace what was cut. mean: each cut channel's mean over training images replaces it.
 # norms: zeros, and all batch norms get the running statistics of training images that pass through the cut network.
 Repair = Literal["none", "mean", "norms"]
 REPAIRS: tuple[Repair, ...] = get_args(Repair)

@@ -59,7 +59,7 @@ def scaled(table: pd.DataFrame, measure: str, scaling: Scaling | None = None) ->
     """
     scaling = default_scaling(measure) if scaling is None else scaling
     if scaling not in SCALINGS:
-        raise ValueError(f"scaling {scaling!r} is none of {', '.join(SCALINGS)}")
+        raise ValueError(f"scaling {scaling!r} is unknown: choose from {', '.join(SCALINGS)}")
     check_measure(table, measure)
     values = table[measure].astype(float)
     if scaling == "none":
@@ -135,4 +135,4 @@ def check_measure(table: pd.DataFrame, measure: str) -> None:
     keys = {"block", "source_layer", "target_layer", "target_kind", "num_channels"}
     known = [column for column in table.columns if column not in keys]
     if measure not in known:
-        raise ValueError(f"measure {measure!r} is none of {', '.join(known)}")
+        raise ValueError(f"measure {measure!r} is unknown: choose from {', '.join(known)}")

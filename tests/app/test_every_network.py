@@ -82,6 +82,6 @@ def test_a_resnet_on_the_reuse_page_is_told_so(app: AppTest, tmp_path: Path) -> 
     app.run()
     assert not app.exception
     assert not app.error
-    assert "feature reuse is read off DenseNets: this is a ResNet" in app.info[0].value.replace("\\", "")
+    assert "feature reuse is measured on DenseNets: this is a ResNet" in app.info[0].value.replace("\\", "")
     assert [link.proto.label for link in app.get("page_link")] == ["Compare two networks"]
     assert not app.get("plotly_chart")

@@ -74,7 +74,7 @@ def test_abilities_of_usual_networks() -> None:
     ]
     assert (
         told.loc["claims, redundancy, short paths", "reason"]
-        == "feature reuse is read off DenseNets: this is a ResNet-20"
+        == "feature reuse is measured on DenseNets: this is a ResNet-20"
     )
 
 

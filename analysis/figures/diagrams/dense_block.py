@@ -19,9 +19,9 @@ from analysis.figures.style.paper import COLUMN_WIDTHS, STYLE
 from analysis.figures.style.screen import ACCENT, INK, layout
 from densenet_core import DenseNetSpec
 
-FAINT = "#c9ced6"  # connections into what follows the block, and those beside the marked ones
+FAINT = "#c9ced6"  # connections into what follows the block, and unmarked ones
 NODE = 0.15  # half a layer's width, in layers
-MOST_LABELLED = 12  # layers whose numbers all stand below them
+MAX_LABELED = 12  # layers whose numbers are all written below them
 _HOVERS = {
     "input": "<b>the block's input</b><br>gives %{customdata[3]} feature maps<extra></extra>",
     "dense_layer": (
@@ -40,7 +40,7 @@ _HOVERS = {
 
 
 def dense_block_figure(spec: DenseNetSpec, block: int = 1, columns: int = 1) -> Figure:
-    """Every direct connection of one dense block as an arc in its source's colour; those into what follows are grey.
+    """Draw each direct connection of a dense block as an arc in its source's color, into what follows in gray.
 
     Args:
         block: 1-based.
@@ -98,10 +98,10 @@ def _draw_nodes(ax: Axes, layers: pd.DataFrame) -> None:
 
 
 def dense_block_screen(spec: DenseNetSpec, block: int = 1, marked: int | None = None) -> go.Figure:
-    """The same for the screen: a layer tells on hover what it reads and gives.
+    """Draw the same for the screen: hovering over a layer shows what it reads and adds.
 
     Args:
-        marked: a layer (1..n, or n+1 for what follows the block) whose inputs alone are drawn in colour.
+        marked: a layer (1..n, or n+1 for what follows the block) ; only its inputs are drawn in color.
 
     Raises:
         ValueError: the network has no such block.
@@ -110,7 +110,7 @@ def dense_block_screen(spec: DenseNetSpec, block: int = 1, marked: int | None = 
     last = int(layers["layer"].max())
     figure = go.Figure()
     is_faint = connections["target_layer"] != marked if marked else connections["target_kind"] != "dense_layer"
-    for faint in (True, False):  # grey ones below
+    for faint in (True, False):  # gray ones below
         drawn = connections[is_faint == faint]
         for source in range(last):
             ends = list(drawn.loc[drawn["source_layer"] == source, "target_layer"])
@@ -167,15 +167,15 @@ def _sum_of(spec: DenseNetSpec, block: int, layer: int) -> str:
 
 
 def _arc(source: int, target: int, last: int) -> np.ndarray:
-    """The longest arc of a block is 1 high; shorter ones stand out by a power below 1."""
+    """The longest arc of a block is 1 high; the power raises shorter ones, so that they stay visible."""
     return arc(source + NODE, target - NODE, ((target - source) / last) ** 0.75)
 
 
 def source_colors(number: int) -> list[str]:
-    """A colour a source, from dark to light as they come."""
+    """Return a color for each source, from dark to light in their order."""
     return [mpl.colors.to_hex(color) for color in mpl.colormaps["viridis"](np.linspace(0.05, 0.88, number))]
 
 
 def _labelled(last: int) -> set[int]:
-    """The layers whose names and numbers are written: all of a few, else a round step apart, and what follows."""
-    return {*(range(last) if last <= MOST_LABELLED else ticks(last - 1)[:-1]), last}
+    """The layers whose names and numbers are written: all up to ``MAX_LABELED``, else a round step apart."""
+    return {*(range(last) if last <= MAX_LABELED else ticks(last - 1)[:-1]), last}

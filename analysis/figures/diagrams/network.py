@@ -22,7 +22,7 @@ from densenet_core.networks.layers import network_layers
 FILLS = {"stem": "#eceff3", "block": "#dbeafe", "transition": "#fde9d0", "head": "#eceff3"}
 EDGES = {"stem": "#7a8494", "block": "#2563eb", "transition": "#c2710c", "head": "#7a8494"}
 HEIGHT = 1.0  # inches, of the stage of the largest feature maps
-NARROW, ARROW, LEAST_BLOCK = 0.28, 0.28, 0.56  # inches
+NARROW, ARROW, MIN_BLOCK = 0.28, 0.28, 0.56  # inches
 KERNEL_WORDS = {"conv": "conv", "max_pool": "max pool", "avg_pool": "avg pool"}
 WORDS = {"global_pool": "global\navg pool", "linear": "linear"}
 _HOVER = (
@@ -32,14 +32,14 @@ _HOVER = (
 
 
 class Box(NamedTuple):
-    """One stage as it is drawn, in inches; all boxes stand centred on the line y = 0."""
+    """One stage as it is drawn, in inches; all boxes are centered on the line y = 0."""
 
     stage: str
     kind: str
     left: float
     right: float
     height: float
-    content: str  # what is in it, a line an operation
+    content: str  # its operations, one per line
     block: int  # 1-based; 0 of stem and head
     num_layers: int
     in_maps: int
@@ -53,16 +53,16 @@ class Box(NamedTuple):
 
 
 def network_figure(spec: DenseNetSpec, input_size: int | None = None) -> Figure:
-    """Blocks and transitions with the widths between them and the sizes of their feature maps, two columns wide.
+    """Draw blocks and transitions with the numbers of feature maps between them and their sizes, two columns wide.
 
-    A box is as high as its feature maps are large, by the square root; an arrow carries the number of feature maps.
-    A network of many blocks makes a wider figure.
+    The height of a box is proportional to the square root of its feature maps' size; an arrow shows their number. A
+    network with many blocks makes a wider figure.
 
     Args:
-        input_size: pixels a side of the image; by default what the network is made for.
+        input_size: pixels a side of the image; by default the network's own size.
 
     Raises:
-        ValueError: the input is too small for the network; the least size that works is named.
+        ValueError: the input is too small for the network; the message names the smallest size that works.
     """
     boxes = stage_boxes(spec, input_size)
     width = boxes[-1].right + ARROW + 0.1
@@ -104,7 +104,7 @@ def network_screen(spec: DenseNetSpec, input_size: int | None = None) -> go.Figu
     """The same for the screen, a stage's widths and sizes on hover.
 
     Raises:
-        ValueError: the input is too small for the network; the least size that works is named.
+        ValueError: the input is too small for the network; the message names the smallest size that works.
     """
     boxes = stage_boxes(spec, input_size)
     figure = go.Figure()
@@ -146,13 +146,13 @@ def _add_box(figure: go.Figure, spec: DenseNetSpec, box: Box) -> None:
 
 
 def stage_boxes(spec: DenseNetSpec, input_size: int | None = None) -> list[Box]:
-    """Where each stage is drawn, and what stands on it."""
+    """Return the place and the content of each stage."""
     stages = network_stages(spec, input_size)
     contents = _contents(spec, input_size)
     num_blocks = len(spec.block_config)
     narrow = len(stages) - num_blocks
     rest = COLUMN_WIDTHS[2] - 0.2 - (len(stages) + 1) * ARROW - narrow * NARROW
-    block_width = max(LEAST_BLOCK, rest / num_blocks)
+    block_width = max(MIN_BLOCK, rest / num_blocks)
     largest = max(stages["out_size"].max(), 1)
     boxes, x = [], 0.1 + ARROW
     for row in stages.to_dict("records"):
@@ -167,7 +167,7 @@ def stage_boxes(spec: DenseNetSpec, input_size: int | None = None) -> list[Box]:
 
 
 def block_arcs(spec: DenseNetSpec, box: Box) -> list[np.ndarray]:
-    """The control points (4, 2) of every connection of a block, inside its box."""
+    """Return the control points (4, 2) of each connection of a block, inside its box."""
     places = np.linspace(box.left, box.right, box.num_layers + 4)[1:-1]  # the input, the layers, what follows
     connections = block_connections(spec, box.block)
     starts, ends = places[connections["source_layer"]], places[connections["target_layer"]]
@@ -176,7 +176,7 @@ def block_arcs(spec: DenseNetSpec, box: Box) -> list[np.ndarray]:
 
 
 def _contents(spec: DenseNetSpec, input_size: int | None) -> dict[str, str]:
-    """By stage, its operations but for norms and ReLUs, a line each."""
+    """The operations of each stage except norms and ReLUs, one per line."""
     size = default_input_size(spec) if input_size is None else input_size
     lines: dict[str, list[str]] = {}
     for layer in network_layers(spec, size):

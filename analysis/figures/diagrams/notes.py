@@ -1,4 +1,4 @@
-"""The live pictures of how DenseNet works, for the screen: channel growth, costs of designs, what is preserved."""
+"""The interactive pictures of the Notes page: channel growth, costs of designs, preservation, learning rates."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ COST_TITLES = {"params": "parameters", "mult_adds": "mult_adds, one image"}
 
 
 def channel_growth_screen(spec: DenseNetSpec, block: int = 1) -> go.Figure:
-    """How many feature maps each layer of a block reads, stacked by where they come from."""
+    """Draw how many feature maps each layer of a block reads, stacked by their sources."""
     connections, last = block_connections(spec, block), spec.block_config[block - 1] + 1
     figure = go.Figure()
     for source, color in enumerate(source_colors(last)):
@@ -43,10 +43,10 @@ _GROWTH_HOVER = "layer %{x} reads %{y} feature maps of source %{customdata}<extr
 
 
 def design_costs_screen(costs: pd.DataFrame) -> go.Figure:
-    """Parameters and mult_adds of the four designs, a bar each, stacked by their layers.
+    """Draw parameters and mult_adds of the four designs as bars, stacked by layer.
 
     Args:
-        costs: as ``design_costs`` gives them.
+        costs: as returned by ``design_costs``.
     """
     figure = make_subplots(1, 2, shared_yaxes=True, horizontal_spacing=0.05)
     for column, quantity in enumerate(COST_TITLES, start=1):
@@ -76,10 +76,10 @@ _COST_HOVER = "%{y}, %{customdata[0]}: %{x:,}<br>gives %{customdata[1]} feature 
 
 
 def preservation_screen(first_map: dict[Operation, np.ndarray]) -> go.Figure:
-    """The input's first feature map as it stands before each layer and in the end, a row an operation.
+    """Draw the input's first feature map before each layer and at the end, one row per operation.
 
     Args:
-        first_map: as ``preservation`` gives it.
+        first_map: as returned by ``preservation``.
     """
     steps = len(first_map["concatenation"])
     titles = ["the input", *(f"after layer {layer}" for layer in range(1, steps))]
@@ -106,10 +106,10 @@ def preservation_screen(first_map: dict[Operation, np.ndarray]) -> go.Figure:
 
 
 def learning_rate_screen(rates: pd.DataFrame) -> go.Figure:
-    """A recipe's learning rate over its epochs.
+    """Draw a recipe's learning rate over its epochs.
 
     Args:
-        rates: as ``learning_rates`` gives them.
+        rates: as returned by ``learning_rates``.
     """
     line = {"color": ACCENT, "width": 2, "shape": "hv"}
     hover = "epoch %{x}: %{y:.3g}<extra></extra>"

@@ -13,7 +13,7 @@ from analysis.figures.style.heatmap import ColorMap, block_matrix, check_color_m
 from analysis.figures.style.paper import COLUMN_WIDTHS, STYLE, draw_block, draw_colors, highlight, panels, write_caption
 from analysis.figures.style.screen import GRID, layout
 
-# measure -> (what the colours are, what the figure shows)
+# measure -> (title of the colors, caption of the figure)
 MEASURES = {
     "probability": (
         "probability",
@@ -32,22 +32,22 @@ GATE_COLOR = "#0072B2"
 
 
 def short_paths_figure(table: pd.DataFrame, measure: str = "probability", color_map: ColorMap = "viridis") -> Figure:
-    """A heatmap a block, source layer down, target layer across; a row of them a network, two columns of a paper wide.
+    """Draw a heatmap per block, source layer down, target layer across, and a row per network; two columns wide.
 
     Args:
-        table: as ``direct_connections``, ``carried_shares`` or ``fractal_connections`` give it, or several of one kind
-            put together, of networks with equally many blocks.
+        table: as returned by ``direct_connections``, ``carried_shares`` or ``fractal_connections``, or several of one
+            kind concatenated, of networks with the same number of blocks.
         measure: probability, share_carried or share_in_join: the table's own column.
 
     Raises:
-        ValueError: an option is not known, the table has no such measure, or the networks differ in their blocks.
+        ValueError: an option is unknown, the table has no such measure, or the networks' numbers of blocks differ.
     """
     _check(table, measure)
     check_color_map(color_map)
     networks = list(dict.fromkeys(table["network"]))
     numbers = {network: table.loc[table["network"] == network, "block"].nunique() for network in networks}
     if len(set(numbers.values())) > 1:
-        raise ValueError(f"the networks have different numbers of blocks ({numbers}): draw them apart")
+        raise ValueError(f"the networks have different numbers of blocks ({numbers}): draw them separately")
     blocks = [(network, block) for network in networks for block in range(1, numbers[network] + 1)]
     title, text = MEASURES[measure]
     with mpl.rc_context(fname=STYLE):
@@ -64,7 +64,7 @@ def short_paths_figure(table: pd.DataFrame, measure: str = "probability", color_
 
 
 def short_paths_screen(table: pd.DataFrame, measure: str = "probability") -> go.Figure:
-    """The heatmaps of one network for the screen, side by side, each cell's number on hover.
+    """Draw the heatmaps of one network for the screen, side by side, with each cell's value on hover.
 
     Args:
         table, measure: as for ``short_paths_figure``.
@@ -98,11 +98,11 @@ def short_paths_screen(table: pd.DataFrame, measure: str = "probability") -> go.
 
 def _check(table: pd.DataFrame, measure: str) -> None:
     if measure not in MEASURES or measure not in table:
-        raise ValueError(f"measure {measure!r} is no column of the table: known are {', '.join(MEASURES)}")
+        raise ValueError(f"measure {measure!r} is not a column of the table: choose from {', '.join(MEASURES)}")
 
 
 def gates_screen(table: pd.DataFrame) -> go.Figure:
-    """How far each layer's gate is open, for the screen: the table of ``transform_gates``."""
+    """Draw how open each layer's gate is, for the screen: the table of ``transform_gates``."""
     place = np.arange(1, len(table) + 1)
     bars = go.Bar(x=place, y=table["mean_gate"], marker={"color": GATE_COLOR}, customdata=table["name"])
     figure = go.Figure(bars.update(hovertemplate="%{customdata}: %{y:.3f}<extra></extra>"))
@@ -114,7 +114,7 @@ def gates_screen(table: pd.DataFrame) -> go.Figure:
 
 
 def gates_figure(table: pd.DataFrame, columns: int = 1) -> Figure:
-    """How far each layer's gate is open, by layer: the table of ``transform_gates``.
+    """Draw how open each layer's gate is, by layer: the table of ``transform_gates``.
 
     Raises:
         ValueError: ``columns`` is neither 1 nor 2.

@@ -72,7 +72,7 @@ def caption(measure: str, scaling: Scaling, line_break: str = " ") -> str:
 def check_color_map(color_map: str) -> None:
     """Raises ValueError where ``color_map`` is not one of ``COLOR_MAPS``."""
     if color_map not in COLOR_MAPS:
-        raise ValueError(f"color_map {color_map!r} is none of {', '.join(COLOR_MAPS)}")
+        raise ValueError(f"color_map {color_map!r} is unknown: choose from {', '.join(COLOR_MAPS)}")
 
 
 def named_color_map(color_map: ColorMap, measure: str, scaling: Scaling) -> str:

@@ -73,7 +73,7 @@ def test_layers_read_what_the_networks_own_convolutions_read() -> None:
 
 def test_a_block_that_is_not_there_is_refused() -> None:
     for function in (block_connections, block_layers, dense_block_figure, dense_block_screen):
-        with pytest.raises(ValueError, match=re.escape("block 3 is not there: DenseNet-BC (L=11, k=4) has blocks")):
+        with pytest.raises(ValueError, match=re.escape("block 3 does not exist: DenseNet-BC (L=11, k=4) has blocks")):
             function(block_of(2), 3)
     with pytest.raises(ValueError, match="columns 3 is neither 1 nor 2"):
         dense_block_figure(block_of(2), columns=3)

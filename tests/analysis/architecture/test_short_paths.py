@@ -188,7 +188,7 @@ def test_tables_of_several_networks_are_put_together() -> None:
     table, measure = path_table([fractal])
     assert measure == "share_in_join"
     pd.testing.assert_frame_equal(table, fractal_connections(fractal))
-    with pytest.raises(ValueError, match="draw them apart"):
+    with pytest.raises(ValueError, match="draw them separately"):
         path_table([*specs, fractal])
     with pytest.raises(ValueError, match=r"DenseNet \(L=40, k=12\) is there 2 times"):
         path_table([specs[0], specs[0]])
@@ -221,15 +221,15 @@ def test_the_screen_shows_the_same_values(measure: str) -> None:
     for block, trace in enumerate(figure.data, start=1):
         np.testing.assert_array_equal(np.array(trace.z, float), block_matrix(own, own[measure], block))
         assert MEASURES[measure][0] in trace.hovertemplate
-    with pytest.raises(ValueError, match="measure 'share_carried' is no column of the table"):
+    with pytest.raises(ValueError, match="measure 'share_carried' is not a column of the table"):
         short_paths_screen(own, "share_carried")
 
 
 def test_figures_refuse_what_does_not_fit() -> None:
     table = tables()["probability"]
-    with pytest.raises(ValueError, match="measure 'share_carried' is no column of the table"):
+    with pytest.raises(ValueError, match="measure 'share_carried' is not a column of the table"):
         short_paths_figure(table, "share_carried")
-    with pytest.raises(ValueError, match="color_map 'pink' is none of"):
+    with pytest.raises(ValueError, match="color_map 'pink' is unknown: choose from"):
         short_paths_figure(table, color_map="pink")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="different numbers of blocks"):
         short_paths_figure(pd.concat([table, direct_connections(ResNetSpec((2, 2)))]))

@@ -160,7 +160,7 @@ def test_an_order_that_is_not_visible_leaves_the_observations_open() -> None:
 
 
 def test_wrong_networks_and_images_are_refused() -> None:
-    with pytest.raises(CheckpointError, match="feature reuse is read off DenseNets"):
+    with pytest.raises(CheckpointError, match="feature reuse is measured on DenseNets"):
         check_claims(create_model("resnet-8"))
     wrong = TensorImages(torch.zeros(4, 1, 8, 8, dtype=torch.uint8), torch.zeros(4).long(), tuple("abcde"), "none")
     with pytest.raises(DataError, match="the images have 1 channels"):

@@ -98,7 +98,7 @@ def test_the_table_goes_beside_the_figure(table: pd.DataFrame, tmp_path: Path) -
 
 
 def test_unknown_options_list_the_known(table: pd.DataFrame, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="color_map 'hot' is none of jet, viridis, cividis"):
+    with pytest.raises(ValueError, match="color_map 'hot' is unknown: choose from jet, viridis, cividis"):
         feature_reuse_figure(table, color_map="hot")
     with pytest.raises(ValueError, match="columns 3 is neither 1 nor 2"):
         feature_reuse_figure(table, columns=3)

@@ -42,7 +42,7 @@ def test_table_1_of_networks_that_differ_in_everything() -> None:
 def test_table_1_of_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="networks is empty"):
         architecture_table({})
-    with pytest.raises(ValueError, match="network 'x' is a ResNet-20: Table 1 is of DenseNets"):
+    with pytest.raises(ValueError, match="network 'x' is a ResNet-20: Table 1 is for DenseNets"):
         architecture_table({"x": ResNetSpec.cifar(20)})
 
 

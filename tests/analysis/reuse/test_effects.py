@@ -85,7 +85,7 @@ def test_taken_apart_it_is_the_same_network(spec: DenseNetSpec, fold: bool) -> N
 def test_ablation_is_what_cutting_one_connection_after_the_other_gives(
     spec: DenseNetSpec, replace: ablation.Replace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ablation, "MOST_POSITIONS", 2 * 12 * 16 * 16)  # two variants at once: groups and a rest
+    monkeypatch.setattr(ablation, "MAX_POSITIONS", 2 * 12 * 16 * 16)  # two variants at once: groups and a rest
     checkpoint, images = checkpoint_of(spec), images_for(spec)
     table = connection_ablation(checkpoint, images, replace=replace)
     with torch.inference_mode():
@@ -221,7 +221,7 @@ def test_where_memory_ends_batches_are_halved_and_it_is_said(monkeypatch: pytest
         return original(dissection, batch, labels)
 
     monkeypatch.setattr(effects, "_measure_batch", with_little_memory)
-    with pytest.warns(UserWarning, match="a batch of 12 takes more memory than the device has: going on with 6"):
+    with pytest.warns(UserWarning, match="a batch of 12 does not fit in the device's memory: continuing with 6"):
         halved = connection_effects(checkpoint, images)
     pd.testing.assert_frame_equal(halved, whole, rtol=1e-4)
 
@@ -229,7 +229,7 @@ def test_where_memory_ends_batches_are_halved_and_it_is_said(monkeypatch: pytest
         raise torch.OutOfMemoryError
 
     monkeypatch.setattr(effects, "_measure_batch", without_memory)
-    with pytest.warns(UserWarning), pytest.raises(DataError, match="one image takes more memory"):
+    with pytest.warns(UserWarning), pytest.raises(DataError, match="one image does not fit in the device's memory"):
         connection_effects(checkpoint, images)
 
 
@@ -246,7 +246,7 @@ def test_wrong_input_is_told_before_anything_runs() -> None:
     for measure in (connection_effects, connection_ablation):
         with pytest.raises(DataError, match="the images have 1 channels, the network expects 3"):
             measure(checkpoint, some_images(channels=1))
-        with pytest.raises(CheckpointError, match="feature reuse is read off DenseNets"):
+        with pytest.raises(CheckpointError, match="feature reuse is measured on DenseNets"):
             measure(create_model("resnet-8"), some_images())
-    with pytest.raises(ValueError, match="replace 'noise' is none of zero, mean"):
+    with pytest.raises(ValueError, match="replace 'noise' is unknown: choose zero or mean"):
         connection_ablation(checkpoint, some_images(), replace="noise")

@@ -76,7 +76,7 @@ def test_the_animation_has_a_frame_an_epoch(run: Path) -> None:
     with zipfile.ZipFile(io.BytesIO(animation_bytes(tables, "zip"))) as archive:
         assert archive.namelist() == [f"epoch_000{epoch}.pdf" for epoch in (1, 2, 3)]
         assert archive.read("epoch_0002.pdf").startswith(b"%PDF")
-    with pytest.raises(ValueError, match="format 'avi' is none of gif, mp4, zip"):
+    with pytest.raises(ValueError, match="format 'avi' is unknown: choose from gif, mp4, zip"):
         animation_bytes(tables, "avi")
 
 

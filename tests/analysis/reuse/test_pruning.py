@@ -122,7 +122,7 @@ def test_a_curve_ends_where_no_more_can_be_cut() -> None:
     ("options", "message"),
     [
         ({"keep": 0.0}, "keep 0.0 must be above 0"),
-        ({"keep": 0.5, "budget": "bytes"}, "budget 'bytes' is none of connections, params, mult_adds"),
+        ({"keep": 0.5, "budget": "bytes"}, "budget 'bytes' is unknown: choose from connections, params, mult_adds"),
     ],
 )
 def test_wrong_options_are_named(options: dict[str, object], message: str) -> None:

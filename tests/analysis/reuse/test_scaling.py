@@ -94,7 +94,7 @@ def test_a_share_counts_the_sources_channels(table: pd.DataFrame) -> None:
 
 
 def test_unknown_options_list_the_known(table: pd.DataFrame) -> None:
-    with pytest.raises(ValueError, match="scaling 'max' is none of block_max, dense_max, network_max"):
+    with pytest.raises(ValueError, match="scaling 'max' is unknown: choose from block_max, dense_max, network_max"):
         scaled(table, "mean_abs_weight", "max")
-    with pytest.raises(ValueError, match="measure 'norm' is none of mean_abs_weight, l1_per_input_map"):
+    with pytest.raises(ValueError, match="measure 'norm' is unknown: choose from mean_abs_weight, l1_per_input_map"):
         scaled(table, "norm")

@@ -170,7 +170,7 @@ class Branching(nn.Module):
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        (torchvision.models.resnet18(), "feature reuse is read off DenseNets: this is a ResNet"),
+        (torchvision.models.resnet18(), "feature reuse is measured on DenseNets: this is a ResNet"),
         (nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU()), "no layer of the network reads concatenated feature maps"),
         (InPlace(), "writes into parts of tensors"),
         (Branching(), "can't be followed on an input of shape"),

@@ -71,7 +71,7 @@ def test_a_file_that_lacks_a_tensor_says_which(arch: str, tmp_path: Path) -> Non
 def test_feature_reuse_is_refused_by_name(arch: str) -> None:
     spec = spec_from_name(arch)
     network = Checkpoint(spec, build_model(spec).state_dict())
-    with pytest.raises(CheckpointError, match="feature reuse is read off DenseNets: this is a "):
+    with pytest.raises(CheckpointError, match="feature reuse is measured on DenseNets: this is a "):
         connection_weights(network)
     with pytest.raises(
         ValueError, match=f"memory_efficient=True is only supported for DenseNets, and {spec.title.split()[0]}"
