@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from analysis import connection_filter, connection_weights
-from analysis.reuse.connections import COLUMNS
+from analysis.reuse.connections import KEYS
+from analysis.reuse.measures import WEIGHT_MEASURES
 from densenet_core import Checkpoint, CheckpointError, DenseNet, DenseNetSpec, load_checkpoint, load_zoo, zoo_names
 from densenet_core.networks.names import spec_from_name
 from tests.conftest import shared_file, trained_like
@@ -19,6 +20,14 @@ SPECS = [
     DenseNetSpec((2, 3), 4, 8, spatial_dims=1),
     DenseNetSpec((2, 3), 4, 8, spatial_dims=3, in_channels=1),
 ]
+NAIVE = (
+    "mean_abs_weight",
+    "l1_per_input_map",
+    "total_abs_weight",
+    "effective_weight",
+    "total_effective_weight",
+    "mean_abs_gamma",
+)
 
 
 def naive_table(checkpoint: Checkpoint) -> list[tuple[object, ...]]:
@@ -55,8 +64,9 @@ def _norm(kind: str, block: int, target: int) -> str:
 
 def assert_table_is_naive(checkpoint: Checkpoint) -> None:
     table = connection_weights(checkpoint)
-    expected = pd.DataFrame(naive_table(checkpoint), columns=list(COLUMNS))
-    pd.testing.assert_frame_equal(table, expected, check_dtype=False, rtol=1e-6)
+    expected = pd.DataFrame(naive_table(checkpoint), columns=[*KEYS, *NAIVE])
+    pd.testing.assert_frame_equal(table[list(expected)], expected, check_dtype=False, rtol=1e-6)
+    assert set(table) == {*KEYS, *WEIGHT_MEASURES}
 
 
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: f"{spec.title} {spec.block_config} {spec.spatial_dims}d")
