@@ -13,9 +13,20 @@ from typing import Any, NamedTuple
 import plotly.graph_objects as go
 import streamlit as st
 
+from analysis.figures.style.screen import ACCENT, GRID, INK, MUTED
 from app.dashboard.caching import cached
 from app.dashboard.keys import NetworkKey
 from app.dashboard.language import language, translated
+
+_DARK = {  # the colors of ink and paper in the dark theme
+    INK: "#e5e7eb",
+    MUTED: "#9ca3af",
+    GRID: "#374151",
+    ACCENT: "#60a5fa",
+    "white": "#1f2937",
+    "black": "#f9fafb",
+    "#bfdbfe": "#1e3a8a",
+}
 
 
 class Kept(NamedTuple):
@@ -26,7 +37,7 @@ class Kept(NamedTuple):
 
 def show_chart(figure: go.Figure | Kept, key: str, alt: str | None = None, **options: Any) -> None:
     """Draws a figure; ``alt`` says in words what it shows, and ``options`` are ``st.plotly_chart``'s."""
-    shown = figure.figure if isinstance(figure, Kept) else translated(figure)
+    shown = figure.figure if isinstance(figure, Kept) else themed(translated(figure))
     st.plotly_chart(shown, theme=None, key=key, alt=alt, config={"displayModeBar": False}, **options)
 
 
@@ -36,8 +47,8 @@ def drawn_once(draw: Callable[..., go.Figure]) -> Callable[..., Kept]:
     Those of an upload are its session's own, as all that is of one.
     """
 
-    def finished(key: NetworkKey, language: str, *options: Any) -> Kept:
-        figure = translated(draw(key, *options))
+    def finished(key: NetworkKey, language: str, is_dark: bool, *options: Any) -> Kept:
+        figure = themed(translated(draw(key, *options)))
         content = figure.to_dict()  # copied and encoded once, not at each drawing
         figure.to_dict = lambda: content
         return Kept(figure)
@@ -48,6 +59,24 @@ def drawn_once(draw: Callable[..., go.Figure]) -> Callable[..., Kept]:
 
     @functools.wraps(draw)
     def call(key: NetworkKey, *options: Any) -> Kept:
-        return kept(key, language(), *options)
+        return kept(key, language(), is_dark(), *options)
 
     return call
+
+
+def is_dark() -> bool:
+    """Whether the browser shows the dark theme."""
+    return st.context.theme.type == "dark"
+
+
+def themed(figure: go.Figure) -> go.Figure:
+    """Return the figure in the colors of the session's theme; those of data stay."""
+    return go.Figure(_darkened(figure.to_plotly_json())) if is_dark() else figure
+
+
+def _darkened(part: Any) -> Any:
+    if isinstance(part, dict):
+        return {name: _darkened(value) for name, value in part.items()}
+    if isinstance(part, list | tuple):
+        return [_darkened(value) for value in part]
+    return _DARK.get(part, part) if isinstance(part, str) else part

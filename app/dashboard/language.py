@@ -50,10 +50,16 @@ def choose_language() -> None:
             key=KEY,
             label_visibility="collapsed",
         )
+    _tell_the_browser()
     if language() == "en":
         st.query_params.pop(KEY, None)
     elif st.query_params.get(KEY) != language():
         st.query_params[KEY] = language()
+
+
+def _tell_the_browser() -> None:
+    """Set the document's language, by which screen readers pronounce and browsers break lines."""
+    st.html(f"<script>document.documentElement.lang = '{language()}'</script>", unsafe_allow_javascript=True)
 
 
 def language() -> str:

@@ -183,3 +183,14 @@ def test_pretrained_weights_have_python_and_no_command() -> None:
 
 def test_the_first_network_is_one_that_ships() -> None:
     assert {START, DIGITS} <= set(zoo_names())
+
+
+def test_a_cell_can_be_typed() -> None:
+    app = AppTest.from_file(MAIN, default_timeout=60).run()
+    app.text_input(key="cell_text").set_value("block 2, 1 -> 3").run()
+    assert not app.exception
+    assert "##### Block 2: from layer 1 to layer 3" in [part.value for part in app.markdown]
+    assert app.text_input(key="cell_text").value == "block 2, 1 → 3"
+    app.text_input(key="cell_text").set_value("9 9 9").run()
+    assert "no connection “9 9 9”" in app.warning[0].value
+    assert app.text_input(key="cell_text").value == "block 2, 1 → 3"

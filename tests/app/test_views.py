@@ -37,7 +37,7 @@ def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AppTest:
 def shown(app: AppTest) -> str:
     """All text of the page."""
     parts = [*app.title, *app.subheader, *app.markdown, *app.caption, *app.info, *app.error]
-    return "\n".join(str(part.value) for part in parts)
+    return "\n".join([*(str(part.value) for part in parts), *(expander.label for expander in app.expander)])
 
 
 def heatmap_cells(app: AppTest) -> list[list[object]]:

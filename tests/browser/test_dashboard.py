@@ -84,7 +84,7 @@ def _click_cell(page: Page, block: int, source: int, target: int) -> None:
 
 
 def test_a_wrong_file_gives_words_not_a_traceback(page: Page) -> None:
-    page.get_by_role("combobox", name="Where from").click()
+    page.get_by_role("combobox", name="Load from").click()
     page.get_by_role("option", name="Upload").click()
     page.locator("input[type=file]").set_input_files(
         {"name": "cat.pth", "mimeType": "application/octet-stream", "buffer": b"this is no checkpoint"}

@@ -80,7 +80,7 @@ def choose(page: Page, label: str, option: str, place: int = 0) -> None:
 
 def upload(page: Page, url: str, name: str, content: bytes) -> None:
     page.goto(f"{url}/reuse")
-    choose(page, "Where from", "Upload")
+    choose(page, "Load from", "Upload")
     file = {"name": name, "mimeType": "application/octet-stream", "buffer": content}
     page.locator("input[type=file]").set_input_files(file)
 
@@ -115,7 +115,7 @@ def test_the_names_of_tensors_show_as_text(page: Page, server: Server, tmp_path:
 def test_the_names_of_runs_show_as_text_in_tables_and_charts(page: Page, server: Server) -> None:
     page.goto(f"{server.url}/comparison")
     for side in (0, 1):
-        choose(page, "Where from", "Runs", side)
+        choose(page, "Load from", "Runs", side)
         expect(page.get_by_role("combobox", name="Run").nth(side)).to_be_visible()
     choose(page, "Run", "other", 1)
     page.get_by_text("Draw them though their data differ").click()

@@ -13,7 +13,15 @@ from app.dashboard.jobs.task import Task
 from app.dashboard.keys import ImagesKey, NetworkKey, file_key
 from app.dashboard.language import from_analysis, t
 from app.dashboard.roots import listed_runs, served_folders
-from app.dashboard.widgets.claim_cards import BADGES, numbers, show_badge, statement, statistic, verdict_words
+from app.dashboard.widgets.claim_cards import (
+    BADGES,
+    badge_text,
+    numbers,
+    show_badge,
+    statement,
+    statistic,
+    verdict_words,
+)
 from app.dashboard.widgets.data_picker import pick_images
 from app.dashboard.widgets.downloads import download_row, take_home
 from app.dashboard.widgets.handover import claims_code
@@ -44,10 +52,14 @@ def show() -> None:
         return
     counts = table["verdict"].value_counts()
     found = [verdict for verdict in BADGES if verdict in counts]
-    st.caption("  ·  ".join(f"**{counts[verdict]}** {verdict_words(verdict)}" for verdict in found))
-    for number, claim in enumerate(table.itertuples(), start=1):
-        with st.container(border=True, gap="xsmall"):
-            _show_claim(number, claim)
+    with st.container(horizontal=True, gap="small"):
+        for verdict in found:
+            show_badge(verdict, f"{counts[verdict]} {verdict_words(verdict)}")
+    st.caption(t("claims.open"))
+    with st.container(gap="xsmall"):
+        for number, claim in enumerate(table.itertuples(), start=1):
+            with st.expander(f"{badge_text(str(claim.verdict))}  {number}. {statement(claim)}", key=f"claim_{number}"):
+                _show_claim(claim)
     with take_home():
         download_row("claims", table, None, code=claims_code(key, images))
     st.caption(t("claims.note"))
@@ -69,14 +81,9 @@ def _on_weights(key: NetworkKey) -> pd.DataFrame:
     return check_claims(loading.load(key))
 
 
-def _show_claim(number: int, claim: Any) -> None:
-    words, measured = st.columns([3, 2], gap="medium", vertical_alignment="center")
-    with words:
-        show_badge(claim.verdict)
-        section = t("claims.section", section=from_analysis(claim.section))
-        st.markdown(f"{number}. {statement(claim)}  \n:gray[{section}]")
-    with measured:
-        st.caption(statistic(claim))
-        st.markdown(numbers(claim))
-        if claim.reason and not pd.isna(claim.value):
-            st.caption(literal(from_analysis(claim.reason)))
+def _show_claim(claim: Any) -> None:
+    """What a claim's verdict rests on."""
+    st.markdown(f"{statistic(claim)}: {numbers(claim)}")
+    if claim.reason and not pd.isna(claim.value):
+        st.caption(literal(from_analysis(claim.reason)))
+    st.caption(t("claims.section", section=from_analysis(claim.section)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -260,7 +261,7 @@ def _show_observations(observations: pd.DataFrame) -> None:
         with st.container(border=True, gap="xsmall"):
             show_badge(str(claim.verdict))
             st.markdown(f"{number}. {statement(claim)}")
-            st.caption(f"{statistic(claim)}: {numbers(claim)}")
+            st.caption(numbers(claim), help=statistic(claim))
 
 
 def _show_connection(key: NetworkKey, measured: Measured, table: pd.DataFrame, measure: str, cell: Connection) -> None:
@@ -269,7 +270,10 @@ def _show_connection(key: NetworkKey, measured: Measured, table: pd.DataFrame, m
     weights = connection_filter(loading.load(key), *cell)
     source = t("reuse.source_layer" if cell.source_layer else "reuse.source_input", layer=cell.source_layer)
     target = t(f"reuse.target_{row['target_kind']}", layer=cell.target_layer)
-    st.markdown(f"##### {t('reuse.connection', block=cell.block, source=source, target=target)}")
+    heading, choice = st.columns([3, 1], vertical_alignment="bottom")
+    heading.markdown(f"##### {t('reuse.connection', block=cell.block, source=source, target=target)}")
+    with choice:
+        _type_cell(table, cell)
     st.caption(
         t(
             "reuse.connection_facts",
@@ -296,6 +300,24 @@ def _show_connection(key: NetworkKey, measured: Measured, table: pd.DataFrame, m
             st.markdown(f"**{title}**")
             show_chart(figure, f"connection_{name}", title)
             download_small(f"{name}_{own}", rows, figure, key=f"connection_{name}_")
+
+
+def _type_cell(table: pd.DataFrame, cell: Connection) -> None:
+    """The chosen cell as text, to be read and typed: the heatmap's cells for the keyboard."""
+    block, source, target = cell
+    st.session_state["cell_text"] = t("reuse.cell_text", block=block, source=source, target=target)
+    st.text_input(t("reuse.cell"), key="cell_text", on_change=partial(_read_cell, table), help=t("reuse.cell_help"))
+    if wrong := st.session_state.pop("cell_wrong", None):
+        st.warning(t("reuse.no_cell", text=literal(wrong)), icon=":material/warning:")
+
+
+def _read_cell(table: pd.DataFrame) -> None:
+    text = str(st.session_state["cell_text"])
+    found = _cell(".".join(re.findall(r"\d+", text)), table)
+    if found is None:
+        st.session_state["cell_wrong"] = text
+    else:
+        st.session_state["cell"] = found
 
 
 def _show_export(key: NetworkKey, measured: Measured, table: pd.DataFrame, options: Options) -> None:

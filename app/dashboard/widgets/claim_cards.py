@@ -33,10 +33,16 @@ def verdict_words(verdict: str) -> str:
     return t(f"verdicts.{Verdict(verdict).name.lower()}")
 
 
-def show_badge(verdict: str) -> None:
-    """Draw the badge of a verdict."""
+def show_badge(verdict: str, words: str = "") -> None:
+    """Draw the badge of a verdict, with its own words or others."""
     color, icon = BADGES[Verdict(verdict)]
-    st.badge(verdict_words(verdict), icon=icon, color=color)
+    st.badge(words or verdict_words(verdict), icon=icon, color=color)
+
+
+def badge_text(verdict: str) -> str:
+    """Return the badge of a verdict as Markdown."""
+    color, icon = BADGES[Verdict(verdict)]
+    return f":{color}-badge[{icon} {verdict_words(verdict)}]"
 
 
 def statement(claim: Any) -> str:

@@ -10,18 +10,31 @@ import streamlit as st
 
 from app.dashboard.language import column_labels, value_labels
 
+NUMBERS = "%.4g"  # four significant digits
+MISSING = "–"
 WORDS = ("target_kind", "operation", "origin")  # columns whose values have words of their own
 
 
 def show_table(table: pd.DataFrame, **options: Any) -> None:
-    """Draws the table; ``options`` are ``st.dataframe``'s. Its columns keep their own names in CSV files."""
+    """Draw a table; ``options`` are ``st.dataframe``'s. Its columns keep their own names in CSV files."""
     words = {name: table[name].map(value_labels(name, table[name].unique())) for name in WORDS if name in table}
-    st.dataframe(table.assign(**words), column_config=column_labels(table.columns), hide_index=True, **options)
+    labels = column_labels(table.columns)
+    settings = {name: _column(table[name], labels.get(name)) for name in table.columns}
+    st.dataframe(table.assign(**words), column_config=settings, hide_index=True, placeholder=MISSING, **options)
+
+
+def _column(values: pd.Series, label: str | None) -> Any:
+    """Whole numbers with thousands separators, others with four significant digits."""
+    if pd.api.types.is_bool_dtype(values) or not pd.api.types.is_numeric_dtype(values):
+        return label
+    known = values.dropna()
+    is_whole = bool((known == known.round()).all())
+    return st.column_config.NumberColumn(label, format="localized" if is_whole else NUMBERS)
 
 
 @st.fragment
 def show_table_on_opening(title: str, table: Callable[[], pd.DataFrame], key: str) -> None:
-    """A closed expander with a table that is computed and sent once it is opened."""
+    """Draw a closed expander with a table that is computed and sent once it is opened."""
     expander = st.expander(title, icon=":material/table:", key=key, on_change="rerun")
     if expander.open:
         with expander:

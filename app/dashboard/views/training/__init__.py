@@ -20,6 +20,7 @@ from app.dashboard.views.training.emergence import show_emergence
 from app.dashboard.views.training.managing import show_manage
 from app.dashboard.views.training.new_run import show_form
 from app.dashboard.widgets.downloads import download_row, take_home
+from app.dashboard.widgets.tables import MISSING
 from app.text import literal
 from densenet_core import RunError
 from densenet_core.training.progress import duration
@@ -67,7 +68,7 @@ def _watch() -> None:
     runs = {run.name: run for run in _runs()[0]}
     if not runs:
         st.rerun()
-    st.dataframe([_row(run) for run in runs.values()], hide_index=True)
+    st.dataframe([_row(run) for run in runs.values()], hide_index=True, placeholder=MISSING)
     running = next((name for name, run in runs.items() if run.state == "running"), next(iter(runs)))
     if st.session_state.get("training_run") not in runs:
         st.session_state["training_run"] = running
