@@ -11,7 +11,8 @@ from app.dashboard.widgets.long_work import show_jobs
 st.set_page_config(page_title="DenseNet Lens", page_icon=":material/grid_on:", layout="wide")
 st.html(
     "<style>.block-container {padding: 4.5rem 3rem 3rem;} "
-    "@media (max-width: 640px) {.block-container {padding: 4rem 1rem 2rem;}} "
+    "@media (max-width: 640px) {.block-container {padding: 4rem 1rem 2rem;} "
+    ".st-key-wide_heatmap {overflow-x: auto;} .st-key-heatmap {min-width: 640px;}} "  # cells stay large enough to touch
     "[data-testid=stCaptionContainer] {color: inherit; opacity: 0.8;} "  # Streamlit's gray has a contrast below 4.5
     ".katex-display {overflow-x: auto; overflow-y: hidden;} "  # long formulas scroll on a phone
     ".stApp :is(p, h1, h2, h3) {word-break: keep-all;}</style>"  # Korean words are not broken at a line's end

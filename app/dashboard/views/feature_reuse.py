@@ -190,13 +190,8 @@ def _column(key: NetworkKey, measured: Measured, measure: str, cell: Connection)
 
 
 def _show_heatmap(figure: Kept) -> None:
-    show_chart(
-        figure,
-        key="heatmap",
-        on_select=_remember_click,
-        selection_mode="points",
-        alt=t("reuse.alt"),
-    )
+    with st.container(key="wide_heatmap"):
+        show_chart(figure, key="heatmap", on_select=_remember_click, selection_mode="points", alt=t("reuse.alt"))
 
 
 def _remember_click() -> None:
