@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -42,6 +43,10 @@ ORDER_ASSUMED = (
 
 def reuse(
     checkpoint: CheckpointArgument,
+    other: Annotated[
+        str | None,
+        typer.Argument(metavar="[CHECKPOINT]", help="A second network with the same blocks: show how the two differ."),
+    ] = None,
     figure: FigureOption = None,
     table: TableOption = None,
     measure: Annotated[
@@ -73,6 +78,11 @@ def reuse(
     from analysis.claims.figure_5 import figure5_observations, is_order_visible
     from analysis.figures.export import save_table
 
+    if other is not None:
+        networks = [open_network(checkpoint, order, weights), open_network(other, order, None)]
+        tables = [_measured(own, measure, images, replace, (dataset, data, normalize)) for own in networks]
+        _show_difference(tables, measure, scaling, columns, figure, table)
+        return
     look: dict[str, Any] = {"measure": measure, "scaling": scaling, "color_map": color_map, "columns": columns}
     network = open_network(checkpoint, order, weights)
     connections = _measured(network, measure, images, replace, (dataset, data, normalize))
@@ -87,6 +97,32 @@ def reuse(
         print_written(save_table(connections, table))
     print("The paper's observations on Figure 5, tested on this network:")
     print_claims(figure5_observations(connections, is_visible))
+
+
+def _show_difference(
+    tables: Sequence[pd.DataFrame],
+    measure: str,
+    scaling: str | None,
+    columns: int,
+    figure: Path | None,
+    out: Path | None,
+) -> None:
+    """Print how two networks differ, and write the figure and the table of the differences."""
+    from analysis import save_figure
+    from analysis.figures.difference import difference_figure
+    from analysis.figures.export import save_table
+    from analysis.reuse.difference import reuse_difference
+    from analysis.reuse.scaling import default_scaling
+
+    found = reuse_difference(tables[0], tables[1], measure, scaling or default_scaling(measure))  # type: ignore[arg-type]
+    print(f"Rank correlation of the {len(found)} cells by {measure}: {found.attrs['rank_correlation']:.2f}")
+    print("Largest differences (first minus second, scaled):")
+    for row in found.reindex(found["difference"].abs().sort_values(ascending=False).index).head(5).itertuples():
+        print(f"  block {row.block}: {row.source_layer} -> {row.target_layer}  {row.difference:+.3f}")
+    if figure:
+        print_written(*save_figure(difference_figure(found, columns), figure, None if out else found))
+    if out:
+        print_written(save_table(found, out))
 
 
 def _measured(

@@ -1,4 +1,4 @@
-"""The whole story in a real Chromium: a file is dropped, seen on every page, handed over, measured; a run is trained."""
+"""The whole story in a real Chromium: a file is dropped, seen on every page, handed over and measured; a run trains."""
 
 from __future__ import annotations
 

@@ -18,6 +18,7 @@ from app.dashboard.charts import show_chart
 from app.dashboard.jobs.task import Task
 from app.dashboard.keys import NetworkKey
 from app.dashboard.language import t
+from app.dashboard.views.two_heatmaps import show_reuse
 from app.dashboard.widgets.downloads import download_row, take_home
 from app.dashboard.widgets.long_work import result_of
 from app.dashboard.widgets.network_picker import pick_network
@@ -57,6 +58,7 @@ def show() -> None:
         st.error(literal(str(error)), icon=":material/error:")
         return
     _show_quantities(table, records)
+    show_reuse(both, tuple(specs))
     _show_stages(stages)
     _show_latency(specs, size)
     _show_curves(both, records)
