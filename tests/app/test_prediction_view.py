@@ -33,3 +33,14 @@ def test_least_certain_images_come_first(app: AppTest) -> None:  # noqa: F811
     assert not found.exception
     table = predicted_classes(load_zoo(NAME), evenly_spaced(load_test_images("digits"), 200))
     assert found.selectbox(key="prediction_row_uncertain").value == int(table.loc[table["probability"].idxmin(), "row"])
+
+
+def test_reuse_by_class_is_measured_when_asked_for_and_an_image_is_in_the_address(app: AppTest) -> None:  # noqa: F811
+    found = page(app, "prediction")
+    charts = len(found.get("plotly_chart"))
+    found.button(key="start_by_class").click().run()
+    assert not found.exception
+    assert len(found.get("plotly_chart")) == charts + 1
+    found.selectbox(key="prediction_class").select(3).run()
+    assert not found.exception
+    assert found.query_params["prediction_class"] in ("3", ["3"])  # by version

@@ -11,6 +11,7 @@ from app.dashboard import loading
 from app.dashboard.caching import cached
 from app.dashboard.keys import ImagesKey, NetworkKey
 from app.dashboard.language import names, t
+from app.dashboard.memory import remembered
 from app.dashboard.widgets.data_picker import pick_images
 from app.text import literal
 from densenet_core import DataError
@@ -51,11 +52,23 @@ def choose_image(key: NetworkKey) -> ChosenImage | None:
 
 def _of_dataset(key: NetworkKey, images: ImagesKey) -> ChosenImage | None:
     left, middle, right = st.columns(3)
-    way = left.selectbox(t("prediction.way"), WAYS, format_func=names("prediction.ways", WAYS), key="prediction_way")
+    way = remembered(
+        left.selectbox,
+        t("prediction.way"),
+        options=WAYS,
+        key="prediction_way",
+        default=WAYS[0],
+        format_func=names("prediction.ways", WAYS),
+    )
     classes = loading.load_images(images).class_names
     if way == "class":
-        number = middle.selectbox(
-            t("prediction.class"), range(len(classes)), format_func=classes.__getitem__, key="prediction_class"
+        number = remembered(
+            middle.selectbox,
+            t("prediction.class"),
+            options=range(len(classes)),
+            key="prediction_class",
+            default=0,
+            format_func=classes.__getitem__,
         )
         labels = image_labels(images)
         rows, kind = [(row, classes[label]) for row, label in enumerate(labels) if label == number], f"class{number}"
@@ -69,8 +82,13 @@ def _of_dataset(key: NetworkKey, images: ImagesKey) -> ChosenImage | None:
         st.info(t("prediction.none"))
         return None
     titles = {row: f"{row}: {title}" for row, title in rows[:MAX_LISTED]}
-    row = right.selectbox(
-        t("prediction.image"), list(titles), format_func=titles.__getitem__, key=f"prediction_row_{kind}"
+    row = remembered(
+        right.selectbox,
+        t("prediction.image"),
+        options=titles,
+        key=f"prediction_row_{kind}",
+        default=next(iter(titles)),
+        format_func=titles.__getitem__,
     )
     return ChosenImage(images, row)
 

@@ -21,6 +21,7 @@ from app.dashboard.caching import cached
 from app.dashboard.charts import show_chart
 from app.dashboard.keys import ImagesKey, NetworkKey
 from app.dashboard.language import names, t
+from app.dashboard.memory import remembered
 from app.dashboard.views.prediction.choosing import ChosenImage, class_titles, opened, seen_image, used_images
 from app.dashboard.widgets.downloads import download_row, download_small, take_home
 from app.dashboard.widgets.handover import Code
@@ -73,15 +74,24 @@ def _show_all(key: NetworkKey, chosen: ChosenImage) -> None:
 
 def _choose_classes(titles: tuple[str, ...]) -> tuple[int | None, int | None]:
     left, right = st.columns(2)
-    options: dict[str, Any] = {"index": None, "format_func": titles.__getitem__}
-    for_class = left.selectbox(
-        t("prediction.why"), range(len(titles)), placeholder=t("prediction.predicted"), key="prediction_for", **options
+    options: dict[str, Any] = {
+        "options": range(len(titles)),
+        "default": None,
+        "index": None,
+        "format_func": titles.__getitem__,
+    }
+    for_class = remembered(
+        left.selectbox,
+        t("prediction.why"),
+        key="prediction_for",
+        placeholder=t("prediction.predicted"),
+        **options,
     )
-    against = right.selectbox(
+    against = remembered(
+        right.selectbox,
         t("prediction.why_not"),
-        range(len(titles)),
-        placeholder=t("prediction.nothing"),
         key="prediction_against",
+        placeholder=t("prediction.nothing"),
         **options,
     )
     return for_class, against
