@@ -1,4 +1,4 @@
-"""How a measure is scaled before it is drawn, and each source's share of its target."""
+"""How a measure is scaled for drawing, each source's share of its target, and how two networks differ."""
 
 from __future__ import annotations
 
@@ -136,3 +136,44 @@ def check_measure(table: pd.DataFrame, measure: str) -> None:
     known = [column for column in table.columns if column not in keys]
     if measure not in known:
         raise ValueError(f"measure {measure!r} is unknown: choose from {', '.join(known)}")
+
+
+CONNECTION = ["block", "source_layer", "target_layer", "target_kind"]
+
+
+def reuse_difference(
+    first: pd.DataFrame, second: pd.DataFrame, measure: str = "mean_abs_weight", scaling: Scaling = "block_max"
+) -> pd.DataFrame:
+    """Return the scaled values of both networks and their difference, a row for each connection.
+
+    >>> from analysis import connection_weights
+    >>> from densenet_core import load_zoo
+    >>> table = connection_weights(load_zoo("densenet-40-12-digits"))
+    >>> reuse_difference(table, table)["difference"].abs().max()
+    0.0
+
+    Args:
+        first, second: as from ``connection_weights`` or ``measure_reuse``, with a column for the measure.
+        scaling: of each network by itself, so that networks of different weight decay can be compared.
+
+    Returns:
+        Columns block, source_layer, target_layer, target_kind, first, second and difference (first minus second).
+        ``attrs`` has rank_correlation, Spearman's correlation of the two networks' values.
+
+    Raises:
+        ValueError: the networks have other blocks or layers.
+    """
+    if not first[CONNECTION].reset_index(drop=True).equals(second[CONNECTION].reset_index(drop=True)):
+        shapes = " and ".join(_shape(table) for table in (first, second))
+        raise ValueError(f"the networks have different blocks, {shapes}: choose two of the same shape")
+    values = [scaled(table, measure, scaling).to_numpy() for table in (first, second)]
+    found = first[CONNECTION].reset_index(drop=True).assign(first=values[0], second=values[1])
+    found["difference"] = found["first"] - found["second"]
+    found.attrs["rank_correlation"] = float(found["first"].corr(found["second"], method="spearman"))
+    return found
+
+
+def _shape(table: pd.DataFrame) -> str:
+    """The numbers of layers of the blocks."""
+    layers = table.groupby("block")["target_layer"].max() - 1
+    return "(" + ", ".join(map(str, layers)) + " layers)"

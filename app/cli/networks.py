@@ -111,8 +111,7 @@ def _show_difference(
     from analysis import save_figure
     from analysis.figures.difference import difference_figure
     from analysis.figures.export import save_table
-    from analysis.reuse.difference import reuse_difference
-    from analysis.reuse.scaling import default_scaling
+    from analysis.reuse.scaling import default_scaling, reuse_difference
 
     found = reuse_difference(tables[0], tables[1], measure, scaling or default_scaling(measure))  # type: ignore[arg-type]
     print(f"Rank correlation of the {len(found)} cells by {measure}: {found.attrs['rank_correlation']:.2f}")

@@ -9,8 +9,7 @@ import streamlit as st
 
 from analysis.figures.difference import difference_figure, difference_screen
 from analysis.figures.figure_5 import feature_reuse_screen
-from analysis.reuse.difference import reuse_difference
-from analysis.reuse.scaling import Scaling
+from analysis.reuse.scaling import Scaling, reuse_difference
 from app.dashboard import loading
 from app.dashboard.charts import show_chart
 from app.dashboard.keys import NetworkKey

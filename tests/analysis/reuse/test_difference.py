@@ -7,7 +7,7 @@ import pytest
 
 from analysis import connection_weights
 from analysis.figures.difference import COLUMNS, difference_figure, difference_screen
-from analysis.reuse.difference import reuse_difference
+from analysis.reuse.scaling import reuse_difference
 from densenet_core import Checkpoint, DenseNetSpec
 from tests.conftest import trained_like
 
