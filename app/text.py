@@ -1,4 +1,4 @@
-"""Words on the screen: foreign text shown as it is, and numbers as people write them."""
+"""Text on the pages: other people's text shown letter for letter, and numbers as people write them."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from app.dashboard.keys import CHECKPOINT_ENDINGS
 from densenet_core import Checkpoint
 from densenet_core.networks.spec import Spec
 
-# What Streamlit makes links, icons and signs of after Markdown is read, so that a backslash does not keep it from it.
+# What Streamlit turns into links, icons and arrows after it has read the Markdown: a backslash does not prevent it.
 _LIVE = re.compile(
     r"(?=https?://|www\.|@)|(?<=:)(?=material[/_]|streamlit:)|(?<!\S)(?=(?:<->|->|<-|--|>=|<=|~=)(?!\S))", re.IGNORECASE
 )
-MOST_SHOWN = 200  # signs of a value that others wrote
-_WORD_JOINER = "\u2060"  # is not seen
+MAX_SHOWN = 200  # characters of a value in someone else's file
+_WORD_JOINER = "\u2060"  # invisible
 
 
-def visible(text: str) -> str:
-    """Text in one line, with a mark where a character can't be seen or would turn the others around."""
+def one_line(text: str) -> str:
+    """Return text in one line, with U+FFFD for characters that can't be seen or would reverse others."""
     return "".join(sign if sign.isprintable() else "\ufffd" for sign in " ".join(text.split()))
 
 
 def literal(text: str) -> str:
-    """Text of a file or an error, so that Streamlit's Markdown shows it letter for letter."""
-    return re.sub(r"([\\`*_{}\[\]()<>#+\-.!|~$:&])", r"\\\1", _LIVE.sub(_WORD_JOINER, visible(text)))
+    """Return text escaped so that Streamlit's Markdown shows it letter for letter."""
+    return re.sub(r"([\\`*_{}\[\]()<>#+\-.!|~$:&])", r"\\\1", _LIVE.sub(_WORD_JOINER, one_line(text)))
 
 
 def network_name(origin: str, name: str, spec: Spec) -> str:
-    """A short name for a network: a file's or run's own, an architecture's as papers write it."""
+    """Return a short name for a network: a file's or run's own, an architecture's as papers write it."""
     if origin == "file":
         path = Path(name)
         return path.stem if path.suffix in CHECKPOINT_ENDINGS else path.name
@@ -37,10 +37,10 @@ def network_name(origin: str, name: str, spec: Spec) -> str:
 
 
 def network_facts(checkpoint: Checkpoint) -> dict[str, str]:
-    """What is known of a network: its title, its size, and what its record says of its training.
+    """Return a network's title, its size, and its training according to its record.
 
     Returns:
-        Values by their names, the keys of ``FACT_TITLES``; a fact that the record lacks is left out.
+        Values by name, the keys of ``FACT_TITLES``; facts that the record lacks are left out.
     """
     record = checkpoint.record
     facts = {"network": checkpoint.spec.title, "params": f"{checkpoint.num_params:,}"}
@@ -59,9 +59,9 @@ _RECORD_FACTS = {"dataset": "{}", "epochs": "{}", "seed": "{}", "test_error": "{
 
 
 def shown(value: Any, form: str) -> str:
-    """A value of a record in its form, or as it is where others wrote something else."""
+    """Return a value of a record in its format, or unchanged where it is of another type."""
     try:
         text = form.format(value)
     except (TypeError, ValueError, OverflowError):
         text = str(value)
-    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]} …"
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]} …"

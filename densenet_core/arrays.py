@@ -1,7 +1,6 @@
-"""Weights as numpy arrays: what reads a network or looks at its weights needs no more.
+"""Convert weights between numpy arrays and tensors; both share their memory.
 
-Only what runs a network takes tensors, for importing torch takes longer than most tables take to be computed. An array
-and the tensor made of it share their memory.
+Code that only reads weights uses arrays, because importing torch takes longer than computing most tables.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ Array = npt.NDArray[Any]
 
 
 def as_array(weights: Tensor | Array) -> Array:
-    """Weights as an array; in float32 where numpy has no such numbers (bfloat16, float8)."""
+    """Return weights as an array, in float32 where numpy lacks the type (bfloat16, float8)."""
     if isinstance(weights, np.ndarray):
         return weights
     tensor = weights.detach().cpu()
@@ -30,7 +29,7 @@ def as_array(weights: Tensor | Array) -> Array:
 
 
 def as_tensor(weights: Tensor | Array) -> Tensor:
-    """Weights as a tensor."""
+    """Return weights as a tensor."""
     if not isinstance(weights, np.ndarray):
         return weights
     import torch

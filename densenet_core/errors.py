@@ -1,4 +1,4 @@
-"""What users get wrong, each a ValueError that says what is wrong with what, and the way out."""
+"""Exceptions for users' mistakes: each message names the argument, its value, and the way out."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ class SeveralNetworksError(CheckpointError):
 
 
 class DataError(ValueError):
-    """A data set that is missing or does not fit."""
+    """A data set that is missing or does not fit the network."""
 
 
 class RunError(ValueError):
-    """A run that can't be started, resumed or read."""
+    """A training run that can't be started, resumed or read."""
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of another library's error, or its kind where it says nothing; 200 signs of it at most."""
+    """Return the first line of another library's error, or its type where it has no message; at most 200 characters."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and reading of small files that others may have damaged."""
+"""Write files atomically, and read small files that may be damaged."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from typing import Any
 
 
 def write_whole(path: Path, write: Callable[[Path], object], keep: Path | None = None) -> None:
-    """Let ``write`` fill a temporary file beside ``path``, flush it to disk and rename it to ``path``.
+    """Call ``write`` with a temporary file beside ``path``, flush it to disk and rename it to ``path``.
 
-    A process that is killed leaves the old or the new file whole; after a power loss too, once this has returned.
+    If the process is killed, ``path`` is the complete old or the complete new file. Once this function has returned,
+    the new file also survives a power loss.
 
     Args:
-        keep: where the file that is replaced is kept.
+        keep: where to keep the file that is replaced.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
     try:
@@ -34,13 +35,13 @@ def write_whole(path: Path, write: Callable[[Path], object], keep: Path | None =
 
 
 def remove_temporaries(folder: Path) -> None:
-    """Remove what writers that were killed left in a folder; for the one process that may write there."""
+    """Remove the temporary files of killed writers; call it only from the process that may write in the folder."""
     for temporary in folder.glob(".*.tmp"):
         temporary.unlink(missing_ok=True)
 
 
 def read_small(path: Path, max_bytes: int = 2**20) -> bytes:
-    """Return the content of a regular file; never waits for a pipe or reads a device.
+    """Return the content of a regular file, without waiting for pipes or reading devices.
 
     Raises:
         OSError: the file can't be read.
@@ -57,7 +58,7 @@ def read_small(path: Path, max_bytes: int = 2**20) -> bytes:
 
 
 def read_json_object(path: Path) -> dict[str, Any]:
-    """Return the object that a small JSON file holds.
+    """Return the object in a small JSON file.
 
     Raises:
         OSError: the file can't be read.

@@ -1,4 +1,4 @@
-"""The device that work runs on, and its name for records."""
+"""The device that computations run on, and its name for records."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import torch
 
 
 def device() -> torch.device:
-    """The GPU where there is one, else the CPU."""
+    """Return the GPU if there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def hardware() -> str:
-    """This machine in words, as records hold it."""
+    """Return a description of this machine for records."""
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
     return f"CPU ({platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads)"

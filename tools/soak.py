@@ -73,6 +73,7 @@ def start_server(folder: Path, port: int, log: Path) -> subprocess.Popen[bytes]:
     temporary = folder / "tmp"
     temporary.mkdir(parents=True)
     variables = {"PYTHONPATH": str(Path.cwd()), "TMPDIR": str(temporary), "XDG_CACHE_HOME": str(folder / "cache")}
+    variables["MPLCONFIGDIR"] = str(log.parent)  # matplotlib's list of fonts is no file of ours
     with log.open("wb") as stream:
         process = subprocess.Popen(command, cwd=folder, env=os.environ | variables, stdout=stream, stderr=stream)
     for _ in range(600):

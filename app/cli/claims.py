@@ -1,4 +1,4 @@
-"""The command that tests the paper's claims on a network, and how tables of claims are printed."""
+"""The command that tests the paper's claims on a network, and the printing of claims."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def claims(
     table: TableOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Test the paper's claims on a network: each a statistic, beside untrained networks', and a verdict."""
+    """Test the paper's claims on a network: a statistic and a verdict each, beside untrained networks."""
     from analysis.claims.claims import check_claims
     from analysis.claims.generalization import training_images
     from analysis.figures.export import save_table

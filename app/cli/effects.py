@@ -1,4 +1,4 @@
-"""Commands that ask what connections do: how measures agree, and pruning."""
+"""Commands on the effect of connections: agreement of measures, and pruning."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def agreement(
     normalize: NormalizeOption = None,
     images: ImagesOption = 500,
     every_kind: Annotated[
-        bool, typer.Option("--every-kind", help="Connections into transitions and the classifier, too.")
+        bool, typer.Option("--every-kind", help="Include connections into transitions and the classifier.")
     ] = False,
     figure: FigureOption = None,
     weights: WeightsOption = None,
@@ -92,7 +92,7 @@ def _print_agreement(found: pd.DataFrame) -> None:
             for row in found.itertuples()
         ],
     )
-    print("Intervals: bootstrap over targets, and over sources. Baselines know nothing of the weights.")
+    print("Intervals: bootstrap over targets, and over sources. Baselines do not use the weights.")
 
 
 def _print_disagreements(rows: pd.DataFrame, first: str, second: str) -> None:
@@ -113,17 +113,19 @@ def prune(
             callback=ending_in("--out", "safetensors"), help="Write the pruned network to this file: .safetensors."
         ),
     ],
-    keep: Annotated[float, typer.Option(help="Share of the budget that is left, above 0 and at most 1.")] = 0.6,
-    measure: Annotated[str, typer.Option(help=f"Cut the least first, by {', '.join(ORDERS)}.")] = "taylor",
+    keep: Annotated[float, typer.Option(help="Share of the budget to keep, above 0 and at most 1.")] = 0.6,
+    measure: Annotated[
+        str, typer.Option(help=f"Remove the connections with the least value first: {', '.join(ORDERS)}.")
+    ] = "taylor",
     budget: Annotated[str, typer.Option(help="connections, params or mult_adds.")] = "connections",
     dataset: DatasetOption = None,
     data: DataOption = Path("data"),
     normalize: NormalizeOption = None,
     images: ImagesOption = 500,
     reestimate_norms: Annotated[
-        bool, typer.Option("--reestimate-norms", help="Take the batch norms' statistics again, on training images.")
+        bool, typer.Option("--reestimate-norms", help="Re-estimate the batch norms' statistics on training images.")
     ] = False,
-    finetune: Annotated[int, typer.Option(metavar="EPOCHS", help="Train the pruned network further.")] = 0,
+    finetune: Annotated[int, typer.Option(metavar="EPOCHS", help="Fine-tune the pruned network for this long.")] = 0,
     learning_rate: Annotated[float, typer.Option(help="Highest learning rate of fine-tuning.")] = 0.01,
     against_scratch: Annotated[
         int,

@@ -1,4 +1,4 @@
-"""Commands that draw: the paper's figures by their number, and the short paths of DenseNets and their relatives."""
+"""Commands that draw the paper's figures, and the short paths of DenseNets and their relatives."""
 
 from __future__ import annotations
 
@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     from densenet_core import DenseNetSpec
 
 FIGURES = ("1", "2", "3", "4-left", "4-middle", "4-right", "5")
-OutOption = Annotated[Path, typer.Option(help="Write the figure here: .pdf, .svg or .png; its table goes beside it.")]
+OutOption = Annotated[
+    Path, typer.Option(help="Write the figure to this file (.pdf, .svg or .png), and its table beside it.")
+]
 
 
 def figure(
@@ -49,7 +51,7 @@ def figure(
     out: OutOption = Path("figure.pdf"),
     weights: WeightsOption = None,
 ) -> None:
-    """One of the paper's figures: 1 and 2 from an architecture, 3 from published numbers, 4 from runs, 5 of weights."""
+    """Draw a figure of the paper: 1 and 2 of an architecture, 3 of published numbers, 4 of runs, 5 of weights."""
     from analysis import save_figure
 
     if block is not None and which != "1":
@@ -77,16 +79,18 @@ def short_paths(
         ),
     ],
     out: OutOption = Path("short_paths.pdf"),
-    gates: Annotated[bool, typer.Option("--gates", help="Of a Highway Network its gates, layer by layer.")] = False,
+    gates: Annotated[
+        bool, typer.Option("--gates", help="Draw the gates of a Highway Network, layer by layer.")
+    ] = False,
     dataset: DatasetOption = None,
     data: DataOption = Path("data"),
     normalize: NormalizeOption = None,
     images: ImagesOption = 256,
     weights: WeightsOption = None,
 ) -> None:
-    """How directly layers are connected: in DenseNets and, by chance, in ResNets with stochastic depth; in FractalNets.
+    """Draw how directly layers are connected: in DenseNets, in ResNets with stochastic depth, in FractalNets.
 
-    Of a Highway Network, what its gates let pass is measured on test images (--dataset, --data, --images).
+    For a Highway Network, the share that its gates let pass is measured on test images (--dataset, --data, --images).
     """
     from analysis import save_figure
     from analysis.architecture.short_paths import path_table
@@ -172,4 +176,4 @@ def _figure(which: str, runs: list[str], weights: str | None) -> tuple[Any, pd.D
             raise ValueError("figure 5 needs one checkpoint: densenet-lens figure 5 CHECKPOINT")
         connections = connection_weights(open_network(runs[0], weights=weights))
         return feature_reuse_figure(connections), connections
-    raise ValueError(f"figure {which!r} is none of {', '.join(FIGURES)}")
+    raise ValueError(f"unknown figure {which!r}: choose from {', '.join(FIGURES)}")

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 
 ORDER_ASSUMED = (
-    "the order of concatenation is not visible in the weights, old feature maps first is assumed (--order gives it)"
+    "the order of concatenation is not visible in the weights, old feature maps first is assumed (set it with --order)"
 )
 
 
@@ -252,7 +252,7 @@ def _architecture(network: Checkpoint) -> list[tuple[str, str]]:
     if not isinstance(spec, DenseNetSpec):
         concatenation = []
     elif network.order == "new_first":
-        concatenation.append(("", "converted to old feature maps first, which gives the same scores"))
+        concatenation.append(("", "converted to old feature maps first, with the same scores"))
     return [*concatenation, *((name, str(value)) for name, value in asdict(spec).items() if name != "cuts")]
 
 

@@ -33,15 +33,15 @@ ProgressOption = Annotated[
 
 
 class Terminated(BaseException):
-    """The process got SIGTERM."""
+    """The process received SIGTERM."""
 
 
 @contextmanager
 def exit_on_sigterm() -> Iterator[None]:
-    """Inside, SIGTERM ends the training as Ctrl-C does, with exit code 143.
+    """End a training on SIGTERM as on Ctrl-C, with exit code 143.
 
-    Processes that torchrun or SLURM started together keep the default: one that waits for another in a collective
-    operation would not get to the handler. Their state is kept as well, since all files are written whole.
+    Processes started by torchrun or SLURM keep the default handler, which also works while one waits for another in a
+    collective operation. Their state is kept as well, since all files are written atomically.
     """
     is_one_of_several = "TORCHELASTIC_RUN_ID" in os.environ or int(os.environ.get("SLURM_NTASKS") or 1) > 1
     if is_one_of_several or threading.current_thread() is not threading.main_thread():
@@ -79,13 +79,13 @@ def train(
         str | None,
         typer.Option(
             metavar="|".join(RECIPES),
-            help="Where the settings not given come from: the paper's recipes, or fast.",
+            help="The source of settings that are not given: one of the paper's recipes, or fast.",
             show_default="the data set's",
         ),
     ] = None,
     name: Annotated[str | None, typer.Option(help="Name of the run folder.", show_default="ARCH-DATASET")] = None,
-    reuse: Annotated[bool, typer.Option(help="Keep the feature-reuse table of every epoch.")] = True,
-    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write TensorBoard events too.")] = False,
+    reuse: Annotated[bool, typer.Option(help="Record the feature-reuse table of every epoch.")] = True,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Also write TensorBoard events.")] = False,
     progress: ProgressOption = "auto",
     **settings: Any,
 ) -> None:

@@ -19,7 +19,7 @@ from densenet_core.training.run_folder import CONFIG, find_runs
 
 RUNS_DIR = Path("runs")
 DATA_DIR = Path("data")
-MOST_LISTED = 500
+MAX_LISTED = 500
 
 
 def served_folders(arguments: Sequence[str] | None = None) -> tuple[Path, ...]:
@@ -71,12 +71,12 @@ def listed_image_folders() -> list[str]:
         folder for folder in dict.fromkeys((DATA_DIR, *served_folders())) if folder not in (runs_dir(), ZOO_FOLDER)
     ]
     found = (path for root in roots if root.is_dir() for path in (root, *_subfolders(root)))
-    return list(dict.fromkeys([str(DATA_DIR), *(str(path) for path in islice(found, MOST_LISTED))]))
+    return list(dict.fromkeys([str(DATA_DIR), *(str(path) for path in islice(found, MAX_LISTED))]))
 
 
 def _subfolders(root: Path) -> Iterator[Path]:
     """Folders down to the second level that have folders in them."""
-    paths = sorted(path for pattern in ("*", "*/*") for path in islice(root.glob(pattern), MOST_LISTED))
+    paths = sorted(path for pattern in ("*", "*/*") for path in islice(root.glob(pattern), MAX_LISTED))
     folders = (path for path in paths if path.is_dir() and str(path).isprintable() and is_served(path, [root]))
     return (path for path in folders if any(entry.is_dir() for entry in os.scandir(path)))
 
@@ -123,9 +123,9 @@ def check_run_folder(folder: Path) -> None:
 
 
 def listed_files(folders: Sequence[Path]) -> list[str]:
-    """Checkpoint files in the folders, by name; at most ``MOST_LISTED``."""
+    """Checkpoint files in the folders, by name; at most ``MAX_LISTED``."""
     files = (file for folder in folders for file in _checkpoints(folder))
-    return list(islice((str(file) for file in files if is_served(file, folders)), MOST_LISTED))
+    return list(islice((str(file) for file in files if is_served(file, folders)), MAX_LISTED))
 
 
 def _checkpoints(folder: Path) -> Iterator[Path]:

@@ -1,4 +1,4 @@
-"""The paper's "+" for small images (section 4.1): mirroring and shifting at random, on the device with the images."""
+"""The paper's "+" for small images (section 4.1): random mirroring and shifting, on the device of the images."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Random mirroring and shifting: shifts are in pixels, padded with zeros."""
+    """Random mirroring, and shifting by up to ``shift`` pixels with zero padding."""
 
     mirror: bool
     shift: int
@@ -19,23 +19,25 @@ class Augmentation:
 
 @dataclass(frozen=True)
 class Moves:
-    """What is to be done to each of N images; drawn apart from doing it, so that it does not depend on the device."""
+    """How to move each of N images; drawn on the CPU, so that it does not depend on the device."""
 
     mirrored: Tensor  # (N,) bool
     top: Tensor  # (N,) pixels, 0 to 2 * shift
     left: Tensor  # (N,)
 
     def of(self, rows: Tensor) -> Moves:
-        """Those of some of the images."""
+        """Return the moves of some of the images."""
         return Moves(self.mirrored[rows], self.top[rows], self.left[rows])
 
 
 CIFAR_AUGMENTATION = Augmentation(mirror=True, shift=4)
-DIGITS_AUGMENTATION = Augmentation(mirror=False, shift=1)  # a mirrored digit is no digit; 8x8 pixels bear a shift of 1
+DIGITS_AUGMENTATION = Augmentation(
+    mirror=False, shift=1
+)  # a mirrored digit is not a digit; 8x8 pixels allow a shift of 1
 
 
 def draw_moves(augmentation: Augmentation, num_images: int, generator: Generator) -> Moves:
-    """Mirrors half of the images and shifts each by up to ``shift`` pixels either way."""
+    """Draw for each image whether to mirror it (probability 1/2) and how far to shift it."""
     mirrored = torch.zeros(num_images, dtype=torch.bool)
     if augmentation.mirror:
         mirrored = torch.rand(num_images, generator=generator) < 0.5
@@ -44,7 +46,7 @@ def draw_moves(augmentation: Augmentation, num_images: int, generator: Generator
 
 
 def augmented(images: Tensor, augmentation: Augmentation, moves: Moves) -> Tensor:
-    """The images mirrored and shifted; (N, C, H, W) -> the same shape, on their device."""
+    """Return the images mirrored and shifted: (N, C, H, W) -> (N, C, H, W), on their device."""
     n, channels, height, width = images.shape
     place = images.device
     mirrored, top, left = (moved.to(place, non_blocking=True) for moved in (moves.mirrored, moves.top, moves.left))

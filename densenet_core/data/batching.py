@@ -1,4 +1,4 @@
-"""How an epoch's images are dealt out: in batches, and each batch to the processes that train together."""
+"""Split an epoch into batches, and each batch over the processes that train together."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Shard:
-    """This process among those that share every batch (data parallelism)."""
+    """The part of every batch that this process takes (data parallelism)."""
 
     rank: int = 0
     world_size: int = 1
 
     def of(self, rows: Tensor) -> Tensor:
-        """This process's part of a batch; parts differ by one row at most, and together they are the batch."""
+        """Return this process's rows of a batch; the sizes of the parts differ by at most one."""
         return rows.tensor_split(self.world_size)[self.rank]
 
 
 def batch_sizes(num_images: int, batch_size: int, shard: Shard | None = None) -> list[int]:
-    """Images in each whole batch of an epoch.
+    """Return the number of images in each batch of an epoch, over all processes.
 
     With a ``shard``, for training, the last batch joins the one before where a process would get fewer than two of its
-    images: batch normalisation needs two.
+    images: batch normalization needs two.
     """
     full, rest = divmod(num_images, batch_size)
     sizes = [batch_size] * full + [rest] * (rest > 0)
@@ -33,5 +33,5 @@ def batch_sizes(num_images: int, batch_size: int, shard: Shard | None = None) ->
 
 
 def batches_of(order: Tensor, batch_size: int, shard: Shard | None = None) -> tuple[Tensor, ...]:
-    """The rows of each whole batch, in their ``order`` (N,); ``shard`` as in ``batch_sizes``."""
+    """Split ``order`` (N,) into the rows of each batch; ``shard`` as in ``batch_sizes``."""
     return tuple(order.split(batch_sizes(len(order), batch_size, shard)))

@@ -21,7 +21,7 @@ MAX_BYTES_IN_MEMORY = 8_000_000_000  # of small images
 
 @dataclass(frozen=True)
 class DataSplits:
-    """The parts of one data set. ``validation`` is held out of ``train``; it is None where none was asked for."""
+    """The parts of a data set. ``validation`` is held out of ``train``, and None unless asked for."""
 
     title: str
     train: Images
@@ -29,7 +29,7 @@ class DataSplits:
     test: Images
 
     def to(self, device: torch.device, num_workers: int = 2) -> DataSplits:
-        """The same where their batches are wanted; ``num_workers`` processes read photographs from disk."""
+        """Return the parts with batches on ``device``; ``num_workers`` processes read photographs from disk."""
         parts = (self.train, self.validation, self.test)
         return DataSplits(self.title, *(part and part.to(device, num_workers) for part in parts))  # type: ignore[arg-type]
 
@@ -43,28 +43,28 @@ def load_splits(
     normalize: Normalization | None = None,
     title: str | None = None,
 ) -> DataSplits:
-    """A data set in its published parts.
+    """Load a data set with its published split.
 
     Args:
         name: one of ``DATASET_NAMES``.
-        root: where the data lie; ``digits`` needs none. A ``folder`` has train/ and test/ (or val/) inside.
+        root: the folder of the data; ``digits`` needs none. A ``folder`` contains train/ and test/ (or val/).
         augment: the paper's "+": mirror and shift the training images.
         validation: hold out the paper's validation images (5,000 of CIFAR's training images, 6,000 of SVHN's).
-        normalize: for ``folder``: whose channel statistics; by default ImageNet's.
-        title: the name to show and to record instead of the data set's own.
+        normalize: for ``folder``: the channel statistics; by default ImageNet's.
+        title: the name shown and recorded in place of the data set's own.
 
     Raises:
-        DataError: the data are not there (says where they belong), or the options do not fit them.
+        DataError: the data are missing, or do not support an option.
     """
     loaders = {"digits": _digits, "cifar10": _cifar, "cifar100": _cifar, "svhn": _svhn}
     if name in loaders:
         if normalize is not None:
-            raise DataError(f"normalize {normalize!r} is for the data set folder: {name} has its published statistics")
+            raise DataError(f"normalize {normalize!r} is only for the data set folder: {name} has published statistics")
         splits = loaders[name](name, Path(root), augment, validation)
     elif name in ("imagenet", "folder"):
         splits = _folder_splits(name, Path(root), augment, validation, normalize or "imagenet")
     else:
-        raise DataError(f"unknown data set {name!r}: known are {', '.join(DATASET_NAMES)}")
+        raise DataError(f"unknown data set {name!r}: choose from {', '.join(DATASET_NAMES)}")
     return DataSplits(title or splits.title, splits.train, splits.validation, splits.test)
 
 
@@ -74,13 +74,13 @@ def load_test_images(
     normalize: Normalization | None = None,
     crops: int = 1,
 ) -> Images:
-    """The test images of a data set; for ``folder``, all images of the class folders right under ``root``.
+    """Load the test images of a data set; for ``folder``, all images of the class folders directly under ``root``.
 
     Args:
-        crops: 1, or for photographs 10: corners and centre, and all mirrored.
+        crops: 1, or 10 for photographs: corners and center, each mirrored too.
 
     Raises:
-        DataError: as ``load_splits``, or ten crops of small images are asked for.
+        DataError: as ``load_splits``, or ``crops`` is 10 for small images.
     """
     if name == "folder":
         images = load_folder(Path(root), normalize or "imagenet")
@@ -89,18 +89,20 @@ def load_test_images(
     if crops == 1:
         return images
     if crops != 10:
-        raise DataError(f"crops {crops} is neither 1 nor 10")
+        raise DataError(f"crops {crops} must be 1 or 10")
     if not isinstance(images, FolderImages):
-        raise DataError(f"crops 10 is for photographs, the paper's ImageNet: the images of {name} are small, give 1")
+        raise DataError(
+            f"crops 10 is for photographs, as in the paper's ImageNet: use 1 for the small images of {name}"
+        )
     return replace(images, crops=10)
 
 
 def load_measuring_images(
     name: DatasetName | str, root: str | os.PathLike[str] = "data", normalize: Normalization | None = None
 ) -> tuple[Images, Images]:
-    """Images to choose by, and others to judge the choice: training images (as they are) and test images.
+    """Load images to choose by, and others to evaluate the choice: training images (not augmented) and test images.
 
-    For ``folder``, all class folders right under ``root`` dealt out in turns.
+    For ``folder``, every other image of the class folders directly under ``root``, and the rest.
 
     Raises:
         DataError: as ``load_splits``.
@@ -114,13 +116,13 @@ def load_measuring_images(
 
 
 def _digits(_: str, __: Path, augment: bool, validation: bool) -> DataSplits:
-    """Scikit-learn's 1,797 handwritten digits of 8x8 pixels; of each class every fifth is a test image."""
+    """Load scikit-learn's 1,797 handwritten digits (8x8 pixels); every fifth of each class is a test image."""
     from sklearn.datasets import load_digits
 
     source = load_digits()
     labels = torch.from_numpy(source.target).long()
     pixels = torch.from_numpy(np.rint(source.images * (255 / 16)).astype(np.uint8))[:, None]
-    place = torch.zeros_like(labels)  # of an image among those of its class
+    place = torch.zeros_like(labels)  # index of an image within its class
     for digit in range(10):
         place[labels == digit] = torch.arange(int((labels == digit).sum()))
     images = TensorImages(pixels, labels, tuple("0123456789"), "digits")
@@ -144,11 +146,11 @@ def _cifar(name: str, root: Path, augment: bool, validation: bool) -> DataSplits
 
 
 def _svhn(name: str, root: Path, augment: bool, validation: bool) -> DataSplits:
-    """Train and extra images together are the training set; 6,000 of train are held out (section 4.1)."""
+    """Load SVHN: train and extra are the training set; 6,000 of train are held out (section 4.1)."""
     from torchvision import datasets
 
     if augment:
-        raise DataError("augment is not for svhn: the paper trains on it without")
+        raise DataError("augment is not available for svhn: the paper trains without augmentation")
     parts = [_torchvision(datasets.SVHN, name, root, split=split) for split in ("train", "extra", "test")]
     images = _joined([(part.data, part.labels) for part in parts], "none")
     rows, num_train = torch.arange(len(images)), len(images) - len(parts[2])
@@ -165,7 +167,7 @@ def _split(
     augmentation: Augmentation | None,
     validation: bool,
 ) -> DataSplits:
-    """Parts by masks over all images; ``held_out`` leaves ``train`` where a validation set is asked for."""
+    """Split images by masks; ``held_out`` is removed from ``train`` if a validation set is asked for."""
     held_out = held_out & train
     train_rows = (train & ~held_out if validation else train).nonzero()[:, 0]
     return DataSplits(
@@ -196,7 +198,7 @@ def _torchvision(dataset: Any, name: str, root: Path, **options: Any) -> Any:
 
 def _folder_splits(name: str, root: Path, augment: bool, validation: bool, normalization: Normalization) -> DataSplits:
     if validation:
-        raise DataError(f"validation is not for the data set {name}: its folders are its parts")
+        raise DataError(f"validation is not available for the data set {name}: its folders are its parts")
     test_folder = next((root / part for part in ("test", "val") if (root / part).is_dir()), None)
     if not (root / "train").is_dir() or test_folder is None:
         raise DataError(
@@ -206,31 +208,33 @@ def _folder_splits(name: str, root: Path, augment: bool, validation: bool, norma
     train = load_folder(root / "train", normalization, augment)
     test = load_folder(test_folder, normalization)
     if train.class_names != test.class_names:
-        raise DataError(f"the class folders of {root / 'train'} and {test_folder} differ: they must be the same")
+        raise DataError(
+            f"the class folders of {root / 'train'} and {test_folder} differ: they must have the same names"
+        )
     return DataSplits("ImageNet" if name == "imagenet" else root.name, train, None, test)
 
 
 def load_folder(folder: Path, normalization: Normalization, augment: bool = False) -> Images:
-    """Class folders of images; images of one small size are read into memory once.
+    """Load class folders of images; small images of one size are read into memory once.
 
     Raises:
-        DataError: the folder is not there, holds no class folders, or one of them holds no images.
+        DataError: the folder is missing or too large, contains no class folders, or one without images.
     """
     from densenet_core.data.folders import ClassFolders, read_image
 
     if normalization not in CHANNEL_STATISTICS:
-        raise DataError(f"normalize {normalization!r} is none of {', '.join(CHANNEL_STATISTICS)}")
+        raise DataError(f"unknown normalize {normalization!r}: choose from {', '.join(CHANNEL_STATISTICS)}")
     if not folder.is_dir():
-        raise DataError(f"folder {str(folder)!r} is not there: give a folder that holds a folder of images a class")
+        raise DataError(f"folder {str(folder)!r} does not exist: give a folder with a folder of images per class")
     try:
         dataset = ClassFolders(str(folder), loader=read_image)
     except FileNotFoundError as error:
-        raise DataError(f"folder {str(folder)!r} holds no class folders of images: {error}") from error
+        raise DataError(f"folder {str(folder)!r} contains no class folders of images: {error}") from error
     except OSError as error:
         raise DataError(f"folder {str(folder)!r} can't be read: {error.strerror}") from error
     class_names = tuple(dataset.classes)
     if class_names in (("test", "train"), ("train", "val")):
-        raise DataError(f"folder {str(folder)!r} holds {' and '.join(class_names)}: give the one to evaluate")
+        raise DataError(f"folder {str(folder)!r} contains {' and '.join(class_names)}: give one of them")
     size = read_image(dataset.samples[0][0]).size
     if max(size) > 64:
         return FolderImages(dataset, normalization, augment)
@@ -250,5 +254,7 @@ def _pixels(path: str, size: tuple[int, int]) -> np.ndarray:
 
     image = read_image(path)
     if image.size != size:
-        raise DataError(f"image {path!r} is {image.size} where others are {size}: small images need one size")
+        raise DataError(
+            f"image {path!r} has size {image.size}, others have {size}: small images must have the same size"
+        )
     return np.asarray(image)

@@ -1,8 +1,7 @@
-"""Labelled images as batches: small ones in memory, photographs in folders; normalised, and augmented for training.
+"""Batches of labeled images, normalized, and augmented for training.
 
-Images that are small and of one size lie on the device as uint8 and are normalised and augmented there, batch by batch;
-folders of photographs are read from disk by worker processes. Both give the same thing: an epoch as an iterator of
-batches.
+Small images of one size are kept on the device as uint8, and normalized and augmented there, batch by batch.
+Photographs are read from disk by worker processes. Both yield an epoch as batches of tensors.
 """
 
 from __future__ import annotations
@@ -21,11 +20,11 @@ from densenet_core.data.batching import Shard, batches_of
 from densenet_core.data.names import CHANNEL_STATISTICS, Normalization
 from densenet_core.errors import DataError, first_line
 
-Batch = tuple[Tensor, Tensor]  # images (N, C, H, W) normalised float, labels (N,)
+Batch = tuple[Tensor, Tensor]  # images (N, C, H, W) float32, normalized; labels (N,)
 
 
 class Images(Protocol):
-    """Labelled images, given out in normalised batches."""
+    """Labeled images that yield normalized batches."""
 
     @property
     def num_channels(self) -> int: ...
@@ -39,22 +38,22 @@ class Images(Protocol):
     def __len__(self) -> int: ...
 
     def to(self, device: torch.device, num_workers: int = 2) -> Images:
-        """The same images where their batches are wanted; ``num_workers`` processes read them, if they are on disk."""
+        """Return the same images with batches on ``device``; ``num_workers`` processes read them from disk."""
         ...
 
     def subset(self, rows: Tensor) -> Images:
-        """The images of these rows, in their order, without augmentation."""
+        """Return the images of these rows, in this order, without augmentation."""
         ...
 
     def batches(
         self, batch_size: int, generator: Generator | None = None, shard: Shard | None = None
     ) -> Iterator[Batch]:
-        """One epoch.
+        """Yield one epoch.
 
         Args:
-            batch_size: images of a whole batch, of all processes together.
-            generator: for training: draws order and augmentation. Without one, images come as they lie and as they are.
-            shard: gives only this process's part of every batch (which may be empty without ``generator``).
+            batch_size: images per batch, over all processes.
+            generator: for training: draws order and augmentation. Without it, the images are in order and unchanged.
+            shard: yield only this process's part of every batch (which may be empty without ``generator``).
         """
         ...
 
@@ -93,13 +92,13 @@ class TensorImages:
             rows = whole[own].to(self.pixels.device)
             images = normalized(self.pixels[rows], self.normalization)
             if generator is not None and self.augmentation is not None:
-                # Drawn for the whole batch, so that an image's fate does not depend on the number of processes.
+                # Drawn for the whole batch, so that augmentation does not depend on the number of processes.
                 moves = draw_moves(self.augmentation, len(whole), generator)
                 images = augmented(images, self.augmentation, moves.of(own))
             yield images, self.labels[rows]
 
     def subset(self, rows: Tensor, augmentation: Augmentation | None = None) -> TensorImages:
-        """The images of these rows, in their order."""
+        """Return the images of these rows, in this order."""
         return TensorImages(self.pixels[rows], self.labels[rows], self.class_names, self.normalization, augmentation)
 
 
@@ -107,7 +106,7 @@ class TensorImages:
 class FolderImages:
     """Photographs in class folders, read from disk: 224x224 by the ImageNet recipe (section 4.1).
 
-    With ``crops`` = 10 batches for evaluation are (N, 10, C, H, W): the corners and the centre, and all mirrored.
+    With ``crops=10``, batches for evaluation are (N, 10, C, H, W): the corners and the center, each mirrored too.
     """
 
     source: Any  # torchvision's ImageFolder
@@ -147,9 +146,9 @@ class FolderImages:
         )
         try:
             yield from loader
-        except DataError as error:  # of a worker: its words stand at the end of a traceback
+        except DataError as error:  # from a worker: its message is the end of a traceback
             raise DataError(str(error).rpartition("DataError: ")[2].strip()) from error
-        except (OSError, RuntimeError) as error:  # a worker that ended
+        except (OSError, RuntimeError) as error:  # a worker process ended
             raise DataError(f"an image under {self.source.root!r} can't be read: {first_line(error)}") from error
 
     def subset(self, rows: Tensor) -> FolderImages:
@@ -186,7 +185,7 @@ class FolderImages:
 
 
 def evenly_spaced(images: Images, number: int) -> Images:
-    """``number`` of the images, evenly spaced over the set, so that all classes are in it; all, if there are no more.
+    """Return ``number`` images, evenly spaced over the set so that every class is in it; all if there are fewer.
 
     Raises:
         DataError: ``number`` is below 1.
@@ -203,7 +202,7 @@ def _each(transform: Any, crops: Sequence[Any]) -> Tensor:
 
 
 def normalized(pixels: Tensor, normalization: Normalization) -> Tensor:
-    """uint8 (N, C, H, W) -> float32 of the same shape, by channel: (pixels / 255 - mean) / std."""
+    """Return (pixels / 255 - mean) / std per channel: uint8 (N, C, H, W) -> float32 (N, C, H, W)."""
     mean, std = (
         torch.tensor(values, device=pixels.device)[:, None, None] for values in CHANNEL_STATISTICS[normalization]
     )

@@ -10,7 +10,7 @@ from densenet_core.errors import DataError
 
 
 class RecordedData(NamedTuple):
-    """A data set's name, and the channel statistics that its images are normalized with (None: its own)."""
+    """A data set's name, and the channel statistics for its images (None: the data set's own)."""
 
     dataset: str
     normalize: Normalization | None

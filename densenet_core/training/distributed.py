@@ -34,11 +34,11 @@ FABRIC_PRECISION: dict[Precision, Any] = {"fp32": "32-true", "bf16": "bf16-mixed
 _NEW_NAME = "forward_sync_buffers"
 _HAS_NEW_NAME = _NEW_NAME in signature(DistributedDataParallel).parameters
 _DDP_OPTIONS: dict[str, Any] = {_NEW_NAME if _HAS_NEW_NAME else "broadcast_buffers": False}
-_LOST_SIGNS = ("gloo", "nccl", "connect")  # in the messages of transports
+_LOST_SIGNS = ("gloo", "nccl", "connect")  # words in the errors of gloo and NCCL
 
 
 def launch(precision: Precision = "fp32") -> Fabric:
-    """Join the training that this process's launcher describes in the environment."""
+    """Join the processes described by the environment variables of torchrun or SLURM."""
     from lightning_fabric import Fabric  # takes two seconds, which only a training needs
     from lightning_fabric.strategies.ddp import DDPStrategy
 
@@ -86,7 +86,7 @@ def shard_of(fabric: Fabric) -> Shard:
 
 
 def on_first(fabric: Fabric, work: Callable[[], T]) -> T:
-    """Do this on rank 0 only; all processes return its result, or raise its error."""
+    """Call ``work`` on rank 0 only; all processes return its result or raise its error."""
     result: T | None = None
     error: ValueError | OSError | None = None
     if fabric.is_global_zero:
@@ -117,19 +117,19 @@ def average_running_statistics(fabric: Fabric, model: nn.Module) -> None:
 
 
 def synchronize_batch_norm(model: nn.Module) -> None:
-    """Replace the network's batch normalization by one over the images of all processes.
+    """Replace batch normalization by one whose statistics are taken over the images of all processes.
 
     Raises:
         RunError: there is no GPU.
     """
     if device().type != "cuda":
-        raise RunError("sync_batch_norm True needs GPUs: PyTorch has none for CPUs; leave it out")
+        raise RunError("sync_batch_norm True needs GPUs: PyTorch does not support it on CPUs; omit it")
     nn.SyncBatchNorm.convert_sync_batchnorm(model)  # in place: the network itself is not a batch norm
 
 
 @contextmanager
 def explain_lost_process(fabric: Fabric, folder: Path) -> Iterator[None]:
-    """Turn the transport's error about a lost process into a sentence.
+    """Raise a RunError in place of the transport's error when another process was lost.
 
     Raises:
         RunError: another process of this training ended.

@@ -47,7 +47,7 @@ def evaluate(model: nn.Module, images: Images, batch_size: int = 256, fabric: Fa
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     place = next(chain(model.parameters(), model.buffers())).device
-    sums = torch.zeros(3, dtype=torch.float64)  # loss, right at first guess, right among five
+    sums = torch.zeros(3, dtype=torch.float64)  # loss, top-1 correct, top-5 correct
     try:
         with torch.inference_mode(), freed_memory_kept(place.type):
             for batch, labels in images.batches(batch_size, shard=shard_of(fabric) if fabric else None):

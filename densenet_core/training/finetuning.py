@@ -1,4 +1,4 @@
-"""A few more epochs for a network that was changed, such as a pruned one."""
+"""Fine-tune a network for a few epochs, for example after pruning."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def finetune(
     The rate rises for 30 % of the time and then falls linearly (``one_cycle``). Nothing is written to disk.
 
     Returns:
-        The network with new weights; its record has the new test error and how it was made (``finetuned``).
+        The network with new weights; its record contains the new test error and the settings (``finetuned``).
 
     Raises:
         DataError: the images do not fit the network.

@@ -183,7 +183,7 @@ def train_epoch(
     epoch: int,
     on_step: OnStep = lambda: None,
 ) -> Metric:
-    """Pass over the training images once; the error is that of the training forward passes.
+    """Train for one epoch; the error is measured in the training forward passes.
 
     Args:
         model, optimizer: as ``fabric.setup`` returns them.

@@ -1,7 +1,7 @@
-"""Freed memory stays with the process while a network trains or is evaluated on the CPU.
+"""Keep freed memory in the process during training and evaluation on the CPU.
 
-Every step takes and frees the same gigabytes. The C library gives large pieces back to the kernel at once, and gets
-them again page by page, filled with zeros: up to a quarter of a DenseNet's step (benchmarks/README.md).
+Every step allocates and frees the same gigabytes. By default, glibc returns large blocks to the kernel, which zeroes
+them page by page when they are allocated again: up to a quarter of a DenseNet's step (benchmarks/README.md).
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Lock
 
-# mallopt's parameters (malloc.h). -1: nothing is trimmed. Thresholds afterwards are those that glibc itself would
-# have come to by then, for it adapts them up to 32 and 64 MiB, but no more once they were set.
+# mallopt's parameters (malloc.h); a trim threshold of -1 disables trimming. glibc adapts its thresholds, up to 32 and
+# 64 MiB, until they are set for the first time. So the largest adapted values are restored.
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -2, -3, -4
 _KEPT = {_TRIM_THRESHOLD: -1, _TOP_PAD: 64 * 2**20, _MMAP_MAX: 0}
 _USUAL = {_TRIM_THRESHOLD: 64 * 2**20, _TOP_PAD: 128 * 2**10, _MMAP_THRESHOLD: 32 * 2**20, _MMAP_MAX: 65536}
@@ -22,9 +22,9 @@ _LOCK, _INSIDE = Lock(), set[object]()
 
 @contextmanager
 def freed_memory_kept(device_type: str = "cpu") -> Iterator[None]:
-    """Inside, memory that is freed is used again; when the last has left, it goes back.
+    """Reuse freed memory inside this context; return it to the system when the last such context ends.
 
-    Nothing happens without glibc's malloc, or where the network is on another device than the CPU.
+    Does nothing without glibc, or on another device than the CPU.
     """
     library = ctypes.CDLL(None) if sys.platform == "linux" and device_type == "cpu" else None
     if library is None or not hasattr(library, "mallopt") or not hasattr(library, "malloc_trim"):

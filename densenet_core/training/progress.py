@@ -1,4 +1,4 @@
-"""Progress of a training: a bar on a terminal, else a line per epoch; both with images per second and the time left."""
+"""Show the progress of a training: a bar on a terminal, else a line per epoch, with speed and time left."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ProgressStyle = Literal["auto", "bar", "lines", "none"]
 
 @dataclass
 class Display:
-    """Shows nothing; its subclasses show steps or epochs."""
+    """Base class, which shows nothing."""
 
     config: TrainingConfig
 
@@ -74,7 +74,7 @@ class ImagesPerSecond(ProgressColumn):
 
 
 def epoch_line(config: TrainingConfig, metrics: Sequence[Metric], seconds_per_epoch: float) -> str:
-    """Return what there is to say after an epoch, in one line.
+    """Return the results of an epoch in one line.
 
     >>> rows = [Metric(2, "train", 0.5, 20.0, 9.0, images_per_s=160.0), Metric(2, "test", 0.6, 22.0, 1.0)]
     >>> epoch_line(TrainingConfig("resnet-8", "digits", "demo", epochs=8), rows, 10.0)
@@ -89,7 +89,7 @@ def epoch_line(config: TrainingConfig, metrics: Sequence[Metric], seconds_per_ep
 
 
 def duration(seconds: float) -> str:
-    """Return a time as people say it: 45 s, 12 min, 3.5 h.
+    """Return a duration in a readable unit: 45 s, 12 min, 3.5 h.
 
     >>> duration(5400)
     '1.5 h'

@@ -1,6 +1,6 @@
-"""A sweep on a Ray cluster: each training a task of its own, done again elsewhere when its machine dies.
+"""Run a sweep on a Ray cluster: each training is a task, which resumes on another machine if its own fails.
 
-The folders of runs and data must be the same on all machines (a shared file system), and the suite installed on them.
+The suite must be installed on all machines, and the folders of runs and data must be shared between them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from densenet_core.errors import RunError
 from densenet_core.training.config import TrainingConfig
 from densenet_core.training.loop import OnEpoch, train
 
-PATIENCE_S = 60.0  # for the process on a dying machine to let go of its run
+PATIENCE_S = 60.0  # to wait until the process on a failing machine releases its run
 
 
 def run_sweep_on_ray(
@@ -27,17 +27,17 @@ def run_sweep_on_ray(
     on_run: Callable[[Path], object] = lambda folder: None,
     on_epoch: OnEpoch | None = None,
 ) -> list[Path]:
-    """Trains every configuration that is not trained yet and returns all run folders.
+    """Train every configuration that is not trained yet and return all run folders.
 
     Args:
-        address: of the cluster: HOST:PORT, ``auto`` for the one that this machine belongs to, ``local`` for a new one.
-        cpus, gpus: what a training takes of a machine.
-        on_run: called here with the folder of each run that ends.
-        on_epoch: as ``train``'s; called where the training runs.
+        address: of the cluster: HOST:PORT, ``auto`` for this machine's cluster, ``local`` for a new one.
+        cpus, gpus: resources of one training.
+        on_run: called in this process with the folder of each finished run.
+        on_epoch: as in ``train``; called in the process of the training.
 
     Raises:
-        RunError: Ray is not installed, there is no cluster at the address, or trainings failed (after all others have
-            ended; the first is named).
+        RunError: Ray is not installed, there is no cluster at the address, or trainings failed (raised after all others
+            have ended; names the first).
     """
     ray = _connected(address)
     here = [_everywhere(config) for config in configs]
@@ -58,12 +58,12 @@ def run_sweep_on_ray(
 
 
 def _trial(config: TrainingConfig, on_epoch: OnEpoch | None) -> None:
-    os.environ.pop("SLURM_NTASKS", None)  # one process, whatever started the cluster
+    os.environ.pop("SLURM_NTASKS", None)  # one process, even if SLURM started the cluster
     train(config, show_progress=False, on_epoch=on_epoch, patience_s=PATIENCE_S)
 
 
 def _everywhere(config: TrainingConfig) -> TrainingConfig:
-    """With absolute folders: a task does not run where it was asked for."""
+    """Return the configuration with absolute folders, since a task runs in another working directory."""
     return replace(config, runs_dir=str(Path(config.runs_dir).absolute()), data=str(Path(config.data).absolute()))
 
 
@@ -85,7 +85,7 @@ def _connected(address: str) -> Any:
 
 
 def _check_reachable(address: str) -> None:
-    """Ray itself would try for minutes."""
+    """Raise OSError if nothing answers at the address; Ray itself would retry for minutes."""
     host, colon, port = address.removeprefix("ray://").rpartition(":")
     if colon:
         socket.create_connection((host, int(port)), timeout=10).close()

@@ -1,4 +1,4 @@
-"""The run folder: the files a training leaves, how they are written, and how they are read back.
+"""The run folder: read and write the files of a training.
 
 ::
 

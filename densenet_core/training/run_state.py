@@ -3,8 +3,8 @@
 last.ckpt holds all that is needed to resume: weights, optimizer state, the rows of metrics.csv, the settings and the
 record. It is written last, after the files that are read by people and pages, and the one before it is kept as
 previous.ckpt. So metrics.csv, config.json and model.safetensors can be rebuilt, and a damaged last.ckpt costs an epoch.
-What is promised: a run whose process is killed at any moment, or whose machine loses power, resumes after its last
-finished epoch, or the one before.
+A run can be interrupted at any point, also by a power failure, and resumes after its last finished epoch or the one
+before.
 """
 
 from __future__ import annotations
@@ -324,5 +324,5 @@ def _summary(record: Mapping[str, Any]) -> RunSummary:
 
 
 def _plain(value: Any) -> Any:
-    """Return a value as JSON gives it back."""
+    """Return a value after a round trip through JSON."""
     return json.loads(json.dumps(value))

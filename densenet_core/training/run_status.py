@@ -1,4 +1,4 @@
-"""Status of runs: which are training now, how far they are and how long they will take; cheap for thousands of runs."""
+"""The status of runs: running or not, finished epochs, time left; fast for thousands of runs."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ class RunSummary:
 
     @property
     def seconds_left(self) -> float | None:
-        """How long the remaining epochs will take, if they take as long as those before."""
+        """The estimated time of the remaining epochs, from the mean time of those before."""
         if self.seconds_per_epoch is None:
             return None
         return max(self.epochs_planned - self.epoch, 0) * self.seconds_per_epoch
@@ -123,7 +123,7 @@ def write_summary(folder: Path, summary: RunSummary) -> None:
 
 
 def read_summary(folder: Path) -> RunSummary:
-    """Return how far the run in ``folder`` is.
+    """Return the status of the run in ``folder``.
 
     Raises:
         RunError: it holds neither a summary nor a config.json that can be read.
@@ -148,7 +148,7 @@ class Unreadable(NamedTuple):
 
 
 def list_runs(runs_dir: str | os.PathLike[str] = "runs") -> tuple[list[RunSummary], list[Unreadable]]:
-    """Return how far every run under ``runs_dir`` is, by name, and the run folders that can't be read."""
+    """Return the status of every run under ``runs_dir``, by name, and the run folders that can't be read."""
     runs, unreadable = [], []
     folders = {path.parent for name in (CONFIG, SUMMARY) for path in Path(runs_dir).glob(f"*/{name}")}
     for folder in sorted(folders):

@@ -1,7 +1,7 @@
-"""Settings described once: the fields of a configuration dataclass, with what checks, parses and documents them.
+"""Describe settings once: the fields of a configuration dataclass, with their checks, parsing and documentation.
 
-The command line, the dashboard's form, the checks of a configuration and the resuming of a run are derived from these
-descriptions, so a new setting is one field of the dataclass.
+Command-line options, the dashboard's form, the validation of a configuration and the comparison on resuming are
+derived from these descriptions, so a new setting is one field of the dataclass.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _KIND_NAMES: dict[type, str] = {int: "an integer", float: "a number", str: "text
 
 @dataclass(frozen=True)
 class About:
-    """What a field's type and default do not say."""
+    """The description of a setting beyond its type and default."""
 
     help: str
     unit: str = ""
@@ -33,12 +33,12 @@ class About:
 
 
 def setting(default: Any, help: str, **about: Any) -> Any:
-    """A dataclass field with a default and its description (the fields of ``About``)."""
+    """Return a dataclass field with a default and its description (the fields of ``About``)."""
     return field(default=default, metadata={"about": About(help, **about)})
 
 
 def required(help: str, **about: Any) -> dict[str, About]:
-    """The metadata of a dataclass field without a default."""
+    """Return the metadata of a dataclass field without a default."""
     return {"about": About(help, **about)}
 
 
@@ -60,7 +60,7 @@ class Setting:
         return self.about.option or f"--{self.name.replace('_', '-')}"
 
     def check(self, value: Any) -> None:
-        """Raises RunError where the value is of the wrong kind, out of range or not a choice."""
+        """Raise RunError if the value has the wrong type, is out of range or is not a choice."""
         if value is None and self.is_optional:
             return
         if self.is_closed and value not in self.choices:
@@ -70,10 +70,10 @@ class Setting:
             raise RunError(f"{self.name} {shortened(value)} must be {self._expected()}")
 
     def parse(self, text: str) -> Any:
-        """A value from the command line's text.
+        """Return the value of a command-line argument.
 
         Raises:
-            RunError: the text is not such a value.
+            RunError: the text can't be converted.
         """
         if self.kind is not tuple:
             return text
@@ -83,7 +83,7 @@ class Setting:
             raise RunError(f"{self.name} {text!r} must be {self._expected()}, separated by commas") from error
 
     def arguments(self, value: Any) -> list[str]:
-        """The command-line arguments that give this value; none for None."""
+        """Return the command-line arguments that set this value; none for None."""
         if value is None:
             return []
         if self.kind is bool:
@@ -115,7 +115,7 @@ class Setting:
 
 @cache
 def settings_of(config_class: Any) -> tuple[Setting, ...]:
-    """The settings of a configuration dataclass, in the order of its fields."""
+    """Return the settings of a configuration dataclass, in the order of its fields."""
     hints = get_type_hints(config_class)
     return tuple(_setting(each, hints[each.name]) for each in fields(config_class))
 
@@ -137,5 +137,5 @@ def shortened(value: Any) -> str:
 
 
 def is_required(each: Setting) -> bool:
-    """Whether the setting has no default."""
+    """Return whether the setting has no default."""
     return each.default is MISSING

@@ -1,4 +1,4 @@
-"""A grid of trainings from a TOML file, one run after the other; started again, it resumes where it stopped."""
+"""Train a grid of networks and seeds from a TOML file, one run after the other, resumable at any point."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A training's metrics where TensorBoard looks for them (the extra ``tensorboard``)."""
+"""Write the metrics of a training as TensorBoard events (the extra ``tensorboard``)."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _TAGS = ("loss", "error", "learning_rate", "grad_norm", "images_per_s", "wait_sh
 
 
 class TensorBoardLog:
-    """Writes each epoch's metrics as scalars under ``<run>/tensorboard``: tags ``loss/train``, ``error/test``, ...
+    """Write each epoch's metrics as scalars to ``<run>/tensorboard``, with tags such as ``loss/train``.
 
-    For ``train``'s on_epoch; the step is the epoch (1-based). A resumed run takes back the epochs it does again.
+    Pass it to ``train`` as ``on_epoch``. The step is the epoch (1-based); a resumed run replaces repeated epochs.
 
     Raises:
         RunError: the package tensorboard is not installed.
@@ -26,7 +26,7 @@ class TensorBoardLog:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
             raise RunError(
-                "tensorboard is not installed: pip install 'densenet-lens[tensorboard]', or leave --tensorboard out"
+                "tensorboard is not installed: pip install 'densenet-lens[tensorboard]', or omit --tensorboard"
             ) from error
         self._writer_class: Any = SummaryWriter
         self._writer: Any = None

@@ -109,7 +109,7 @@ MISTAKES = {
     "data that do not fit": (["evaluate", "densenet-40-12-digits", "--dataset", "folder", "--data", "."], "no class"),
     "missing data": (["evaluate", "densenet-40-12-digits", "--dataset", "svhn"], "svhn is not under 'data'"),
     "input too small": (["cost", "121", "--input", "8"], "the smallest that works is 29"),
-    "unknown figure": (["figure", "7"], "figure '7' is none of 1, 2, 3, 4-left"),
+    "unknown figure": (["figure", "7"], "unknown figure '7': choose from 1, 2, 3, 4-left"),
     "figure 1 of a ResNet": (["figure", "1", "resnet-20"], "figure 1 is of DenseNets: 'resnet-20' is a ResNet-20"),
     "figure 1 of no name": (["figure", "1", "densenet-41-12"], "nearest are 40 and 43"),
     "figure 1 of no block": (["figure", "1", "121", "--block", "5"], "block 5 does not exist"),

@@ -1,4 +1,4 @@
-"""Reads many damaged files, and holds what is promised of each: `python -m tests.fuzz.mutate --files 10000`.
+"""Reads many damaged files and checks what SECURITY.md promises: `python -m tests.fuzz.mutate --files 10000`.
 
 Every file is read, or refused with a CheckpointError that gives a reason; in less than 5 s; with less memory than twice
 the file and 200 MB; and nothing runs meanwhile: no process, no socket, no file written, no code compiled or imported.
@@ -19,8 +19,8 @@ from pathlib import Path
 from densenet_core import CheckpointError, load_checkpoint
 from tests.fuzz.hostile import damaged, seeds, watched
 
-MOST_SECONDS = 5.0
-MOST_MEMORY = 200_000_000  # bytes beside twice the file
+MAX_SECONDS = 5.0
+MAX_MEMORY = 200_000_000  # bytes beside twice the file
 
 
 def status(field: str) -> int:
@@ -30,7 +30,7 @@ def status(field: str) -> int:
 
 
 def read(file: Path) -> str:
-    """What became of the file: "read", or "refused"; what is neither is raised."""
+    """Return "read" or "refused"; raise an AssertionError where a promise is broken."""
     Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
     before, start = status("VmRSS"), time.monotonic()
     try:
@@ -39,12 +39,12 @@ def read(file: Path) -> str:
         outcome = "read"
     except CheckpointError as error:
         if not str(error).startswith(f"{file.name}: ") or len(str(error)) > 1100:
-            raise AssertionError(f"no reason: {error}") from None
+            raise AssertionError(f"no reason: {error}") from error
         outcome = "refused"
     took, grown = time.monotonic() - start, status("VmHWM") - before
-    if took > MOST_SECONDS:
+    if took > MAX_SECONDS:
         raise AssertionError(f"took {took:.1f} s")
-    if grown > 2 * file.stat().st_size + MOST_MEMORY:
+    if grown > 2 * file.stat().st_size + MAX_MEMORY:
         raise AssertionError(f"took {grown / 1e6:.0f} MB for {file.stat().st_size / 1e6:.1f} MB")
     if found:
         raise AssertionError(f"did {found}")
@@ -52,7 +52,7 @@ def read(file: Path) -> str:
 
 
 def run(number: int, seed: int) -> collections.Counter[str]:
-    """Damages and reads so many files; the first that breaks a promise is kept and named."""
+    """Damage and read this many files; the first that breaks a promise is kept and named."""
     warnings.simplefilter("ignore")
     sys.dont_write_bytecode = True  # of modules that are imported when they are first needed
     chance, files = random.Random(seed), seeds()

@@ -171,14 +171,14 @@ def test_class_folders_of_photographs_are_cropped_to_224(tmp_path: Path) -> None
     assert labels.tolist() == [0, 0, 0, 1]
 
 
-def test_ten_crops_are_the_corners_the_centre_and_their_mirror_images(tmp_path: Path) -> None:
+def test_ten_crops_are_the_corners_the_center_and_their_mirror_images(tmp_path: Path) -> None:
     (tmp_path / "one").mkdir()
     ramp = np.linspace(0, 255, 256 * 256, dtype=np.uint8).reshape(256, 256)
     Image.fromarray(np.stack([ramp, ramp.T, ramp[::-1]], axis=2)).save(tmp_path / "one" / "a.png")
     whole, _ = next(load_test_images("folder", tmp_path, "none", crops=10).batches(4))
     single, _ = next(load_test_images("folder", tmp_path, "none").batches(4))
     assert whole.shape == (1, 10, 3, 224, 224)
-    assert torch.equal(whole[0, 4], single[0])  # the fifth is the centre
+    assert torch.equal(whole[0, 4], single[0])  # the fifth is the center
     assert torch.equal(whole[0, 5:], whole[0, [1, 0, 3, 2, 4]].flip(3))  # the same places of the mirrored picture
     picture = torch.from_numpy(ramp / 255).float()
     for crop, (top, left) in zip(whole[0, :4, 0], ((0, 0), (0, 32), (32, 0), (32, 32)), strict=True):
@@ -200,7 +200,7 @@ def test_an_images_scores_are_the_mean_over_its_crops(tmp_path: Path) -> None:
 def test_ten_crops_are_for_photographs() -> None:
     with pytest.raises(DataError, match="crops 10 is for photographs"):
         load_test_images("digits", crops=10)
-    with pytest.raises(DataError, match="crops 5 is neither 1 nor 10"):
+    with pytest.raises(DataError, match="crops 5 must be 1 or 10"):
         load_test_images("digits", crops=5)
 
 
@@ -217,17 +217,17 @@ def test_photographs_are_augmented_by_the_seed(tmp_path: Path) -> None:
 
 
 def test_wrong_folders_say_what_is_wrong(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="is not there"):
+    with pytest.raises(DataError, match="does not exist"):
         load_test_images("folder", tmp_path / "nothing")
-    with pytest.raises(DataError, match="holds no class folders"):
+    with pytest.raises(DataError, match="contains no class folders"):
         load_test_images("folder", tmp_path)
     with pytest.raises(DataError, match="put class folders of images into"):
         load_splits("folder", tmp_path)
     write_folder(tmp_path / "train", size=16)
     write_folder(tmp_path / "test", size=16)
-    with pytest.raises(DataError, match="holds test and train: give the one to evaluate"):
+    with pytest.raises(DataError, match="contains test and train: give one of them"):
         load_test_images("folder", tmp_path)
-    with pytest.raises(DataError, match="normalize 'imagnet' is none of cifar10"):
+    with pytest.raises(DataError, match="unknown normalize 'imagnet': choose from cifar10"):
         load_test_images("folder", tmp_path / "test", "imagnet")
     (tmp_path / "test" / "red" / "broken.png").write_bytes(b"no picture")
     with pytest.raises(DataError, match=r"broken\.png' can't be read"):
@@ -248,9 +248,9 @@ def test_a_damaged_image_is_named(damage: str, num_workers: int, size: int, tmp_
 
 
 def test_options_that_do_not_fit_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="unknown data set 'mnist': known are digits"):
+    with pytest.raises(DataError, match="unknown data set 'mnist': choose from digits"):
         load_splits("mnist")
-    with pytest.raises(DataError, match="normalize 'none' is for the data set folder"):
+    with pytest.raises(DataError, match="normalize 'none' is only for the data set folder"):
         load_splits("digits", normalize="none")
-    with pytest.raises(DataError, match="validation is not for the data set folder"):
+    with pytest.raises(DataError, match="validation is not available for the data set folder"):
         load_splits("folder", tmp_path, validation=True)
