@@ -57,6 +57,7 @@ torture: $(TEST_READY)
 
 figures: $(TEST_READY)
 	$(BIN)/python tools/make_figures.py
+	$(BIN)/python -m tools.make_formats_table
 
 bench: $(TEST_READY)
 	for subject in $(BENCHMARKS); do echo; $(BIN)/python benchmarks/$$subject.py || exit 1; done

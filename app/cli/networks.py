@@ -179,12 +179,16 @@ def inspect(
     layers: Annotated[bool, typer.Option("--layers", help="List every tensor.")] = False,
     order: OrderOption = None,
     weights: WeightsOption = None,
+    why: Annotated[bool, typer.Option("--why", help="List every reading that is tried, and its result.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Describe a checkpoint: the network, the record of its training, and which analyses are available."""
     from analysis.abilities import abilities
     from app.text import FACT_TITLES, network_facts
 
+    if why:
+        _print_readings(checkpoint, as_json)
+        return
     network = open_network(checkpoint, order, weights)
     available = abilities(network)
     tensors = [(key, array.shape, array.size) for key, array in network.arrays.items()]
@@ -204,6 +208,19 @@ def inspect(
     if layers:
         shapes = [(key, " x ".join(map(str, shape)), f"{size:,}") for key, shape, size in tensors]
         print_table(("tensor", "shape", "parameters"), shapes)
+
+
+def _print_readings(checkpoint: str, as_json: bool) -> None:
+    """Print how a file may be read, and what came of each reading."""
+    from densenet_core import zoo_names
+    from densenet_core.checkpoints.readings import explain_readings
+    from densenet_core.checkpoints.zoo import zoo_path
+
+    readings = explain_readings(zoo_path(checkpoint) if checkpoint in zoo_names() else checkpoint)
+    if as_json:
+        print_json([reading._asdict() for reading in readings])
+        return
+    print_table(("weights", "reading", "result"), readings)
 
 
 def _held(network: Checkpoint) -> list[tuple[str, str]]:

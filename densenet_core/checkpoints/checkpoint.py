@@ -1,4 +1,4 @@
-"""Checkpoints: read safely from other people's files, written as safetensors with spec and record inside."""
+"""Checkpoints: read safely from untrusted files, written as safetensors with the spec and the record inside."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     from densenet_core.networks.network import Network
 
 MAX_DIGITS = 30  # of a whole number in a record
-MAX_MESSAGE = 1000  # characters of an error's sentence
+MAX_MESSAGE = 1000  # characters of an error message
 _METADATA_KEY = "densenet_lens"
-BY_METADATA = "the metadata saved with it"  # the evidence of files that ``save_checkpoint`` wrote
+BY_METADATA = "the metadata saved with it"  # the evidence for files that ``save_checkpoint`` wrote
 
 
 @dataclass(frozen=True)
@@ -45,13 +45,13 @@ class FileFacts:
     format: str  # safetensors, torch, hdf5, onnx or numpy
     weights: str = ""  # the name of the weights that were taken, "" where the file holds nothing else
     other_weights: tuple[str, ...] = ()  # names that `weights` of load_checkpoint takes instead
-    others: tuple[str, ...] = ()  # names of what was not read: epoch, optimizer and the like
+    others: tuple[str, ...] = ()  # names of what was not read, such as the epoch or the optimizer
     made_by: str = ""  # the class of the module, where the file is a pickle of a whole one
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A trained network: its architecture, its weights in torchvision's names, and where it comes from.
+    """A trained network: its architecture, its weights under torchvision's names, and the record of its training.
 
     >>> from densenet_core import load_zoo
     >>> load_zoo("densenet-40-12-digits").record["dataset"]
@@ -61,38 +61,38 @@ class Checkpoint:
     spec: Spec | ConcatSpec
     weights: Mapping[str, Tensor | Array]  # a state dict in torchvision's names, of tensors or arrays
     record: dict[str, Any] = field(default_factory=dict)  # data set, recipe, seed, epochs, error, hardware
-    layout: str = "torchvision"  # the names that the file used
-    ignored: tuple[str, ...] = ()  # tensors of the file that are no part of the network
+    layout: str = "torchvision"  # the naming scheme of the file
+    ignored: tuple[str, ...] = ()  # tensors in the file that are not part of the network
     order: Order | None = None  # in which the file's network concatenated, where it was seen or told; ours: old first
-    evidence: str = "the names of its tensors"  # by which each layer was taken for what it is
-    held: FileFacts | None = None  # what the file holds besides, where it was read from one
+    evidence: str = "the names of its tensors"  # how each layer was identified
+    held: FileFacts | None = None  # what else is in the file that it was read from
 
     @cached_property
     def state_dict(self) -> dict[str, Tensor]:
-        """The weights as tensors."""
+        """Return the weights as tensors."""
         return {key: as_tensor(weights) for key, weights in self.weights.items()}
 
     @cached_property
     def arrays(self) -> dict[str, Array]:
-        """The weights as numpy arrays; in float32 where numpy has no such numbers."""
+        """Return the weights as numpy arrays, in float32 where numpy lacks the type (bfloat16, 8-bit floats)."""
         return {key: as_array(weights) for key, weights in self.weights.items()}
 
     @property
     def architecture(self) -> Spec:
-        """The spec of a network that can be built.
+        """Return the spec of a network that can be built.
 
         Raises:
-            CheckpointError: only what it concatenates is known.
+            CheckpointError: only its concatenations are known.
         """
         if isinstance(self.spec, ConcatSpec):
             raise CheckpointError(f"of this {self.spec.title} only the feature reuse is known: {self.spec.why}")
         return self.spec
 
     def to_model(self) -> Network:
-        """The network with these weights, in evaluation mode.
+        """Return the network with these weights, in evaluation mode.
 
         Raises:
-            CheckpointError: only what it concatenates is known.
+            CheckpointError: only its concatenations are known.
         """
         import torch
 
@@ -106,7 +106,7 @@ class Checkpoint:
 
     @property
     def num_params(self) -> int:
-        """Number of trained weights; the running statistics of batch norm are not counted."""
+        """Return the number of trained weights, without the running statistics of batch norms."""
         buffers = ("running_mean", "running_var", "num_batches_tracked")
         return sum(array.size for key, array in self.arrays.items() if not key.endswith(buffers))
 
@@ -114,21 +114,21 @@ class Checkpoint:
 def load_checkpoint(path: str | os.PathLike[str], order: Order | None = None, weights: str | None = None) -> Checkpoint:
     """Read a trained network from a file or folder.
 
-    The format is detected from the content, not the extension. Nothing in the file is run: a process without rights
-    parses it, and this one reads only the bytes of the network's own tensors. Of networks that concatenate and can't
-    be built here only this is known: their ``spec`` is a ``ConcatSpec``.
+    The format is detected from the content, not the extension. Nothing in the file is run: a sandboxed process parses
+    it, and this process reads only the bytes of the network's tensors. A network that concatenates but can't be built
+    here has a ``ConcatSpec``, which suffices for its feature-reuse table.
 
     Args:
-        path: a file of safetensors, ``torch.save`` (a state dict at any depth, or a whole module), Keras, ONNX or
-            numpy; a run folder; a folder of Hugging Face's or of ``torch.distributed.checkpoint``.
-        order: in which another's DenseNet concatenates: "old_first", as torchvision, or "new_first". By default as its
-            batch norms' running statistics show; where they show nothing, old maps first. A network that puts new maps
-            first is turned into ours, which is the same function.
-        weights: which weights to take where the file holds several, such as "state_dict_ema", or the first part of
-            their tensors' names, such as "student". By default the plain ones of the only network.
+        path: a file written by safetensors, ``torch.save`` (a state dict at any depth, or a whole module), Keras, ONNX
+            or numpy; a run folder; a Hugging Face folder or one written by ``torch.distributed.checkpoint``.
+        order: the order in which the network concatenates: "old_first", as in torchvision, or "new_first". By default
+            it is read from the running statistics of the batch norms, and "old_first" is assumed where they do not
+            show it. A network that puts new maps first is converted to old maps first, which computes the same.
+        weights: which weights to read where the file holds several, by name, such as "state_dict_ema", or by the first
+            part of their tensors' names, such as "student". By default the plain weights of the only network.
 
     Raises:
-        CheckpointError: there is no such file, it is damaged, wants to run code, or holds no such network.
+        CheckpointError: the file does not exist, is damaged, would run code, or does not contain such a network.
         SeveralNetworksError: it holds several networks, and `weights` names none of them.
 
     >>> load_checkpoint("densenet_lens_demo.safetensors").spec.title  # doctest: +SKIP
@@ -153,7 +153,7 @@ def read_header(path: str | os.PathLike[str]) -> tuple[Spec, dict[str, Any]]:
     """Read the spec and record of a file or run folder that ``save_checkpoint`` wrote, without its tensors.
 
     Raises:
-        CheckpointError: the file is not there, damaged, or not one of the suite's own.
+        CheckpointError: the file does not exist, is damaged, or was not written by ``save_checkpoint``.
     """
     file = Path(path)
     file = file / RUN_WEIGHTS if file.is_dir() else file
@@ -172,14 +172,14 @@ def read_header(path: str | os.PathLike[str]) -> tuple[Spec, dict[str, Any]]:
 def checkpoint_from_state_dict(
     tensors: Mapping[str, Tensor], record: dict[str, Any] | None = None, order: Order | None = None
 ) -> Checkpoint:
-    """A checkpoint from a state dict in memory, in any known layout; ``order`` as in ``load_checkpoint``.
+    """Return a checkpoint for a state dict in memory, in any known layout; ``order`` as in ``load_checkpoint``.
 
     >>> from densenet_core import create_model
     >>> checkpoint_from_state_dict(create_model("densenet-10-4").state_dict()).spec.title
     'DenseNet (L=10, k=4)'
 
     Raises:
-        CheckpointError: the tensors are not those of a DenseNet or ResNet.
+        CheckpointError: the tensors are not the weights of a DenseNet or ResNet.
     """
     from densenet_core.checkpoints.formats.tensors import checked_arrays
 
@@ -188,9 +188,9 @@ def checkpoint_from_state_dict(
 
 
 def save_checkpoint(checkpoint: Checkpoint, path: str | os.PathLike[str]) -> None:
-    """Writes safetensors with the spec and the record in the file's metadata; ``load_checkpoint`` gives them back.
+    """Write a safetensors file with the spec and the record in its metadata; ``load_checkpoint`` restores them.
 
-    The file appears whole or not at all: it is written under a temporary name beside ``path`` and renamed.
+    The file is written atomically: under a temporary name beside ``path``, then renamed.
 
     >>> from tempfile import mkdtemp
     >>> from densenet_core import load_checkpoint, load_zoo
@@ -230,13 +230,13 @@ def _read(content: FileContent, order: Order | None, weights: str | None) -> Che
 
 
 def _others(content: FileContent, taken: Candidate, other_weights: tuple[str, ...]) -> tuple[str, ...]:
-    """What else the file holds, without what holds weights that can be read."""
+    """Return the names of what else is in the file, except the sets of weights."""
     weights = {name.split(".", 1)[0] for name in (taken.name, *other_weights)}
     return tuple(other for other in content.others if other.split(" (", 1)[0] not in weights)
 
 
 def _read_own(content: FileContent, spec: Spec, record: dict[str, Any]) -> Checkpoint:
-    """A file that ``save_checkpoint`` wrote."""
+    """Read a file that ``save_checkpoint`` wrote."""
     try:
         found = read_state_dict(content.arrays(content.candidates[0]), spec)
     except CheckpointError as error:
@@ -245,7 +245,7 @@ def _read_own(content: FileContent, spec: Spec, record: dict[str, Any]) -> Check
 
 
 def _own_metadata(text: str) -> tuple[Spec, dict[str, Any]]:
-    """The spec and record that ``save_checkpoint`` wrote."""
+    """Return the spec and the record in the metadata that ``save_checkpoint`` wrote."""
     try:
         content = json.loads(text, parse_int=_whole_number)
         return _spec(content), dict(content["record"])
@@ -254,19 +254,19 @@ def _own_metadata(text: str) -> tuple[Spec, dict[str, Any]]:
 
 
 def _whole_number(digits: str) -> int | str:
-    """A number of JSON; text where it is larger than any number in a record, which floats and tables can't hold."""
+    """Return a whole number of JSON, or its text if it is too large for floats and tables."""
     return int(digits) if len(digits) <= MAX_DIGITS else digits
 
 
 def _described(spec: Any) -> dict[str, Any]:
-    """A spec as JSON holds it; one that holds another's holds it in the same form."""
+    """Return a spec as JSON, with nested specs in the same form."""
     values = {field.name: getattr(spec, field.name) for field in fields(spec)}
     described = {key: _described(value) if is_dataclass(value) else value for key, value in values.items()}
     return {"family": family_of(spec).name, "spec": described}
 
 
 def _spec(content: Mapping[str, Any]) -> Spec:
-    """The spec that ``_described`` described."""
+    """Return the spec that ``_described`` wrote."""
     values: dict[str, Any] = {}
     for key, value in content["spec"].items():
         values[key] = _spec(value) if isinstance(value, dict) else tuple(value) if isinstance(value, list) else value

@@ -1,4 +1,4 @@
-"""Networks as ONNX (the extra ``onnx``): written, read back with onnxruntime, and compared."""
+"""Export networks as ONNX (extra ``onnx``), checked by running the file with onnxruntime."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ TOLERANCE = 1e-4  # of the scores, relative to the largest
 
 
 def export_onnx(checkpoint: Checkpoint, path: str | os.PathLike[str], input_size: int) -> float:
-    """Writes the network as ONNX, with a batch of any size, and gives the largest difference of its scores.
+    """Export the network as ONNX with a variable batch size, and return the largest difference of its scores.
 
-    The scores of four random images by onnxruntime are compared with PyTorch's before the file appears.
+    The scores of four random images are computed with onnxruntime and PyTorch and compared before the file is written.
 
     Raises:
-        RunError: the packages are not installed, the file can't be written, or the scores differ by more than 1e-4 of
-            the largest.
-        ValueError: the ending is not .onnx.
+        RunError: the packages are not installed, the file can't be written, or the scores differ by more than 1e-4,
+            relative to the largest.
+        ValueError: the file name does not end in .onnx.
     """
     file = Path(path)
     if file.suffix != ".onnx":
@@ -32,7 +32,7 @@ def export_onnx(checkpoint: Checkpoint, path: str | os.PathLike[str], input_size
         import onnxruntime
         import onnxscript  # noqa: F401 (torch.onnx needs it)
     except ImportError as error:
-        raise RunError(f"{error.name} is not installed: pip install 'densenet-lens[onnx]'") from None
+        raise RunError(f"{error.name} is not installed: pip install 'densenet-lens[onnx]'") from error
     spec, model = checkpoint.architecture, checkpoint.to_model()
     images = torch.randn(
         4, spec.in_channels, *(input_size,) * spec.spatial_dims, generator=torch.Generator().manual_seed(0)

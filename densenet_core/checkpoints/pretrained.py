@@ -1,4 +1,4 @@
-"""torchvision's DenseNets, pretrained on ImageNet: downloaded once, then read like any other file."""
+"""torchvision's DenseNets pretrained on ImageNet: downloaded once, then read like any other file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PRETRAINED_NAMES = ("densenet121", "densenet161", "densenet169", "densenet201")
 
 
 def load_pretrained(name: str) -> Checkpoint:
-    """A pretrained network of torchvision's, from PyTorch's download cache or from the network.
+    """Return a pretrained network of torchvision, from PyTorch's download cache or the internet.
 
     Raises:
         CheckpointError: the name is not one of ``PRETRAINED_NAMES``, or the file can't be downloaded.
@@ -21,7 +21,7 @@ def load_pretrained(name: str) -> Checkpoint:
     from torchvision.models import get_model_weights
 
     if name not in PRETRAINED_NAMES:
-        raise CheckpointError(f"no pretrained network {name!r}: torchvision has {', '.join(PRETRAINED_NAMES)}")
+        raise CheckpointError(f"unknown pretrained network {name!r}: torchvision has {', '.join(PRETRAINED_NAMES)}")
     weights = get_model_weights(name).DEFAULT
     return load_checkpoint(_downloaded(weights.url, name))
 
@@ -37,7 +37,7 @@ def _downloaded(url: str, name: str) -> Path:
             torch.hub.download_url_to_file(url, str(file), hash_prefix, progress=False)
         except (URLError, OSError, RuntimeError) as error:
             raise CheckpointError(
-                f"the weights of {name} can't be downloaded from here ({error}): "
-                f"fetch {url} elsewhere and open that file, or put it into {file.parent}"
-            ) from None
+                f"the weights of {name} can't be downloaded ({error}): "
+                f"download {url} elsewhere and open that file, or put it into {file.parent}"
+            ) from error
     return file

@@ -1,4 +1,4 @@
-"""Networks with connections cut: real ones, whose targets read fewer feature maps, and back to the whole network."""
+"""Cut connections from a network, whose targets then read fewer feature maps, and restore the whole network."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _NORM_TENSORS = {"weight": 1.0, "bias": 0.0, "running_mean": 0.0, "running_var":
 
 
 def without_connections(checkpoint: Checkpoint, cuts: Iterable[Cut]) -> Checkpoint:
-    """The network with these connections cut, besides those that are cut already.
+    """Return the network with these connections cut, in addition to those that are already cut.
 
-    Each target's norm and first convolution lose the channels that it no longer reads; its outputs are those of the
-    whole network with zeros in their place.
+    Each target's norm and first convolution lose the channels that it no longer reads; the outputs equal those of the
+    whole network with zeros in place of these channels.
 
     Raises:
-        ValueError: there is no such connection, or a target would be left without a source.
+        ValueError: a connection does not exist, or a target would have no source left.
     """
     whole = with_all_connections(checkpoint)
     assert isinstance(whole.spec, DenseNetSpec) and isinstance(checkpoint.spec, DenseNetSpec)
@@ -37,9 +37,9 @@ def without_connections(checkpoint: Checkpoint, cuts: Iterable[Cut]) -> Checkpoi
 
 
 def with_all_connections(checkpoint: Checkpoint) -> Checkpoint:
-    """The same function as a network without cuts: weights of 0 where connections are cut; itself, if none is.
+    """Return an equivalent network without cuts, with weights of 0 in place of cut connections.
 
-    The cut channels' norms, which no longer matter, normalise nothing.
+    The norms of cut channels, which no longer matter, become identities.
     """
     spec = checkpoint.spec
     if not isinstance(spec, DenseNetSpec) or not spec.cuts:
@@ -55,7 +55,7 @@ def with_all_connections(checkpoint: Checkpoint) -> Checkpoint:
 
 
 def _cut_targets(spec: DenseNetSpec) -> Iterator[tuple[tuple[int, int], str, str]]:
-    """(block, layer) of each target that lost a source, and the names of its weight and its norm."""
+    """Yield (block, layer) of each target that lost a source, and the names of its weight and norm."""
     for place in sorted({(block, target) for block, _, target in spec.cuts}):
         yield place, *spec.target_names(*place)
 
@@ -65,7 +65,7 @@ def _kept_channels(spec: DenseNetSpec, block: int, layer: int) -> Array:
 
 
 def _spread(tensor: Array, kept: Array, width: int, neutral: float) -> Array:
-    """The rows of ``tensor`` at the places ``kept`` of ``width``, the others filled."""
+    """Return ``width`` rows: those of ``tensor`` at the indices ``kept``, ``neutral`` elsewhere."""
     whole = np.full((width, *tensor.shape[1:]), neutral, dtype=tensor.dtype)
     whole[kept] = tensor
     return whole

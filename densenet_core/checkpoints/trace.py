@@ -1,6 +1,6 @@
-"""Any module that concatenates, followed once on the meta device: exact sources for every convolution.
+"""Trace any module that concatenates through one pass on the meta device: exact sources for every convolution.
 
-No weights are copied and nothing is computed: a dispatch mode sees every operation of one pass with its shapes.
+No weights are copied and nothing is computed: a dispatch mode observes every operation and its shapes.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from densenet_core.networks.densenet import DenseNet
 from densenet_core.networks.densenet_spec import DenseNetSpec
 from densenet_core.networks.resnet import ResNet
 
-DEFAULT_PIXELS = {1: 4096, 2: 224, 3: 64}  # a side, by the convolutions' dimensions: enough for the usual strides
+DEFAULT_PIXELS = {1: 4096, 2: 224, 3: 64}  # per side, by the number of spatial dimensions: enough for the usual strides
 
-# Operations that leave every feature map by itself, in its place; and beginnings of the names of such.
+# Operations that act on every feature map separately, and prefixes of the names of others.
 _CHANNELWISE = {
     "relu", "relu6", "hardtanh", "leaky_relu", "elu", "silu", "gelu", "mish", "hardswish", "sigmoid", "hardsigmoid",
     "tanh", "softplus", "_prelu_kernel", "clone", "detach", "alias", "_to_copy", "native_dropout", "native_group_norm",
@@ -33,19 +33,19 @@ _CHANNELWISE = {
 }  # fmt: skip
 _POOLS_AND_SIZES = ("max_pool", "avg_pool", "_adaptive_avg", "adaptive_max", "upsample_", "reflection_", "replication_")
 _BATCH_NORM = {"native_batch_norm", "_native_batch_norm_legit_no_training", "_native_batch_norm_legit"}
-_LINEAR = {"addmm": 1, "mm": 0, "linear": 0}  # and where the input stands among the arguments
+_LINEAR = {"addmm": 1, "mm": 0, "linear": 0}  # and the position of the input among the arguments
 
 
 def checkpoint_from_module(module: nn.Module, input_shape: Sequence[int] | None = None) -> Checkpoint:
-    """A live network as a checkpoint: by its state dict where that tells what it is, else by following a pass of it.
+    """Return a live network as a checkpoint: from its state dict where that suffices, else by tracing one pass.
 
-    A DenseNet of known names whose statistics do not tell in which order it concatenates is followed too.
+    A DenseNet with known names is also traced if its running statistics do not show the order of concatenation.
 
     Args:
-        input_shape: of the input with which it is followed, see ``trace_concatenations``.
+        input_shape: shape of the input for tracing, see ``trace_concatenations``.
 
     Raises:
-        CheckpointError: it is neither a DenseNet nor a ResNet, and can't be followed or concatenates nothing.
+        CheckpointError: it is neither a DenseNet nor a ResNet, and can't be traced or concatenates nothing.
     """
     if isinstance(module, DenseNet | ResNet):
         return Checkpoint(module.spec, module.state_dict())
@@ -60,27 +60,27 @@ def checkpoint_from_module(module: nn.Module, input_shape: Sequence[int] | None 
     except CheckpointError as error:
         if named is not None:
             return named
-        raise CheckpointError(f"{error}{problem}") from None
+        raise CheckpointError(f"{error}{problem}") from error
     if named is not None and isinstance(named.spec, DenseNetSpec):
         return checkpoint_from_state_dict(module.state_dict(), order="old_first" if spec.is_old_first else "new_first")
-    return Checkpoint(spec, module.state_dict(), layout="a live module", evidence="one pass that was followed")
+    return Checkpoint(spec, module.state_dict(), layout="a live module", evidence="one traced pass")
 
 
 def _is_sure(named: Checkpoint) -> bool:
-    """Whether nothing is left to be seen by following a pass."""
+    """Return whether tracing a pass would add nothing."""
     return not isinstance(named.spec, ConcatSpec) and (not isinstance(named.spec, DenseNetSpec) or bool(named.order))
 
 
 def trace_concatenations(module: nn.Module, input_shape: Sequence[int] | None = None) -> ConcatSpec:
-    """What a network concatenates, and which layers read it.
+    """Return what a network concatenates, and which layers read it.
 
     Args:
-        module: any network, on any device; it is not changed.
-        input_shape: (N, C, *spatial) of its input; by default as the first convolution needs it, with one image of
-            224 pixels a side (64 a side in three dimensions, 4,096 in one).
+        module: any network, on any device; it is not modified.
+        input_shape: shape of its input, (N, C, *spatial). By default one image with the channels of the first
+            convolution and 224 pixels per side (64 in three dimensions, 4,096 in one).
 
     Raises:
-        CheckpointError: the module can't be run on the meta device with such an input, writes into parts of tensors, or
+        CheckpointError: the module does not run on the meta device with this input, writes into slices of tensors, or
             concatenates nothing.
     """
     shape = tuple(input_shape) if input_shape is not None else _usual_shape(module)
@@ -97,13 +97,13 @@ def trace_concatenations(module: nn.Module, input_shape: Sequence[int] | None = 
         raise
     except Exception as error:  # whatever the module's own code raises
         raise CheckpointError(
-            f"network can't be followed on an input of shape {shape} ({first_line(error)}): give input_shape, "
+            f"the network can't be traced with an input of shape {shape} ({first_line(error)}): give input_shape, "
             "or its state dict"
-        ) from None
+        ) from error
     finally:
         for part, training in modes.items():
             part.training = training
-    return follow.walk.spec(shape[1], why="it was followed through a pass of a live module")
+    return follow.walk.spec(shape[1], why="it was traced from a live module")
 
 
 def _usual_shape(module: nn.Module) -> tuple[int, ...]:
@@ -111,11 +111,11 @@ def _usual_shape(module: nn.Module) -> tuple[int, ...]:
         if isinstance(part, nn.Conv1d | nn.Conv2d | nn.Conv3d):
             dims = part.weight.ndim - 2
             return (1, part.in_channels, *(DEFAULT_PIXELS[dims],) * dims)
-    raise CheckpointError("the network has no convolution: give a convolutional one")
+    raise CheckpointError("the network has no convolution: give a convolutional network")
 
 
 class _Follow(TorchDispatchMode):
-    """Keeps the feature maps of every tensor that the network makes."""
+    """Records which feature maps every tensor of the network holds."""
 
     def __init__(self, weights: Mapping[str, Tensor], images: Tensor) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -123,7 +123,7 @@ class _Follow(TorchDispatchMode):
         self.weights = {id(tensor): name for name, tensor in weights.items()}
         self.maps: dict[int, Maps] = {}
         self.channels_last: set[int] = set()  # of tensors, (N, *spatial, C)
-        self.kept: list[object] = [weights]  # as long as a tensor lives, its id is its own
+        self.kept: list[object] = [weights]  # an id is unique as long as its tensor lives
         self._know(images, self.walk.source("input", images.shape[1]))
 
     def __torch_dispatch__(
@@ -136,7 +136,7 @@ class _Follow(TorchDispatchMode):
             self.weights[id(out)] = self.weights[id(args[0])]
             self.kept.append(out)
         elif name.endswith("_like") or name.startswith("new_"):
-            pass  # of the same shape, not of the same content
+            pass  # the same shape, not the same content
         elif known := [self.maps[id(tensor)] for tensor in inputs if id(tensor) in self.maps]:
             outs = [o for o in _flat((out,)) if isinstance(o, Tensor)]
             for tensor, maps in zip(outs, self._through(name, args, outs, known), strict=False):
@@ -148,10 +148,10 @@ class _Follow(TorchDispatchMode):
         self.kept.append(tensor)
 
     def _through(self, name: str, args: tuple[Any, ...], outs: list[Tensor], known: list[Maps]) -> list[Maps]:
-        """The feature maps of an operation's results."""
+        """Return the feature maps of an operation's results."""
         maps = known[0]
         if name == "copy_" and args[0]._base is not None:
-            raise CheckpointError("the network writes into parts of tensors, which can't be followed")
+            raise CheckpointError("the network writes into slices of tensors, which can't be traced")
         if name == "permute" and (permuted := self._permuted(args, outs[0], maps)):
             return permuted
         if name in _BATCH_NORM:
@@ -173,7 +173,7 @@ class _Follow(TorchDispatchMode):
         return [self.walk.source(f"{name} {len(self.kept)}", out.shape[1], known) for out in outs if out.ndim > 1]
 
     def _permuted(self, args: tuple[Any, ...], out: Tensor, maps: Maps) -> list[Maps] | None:
-        """The same feature maps, where the channels come first or last, as a layer norm over them needs."""
+        """Permute, keeping the feature maps where channels come first or last, as around a layer norm."""
         place = args[0].ndim - 1 if id(args[0]) in self.channels_last else 1
         axis = [order % out.ndim for order in args[1]].index(place)
         if axis == out.ndim - 1 != 1:
@@ -181,7 +181,7 @@ class _Follow(TorchDispatchMode):
         return [maps] if axis in (1, out.ndim - 1) else None
 
     def _layer_norm(self, args: tuple[Any, ...], out: Tensor, maps: Maps) -> list[Maps] | None:
-        """A layer norm over the channels alone."""
+        """Apply a layer norm over the channels alone."""
         is_last = id(args[0]) in self.channels_last
         if len(args[1]) != 1 or not (is_last or out.ndim == 2):
             return None
@@ -190,7 +190,7 @@ class _Follow(TorchDispatchMode):
         return [Maps(maps.channels, self.weights.get(id(args[2]), "").removesuffix(".weight") or None)]
 
     def _conv(self, args: tuple[Any, ...], maps: Maps, out: Tensor) -> Maps:
-        """A convolution makes a new source; a depthwise one leaves every feature map by itself."""
+        """Return the new source that a convolution makes; a depthwise one keeps the feature maps."""
         weight, transposed, groups = self.weights.get(id(args[1])), args[6], args[8]
         if groups == len(maps.channels) == out.shape[1] > 1:
             return Maps(maps.channels)
@@ -224,7 +224,7 @@ def _split(follow: _Follow, args: tuple[Any, ...], outs: list[Tensor], known: li
 
 
 def _reshaped(follow: _Follow, args: tuple[Any, ...], outs: list[Tensor], known: list[Maps]) -> list[Maps] | None:
-    """view: of channels by themselves, or flattened, every pixel a channel."""
+    """Reshape behind the channels, or flatten, which makes every pixel a channel."""
     before, after, maps = args[0].shape, outs[0].shape, known[0]
     if len(after) >= 2 and after[:2] == before[:2]:
         return [maps]
@@ -243,9 +243,9 @@ def _padded(follow: _Follow, args: tuple[Any, ...], outs: list[Tensor], known: l
 
 
 def _scaled(follow: _Follow, args: tuple[Any, ...], outs: list[Tensor], known: list[Maps]) -> list[Maps] | None:
-    """mul with a number, a weight or a gate (squeeze and excitation), which leaves several sources apart.
+    """Multiply by a number, a weight or a gate (squeeze and excitation), which keeps several sources apart.
 
-    A gated source is a new one: what reads it for its gate is no target of the block.
+    A gated source is a new one: the layers of the gate are not targets of the block.
     """
     whole = [follow.maps[id(a)] for a in args if id(a) in follow.maps and a.shape == outs[0].shape]
     if len(known) == 1 or len(whole) != 1:

@@ -110,3 +110,21 @@ def test_no_set_of_an_optimizer_is_offered(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="no weights named 'optimizer'"):
         load_checkpoint(tmp_path / "a.pth", weights="optimizer")
     assert len(connection_weights(load_checkpoint(tmp_path / "a.pth"))) == 12
+
+
+def test_why_lists_every_reading_and_its_result(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["inspect", "--why", "--json", str(folder / "ema.pth")]) == 0
+    rows = {(row["weights"], row["reading"]): row["result"] for row in json.loads(capsys.readouterr().out)}
+    assert rows["state_dict", "torchvision"] == rows["state_dict_ema", "torchvision"] == f"read as {SPEC.title}"
+    assert rows["state_dict", "MONAI"] == "no tensor is named features.denseblock1.denselayer1.layers.norm1.weight"
+    assert rows["state_dict", "by shapes: a plain DenseNet"] == "fits with blocks of 2, 2 layers"
+    state = trained_like(SPEC).state_dict()
+    del state["features.denseblock1.denselayer2.conv1.weight"]
+    torch.save(state, tmp_path / "cut.pth")
+    assert run(["inspect", "--why", str(tmp_path / "cut.pth")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    (named,) = (line for line in lines if "the names match, but" in line)
+    assert "features.denseblock1.denselayer2.conv1.weight" in named
+    assert any("by shapes: with another head or none" in line and "does not fit" in line for line in lines)

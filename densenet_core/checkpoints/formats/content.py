@@ -1,7 +1,7 @@
-"""What a file holds: an index of its tensors, checked before a byte of them is read.
+"""The index of a file's tensors, validated before any of them is read.
 
-The index comes from a process that parsed an untrusted file, so nothing in it is believed: every place must lie in the
-file, places must not overlap, and shapes must fit the bytes that are there.
+The index comes from a process that parsed an untrusted file, so nothing in it is trusted: every place must lie in the
+file, places must not overlap, and shapes must fit the number of bytes.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from densenet_core.errors import CheckpointError
 
 
 class Stretch(NamedTuple):
-    """Bytes of a file: which one ("" the checkpoint itself), from where, and how many."""
+    """A range of bytes: in which file ("" the checkpoint itself), from where, and how many."""
 
     where: str
     offset: int
@@ -37,7 +37,7 @@ class Stretch(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """A tensor: its numbers are those of a stretch, from element ``first`` on."""
+    """A tensor: its numbers are in a stretch, from element ``first`` on."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -50,20 +50,20 @@ class Entry(NamedTuple):
 class Candidate:
     """A mapping of tensors that may be the network."""
 
-    name: str  # where it lies in the file: keys joined by dots, "" for all of it
-    tensors: Mapping[str, Entry | str]  # a text says why the tensor can't be read
-    made_by: str = ""  # the class of the module, where the file holds a whole one
+    name: str  # its place in the file: keys joined by dots, "" for the whole file
+    tensors: Mapping[str, Entry | str]  # a text is the reason why the tensor can't be read
+    made_by: str = ""  # the class of the module, if the file holds a whole one
 
 
 @dataclass(frozen=True)
 class FileContent:
-    """What a file holds; its tensors are read by ``arrays``, as long as the files are open."""
+    """The content of a file; ``arrays`` reads tensors as long as the files are open."""
 
     format: str
     candidates: tuple[Candidate, ...]
-    files: Mapping[str, BinaryIO]  # by the name that stretches have for it
+    files: Mapping[str, BinaryIO]  # by the name that stretches use
     others: tuple[str, ...] = ()  # names of what else the file holds
-    about: Mapping[str, Any] = field(default_factory=dict)  # metadata, graph or configuration: not checked
+    about: Mapping[str, Any] = field(default_factory=dict)  # metadata, graph or configuration, not validated
 
     def close(self) -> None:
         """Close the files."""
@@ -74,10 +74,10 @@ class FileContent:
         """Read a candidate's tensors.
 
         Args:
-            only: the names of those to read; by default all.
+            only: the names of the tensors to read; by default all.
 
         Raises:
-            CheckpointError: a tensor is of a kind that can't be read, or they share few numbers many times over.
+            CheckpointError: a tensor can't be read, or the tensors repeat the same few numbers.
         """
         names = list(candidate.tensors) if only is None else only
         entries: dict[str, Entry] = {}
@@ -113,19 +113,19 @@ class FileContent:
 
 
 def checked_candidates(index: Mapping[str, Any], sizes: Mapping[str, int]) -> tuple[Candidate, ...]:
-    """The candidates of an index.
+    """Return the candidates of an index.
 
     Args:
-        sizes: bytes of each file in which stretches may lie.
+        sizes: size in bytes of each file that stretches may refer to.
 
     Raises:
-        CheckpointError: the index is not of the form that it should have, or says what can't be.
+        CheckpointError: the index is malformed or inconsistent.
     """
     try:
         stretches = [Stretch(str(where), _count(a), _count(n)) for where, a, n in index["stretches"]]
         for stretch in stretches:
             if stretch.where not in sizes or stretch.offset + stretch.length > sizes[stretch.where]:
-                raise CheckpointError("the file is cut short or damaged: a tensor ends behind the file's end")
+                raise CheckpointError("the file is cut short or damaged: a tensor extends beyond its end")
         check_overlaps(stretches)
         found = tuple(_candidate(part, stretches) for part in index["candidates"])
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
@@ -137,18 +137,18 @@ def checked_candidates(index: Mapping[str, Any], sizes: Mapping[str, int]) -> tu
 
 
 def listed_names(values: Any) -> tuple[str, ...]:
-    """Names of a list, at most as many and as long as are shown."""
+    """Return the names in a list, limited in number and length."""
     return tuple(str(value)[:MAX_NAME] for value in values[:MAX_LISTED]) if isinstance(values, list) else ()
 
 
 def check_number(number: int) -> None:
-    """Raises CheckpointError where a file holds more tensors than are read."""
+    """Raise CheckpointError if a file holds more tensors than are read."""
     if number > MAX_TENSORS:
         raise CheckpointError(f"the file holds more than {MAX_TENSORS:,} tensors, which no network needs")
 
 
 def check_overlaps(stretches: Sequence[Stretch]) -> None:
-    """Raises CheckpointError where two different stretches share bytes."""
+    """Raise CheckpointError if two different stretches share bytes."""
     filled = sorted({stretch for stretch in stretches if stretch.length})
     for one, other in pairwise(filled):
         if one.where == other.where and one.offset + one.length > other.offset:
@@ -156,10 +156,10 @@ def check_overlaps(stretches: Sequence[Stretch]) -> None:
 
 
 def checked_entry(name: str, dtype: Any, shape: Any, stretch: Stretch, first: Any = 0, strides: Any = None) -> Entry:
-    """A tensor of these properties.
+    """Return a validated tensor.
 
     Raises:
-        CheckpointError: its name is too long, its type unknown, or its stretch too short; it is named.
+        CheckpointError: the name is too long, the type unknown, or the stretch too short; the message names the tensor.
     """
     if len(name) > MAX_NAME:
         raise CheckpointError(f"a tensor's name has {len(name):,} characters ({name[:40]!r}...): no network needs that")
@@ -169,14 +169,14 @@ def checked_entry(name: str, dtype: Any, shape: Any, stretch: Stretch, first: An
     if len(sides) > MAX_DIMS:
         raise CheckpointError(f"tensor {name!r} has {len(sides)} dimensions: at most {MAX_DIMS} are read")
     if 0 in sides and max(sides) > MAX_EMPTY_SIDE:
-        raise CheckpointError(f"tensor {name!r} claims shape {sides}, and holds no numbers")
+        raise CheckpointError(f"tensor {name!r} claims shape {sides} and holds no numbers")
     steps = None if strides is None else tuple(_count(stride) for stride in strides)
     if steps is not None and len(steps) != len(sides):
         raise CheckpointError(f"tensor {name!r} has shape {sides} and strides {steps}: the file is damaged")
     number, start = math.prod(sides), _count(first)
     last = number - 1 if steps is None else sum((side - 1) * step for side, step in zip(sides, steps, strict=True))
     if number and (start + last + 1) * ITEM_SIZES[dtype] > stretch.length:
-        raise CheckpointError(f"tensor {name!r} claims shape {sides}, and holds fewer numbers")
+        raise CheckpointError(f"tensor {name!r} claims shape {sides} and holds fewer numbers")
     return Entry(dtype, sides, stretch, start if number else 0, steps)
 
 
@@ -193,14 +193,14 @@ def _candidate(part: Mapping[str, Any], stretches: Sequence[Stretch]) -> Candida
 
 
 def _count(value: Any) -> int:
-    """A whole number of 0 or more; ValueError otherwise."""
+    """Return a whole number of 0 or more; raise ValueError otherwise."""
     if type(value) is not int or not 0 <= value < 2**62:
-        raise ValueError(f"{str(value)[:50]} is no size or place")
+        raise ValueError(f"{str(value)[:50]} is not a size or place")
     return value
 
 
 def _check_shared(entries: Mapping[str, Entry]) -> None:
-    """Refuses tensors that hold the same few numbers many times over."""
+    """Refuse tensors that repeat the same few numbers."""
     claimed = sum(math.prod(entry.shape) * ITEM_SIZES[entry.dtype] for entry in entries.values())
     stored = sum(stretch.length for stretch in {entry.stretch for entry in entries.values()})
     if claimed > 2 * stored + MAX_SHARED:
@@ -210,5 +210,5 @@ def _check_shared(entries: Mapping[str, Entry]) -> None:
 
 
 def size_of(file: BinaryIO) -> int:
-    """Bytes of an open file."""
+    """Return the size of an open file in bytes."""
     return os.fstat(file.fileno()).st_size

@@ -1,8 +1,8 @@
-"""Keras's weight files: .h5, .weights.h5 and .keras of Keras 1, 2 and 3, as state dicts in PyTorch's layout.
+"""Weight files of Keras 1, 2 and 3 (.h5, .weights.h5, .keras) as state dicts in PyTorch's layout.
 
-Kernels are turned from (*kernel, in, out) to (out, in, *kernel); Theano's, which Keras 1 may have stored, are in that
-order already and flipped. Batch norms keep their function under PyTorch's epsilon of 1e-5: the difference to the
-network's own epsilon is added to the running variance.
+Kernels are transposed from (*kernel, in, out) to (out, in, *kernel); Theano's, which Keras 1 may have stored, already
+have that order and are flipped. To keep the function of batch norms under PyTorch's epsilon of 1e-5, the difference to
+the network's own epsilon is added to the running variance.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _NOT_WEIGHTS = re.compile(r"(^|/)(seed_generator|metrics|top_level_model_weights
 
 
 def keras_state_dict(content: FileContent, candidate: Candidate) -> tuple[dict[str, Array], str]:
-    """The weights of a Keras network by its layers' names, and what was assumed about them.
+    """Return the weights of a Keras network by the names of its layers, and what was assumed about them.
 
     Raises:
         CheckpointError: no layer has a kernel, or a tensor is not of floating point.
@@ -49,12 +49,12 @@ def keras_state_dict(content: FileContent, candidate: Candidate) -> tuple[dict[s
             elif part == "kernel":
                 array = _in_torchs_layout(array, is_theano)
             tensors[f"{layer}.{_PARTS.get(part, part)}"] = array
-    said = "; kernels lie as Theano's do: (out, in, height, width), flipped" if is_theano else ""
+    said = "; kernels have Theano's layout: (out, in, height, width), flipped" if is_theano else ""
     return dict(sorted(tensors.items())), said  # HDF5 keeps no order
 
 
 def _layers(content: FileContent, candidate: Candidate) -> dict[str, dict[str, Array]]:
-    """Each layer's arrays by Keras's names of them."""
+    """Return the arrays of each layer by Keras's names."""
     names = content.about.get("layers")
     own_names = names if isinstance(names, dict) else {}
     kept = [path for path in candidate.tensors if not _NOT_WEIGHTS.search(path)]
@@ -69,7 +69,7 @@ def _layers(content: FileContent, candidate: Candidate) -> dict[str, dict[str, A
 
 
 def _place(path: str, own_names: Mapping[str, Any]) -> tuple[str, str]:
-    """The layer and the part of it that a data set is."""
+    """Return the layer and the part of it that a data set holds."""
     group, _, last = path.rpartition("/")
     parts = path.removeprefix("model_weights/").split("/")
     if parts[-2:-1] == ["vars"]:  # Keras 3: layers/conv2d_4/vars/0; the layer's own name is an attribute
@@ -83,7 +83,7 @@ def _place(path: str, own_names: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _named(arrays: dict[str, Array], norm: tuple[float, bool, bool] | None) -> dict[str, Array]:
-    """Numbered arrays by the names that they have in Keras, and the parts of a norm that it does without."""
+    """Return numbered arrays by their names in Keras, with ones and zeros for the parts that a norm lacks."""
     if "0" in arrays and all(number.isdecimal() for number in arrays):
         numbered = [arrays[number] for number in sorted(arrays, key=int)]
         names = _norm_parts(len(numbered), norm) if numbered[0].ndim == 1 and len(numbered) > 1 else ("kernel", "bias")
@@ -95,14 +95,14 @@ def _named(arrays: dict[str, Array], norm: tuple[float, bool, bool] | None) -> d
 
 
 def _norm_parts(number: int, norm: tuple[float, bool, bool] | None) -> tuple[str, ...]:
-    """The parts of a norm of so many arrays."""
+    """Return the names of the parts of a norm that has this number of arrays."""
     _, has_scale, has_center = norm or (0.0, number > 3, number > 2)
     parts = (*(("gamma",) if has_scale else ()), *(("beta",) if has_center else ()), "moving_mean", "moving_variance")
     return parts if len(parts) == number else ("gamma", "beta", "moving_mean", "moving_variance")[:number]
 
 
 def _checked_norms(norms: Any) -> dict[str, tuple[float, bool, bool]]:
-    """(epsilon, has a scale, has a center) of each batch norm, as far as the network's configuration tells."""
+    """Return (epsilon, has a scale, has a center) of each batch norm in the network's configuration."""
     found = {}
     for name, values in norms.items() if isinstance(norms, dict) else ():
         if isinstance(values, list) and len(values) == 3 and isinstance(values[0], float) and 0 <= values[0] < 1:
@@ -111,7 +111,7 @@ def _checked_norms(norms: Any) -> dict[str, tuple[float, bool, bool]]:
 
 
 def _is_theano(layers: Mapping[str, Mapping[str, Array]], dim_ordering: Any) -> bool:
-    """Whether kernels are (out, in, height, width): as the configuration says, else as most shapes do."""
+    """Return whether kernels are (out, in, height, width), by the configuration or else by most shapes."""
     if dim_ordering in ("th", "tf"):
         return bool(dim_ordering == "th")
     kernels = [arrays["kernel"].shape for arrays in layers.values() if "kernel" in arrays]

@@ -1,4 +1,4 @@
-"""The types of numbers that files store, as numpy's; those that numpy does not have become float32."""
+"""The number types of files as numpy types; types that numpy lacks become float32."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def name_of(dtype: np.dtype[Any]) -> str:
 
 
 def as_numbers(content: Array, dtype: str) -> Array:
-    """Bytes as numbers of this type, sharing their memory where numpy has the type; what is left over is dropped."""
+    """Return bytes as numbers, sharing memory if numpy has the type; an incomplete last number is dropped."""
     size = ITEM_SIZES[dtype]
     whole = content[: len(content) // size * size]
     if dtype == "BOOL":
@@ -39,7 +39,7 @@ def as_numbers(content: Array, dtype: str) -> Array:
 
 @cache
 def _eight_bit(dtype: str) -> Array:
-    """The value of each of the 256 bytes as float32 (Micikevicius et al. 2022, "FP8 formats for deep learning")."""
+    """Return the values of the 256 bytes as float32 (Micikevicius et al. 2022, "FP8 formats for deep learning")."""
     fraction_bits, bias = (3, 7) if dtype == "F8_E4M3" else (2, 15)
     byte = np.arange(256)
     exponent, fraction = (byte & 0x7F) >> fraction_bits, byte & (2**fraction_bits - 1)

@@ -1,4 +1,4 @@
-"""ONNX graphs: followed from node to node, they show which layer reads whose feature maps, whatever the names are."""
+"""ONNX graphs, followed node by node to see which layer reads which feature maps, whatever the names are."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from densenet_core.checkpoints.identify.channel_graph import ChannelWalk, Maps
 from densenet_core.checkpoints.identify.layouts import OUR_EPSILON
 from densenet_core.errors import CheckpointError, first_line
 
-FOLDED = "folded_norm"  # the batch norm that an exporter folded into a convolution's weights and bias
+FOLDED = "folded_norm"  # a batch norm that an exporter folded into a convolution's weights and bias
 
 _CHANNELWISE = {
     "Relu", "LeakyRelu", "PRelu", "Clip", "Sigmoid", "HardSigmoid", "HardSwish", "Elu", "Selu", "Softplus", "Tanh",
@@ -47,10 +47,10 @@ class Node(NamedTuple):
 
 
 def walk_onnx(content: FileContent, candidate: Candidate) -> tuple[ChannelWalk, dict[str, Array], int]:
-    """A pass through an ONNX graph, its tensors in the order in which they are used, and its input channels.
+    """Return a pass through an ONNX graph, its tensors in the order in which they are used, and its input channels.
 
-    A convolution with a bias is followed by a batch norm that has no effect but this bias: exporters fold a norm
-    behind a convolution into it, and the function stays what it was.
+    Exporters fold a batch norm behind a convolution into its weights and bias. Such a bias becomes a batch norm that
+    only adds it, which computes the same.
 
     Raises:
         CheckpointError: the graph has more nodes or channels than any network, or is damaged.
@@ -66,7 +66,7 @@ def walk_onnx(content: FileContent, candidate: Candidate) -> tuple[ChannelWalk, 
 
 
 class _Graph:
-    """A graph that is walked node by node."""
+    """A graph that is followed node by node."""
 
     def __init__(self, content: FileContent, candidate: Candidate) -> None:
         graph = content.about["graph"]
@@ -140,13 +140,13 @@ class _Graph:
         return self._new(node, known, shape)
 
     def _new(self, node: Node, known: list[Maps], shape: Shape) -> list[Maps]:
-        """An operation that mixes feature maps: a source of its own."""
+        """Return the new source of an operation that mixes feature maps."""
         number = self._channels(node.outputs[0]) or len(known[0].channels)
         self._shaped(node, (*shape[:1], number, *shape[2:]))
         return [self._source(node.name or node.operation, number, known)] * len(node.outputs)
 
     def _shape_of(self, names: list[str]) -> Shape:
-        """The shape of the first of these values that has feature maps."""
+        """Return the shape of the first of these values that has feature maps."""
         for name in names:
             if name in self.maps:
                 return self.shapes.get(name, (0, len(self.maps[name].channels), 0, 0))
@@ -157,7 +157,7 @@ class _Graph:
             self.shapes.setdefault(name, shape)
 
     def _channels(self, value: str) -> int:
-        """Of a value, 0 where its shape is not known."""
+        """Return the number of channels of a value, 0 if its shape is not known."""
         shape = self.shapes.get(value, ())
         return shape[1] if len(shape) > 1 else 0
 
@@ -166,13 +166,13 @@ class _Graph:
         return self.walk.source(name, number, made_of)
 
     def spend(self, number: int) -> None:
-        """Count channels; raises CheckpointError where they are more than any network's."""
+        """Count channels; raise CheckpointError if they are more than any network has."""
         self._left -= number
         if not 0 < number <= MAX_CHANNELS or self._left < 0:
             raise CheckpointError(f"a value of the graph has {number:,} channels, which no network needs")
 
     def read(self, node: Node, maps: Maps, outputs: int, weight: Array, **options: Any) -> tuple[str, Maps]:
-        """A layer with weights: the tensor's key as PyTorch would name it, and what it makes."""
+        """Return a layer's weight key as PyTorch would name it, and the feature maps that it makes."""
         self.spend(outputs)
         self._num_readers += 1
         if self._num_readers > MAX_READERS:
@@ -183,7 +183,7 @@ class _Graph:
         return key, self.walk.read(key, maps, outputs, **options)
 
     def spread(self, node: Node, maps: Maps, shape: Shape) -> list[Maps]:
-        """Feature maps that stay by themselves."""
+        """Return unchanged feature maps for every output."""
         self._shaped(node, shape)
         return [maps] * len(node.outputs)
 
@@ -295,7 +295,7 @@ def _split(graph: _Graph, node: Node, maps: Maps, shape: Shape) -> list[Maps] | 
 
 
 def _scaled(graph: _Graph, node: Node, maps: Maps, shape: Shape) -> list[Maps] | None:
-    """Mul with a constant or a gate; a gated source is a new one."""
+    """Multiply by a constant or a gate; a gated source is a new one."""
     shapes = [graph.shapes[name] for name in node.inputs if name in graph.shapes]
     shapes += [held.shape for name in node.inputs if (held := graph.constant(name)) is not None]
     out = broadcast(shapes) if shapes else shape
@@ -335,7 +335,7 @@ def _averaged(graph: _Graph, node: Node, maps: Maps, shape: Shape) -> list[Maps]
 
 
 def _reshaped(graph: _Graph, node: Node, maps: Maps, shape: Shape) -> list[Maps] | None:
-    """The channels by themselves, or flattened: the linear layer that reads them tells the pixels."""
+    """Reshape behind the channels, or flatten: the linear layer that reads the result shows the number of pixels."""
     number = len(maps.channels)
     given = graph.sides(node.inputs[1]) if len(node.inputs) > 1 else None
     if node.operation == "Flatten":

@@ -1,4 +1,4 @@
-"""Shapes of an ONNX graph's values, as far as following feature maps needs them; a side of 0 is not known."""
+"""Shapes of the values of an ONNX graph, as far as needed to follow feature maps; a side of 0 is unknown."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ Shape = tuple[int, ...]
 
 
 def broadcast(shapes: Sequence[Shape]) -> Shape:
-    """The shape of an elementwise operation's result."""
+    """Return the shape of the result of an elementwise operation."""
     rank = max(map(len, shapes))
     wide = [(1,) * (rank - len(shape)) + tuple(shape) for shape in shapes]
     return tuple(_side(sides) for sides in zip(*wide, strict=True))
@@ -21,7 +21,7 @@ def _side(sides: Sequence[int]) -> int:
 
 
 def windowed(shape: Shape, kernel: Sequence[int], attributes: Mapping[str, Any], channels: int) -> Shape:
-    """The shape after a convolution or pooling with such a kernel."""
+    """Return the shape after a convolution or pooling with this kernel."""
     dims = len(shape) - 2
     strides = _numbers(attributes.get("strides"), dims, 1)
     dilations = _numbers(attributes.get("dilations"), dims, 1)
@@ -41,16 +41,16 @@ def windowed(shape: Shape, kernel: Sequence[int], attributes: Mapping[str, Any],
 
 
 def reduced(shape: Shape, axes: Sequence[int], keep: bool) -> Shape:
-    """The shape after a mean over some axes."""
+    """Return the shape after a mean over some axes."""
     gone = {axis % len(shape) for axis in axes}
     return tuple(1 if axis in gone else side for axis, side in enumerate(shape) if keep or axis not in gone)
 
 
 def computed(operation: str, attributes: Mapping[str, Any], values: Sequence[Sequence[int] | None]) -> list[int] | None:
-    """The result of an operation on sides of shapes, which exporters compute in the graph; None where it is unknown.
+    """Return the result of an operation on shapes, which exporters compute in the graph, or None if it is unknown.
 
     Args:
-        values: its inputs, as far as they are known.
+        values: the inputs, None where unknown.
     """
     first = values[0] if values else None
     if operation == "Concat":
@@ -69,7 +69,7 @@ def computed(operation: str, attributes: Mapping[str, Any], values: Sequence[Seq
 
 
 def _numbers(values: Any, number: int, default: int) -> list[int]:
-    """So many positive numbers, whatever the file says."""
+    """Return ``number`` positive numbers, whatever the file says."""
     given = [int(v) for v in values] if isinstance(values, list) else []
     sure = [v if 0 <= v < 2**31 else default for v in given]
     return [max(v, default) for v in (sure + [default] * number)[:number]]

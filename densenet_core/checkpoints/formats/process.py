@@ -1,4 +1,4 @@
-"""Start the reader process on a file and take what it returns."""
+"""Start the reader process on a file and collect what it returns."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from densenet_core.errors import CheckpointError
 
 _START = "import sys; sys.path.insert(0, sys.argv[1]); from formats.reader.main import main; main(sys.argv[2])"
 _CHECKPOINTS = str(Path(__file__).parent.parent)  # the folder from which `formats` is imported
-UNPACKED = "<unpacked>"  # where a stretch lies that is in no single place of the file
+UNPACKED = "<unpacked>"  # the name of the file that holds unpacked weights
 _HARM = "it is damaged, or made to harm"
 
 
@@ -37,17 +37,17 @@ class Returned:
 
 
 def run_reader(file: BinaryIO, parts: list[list[int]] | None = None) -> Returned:
-    """Have a process without rights read a file; other threads go on meanwhile.
+    """Read a file in a sandboxed process, while other threads continue.
 
     Args:
         file: an open file, with a descriptor.
-        parts: [offset, length] of the archives in it, where it is a file of a distributed checkpoint.
+        parts: [offset, length] of each archive in a file of a distributed checkpoint.
 
     Raises:
         CheckpointError: the file is refused, or reading it takes more time or memory than any network needs.
     """
     size = os.fstat(file.fileno()).st_size
-    output = tempfile.TemporaryFile()  # noqa: SIM115 (whoever takes the result closes it)
+    output = tempfile.TemporaryFile()  # noqa: SIM115 (closed by the caller)
     try:
         output.write(json.dumps({"parts": parts or []}).encode())
         output.flush()
@@ -86,7 +86,7 @@ def _run(file: BinaryIO, output: BinaryIO, size: int) -> None:
 
 
 def _ended(code: int, seconds: int) -> str:
-    """Why the process ended without an answer."""
+    """Return why the process ended without an answer."""
     by_time = {-int(getattr(signal, name, 0)) for name in ("SIGXCPU", "SIGKILL")} - {0}
     if code in by_time:
         return f"reading it takes more than {seconds} s of computation, which no network needs: {_HARM}"
@@ -94,7 +94,7 @@ def _ended(code: int, seconds: int) -> str:
 
 
 def _libraries() -> str:
-    """The folder in which h5py is installed, or "" where it is not."""
+    """Return the folder in which h5py is installed, or "" if it is not."""
     found = find_spec("h5py")
     return str(Path(found.origin).parent.parent) if found is not None and found.origin else ""
 

@@ -1,4 +1,4 @@
-"""From a path to what it holds: the way of every file."""
+"""Open a file or folder: from its path to an index of its tensors."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ _PARSED = (b"PK", b"\x80", b"(", b"c", b"}", b"]", b"\x08", b"\x89H")  # first b
 
 
 def open_content(path: Path) -> FileContent:
-    """The index of a file or folder; whoever takes it closes it.
+    """Return the index of a file or folder; the caller closes it.
 
     Raises:
-        CheckpointError: nothing is there that can be read.
+        CheckpointError: there is nothing that can be read.
         OSError: the file can't be opened.
     """
     if path.is_dir():
         return _read_folder(path)
     if path.exists() and not path.is_file():
-        raise CheckpointError("it is no file: give a checkpoint file or a run folder")
+        raise CheckpointError("it is not a file: give a checkpoint file or a run folder")
     return read_file(path)
 
 
 def _read_folder(folder: Path) -> FileContent:
-    """The index of a run folder, a folder of Hugging Face's, or a distributed checkpoint."""
+    """Return the index of a run folder, a Hugging Face folder or a distributed checkpoint."""
     if (file := found_in(folder)) is not None:
         return read_file(file)
     if (folder / DISTRIBUTED_INDEX).is_file():
@@ -52,7 +52,7 @@ def _read_folder(folder: Path) -> FileContent:
 
 
 def read_file(path: Path) -> FileContent:
-    """The index of a file; the format is detected from the content, not the extension.
+    """Return the index of a file; the format is detected from the content, not the extension.
 
     Raises:
         CheckpointError: the file can't be opened, is damaged, or is of a format that is not read.
@@ -62,7 +62,7 @@ def read_file(path: Path) -> FileContent:
     try:
         file = path.open("rb", buffering=0)
     except ValueError as error:  # a NUL in the name
-        raise CheckpointError(f"no file has this name: {error}") from error
+        raise CheckpointError(f"this is not a file name: {error}") from error
     try:
         return _read(file, path)
     except BaseException:
@@ -88,7 +88,7 @@ def _read(file: BinaryIO, path: Path) -> FileContent:
 
 
 def _parsed(file: BinaryIO, path: Path) -> FileContent:
-    """What the reader process says of a file."""
+    """Return the index that the reader process makes of a file."""
     returned = run_reader(file)
     files = {"": file, UNPACKED: returned.unpacked}
     try:
@@ -106,7 +106,7 @@ def _parsed(file: BinaryIO, path: Path) -> FileContent:
 
 
 def _files_beside(index: object) -> set[str]:
-    """The names of files beside this one in which its weights lie (ONNX)."""
+    """Return the names of the files beside this one that hold its weights (ONNX)."""
     stretches = index.get("stretches") if isinstance(index, dict) else None
     if not isinstance(stretches, list):
         return set()

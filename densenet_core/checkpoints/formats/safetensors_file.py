@@ -1,4 +1,4 @@
-"""safetensors: the header of the file is its index, plain JSON, which this process parses itself."""
+"""safetensors files, whose header is the index: plain JSON, which this process parses itself."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _METADATA = "__metadata__"
 
 
 def read_safetensors(file: BinaryIO) -> FileContent:
-    """The tensors of a safetensors file and its metadata.
+    """Return the tensors and the metadata of a safetensors file.
 
     Raises:
         CheckpointError: the header is too large or damaged, or a tensor lies outside the file.
@@ -31,7 +31,7 @@ def read_safetensors(file: BinaryIO) -> FileContent:
     header, start = _header(file)
     metadata = header.pop(_METADATA, {})
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
-        raise CheckpointError("the safetensors file is damaged: its metadata are no texts")
+        raise CheckpointError("the safetensors file is damaged: its metadata are not text")
     check_number(len(header))
     size = size_of(file)
     tensors = {name: _entry(name, described, start, size) for name, described in header.items()}
@@ -51,7 +51,7 @@ def _header(file: BinaryIO) -> tuple[dict[str, Any], int]:
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"the safetensors file is cut short or damaged: {str(error)[:200]}") from error
     if not isinstance(header, dict):
-        raise CheckpointError("the safetensors file is damaged: its header is no table")
+        raise CheckpointError("the safetensors file is damaged: its header is not an object")
     return header, 8 + length
 
 
@@ -61,7 +61,7 @@ def _entry(name: str, described: Any, start: int, size: int) -> Entry:
     try:
         begin, end = described["data_offsets"]
         if not (type(begin) is int and type(end) is int and 0 <= begin <= end <= size - start):
-            raise CheckpointError(f"the file is cut short or damaged: tensor {name[:100]!r} ends behind the file's end")
+            raise CheckpointError(f"the file is cut short or damaged: tensor {name[:100]!r} extends beyond its end")
         return checked_entry(name, described["dtype"], described["shape"], Stretch("", start + begin, end - begin))
     except CheckpointError:
         raise

@@ -1,4 +1,4 @@
-"""Files that are something else, named for what they are with the way out."""
+"""Files and folders of other formats: what they are, and what to do instead."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 _STATE_DICT = "load it where it was made and save model.state_dict() with torch.save"
 _ONNX = "export the network as ONNX"
-# (where, what the bytes there are, what the file is, the way out)
+# (offset, bytes at the offset, what the file is, what to do)
 _SIGNS: tuple[tuple[int, bytes, str, str], ...] = (
     (0, b"version https://git-lfs", "a Git LFS pointer, not the file itself", "run `git lfs pull` where it lies"),
     (0, b"<!doctype html", "an HTML page, not the file that it links to", "download the file itself"),
@@ -45,11 +45,11 @@ _ENDINGS = {
 
 
 def other_format(head: bytes, ending: str = "") -> str | None:
-    """What a file is, and what to do, where it is none that is read: None where it may be one.
+    """Return what a file of another format is and what to do, or None if it may be a readable one.
 
     Args:
         head: its first 512 bytes.
-        ending: of its name, which says what raw numbers may be.
+        ending: the extension of its name, which says what raw numbers may be.
     """
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower() or head
     for place, sign, what, way_out in _SIGNS:
@@ -69,7 +69,7 @@ def other_format(head: bytes, ending: str = "") -> str | None:
 
 
 def by_ending(ending: str) -> str | None:
-    """What a file of no known content may be by the ending of its name."""
+    """Return what a file of unknown content may be, by its extension."""
     if ending not in _ENDINGS:
         return None
     what, way_out = _ENDINGS[ending]
@@ -77,7 +77,7 @@ def by_ending(ending: str) -> str | None:
 
 
 def other_folder(folder: Path) -> str | None:
-    """What a folder is, where it holds a network of a kind that is not read."""
+    """Return what a folder is, if it holds a network in a format that is not read."""
     if (folder / "saved_model.pb").exists():
         return "the folder is a TensorFlow SavedModel, which holds a program: save the Keras network as .weights.h5"
     if any(folder.glob("*.xml")) and any(folder.glob("*.bin")):

@@ -1,4 +1,4 @@
-"""Check the tensors of a state dict in memory: what they claim must be there."""
+"""Validate the tensors of a state dict in memory."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def checked_arrays(tensors: Mapping[str, Tensor]) -> dict[str, Array]:
     """Return a state dict as arrays, which share the tensors' memory where it is on the CPU.
 
     Raises:
-        CheckpointError: there are too many, one claims more numbers than it holds or is not dense (it is named), or
-            they hold the same numbers many times over.
+        CheckpointError: there are too many; one claims more numbers than it holds or is not dense (the message names
+            it); or they repeat the same few numbers.
     """
     check_number(len(tensors))
     for key, tensor in tensors.items():
@@ -33,11 +33,11 @@ def _check_storage(key: str, tensor: Tensor) -> None:
     if tensor.layout != torch.strided or tensor.is_quantized:
         raise CheckpointError(f"tensor {key!r} is {tensor.dtype}, {tensor.layout}: dense floating point is needed")
     if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
-        raise CheckpointError(f"tensor {key!r} claims shape {tuple(tensor.shape)}, and holds fewer numbers")
+        raise CheckpointError(f"tensor {key!r} claims shape {tuple(tensor.shape)} and holds fewer numbers")
 
 
 def _check_shared(tensors: Mapping[str, Tensor]) -> None:
-    """Refuse tensors that hold the same few numbers many times over."""
+    """Refuse tensors that repeat the same few numbers."""
     claimed = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
     stored = sum({(s := tensor.untyped_storage()).data_ptr(): s.nbytes() for tensor in tensors.values()}.values())
     if claimed > 2 * stored + MAX_SHARED:

@@ -1,4 +1,4 @@
-"""Which of a file's mappings of tensors is the network, where there are several."""
+"""Choose which of a file's mappings of tensors is the network."""
 
 from __future__ import annotations
 
@@ -20,23 +20,28 @@ _LISTED = 6
 def choose(
     content: FileContent, weights: str | None, read: Callable[[Candidate], T]
 ) -> tuple[T, Candidate, tuple[str, ...]]:
-    """The network of a file: what ``read`` makes of it, its mapping, and the names of the others.
+    """Return the network of a file as ``read`` returns it, its mapping, and the names of the other mappings.
 
-    Of several mappings the one that is a network is taken. Averaged weights (EMA, SWA) are taken only where there are
-    no plain ones, or where ``weights`` names them.
+    The mapping that is a network is chosen. Averaged weights (EMA, SWA) are chosen only if there are no plain ones, or
+    if ``weights`` names them.
 
     Args:
         weights: the name of the mapping, or the first part of its tensors' names; by default as above.
 
     Raises:
-        CheckpointError: none is a network, several are, or none is named so.
+        SeveralNetworksError: several mappings are networks.
+        CheckpointError: no mapping is a network, or none has the name ``weights``.
     """
     candidates = _apart([candidate for candidate in content.candidates if candidate.tensors])
     if weights is not None:
         taken = _named(candidates, weights)
         return read(taken), taken, _names(candidates, taken)
     if not candidates:
-        return read(replace(content.candidates[0])), content.candidates[0], ()  # which says what is missing
+        return (
+            read(replace(content.candidates[0])),
+            content.candidates[0],
+            (),
+        )  # raises an error that names what is missing
     plain = [candidate for candidate in candidates if not is_averaged(candidate.name)]
     found: list[tuple[T, Candidate]] = []
     problems: list[CheckpointError] = []
@@ -53,19 +58,19 @@ def choose(
 
 
 def is_averaged(name: str) -> bool:
-    """Whether a mapping's name says that its weights are averages over training."""
+    """Return whether a mapping's name says that its weights are averages over training."""
     return bool(_AVERAGED & set(re.split(r"[._\d-]+", name.lower())))
 
 
 def _likely(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """Those that may be networks: not an optimizer's state, and of more than a few tensors where any is."""
+    """Return the mappings that may be networks: not an optimizer's state, nor much smaller than the largest."""
     kept = [c for c in candidates if not _NO_NETWORK & set(re.split(r"[._]+", c.name.lower()))] or list(candidates)
     most = max(len(candidate.tensors) for candidate in kept)
     return [candidate for candidate in kept if 4 * len(candidate.tensors) >= most]
 
 
 def _apart(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """Averaged weights that lie among the plain ones (Lightning's ``ema_model.``) as a mapping of their own."""
+    """Split averaged weights that are mixed with plain ones (Lightning's ``ema_model.``) into their own mapping."""
     found = []
     for candidate in candidates:
         averaged: dict[str, list[str]] = {}
@@ -86,7 +91,7 @@ def _apart(candidates: Sequence[Candidate]) -> list[Candidate]:
 
 
 def _named(candidates: Sequence[Candidate], weights: str) -> Candidate:
-    """The mapping of this name, of this last part of a name, or the tensors whose names begin so."""
+    """Return the mapping with this name, or a name that begins or ends with it, or the tensors named so."""
     same = [c for c in candidates if c.name == weights] or [
         c for c in candidates if c.name.endswith(f".{weights}") or c.name.startswith(f"{weights}.")
     ]
@@ -109,7 +114,7 @@ def _named(candidates: Sequence[Candidate], weights: str) -> Candidate:
 
 
 def _only(found: list[tuple[T, Candidate]]) -> tuple[T, Candidate]:
-    """The one network; of copies of one (the same names of tensors) the one whose own name is the usual."""
+    """Return the only network; of copies (the same tensor names), the one with a usual name."""
     if len(found) > 1:
         usual = [pair for pair in found if pair[1].name.rpartition(".")[2] in USUAL_NAMES]
         are_copies = all(pair[1].tensors.keys() == found[0][1].tensors.keys() for pair in found)
@@ -122,7 +127,7 @@ def _only(found: list[tuple[T, Candidate]]) -> tuple[T, Candidate]:
 def _of_the_largest(problem: CheckpointError, tried: Sequence[Candidate]) -> CheckpointError:
     if len(tried) == 1 or isinstance(problem, SeveralNetworksError):
         return problem
-    return CheckpointError(f"none of its weights ({_listed([c.name for c in tried])}) is a network: {problem}")
+    return CheckpointError(f"none of its sets of weights ({_listed([c.name for c in tried])}) is a network: {problem}")
 
 
 def _names(candidates: Sequence[Candidate], taken: Candidate) -> tuple[str, ...]:

@@ -55,7 +55,7 @@ def _with_norms(found: Structure, shapes: Shapes, is_in_order: bool, is_sorted: 
     demands = list(_normalized(found, shapes))
     norms, places = norm_names(shapes), {key: place for place, key in enumerate(shapes)}
     matched: dict[str, str] = {}
-    for width in sorted({width for _, width in demands}):
+    for width in sorted({*(width for _, width in demands), *(conv.outputs for conv in found.stem)}):
         of_width = [norm for norm in norms if shapes[f"{norm}.weight"] == (width,)]
         wanting = [key for key, w in demands if w == width]
         stems = [conv.key for conv in found.stem if conv.outputs == width]

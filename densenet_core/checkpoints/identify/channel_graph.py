@@ -1,7 +1,7 @@
-"""Where every input channel of every layer comes from: followed through one pass of a network.
+"""Where every input channel of every layer comes from, recorded during one pass through a network.
 
-Whoever walks a network's operations (a traced module, an ONNX graph) tells this walk what each does to the channels;
-the walk then gives the blocks, sources and targets.
+A tracer (of a live module or an ONNX graph) reports to a ``ChannelWalk`` what each operation does to the channels; the
+walk then derives the blocks, sources and targets.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from densenet_core.errors import CheckpointError
 
 
 class Maps(NamedTuple):
-    """A tensor's feature maps: the source of each channel, and the batch norm that they went through last."""
+    """A tensor's feature maps: the source of each channel, and the batch norm that was last applied."""
 
     channels: npt.NDArray[np.int64]
     norm: str | None = None
@@ -32,23 +32,23 @@ class _Reader:
     weight: str
     is_linear: bool
     maps: Maps
-    output: int  # the source that it makes
+    output: int  # the number of the source that it makes
     num_outputs: int
     groups: int
     input_axis: int
 
 
 class ChannelWalk:
-    """A pass through a network, operation by operation."""
+    """Records a pass through a network, operation by operation."""
 
     def __init__(self) -> None:
-        self._names: list[str] = []  # of the sources
-        self._made_from: list[set[int]] = []  # of each source, those that are made from it
+        self._names: list[str] = []  # name of each source
+        self._made_from: list[set[int]] = []  # for each source, the sources that are made from it
         self._readers: list[_Reader] = []
         self._together: list[npt.NDArray[np.int64]] = []  # sources that were concatenated
 
     def source(self, name: str, num_channels: int, made_of: Iterable[Maps] = ()) -> Maps:
-        """New feature maps, mixed from others or from nowhere."""
+        """Return new feature maps, computed from ``made_of``."""
         number = len(self._names)
         self._names.append(name)
         self._made_from.append(set())
@@ -58,27 +58,27 @@ class ChannelWalk:
         return Maps(np.full(num_channels, number))
 
     def name(self, maps: Maps) -> str | None:
-        """The source of these feature maps, where it is one."""
+        """Return the name of the source of these feature maps, or None if they have several."""
         sources = np.unique(maps.channels)
         return self._names[sources[0]] if len(sources) == 1 else None
 
     def read(
         self, weight: str, maps: Maps, num_outputs: int, is_linear: bool = False, groups: int = 1, input_axis: int = 1
     ) -> Maps:
-        """A layer with weights: it reads ``maps`` and makes new ones, named after it."""
+        """Return the feature maps of a layer with weights that reads ``maps``; their source is named after it."""
         output = self.source(weight.removesuffix(".weight"), num_outputs, [maps])
         made = int(output.channels[0])
         self._readers.append(_Reader(weight, is_linear, maps, made, num_outputs, groups, input_axis))
         return output
 
     def concatenate(self, parts: Sequence[Maps]) -> Maps:
-        """Feature maps side by side; each stays what it was."""
+        """Return the concatenation of feature maps, each with its own source."""
         channels = np.concatenate([part.channels for part in parts])
         self._together.append(np.unique(channels))
         return Maps(channels)
 
     def spec(self, in_channels: int, why: str) -> ConcatSpec:
-        """The blocks, their sources and the layers that read them.
+        """Return the blocks, their sources and the layers that read them.
 
         Raises:
             CheckpointError: no layer reads feature maps that are concatenated.
@@ -96,7 +96,7 @@ class ChannelWalk:
         return ConcatSpec(tuple(targets), tuple(sources), in_channels, self._readers[-1].num_outputs, why)
 
     def _blocks(self) -> dict[int, int]:
-        """Of each source that is concatenated, in order, the first source of its block."""
+        """Return the first source of the block for each source that is concatenated, in order."""
         first = {int(source): int(source) for together in self._together for source in together}
         for together in self._together:
             roots = {_root(first, int(source)) for source in together}
@@ -117,7 +117,7 @@ class ChannelWalk:
             yield ConcatTarget(block, last, kind, reader.weight, norm, runs, reader.groups, reader.input_axis)
 
     def _kind(self, reader: _Reader, members: set[int]) -> TargetKind:
-        """Whether what the layer makes comes back into its block, through layers of its own alone."""
+        """Return what a reader is: its output comes back into the block for a dense layer, and leaves it otherwise."""
         if reader.is_linear:
             return "classifier"
         waiting, seen = [reader.output], set[int]()

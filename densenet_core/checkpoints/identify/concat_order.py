@@ -1,8 +1,8 @@
-"""In which order a network concatenates: old feature maps first, as torchvision, or the new ones before them.
+"""The order in which a network concatenates: old feature maps first, as in torchvision, or new ones first.
 
-It can be seen in a trained network: successive batch norms saw the same feature map in the same batches, so their
-running statistics of it agree. What one norm holds stands at the beginning of the next one's (old first) or at its end
-(new first).
+The running statistics of a trained network show it: successive batch norms saw the same feature map in the same
+batches, so their statistics of it agree. The statistics of one norm reappear at the beginning of those of the next
+norm (old first) or at their end (new first).
 """
 
 from __future__ import annotations
@@ -18,39 +18,39 @@ from densenet_core.networks.densenet_spec import DenseNetSpec
 
 Order = Literal["old_first", "new_first"]
 ORDERS: tuple[Order, ...] = get_args(Order)
-SAME = 1e-3  # relative difference of statistics that are of the same feature map
-LEAST_SHARE = 0.9  # of the feature maps that must agree for an order to be seen
+SAME = 1e-3  # relative difference up to which statistics are of the same feature map
+MIN_SHARE = 0.9  # share of the feature maps that must agree for an order to be visible
 
 
 def seen_order(state_dict: Mapping[str, Array], blocks: Iterable[Sequence[str]]) -> Order | None:
-    """The order that the running statistics show; None where they show neither, or both (an untrained network).
+    """Return the order that the running statistics show, or None if they fit neither or both (untrained networks).
 
     Args:
-        blocks: names of the batch norms that read each block's feature maps, in the order of the layers.
+        blocks: names of the batch norms that read the feature maps of each block, in the order of the layers.
     """
     blocks = list(blocks)
     shares = {order: _share_that_agrees(state_dict, blocks, order) for order in ORDERS}
     old, new = shares["old_first"], shares["new_first"]
-    if max(old, new) < LEAST_SHARE or min(old, new) >= LEAST_SHARE:
+    if max(old, new) < MIN_SHARE or min(old, new) >= MIN_SHARE:
         return None
     return "old_first" if old > new else "new_first"
 
 
 def block_norms(spec: DenseNetSpec) -> Iterator[list[str]]:
-    """The batch norms that read each block's feature maps."""
+    """Yield the names of the batch norms that read the feature maps of each block."""
     for block in range(1, len(spec.block_config) + 1):
         yield [norm for _, norm in _block_tensors(spec, block)]
 
 
 def _share_that_agrees(state_dict: Mapping[str, Array], blocks: Iterable[Sequence[str]], order: Order) -> float:
-    """Of the feature maps that two successive norms of a block read, those with the same statistics in both."""
+    """Return the share of feature maps with equal statistics in two successive norms of a block."""
     pairs = [pair for norms in blocks for pair in pairwise(norms)]
     total = sum(len(state_dict[f"{before}.running_mean"]) for before, _ in pairs)
     return sum(num_agreeing(state_dict, *pair, order) for pair in pairs) / total if total else 0.0
 
 
 def num_agreeing(state_dict: Mapping[str, Array], before: str, behind: str, order: Order) -> int:
-    """Feature maps with the same running statistics in two batch norms, of which ``behind`` reads more."""
+    """Return the number of feature maps with equal statistics in two batch norms; ``behind`` reads more of them."""
     same = np.ones(len(state_dict[f"{before}.running_mean"]), dtype=bool)
     for name in ("running_mean", "running_var"):
         old, later = (state_dict[f"{norm}.{name}"].astype(np.float32) for norm in (before, behind))
@@ -60,7 +60,7 @@ def num_agreeing(state_dict: Mapping[str, Array], before: str, behind: str, orde
 
 
 def to_old_first(state_dict: Mapping[str, Array], spec: DenseNetSpec) -> dict[str, Array]:
-    """Weights of a network that concatenates new maps first, for one that puts them last: the same function."""
+    """Convert weights of a network that concatenates new maps first to old maps first, which computes the same."""
     state = dict(state_dict)
     for block in range(1, len(spec.block_config) + 1):
         for layer, (weight, norm) in enumerate(_block_tensors(spec, block), start=1):
@@ -72,12 +72,12 @@ def to_old_first(state_dict: Mapping[str, Array], spec: DenseNetSpec) -> dict[st
 
 
 def _places(channels: tuple[int, ...]) -> Array:
-    """Where the sources' maps stand with the newest first, source by source in our order."""
+    """Return the channels of the sources in our order, where the newest come first."""
     ends = np.cumsum(channels[::-1])[::-1]  # of each source, counted from the newest
     return np.concatenate([np.arange(end - width, end) for end, width in zip(ends, channels, strict=True)])
 
 
 def _block_tensors(spec: DenseNetSpec, block: int) -> Iterator[tuple[str, str]]:
-    """The first weight and norm of every target of a block."""
+    """Yield the first weight and the norm of every target of a block."""
     for target in range(1, spec.block_config[block - 1] + 2):
         yield spec.target_names(block, target)

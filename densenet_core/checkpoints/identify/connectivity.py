@@ -1,4 +1,4 @@
-"""Networks of which only the concatenations are known: who reads whose feature maps, and by which weights."""
+"""Networks of which only the concatenations are known: which layer reads which feature maps, with which weights."""
 
 from __future__ import annotations
 
@@ -13,53 +13,53 @@ TargetKind = Literal["dense_layer", "transition", "classifier"]
 
 @dataclass(frozen=True)
 class ConcatTarget:
-    """A convolution or linear layer that reads feature maps of a block, as they lie in its input.
+    """A convolution or linear layer that reads feature maps of a block.
 
-    ``runs`` are the stretches of its input channels in order: (source layer, number of channels).
+    ``runs`` lists its input channels in order, as pairs (source layer, number of channels).
     """
 
     block: int  # 1-based
-    layer: int  # above all of its sources' numbers, and above the target's before it
-    kind: TargetKind  # dense_layer: its output becomes a source of this block; transition: it leads out of it
-    weight: str  # the tensor's name
-    norm: str | None  # name of the batch norm right before it, where one is
+    layer: int  # greater than the numbers of its sources and of the previous target
+    kind: TargetKind  # dense_layer: its output is a source of the block; transition: it leaves the block
+    weight: str  # name of the tensor
+    norm: str | None  # name of the batch norm right before it, if any
     runs: tuple[tuple[int, int], ...]
-    groups: int = 1  # of a grouped convolution
-    input_axis: int = 1  # of the weight: 0 where the convolution is transposed
+    groups: int = 1  # groups of the convolution
+    input_axis: int = 1  # axis of the weight's input channels: 0 in a transposed convolution
 
 
 @dataclass(frozen=True)
 class ConcatSpec:
-    """What a network concatenates, of any architecture; a block is a set of feature maps that are concatenated.
+    """The concatenations of a network of any architecture; a block is a set of feature maps that are concatenated.
 
     In a DenseNet the blocks are its dense blocks, and sources and targets are numbered as in the feature-reuse table.
-    It has no module: nothing can be computed with such a network but what its weights tell.
+    There is no module for it: only measures of the weights can be computed.
     """
 
     targets: tuple[ConcatTarget, ...]
-    sources: tuple[tuple[str, ...], ...]  # their names, block by block
+    sources: tuple[tuple[str, ...], ...]  # names of the sources of each block
     in_channels: int
     num_classes: int
-    why: str  # it can't be built here
+    why: str  # reason why it can't be built here
 
     @property
     def num_connections(self) -> int:
-        """Pairs of a source and a target that reads it."""
+        """Return the number of pairs of a source and a target that reads it."""
         return sum(len({source for source, _ in target.runs}) for target in self.targets)
 
     @property
     def is_old_first(self) -> bool:
-        """Whether every layer finds its sources in the order in which they are made."""
+        """Return whether every layer reads its sources in the order in which they are made."""
         return all(list(target.runs) == sorted(target.runs) for target in self.targets)
 
     @property
     def title(self) -> str:
-        """What can be said of it in a few words."""
+        """Return a short name for it."""
         return "concatenating network"
 
 
 def targets(spec: DenseNetSpec | ConcatSpec) -> Iterator[ConcatTarget]:
-    """Every layer that reads a block's feature maps, block by block."""
+    """Yield every layer that reads feature maps of a block, block by block."""
     if isinstance(spec, ConcatSpec):
         yield from spec.targets
         return

@@ -18,12 +18,12 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 
 def infer_densenet_spec(shapes: Shapes) -> DenseNetSpec:
-    """The spec of a DenseNet from its tensors' shapes, in torchvision's names.
+    """Return the spec of a DenseNet with these tensor shapes, under torchvision's names.
 
-    The dropout rate leaves no trace in the shapes and is 0.
+    The dropout rate is not visible in the shapes and is set to 0.
 
     Raises:
-        CheckpointError: a layer is missing, or the shapes are those of no DenseNet.
+        CheckpointError: a layer is missing, or no DenseNet has these shapes.
     """
     block_config = _block_config(shapes)
     stem_shape = _shape(shapes, "features.conv0.weight", least_dims=3)
@@ -33,7 +33,7 @@ def infer_densenet_spec(shapes: Shapes) -> DenseNetSpec:
         growth_rate, bottleneck = _shape(shapes, last_conv.replace("conv1", "conv2"), least_dims=3)[0], True
     if growth_rate < 1 or (bottleneck and width % growth_rate):
         raise CheckpointError(
-            f"tensor {last_conv!r} gives {width} feature maps, which is no multiple of the growth rate {growth_rate}"
+            f"tensor {last_conv!r} has {width} output maps, which is not a multiple of the growth rate {growth_rate}"
         )
     compression = _compression(shapes, len(block_config))
     num_classes = _shape(shapes, "classifier.weight", least_dims=2)[0]
@@ -52,7 +52,7 @@ def infer_densenet_spec(shapes: Shapes) -> DenseNetSpec:
             spatial_dims=len(stem_shape) - 2,
         )
     except ValueError as error:
-        raise CheckpointError(f"the shapes are those of no DenseNet: {error}") from None
+        raise CheckpointError(f"no DenseNet has these shapes: {error}") from error
 
 
 def _shape(shapes: Shapes, key: str, least_dims: int) -> tuple[int, ...]:
@@ -64,13 +64,13 @@ def _shape(shapes: Shapes, key: str, least_dims: int) -> tuple[int, ...]:
 
 
 def _block_config(shapes: Shapes) -> tuple[int, ...]:
-    """Layers in each block."""
+    """Return the number of layers in each block."""
     pattern = r"features\.denseblock(\d{1,4})\.denselayer(\d{1,4})\."
     return _numbered(shapes, pattern, first=1, missing="dense layer {inner} of block {outer}")
 
 
 def _numbered(shapes: Shapes, pattern: str, first: int, missing: str) -> tuple[int, ...]:
-    """How many inner parts each outer part has; both must be numbered without a gap, the inner ones from ``first``."""
+    """Return the number of inner parts of each outer part, which must be numbered without gaps from ``first``."""
     found: dict[int, set[int]] = {}
     for key in shapes:
         if match := re.match(pattern, key):
@@ -112,13 +112,13 @@ def _compression(shapes: Shapes, num_blocks: int) -> float:
 
 
 def infer_resnet_spec(shapes: Shapes) -> ResNetSpec:
-    """The spec of a ResNet from its tensors' shapes, in torchvision's names.
+    """Return the spec of a ResNet with these tensor shapes, under torchvision's names.
 
-    A pre-activation block normalises what enters its first convolution, a post-activation block what leaves it.
-    Shortcuts without weights are identities padded with zeros. The dropout rate leaves no trace and is 0.
+    A pre-activation block normalizes the input of its first convolution, a post-activation block its output.
+    Shortcuts without weights are identities padded with zeros. The dropout rate is not visible and is set to 0.
 
     Raises:
-        CheckpointError: a block is missing, or the shapes are those of no ResNet.
+        CheckpointError: a block is missing, or no ResNet has these shapes.
     """
     stage_config = _stage_config(shapes)
     stem_shape = _shape(shapes, "conv1.weight", least_dims=4)
@@ -126,7 +126,7 @@ def infer_resnet_spec(shapes: Shapes) -> ResNetSpec:
     planes = _shape(shapes, "layer1.0.conv1.weight", least_dims=4)[0]
     if planes % max(stem_shape[0], 1):
         raise CheckpointError(
-            f"tensor 'layer1.0.conv1.weight' gives {planes} feature maps, no multiple of the stem's {stem_shape[0]}"
+            f"tensor 'layer1.0.conv1.weight' has {planes} output maps, not a multiple of the stem's {stem_shape[0]}"
         )
     try:
         return ResNetSpec(
@@ -141,11 +141,11 @@ def infer_resnet_spec(shapes: Shapes) -> ResNetSpec:
             in_channels=stem_shape[1],
         )
     except ValueError as error:
-        raise CheckpointError(f"the shapes are those of no ResNet known here: {error}") from None
+        raise CheckpointError(f"no ResNet known here has these shapes: {error}") from error
 
 
 def _stage_config(shapes: Shapes) -> tuple[int, ...]:
-    """Blocks in each stage."""
+    """Return the number of blocks in each stage."""
     return _numbered(shapes, r"layer(\d{1,2})\.(\d{1,4})\.", first=0, missing="block {inner} of layer{outer}")
 
 
@@ -153,10 +153,10 @@ def _is_preactivated(shapes: Shapes) -> bool:
     for key, shape in shapes.items():
         if re.fullmatch(r"layer\d+\.\d+\.conv1\.weight", key) and len(shape) == 4 and shape[0] != shape[1]:
             return _shape(shapes, key.replace("conv1", "bn1"), least_dims=1)[0] == shape[1]
-    return "bn1.weight" not in shapes  # no block tells: a pre-activation network has no norm in its stem
+    return "bn1.weight" not in shapes  # no block shows it: pre-activation networks have no norm in the stem
 
 
 def listed(names: list[str], most: int = 3) -> str:
-    """Some names in one line, for an error."""
+    """Return the first names in one line, for messages."""
     shown = ", ".join(repr(name) for name in names[:most])
     return f"{shown}, ... ({len(names)} in all)" if len(names) > most else shown or "nothing"

@@ -1,4 +1,4 @@
-"""How other people name a network's tensors, and our names (torchvision's) for them."""
+"""The naming schemes of other libraries for a network's tensors, and their translation to torchvision's names."""
 
 from __future__ import annotations
 
@@ -10,26 +10,31 @@ from densenet_core.checkpoints.identify.infer_spec import Shapes, infer_densenet
 from densenet_core.errors import SeveralNetworksError
 from densenet_core.networks.spec import Spec
 
-OUR_EPSILON = 1e-5  # of our batch norms; where another library's differs, the running variance takes the difference
-Rules = tuple[tuple[str, str], ...]  # (pattern of a whole key, replacement); {\1+1}: a number that counts from 0
+OUR_EPSILON = 1e-5  # of our batch norms; a difference to another library's is added to the running variance
+Rules = tuple[tuple[str, str], ...]  # (pattern of a whole key, replacement); {\1+1} shifts a number
 
 
 @dataclass(frozen=True)
 class Layout:
-    """One way of naming a network's tensors.
+    """A naming scheme for a network's tensors.
 
-    ``anchor`` matches a key that only this layout has; what stands in front of it is a prefix
-    (``module.``, ``model.``, ``module.densenet121.``) that is taken off every key.
+    ``anchor`` matches a key that only this layout has. Whatever precedes it is a prefix (``module.``, ``model.``,
+    ``module.densenet121.``) that is removed from every key.
     """
 
     name: str
     anchor: str
     rules: Rules = ()
     infer: Callable[[Shapes], Spec] = infer_densenet_spec
-    not_used: tuple[str, ...] = ()  # tensors that are no part of the network
+    not_used: tuple[str, ...] = ()  # tensors that are not part of the network
+
+    @property
+    def example(self) -> str:
+        """Return a name that only this layout has."""
+        return self.anchor.replace("\\", "").replace("?", "")
 
     def renamed(self, key: str) -> str:
-        """Our name of a tensor; its own where no rule is of it."""
+        """Return our name for a tensor: unchanged if no rule matches."""
         for pattern, replacement in self.rules:
             if match := re.fullmatch(pattern, key):
                 return re.sub(r"\{(\d+)([+-]1)\}", lambda m: str(int(m[1]) + int(m[2])), match.expand(replacement))
@@ -39,6 +44,20 @@ class Layout:
 _TENSOR = r"(weight|bias|running_mean|running_var|num_batches_tracked)"
 _SEQUENTIAL_HEAD = (r"classifier\.\d+\.(weight|bias)", r"classifier.\1")  # Sequential(Linear, Sigmoid)
 _LAYER = r"features.denseblock\1.denselayer"
+
+
+def _cifar(layer: str) -> Rules:
+    """Return the rules of CIFAR repositories, whose blocks and layers match ``layer``; layers count from 0."""
+    return (
+        (r"conv1\.weight", r"features.conv0.weight"),
+        (rf"{layer}\.bn([12])\.{_TENSOR}", r"features.denseblock\1.denselayer{\2+1}.norm\3.\4"),
+        (rf"{layer}\.conv([12])\.weight", r"features.denseblock\1.denselayer{\2+1}.conv\3.weight"),
+        (rf"trans(\d+)\.bn1?\.{_TENSOR}", r"features.transition\1.norm.\2"),
+        (r"trans(\d+)\.conv1?\.weight", r"features.transition\1.conv.weight"),
+        (rf"bn1?\.{_TENSOR}", r"features.norm5.\1"),
+        (r"(?:fc|linear)\.(weight|bias)", r"classifier.\1"),
+    )
+
 
 LAYOUTS = (
     Layout(
@@ -97,7 +116,7 @@ LAYOUTS = (
         ),
     ),
     Layout(
-        "Wide ResNet",  # block1.layer.0, as the next, with which it shares its loops
+        "Wide ResNet",  # shares block1.layer.0 with the next layout
         r"block1\.layer\.0\.convShortcut\.weight",
         (
             (r"block(\d+)\.layer\.(\d+)\.convShortcut\.weight", r"layer\1.\2.downsample.0.weight"),
@@ -109,28 +128,12 @@ LAYOUTS = (
     Layout(
         "CIFAR style (block1.layer.0)",
         r"block1\.layer\.0\.bn1\.weight",
-        (
-            (r"conv1\.weight", r"features.conv0.weight"),
-            (rf"block(\d+)\.layer\.(\d+)\.bn([12])\.{_TENSOR}", r"features.denseblock\1.denselayer{\2+1}.norm\3.\4"),
-            (r"block(\d+)\.layer\.(\d+)\.conv([12])\.weight", r"features.denseblock\1.denselayer{\2+1}.conv\3.weight"),
-            (rf"trans(\d+)\.bn1\.{_TENSOR}", r"features.transition\1.norm.\2"),
-            (r"trans(\d+)\.conv1\.weight", r"features.transition\1.conv.weight"),
-            (rf"bn1\.{_TENSOR}", r"features.norm5.\1"),
-            (r"fc\.(weight|bias)", r"classifier.\1"),
-        ),
+        _cifar(r"block(\d+)\.layer\.(\d+)"),
     ),
     Layout(
         "CIFAR style (dense1.0)",  # kuangliu's, which concatenates new maps first, and bamos's, which does not
         r"dense1\.0\.bn1\.weight",
-        (
-            (r"conv1\.weight", r"features.conv0.weight"),
-            (rf"dense(\d+)\.(\d+)\.bn([12])\.{_TENSOR}", r"features.denseblock\1.denselayer{\2+1}.norm\3.\4"),
-            (r"dense(\d+)\.(\d+)\.conv([12])\.weight", r"features.denseblock\1.denselayer{\2+1}.conv\3.weight"),
-            (rf"trans(\d+)\.bn1?\.{_TENSOR}", r"features.transition\1.norm.\2"),
-            (r"trans(\d+)\.conv1?\.weight", r"features.transition\1.conv.weight"),
-            (rf"bn1?\.{_TENSOR}", r"features.norm5.\1"),
-            (r"(?:fc|linear)\.(weight|bias)", r"classifier.\1"),
-        ),
+        _cifar(r"dense(\d+)\.(\d+)"),
     ),
     Layout(
         "ResNet",  # torchvision's, and the CIFAR repositories' with `linear` and `shortcut`
@@ -143,19 +146,24 @@ LAYOUTS = (
     ),
 )
 
-OWN = Layout("DenseNet Lens", "")  # of networks that only the suite's own files hold
+OWN = Layout("DenseNet Lens", "")  # for families that have no public naming scheme
+
+
+def matching_prefixes(layout: Layout, tensors: Iterable[str]) -> list[str]:
+    """Return what precedes the names of a layout in a state dict; empty if no tensor has the layout's names."""
+    matches = (re.fullmatch(rf"(?P<prefix>(?:.*\.)?){layout.anchor}", key) for key in tensors)
+    return sorted({match["prefix"] for match in matches if match})
 
 
 def find_layout(tensors: Iterable[str]) -> tuple[Layout, str] | None:
-    """The layout of a state dict and the prefix of its names; None where no layout is known by these names.
+    """Return the layout of a state dict and the prefix of its names, or None if no layout matches.
 
     Raises:
         SeveralNetworksError: the tensors are those of several networks.
     """
     keys = list(tensors)
     for layout in LAYOUTS:
-        matches = (re.fullmatch(rf"(?P<prefix>(?:.*\.)?){layout.anchor}", key) for key in keys)
-        prefixes = sorted({match["prefix"] for match in matches if match})
+        prefixes = matching_prefixes(layout, keys)
         if len(prefixes) > 1:
             raise SeveralNetworksError([prefix.removesuffix(".") for prefix in prefixes])
         if prefixes:

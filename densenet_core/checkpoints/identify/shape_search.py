@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from densenet_core.checkpoints.identify.structure import Conv, Shapes, Structure
 from densenet_core.errors import CheckpointError
 
-MAX_STEPS = 2_000  # of one search, a candidate each; DenseNets take a few, and what takes more fits in too many ways
+MAX_STEPS = 2_000  # candidates of one search; DenseNets take a few, and what takes more fits in too many ways
 MAX_ALL_STEPS = 20_000  # of all levels together
 MAX_CONVS = 1_000
 MAX_STEM = 3  # convolutions
@@ -54,13 +54,7 @@ def find_convolutions(shapes: Shapes) -> Structure:
     Raises:
         CheckpointError: the convolutions are not a DenseNet's, or can be read in two ways.
     """
-    weights = [key for key in shapes if key.endswith("weight") and len(shapes[key]) > 2]
-    convs = [_conv(key, shapes[key], place) for place, key in enumerate(weights)]
-    heads = {key: shapes[key][1] for key in shapes if key.endswith("weight") and len(shapes[key]) == 2}
-    if len(convs) > MAX_CONVS:
-        raise CheckpointError(f"it has {len(convs)} convolutions: at most {MAX_CONVS} are searched")
-    if not convs:
-        raise CheckpointError("by its shapes it is no DenseNet: it has no convolutions")
+    convs, heads = convolutions(shapes)
     steps, seconds = 0, dict[str, list[Conv]]()
     for allowed in LEVELS.values():
         found, taken = find_at_level(convs, heads, allowed, seconds)
@@ -69,7 +63,25 @@ def find_convolutions(shapes: Shapes) -> Structure:
             return found
         if steps > MAX_ALL_STEPS:
             break
-    raise CheckpointError("by its shapes it is no DenseNet: no block's inputs grow by what its layers add")
+    raise CheckpointError(
+        "its shapes are not those of a DenseNet: in no block do the inputs grow by what the layers add"
+    )
+
+
+def convolutions(shapes: Shapes) -> tuple[list[Conv], dict[str, int]]:
+    """Return the convolutions in the order of the file, and the number of inputs of each linear layer.
+
+    Raises:
+        CheckpointError: there are none, or more than are searched.
+    """
+    weights = [key for key in shapes if key.endswith("weight") and len(shapes[key]) > 2]
+    convs = [_conv(key, shapes[key], place) for place, key in enumerate(weights)]
+    if len(convs) > MAX_CONVS:
+        raise CheckpointError(f"it has {len(convs)} convolutions: at most {MAX_CONVS} are searched")
+    if not convs:
+        raise CheckpointError("its shapes are not those of a DenseNet: it has no convolutions")
+    heads = {key: shapes[key][1] for key in shapes if key.endswith("weight") and len(shapes[key]) == 2}
+    return convs, heads
 
 
 def find_at_level(
@@ -99,16 +111,16 @@ def _conv(key: str, shape: tuple[int, ...], place: int) -> Conv:
 
 @dataclass(frozen=True)
 class _State:
-    """How far the search is: the width that the next layer must read, and what is taken."""
+    """The progress of a search: the width that the next layer must read, and the convolutions already placed."""
 
     width: int
-    last: int  # the furthest place of what was taken last
-    taken: int  # a bit a convolution
+    last: int  # largest position of the convolutions placed last
+    taken: int  # a bit for each convolution that has a place
     inputs: tuple[int, ...]  # feature maps that enter each block
     layers: tuple[tuple[Conv, ...], ...] = ()  # of the block
     blocks: tuple[tuple[tuple[Conv, ...], ...], ...] = ()
     transitions: tuple[Conv, ...] = ()
-    skips: tuple[int, ...] = ()  # widths that wait for a transition up
+    skips: tuple[int, ...] = ()  # widths that are concatenated behind a transition up
 
     @property
     def num_layers(self) -> int:
@@ -119,7 +131,7 @@ class _State:
 
 
 class _Search:
-    """Depth first: what follows in the file is tried before what stands elsewhere."""
+    """A depth-first search that tries what follows in the file before what is elsewhere."""
 
     def __init__(
         self,
@@ -137,7 +149,7 @@ class _Search:
         self.steps = self.all_steps = 0
 
     def run(self) -> Structure | None:
-        """The first reading in which every convolution has its place, or may be left."""
+        """Return the first structure in which every convolution has a place or may be left over."""
         for stem, width in self._stems():
             self.all_steps, self.steps = self.all_steps + self.steps, 0
             last = stem[-1].place if stem else -1
@@ -154,7 +166,7 @@ class _Search:
         return None
 
     def _stems(self) -> Iterator[tuple[tuple[Conv, ...], int]]:
-        """Possible stems and their widths: the convolution of more than one pixel with the fewest inputs, and up to two
+        """Yield possible stems and their widths: the convolution larger than 1x1 with the fewest inputs, and up to two
         that follow it in a chain."""
         firsts = [min(self.convs, key=lambda conv: (conv.is_pointwise, conv.inputs, conv.place))]
         if self.allowed.depthwise and (mixing := [c for c in self.convs if c.inputs > 1 and not c.is_pointwise]):
@@ -171,7 +183,7 @@ class _Search:
             yield (), min(conv.inputs for conv in self.convs)
 
     def _heads(self, state: _State) -> tuple[str, ...] | None:
-        """The heads of a state in which the whole network has its place; None where it has not."""
+        """Return the heads of a state in which every convolution has a place; None otherwise."""
         if not state.layers or len(state.blocks) + len(state.layers) < 2:
             return None
         left = [conv for conv in self.convs if not state.taken >> conv.place & 1]
@@ -188,13 +200,13 @@ class _Search:
         return heads
 
     def _may_leave(self, state: _State, left: list[Conv], is_linear: bool) -> bool:
-        """Whether convolutions without a place are gates or the like, and the network does not go on with them."""
+        """Return whether the convolutions without a place may be gates, and the network does not continue with them."""
         if not self.allowed.leftovers or not all(conv.is_pointwise or conv.inputs == 1 for conv in left):
             return False
         return not any(is_linear or behind.layers for behind in self._next(state))
 
     def _following(self, inputs: int, place: int) -> list[Conv]:
-        """Convolutions with so many inputs, those behind ``place`` first."""
+        """Return the convolutions with this number of inputs, those after ``place`` first."""
         number = len(self.convs)
         return sorted(self.by_inputs.get(inputs, []), key=lambda conv: (conv.place - place - 1) % number)
 
@@ -243,7 +255,7 @@ class _Search:
         )
 
     def _seconds(self, conv: Conv) -> list[Conv]:
-        """What may read a bottleneck's outputs, in groups too: by name, then by order."""
+        """Return the convolutions that may read a bottleneck's outputs, ordered by name and then by place."""
         if self.allowed.depthwise:
             readers = self.by_inputs.get(conv.outputs, [])
             return [c for c in readers if c.is_pointwise and c is not conv and c.parts[:-2] == conv.parts[:-2]]
@@ -261,7 +273,7 @@ class _Search:
         return self.seconds[conv.key]
 
     def _depthwise_before(self, state: _State, conv: Conv) -> tuple[Conv, ...]:
-        """The depthwise convolution of the same module that reads the same feature maps as ``conv``."""
+        """Return the depthwise convolution of the same module that reads the same feature maps as ``conv``."""
         found = [c for c in self.by_inputs.get(1, []) if c.outputs == conv.inputs and c.parts[:-2] == conv.parts[:-2]]
         return tuple(c for c in found if not state.taken >> c.place & 1)[:1]
 
@@ -272,8 +284,8 @@ class _Search:
         return self._behind(state, conv, conv.outputs, skips)
 
     def _ups(self, state: _State) -> Iterator[_State]:
-        """Transposed convolutions, (in, out, *kernel), that read the block's new maps; what they make is concatenated
-        with the last skip connection."""
+        """Yield transposed convolutions, (in, out, *kernel), that read the block's new maps; their output joins
+        the last skip connection."""
         new = state.width - state.inputs[-1]
         if not state.skips or not state.layers:
             return
@@ -283,7 +295,7 @@ class _Search:
                 yield self._behind(state, up, up.outputs + state.skips[-1], state.skips[:-1])
 
     def _behind(self, state: _State, conv: Conv, width: int, skips: tuple[int, ...]) -> _State:
-        """The state behind a transition, at the beginning of the next block."""
+        """Return the state after a transition, at the beginning of the next block."""
         return _State(
             width,
             conv.place,

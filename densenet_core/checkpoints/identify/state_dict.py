@@ -1,4 +1,4 @@
-"""Other people's state dicts, read as networks: by the names of their tensors, else by their shapes."""
+"""Identify the network of a state dict by the names of its tensors, or else by their shapes."""
 
 from __future__ import annotations
 
@@ -27,26 +27,26 @@ from densenet_core.networks.spec import Spec
 
 BY_STRUCTURE = "unknown names, read by shapes"
 BY_NAMES = "the names of its tensors"
-BOOKKEEPING = ("total_ops", "total_params", "_count", "_stage")  # of profilers and of CondenseNet's training
+BOOKKEEPING = ("total_ops", "total_params", "_count", "_stage")  # counters of profilers and CondenseNet's training
 
 
 @dataclass(frozen=True)
 class ReadStateDict:
-    """A state dict as a network, and what was found on the way.
+    """A state dict identified as a network.
 
-    The arrays have our names, or their own where only the concatenations are known.
+    The arrays have our names, or those of the file where only the concatenations are known.
     """
 
     spec: Spec | ConcatSpec
     arrays: dict[str, Array]
     layout: str  # a Layout's name, or BY_STRUCTURE
     ignored: tuple[str, ...] = ()  # tensors of the file that are not used
-    order: Order | None = None  # in which the file's network concatenates; None: not visible
-    evidence: str = BY_NAMES  # by which each layer was taken for what it is
+    order: Order | None = None  # order in which the network concatenates; None: not visible
+    evidence: str = BY_NAMES  # how each layer was identified
 
 
 class _OddNetwork(CheckpointError):
-    """Whole, as far as can be seen, but not of a shape that can be built here."""
+    """A network that seems complete but does not have a shape that can be built here."""
 
 
 def read_state_dict(
@@ -60,11 +60,11 @@ def read_state_dict(
     Args:
         tensors: the state dict, in any layout of ``LAYOUTS``, with any prefix in front, or in unknown names.
         spec: the network's architecture where the suite itself wrote it; the tensors must fit it.
-        order: in which the network concatenates; None: as its running statistics show, else old maps first.
+        order: order in which the network concatenates; None: as its running statistics show, else old maps first.
 
     Raises:
-        CheckpointError: no DenseNet or ResNet is found, or a tensor is missing, too much, of a wrong shape or type,
-            or holds NaN or infinite values; the tensor is named.
+        CheckpointError: no DenseNet or ResNet is found, or a tensor is missing, unexpected, of the wrong shape or type,
+            or holds NaN or infinite values; the message names the tensor.
     """
     check_number(len(tensors))
     if spec is not None:
@@ -79,12 +79,21 @@ def read_state_dict(
     return replace(read, ignored=(*read.ignored, *counters), evidence="; ".join((read.evidence, *done)))
 
 
+def read_by_layout(tensors: Mapping[str, Array], layout: Layout, prefix: str) -> ReadStateDict:
+    """Read a network under the names of one layout alone.
+
+    Raises:
+        CheckpointError: the tensors are not those of a network that can be built.
+    """
+    return _read_named(_own(tensors, layout, prefix), layout, None, (), None)
+
+
 def _is_bookkeeping(key: str) -> bool:
     return key.rpartition(".")[2] in BOOKKEEPING
 
 
 def _own(tensors: Mapping[str, Array], layout: Layout, prefix: str) -> dict[str, Array]:
-    """The network's tensors without their prefix."""
+    """Return the network's tensors without their prefix."""
     own = {key.removeprefix(prefix): tensor for key, tensor in tensors.items() if key.startswith(prefix)}
     return {key: tensor for key, tensor in own.items() if key not in layout.not_used}
 
@@ -104,10 +113,11 @@ def _read_known(tensors: Mapping[str, Array], layout: Layout, prefix: str, order
 
 
 def read_graph(walk: ChannelWalk, tensors: Mapping[str, Array], in_channels: int) -> ReadStateDict:
-    """The network of a graph of operations that was walked: a DenseNet where it is one, else what it concatenates.
+    """Return the network of a graph of operations: a DenseNet if it is one, else its concatenations.
 
     Args:
-        tensors: in the order in which the graph uses them, under the names that the walk has.
+        walk: a finished pass through the graph.
+        tensors: in the order in which the graph uses them, under the names that the walk uses.
 
     Raises:
         CheckpointError: the graph concatenates nothing, or a tensor holds NaN or infinite values.
@@ -158,7 +168,7 @@ def _read_unknown(tensors: Mapping[str, Array], order: Order | None) -> ReadStat
         return _read_by_structure(tensors, _structure(tensors), order)
     except CheckpointError as error:
         raise CheckpointError(
-            f"no DenseNet or ResNet in a layout known here ({', '.join(known.name for known in LAYOUTS)}): "
+            f"no DenseNet or ResNet in a known layout ({', '.join(known.name for known in LAYOUTS)}): "
             f"the tensors are named {listed(list(tensors))}, and {error}"
         ) from error
 
@@ -169,7 +179,7 @@ def _read_odd(
     """Read a network of known names and unknown shape: its table, where its concatenations are clear, or the error.
 
     Args:
-        heads: what lies outside the network's prefix and may read its feature maps.
+        heads: tensors outside the network's prefix that may read its feature maps.
     """
     for candidates in ({**tensors, **heads}, tensors):
         try:
@@ -182,7 +192,7 @@ def _read_odd(
 
 
 def _damage(shapes: Shapes) -> str:
-    """What shows that tensors are missing or cut rather than of another network; empty where nothing does."""
+    """Return a sign that tensors are missing or cut, rather than of another network, or an empty text."""
     parts: dict[str, dict[str, tuple[int, ...]]] = {}
     for key, shape in shapes.items():
         module, _, part = key.rpartition(".")
@@ -231,7 +241,7 @@ def _evidence(structure: Structure, order: Order | None) -> str:
 
 
 def _concatenations(tensors: Mapping[str, Array], structure: Structure, why: str, order: Order | None) -> ReadStateDict:
-    """What the table needs of a network that can't be built here."""
+    """Return what the table needs of a network that can't be built here."""
     seen = visible_order(tensors, structure)
     reasons = find_oddities(structure, _shapes(tensors)) or [why]
     spec = concat_spec(tensors, structure, order or seen, "; ".join(reasons))
@@ -255,7 +265,7 @@ def _rename(tensors: Mapping[str, Array], layout: Layout) -> dict[str, Array]:
     for key, tensor in tensors.items():
         new_key = layout.renamed(key)
         if new_key in renamed:
-            raise CheckpointError(f"two tensors of the file stand for {new_key!r}: one of them is {key!r}")
+            raise CheckpointError(f"two tensors of the file translate to {new_key!r}: one of them is {key!r}")
         renamed[new_key] = tensor
     return renamed
 
@@ -263,9 +273,12 @@ def _rename(tensors: Mapping[str, Array], layout: Layout) -> dict[str, Array]:
 def _check_against_spec(state_dict: Mapping[str, Array], spec: Spec) -> None:
     expected = tensor_shapes(spec)
     required = {key for key in expected if not key.endswith("num_batches_tracked")}  # newer than many files
-    for problem, keys in (("missing", required - state_dict.keys()), ("too much", state_dict.keys() - expected.keys())):
+    for problem, keys in (
+        ("missing", required - state_dict.keys()),
+        ("unexpected", state_dict.keys() - expected.keys()),
+    ):
         if keys:
-            raise CheckpointError(f"tensor {min(keys)!r} is {problem} for a {spec.title} ({len(keys)} such)")
+            raise CheckpointError(f"tensor {min(keys)!r} is {problem} for a {spec.title} ({len(keys)} in all)")
     for key, tensor in state_dict.items():
         if tuple(tensor.shape) != expected[key]:
             raise CheckpointError(

@@ -1,4 +1,4 @@
-"""Small DenseNets that ship with the package, trained by its own ``train`` on real data, each with its record."""
+"""Small DenseNets that ship with the package, trained with its ``train`` command on real data."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ ZOO_FOLDER = Path(__file__).parent
 
 
 def zoo_names() -> tuple[str, ...]:
-    """The names of the shipped networks.
+    """Return the names of the networks that ship with the package.
 
     >>> "densenet-40-12-digits" in zoo_names()
     True
@@ -20,23 +20,23 @@ def zoo_names() -> tuple[str, ...]:
 
 
 def zoo_path(name: str) -> Path:
-    """The checkpoint file of a shipped network.
+    """Return the checkpoint file of a network that ships with the package.
 
     Raises:
-        CheckpointError: there is no network of this name; those that there are, are listed.
+        CheckpointError: the name is unknown; the message lists the known ones.
     """
     if name not in zoo_names():
-        raise CheckpointError(f"no network {name!r} in the zoo: it holds {', '.join(zoo_names())}")
+        raise CheckpointError(f"unknown zoo network {name!r}: choose from {', '.join(zoo_names())}")
     return ZOO_FOLDER / f"{name}.safetensors"
 
 
 def load_zoo(name: str) -> Checkpoint:
-    """A shipped network by its name, such as "densenet-40-12-digits".
+    """Return a network that ships with the package by its name, such as "densenet-40-12-digits".
 
     >>> load_zoo("densenet-40-12-digits").spec.title
     'DenseNet (L=40, k=12)'
 
     Raises:
-        CheckpointError: there is no network of this name.
+        CheckpointError: the name is unknown.
     """
     return load_checkpoint(zoo_path(name))

@@ -130,7 +130,7 @@ def test_a_module_a_state_dict_and_half_precision_are_taken(small_spec: DenseNet
 def test_what_is_no_network_is_refused() -> None:
     with pytest.raises(CheckpointError, match="network is a int: give a Checkpoint"):
         connection_weights(3)
-    with pytest.raises(CheckpointError, match="no DenseNet or ResNet in a layout known here"):
+    with pytest.raises(CheckpointError, match="no DenseNet or ResNet in a known layout"):
         connection_weights(torch.nn.Linear(2, 2))
 
 

@@ -135,7 +135,7 @@ def test_the_zoo_is_small_enough_to_ship() -> None:
 
 
 def test_an_unknown_zoo_name_lists_the_known() -> None:
-    with pytest.raises(CheckpointError, match="no network 'x' in the zoo: it holds densenet-40-12-digits"):
+    with pytest.raises(CheckpointError, match="unknown zoo network 'x': choose from densenet-40-12-digits"):
         load_zoo("x")
 
 
@@ -215,7 +215,7 @@ def test_files_that_are_no_networks(tmp_path: Path) -> None:
         "numbers": ({"epoch": 3}, "holds no tensors, only 'epoch'"),
         "another network": (
             torchvision.models.mobilenet_v2().state_dict(),
-            "no DenseNet or ResNet in a layout known here",
+            "no DenseNet or ResNet in a known layout",
         ),
     }
     for name, (content, message) in cases.items():

@@ -115,7 +115,7 @@ def linked_file(file: Path) -> Path:
 HOSTILE = {
     "too big": (
         lambda f: plain_file(f, shape=(2**20, 2**20), dtype="f4", chunks=True),
-        r"'layers/conv2d/vars/0' claims shape \(1048576, 1048576\), and holds fewer numbers",
+        r"'layers/conv2d/vars/0' claims shape \(1048576, 1048576\) and holds fewer numbers",
     ),
     "too big, compressed": (
         lambda f: plain_file(f, shape=(2**20, 2**20), dtype="f4", chunks=True, compression="gzip"),
@@ -123,7 +123,7 @@ HOSTILE = {
     ),
     "elsewhere": (
         lambda f: plain_file(f, shape=(4, 4), dtype="f4", external=[("/etc/passwd", 0, 64)]),
-        "lies elsewhere than in the file",
+        "is stored outside the file",
     ),
     "integers": (lambda f: plain_file(f, data=np.zeros((3, 3), np.int8)), "int8: floating point is needed"),
     "text": (lambda f: plain_file(f, data=np.array([b"a"])), "floating point is needed"),

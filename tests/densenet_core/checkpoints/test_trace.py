@@ -172,8 +172,8 @@ class Branching(nn.Module):
     [
         (torchvision.models.resnet18(), "feature reuse is measured on DenseNets: this is a ResNet"),
         (nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU()), "no layer of the network reads concatenated feature maps"),
-        (InPlace(), "writes into parts of tensors"),
-        (Branching(), "can't be followed on an input of shape"),
+        (InPlace(), "writes into slices of tensors"),
+        (Branching(), "can't be traced with an input of shape"),
         (nn.Linear(3, 4), "no convolution"),
     ],
     ids=["resnet", "no concatenation", "in place", "branches on data", "linear"],

@@ -1,4 +1,4 @@
-"""Zip archives, in one reading of the central directory: what is checked is what is used."""
+"""Zip archives, with the central directory parsed once, so that what is validated is what is used."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _BROKEN = "the zip archive is cut short or damaged"
 
 
 class Member(NamedTuple):
-    """A file in an archive: its content lies at ``offset``, in ``stored`` bytes."""
+    """A file in an archive: its content is at ``offset``, in ``stored`` bytes."""
 
     name: str
     offset: int
@@ -27,11 +27,11 @@ class Member(NamedTuple):
 
 
 def members(content: Any) -> dict[str, Member]:
-    """The files of an archive by name; ``content`` is a mapped file.
+    """Return the files of an archive by name; ``content`` is a mapped file.
 
     Raises:
-        Refused: it is damaged, ambiguous (two files of one name or in one place, two archives in one file), or uses
-            encryption or a compression other than deflate.
+        Refused: it is damaged, ambiguous (two files with one name or place, two archives in one file), encrypted, or
+            uses a compression other than deflate.
     """
     start, size, number = _directory(content)
     if number > MAX_MEMBERS:
@@ -56,7 +56,7 @@ def members(content: Any) -> dict[str, Member]:
 
 
 def _directory(content: Any) -> tuple[int, int, int]:
-    """Offset, size and number of entries of the central directory."""
+    """Return the offset, size and number of entries of the central directory."""
     place = content.rfind(_END, max(0, len(content) - 65557))
     if place < 0 or place + 22 > len(content):
         raise Refused(_BROKEN)
@@ -74,7 +74,7 @@ def _directory(content: Any) -> tuple[int, int, int]:
 
 
 def _member(content: Any, position: int, end: int) -> tuple[Member, int, int]:
-    """A member, the place of its local header, and of the directory's next entry."""
+    """Return a member, the place of its local header, and the place of the next directory entry."""
     if position + 46 > end or content[position : position + 4] != _CENTRAL:
         raise Refused(_BROKEN)
     flags, method = struct.unpack("<HH", content[position + 8 : position + 12])
@@ -98,7 +98,7 @@ def _member(content: Any, position: int, end: int) -> tuple[Member, int, int]:
 
 
 def _wide(values: tuple[int, ...], extra: bytes) -> list[int]:
-    """Sizes and offset, with those that need 64 bits from the entry's extra field."""
+    """Return sizes and offset, taking those that need 64 bits from the entry's extra field."""
     wide, place = b"", 0
     while place + 4 <= len(extra):
         kind, length = struct.unpack("<HH", extra[place : place + 4])
@@ -114,10 +114,10 @@ def _wide(values: tuple[int, ...], extra: bytes) -> list[int]:
 
 
 def chunks(content: Any, member: Member) -> Iterator[bytes]:
-    """The content of a member, unpacked piece by piece.
+    """Yield the content of a member, unpacked piece by piece.
 
     Raises:
-        Refused: it is not as long as the archive says.
+        Refused: its length differs from what the archive says.
     """
     end, unpacked = member.offset + member.stored, 0
     inflate = zlib.decompressobj(-15) if member.is_deflated else None
@@ -135,7 +135,7 @@ def chunks(content: Any, member: Member) -> Iterator[bytes]:
 
 
 def whole(content: Any, member: Member) -> bytes:
-    """The content of a member that is read in memory."""
+    """Return the whole content of a member."""
     if member.size > len(content) + READER_OUTPUT:
         raise Refused("the archive's compressed content unpacks to far more than its size: save it uncompressed")
     return b"".join(chunks(content, member))

@@ -1,6 +1,6 @@
-"""Every mapping of tensors that a pickle holds, at any depth: each may be the network.
+"""Every mapping of tensors in a pickle, at any depth: each may be the network.
 
-A whole module (``torch.save(model)``) is one too: the parameters and buffers of its inert objects.
+A whole module (``torch.save(model)``) counts as one: the parameters and buffers of its inert objects.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from .output import Refused
 from .unpickle import Inert
 
 TENSORS = (Tensor, NumpyArray, Unreadable)
-_FEW = 4  # a mapping of fewer tensors is part of a nested one, if there are more
+_FEW = 4  # mappings of at most this many tensors are parts of a nested one
 
 
 class Candidate(NamedTuple):
-    """A mapping of tensors: where it lies in the file, and the class of the module that it is."""
+    """A mapping of tensors: its place in the file, and the class of the module if it is one."""
 
     name: str  # keys joined by dots; "" for the whole file
     tensors: dict[str, Any]
@@ -26,7 +26,7 @@ class Candidate(NamedTuple):
 
 
 class Contents:
-    """The candidates of a pickle, the names of what else it holds, and the class of its outermost object."""
+    """The candidates of a pickle, the names of its other content, and the class of its outermost object."""
 
     def __init__(self, kind: str) -> None:
         self.candidates: list[Candidate] = []
@@ -35,7 +35,7 @@ class Contents:
 
 
 def contents(root: Any) -> Contents:
-    """Look through a pickle's outermost object."""
+    """Search a pickle's outermost object for mappings of tensors."""
     found = Contents(_kind(root))
     seen = set[int]()
     waiting = [("", root, 0)]
@@ -60,7 +60,7 @@ def contents(root: Any) -> Contents:
 
 
 def _children(value: Any) -> Iterator[tuple[str, Any]]:
-    """The named parts of a container; a number as a key names an optimizer's state, not a tensor of the network."""
+    """Yield the named parts of a container; numeric keys belong to an optimizer's state, not to a network."""
     if isinstance(value, Inert):
         state = value.state
         if isinstance(state, tuple) and len(state) == 2:  # (state, slots)
@@ -78,7 +78,7 @@ def _children(value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _named(value: Any) -> Any:
-    """Paddle stores a tensor as (its name, the array)."""
+    """Unwrap Paddle's tensors, which are stored as (name, array)."""
     is_pair = isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], str)
     return value[1] if is_pair and isinstance(value[1], NumpyArray) else value
 
@@ -89,12 +89,12 @@ def _module_state(value: Inert) -> dict[str, Any] | None:
 
 
 def _pairs(value: Any) -> Any:
-    """A dictionary's items, whichever class it was made by."""
+    """Return a dictionary's items, whatever its class."""
     return value.items if isinstance(value, Inert) and value.items else value
 
 
 def _flattened(root: dict[str, Any]) -> dict[str, Any]:
-    """A module's state dict: the parameters and persistent buffers of it and of the modules in it."""
+    """Return a module's state dict: the parameters and persistent buffers of it and its submodules."""
     tensors: dict[str, Any] = {}
     waiting = [("", root, 0)]
     while waiting:
@@ -118,7 +118,7 @@ def _flattened(root: dict[str, Any]) -> dict[str, Any]:
 
 
 def _join_nested(found: Contents) -> None:
-    """Where no mapping has more than a few tensors, together they are one nested state dict."""
+    """Join the mappings into one nested state dict if none of them has more than a few tensors."""
     total = sum(len(candidate.tensors) for candidate in found.candidates)
     if len(found.candidates) < 2 or any(len(c.tensors) > _FEW for c in found.candidates) or total <= _FEW:
         return
@@ -135,7 +135,7 @@ def _described(key: str, value: Any) -> str:
 
 
 def _kind(value: Any) -> str:
-    """What to call an object in a sentence."""
+    """Return what to call an object in a sentence."""
     if isinstance(value, Inert):
         return value.name[:200]
     return {Tensor: "Tensor", Unreadable: "Tensor", NumpyArray: "numpy array"}.get(type(value), type(value).__name__)

@@ -1,7 +1,7 @@
-"""Give up every right that reading a file does not need: called once, before the first byte of the file is parsed.
+"""Drop every right that reading a file does not need; called once, before the first byte of the file is parsed.
 
-On Linux a seccomp filter leaves reading, writing to the open files and managing memory. Elsewhere, and where the kernel
-has no seccomp, the limits of ``resource`` are what holds: no file can be opened and no process started.
+On Linux a seccomp filter allows only reading, writing to open files and managing memory. Elsewhere, and where the
+kernel has no seccomp, the limits of ``resource`` apply: no file can be opened and no process started.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def _limit_resources(file_size: int) -> None:
     limits = {
         "RLIMIT_CPU": READER_SECONDS + file_size // READER_RATE,
         "RLIMIT_FSIZE": file_size + READER_OUTPUT + MAX_INDEX,
-        "RLIMIT_NOFILE": 3,  # those that are open: no file and no socket can be opened
+        "RLIMIT_NOFILE": 3,  # the open ones: no file and no socket can be opened
         "RLIMIT_NPROC": 0,
         "RLIMIT_CORE": 0,
         "RLIMIT_AS": _address_space() + READER_MEMORY + 2 * file_size if _address_space() else 0,
@@ -62,11 +62,11 @@ def _limit_resources(file_size: int) -> None:
             try:
                 resource.setrlimit(getattr(resource, name), (limit, limit))
             except (AttributeError, OSError, ValueError):
-                continue  # macOS has no limit of address space that holds
+                continue  # macOS does not enforce a limit of address space
 
 
 def _address_space() -> int:
-    """Bytes of address space in use, 0 where the system does not say."""
+    """Return the bytes of address space in use, 0 if unknown."""
     try:
         with open("/proc/self/statm", "rb") as stream:
             return int(stream.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
@@ -75,7 +75,7 @@ def _address_space() -> int:
 
 
 def _libc() -> Any:
-    """The C library on Linux."""
+    """Return the C library on Linux."""
     if sys.platform != "linux":
         return None
     try:
@@ -100,7 +100,7 @@ def _filter_system_calls(libc: Any) -> None:
 
 
 def _program(architecture: int, calls: tuple[int, ...]) -> bytes:
-    """A BPF program that allows these calls of this architecture and fails all others."""
+    """Return a BPF program that allows these system calls and fails all others."""
     load, equal, give = 0x20, 0x15, 0x06
     lines = [(load, 0, 0, 4), (equal, 1, 0, architecture), (give, 0, 0, _FAIL), (load, 0, 0, 0)]
     lines += [(equal, len(calls) - number, 0, call) for number, call in enumerate(calls)]

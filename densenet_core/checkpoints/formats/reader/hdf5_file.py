@@ -1,4 +1,4 @@
-"""HDF5 files (h5py): where each data set lies, and what its groups are called. Links are not followed."""
+"""HDF5 files (h5py): the place of each data set and the names of the groups. Links are not followed."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _LARGE_ATTRIBUTE = 4_000_000  # characters: the configuration of DenseNet-201 ha
 
 
 def read_hdf5(h5py: Any, content: Any, base: int, output: Output, config: str = "") -> dict[str, Any]:
-    """The data sets of a file, without those of an optimizer, the layers' own names, and the network's configuration.
+    """Return the data sets of a file except an optimizer's, the layers' own names, and the network's configuration.
 
     Args:
         content: a mapped file, or the bytes of one.
-        base: where in the checkpoint file ``content`` begins; negative where it was unpacked.
-        config: the configuration where a .keras archive has it beside the weights.
+        base: offset of ``content`` in the checkpoint file; negative if it was unpacked.
+        config: the configuration that a .keras archive holds beside the weights.
     """
     tensors: dict[str, Any] = {}
     layers: dict[str, str] = {}
@@ -48,7 +48,7 @@ def read_hdf5(h5py: Any, content: Any, base: int, output: Output, config: str = 
 
 
 class _Mapped:
-    """A mapped file as h5py reads one."""
+    """A mapped file with the methods that h5py needs."""
 
     def __init__(self, content: Any) -> None:
         self._content = content
@@ -62,13 +62,13 @@ class _Mapped:
 
 def _entry(item: Any, output: Output, base: int) -> Any:
     if item.external or item.is_virtual:
-        return "lies elsewhere than in the file: save the network in one file"
+        return "is stored outside the file: save the network in one file"
     if item.dtype.kind not in _KINDS or item.dtype.itemsize not in (1, 2, 4, 8):
         return f"is {str(item.dtype)[:50]}: floating point is needed"
     name, shape = f"{_KINDS[item.dtype.kind]}{8 * item.dtype.itemsize}", tuple(map(int, item.shape or ()))
     is_plain = item.compression is None and item.id.get_create_plist().get_nfilters() == 0
     if is_plain and item.id.get_storage_size() < item.nbytes:
-        return f"claims shape {shape}, and holds fewer numbers"
+        return f"claims shape {shape} and holds fewer numbers"
     offset = item.id.get_offset()
     if is_plain and offset is not None and base >= 0 and item.dtype.byteorder != ">":
         return tensor(name, shape, output.stretch(base + offset, int(item.nbytes)))
@@ -78,7 +78,7 @@ def _entry(item: Any, output: Output, base: int) -> Any:
 
 
 def _settings(config: str) -> dict[str, Any]:
-    """What the network's configuration says of its norms, by name, and its kernels' order of dimensions."""
+    """Return the settings of the norms, by name, and the dimension order of the kernels in a configuration."""
     norms: dict[str, Any] = {}
     order = ""
     try:

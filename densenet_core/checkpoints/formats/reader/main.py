@@ -1,4 +1,4 @@
-"""The reader process: the file is its standard input, what it returns goes to its standard output, a file as well."""
+"""The reader process: it reads a file from standard input and writes the result to standard output, also a file."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def main(libraries: str) -> None:
     """Read standard input and exit.
 
     Args:
-        libraries: the folder in which h5py is installed, or "" where it is not.
+        libraries: the folder in which h5py is installed, or "" if it is not.
     """
     size = os.fstat(0).st_size
     request = _request()
@@ -48,14 +48,14 @@ def main(libraries: str) -> None:
         index = {"error": str(error)[:2000]}
     except (MemoryError, RecursionError):
         index = {"error": "reading it takes more memory than any network needs: it is damaged, or made to harm"}
-    except Exception as error:  # whatever a damaged file makes of the parsers
+    except Exception as error:  # whatever a damaged file makes the parsers raise
         index = {"error": f"the file is cut short or damaged ({_words(error)})"}
     output.finish(index)
     os._exit(0)
 
 
 def _request() -> list[list[int]]:
-    """[offset, length] of the archives to read, where the file is a part of a distributed checkpoint."""
+    """Return [offset, length] of each archive to read in a file of a distributed checkpoint; else nothing."""
     os.lseek(1, 0, os.SEEK_SET)
     text = b"".join(iter(lambda: os.read(1, 2**20), b""))
     os.ftruncate(1, 0)
@@ -69,7 +69,7 @@ def _words(error: BaseException) -> str:
 
 
 def _h5py(content: Any, libraries: str) -> Any:
-    """The library where the file may need it: nothing can be imported once the rights are gone."""
+    """Return the library if the file may need it: nothing can be imported once the rights are dropped."""
     is_needed = content[:8] == HDF5_MAGIC or (
         content[:2] == b"PK" and content.rfind(KERAS_WEIGHTS.encode(), max(0, len(content) - 2**20)) >= 0
     )
@@ -94,7 +94,7 @@ def _read(content: Any, output: Output, h5py: Any) -> dict[str, Any]:
 
 
 def _read_parts(content: Any, parts: list[list[int]], output: Output) -> dict[str, Any]:
-    """The archives that lie one behind the other in a part of a distributed checkpoint, each of one tensor."""
+    """Read the consecutive archives in a file of a distributed checkpoint, each of one tensor."""
     tensors: dict[str, Any] = {}
     for number, (offset, length) in enumerate(parts):
         output.base = offset
@@ -126,7 +126,7 @@ def _read_zip(content: Any, output: Output, h5py: Any) -> dict[str, Any]:
     if members and all(name.endswith(".npy") for name in members):
         return read_npz(content, members, output)
     names = ", ".join(repr(name[:50]) for name in list(members)[:3]) or "nothing"
-    raise Refused(f"the file is a zip archive of {names}, and no file of torch.save or Keras: unpack it")
+    raise Refused(f"the file is a zip archive of {names}, not a file of torch.save or Keras: unpack it")
 
 
 def _read_keras(content: Any, members: dict[str, archive.Member], output: Output, h5py: Any) -> dict[str, Any]:

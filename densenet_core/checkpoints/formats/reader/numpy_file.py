@@ -16,7 +16,7 @@ _HEADER = re.compile(  # {'descr': '<f4', 'fortran_order': False, 'shape': (3, 4
 
 
 def read_npz(content: Any, members: dict[str, archive.Member], output: Output) -> dict[str, Any]:
-    """The arrays of an archive by the names of its files."""
+    """Return the arrays of an archive by the names of its files."""
     check_names(list(members))
     tensors = {name.removesuffix(".npy"): _entry(content, member, output) for name, member in members.items()}
     return {"format": "numpy", "candidates": [{"name": "", "made_by": "", "tensors": tensors}], "others": []}
@@ -32,9 +32,9 @@ def _entry(content: Any, member: archive.Member, output: Output) -> Any:
 
 
 def _header(head: bytes, name: str) -> tuple[tuple[str, bool, tuple[int, ...]], int]:
-    """(dtype, whether the first index changes fastest, shape) of a .npy file, and where its numbers begin."""
+    """Return (dtype, whether the first index varies fastest, shape) of a .npy file, and where its numbers begin."""
     if head[:6] != _MAGIC or len(head) < 12:
-        raise Refused(f"{name[:100]!r} in the archive is no numpy array")
+        raise Refused(f"{name[:100]!r} in the archive is not a numpy array")
     wide = head[6] > 1
     size = int.from_bytes(head[8 : 12 if wide else 10], "little")
     start = (12 if wide else 10) + size
@@ -42,7 +42,7 @@ def _header(head: bytes, name: str) -> tuple[tuple[str, bool, tuple[int, ...]], 
         raise Refused(f"{name[:100]!r} in the archive is cut short or damaged")
     match = _HEADER.fullmatch(head[start - size : start].decode("latin1"))
     if match is None:
-        raise Refused(f"{name[:100]!r} in the archive is no array of plain numbers")
+        raise Refused(f"{name[:100]!r} in the archive is not an array of plain numbers")
     shape = tuple(int(side) for side in match[3].replace(" ", "").split(",") if side)
     return (match[1], match[2] == "True", shape), start
 

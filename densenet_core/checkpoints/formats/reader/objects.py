@@ -1,4 +1,4 @@
-"""The objects of a pickle that mean something here: torch's tensors, numpy's arrays, and plain containers."""
+"""The objects of a pickle that are interpreted: torch's tensors, numpy's arrays and plain containers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _NUMPY_KINDS = {"f": "F", "i": "I", "u": "U"}
 
 
 class Storage(NamedTuple):
-    """Memory of a torch file: the key under which the file stores it."""
+    """A storage of a torch file, by its key in the file."""
 
     dtype: str
     key: str
@@ -37,13 +37,13 @@ class Tensor(NamedTuple):
 
 
 class Unreadable(NamedTuple):
-    """A tensor of a kind that is not read."""
+    """A tensor of a kind that can't be read."""
 
     reason: str
 
 
 class NumpyType:
-    """A numpy dtype, as its text says."""
+    """A numpy dtype, as text."""
 
     def __init__(self, text: str) -> None:
         self.text, self.order = text, "<"
@@ -54,7 +54,7 @@ class NumpyType:
 
     @property
     def name(self) -> str | None:
-        """The index's name for it; None for text, objects and structures."""
+        """Return its name in the index, or None for text, objects and structures."""
         text = self.text.lstrip("<>|=")
         if text in ("b1", "?", "bool"):
             return "BOOL"
@@ -64,7 +64,7 @@ class NumpyType:
 
 
 class NumpyArray:
-    """A numpy array whose bytes lie in the pickle, as bytes or as latin-1 text."""
+    """A numpy array whose bytes are in the pickle, as bytes or latin-1 text."""
 
     def __init__(
         self, shape: tuple[int, ...] = (), type_: Any = None, is_fortran: bool = False, content: Any = b""
@@ -86,7 +86,7 @@ def _tensor(args: Any) -> Any:
 
 
 def _typed_tensor(args: Any) -> Any:
-    """A tensor of a type that has no storage class of its own."""
+    """Return a tensor of a type that has no storage class of its own."""
     found, dtype = _tensor(args), args[6]
     name = TORCH_TYPES.get(dtype.name.removeprefix("torch.")) if isinstance(dtype, Global) else None
     if not isinstance(found, Tensor) or name is None:
@@ -104,7 +104,7 @@ def _quantized(args: Any) -> Any:
 
 
 def _from_type(args: Any) -> Any:
-    """A tensor of a subclass: function, class, arguments, state."""
+    """Return a tensor of a subclass: function, class, arguments, state."""
     rebuild = REBUILDS.get(args[0].name) if isinstance(args[0], Global) else None
     return rebuild(args[2]) if rebuild is not None and isinstance(args[2], tuple) else Inert("tensor subclass", args)
 
@@ -123,7 +123,7 @@ def _default_dict(args: Any) -> Any:
 
 
 def _plain(args: Any) -> Any:
-    """A tuple, list or set."""
+    """Return a tuple for a tuple, list or set."""
     return tuple(args[0]) if args and isinstance(args[0], (list, tuple)) else ()
 
 
@@ -174,7 +174,7 @@ _QUANTIZED = {"QInt8Storage": "torch.qint8", "QUInt8Storage": "torch.quint8", "Q
 
 
 def storage_of(pid: Any) -> Any:
-    """The storage of torch's persistent id ("storage", class, key, device, number of elements, [view])."""
+    """Return the storage of torch's persistent id ("storage", class, key, device, number of elements, [view])."""
     if not isinstance(pid, tuple) or not pid:
         return Inert("persistent object", pid)
     if pid[0] == "module":  # of files from before 2021: (class, source file, source)

@@ -1,4 +1,4 @@
-"""ONNX files: the nodes of the graph and where its weights lie; nothing is inferred, and functions are not expanded."""
+"""ONNX files: the nodes of the graph and the places of its weights; functions are not expanded."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _TYPES = {
 _CODES = {"I8": "b", "U8": "B", "BOOL": "?", "I16": "h", "U16": "H", "F16": "H", "BF16": "H", "I32": "i", "I64": "q"}
 _CODES |= {"U32": "I", "U64": "Q"}
 _MAX_INPUTS, _MAX_VALUES = 10_000, 4_096
-NO_GRAPH = "it is neither safetensors nor a file of torch.save, Keras, numpy or ONNX"
+NO_GRAPH = "neither safetensors nor a file of torch.save, Keras, numpy or ONNX"
 
 
 def read_onnx(content: Any, output: Output) -> dict[str, Any]:
-    """The graph of a model: inputs, nodes and weights (initializers and constants).
+    """Return the graph of a model: inputs, nodes and weights (initializers and constants).
 
     Raises:
-        Refused: it is damaged, has no graph, or more nodes than any network.
+        Refused: it is damaged, has no graph, or has more nodes than any network.
     """
     graphs = [f for f in fields(content, 0, len(content)) if f.number == 7 and f.end]
     if len(graphs) != 1:
@@ -60,7 +60,7 @@ def _name(content: Any, found: Field) -> str:
 
 
 def _node(content: Any, node: Field, weights: dict[str, Any], output: Output) -> list[Any]:
-    """[operation, name, inputs, outputs, attributes]."""
+    """Return [operation, name, inputs, outputs, attributes] of a node."""
     operation = name = ""
     inputs: list[str] = []
     outputs: list[str] = []
@@ -85,7 +85,7 @@ def _node(content: Any, node: Field, weights: dict[str, Any], output: Output) ->
 
 
 def _attribute(content: Any, attribute: Field, output: Output) -> tuple[str, Any, Any]:
-    """Name, value (a number, a text or a list of numbers), and the tensor where it is one."""
+    """Return the name, the value (a number, text or list of numbers), and the tensor of an attribute."""
     name, value, numbers, held = "", None, list[Any](), None
     for part in fields(content, attribute.start, attribute.end):
         if part.number == 1:
@@ -104,7 +104,7 @@ def _attribute(content: Any, attribute: Field, output: Output) -> tuple[str, Any
 
 
 def _value(content: Any, value: Field) -> tuple[str, list[int]]:
-    """Name and shape of a value, 0 where a side is not known."""
+    """Return the name and shape of a value, with 0 for an unknown side."""
     name, shape = "", list[int]()
     for part in fields(content, value.start, value.end):
         if part.number == 1:
@@ -119,7 +119,7 @@ def _value(content: Any, value: Field) -> tuple[str, list[int]]:
 
 
 def _nested(content: Any, outer: Field, *numbers: int) -> list[Field]:
-    """The fields found by going from message to message."""
+    """Return the fields at the end of a path through nested messages."""
     found = [outer]
     for number in numbers:
         found = [inner for f in found for inner in fields(content, f.start, f.end) if inner.number == number]
@@ -127,7 +127,7 @@ def _nested(content: Any, outer: Field, *numbers: int) -> list[Field]:
 
 
 def _weights(content: Any, tensor_proto: Field, output: Output) -> tuple[str, Any]:
-    """Name and entry of a TensorProto."""
+    """Return the name and the entry of a TensorProto."""
     name, kind, shape, location = "", 0, list[int](), 0
     raw: Field | None = None
     typed: list[Field] = []
@@ -173,7 +173,7 @@ def _place(
         return tensor(type_, shape, output.stretch(start, size, outside.get("location") or "?"))
     if raw is not None:
         return tensor(type_, shape, output.stretch(raw.start, raw.end - raw.start))
-    if type_ in ("F32", "F64") and len(typed) == 1:  # packed numbers lie in the file as they are
+    if type_ in ("F32", "F64") and len(typed) == 1:  # packed numbers are stored as they are
         return tensor(type_, shape, output.stretch(typed[0].start, typed[0].end - typed[0].start))
     if type_ in ("F32", "F64"):
         return tensor(type_, shape, output.unpacked(b"".join(bytes(content[f.start : f.end]) for f in typed)))

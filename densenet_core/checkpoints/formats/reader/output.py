@@ -1,4 +1,4 @@
-"""What the reader process returns: the places of tensors in the file, and unpacked weights in a file of their own."""
+"""What the reader process returns: the places of tensors in the file, and unpacked weights in another file."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from ..limits import MAX_NAME, MAX_TENSORS, READER_OUTPUT
 
-THE_FILE, UNPACKED = "", "<unpacked>"  # where a stretch of bytes lies; any other text is the name of a file beside it
+THE_FILE, UNPACKED = "", "<unpacked>"  # the file of a stretch; any other text names a file beside it
 SIZES = {
     "F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1, "I64": 8, "I32": 4, "I16": 2, "I8": 1,
     "U64": 8, "U32": 4, "U16": 2, "U8": 1, "BOOL": 1, "C64": 8, "C128": 16,
@@ -16,35 +16,35 @@ SIZES = {
 
 
 class Refused(Exception):
-    """A file that is not read; the message says why, and what to do."""
+    """A file that is not read; the message says why and what to do."""
 
 
 class Output:
     """Collects tensors and writes the index of a file.
 
     A stretch is [where, offset, length] in bytes; a tensor is [dtype, shape, stretch, first element, strides in
-    elements or None where it is contiguous], or a text that says why it can't be read.
+    elements or None where it is contiguous], or a text with the reason why it can't be read.
     """
 
     def __init__(self, descriptor: int, file_size: int) -> None:
         self.file_size = file_size
-        self.base = 0  # where in the file the piece begins that is parsed
+        self.base = 0  # offset in the file of the piece that is being parsed
         self._descriptor, self._left, self._end = descriptor, file_size + READER_OUTPUT, 0
         self._stretches: dict[tuple[str, int, int], int] = {}
 
     def stretch(self, offset: int, length: int, where: str = THE_FILE) -> int:
-        """The number of a stretch of bytes."""
+        """Return the number of a stretch of bytes."""
         offset += self.base if where == THE_FILE else 0
         return self._stretches.setdefault((where, offset, length), len(self._stretches))
 
     def unpacked(self, content: bytes) -> int:
-        """The number of a stretch that holds ``content``, which lies in no single place of the file."""
+        """Write ``content``, which is not contiguous in the file, and return the number of its stretch."""
         start = self._end
         self.append(content)
         return self.stretch(start, len(content), UNPACKED)
 
     def append(self, content: bytes | memoryview) -> None:
-        """Write unpacked bytes behind the others."""
+        """Append unpacked bytes."""
         self._left -= len(content)
         if self._left < 0:
             raise Refused("its compressed content unpacks to far more than its size: save it uncompressed")
@@ -55,11 +55,11 @@ class Output:
 
     @property
     def end(self) -> int:
-        """Bytes unpacked so far."""
+        """Return the number of bytes unpacked so far."""
         return self._end
 
     def finish(self, index: dict[str, Any]) -> None:
-        """Write the index behind the unpacked bytes, and its length as the last 8 bytes."""
+        """Write the index after the unpacked bytes, then its length in 8 bytes."""
         index["stretches"] = list(self._stretches)
         text = json.dumps(index).encode()
         os.write(self._descriptor, text + len(text).to_bytes(8, "little"))
@@ -68,7 +68,7 @@ class Output:
 def tensor(
     dtype: str, shape: tuple[int, ...], stretch: int, first: int = 0, strides: tuple[int, ...] | None = None
 ) -> list[Any]:
-    """A tensor as the index describes it."""
+    """Return a tensor as the index describes it."""
     return [dtype, list(shape), stretch, first, None if strides is None else list(strides)]
 
 

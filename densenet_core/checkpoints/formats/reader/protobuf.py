@@ -13,7 +13,7 @@ _BROKEN = "the ONNX file is cut short or damaged"
 
 
 class Field(NamedTuple):
-    """One field: a number, or the place of bytes."""
+    """A field: a number, or the place of its bytes."""
 
     number: int
     value: int
@@ -22,19 +22,19 @@ class Field(NamedTuple):
     width: int = 0  # bytes of a fixed number
 
     def text(self, content: Any) -> str:
-        """The bytes as text."""
+        """Return the bytes as text."""
         return bytes(content[self.start : self.end]).decode("utf-8", "replace")
 
     def signed(self) -> int:
-        """A varint as the int64 that it stands for."""
+        """Return a varint as a signed 64-bit number."""
         return self.value - 2**64 if self.value >= 2**63 else self.value
 
 
 def fields(content: Any, start: int, end: int) -> Iterator[Field]:
-    """The fields of the message that lies in ``content[start:end]``.
+    """Yield the fields of the message in ``content[start:end]``.
 
     Raises:
-        Refused: a field ends behind the message, or is of no known kind.
+        Refused: a field extends beyond the message, or its kind is unknown.
     """
     place = start
     while place < end:
@@ -60,7 +60,7 @@ def fields(content: Any, start: int, end: int) -> Iterator[Field]:
 
 
 def varint(content: Any, place: int, end: int) -> tuple[int, int]:
-    """A number of variable length, and the place behind it."""
+    """Return a number of variable length, and the place after it."""
     value = shift = 0
     while place < end and shift < 70:
         byte = content[place]
@@ -73,7 +73,7 @@ def varint(content: Any, place: int, end: int) -> tuple[int, int]:
 
 
 def integers(content: Any, found: Field) -> list[int]:
-    """A repeated int64: packed, or one of the values."""
+    """Return the values of a repeated int64 field, packed or single."""
     if not found.end:
         return [found.signed()]
     values, place = [], found.start
@@ -84,6 +84,6 @@ def integers(content: Any, found: Field) -> list[int]:
 
 
 def floats(content: Any, found: Field) -> list[float]:
-    """A repeated float: packed, or one of the values."""
+    """Return the values of a repeated float field, packed or single."""
     piece = bytes(content[found.start : found.end])
     return list(struct.unpack(f"<{len(piece) // 4}f", piece[: len(piece) // 4 * 4]))

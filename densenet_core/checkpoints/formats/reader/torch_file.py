@@ -1,4 +1,4 @@
-"""Files of ``torch.save``, zip archives and older, and other pickles of numpy arrays (Paddle's .pdparams)."""
+"""Files of ``torch.save``, as zip archives and in the older format, and pickles of numpy arrays (Paddle)."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ Find = Callable[[Storage], "tuple[int, int]"]  # the stretch of a storage and it
 
 
 def read_zip(content: Any, members: dict[str, archive.Member], output: Output, prefix: str) -> dict[str, Any]:
-    """A zip archive of ``torch.save``, whose files are all in the folder ``prefix``."""
+    """Read a zip archive of ``torch.save``, whose files are in the folder ``prefix``."""
     root, find = _open_zip(content, members, output, prefix)
     return described(root, output, find)
 
 
 def single_tensor(content: Any, members: dict[str, archive.Member], output: Output, prefix: str) -> list[Any]:
-    """The tensor that is all that an archive holds."""
+    """Return the only tensor of an archive, in a list; an empty list if it holds anything else."""
     root, find = _open_zip(content, members, output, prefix)
     return [_entry(root, output, find, {})] if isinstance(root, (Tensor, NumpyArray)) else []
 
 
 def _open_zip(content: Any, members: dict[str, archive.Member], output: Output, prefix: str) -> tuple[Any, Find]:
-    """The outermost object of an archive, and where its storages lie."""
+    """Return the outermost object of an archive, and a function that locates its storages."""
     pickled = archive.whole(content, members[f"{prefix}data.pkl"])
     order = members.get(f"{prefix}byteorder")
     if order is not None and archive.whole(content, order) == b"big":
@@ -61,7 +61,7 @@ def _stretch(content: Any, member: archive.Member, output: Output) -> int:
 
 
 def read_pickle(content: Any, output: Output) -> dict[str, Any]:
-    """A file of ``torch.save`` from before 2020, or any other pickle."""
+    """Read a file of ``torch.save`` from before 2020, or any other pickle."""
     content.seek(0)
     root = _load(content)
     if not isinstance(root, int) or root != _MAGIC:
@@ -83,7 +83,7 @@ def read_pickle(content: Any, output: Output) -> dict[str, Any]:
 
 
 def _legacy_places(content: Any, keys: Any, used: dict[str, Storage], output: Output) -> dict[str, tuple[int, int]]:
-    """Where each storage lies: behind the pickles, each after its number of elements."""
+    """Return the place of each storage: after the pickles, each preceded by its number of elements."""
     places: dict[str, tuple[int, int]] = {}
     for key in keys if isinstance(keys, list) else ():
         storage, head = used.get(str(key)), content.read(8)
@@ -92,7 +92,7 @@ def _legacy_places(content: Any, keys: Any, used: dict[str, Storage], output: Ou
         length = struct.unpack("<q", head)[0] * SIZES.get(storage.dtype, 1)
         start = content.tell()
         if not 0 <= length <= len(content) - start:
-            raise Refused("the file is cut short or damaged: a storage ends behind the file's end")
+            raise Refused("the file is cut short or damaged: a storage extends beyond its end")
         places[str(key)] = output.stretch(start, length), length
         content.seek(start + length)
     return places
@@ -109,7 +109,7 @@ def _load(stream: Any, used: dict[str, Storage] | None = None) -> Any:
         return Unpickler(stream, REBUILDS, persistent).load()
     except Refused:
         raise
-    except Exception as error:  # whatever a damaged pickle makes of the machine
+    except Exception as error:  # whatever a damaged pickle makes the unpickler raise
         raise Refused(f"its pickle is cut short or damaged ({_words(error)}): {_WAY_OUT}") from error
 
 
@@ -122,7 +122,7 @@ def _find_nothing(storage: Storage) -> tuple[int, int]:
 
 
 def described(root: Any, output: Output, find: Find) -> dict[str, Any]:
-    """The index of what a pickle holds.
+    """Return the index of a pickle.
 
     Raises:
         Refused: it holds no tensors.

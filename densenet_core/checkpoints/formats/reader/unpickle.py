@@ -1,7 +1,7 @@
-"""Pickles read without running them: every global is an inert stand-in, and nothing is ever called.
+"""Read pickles without running them: every global is an inert stand-in, and nothing is ever called.
 
 The standard library's unpickler does the parsing. Objects of unknown classes become ``Inert`` records of their class,
-arguments and state. Nothing is allocated by a number in the file: the stream ends where the file ends.
+arguments and state. No number in the file allocates memory: the stream ends where the file ends.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Global:
 
 
 class Inert:
-    """An object that is not made: the name of what would make it, its arguments, its state and its items."""
+    """An object that is not created: the name of its maker, its arguments, its state and its items."""
 
     def __init__(self, name: str, args: Any = ()) -> None:
         self.name, self.args = name, args
@@ -41,13 +41,13 @@ class Inert:
 
 
 class Key:
-    """A dictionary's key that is neither text nor a number: hashing a stranger's tuples can take forever."""
+    """A dictionary's key that is neither text nor a number: hashing nested tuples can take forever."""
 
     def __init__(self, value: Any) -> None:
         self.value = value
 
 
-# What a reduction of a known name gives: (arguments) -> object
+# Creates the object of a known name from its arguments
 Rebuild = Callable[[Any], Any]
 codecs.lookup("raw_unicode_escape")  # of protocol 0: imported while modules can be
 _PLAIN_KEYS = (str, int, float, bool, bytes, type(None))
@@ -64,8 +64,8 @@ class Unpickler(_Base):  # type: ignore[misc]
     """Reads one pickle of a stream.
 
     Args:
-        rebuilds: the functions that mean something here, by name.
-        persistent: gives the object of a persistent id.
+        rebuilds: the functions that are interpreted, by name.
+        persistent: returns the object of a persistent id.
     """
 
     dispatch: ClassVar[dict[int, Any]] = dict(_Base.dispatch)
@@ -113,7 +113,7 @@ class Unpickler(_Base):  # type: ignore[misc]
         self.append(Global(f"extension {code}"))
 
     def made(self, maker: Any, args: Any) -> Any:
-        """What a call would make."""
+        """Return what stands for the result of a call."""
         name = maker.name if isinstance(maker, Global) else type(maker).__name__
         if isinstance(maker, Global) and (name in _ATTACKS or name.split(".", 1)[0] in _ATTACKS):
             raise Refused(

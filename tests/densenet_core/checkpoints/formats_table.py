@@ -1,0 +1,84 @@
+"""The table of docs/checkpoints.md: every kind of file that the tests read, and what comes of it."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+
+from analysis import connection_weights
+from densenet_core import Checkpoint, CheckpointError, checkpoint_from_state_dict, load_checkpoint
+from densenet_core.checkpoints.identify.state_dict import BY_STRUCTURE
+from tests.conftest import trained_like
+from tests.densenet_core.checkpoints import test_derived, test_folders, test_layouts, test_odd_files
+from tests.densenet_core.checkpoints.foreign import ForeignDenseNet
+from tests.densenet_core.checkpoints.test_relatives_of_densenet import RDNet, Tiramisu
+
+HEADER = ("what the file holds", "recognized by", "table", "scores", "why there are no scores")
+
+
+def markdown() -> str:
+    """Return the table in Markdown."""
+    lines = [HEADER, tuple("---" for _ in HEADER), *rows()]
+    return "\n".join(f"| {' | '.join(cell.replace('|', '') for cell in line)} |" for line in lines)
+
+
+def rows() -> Iterator[tuple[str, ...]]:
+    """Yield a line of the table for every kind of file."""
+    torch.manual_seed(0)
+    for title, read in _cases():
+        found = read()
+        by = "shapes" if found.layout == BY_STRUCTURE else f"names ({found.layout})"
+        yield title, by, _outcome(lambda found=found: connection_weights(found))[0], *_outcome(found.to_model)
+
+
+def _outcome(compute: Callable[[], object]) -> tuple[str, str]:
+    try:
+        compute()
+    except CheckpointError as error:
+        return "no", str(error).partition("is known: ")[2] or str(error)
+    return "yes", ""
+
+
+def _cases() -> Iterator[tuple[str, Callable[[], Checkpoint]]]:
+    for name, (_, spec, renamed) in test_layouts.CASES.items():
+        state = {renamed(key): tensor for key, tensor in trained_like(spec).state_dict().items()}
+        yield name, lambda state=state: checkpoint_from_state_dict(state)
+    yield "a plain DenseNet with other names", lambda: checkpoint_from_state_dict(ForeignDenseNet().state_dict())
+    for name, derive in test_derived.DERIVED.items():
+        yield f"derived weights: {name}", lambda derive=derive: checkpoint_from_state_dict(_derived(derive))
+    for name, (options, _) in test_odd_files.CASES.items():
+        state = test_odd_files.Hand(**options).state_dict()
+        yield name, lambda state=state: checkpoint_from_state_dict(state)
+    for model in (Tiramisu, RDNet):
+        yield model.__name__, lambda model=model: checkpoint_from_state_dict(model().state_dict())
+    for name, make in {**test_folders.ARRAYS, **_folders()}.items():
+        yield name, lambda make=make: _read(make)
+
+
+def _derived(derive: Callable[[torch.nn.Module], torch.nn.Module]) -> dict[str, torch.Tensor]:
+    model = ForeignDenseNet()
+    for part in [part for part in model.modules() if isinstance(part, torch.nn.Conv2d)]:
+        derive(part)
+    return model.state_dict()
+
+
+def _folders() -> dict[str, Callable[[Path], Path]]:
+    def split(folder: Path) -> Path:
+        test_folders.split_over_two_processes(folder)
+        return folder
+
+    shards = {
+        f"Hugging Face, {name} in shards": lambda folder, name=name: (
+            test_folders.sharded(folder, name, test_folders.SHARDED[name]).parent
+        )
+        for name in test_folders.SHARDED
+    }
+    return {**shards, "torch.distributed.checkpoint": split}
+
+
+def _read(make: Callable[[Path], Path]) -> Checkpoint:
+    with tempfile.TemporaryDirectory() as folder:
+        return load_checkpoint(make(Path(folder)))
