@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from analysis import published_results
 from app.dashboard.keys import ImagesKey, NetworkKey, file_key
 from app.dashboard.widgets import downloads
 from app.dashboard.widgets.archive import archive
@@ -20,6 +21,9 @@ from app.dashboard.widgets.handover import (
     Code,
     agreement_code,
     claims_code,
+    comparison_code,
+    curves_code,
+    efficiency_code,
     gradients_code,
     pruning_code,
     reuse_code,
@@ -39,6 +43,9 @@ CODES = {
     "gradients": gradients_code(KEY, IMAGES, "weight_gradient"),
     "path shares": gradients_code(KEY, IMAGES, None),
     "pruning": pruning_code(KEY, IMAGES, ("taylor",), "params", "mean", "mult_adds"),
+    "comparison": comparison_code([KEY, NetworkKey("arch", "resnet-20")], 32),
+    "curves": curves_code({"demo": Path("runs/demo")}),
+    "efficiency": efficiency_code(published_results(), "params", True),
     "upload": reuse_code(NetworkKey("upload", "abc", weights="ema"), None, "mean_abs_weight", "none", "jet", 1),
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -20,6 +21,7 @@ from app.dashboard.keys import NetworkKey
 from app.dashboard.language import t
 from app.dashboard.views.two_heatmaps import show_reuse
 from app.dashboard.widgets.downloads import download_row, take_home
+from app.dashboard.widgets.handover import Code, comparison_code, curves_code
 from app.dashboard.widgets.long_work import result_of
 from app.dashboard.widgets.network_picker import pick_network
 from app.dashboard.widgets.tables import show_table, show_table_on_opening
@@ -59,7 +61,7 @@ def show() -> None:
         return
     _show_quantities(table, records)
     show_reuse(both, tuple(specs))
-    _show_stages(stages)
+    _show_stages(stages, comparison_code(both, size))
     _show_latency(specs, size)
     _show_curves(both, records)
 
@@ -106,13 +108,12 @@ def _test_error(record: dict[str, Any]) -> str:
     return t("comparison.reached", error=error, dataset=dataset, epochs=record.get("epochs", "?"))
 
 
-def _show_stages(stages: pd.DataFrame) -> None:
+def _show_stages(stages: pd.DataFrame, code: Code) -> None:
     st.markdown(f"##### {t('comparison.by_stage')}")
     show_chart(stages_screen(stages), key="stages", alt=t("comparison.stages_alt"))
     with take_home():
-        download_row(
-            "costs_by_stage", stages, partial(loading.figure_file, stage_cost_figure, "stages", stages), key="stages_"
-        )
+        draw = partial(loading.figure_file, stage_cost_figure, "stages", stages)
+        download_row("costs_by_stage", stages, draw, key="stages_", code=code)
     show_table_on_opening(t("comparison.stages_table"), lambda: stages, key="stages_table")
 
 
@@ -151,4 +152,5 @@ def _show_curves(keys: tuple[NetworkKey, NetworkKey], records: dict[str, dict[st
             curves,
             partial(loading.figure_file, training_curves_figure, "curves", curves),
             key="curves_",
+            code=curves_code({name: Path(folder) for name, folder in runs.items()}),
         )

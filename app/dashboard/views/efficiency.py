@@ -18,6 +18,7 @@ from app.dashboard.language import from_analysis, names, t
 from app.dashboard.roots import listed_runs, served_folders
 from app.dashboard.widgets.claim_cards import show_badge, statement
 from app.dashboard.widgets.downloads import download_row, take_home
+from app.dashboard.widgets.handover import efficiency_code
 from app.dashboard.widgets.long_work import result_of
 from app.dashboard.widgets.tables import show_table_on_opening
 from app.text import literal
@@ -155,7 +156,8 @@ def _show_downloads(rows: pd.DataFrame, cost: str, log: bool) -> None:
     is_drawn_on_paper = cost in ("params", "mult_adds", "activation_bytes")
     with take_home():
         figure_file = partial(_figure_file, rows, cost, log) if is_drawn_on_paper else None
-        download_row(f"error_vs_{cost}", rows, figure_file)
+        code = efficiency_code(rows, cost, log) if is_drawn_on_paper else None
+        download_row(f"error_vs_{cost}", rows, figure_file, code=code)
 
 
 @cached(32)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from shlex import quote
 from typing import NamedTuple
 from urllib.parse import urlencode
 
+import pandas as pd
 import streamlit as st
 
 from app.dashboard.keys import ImagesKey, NetworkKey
@@ -14,6 +16,7 @@ from app.dashboard.language import t
 from densenet_core.checkpoints.zoo import ZOO_FOLDER
 
 SAVE = "from analysis import save_figure"
+_IMPORT_SPEC = "from densenet_core.networks.names import published_spec"
 
 
 class Code(NamedTuple):
@@ -103,6 +106,50 @@ def pruning_code(key: NetworkKey, images: ImagesKey, orders: tuple[str, ...], bu
         f"                       repair={repair!r}, training=training)",
     ]
     return Code(_python(imports, lines, f"pruning_figure(table, {x!r})", "pruning"))
+
+
+def comparison_code(keys: Iterable[NetworkKey], size: int) -> Code:
+    """Return what compares two networks' costs by stage."""
+    named = [*keys]
+    imports = "from analysis.architecture.comparison import compare_stages\n"
+    imports += "from analysis.figures.stage_costs import stage_cost_figure"
+    loaders = sorted({_import(key) if key.origin != "arch" else _IMPORT_SPEC for key in named})
+    specs = [_spec(key) for key in named]
+    lines = [*loaders, "", f'specs = {{"first": {specs[0]}, "second": {specs[1]}}}']
+    lines.append(f"table = compare_stages(specs, {size})")
+    is_named = all(key.origin != "pretrained" for key in named)
+    command = " ".join(["densenet-lens compare", *(quote(_name(key)) for key in named), f"--input {size}"])
+    return Code(_python(imports, lines, "stage_cost_figure(table)", "costs_by_stage"), command if is_named else None)
+
+
+def efficiency_code(rows: pd.DataFrame, cost: str, log: bool) -> Code:
+    """Return what draws these published results; results of the server's own runs are left out."""
+    first, published = rows.iloc[0], rows[rows["origin"] == "published"]
+    sources, families = (sorted(map(str, published[column].unique())) for column in ("source", "family"))
+    lines = [
+        "from analysis import published_results",
+        "",
+        "table = published_results()",
+        f'table = table[(table["dataset"] == {first["dataset"]!r}) & (table["error_kind"] == {first["error_kind"]!r})]',
+        f'table = table[table["source"].isin({sources})]',
+        f'table = table[table["family"].isin({families})].dropna(subset=[{cost!r}])',
+    ]
+    imports = "from analysis.figures.efficiency import efficiency_figure"
+    return Code(_python(imports, lines, f"efficiency_figure(table, costs=({cost!r},), log={log})", "efficiency"))
+
+
+def curves_code(folders: Mapping[str, Path]) -> Code:
+    """Return what draws the training curves of runs."""
+    given = ", ".join(f"{name!r}: {str(folder)!r}" for name, folder in folders.items())
+    imports = "from analysis.figures.training_curves import training_curves_figure\n"
+    imports += "from analysis.results.training_curves import training_curves"
+    return Code(
+        _python(imports, ["", f"table = training_curves({{{given}}})"], "training_curves_figure(table)", "curves")
+    )
+
+
+def _spec(key: NetworkKey) -> str:
+    return f"published_spec({key.name!r})" if key.origin == "arch" else f"{_load(key)}.architecture"
 
 
 def _python(imports: str, table: list[str], figure: str, name: str) -> str:

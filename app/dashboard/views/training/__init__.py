@@ -20,6 +20,7 @@ from app.dashboard.views.training.emergence import show_emergence
 from app.dashboard.views.training.managing import show_manage
 from app.dashboard.views.training.new_run import show_form
 from app.dashboard.widgets.downloads import download_row, take_home
+from app.dashboard.widgets.handover import curves_code
 from app.dashboard.widgets.tables import MISSING
 from app.text import literal
 from densenet_core import RunError
@@ -119,7 +120,7 @@ def _show_curves(name: str, folder: Path) -> None:
     show_chart(training_curves_screen(curves), key="run_curves", alt=t("common.curves_alt"))
     with take_home():
         draw = partial(loading.figure_file, training_curves_figure, "curves", curves)
-        download_row(f"{name}_curves", curves, draw, key="curves_")
+        download_row(f"{name}_curves", curves, draw, key="curves_", code=curves_code({name: folder}))
 
 
 def _show_buttons(run: RunSummary, folder: Path) -> None:
