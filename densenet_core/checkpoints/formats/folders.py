@@ -32,7 +32,7 @@ _OPTIMIZER = ("optimizer.", "optim.")
 
 
 def beside(folder: Path, name: str, may_link: bool = False) -> Path:
-    """Return a file of a folder by its plain name, which another file gives.
+    """Return a file of a folder by the plain name that another file refers to it with.
 
     Args:
         may_link: the file may be a symbolic link, as in Hugging Face's cache; not for files of raw numbers, which

@@ -105,7 +105,7 @@ class _Graph:
                 self._aliases[node.outputs[0]] = self._name(node.inputs[0])
 
     def constant(self, name: str | None) -> Array | None:
-        """The value of a weight; None where it is none."""
+        """Return the value of a weight, or None if it is not a constant."""
         name = self._name(name or "")
         if name not in self._candidate.tensors:
             return None

@@ -1,8 +1,8 @@
-"""A DenseNet found in a state dict of unknown names: its convolutions by their shapes, its norms by theirs.
+"""Find a DenseNet in a state dict with unknown names: its convolutions and then its norms by their shapes.
 
-A norm goes to the convolution that it stands before: by width, then by the beginning of their names, then by their
-order. Where a layer's two norms have the same width, the running statistics show which comes first. Each norm is placed
-by itself: where one is missing, the others keep their places.
+A norm is assigned to the convolution that reads its output: by width, then by the common prefix of their names, then by
+order. If the two norms of a layer have the same width, the running statistics show which comes first. Each norm is
+placed by itself: if one is missing, the others keep their places.
 """
 
 from __future__ import annotations
