@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 import pandas as pd
 
@@ -107,6 +108,32 @@ def composite_function(spec: Spec) -> pd.DataFrame:
             kernel = f" {layer.kernel}x{layer.kernel}" if layer.kind == "conv" else ""
             rows.append((_OPERATIONS.get(layer.kind, layer.kind) + kernel, layer.in_maps, layer.out_maps))
     return pd.DataFrame(rows, columns=["operation", "in_maps", "out_maps"])
+
+
+def sizes_after(sizes: Sequence[int]) -> pd.DataFrame:
+    """Return the side of a feature map after each operation of a small network, by its side before.
+
+    A 3x3 convolution loses a pixel at each border unless it pads with zeros, so only padded maps keep their size and
+    can be concatenated (paper, section 3, "Pooling layers" and "Implementation Details").
+
+    Args:
+        sizes: sides in pixels, 3 or more.
+
+    Returns:
+        Columns before, unpadded (3x3 convolution), padded (3x3 convolution with one pixel of zeros), pooled (the
+        transition's 2x2 average pooling with stride 2).
+
+    Example:
+        >>> sizes_after([6, 7]).to_numpy().tolist()
+        [[6, 4, 6, 3], [7, 5, 7, 3]]
+    """
+    rows = [(size, output_size(size, 3), output_size(size, 3, padding=1), output_size(size, 2, 2)) for size in sizes]
+    return pd.DataFrame(rows, columns=["before", "unpadded", "padded", "pooled"])
+
+
+def output_size(size: int, kernel: int, stride: int = 1, padding: int = 0) -> int:
+    """Return the side of what a convolution or pooling makes of a feature map."""
+    return (size + 2 * padding - kernel) // stride + 1
 
 
 def check_block(spec: DenseNetSpec, block: int) -> None:

@@ -69,6 +69,16 @@ def test_connections_are_counted(layers: int, app: AppTest, words: dict[str, str
     assert found[words["notes.connections.next"]] == f"{layers + 1:,}"
 
 
+def test_what_is_explained_has_the_networks_numbers(app: AppTest, words: dict[str, str]) -> None:
+    seen = markdown(app).replace("\\", "")
+    blocks = {"blocks": 3, "layers": 12, "per_block": 78, "all": 234, "total": 36, "single": 666}  # n(n+1)/2 by hand
+    assert words["notes.connections.blocks"].format(network="DenseNet (L=40, k=12)", **blocks).strip() in seen
+    assert words["notes.short_paths.supervision_text"].format(farthest=3).strip() in seen  # two transitions, classifier
+    assert words["notes.training.momentum_text"].format(momentum=0.9, factor=10, dropout=0.2).strip() in seen
+    sizes = next(table.value for table in app.table if words["notes.compression.unpadded"] in table.value)
+    assert sizes.loc[6].tolist() == [4, 6, 3]
+
+
 def test_one_layer_is_followed(app: AppTest, words: dict[str, str]) -> None:
     app.selectbox(key="notes_follow 4").select(3).run()
     assert words["notes.connections.marked"].format(sources=3, maps=14) in markdown(app)

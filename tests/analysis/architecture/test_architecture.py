@@ -10,13 +10,21 @@ from pathlib import Path
 import matplotlib.image
 import numpy as np
 import pytest
+import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
+from torch.nn import functional as F
 
 from analysis import save_figure
-from analysis.architecture.architecture import block_connections, block_layers, composite_function, network_stages
+from analysis.architecture.architecture import (
+    block_connections,
+    block_layers,
+    composite_function,
+    network_stages,
+    sizes_after,
+)
 from analysis.figures import figure_bytes
 from analysis.figures.diagrams.dense_block import FAINT, dense_block_figure, dense_block_screen
 from analysis.figures.diagrams.network import network_figure, network_screen, stage_boxes
@@ -183,3 +191,11 @@ def test_figures_go_to_files_as_vectors_of_a_papers_width(tmp_path: Path) -> Non
     for figure, inches in ((dense_block_figure(spec), 3.25), (network_figure(spec), 6.875)):
         image = matplotlib.image.imread(BytesIO(figure_bytes(figure, "png")))
         assert image.shape[1] == int(inches * 300)
+
+
+def test_sides_after_an_operation_are_pytorchs() -> None:
+    for size, unpadded, padded, pooled in sizes_after(range(3, 12)).itertuples(index=False):
+        maps, kernel = torch.zeros(1, 1, size, size), torch.zeros(1, 1, 3, 3)
+        assert F.conv2d(maps, kernel).shape[-1] == unpadded
+        assert F.conv2d(maps, kernel, padding=1).shape[-1] == padded
+        assert F.avg_pool2d(maps, 2).shape[-1] == pooled

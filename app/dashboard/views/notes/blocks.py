@@ -8,7 +8,7 @@ from functools import partial
 import pandas as pd
 import streamlit as st
 
-from analysis.architecture.architecture import block_connections, composite_function, network_stages
+from analysis.architecture.architecture import block_connections, composite_function, network_stages, sizes_after
 from analysis.architecture.bottlenecks import design_costs
 from analysis.architecture.cost import count_cost, default_input_size, total_cost
 from analysis.figures.diagrams.network import network_figure, network_screen
@@ -24,6 +24,7 @@ from app.text import literal
 from densenet_core import DenseNetSpec, ResNetSpec
 from densenet_core.networks.names import MODEL_NAMES, published_spec
 
+PADDED_SIZES = (6, 7, 8)  # pixels a side: an odd one loses a row when it is pooled
 DENSENETS = [name for name in MODEL_NAMES if name.startswith("densenet")]
 ORDERS = ("densenet-40-12", "densenet-bc-100-12", "resnet-110", "preact-resnet-164")  # each of another order
 
@@ -64,6 +65,7 @@ def show_compression() -> None:
         st.error(literal(str(error)), icon=":material/error:")
         return
     _show_savings(spec, int(size))
+    _show_sizes()
     show_chart(figure, "notes_network_chart", t("notes.compression.title"))
     stages = network_stages(spec, int(size))
     with take_home():
@@ -90,6 +92,16 @@ def _show_savings(spec: DenseNetSpec, size: int) -> None:
             height="stretch",
         )
     c.metric(t("notes.compression.last"), f"{spec.block_outputs[-1]:,}", border=True, height="stretch")
+
+
+def _show_sizes() -> None:
+    """Why maps are padded, and why they are pooled between blocks only."""
+    sizes = sizes_after(PADDED_SIZES)
+    first, odd = sizes.iloc[0], next(size for size in PADDED_SIZES if size % 2)
+    text = t("notes.compression.padding", before=first["before"], after=first["unpadded"], odd=odd)
+    st.markdown(text, width=TEXT_WIDTH)
+    labels = [t(f"notes.compression.{column}") for column in sizes]
+    st.table(sizes.set_axis(labels, axis=1).set_index(labels[0]))
 
 
 def show_composite() -> None:

@@ -17,6 +17,7 @@ from app.dashboard.charts import show_chart
 from app.dashboard.language import t
 from app.dashboard.widgets.downloads import download_row, download_small, take_home
 from app.dashboard.widgets.tables import show_table
+from app.text import literal
 from densenet_core import DenseNetSpec
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 # The notes' example, which is the paper's Figure 1 too: 6 feature maps enter, 4 layers add 4 each.
 EXAMPLE = DenseNetSpec(block_config=(4,), growth_rate=4, num_init_features=6, bottleneck=False)
+PLAIN = DenseNetSpec.cifar(40, 12)
 NUM_DIGITS = 4  # feature maps that go into the test of preservation
 TEXT_WIDTH = 860  # pixels
 
@@ -54,9 +56,28 @@ def show_connections() -> None:
         row = reads.iloc[marked]
         st.caption(t("notes.connections.marked", sources=row["num_sources"], maps=row["input_maps"]))
     st.caption(t("notes.connections.hover"))
+    st.markdown(_count_in_blocks(PLAIN), width=TEXT_WIDTH)
     with take_home():
         draw = partial(loading.figure_file, lambda _: dense_block_figure(spec), "figure_1", connections)
         download_row("figure_1", connections, draw, "1_")
+
+
+def _count_in_blocks(spec: DenseNetSpec) -> str:
+    """How many connections go into the layers of each block, of the whole network, and of one block of all layers."""
+    blocks = range(1, len(spec.block_config) + 1)
+    found = [int((block_connections(spec, block)["target_kind"] == "dense_layer").sum()) for block in blocks]
+    total = sum(spec.block_config)
+    single = one_block(total, spec.growth_rate, spec.num_init_features)
+    return t(
+        "notes.connections.blocks",
+        network=literal(spec.title),
+        blocks=len(found),
+        layers=spec.block_config[0],
+        per_block=found[0],
+        all=sum(found),
+        total=total,
+        single=int((block_connections(single)["target_kind"] == "dense_layer").sum()),
+    )
 
 
 def _layer_name(layer: int, layers: int) -> str:

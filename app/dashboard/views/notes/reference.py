@@ -59,14 +59,18 @@ def show_training() -> None:
     name = st.segmented_control(
         t("notes.training.recipe"), list(RECIPES), default=next(iter(RECIPES)), required=True, key="notes_recipe"
     )
+    table = recipes().set_index("recipe")
+    facts = table.T[name]
     left, right = st.columns([1, 1], gap="medium")
     with left:
-        st.table(_recipe_facts(recipes().set_index("recipe").T[name]), hide_header=True)
+        st.table(_recipe_facts(facts), hide_header=True)
     with right:
         rates = learning_rates(name)
         figure = learning_rate_screen(rates)
         show_chart(figure, "notes_rates", t("notes.training.rate"))
         download_small("learning_rate", rates, figure, key="notes_rates_")
+    how = {"momentum": facts["momentum"], "factor": 1 / (1 - facts["momentum"]), "dropout": table["drop_rate"].max()}
+    st.markdown(t("notes.training.momentum_text", **how), width=TEXT_WIDTH)
 
 
 def _data_rows(table: pd.DataFrame) -> pd.DataFrame:

@@ -10,7 +10,7 @@ import pandas as pd
 import streamlit as st
 
 from analysis.architecture.paths import path_counts
-from analysis.architecture.short_paths import expected_training, path_table
+from analysis.architecture.short_paths import expected_training, path_table, supervision
 from analysis.figures.diagrams.short_paths import gates_figure, gates_screen, short_paths_figure, short_paths_screen
 from app.dashboard import loading
 from app.dashboard.caching import cached
@@ -22,10 +22,12 @@ from app.dashboard.views.notes.connectivity import TEXT_WIDTH
 from app.dashboard.widgets.downloads import download_row, take_home
 from app.text import literal
 from densenet_core import DenseNetSpec, ResNetSpec, RunError
+from densenet_core.networks.names import spec_from_name
 from densenet_core.networks.relatives.fractalnet_spec import FractalNetSpec
 from densenet_core.training.run_folder import read_config
 
 BASE = DenseNetSpec.cifar(40, 12)
+SUPERVISED = (BASE, ResNetSpec.cifar(38), spec_from_name("dsn-resnet-38"))
 FRACTAL_WIDTH = 8
 HIGHWAY = "highway-10-8"  # to train where there is none
 
@@ -35,6 +37,18 @@ def show_short_paths() -> None:
     _show_stochastic_depth()
     _show_fractal()
     _show_highway()
+    _show_supervision()
+
+
+def _show_supervision() -> None:
+    """Layers from the end of each block to the nearest classifier: companions, or a DenseNet's short paths."""
+    st.markdown(f"##### {t('notes.short_paths.supervision')}")
+    table = pd.concat([supervision(spec) for spec in SUPERVISED], ignore_index=True)
+    table["by"] = [t(f"notes.short_paths.{'companion' if by == 'companion' else 'own'}") for by in table["by"]]
+    farthest = table[table["network"] == BASE.title]["layers_to_classifier"].max()
+    st.markdown(t("notes.short_paths.supervision_text", farthest=farthest), width=TEXT_WIDTH)
+    labels = [t(f"notes.short_paths.{column}") for column in ("network", "stage", "layers_to_classifier", "by")]
+    st.table(table.set_axis(labels, axis=1).set_index(labels[0]))
 
 
 def _show_stochastic_depth() -> None:
