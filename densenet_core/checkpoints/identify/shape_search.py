@@ -175,8 +175,8 @@ class _Search:
             stem: tuple[Conv, ...] = (first,)
             while len(stem) <= MAX_STEM:
                 yield stem, stem[-1].outputs
-                behind = [c for c in self._following(stem[-1].outputs, stem[-1].place) if not c.is_pointwise]
-                if not behind or behind[0] in stem:
+                behind = self.convs[stem[-1].place + 1 : stem[-1].place + 2]
+                if not behind or behind[0].is_pointwise or behind[0].inputs != stem[-1].outputs:
                     break
                 stem = (*stem, behind[0])
         if self.allowed.no_stem:
@@ -191,6 +191,8 @@ class _Search:
         heads = linear = tuple(key for key, inputs in self.heads.items() if inputs in widths)
         if not linear:
             if not self.allowed.any_head or state.num_layers < MIN_LAYERS:
+                return None
+            if self.allowed.leftovers and self.heads:  # a linear layer reads something else: the network goes on
                 return None
             readers = [conv for conv in left if conv.is_pointwise and conv.inputs == state.width]
             left = [conv for conv in left if conv not in readers]

@@ -185,3 +185,39 @@ def test_parametrizations_are_gone_from_the_oracle_too() -> None:
     arrays, _ = compose_weights({f"m.{key}": t.numpy() for key, t in layer.state_dict().items()})
     parametrize.remove_parametrizations(layer, "weight")
     np.testing.assert_allclose(arrays["m.weight"], layer.weight.detach().numpy(), rtol=2e-6)
+
+
+class CondenseNet(nn.Module):
+    """ShichenLiu/CondenseNet in small: learned groups, growth that doubles, and pooling alone between blocks."""
+
+    def __init__(self, layers: tuple[int, ...] = (3, 2), growth: tuple[int, ...] = (4, 8)) -> None:
+        super().__init__()
+        width = 8
+        self.stem, self.layers, self.sources = nn.Conv2d(3, width, 3, bias=False), nn.ModuleList(), [width]
+        for number, added in zip(layers, growth, strict=True):
+            for _ in range(number):
+                learned = LearnedGroups(width, 4 * added)
+                learned._mask = (torch.rand_like(learned._mask) > 0.75).float()
+                spatial = nn.Conv2d(4 * added, added, 3, groups=4, bias=False)
+                parts = {"conv_1": learned, "norm": nn.BatchNorm2d(4 * added), "conv_2": spatial}
+                self.layers.append(nn.ModuleDict(parts))
+                width += added
+                self.sources.append(added)
+        self.last, self.classifier = nn.BatchNorm2d(width), nn.Linear(width, 5)
+
+
+def test_a_whole_condensenet_has_the_table_of_its_masked_weights() -> None:
+    torch.manual_seed(0)
+    model = CondenseNet()
+    found = checkpoint_from_state_dict(model.state_dict())
+    weights = [layer["conv_1"].conv.weight * layer["conv_1"]._mask for layer in model.layers]
+    expected = []
+    for target, weight in enumerate([*weights, model.classifier.weight], start=1):
+        parts = weight.detach().abs().split(model.sources[:target], dim=1)
+        expected += [(1, source, target, part.mean().item()) for source, part in enumerate(parts)]
+    table = connection_weights(found).sort_values(["target_layer", "source_layer"])
+    got = table[["block", "source_layer", "target_layer", "mean_abs_weight"]].itertuples(index=False)
+    assert [tuple(row) for row in got] == [(*row[:3], pytest.approx(row[3], rel=1e-5)) for row in expected]
+    assert "5 weights multiplied with their masks" in found.evidence
+    with pytest.raises(CheckpointError, match="all its layers form one block, and poolings between them"):
+        found.to_model()
