@@ -1,4 +1,8 @@
-"""Make every picture and generated table of the README and docs/ again: `make figures` (needs chromium)."""
+"""Make every picture and generated table of the README and docs/ again: `make figures` (needs chromium).
+
+`python tools/make_figures.py CIFAR10_JPEG` makes the picture of a prediction too; the folder has CIFAR-10's images as
+JPEG files in class folders under test/ and train/.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
+from matplotlib.figure import Figure
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
@@ -20,12 +25,16 @@ from analysis import connection_weights, feature_reuse_figure, save_figure
 from analysis.claims.published import published_claims
 from analysis.figures.agreement import agreement_figure
 from analysis.figures.by_number import figure_3, figure_4
+from analysis.figures.prediction.contributions import Explained, explanation_figure
 from analysis.figures.pruning import pruning_figure
+from analysis.prediction.explain import explain_image
+from analysis.prediction.image_files import seen_of_dataset
 from analysis.results.results import mean_over_seeds, shipped_results
 from analysis.reuse.agreement import agreement_table
 from analysis.reuse.baselines import BASELINE_TITLES, ORDER_TITLES
 from analysis.reuse.measures import MEASURE_TITLES
 from densenet_core import load_zoo, zoo_names
+from densenet_core.data.datasets import load_test_images
 
 DOCS = Path(__file__).parents[1] / "docs"
 PORT = 8654
@@ -40,6 +49,13 @@ MEASURED = DOCS.parent / "analysis" / "results" / "measured"  # by tools/measure
 BENCHMARKS = DOCS.parent / "benchmarks" / "results"  # by `make bench`
 COMPARED = ("inference", "training", "cost", "ablation", "reuse")
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+EXPLAINED_ROWS = (8003, 7002)  # test images in the picture of a prediction
+CLASS_ROWS = {  # of ``ClassAgreement``
+    "same_class": "class-specific part: the same class on other images",
+    "other_class": "class-specific part: another class (null)",
+    "raw_same": "whole profile: the same class on other images",
+    "raw_other": "whole profile: another class",
+}
 
 
 @contextmanager
@@ -157,6 +173,22 @@ def pruning_rows() -> str:
     return "\n".join(lines)
 
 
+def classes_rows() -> str:
+    """How well the profiles of classes repeat on other images, trained and untrained, as Markdown."""
+    tables = [pd.read_csv(MEASURED / f"classes_{name}.csv").set_index("weights") for name in zoo_names()]
+    lines = ["| | " + " | ".join(map(network_title, zoo_names())) + " |", "| --- " * (len(tables) + 1) + "|"]
+    first = [table.loc["trained"] for table in tables]
+    counts = [f"{row.num_images:.0f}, {row.num_classes:.0f}, {row.num_connections:.0f}" for row in first]
+    lines.append(f"| images, classes, connections | {' | '.join(counts)} |")
+    for weights in ("trained", "untrained"):
+        for name, title in CLASS_ROWS.items():
+            cells = [f"{table.loc[weights, name]:.2f}".replace("-0.00", "0.00") for table in tables]
+            lines.append(f"| {title}, {weights} | {' | '.join(cells)} |")
+        p_values = [f"{table.loc[weights, 'p_value']:.1g}" for table in tables]
+        lines.append(f"| p of the class-specific part (10,000 permutations), {weights} | {' | '.join(p_values)} |")
+    return "\n".join(lines)
+
+
 def sweep_table() -> str:
     """The shipped sweep, as Markdown."""
     lines = ["| network | parameters | mult_adds | test error (%) |", "| --- | ---: | ---: | ---: |"]
@@ -187,6 +219,18 @@ def _number(milliseconds: float) -> str:
     return f"{milliseconds:,.0f}" if milliseconds >= 100 else f"{milliseconds:.2g}"
 
 
+def prediction_figure(cifar10_jpeg: str) -> Figure:
+    """What each layer adds to the class of two test images: class activation map and logit by layer."""
+    network = load_zoo(SHOWN)
+    test = load_test_images("folder", Path(cifar10_jpeg) / "test", "cifar10")
+    rows = []
+    for row in EXPLAINED_ROWS:
+        found = explain_image(network, seen_of_dataset(test, row), test.class_names)
+        title = f"{found.title} ({found.probability:.0%})"
+        rows.append(Explained(title, found.seen.pixels, found.maps.sum(0), found.table))
+    return explanation_figure(rows)
+
+
 def side_by_side(files: list[Path], out: Path) -> None:
     """Pictures in one row."""
     pictures = [Image.open(file) for file in files]
@@ -209,13 +253,16 @@ def fill(page: str, mark: str, content: str) -> None:
     file.write_text(f"{head}{comment}\n{content}\n\n<!-- end -->{tail}")
 
 
-def main() -> None:
+def main(cifar10_jpeg: str | None = None) -> None:
     for name, picture in FEATURE_REUSE.items():
         save_figure(feature_reuse_figure(connection_weights(load_zoo(name))), DOCS / picture)
     fill("docs/findings.md", "network_claims", network_claims_table())
     fill("docs/efficiency.md", "claims", published_claims_table())
     fill("docs/findings.md", "agreement", agreement_rows())
     fill("docs/findings.md", "pruning", pruning_rows())
+    fill("docs/findings.md", "classes", classes_rows())
+    if cifar10_jpeg:
+        save_figure(prediction_figure(cifar10_jpeg), DOCS / "prediction.png")
     for name, picture in ABLATION.items():
         save_figure(feature_reuse_figure(effects(name), "ablation"), DOCS / picture)
     panels = [DOCS / "left.png", DOCS / "right.png"]
@@ -234,4 +281,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])

@@ -1,4 +1,4 @@
-"""One image explained: its first classes, the logit by layer and the class activation map, from one forward pass."""
+"""One image explained from one forward pass: top classes, logit by layer, class activation and feature maps."""
 
 from __future__ import annotations
 
@@ -10,31 +10,34 @@ import torch
 from torch import Tensor
 
 from analysis.prediction.image_files import SeenImage
+from analysis.prediction.lens import PooledParts, pool_parts
 from analysis.prediction.logits import check_classes
-from analysis.prediction.opened import BIAS, FinalMaps, Network, open_network
+from analysis.prediction.opened import BIAS, FinalMaps, Network, open_network, watched
 from analysis.reuse.effects import batches_on_device
 from densenet_core.data.images import Images
 from densenet_core.training.evaluation import check_fit
 
-TOP = 5  # classes that are listed
+NUM_TOP = 5  # classes that are listed
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """What a network says to one image, and why."""
+    """The prediction for one image, and what each layer adds to it."""
 
     title: str  # the class, or "cat, not dog"
     for_class: int
     against: int | None
     logit: float  # of the class, or the difference of two
     probability: float  # of the class
-    top: tuple[tuple[str, float], ...]  # first classes and their probabilities
+    top: tuple[tuple[str, float], ...]  # the most probable classes and their probabilities
     seen: SeenImage
     table: pd.DataFrame  # source_layer and contribution; the bias first
     maps: Tensor  # (sources, h, w): the class activation map by layer
+    parts: PooledParts  # what the classifier reads of the image, for the layer lens
+    source_maps: tuple[Tensor, ...]  # (C_s, h, w) of each source of a DenseNet's last block, else empty
 
     def summary(self) -> dict[str, object]:
-        """Return the numbers as JSON holds them."""
+        """Return the numbers for JSON."""
         parts = dict(zip(self.table["source_layer"].tolist(), self.table["contribution"].tolist(), strict=True))
         return {
             "class": self.title,
@@ -52,7 +55,7 @@ def explain_image(
     for_class: int | None = None,
     against: int | None = None,
 ) -> Explanation:
-    """Return what a network says to one image and what each layer adds to it, from one forward pass.
+    """Return the prediction for one image and what each layer adds to it, from one forward pass.
 
     >>> from PIL import Image
     >>> from densenet_core import load_zoo
@@ -63,25 +66,25 @@ def explain_image(
     14
 
     Args:
-        seen: as ``seen_by`` returns it.
-        names: of the classes.
-        for_class: the class to explain; by default the predicted one.
-        against: explain the logit of ``for_class`` minus that of this class.
+        seen: From ``seen_by``.
+        names: The names of the classes.
+        for_class: The class to explain, by default the predicted one.
+        against: Explain the logit of ``for_class`` minus the logit of this class.
 
     Raises:
-        CheckpointError: the network has no logit by layer.
-        DataError: the network does not predict one of the classes.
+        CheckpointError: The network has no logit by layer.
+        DataError: The network does not predict one of the classes.
     """
     opened = open_network(network)
     check_classes([number for number in (for_class, against) if number is not None], opened.spec.num_classes)
-    with torch.inference_mode():
+    with torch.inference_mode(), watched(opened.model, opened.last_block()) as outputs:
         final = opened.final_maps(seen.images)
         parts = torch.cat((final.bias[:, None], final.contributions()), dim=1)[0]  # (1 + sources, classes)
         probabilities = parts.sum(0).softmax(0)
         chosen = int(probabilities.argmax()) if for_class is None else for_class
         own = parts[:, chosen] - (0 if against is None else parts[:, against])
         maps = _maps(final, chosen, against)
-    first = probabilities.topk(min(TOP, len(names)))
+    first = probabilities.topk(min(NUM_TOP, len(names)))
     return Explanation(
         names[chosen] if against is None else f"{names[chosen]}, not {names[against]}",
         chosen,
@@ -92,6 +95,8 @@ def explain_image(
         seen,
         pd.DataFrame({"source_layer": range(BIAS, len(own) + BIAS), "contribution": own.cpu().numpy()}),
         maps.cpu(),
+        pool_parts(final),
+        opened.split_block(*outputs.values()) if outputs else (),
     )
 
 
@@ -111,7 +116,7 @@ def predicted_classes(network: Network, images: Images, batch_size: int = 64) ->
         Columns row, label, predicted and probability (of the predicted class).
 
     Raises:
-        DataError: the images do not fit the network.
+        DataError: The images do not fit the network.
     """
     opened = open_network(network)
     check_fit(opened.spec, images)

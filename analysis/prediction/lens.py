@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from analysis.prediction.logits import BATCH
-from analysis.prediction.opened import Network, contributions_of, open_network
+from analysis.prediction.opened import FinalMaps, Network, contributions_of, open_network
 from analysis.reuse.effects import OnBatch, batches_on_device
 from densenet_core import DataError
 from densenet_core.data.images import Images, evenly_spaced
@@ -97,10 +97,15 @@ def parts_of_image(network: Network, images: Tensor) -> PooledParts:
         images: (N, C, H, W) normalized as the network takes them.
     """
     with torch.inference_mode():
-        final = open_network(network).final_maps(images)
-        pooled = tuple(own.float().cpu() for own in final.pooled())
-        weights = tuple(weight.float().cpu() for weight in final.weights)
-    return PooledParts(pooled, weights, final.bias.float().cpu(), torch.zeros(len(images), dtype=torch.long))
+        return pool_parts(open_network(network).final_maps(images))
+
+
+def pool_parts(final: FinalMaps) -> PooledParts:
+    """Return the averages over positions of what the classifier reads; all labels are 0."""
+    pooled = tuple(own.float().cpu() for own in final.pooled())
+    weights = tuple(weight.float().cpu() for weight in final.weights)
+    bias = final.bias.float().cpu()
+    return PooledParts(pooled, weights, bias, torch.zeros(len(bias), dtype=torch.long))
 
 
 def image_lens(network: Network, images: Tensor, parts: PooledParts, replace: Replacement = "mean") -> pd.DataFrame:
@@ -126,8 +131,26 @@ def image_lens(network: Network, images: Tensor, parts: PooledParts, replace: Re
         DataError: ``replace`` is not an option, or the images do not fit the network.
         CheckpointError: the network has no logit by layer.
     """
+    return lens_of_parts(parts_of_image(network, images), parts, replace)
+
+
+def lens_of_parts(own: PooledParts, parts: PooledParts, replace: Replacement = "mean") -> pd.DataFrame:
+    """Return ``image_lens`` of images from what the classifier reads of them, without a forward pass.
+
+    >>> from densenet_core import load_zoo
+    >>> own = parts_of_image(load_zoo("densenet-40-12-digits"), torch.zeros(1, 1, 8, 8))
+    >>> len(lens_of_parts(own, own, "zero"))  # 13 depths of 10 classes
+    130
+
+    Args:
+        own: Of the images.
+        parts, replace: As for ``image_lens``.
+
+    Raises:
+        DataError: ``replace`` is not an option.
+    """
     _check_replacement(replace)
-    scores = parts_of_image(network, images).scores_by_depth(slice(None), parts.means(replace))
+    scores = own.scores_by_depth(slice(None), parts.means(replace))
     index = np.indices(scores.shape).reshape(3, -1)
     columns = dict(zip(("image", "source_layer", "class"), index, strict=True))
     values = {"logit": scores.flatten().numpy(), "probability": scores.softmax(-1).flatten().numpy()}

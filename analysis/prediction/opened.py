@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from densenet_core import Checkpoint, CheckpointError, DataError, checkpoint_from_state_dict
 from densenet_core.hardware import device
 from densenet_core.networks.densenet import DenseNet
+from densenet_core.networks.densenet_spec import DenseNetSpec
 from densenet_core.networks.fused import compute_scale_and_shift
 from densenet_core.networks.network import Network as Model
 from densenet_core.networks.relatives.deeply_supervised import DeeplySupervised
@@ -76,6 +77,15 @@ class Opened:
             f"a {self.spec.title} has no logit by layer: its classifier reads the output of its last layer alone "
             "(use a DenseNet, or a ResNet with shortcuts)"
         )
+
+    def last_block(self) -> list[str]:
+        """Return the module name of a DenseNet's last block, the only entry; an empty list for other networks."""
+        return [f"features.denseblock{len(self.spec.block_config)}"] if isinstance(self.spec, DenseNetSpec) else []
+
+    def split_block(self, maps: Tensor) -> tuple[Tensor, ...]:
+        """Split the output of a DenseNet's last block for one image, (1, C, *spatial), by source: (C_s, *spatial)."""
+        assert isinstance(self.spec, DenseNetSpec)
+        return tuple(maps[0].cpu().split(list(self.spec.source_channels(len(self.spec.block_config)))))
 
     def block_maps(self, images: Tensor) -> dict[tuple[int, int], Tensor]:
         """The output of every layer, by (block, source layer): (N, C, *spatial) each.

@@ -107,7 +107,7 @@ def test_pruning_curves_begin_at_the_networks_error(app: AppTest) -> None:  # no
 
 
 @pytest.mark.parametrize("name", ["agreement", "claims", "gradient_flow", "pruning"])
-def test_a_resnet_is_told_to_be_none(name: str, app: AppTest, tmp_path: Path) -> None:  # noqa: F811
+def test_pages_for_densenets_reject_resnets(name: str, app: AppTest, tmp_path: Path) -> None:  # noqa: F811
     model = create_model("resnet-8", in_channels=1)
     save_checkpoint(Checkpoint(model.spec, model.state_dict()), tmp_path / "runs" / "r" / "model.safetensors")
     (tmp_path / "runs" / "r" / "config.json").write_text("{}")

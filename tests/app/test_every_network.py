@@ -75,7 +75,7 @@ def _page(module: str, folder: Path) -> str:
     return str(script)
 
 
-def test_a_resnet_on_the_reuse_page_is_told_so(app: AppTest, tmp_path: Path) -> None:
+def test_the_reuse_page_rejects_resnets(app: AppTest, tmp_path: Path) -> None:
     file = write("resnet", tmp_path)
     app = AppTest.from_file(str(Path(__file__).parents[2] / "app" / "main.py"), default_timeout=60)
     app.query_params["network"] = f"path:{file}"

@@ -167,7 +167,7 @@ def test_the_command_line_sets_the_limit() -> None:
 
 
 @pytest.mark.slow
-def test_a_job_in_a_process_of_its_own_gives_what_the_function_gives(tmp_path: Any) -> None:
+def test_a_job_in_its_own_process_returns_the_functions_result(tmp_path: Any) -> None:
     queue, images = Queue(1), ImagesKey("digits", "data", None, 120)
     job = queue.submit(Task("measured", KEY, (("ablation",), images, tmp_path)), load_zoo(NAME), "", "")
     while not job.is_over:

@@ -136,7 +136,7 @@ def test_compression_moves_the_costs(app: AppTest, words: dict[str, str]) -> Non
     assert metrics(app)[words["notes.compression.mult_adds"]] == count(cost["mult_adds"])
 
 
-def test_an_image_too_small_gives_the_errors_own_words(app: AppTest) -> None:
+def test_an_image_too_small_shows_the_error(app: AppTest) -> None:
     app.selectbox(key="notes_network").select("densenet121").run()
     app.number_input(key="notes_image imagenet").set_value(8).run()
     assert not app.exception
@@ -198,7 +198,7 @@ def test_table_1_of_any_densenets_and_of_none(app: AppTest, words: dict[str, str
     ("name", "message"),
     [("resnet-20", "network 'resnet-20' is a ResNet-20"), ("densenet-41-12", "depth 41 is not 3*n+4")],
 )
-def test_a_name_that_is_no_densenets_gives_the_errors_own_words(name: str, message: str) -> None:
+def test_names_of_other_families_show_the_error(name: str, message: str) -> None:
     app = AppTest.from_string(PAGE, default_timeout=60)
     app.session_state["notes_table_1"] = [name]
     app.run()

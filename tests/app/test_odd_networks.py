@@ -78,7 +78,7 @@ def test_abilities_of_usual_networks() -> None:
     )
 
 
-def test_the_order_can_be_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_order_can_be_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     torch.save(ForeignDenseNet(new_first=True).state_dict(), tmp_path / "a.pth")
     assert run(["inspect", str(tmp_path / "a.pth")]) == 0
     assert "old feature maps first (assumed: the running statistics do not show it)" in capsys.readouterr().out

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 from streamlit.testing.v1 import AppTest
 
 from analysis.prediction.explain import explain_image, predicted_classes
 from analysis.prediction.image_files import seen_of_dataset
-from densenet_core import load_zoo
+from analysis.prediction.opened import Opened
+from densenet_core import DenseNet, load_zoo
 from densenet_core.data.datasets import load_test_images
 from densenet_core.data.images import evenly_spaced
 from tests.app.test_views import app, page, shown  # noqa: F401 (a fixture)
@@ -44,3 +46,15 @@ def test_reuse_by_class_is_measured_when_asked_for_and_an_image_is_in_the_addres
     found.selectbox(key="prediction_class").select(3).run()
     assert not found.exception
     assert found.query_params["prediction_class"] in ("3", ["3"])  # by version
+
+
+def test_a_click_on_a_layer_runs_no_forward_pass(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    found = page(app, "prediction")
+    assert not found.exception
+    passes: list[object] = []
+    monkeypatch.setattr(DenseNet, "forward", lambda *_: passes.append(0))
+    monkeypatch.setattr(Opened, "final_maps", lambda *_: passes.append(0))
+    found.session_state["prediction_source"] = 2
+    found.run()
+    assert not found.exception and not passes
+    assert "Source layer 2" in shown(found)

@@ -100,7 +100,7 @@ def test_an_upload_without_the_sites_own_token_is_refused(port: int) -> None:
     assert answer(port, "PUT", "/_stcore/upload_file/session/file", Origin="https://evil.example").status == 403
 
 
-def test_no_answer_tells_other_sites_anything(port: int) -> None:
+def test_responses_are_closed_to_other_sites(port: int) -> None:
     for path in ("/_stcore/health", "/_stcore/host-config"):
         reply = answer(port, "GET", path, Origin="https://evil.example")
         assert reply.getheader("Access-Control-Allow-Origin") in (None, f"http://localhost:{port}")

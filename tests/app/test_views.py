@@ -156,7 +156,7 @@ def test_a_real_upload(app: AppTest) -> None:
         (bytes([255] * 7) + b"\x00{" + bytes(50), "cut short or damaged"),
     ],
 )
-def test_a_wrong_upload_gives_the_errors_own_words(content: bytes, message: str, app: AppTest) -> None:
+def test_an_invalid_upload_shows_the_error(content: bytes, message: str, app: AppTest) -> None:
     upload(app, "net.pth", content)
     assert not app.exception
     assert len(app.error) == 1
@@ -341,7 +341,7 @@ def test_training_shows_curves_and_how_reuse_emerges(app: AppTest) -> None:
     assert len(observations["data"]) == 5
 
 
-def test_a_wrong_new_run_gives_the_errors_own_words(app: AppTest) -> None:
+def test_an_invalid_new_run_shows_the_error(app: AppTest) -> None:
     app = page(app, "training")
     app.text_input(key="new_name").set_value("../x")
     app.button[0].click().run()

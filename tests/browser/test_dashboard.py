@@ -83,7 +83,7 @@ def _click_cell(page: Page, block: int, source: int, target: int) -> None:
     page.mouse.click(x, y)
 
 
-def test_a_wrong_file_gives_words_not_a_traceback(page: Page) -> None:
+def test_an_invalid_file_shows_a_sentence_not_a_traceback(page: Page) -> None:
     page.get_by_role("combobox", name="Load from").click()
     page.get_by_role("option", name="Upload").click()
     page.locator("input[type=file]").set_input_files(

@@ -50,7 +50,7 @@ def test_numbers_that_numpy_does_not_have_become_single_precision(
     checkpoint.to_model()
 
 
-def test_a_checkpoint_gives_plain_tensors(tmp_path: Path) -> None:
+def test_checkpoints_hold_plain_tensors(tmp_path: Path) -> None:
     model = DenseNet(DenseNetSpec((2, 2), 4, 8))
     save_checkpoint(Checkpoint(model.spec, model.state_dict()), tmp_path / "a.safetensors")
     state = load_checkpoint(tmp_path / "a.safetensors").state_dict

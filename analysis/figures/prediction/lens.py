@@ -26,15 +26,13 @@ def image_lens_screen(table: pd.DataFrame, names: Sequence[str], depth: int | No
         top: number of classes, by their largest probability at any depth.
     """
     figure = go.Figure()
-    strongest = table.groupby("class")["probability"].max().nlargest(top).index
-    for place, number in enumerate(strongest):
-        own = table[table["class"] == number].sort_values("source_layer")
+    by_class = table.pivot(index="source_layer", columns="class", values="probability")
+    for place, number in enumerate(by_class.max().nlargest(top).index):
+        own = by_class[number]
         name = plain(names[int(number)])
         line = {"color": COLORS[place % len(COLORS)], "width": 2}
         hover = f"<b>{name}</b><br>reads sources 0 to %{{x}}: %{{y:.1%}}<extra></extra>"
-        figure.add_scatter(
-            x=own["source_layer"], y=own["probability"], name=name, mode="lines+markers", line=line, hovertemplate=hover
-        )
+        figure.add_scatter(x=own.index, y=own, name=name, mode="lines+markers", line=line, hovertemplate=hover)
     if depth is not None:
         figure.add_vline(x=depth, line={"color": MUTED, "dash": "dot"})
     figure.update_layout(layout(height=320))

@@ -63,7 +63,7 @@ def test_each_arc_goes_from_its_source_to_its_target() -> None:
     assert all(points[1, 1] > 0 and points[0, 1] == points[-1, 1] == 0 for points in arcs)
 
 
-def test_the_notes_example_six_maps_four_layers_of_four_give_22() -> None:
+def test_the_notes_example_six_maps_and_four_layers_of_four_make_22() -> None:
     layers = block_layers(DenseNetSpec((4,), growth_rate=4, num_init_features=6))
     assert layers["input_maps"].tolist() == [0, 6, 10, 14, 18, 22]
     assert layers["output_maps"].tolist() == [6, 4, 4, 4, 4, 10]

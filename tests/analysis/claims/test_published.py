@@ -32,7 +32,7 @@ def test_the_papers_statements_on_its_own_numbers(claims: pd.DataFrame) -> None:
     assert claims.loc["loses_less_without_augmentation", "value"] == pytest.approx(ratio)
 
 
-def test_undecided_gives_its_bound(claims: pd.DataFrame) -> None:
+def test_undecided_claims_have_a_bound(claims: pd.DataFrame) -> None:
     row = claims.loc["third_of_resnet"]
     assert (row["low"], row["high"]) == (pytest.approx(2.21, abs=0.01), math.inf)
     assert row["reason"].endswith("at least 2.2 times fewer parameters")

@@ -56,7 +56,7 @@ def test_figure_4_without_such_networks_says_so() -> None:
 
 
 @pytest.mark.parametrize("file_format", ["pdf", "svg", "png"])
-def test_the_same_input_gives_the_same_bytes(file_format: str) -> None:
+def test_the_same_input_produces_the_same_bytes(file_format: str) -> None:
     first, second = (figure_bytes(figure_4("middle", shipped_results())[0], file_format) for _ in range(2))
     assert first == second
 

@@ -34,7 +34,7 @@ def test_block_matrix_has_every_row_in_its_place(table: pd.DataFrame) -> None:
 
 
 @pytest.mark.parametrize("file_format", ["pdf", "svg", "png"])
-def test_the_same_input_gives_the_same_bytes(table: pd.DataFrame, file_format: str) -> None:
+def test_the_same_input_produces_the_same_bytes(table: pd.DataFrame, file_format: str) -> None:
     first, second = (figure_bytes(feature_reuse_figure(table), file_format) for _ in range(2))
     assert first == second
     assert first != figure_bytes(feature_reuse_figure(table, scaling="network_max"), file_format)

@@ -241,7 +241,7 @@ def test_images_are_taken_evenly_over_the_set() -> None:
         evenly_spaced(images, 0)
 
 
-def test_wrong_input_is_told_before_anything_runs() -> None:
+def test_invalid_input_is_rejected_before_anything_runs() -> None:
     checkpoint = checkpoint_of(SPECS[0])
     for measure in (connection_effects, connection_ablation):
         with pytest.raises(DataError, match="the images have 1 channels, the network expects 3"):

@@ -35,7 +35,7 @@ SPEC = SPECS[0]
 
 
 @pytest.mark.parametrize("spec", SPECS[:2] + SPECS[4:], ids=lambda spec: f"{spec.family} {spec.stem}")
-def test_pruning_a_connection_gives_what_ablating_it_gives(spec: DenseNetSpec) -> None:
+def test_pruning_a_connection_equals_ablating_it(spec: DenseNetSpec) -> None:
     checkpoint, images = checkpoint_of(spec), images_for(spec)
     table = connection_ablation(checkpoint, images)
     for row in table[table["target_layer"] > 1].itertuples():

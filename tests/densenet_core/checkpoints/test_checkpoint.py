@@ -239,7 +239,7 @@ def test_a_compressed_archive_is_unpacked(small_checkpoint: Checkpoint, tmp_path
     assert_same(load_checkpoint(tmp_path / "new.pth"), replace(small_checkpoint, record={}))
 
 
-def test_torchscript_is_told_apart(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+def test_torchscript_is_recognized(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
     torch.jit.save(torch.jit.trace(torch.nn.Linear(2, 2), torch.zeros(1, 2)), tmp_path / "script.pt")
     recwarn.clear()
     with pytest.raises(CheckpointError, match="TorchScript archive, which holds code"):
@@ -286,7 +286,7 @@ def test_two_networks_in_one_file_are_refused(small_checkpoint: Checkpoint) -> N
         checkpoint_from_state_dict(both)
 
 
-def test_tensors_beside_the_network_are_told(small_checkpoint: Checkpoint) -> None:
+def test_extra_tensors_are_reported(small_checkpoint: Checkpoint) -> None:
     state = {f"encoder.{key}": t for key, t in small_checkpoint.state_dict.items()} | {"head.weight": torch.zeros(2)}
     assert checkpoint_from_state_dict(state).ignored == ("head.weight",)
 

@@ -51,7 +51,7 @@ def applications_densenet(keras: Any) -> Any:
 
 
 @pytest.mark.parametrize("name", ENDINGS)
-def test_a_densenet_of_keras_applications_gives_the_same_scores(keras: Any, name: str, tmp_path: Path) -> None:
+def test_densenets_of_keras_applications_have_the_same_scores(keras: Any, name: str, tmp_path: Path) -> None:
     model = applications_densenet(keras)
     write(model, tmp_path / name)
     found = load_checkpoint(tmp_path / name)
@@ -141,7 +141,7 @@ def test_what_is_not_plainly_stored_is_refused(what: str, tmp_path: Path) -> Non
         load_checkpoint(tmp_path / "a.h5")
 
 
-def test_without_h5py_the_way_out_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_h5py_the_error_names_the_fix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plain_file(tmp_path / "a.h5")
     monkeypatch.setitem(__import__("sys").modules, "h5py", None)
     with pytest.raises(CheckpointError, match=r"pip install 'densenet-lens\[keras\]'"):

@@ -38,7 +38,7 @@ def some_images(spec: DenseNetSpec) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("spec", SPECS, ids=ids)
-def test_a_cut_network_gives_what_the_whole_one_gives_with_zeros(spec: DenseNetSpec) -> None:
+def test_cutting_a_connection_equals_zeroing_it(spec: DenseNetSpec) -> None:
     pruned = without_connections(checkpoint_of(spec), CUTS)
     model, whole = pruned.to_model(), with_all_connections(pruned)
     assert whole.spec == spec
@@ -138,7 +138,7 @@ def test_finetuning_takes_the_cut_network_further() -> None:
     assert tuned.record["finetuned"] == {"epochs": 5, "learning_rate": 0.1, "seed": 0, "data": "Digits (8x8)"}
 
 
-def test_onnx_gives_the_same_scores(tmp_path: Path) -> None:
+def test_onnx_export_has_the_same_scores(tmp_path: Path) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     pruned = without_connections(checkpoint_of(SPECS[0]), CUTS)
     assert export_onnx(pruned, tmp_path / "small.onnx", input_size=16) < 1e-4

@@ -30,7 +30,7 @@ from tests.densenet_core.checkpoints.test_by_shape import EVEN, assert_same_reus
     ],
     ids=lambda spec: spec.title,
 )
-def test_a_densenet_that_is_followed_gives_the_table_that_its_names_give(spec: DenseNetSpec) -> None:
+def test_a_traced_densenet_has_the_table_of_its_names(spec: DenseNetSpec) -> None:
     model = trained_like(spec)
     followed = trace_concatenations(model)
     by_names = {(t.block, t.layer): (t.kind, t.weight, t.norm, t.runs) for t in targets(spec)}

@@ -20,7 +20,7 @@ def on_meta(spec: DenseNetSpec) -> DenseNet:
 
 
 @pytest.mark.parametrize("name", TORCHVISION)
-def test_a_torchvision_state_dict_loads_unchanged_and_gives_equal_outputs(name: str) -> None:
+def test_torchvision_state_dicts_load_unchanged_with_equal_outputs(name: str) -> None:
     torch.manual_seed(0)
     theirs = torchvision.models.get_model(name, num_classes=7).eval()
     ours = create_model(name, num_classes=7).eval()

@@ -55,7 +55,7 @@ def test_parameter_counts_are_the_papers(name: str, params: int) -> None:
 
 
 @pytest.mark.parametrize("name", ["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"])
-def test_a_torchvision_state_dict_loads_unchanged_and_gives_equal_outputs(name: str) -> None:
+def test_torchvision_state_dicts_load_unchanged_with_equal_outputs(name: str) -> None:
     torch.manual_seed(0)
     theirs = torchvision.models.get_model(name, num_classes=7).eval()
     ours = checkpoint_from_state_dict(theirs.state_dict()).to_model()

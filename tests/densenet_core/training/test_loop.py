@@ -110,7 +110,7 @@ def test_the_recorded_test_error_is_that_of_the_saved_weights(config: TrainingCo
     assert [m.split for m in read_metrics(config.folder / "metrics.csv")[-3:]] == ["train", "train_eval", "test"]
 
 
-def test_the_same_seed_gives_the_same_run_and_another_seed_another(config: TrainingConfig) -> None:
+def test_runs_depend_on_the_seed_only(config: TrainingConfig) -> None:
     first = train(config, show_progress=False)
     again = train(replace(config, name="again"), show_progress=False)
     other = train(replace(config, name="other", seed=1), show_progress=False)
@@ -273,7 +273,7 @@ def test_on_epoch_is_called_after_every_epoch(config: TrainingConfig) -> None:
     assert called == [("demo", 1), ("demo", 2), ("demo", 3)]
 
 
-def test_memory_efficient_training_gives_the_same_numbers(config: TrainingConfig) -> None:
+def test_memory_efficient_training_has_the_same_results(config: TrainingConfig) -> None:
     plain = read_metrics(train(config, show_progress=False) / "metrics.csv")
     other = train(replace(config, name="efficient", memory_efficient=True), show_progress=False)
     for a, b in zip(plain, read_metrics(other / "metrics.csv"), strict=True):

@@ -13,8 +13,8 @@ from analysis.figures.prediction.decision import decision_arcs_screen, decision_
 from analysis.figures.prediction.lens import image_lens_screen
 from analysis.figures.prediction.style import MIN_PIXELS, grid, overlay, picture
 from analysis.prediction.explain import Explanation, explain_image
-from analysis.prediction.feature_maps import Place, read_maps, source_maps
-from analysis.prediction.lens import image_lens, parts_of_image, pooled_parts
+from analysis.prediction.feature_maps import Place, read_maps
+from analysis.prediction.lens import lens_of_parts, pooled_parts
 from analysis.prediction.maps import grad_cam, layer_names
 from app.dashboard import loading
 from app.dashboard.caching import cached
@@ -64,7 +64,7 @@ def _show_all(key: NetworkKey, chosen: ChosenImage) -> None:
     with right:
         source = _show_bars(found)
     _show_layer(key, chosen, found, source)
-    _show_lens(key, chosen, titles)
+    _show_lens(key, chosen, found, titles)
     if isinstance(opened(key).spec, DenseNetSpec):
         _show_connections(key, chosen, found)
     else:
@@ -139,7 +139,7 @@ def _remember_source() -> None:
 
 
 def _show_layer(key: NetworkKey, chosen: ChosenImage, found: Explanation, source: int) -> None:
-    """The map of a layer over the image, all layers' map, and the feature maps that the layer gives."""
+    """Draw the map of a layer over the image, the map of all layers, and the feature maps of the layer."""
     st.markdown(f"##### {t('prediction.layer', source=source)}")
     own, whole, cam, maps = st.columns([1, 1, 1, 2], gap="medium")
     pixels = found.seen.pixels
@@ -149,10 +149,8 @@ def _show_layer(key: NetworkKey, chosen: ChosenImage, found: Explanation, source
         layers = layer_names(opened(key))
         layer = st.selectbox(t("prediction.grad_cam"), layers, index=len(layers) // 2, key="prediction_layer")
         st.image(overlay(pixels, _grad_cam(key, chosen, layer, found.for_class)), caption=t("prediction.estimate"))
-    spec = opened(key).spec
-    if isinstance(spec, DenseNetSpec):
-        last = len(spec.block_config)
-        shown = source_maps(opened(key), found.seen.images, last, source)[0].cpu()
+    if found.source_maps:
+        shown = found.source_maps[source]
         maps.image(grid(shown, columns=12), caption=t("prediction.maps", number=len(shown)))
 
 
@@ -161,7 +159,7 @@ def _grad_cam(key: NetworkKey, chosen: ChosenImage, layer: str, for_class: int) 
     return grad_cam(opened(key), seen_image(key, chosen).images, layer, [for_class])[0].cpu()
 
 
-def _show_lens(key: NetworkKey, chosen: ChosenImage, titles: tuple[str, ...]) -> None:
+def _show_lens(key: NetworkKey, chosen: ChosenImage, found: Explanation, titles: tuple[str, ...]) -> None:
     st.markdown(f"##### {t('prediction.lens')}")
     options = REPLACEMENTS if chosen.images is not None else REPLACEMENTS[:1]
     replace = st.segmented_control(
@@ -171,11 +169,10 @@ def _show_lens(key: NetworkKey, chosen: ChosenImage, titles: tuple[str, ...]) ->
         format_func=names("prediction.replacements", options),
         key="prediction_replace",
     )
-    images = seen_image(key, chosen).images
     if replace == "mean" and chosen.images is not None:
-        table = image_lens(opened(key), images, _pooled(key, chosen.images), "mean")
+        table = lens_of_parts(found.parts, _pooled(key, chosen.images), "mean")
     else:
-        table = image_lens(opened(key), images, parts_of_image(opened(key), images), "zero")
+        table = lens_of_parts(found.parts, found.parts, "zero")
     last = int(table["source_layer"].max())
     depth = st.slider(t("prediction.depth"), 0, max(last, 1), last, key="prediction_depth")
     here = table[table["source_layer"] == min(depth, last)].nlargest(3, "probability")

@@ -47,7 +47,7 @@ def test_two_processes_train_one(arch: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("arch", ALL)
-def test_a_file_gives_the_network_back(arch: str, tmp_path: Path) -> None:
+def test_a_saved_network_loads_unchanged(arch: str, tmp_path: Path) -> None:
     model = create_model(arch, num_classes=5).eval()
     save_checkpoint(Checkpoint(model.spec, model.state_dict(), {"seed": 1}), tmp_path / "net.safetensors")
     loaded = load_checkpoint(tmp_path / "net.safetensors")

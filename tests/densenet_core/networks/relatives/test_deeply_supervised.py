@@ -83,7 +83,7 @@ def test_its_time_can_be_measured() -> None:
 
 
 @pytest.mark.parametrize("base", BASES)
-def test_a_file_gives_the_spec_back_whole(base: str, tmp_path: Path) -> None:
+def test_a_saved_spec_loads_unchanged(base: str, tmp_path: Path) -> None:
     spec = replace(spec_from_name(f"dsn-{base}"), companion_weight=0.7)
     model = build_model(spec).eval()
     save_checkpoint(Checkpoint(spec, model.state_dict(), {"seed": 1}), tmp_path / "net.safetensors")
