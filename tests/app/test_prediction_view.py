@@ -11,7 +11,7 @@ from analysis.prediction.opened import Opened
 from densenet_core import DenseNet, load_zoo
 from densenet_core.data.datasets import load_test_images
 from densenet_core.data.images import evenly_spaced
-from tests.app.test_views import app, page, shown  # noqa: F401 (a fixture)
+from tests.app.test_views import FEW, app, page, shown  # noqa: F401 (a fixture)
 
 NAME = "densenet-40-12-digits"
 
@@ -19,7 +19,7 @@ NAME = "densenet-40-12-digits"
 def test_the_page_shows_what_the_functions_return(app: AppTest) -> None:  # noqa: F811
     found = page(app, "prediction")
     assert not found.exception
-    images = evenly_spaced(load_test_images("digits"), 200)
+    images = evenly_spaced(load_test_images("digits"), FEW)
     row = found.selectbox(key="prediction_row_class0").value
     expected = explain_image(load_zoo(NAME), seen_of_dataset(images, row), tuple("0123456789"))
     assert f"Logit of {expected.title}: {expected.logit:.2f}" in shown(found).replace("\\", "")
@@ -33,7 +33,7 @@ def test_least_certain_images_come_first(app: AppTest) -> None:  # noqa: F811
     found = page(app, "prediction")
     found.selectbox(key="prediction_way").select("uncertain").run()
     assert not found.exception
-    table = predicted_classes(load_zoo(NAME), evenly_spaced(load_test_images("digits"), 200))
+    table = predicted_classes(load_zoo(NAME), evenly_spaced(load_test_images("digits"), FEW))
     assert found.selectbox(key="prediction_row_uncertain").value == int(table.loc[table["probability"].idxmin(), "row"])
 
 

@@ -75,7 +75,7 @@ def _path_shares(report: Report, network: Checkpoint, images: ImagesKey) -> pd.D
     return paths_beside_controls(network, _test_images(images))
 
 
-def _by_class(report: Report, network: Checkpoint, images: ImagesKey, keep_in: Path | None = None) -> pd.DataFrame:
+def _by_class(report: Report, network: Checkpoint, images: ImagesKey, keep_in: Path | None) -> pd.DataFrame:
     from analysis.prediction.by_class import reuse_by_class
 
     return reuse_by_class(network, _test_images(images), images.number, on_batch=report, keep_in=keep_in)

@@ -1,4 +1,4 @@
-"""Which connections a class lives on: the ablation told apart by the true class, for all classes in one job."""
+"""Which connections each class needs: the ablation by true class, for all classes in one job."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def show_by_class(key: NetworkKey, images: ImagesKey) -> None:
     """Offer the measurement, and draw the heatmap of one class once it is done."""
     with st.expander(t("prediction.by_class"), icon=":material/category:", key="prediction_by_class"):
         st.caption(t("prediction.by_class_note"))
-        found: pd.DataFrame | None = result_of(Task("by_class", key, (images,)), amount(images))
+        found: pd.DataFrame | None = result_of(Task("by_class", key, (images, loading.disk_cache(key))), amount(images))
         if found is None:
             return
         titles = loading.load_images(images).class_names
