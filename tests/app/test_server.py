@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import os
 import socket
@@ -9,14 +10,16 @@ import subprocess
 import sys
 import time
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from app.cli.main import run
 from app.dashboard.language import catalogue
 from app.dashboard.server.access import is_allowed
+from app.dashboard.server.limits import UploadLimits
 from app.dashboard.server.options import ServerOptions, server_options
 from tests.app.live import Visitor
 
@@ -184,3 +187,57 @@ def test_an_upload_needs_a_session_that_was_let_in_and_a_length(port: int) -> No
 def test_the_allow_list(user: dict[str, object], is_let_in: bool) -> None:
     assert is_allowed(user, ["@example.org", "bob@elsewhere.net", "group:Staff"]) == is_let_in
     assert is_allowed(user, [])
+
+
+def statuses(limits: UploadLimits, *requests: tuple[str, str, bytes | None]) -> list[int]:
+    """What the middleware answers to requests of (method, path, Content-Length); 200 is the application's."""
+
+    async def receive() -> dict[str, object]:
+        raise AssertionError("the content was asked for")
+
+    async def ask(method: str, path: str, length: bytes | None) -> int:
+        found: list[int] = []
+
+        async def send(message: MutableMapping[str, Any]) -> None:
+            found.append(message.get("status", 0))
+
+        headers = [] if length is None else [(b"content-length", length)]
+        await limits({"type": "http", "method": method, "path": path, "headers": headers}, receive, send)
+        return found[0] if found else 200
+
+    return [asyncio.run(ask(*request)) for request in requests]
+
+
+def test_limits_hold_for_one_session_and_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def application(*_: object) -> None: ...
+
+    monkeypatch.setattr("app.dashboard.server.limits.is_admitted", lambda session: session != "stranger")
+    held = {"full": 100, "half": 50}
+    limits = UploadLimits(application, 100, lambda: held)
+    put = "/_stcore/upload_file"
+    assert statuses(
+        limits,
+        ("PUT", f"{put}/half/a", b"50"),
+        ("PUT", f"{put}/half/a", b"51"),
+        ("PUT", f"{put}/full/a", b"1"),
+        ("PUT", f"{put}/half/a", None),
+        ("PUT", f"{put}/half/a", b"-1"),
+        ("PUT", f"{put}/stranger/a", b"1"),
+        ("DELETE", f"{put}/full/a", None),
+        ("GET", "/_stcore/metrics", None),
+        ("GET", "/_stcore/health", None),
+    ) == [200, 413, 413, 411, 411, 403, 200, 404, 200]
+    held |= dict.fromkeys("abc", 100)
+    assert statuses(limits, ("PUT", f"{put}/half/a", b"1")) == [503]
+    assert not limits.arriving
+
+
+def test_uploads_that_are_still_arriving_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def application(*_: object) -> None:
+        answers.extend(await asyncio.to_thread(statuses, limits, ("PUT", "/_stcore/upload_file/one/b", b"41")))
+
+    monkeypatch.setattr("app.dashboard.server.limits.is_admitted", lambda session: True)
+    answers: list[int] = []
+    limits = UploadLimits(application, 100, dict)
+    assert statuses(limits, ("PUT", "/_stcore/upload_file/one/a", b"60")) == [200]
+    assert answers == [413]

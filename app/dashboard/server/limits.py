@@ -1,4 +1,4 @@
-"""Limits on uploads, checked while a request arrives: Streamlit keeps what is uploaded in memory."""
+"""Limits on requests, checked before their content arrives: Streamlit keeps what is uploaded in memory."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 MAX_FULL_SESSIONS = 4  # all sessions together hold as much as so many full ones
+METRICS = "/_stcore/metrics"  # Streamlit's statistics of memory and sessions, which are no visitor's business
 _UPLOAD = re.compile(r".*/_stcore/upload_file/(?P<session>[^/]+)/[^/]+/?")
 
 
@@ -37,6 +38,9 @@ class UploadLimits:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or answer it with the status of the limit that it breaks."""
+        if scope["type"] == "http" and scope["path"].rstrip("/").endswith(METRICS):
+            await _answer(send, HTTPStatus.NOT_FOUND)
+            return
         upload = _UPLOAD.fullmatch(scope["path"]) if scope["type"] == "http" and scope["method"] == "PUT" else None
         if upload is None:
             await self.app(scope, receive, send)
