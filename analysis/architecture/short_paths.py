@@ -103,7 +103,7 @@ def path_table(specs: Sequence[Spec]) -> tuple[pd.DataFrame, str]:
     """
     fractal = [isinstance(spec, FractalNetSpec) for spec in specs]
     if len(set(fractal)) > 1:
-        raise ValueError("FractalNets have paths of another kind than DenseNets and ResNets: draw them apart")
+        raise ValueError("FractalNets have paths of another kind than DenseNets and ResNets: draw them separately")
     titles = [spec.title for spec in specs]
     if again := [title for title in titles if titles.count(title) > 1]:
         raise ValueError(f"networks are told apart by their titles: {again[0]} is there {len(again)} times")
