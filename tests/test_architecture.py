@@ -115,7 +115,9 @@ WITHOUT_TORCH = {
 }
 PREAMBLE = """
 import sys, analysis, densenet_core
+from streamlit import config
 from streamlit.testing.v1 import AppTest
+config.set_option('server.address', 'localhost')
 FILE, MAIN = sys.argv[1:]
 ZOO = densenet_core.zoo_names()[0]
 def cli(words):
