@@ -6,6 +6,7 @@ before torch is imported.
 
 from __future__ import annotations
 
+import gc
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -102,6 +103,7 @@ def _load(key: NetworkKey, _upload: UploadedFile | None) -> Checkpoint:
 def _load_upload(upload: UploadedFile | None, weights: str | None) -> Checkpoint:
     if upload is None:
         raise CheckpointError("the uploaded file is gone: upload it again")
+    gc.collect()  # ended sessions hold their uploads in cycles of references
     with tempfile.TemporaryDirectory(prefix="densenet-lens-", ignore_cleanup_errors=True) as folder:
         file = Path(folder) / "upload"  # never under its own name
         file.write_bytes(upload.getbuffer())
