@@ -200,7 +200,7 @@ def test_pretrained_weights_that_cannot_be_had_say_so(app: AppTest, monkeypatch:
     monkeypatch.setattr(torch.hub, "download_url_to_file", no_network)
     choose(app, "pretrained")
     assert not app.exception
-    assert "can't be downloaded from here (no route to host)" in app.error[0].value.replace("\\", "")
+    assert "can't be downloaded (no route to host)" in app.error[0].value.replace("\\", "")
 
 
 @pytest.mark.parametrize("origin", ORIGINS)
@@ -320,7 +320,7 @@ def test_comparison_draws_training_curves_of_two_runs(app: AppTest) -> None:
         app.selectbox(key=f"origin{side}").select("run").run()
         app.selectbox(key=f"run{side}").select(Path("runs") / run).run()
     assert not app.exception
-    assert len(app.get("plotly_chart")) == 2
+    assert {"reuse_a", "reuse_b", "curves"} <= {chart.key for chart in app.get("plotly_chart")}
     (Path("runs") / "one" / "metrics.csv").write_text("epoch,split,loss,error,seconds\n1,train,1.0,50.0,1.0\n1,te")
     app.run()
     assert "1 damaged line" in app.warning[0].value
