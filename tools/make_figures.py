@@ -44,6 +44,7 @@ FEATURE_REUSE = {
 }
 ABLATION = {"densenet-bc-40-12-cifar10-jpeg": "ablation_cifar10_jpeg.png"}
 SHOWN = "densenet-bc-40-12-cifar10-jpeg"  # in the pictures of agreement and pruning
+SHOWN_ORDERS = ("mean_abs_weight", "total_abs_weight", "ablation", "random")
 SHOWN_KEEPS = (0.8, 0.6, 0.4)
 MEASURED = DOCS.parent / "analysis" / "results" / "measured"  # by tools/measure_effects.py
 BENCHMARKS = DOCS.parent / "benchmarks" / "results"  # by `make bench`
@@ -267,7 +268,8 @@ def main(cifar10_jpeg: str | None = None) -> None:
         save_figure(feature_reuse_figure(effects(name), "ablation"), DOCS / picture)
     panels = [DOCS / "left.png", DOCS / "right.png"]
     save_figure(agreement_figure(effects(SHOWN), "mean_abs_weight", "ablation"), panels[0])
-    save_figure(pruning_figure(pd.read_csv(MEASURED / f"pruning_{SHOWN}.csv")), panels[1])
+    curves = pd.read_csv(MEASURED / f"pruning_{SHOWN}.csv").query("measure in @SHOWN_ORDERS and repair == 'none'")
+    save_figure(pruning_figure(curves), panels[1])
     side_by_side(panels, DOCS / "effects.png")
     fill("docs/efficiency.md", "sweep", sweep_table())
     fill("docs/benchmarks.md", "benchmarks", benchmarks_table())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import matplotlib as mpl
 import pandas as pd
 import plotly.graph_objects as go
@@ -14,6 +16,8 @@ from analysis.results.efficiency import count
 from analysis.reuse.baselines import ORDER_TITLES
 from analysis.reuse.pruning import RANDOM
 
+MAX_NAME = 26  # characters of a name in the legend that has two columns in one column of a paper
+LEGEND_ROW = 0.15  # inches
 RANDOM_TITLE = "random (mean over seeds)"
 X_TITLES = {"params": "parameters left", "mult_adds": "mult_adds left", "keep": "share of the budget left"}
 
@@ -29,10 +33,13 @@ def pruning_figure(curves: pd.DataFrame, x: str = "params", columns: int = 1) ->
     Raises:
         ValueError: ``x`` is unknown.
     """
+    lines = list(_lines(curves, x))
+    ncols = 2 if columns > 1 or all(len(name) <= MAX_NAME for name, _, _ in lines) else 1
     with mpl.rc_context(fname=STYLE):
-        figure = Figure(figsize=(COLUMN_WIDTHS[columns], 2.6), layout="constrained")
+        height = 2.0 + LEGEND_ROW * math.ceil(len(lines) / ncols)
+        figure = Figure(figsize=(COLUMN_WIDTHS[columns], height), layout="constrained")
         ax = figure.subplots()
-        for name, color, own in _lines(curves, x):
+        for name, color, own in lines:
             dashes = "--" if name.startswith(RANDOM_TITLE) else "-"
             ax.plot(own[x], own["error"], dashes, color=color, linewidth=1, marker="o", markersize=2.5, label=name)
             if name.startswith(RANDOM_TITLE):
@@ -43,7 +50,7 @@ def pruning_figure(curves: pd.DataFrame, x: str = "params", columns: int = 1) ->
             ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: count(value)))
         ax.grid(linewidth=0.3, color="#cccccc")
         ax.set_ylim(bottom=0)
-        figure.legend(frameon=False, fontsize=7, loc="outside lower center", ncols=2)
+        figure.legend(frameon=False, fontsize=7, loc="outside lower center", ncols=ncols)
     return figure
 
 

@@ -25,7 +25,7 @@ def serve(
         bool, typer.Option("--public", help="Allow an --address other than localhost; needs --read-only.")
     ] = False,
     read_only: Annotated[bool, typer.Option("--read-only", help="No training, and nothing is written.")] = False,
-    max_upload: Annotated[int, typer.Option(metavar="MB", help="Size of an uploaded file.")] = 512,
+    max_upload: Annotated[int, typer.Option(metavar="MB", help="Size of an uploaded file.")] = 500,
     session_memory: Annotated[
         int, typer.Option(metavar="MB", help="Uploads that a session holds; all sessions: four times as much.")
     ] = 1024,

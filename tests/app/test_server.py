@@ -34,7 +34,7 @@ def test_the_settings_that_keep_others_out() -> None:
     assert server["enableCORS"] is True
     assert server["enableStaticServing"] is False
     assert server["fileWatcherType"] == "none"
-    assert 0 < server["maxUploadSize"] <= 512
+    assert 0 < server["maxUploadSize"] <= 500
     assert config["browser"]["gatherUsageStats"] is False
     assert config["client"]["showErrorDetails"] == "none"
 

@@ -20,7 +20,7 @@ class ServerOptions:
     root: tuple[Path, ...] = ()  # folders to serve beside runs/ and the zoo
     read_only: bool = False  # no training, and nothing is written
     public: bool = False  # may listen on other addresses than localhost
-    max_upload: int = 512  # MB per file
+    max_upload: int = 500  # MB per file
     session_memory: int = 1024  # MB of uploads that one session may hold at the same time
     jobs: int | None = None  # measurements that run at the same time; others wait
     allow: tuple[str, ...] = ()  # who may log in: addresses, @domains and group:NAMEs
