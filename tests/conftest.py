@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # workers share the cores, and so do the processes that tests start
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pytest
 import torch
 
 from densenet_core import Checkpoint, DenseNet, DenseNetSpec
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
-if "OMP_NUM_THREADS" not in os.environ:
-    torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else 2)  # workers share the cores
+torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
 
 
 def shared_file(name: str) -> Path:
