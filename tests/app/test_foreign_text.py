@@ -34,7 +34,7 @@ HOSTILE = {
 def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AppTest:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.argv", ["streamlit"])
-    return AppTest.from_file(MAIN, default_timeout=60)
+    return AppTest.from_file(MAIN, default_timeout=240)
 
 
 def hostile_record(text: str) -> dict[str, Any]:

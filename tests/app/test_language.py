@@ -192,7 +192,7 @@ def test_a_tables_columns_are_named_in_both_languages(monkeypatch: pytest.Monkey
 def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AppTest:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.argv", ["streamlit"])
-    return AppTest.from_file(str(ROOT / "app" / "main.py"), default_timeout=60)
+    return AppTest.from_file(str(ROOT / "app" / "main.py"), default_timeout=240)
 
 
 def test_the_switch_in_the_sidebar_changes_the_language(app: AppTest) -> None:
@@ -249,7 +249,7 @@ def test_every_page_is_shown_in_korean(
     view: str, app: AppTest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    app = AppTest.from_string(f"from app.dashboard.views import {view}\n{view}.show()\n", default_timeout=60)
+    app = AppTest.from_string(f"from app.dashboard.views import {view}\n{view}.show()\n", default_timeout=240)
     app.session_state[language.KEY] = "ko"
     app.session_state["images_number"] = 20
     app.session_state["zoo_name"] = "densenet-40-12-digits"

@@ -42,7 +42,7 @@ def address(app: AppTest) -> dict[str, str]:
 
 
 def test_the_network_and_the_options_are_kept_on_another_page_and_back() -> None:
-    app = AppTest.from_string(TWO_PAGES, default_timeout=60)
+    app = AppTest.from_string(TWO_PAGES, default_timeout=240)
     app.session_state["agreement_second"] = "l1_per_input_map"  # of the weights: nothing is measured
     app.run()
     app.selectbox(key="zoo_name").select(DIGITS).run()
@@ -58,11 +58,11 @@ def test_the_network_and_the_options_are_kept_on_another_page_and_back() -> None
 
 
 def test_an_address_opens_what_its_sender_saw() -> None:
-    sender = AppTest.from_file(MAIN, default_timeout=60).run()
+    sender = AppTest.from_file(MAIN, default_timeout=240).run()
     sender.button(key=f"try_{DIGITS}").click().run()
     sender.selectbox(key="measure").select("l1_per_input_map").run()
     sender.selectbox(key="color_map").select("jet").run()
-    receiver = AppTest.from_file(MAIN, default_timeout=60)
+    receiver = AppTest.from_file(MAIN, default_timeout=240)
     for key, value in (address(sender) | {"cell": "2.3.7"}).items():
         receiver.query_params[key] = value
     receiver.run()
@@ -88,7 +88,7 @@ def test_an_address_opens_what_its_sender_saw() -> None:
     ],
 )
 def test_an_address_that_names_nothing_is_no_error(query: dict[str, str]) -> None:
-    app = AppTest.from_file(MAIN, default_timeout=60)
+    app = AppTest.from_file(MAIN, default_timeout=240)
     for key, value in query.items():
         app.query_params[key] = value
     app.run()
@@ -97,7 +97,7 @@ def test_an_address_that_names_nothing_is_no_error(query: dict[str, str]) -> Non
 
 
 def test_recent_networks_are_one_choice_away() -> None:
-    app = AppTest.from_file(MAIN, default_timeout=60).run()
+    app = AppTest.from_file(MAIN, default_timeout=240).run()
     app.button(key=f"try_{DIGITS}").click().run()
     app.run()
     assert START in app.selectbox(key="recent").options
@@ -108,7 +108,7 @@ def test_recent_networks_are_one_choice_away() -> None:
 
 def test_an_upload_is_kept_without_its_widget_and_named_by_its_hash(small_checkpoint: Checkpoint) -> None:
     save_checkpoint(small_checkpoint, "net.safetensors")
-    app = AppTest.from_file(MAIN, default_timeout=60).run()
+    app = AppTest.from_file(MAIN, default_timeout=240).run()
     app.file_uploader(key="start_upload").upload("net.safetensors", Path("net.safetensors").read_bytes()).run()
     assert re.fullmatch(r"upload:[0-9a-f]{12}", address(app)["network"])
     assert "net.safetensors" in text(app)
@@ -116,7 +116,7 @@ def test_an_upload_is_kept_without_its_widget_and_named_by_its_hash(small_checkp
     app.selectbox(key="origin").select("zoo").run()
     app.selectbox(key="origin").select("upload").run()
     assert f"{small_checkpoint.num_params:,}" in text(app)
-    stranger = AppTest.from_file(MAIN, default_timeout=60)
+    stranger = AppTest.from_file(MAIN, default_timeout=240)
     stranger.query_params["network"] = address(app)["network"]
     stranger.run()
     assert "Upload the same file" in text(stranger)
@@ -125,7 +125,7 @@ def test_an_upload_is_kept_without_its_widget_and_named_by_its_hash(small_checkp
 
 def test_a_network_without_a_data_set_in_its_record_is_measured_on_none(small_checkpoint: Checkpoint) -> None:
     save_checkpoint(small_checkpoint, "runs/net/model.safetensors")
-    app = AppTest.from_file(MAIN, default_timeout=60)
+    app = AppTest.from_file(MAIN, default_timeout=240)
     app.query_params["network"] = "run:runs/net"
     app.query_params["measure"] = "taylor"
     app.run()
@@ -135,7 +135,7 @@ def test_a_network_without_a_data_set_in_its_record_is_measured_on_none(small_ch
 
 def test_images_are_normalized_as_in_training() -> None:
     """The CIFAR network of the zoo was trained on a class folder with CIFAR's statistics, not ImageNet's."""
-    app = AppTest.from_file(MAIN, default_timeout=60)
+    app = AppTest.from_file(MAIN, default_timeout=240)
     app.query_params["measure"] = "contribution"
     app.query_params["images_number"] = "20"
     app.run()
@@ -186,7 +186,7 @@ def test_the_first_network_is_one_that_ships() -> None:
 
 
 def test_a_cell_can_be_typed() -> None:
-    app = AppTest.from_file(MAIN, default_timeout=60).run()
+    app = AppTest.from_file(MAIN, default_timeout=240).run()
     app.text_input(key="cell_text").set_value("block 2, 1 -> 3").run()
     assert not app.exception
     assert "##### Block 2: from layer 1 to layer 3" in [part.value for part in app.markdown]

@@ -31,7 +31,7 @@ def words(request: pytest.FixtureRequest) -> dict[str, str]:
 
 @pytest.fixture
 def app(words: dict[str, str]) -> AppTest:
-    app = AppTest.from_string(PAGE, default_timeout=60)
+    app = AppTest.from_string(PAGE, default_timeout=240)
     app.session_state[KEY] = words["language"]
     return app.run()
 
@@ -170,7 +170,7 @@ def test_gates_of_a_trained_highway_network(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.argv", ["streamlit"])
-    app = AppTest.from_string(PAGE, default_timeout=60)
+    app = AppTest.from_string(PAGE, default_timeout=240)
     app.session_state[KEY] = words["language"]
     app.run()
     assert "densenet-lens train --arch highway-" in markdown(app)
@@ -199,7 +199,7 @@ def test_table_1_of_any_densenets_and_of_none(app: AppTest, words: dict[str, str
     [("resnet-20", "network 'resnet-20' is a ResNet-20"), ("densenet-41-12", "depth 41 is not 3*n+4")],
 )
 def test_names_of_other_families_show_the_error(name: str, message: str) -> None:
-    app = AppTest.from_string(PAGE, default_timeout=60)
+    app = AppTest.from_string(PAGE, default_timeout=240)
     app.session_state["notes_table_1"] = [name]
     app.run()
     assert not app.exception

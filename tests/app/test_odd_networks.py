@@ -38,7 +38,7 @@ def test_the_reuse_page_shows_it_and_says_what_needs_more(app: AppTest, gated: P
 
 @pytest.mark.parametrize("name", ["agreement", "claims", "gradient_flow", "pruning"])
 def test_other_pages_refuse_it_by_name(name: str, gated: Path) -> None:
-    page = AppTest.from_string(f"from app.dashboard.views import {name}\n{name}.show()\n", default_timeout=60).run()
+    page = AppTest.from_string(f"from app.dashboard.views import {name}\n{name}.show()\n", default_timeout=240).run()
     upload(page, "gated.pth", gated.read_bytes())
     assert not page.exception
     assert REFUSED in page.error[0].value.replace("\\", "")

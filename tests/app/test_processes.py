@@ -30,7 +30,7 @@ from densenet_core.training.run_status import read_summary
 
 
 def wait_for(folder: Path, state: str, epoch: int = 0) -> None:
-    deadline = time.monotonic() + 180
+    deadline = time.monotonic() + 480
     while time.monotonic() < deadline:
         if (folder / "config.json").exists():
             summary = read_summary(folder)

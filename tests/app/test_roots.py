@@ -143,7 +143,7 @@ def test_data_folders_inside(folders: list[Path], tmp_path: Path) -> None:
 
 @pytest.fixture
 def app(folders: list[Path]) -> AppTest:
-    return AppTest.from_file(str(Path(__file__).parents[2] / "app" / "main.py"), default_timeout=60)
+    return AppTest.from_file(str(Path(__file__).parents[2] / "app" / "main.py"), default_timeout=240)
 
 
 FORGED = ("../outside/secret", "link", "/etc")

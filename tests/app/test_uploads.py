@@ -27,7 +27,7 @@ def test_sums_of_an_ablation_stay_on_disk_for_a_file_and_not_for_an_upload(
     monkeypatch.setattr(loading, "load", lambda key: small_checkpoint)
     monkeypatch.setattr(loading, "load_images", lambda key: some_images(4))
     for origin, kept in (("upload", 0), ("file", 1)):
-        app = AppTest.from_string(PAGE, default_timeout=60)
+        app = AppTest.from_string(PAGE, default_timeout=240)
         app.session_state["origin"] = origin
         assert not app.run().exception
         assert len(list(tmp_path.rglob("*.npz"))) == kept, origin

@@ -31,7 +31,7 @@ DIGITS = "densenet-40-12-digits"  # whose images are at hand everywhere
 def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AppTest:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.argv", ["streamlit"])
-    return AppTest.from_file(MAIN, default_timeout=60)
+    return AppTest.from_file(MAIN, default_timeout=240)
 
 
 def shown(app: AppTest) -> str:

@@ -32,8 +32,8 @@ def page(url: str) -> Iterator[Page]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
         page = browser.new_page(viewport={"width": 1440, "height": 1100})
-        page.set_default_timeout(60_000)
-        expect.set_options(timeout=60_000)
+        page.set_default_timeout(180_000)
+        expect.set_options(timeout=180_000)
         page.goto(f"{url}/reuse")
         yield page
         browser.close()

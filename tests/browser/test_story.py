@@ -35,7 +35,7 @@ def context(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[BrowserC
         sync_playwright() as playwright,
     ):
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
-        expect.set_options(timeout=90_000)
+        expect.set_options(timeout=240_000)
         yield browser.new_context(viewport={"width": 1440, "height": 1100}), server.url
         browser.close()
 
@@ -48,7 +48,7 @@ def open_page(page: Page, module: str) -> None:
 def test_the_story(context: tuple[BrowserContext, str]) -> None:
     browser, url = context
     page = browser.new_page()
-    page.set_default_timeout(90_000)
+    page.set_default_timeout(240_000)
     page.goto(url)
     _drop_a_file(page)
     _see_it_on_other_pages(page)
@@ -90,7 +90,7 @@ def _open_the_link_elsewhere(page: Page, browser: BrowserContext) -> None:
     expect(page).to_have_url(re.compile(r"cell=2\.1\.3"))
     other = browser.new_page()
     other.goto(page.url)
-    expect(other.get_by_role("heading", name="Block 2: from layer 1 to layer 3")).to_be_visible(timeout=90_000)
+    expect(other.get_by_role("heading", name="Block 2: from layer 1 to layer 3")).to_be_visible(timeout=240_000)
     other.close()
 
 

@@ -57,7 +57,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, hostile: Checkpoint) -> Ite
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
-        expect.set_options(timeout=60_000)
+        expect.set_options(timeout=180_000)
         yield browser
         browser.close()
 
@@ -65,7 +65,7 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
     page = browser.new_page(viewport={"width": 1440, "height": 1600})
-    page.set_default_timeout(60_000)
+    page.set_default_timeout(180_000)
     dialogs: list[str] = []
     page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
     yield page
@@ -149,7 +149,7 @@ def settled_memory(server: Server) -> float:
 def visit(browser: Browser, server: Server, file: Path) -> float:
     """Upload a file, see its heatmap, leave, and return the server's memory in MB afterwards."""
     page = browser.new_page()
-    page.set_default_timeout(60_000)
+    page.set_default_timeout(180_000)
     upload(page, server.url, file.name, file.read_bytes())
     expect(page.get_by_text(file.name).first).to_be_visible()
     expect(page.locator(".js-plotly-plot").first).to_be_visible()
