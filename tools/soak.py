@@ -11,9 +11,7 @@ from __future__ import annotations
 import argparse
 import os
 import random
-import socket
 import statistics
-import subprocess
 import sys
 import tempfile
 import threading
@@ -23,11 +21,12 @@ from typing import NamedTuple
 
 from app.dashboard.language import catalogue
 from app.dashboard.pages import PAGES
-from tests.app.live import Visitor
+from tests.app.live import Visitor, free_port, serve
 
 ADDRESSES = [address for address, _ in PAGES.values()]
 MEASURE = [words for key, words in catalogue("en").items() if key.startswith("jobs.start.")]
 MAX_GROWTH = 0.05
+OPTIONS = ("--read-only", "--jobs", "1", "--max-upload", "8", "--session-memory", "16")
 SETTLE_S = 150  # Streamlit forgets a closed session after two minutes
 ERRORS = ("Traceback", "Error:", "Uncaught")
 
@@ -66,32 +65,18 @@ def visit(port: int, until: float, chance: random.Random, pages: list[str], fail
             failures.append(f"{page}: {type(error).__name__}: {error}")
 
 
-def start_server(folder: Path, port: int, log: Path) -> subprocess.Popen[bytes]:
-    """Start a read-only server whose temporary files are in the folder."""
-    options = ["--read-only", "--no-browser", "--jobs", "1", "--max-upload", "8", "--session-memory", "16"]
-    command = [sys.executable, "-m", "app", "serve", "--port", str(port), *options]
-    temporary = folder / "tmp"
-    temporary.mkdir(parents=True)
-    variables = {"PYTHONPATH": str(Path.cwd()), "TMPDIR": str(temporary), "XDG_CACHE_HOME": str(folder / "cache")}
-    variables["MPLCONFIGDIR"] = str(log.parent)  # matplotlib's list of fonts is no file of ours
-    with log.open("wb") as stream:
-        process = subprocess.Popen(command, cwd=folder, env=os.environ | variables, stdout=stream, stderr=stream)
-    for _ in range(600):
-        try:
-            socket.create_connection(("localhost", port), 1).close()
-            return process
-        except OSError:
-            time.sleep(0.1)
-    raise SystemExit(f"the server does not answer: {log.read_text()}")
+def server_environment(folder: Path, log: Path) -> dict[str, str]:
+    """Return variables that keep the server's temporary files and caches in a folder; its log is elsewhere."""
+    (folder / "tmp").mkdir(parents=True)
+    places = {"TMPDIR": folder / "tmp", "XDG_CACHE_HOME": folder / "cache"}
+    places["MPLCONFIGDIR"] = log.parent  # matplotlib's list of fonts is no file of ours
+    return {name: str(place) for name, place in places.items()}
 
 
 def soak(minutes: float, sessions: int, folder: Path, log: Path) -> Outcome:
     """Visit a server of its own in ``folder``."""
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = int(free.getsockname()[1])
-    process = start_server(folder, port, log)
-    try:
+    port = free_port()
+    with serve(folder, port, *OPTIONS, log=log, **server_environment(folder, log)) as process:
         pages: list[str] = []
         failures: list[str] = []
         for page in ADDRESSES:  # imports and caches of the pages are no leak
@@ -112,9 +97,6 @@ def soak(minutes: float, sessions: int, folder: Path, log: Path) -> Outcome:
             visitor.join()
         time.sleep(SETTLE_S)
         left = [str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file()]
-    finally:
-        process.terminate()
-        process.wait(30)
     third = max(1, len(samples) // 3)
     growth = statistics.median(samples[-third:]) / statistics.median(samples[:third]) - 1
     errors = [line for line in log.read_text(errors="replace").splitlines() if any(sign in line for sign in ERRORS)]

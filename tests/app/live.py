@@ -1,14 +1,63 @@
-"""A visitor of a live server, without a browser: Streamlit's WebSocket, and requests with its token."""
+"""A live server, and a visitor without a browser: Streamlit's WebSocket, and requests with its token."""
 
 from __future__ import annotations
 
 import http.client
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from websockets.sync.client import connect
+
+ROOT = Path(__file__).parents[2]
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        return int(free.getsockname()[1])
+
+
+@contextmanager
+def serve(
+    folder: Path, port: int, *options: str, log: Path = Path(os.devnull), **environment: str
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run ``densenet-lens serve`` in a folder until the block ends, which begins when the port answers.
+
+    Args:
+        log: the file that gets the server's output.
+        environment: variables beside this process's.
+    """
+    command = [sys.executable, "-m", "app", "serve", "--no-browser", "--port", str(port), *options]
+    variables = os.environ | {"PYTHONPATH": str(ROOT)} | environment
+    with log.open("wb") as stream:
+        process = subprocess.Popen(command, cwd=folder, env=variables, stdout=stream, stderr=stream)
+    try:
+        _wait_for(port, process)
+        yield process
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
+    for _ in range(600):
+        try:
+            socket.create_connection(("localhost", port), 1).close()
+            return
+        except OSError:
+            assert process.poll() is None, "the server ended"
+            time.sleep(0.1)
+    raise AssertionError("the server does not answer")
 
 
 class Visitor:

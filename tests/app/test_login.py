@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -16,7 +11,7 @@ import pytest
 
 from app.dashboard.language import catalogue
 from app.dashboard.server.access import user_name
-from tests.app.live import Visitor
+from tests.app.live import Visitor, free_port, serve
 
 oidc = pytest.importorskip("oidc_provider_mock")
 httpx = pytest.importorskip("httpx")
@@ -30,12 +25,6 @@ class Server(NamedTuple):
     port: int
     folder: Path
     issuer: str
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        return int(free.getsockname()[1])
 
 
 @pytest.fixture(scope="module")
@@ -54,22 +43,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
             f'client_id = "lens"\nclient_secret = "secret"\n'
             f'server_metadata_url = "{issuer}/.well-known/openid-configuration"\n'
         )
-        command = [sys.executable, "-m", "app", "serve", "--no-browser", "--port", str(port), "--allow", "@example.org"]
-        process = subprocess.Popen(
-            command, cwd=folder, env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=subprocess.DEVNULL
-        )
-        try:
-            for _ in range(600):
-                try:
-                    socket.create_connection(("localhost", port), 1).close()
-                    break
-                except OSError:
-                    assert process.poll() is None
-                    time.sleep(0.1)
+        with serve(folder, port, "--allow", "@example.org"):
             yield Server(port, folder, issuer)
-        finally:
-            process.terminate()
-            process.wait(10)
 
 
 def log_in(server: Server, name: str) -> str:

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import http.client
-import os
 import socket
-import subprocess
-import sys
-import time
 import tomllib
 from collections.abc import Iterator, MutableMapping
 from pathlib import Path
@@ -21,7 +17,7 @@ from app.dashboard.language import catalogue
 from app.dashboard.server.access import is_allowed
 from app.dashboard.server.limits import UploadLimits
 from app.dashboard.server.options import ServerOptions, server_options
-from tests.app.live import Visitor
+from tests.app.live import Visitor, free_port, serve
 
 APP = Path(__file__).parents[2] / "app"
 
@@ -42,26 +38,10 @@ def test_the_settings_that_keep_others_out() -> None:
 @pytest.fixture(scope="module")
 def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """A read-only server with small limits, started in a folder that has no settings of its own."""
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = int(free.getsockname()[1])
-    folder = tmp_path_factory.mktemp("elsewhere")
-    options = ["--no-browser", "--read-only", "--max-upload", "1", "--session-memory", "2", "--port", str(port)]
-    environment = os.environ | {"PYTHONPATH": str(APP.parent)}
-    command = [sys.executable, "-m", "app", "serve", *options]
-    server = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, env=environment)
-    try:
-        for _ in range(600):
-            try:
-                socket.create_connection(("localhost", port), 1).close()
-                break
-            except OSError:
-                assert server.poll() is None
-                time.sleep(0.1)
+    port = free_port()
+    options = ["--read-only", "--max-upload", "1", "--session-memory", "2"]
+    with serve(tmp_path_factory.mktemp("elsewhere"), port, *options):
         yield port
-    finally:
-        server.terminate()
-        server.wait(10)
 
 
 def own_addresses() -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -12,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
+
+from tests.app.live import free_port
 
 ROOT = Path(__file__).parents[2]
 
@@ -32,9 +33,7 @@ def serving(folder: Path, log: Path, *options: str, **environment: str) -> Itera
         options: of Streamlit.
         environment: variables beside this process's.
     """
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "streamlit", "run", str(ROOT / "app" / "main.py"), "--server.headless=true"]
     variables = os.environ | {"PYTHONPATH": str(ROOT)} | environment
     with log.open("ab") as stream:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -67,10 +68,12 @@ def read_shards(index: Path, read: Callable[[Path], FileContent]) -> FileContent
     if len(shards) > MAX_PARTS:
         raise CheckpointError(f"its index names {len(shards):,} files: at most {MAX_PARTS:,} are read")
     joined = _Joined()
-    with joined.closing_on_error():
+    with ExitStack() as opened:
         for name, tensors in shards.items():
             content = read(_shard(index.parent, name))
+            opened.callback(content.close)
             joined.add(name, content, ((tensor, tensor) for tensor in tensors))
+        opened.pop_all()  # the caller closes them
     return joined.content("sharded")
 
 
@@ -112,26 +115,8 @@ class _Joined:
                 raise CheckpointError(f"its file {name[:100]!r} lacks tensor {key[:100]!r}, which the index names")
             self.tensors[key] = _moved(held[own], name)
 
-    def closing_on_error(self) -> _ClosingOnError:
-        return _ClosingOnError(self.files)
-
     def content(self, format: str, others: tuple[str, ...] = ()) -> FileContent:
         return FileContent(format, (Candidate("", self.tensors),), self.files, others)
-
-
-class _ClosingOnError:
-    """Close files where a block raises."""
-
-    def __init__(self, files: Mapping[str, BinaryIO]) -> None:
-        self._files = files
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, *_: object) -> None:
-        if kind is not None:
-            for file in self._files.values():
-                file.close()
 
 
 def _moved(entry: Entry | str, name: str) -> Entry | str:
@@ -167,12 +152,14 @@ def read_distributed(folder: Path) -> FileContent:
     if len(by_file) > MAX_PARTS:
         raise CheckpointError(f"its index names {len(by_file):,} files: at most {MAX_PARTS:,} are read")
     joined = _Joined()
-    with joined.closing_on_error():
+    with ExitStack() as opened:
         for name, own in by_file.items():
             content = _read_pieces(_shard(folder, name), own)
+            opened.callback(content.close)
             joined.add(name, content, ((_key(piece), str(number)) for number, piece in enumerate(own)))
-        found = joined.content("distributed", others)
-        return _assembled(found, pieces)
+        found = _assembled(joined.content("distributed", others), pieces)
+        opened.pop_all()  # the caller closes them
+    return found
 
 
 def _key(piece: _Piece) -> str:
@@ -197,20 +184,14 @@ def _pieces(index: Path) -> tuple[list[_Piece], tuple[str, ...]]:
 
 def _read_pieces(path: Path, pieces: list[_Piece]) -> FileContent:
     """Return the tensors of one file, named by their numbers."""
-    file = path.open("rb", buffering=0)
-    try:
+    with ExitStack() as opened:
+        file = opened.enter_context(path.open("rb", buffering=0))
         returned = run_reader(file, [[piece.offset, piece.length] for piece in pieces])
-    except BaseException:
-        file.close()
-        raise
-    files = {"": file, UNPACKED: returned.unpacked}
-    try:
+        opened.callback(returned.unpacked.close)
         sizes = {"": size_of(file), UNPACKED: returned.unpacked_size}
-        return FileContent("torch", checked_candidates(returned.index, sizes), files)
-    except BaseException:
-        for opened in files.values():
-            opened.close()
-        raise
+        candidates = checked_candidates(returned.index, sizes)
+        opened.pop_all()  # the caller closes them
+    return FileContent("torch", candidates, {"": file, UNPACKED: returned.unpacked})
 
 
 def _assembled(content: FileContent, pieces: list[_Piece]) -> FileContent:
