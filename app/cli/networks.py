@@ -196,7 +196,7 @@ def inspect(
         print_json(_described(network, available) | ({"tensors": tensors} if layers else {}))
         return
     ignored = f"{len(network.ignored)} tensors: {', '.join(network.ignored[:3])}" if network.ignored else "-"
-    found = [("Layout", network.layout), ("Known by", network.evidence), ("Not used", ignored)]
+    found = [("Layout", network.layout), ("Identified by", _identification(network)), ("Not used", ignored)]
     facts = [(FACT_TITLES[name], value) for name, value in network_facts(network).items()]
     print_pairs([*facts, *_held(network), *found, *_architecture(network), *_unknown(network)])
     print("\nAvailable analyses:")
@@ -240,13 +240,18 @@ def _held(network: Checkpoint) -> list[tuple[str, str]]:
     return pairs
 
 
+def _identification(network: Checkpoint) -> str:
+    """Return how the layers were identified, and what was computed or assumed."""
+    return "; ".join((network.identified_by.value, *network.notes))
+
+
 def _described(network: Checkpoint, available: pd.DataFrame) -> dict[str, Any]:
     """Return what ``inspect`` says, for scripts."""
     return {
         "network": network.spec.title,
         "num_params": network.num_params,
         "layout": network.layout,
-        "known_by": network.evidence,
+        "identified_by": _identification(network),
         "file": asdict(network.held) if network.held else None,
         "order": network.order,
         "not_used": list(network.ignored),
@@ -276,10 +281,11 @@ def _architecture(network: Checkpoint) -> list[tuple[str, str]]:
 def _unknown(network: Checkpoint) -> list[tuple[str, str]]:
     """Return what the tensors of a ResNet do not show."""
     from densenet_core import ResNetSpec
-    from densenet_core.checkpoints.checkpoint import BY_METADATA
+    from densenet_core.checkpoints.identify.identified_by import IdentifiedBy
 
     spec = network.spec
-    if not isinstance(spec, ResNetSpec) or spec.shortcut == "none" or network.evidence == BY_METADATA:
+    is_saved_with_spec = network.identified_by is IdentifiedBy.METADATA
+    if not isinstance(spec, ResNetSpec) or spec.shortcut == "none" or is_saved_with_spec:
         return []
     return [("Unknown", "stochastic depth leaves no trace in the tensors, and changes the scores")]
 

@@ -21,6 +21,7 @@ from densenet_core.checkpoints.formats.safetensors_file import read_safetensors
 from densenet_core.checkpoints.formats.weights import choose
 from densenet_core.checkpoints.identify.concat_order import Order
 from densenet_core.checkpoints.identify.connectivity import ConcatSpec
+from densenet_core.checkpoints.identify.identified_by import IdentifiedBy
 from densenet_core.checkpoints.identify.state_dict import ReadStateDict, read_graph, read_state_dict
 from densenet_core.errors import CheckpointError, SeveralNetworksError
 from densenet_core.files import write_whole
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 MAX_DIGITS = 30  # of a whole number in a record
 MAX_MESSAGE = 1000  # characters of an error message
 _METADATA_KEY = "densenet_lens"
-BY_METADATA = "the metadata saved with it"  # the evidence for files that ``save_checkpoint`` wrote
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,8 @@ class Checkpoint:
     layout: str = "torchvision"  # the naming scheme of the file
     ignored: tuple[str, ...] = ()  # tensors in the file that are not part of the network
     order: Order | None = None  # in which the file's network concatenated, where it was seen or told; ours: old first
-    evidence: str = "the names of its tensors"  # how each layer was identified
+    identified_by: IdentifiedBy = IdentifiedBy.NAMES
+    notes: tuple[str, ...] = ()  # what was computed or assumed when the tensors were read
     held: FileFacts | None = None  # what else is in the file that it was read from
 
     @cached_property
@@ -213,20 +214,20 @@ def _read(content: FileContent, order: Order | None, weights: str | None) -> Che
     metadata = content.about.get("metadata", {})
     if _METADATA_KEY in metadata:
         return _read_own(content, *_own_metadata(metadata[_METADATA_KEY]))
-    said = ""
+    notes: tuple[str, ...] = ()
 
     def read(candidate: Candidate) -> ReadStateDict:
-        nonlocal said
+        nonlocal notes
         if content.format == "onnx":
             return read_graph(*walk_onnx(content, candidate))
         if content.format == "hdf5":
-            tensors, said = keras_state_dict(content, candidate)
+            tensors, notes = keras_state_dict(content, candidate)
             return read_state_dict(tensors, order=order)
         return read_state_dict(content.arrays(candidate), order=order)
 
     found, taken, other_weights = choose(content, weights, read)
     held = FileFacts(content.format, taken.name, other_weights, _others(content, taken, other_weights), taken.made_by)
-    return replace(_checkpoint(found, {}), held=held, evidence=found.evidence + said)
+    return replace(_checkpoint(found, {}), held=held, notes=(*found.notes, *notes))
 
 
 def _others(content: FileContent, taken: Candidate, other_weights: tuple[str, ...]) -> tuple[str, ...]:
@@ -241,7 +242,7 @@ def _read_own(content: FileContent, spec: Spec, record: dict[str, Any]) -> Check
         found = read_state_dict(content.arrays(content.candidates[0]), spec)
     except CheckpointError as error:
         raise CheckpointError(f"the metadata say {spec.title}, but {error}") from error
-    return replace(_checkpoint(found, record), evidence=BY_METADATA, held=FileFacts(content.format))
+    return replace(_checkpoint(found, record), identified_by=IdentifiedBy.METADATA, held=FileFacts(content.format))
 
 
 def _own_metadata(text: str) -> tuple[Spec, dict[str, Any]]:
@@ -274,4 +275,5 @@ def _spec(content: Mapping[str, Any]) -> Spec:
 
 
 def _checkpoint(found: ReadStateDict, record: dict[str, Any]) -> Checkpoint:
-    return Checkpoint(found.spec, found.arrays, record, found.layout, found.ignored, found.order, found.evidence)
+    about = (found.layout, found.ignored, found.order, found.identified_by, found.notes)
+    return Checkpoint(found.spec, found.arrays, record, *about)

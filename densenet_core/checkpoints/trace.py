@@ -18,6 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from densenet_core.checkpoints.checkpoint import Checkpoint, checkpoint_from_state_dict
 from densenet_core.checkpoints.identify.channel_graph import ChannelWalk, Maps
 from densenet_core.checkpoints.identify.connectivity import ConcatSpec
+from densenet_core.checkpoints.identify.identified_by import IdentifiedBy
 from densenet_core.errors import CheckpointError, first_line
 from densenet_core.networks.densenet import DenseNet
 from densenet_core.networks.densenet_spec import DenseNetSpec
@@ -63,7 +64,7 @@ def checkpoint_from_module(module: nn.Module, input_shape: Sequence[int] | None 
         raise CheckpointError(f"{error}{problem}") from error
     if named is not None and isinstance(named.spec, DenseNetSpec):
         return checkpoint_from_state_dict(module.state_dict(), order="old_first" if spec.is_old_first else "new_first")
-    return Checkpoint(spec, module.state_dict(), layout="a live module", evidence="one traced pass")
+    return Checkpoint(spec, module.state_dict(), layout="a live module", identified_by=IdentifiedBy.TRACE)
 
 
 def _is_sure(named: Checkpoint) -> bool:

@@ -78,7 +78,7 @@ def test_inspect_says_what_a_resnets_tensors_do_not(tmp_path: Path, capsys: pyte
     assert run(["inspect", str(tmp_path / "own.safetensors")]) == 0
     out = capsys.readouterr().out
     assert "ResNet-8 with stochastic depth" in out
-    assert "Known by           the metadata saved with it" in out
+    assert "Identified by      the metadata saved with it" in out
     assert "no trace" not in out
 
 

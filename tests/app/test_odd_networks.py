@@ -54,7 +54,7 @@ def test_inspect_says_what_it_is_and_what_can_be_done(gated: Path, capsys: pytes
     assert run(["inspect", str(gated)]) == 0
     out = capsys.readouterr().out
     for line in (
-        "Known by        shapes alone: 12 convolutions and 12 norms have one place each; running statistics",
+        "Identified by   shapes alone; 12 convolutions and 12 norms have one place each; running statistics",
         "Concatenation   new feature maps first",
         "Block 2         'shrinks.0.c', 'stages.1.0.expand', 'stages.1.1.expand'",
         "  yes  feature reuse by effective weights",

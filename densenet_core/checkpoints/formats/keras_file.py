@@ -29,7 +29,7 @@ _OLD_NAME = re.compile(rf"(.+)_({'|'.join(_KERAS_1)})")
 _NOT_WEIGHTS = re.compile(r"(^|/)(seed_generator|metrics|top_level_model_weights)(/|$)|(^|/)optimizer")
 
 
-def keras_state_dict(content: FileContent, candidate: Candidate) -> tuple[dict[str, Array], str]:
+def keras_state_dict(content: FileContent, candidate: Candidate) -> tuple[dict[str, Array], tuple[str, ...]]:
     """Return the weights of a Keras network by the names of its layers, and what was assumed about them.
 
     Raises:
@@ -49,8 +49,8 @@ def keras_state_dict(content: FileContent, candidate: Candidate) -> tuple[dict[s
             elif part == "kernel":
                 array = _in_torchs_layout(array, is_theano)
             tensors[f"{layer}.{_PARTS.get(part, part)}"] = array
-    said = "; kernels have Theano's layout: (out, in, height, width), flipped" if is_theano else ""
-    return dict(sorted(tensors.items())), said  # HDF5 keeps no order
+    notes = ("kernels have Theano's layout: (out, in, height, width), flipped",) if is_theano else ()
+    return dict(sorted(tensors.items())), notes  # HDF5 keeps no order
 
 
 def _layers(content: FileContent, candidate: Candidate) -> dict[str, dict[str, Array]]:

@@ -16,6 +16,7 @@ from densenet_core.checkpoints.identify.concat_order import Order, block_norms, 
 from densenet_core.checkpoints.identify.concatenations import concat_spec, visible_order
 from densenet_core.checkpoints.identify.connectivity import ConcatSpec, ConcatTarget
 from densenet_core.checkpoints.identify.derived import compose_weights
+from densenet_core.checkpoints.identify.identified_by import IdentifiedBy
 from densenet_core.checkpoints.identify.infer_spec import infer_densenet_spec, listed
 from densenet_core.checkpoints.identify.layouts import LAYOUTS, OWN, Layout, find_layout
 from densenet_core.checkpoints.identify.oddities import find_oddities
@@ -26,7 +27,6 @@ from densenet_core.networks.layers import tensor_shapes
 from densenet_core.networks.spec import Spec
 
 BY_STRUCTURE = "unknown names, read by shapes"
-BY_NAMES = "the names of its tensors"
 BOOKKEEPING = ("total_ops", "total_params", "_count", "_stage")  # counters of profilers and CondenseNet's training
 
 
@@ -42,7 +42,8 @@ class ReadStateDict:
     layout: str  # a Layout's name, or BY_STRUCTURE
     ignored: tuple[str, ...] = ()  # tensors of the file that are not used
     order: Order | None = None  # order in which the network concatenates; None: not visible
-    evidence: str = BY_NAMES  # how each layer was identified
+    identified_by: IdentifiedBy = IdentifiedBy.NAMES
+    notes: tuple[str, ...] = ()  # what was computed or assumed when the tensors were read
 
 
 class _OddNetwork(CheckpointError):
@@ -76,7 +77,7 @@ def read_state_dict(
     known = find_layout(used)
     read = _read_known(used, *known, order) if known else _read_unknown(used, order)
     counters = tuple(key for key in tensors if _is_bookkeeping(key))
-    return replace(read, ignored=(*read.ignored, *counters), evidence="; ".join((read.evidence, *done)))
+    return replace(read, ignored=(*read.ignored, *counters), notes=(*read.notes, *done))
 
 
 def read_by_layout(tensors: Mapping[str, Array], layout: Layout, prefix: str) -> ReadStateDict:
@@ -126,8 +127,8 @@ def read_graph(walk: ChannelWalk, tensors: Mapping[str, Array], in_channels: int
     order: Order = "old_first" if spec.is_old_first else "new_first"
     _check_values({key: tensors[key] for target in spec.targets for key in _tensors_of(target)})
     folded = sum(key.endswith(f"{FOLDED}.weight") for key in tensors)
-    scaled = f"; {folded} convolutions have a bias: their weights may hold the scale of a batch norm" if folded else ""
-    found = ReadStateDict(spec, dict(tensors), "graph", (), order, f"the graph of its operations{scaled}")
+    notes = (f"{folded} convolutions have a bias: their weights may hold the scale of a batch norm",) if folded else ()
+    found = ReadStateDict(spec, dict(tensors), "graph", (), order, IdentifiedBy.GRAPH, notes)
     try:
         structure = find_structure(_shapes(tensors), is_in_order=True)
         densenet = _read_by_structure(tensors, structure, order)
@@ -136,7 +137,7 @@ def read_graph(walk: ChannelWalk, tensors: Mapping[str, Array], in_channels: int
     same = {(t.block, t.layer, t.weight) for t in spec.targets} == {reader[:3] for reader in structure.readers()}
     if isinstance(densenet.spec, ConcatSpec) or not same:
         return found
-    return replace(densenet, layout=found.layout, evidence=found.evidence)
+    return replace(densenet, layout=found.layout, identified_by=found.identified_by, notes=notes)
 
 
 def _read_named(
@@ -229,15 +230,14 @@ def _read_by_structure(tensors: Mapping[str, Array], structure: Structure, order
     except CheckpointError as why:
         return _concatenations(tensors, structure, str(why), order)
     found = _in_our_order(spec, state, BY_STRUCTURE, (), order)
-    return ReadStateDict(
-        spec, found.arrays, BY_STRUCTURE, (), found.order, _evidence(structure, None if order else found.order)
-    )
+    notes = _notes(structure, None if order else found.order)
+    return replace(found, identified_by=IdentifiedBy.SHAPES, notes=notes)
 
 
-def _evidence(structure: Structure, order: Order | None) -> str:
+def _notes(structure: Structure, order: Order | None) -> tuple[str, ...]:
     convs = len(structure.stem) + len(structure.transitions) + sum(len(c) for block in structure.blocks for c in block)
-    places = f"shapes alone: {convs} convolutions and {len(structure.norms)} norms have one place each"
-    return places + ("; running statistics of the feature maps agree with it" if order else "")
+    places = f"{convs} convolutions and {len(structure.norms)} norms have one place each"
+    return (places, "running statistics of the feature maps agree with it") if order else (places,)
 
 
 def _concatenations(tensors: Mapping[str, Array], structure: Structure, why: str, order: Order | None) -> ReadStateDict:
@@ -249,7 +249,8 @@ def _concatenations(tensors: Mapping[str, Array], structure: Structure, why: str
     heads = {head.rpartition(".")[0] for head in structure.heads}
     unused = (key for key in structure.rest if key.rpartition(".")[0] not in heads)
     ignored = tuple(key for key in unused if not key.endswith("num_batches_tracked"))
-    return ReadStateDict(spec, dict(tensors), BY_STRUCTURE, ignored, order or seen, _evidence(structure, seen))
+    about = (order or seen, IdentifiedBy.SHAPES, _notes(structure, seen))
+    return ReadStateDict(spec, dict(tensors), BY_STRUCTURE, ignored, *about)
 
 
 def _tensors_of(target: ConcatTarget) -> tuple[str, ...]:

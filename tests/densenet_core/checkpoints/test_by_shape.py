@@ -43,7 +43,7 @@ def test_unknown_names_become_a_densenet_of_the_same_scores(ending: str, new_fir
     found = load_checkpoint(file)
     assert found.spec == DenseNetSpec((3, 2), 4, 8, num_classes=5)
     assert (found.layout, found.order) == (BY_STRUCTURE, "new_first" if new_first else "old_first")
-    assert "running statistics" in found.evidence
+    assert "running statistics" in " ".join(found.notes)
     images = torch.randn(4, 3, 16, 16)
     with torch.inference_mode():
         torch.testing.assert_close(found.to_model()(images), model(images), rtol=1e-4, atol=1e-5)

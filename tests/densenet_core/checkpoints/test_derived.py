@@ -96,7 +96,7 @@ def test_a_densenet_of_derived_weights_has_the_scores_and_table_of_its_plain_one
     assert table["mean_abs_weight"].tolist() == pytest.approx(
         [weight[:, a:b].mean().item() for a, b in ((0, 8), (8, 12), (12, 16))]
     )
-    assert ("weight" in found.evidence) or ("mask" in found.evidence)
+    assert any("weight" in note or "mask" in note for note in found.notes)
 
 
 def test_a_missing_part_is_no_constant() -> None:
@@ -218,6 +218,6 @@ def test_a_whole_condensenet_has_the_table_of_its_masked_weights() -> None:
     table = connection_weights(found).sort_values(["target_layer", "source_layer"])
     got = table[["block", "source_layer", "target_layer", "mean_abs_weight"]].itertuples(index=False)
     assert [tuple(row) for row in got] == [(*row[:3], pytest.approx(row[3], rel=1e-5)) for row in expected]
-    assert "5 weights multiplied with their masks" in found.evidence
+    assert "5 weights multiplied with their masks" in " ".join(found.notes)
     with pytest.raises(CheckpointError, match="all its layers form one block, and poolings between them"):
         found.to_model()
