@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from densenet_core.data.batching import batch_sizes
 from densenet_core.data.datasets import DataSplits, load_splits
+from densenet_core.data.half_size import half_size
 from densenet_core.data.images import Images, evenly_spaced
 from densenet_core.errors import RunError
 from densenet_core.hardware import hardware
@@ -115,7 +116,7 @@ def train(
             title=config.dataset_title,
         ).to(fabric.device, config.workers)
         spec = spec_from_name(config.arch, len(splits.train.class_names), splits.train.num_channels, config.drop_rate)
-        check_fit(spec, splits.test)
+        check_fit(spec, (half_size(splits) if config.half_size_epochs else splits).test)
         if config.batch_size < 2 * fabric.world_size:
             raise RunError(f"batch_size {config.batch_size} is too small for {fabric.world_size} processes: two each")
         folder = on_first(fabric, lambda: make_folder(config))
@@ -162,15 +163,16 @@ def _train(
     style = show_progress if fabric.is_global_zero else False
     with display(style, config, finished.epoch + 1, steps, len(splits.train)) as shown:
         for epoch in range(finished.epoch + 1, config.epochs + 1):
+            sized = half_size(splits) if epoch <= config.half_size_epochs else splits
             try:
-                metrics.append(train_epoch(fabric, forward, wrapped, splits.train, config, epoch, shown.step))
+                metrics.append(train_epoch(fabric, forward, wrapped, sized.train, config, epoch, shown.step))
             except NotFiniteError as error:
                 on_first(fabric, partial(keep_diverged, folder, model, optimizer, error.epoch, error.step))
                 place = f"; {folder / run_folder.DIVERGED} holds the state at which it happened"
                 raise NotFiniteError(error.value, error.epoch, error.step, error.learning_rate, place) from error
             average_running_statistics(fabric, model)
-            metrics += _evaluations(fabric, model, splits, epoch, is_last=epoch == config.epochs)
-            on_first(fabric, partial(_keep_epoch, config, splits, model, optimizer, metrics, finished, on_epoch))
+            metrics += _evaluations(fabric, model, sized, epoch, is_last=epoch == config.epochs)
+            on_first(fabric, partial(_keep_epoch, config, sized, model, optimizer, metrics, finished, on_epoch))
             shown.epoch(metrics)
 
 

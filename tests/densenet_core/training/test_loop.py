@@ -281,10 +281,43 @@ def test_memory_efficient_training_has_the_same_results(config: TrainingConfig) 
         assert a.loss == pytest.approx(b.loss, rel=1e-4)
 
 
+def test_first_epochs_at_half_size_say_so_and_resume(config: TrainingConfig) -> None:
+    config = replace(config, arch="resnet-8", drop_rate=0.0, half_size_epochs=2)
+    sizes: list[int] = []
+
+    def stop_after_one(folder: Path, *_: object) -> None:
+        sizes.append(1)
+        if len(sizes) == 2:
+            raise KeyboardInterrupt
+
+    whole = train(replace(config, name="whole"), show_progress=False)
+    with pytest.raises(KeyboardInterrupt):
+        train(config, show_progress=False, on_epoch=stop_after_one)
+    assert load_checkpoint(config.folder).record["image_size"] == 4
+    assert_same_run(train(config, show_progress=False), whole)
+    record = load_checkpoint(whole).record
+    assert (record["image_size"], record["recipe"]["half_size_epochs"]) == (8, 2)
+    plain = train(replace(config, name="plain", half_size_epochs=0), show_progress=False)
+    assert numbers(plain)[0] != numbers(whole)[0]
+
+
+def test_half_size_epochs_leave_epochs_at_full_size(config: TrainingConfig) -> None:
+    with pytest.raises(RunError, match="half_size_epochs 3 must be below epochs 3"):
+        replace(config, half_size_epochs=3)
+
+
 def test_a_run_of_an_older_version_goes_on(config: TrainingConfig) -> None:
     folder = train(replace(config, epochs=1), show_progress=False)
     old = json.loads((folder / "config.json").read_text())
-    for newer in ("recipe", "milestones", "schedule", "label_smoothing", "memory_efficient", "compile"):
+    for newer in (
+        "recipe",
+        "milestones",
+        "schedule",
+        "label_smoothing",
+        "memory_efficient",
+        "compile",
+        "half_size_epochs",
+    ):
         del old[newer]
     (folder / "config.json").write_text(json.dumps(old))
     train(replace(config, epochs=1), show_progress=False)
