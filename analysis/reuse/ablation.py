@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from analysis.reuse.connections import Network, as_checkpoint, connection_weights
-from analysis.reuse.dissection import Dissection, Reader, dissect, through_block
+from analysis.reuse.dissection import Dissection, Reader, dissect
 from analysis.reuse.effects import OnBatch, batches_on_device, in_halves, parts
 from analysis.reuse.measures import HALVES, with_measures
 from analysis.reuse.partial_sums import PartialSums, measurement_file
@@ -162,9 +162,7 @@ def _continue_pass(dissection: Dissection, b: int, reader: Reader, cut: Tensor, 
         out = later.whole(part.unflatten(0, (-1, len(shared))).add_(shared).flatten(0, 1))
         if later.target.kind == "dense_layer":
             changed = torch.cat((changed, out), dim=1)
-    for later_readers in dissection.blocks[b + 1 :]:
-        out = through_block(later_readers, out)
-    return out
+    return dissection.scores_from(b + 1, out)
 
 
 def _add_source(reader: Reader, readers: tuple[Reader, ...], maps: Tensor, sums: list[Tensor]) -> Tensor:

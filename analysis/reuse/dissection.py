@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from analysis.reuse.connections import Network, as_checkpoint, dense_spec
 from densenet_core.checkpoints.identify.connectivity import ConcatTarget, targets
 from densenet_core.networks.densenet import DenseLayer, DenseNet, Transition
-from densenet_core.networks.fused import compute_scale_and_shift
+from densenet_core.networks.fused import FusedDenseNet, compute_scale_and_shift, fuse
 
 _CONV: dict[int, Any] = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 
@@ -77,11 +77,17 @@ class Dissection:
 
     stem: nn.Module
     blocks: tuple[tuple[Reader, ...], ...]
+    fused: FusedDenseNet | None = None  # the same network, where its parts need not be seen
 
     def __call__(self, images: Tensor) -> Tensor:
         """Return the network's scores, (N, classes)."""
-        maps: Tensor = self.stem(images)
-        for readers in self.blocks:
+        return self.scores_from(0, self.stem(images))
+
+    def scores_from(self, block: int, maps: Tensor) -> Tensor:
+        """Return the scores, given the input of a block (0-based); behind the last block, ``maps`` are the scores."""
+        if self.fused is not None and block < len(self.blocks):
+            return self.fused.scores_from(block, maps)
+        for readers in self.blocks[block:]:
             maps = through_block(readers, maps)
         return maps
 
@@ -102,7 +108,8 @@ def dissect(network: Network, device: torch.device | None = None, fold: bool = F
     """Split a network into stem and readers; norms use their running statistics, as in evaluation mode.
 
     Args:
-        fold: fold a bottleneck's second norm into its first convolution: faster, but it scales the parts.
+        fold: for speed, fold a bottleneck's second norm into its first convolution, which scales the parts, and run
+            whole blocks in the fused form.
 
     Raises:
         CheckpointError: the network is not a DenseNet.
@@ -123,7 +130,7 @@ def dissect(network: Network, device: torch.device | None = None, fold: bool = F
         if name == "denseblock1":
             break
         stem.add_module(name, part)
-    return Dissection(stem, tuple(blocks))
+    return Dissection(stem, tuple(blocks), fuse(model) if fold else None)
 
 
 def _edges(channels: tuple[int, ...], target: ConcatTarget) -> tuple[int, ...]:

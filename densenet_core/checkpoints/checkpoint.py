@@ -223,11 +223,22 @@ def _read(content: FileContent, order: Order | None, weights: str | None) -> Che
         if content.format == "hdf5":
             tensors, notes = keras_state_dict(content, candidate)
             return read_state_dict(tensors, order=order)
-        return read_state_dict(content.arrays(candidate), order=order)
+        return _without_large(content, candidate, order) or read_state_dict(content.arrays(candidate), order=order)
 
     found, taken, other_weights = choose(content, weights, read)
     held = FileFacts(content.format, taken.name, other_weights, _others(content, taken, other_weights), taken.made_by)
     return replace(_checkpoint(found, {}), held=held, notes=(*found.notes, *notes))
+
+
+def _without_large(content: FileContent, candidate: Candidate, order: Order | None) -> ReadStateDict | None:
+    """Return the network if it uses no large tensor, without reading these; else None."""
+    large = candidate.large_tensors()
+    if not large:
+        return None
+    found = read_state_dict(content.arrays(candidate, hollow=large), order=order)
+    if not large <= {*found.ignored}:
+        return None
+    return replace(found, arrays={key: array for key, array in found.arrays.items() if key not in large})
 
 
 def _others(content: FileContent, taken: Candidate, other_weights: tuple[str, ...]) -> tuple[str, ...]:

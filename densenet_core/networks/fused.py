@@ -69,9 +69,12 @@ class FusedDenseNet(nn.Module):
         return int(CACHE_BYTES / (x.element_size() * max(positions)))
 
     def _scores(self, x: Tensor) -> Tensor:
-        x = self.stem(x)
-        for block in self.blocks:
-            x = block(x)
+        return self.scores_from(0, self.stem(x))
+
+    def scores_from(self, block: int, x: Tensor) -> Tensor:
+        """Return the scores, given the input of a block (0-based): (N, c, H, W) -> (N, num_classes)."""
+        for following in self.blocks[block:]:
+            x = following(x)
         scores: Tensor = self.head(x)
         return scores
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, BinaryIO, NamedTuple
@@ -17,6 +17,7 @@ import numpy as np
 
 from densenet_core.arrays import Array
 from densenet_core.checkpoints.formats.limits import (
+    LARGE,
     MAX_DIMS,
     MAX_EMPTY_SIDE,
     MAX_LISTED,
@@ -54,6 +55,11 @@ class Candidate:
     tensors: Mapping[str, Entry | str]  # a text is the reason why the tensor can't be read
     made_by: str = ""  # the class of the module, if the file holds a whole one
 
+    def large_tensors(self) -> frozenset[str]:
+        """Return the names of the tensors of more than ``LARGE`` bytes."""
+        entries = {name: entry for name, entry in self.tensors.items() if isinstance(entry, Entry)}
+        return frozenset(name for name, entry in entries.items() if entry.stretch.length > LARGE)
+
 
 @dataclass(frozen=True)
 class FileContent:
@@ -70,11 +76,14 @@ class FileContent:
         for file in self.files.values():
             file.close()
 
-    def arrays(self, candidate: Candidate, only: Sequence[str] | None = None) -> dict[str, Array]:
+    def arrays(
+        self, candidate: Candidate, only: Sequence[str] | None = None, hollow: Collection[str] = ()
+    ) -> dict[str, Array]:
         """Read a candidate's tensors.
 
         Args:
             only: the names of the tensors to read; by default all.
+            hollow: names of tensors that are not read: arrays of their shape take no memory and contain ones.
 
         Raises:
             CheckpointError: a tensor can't be read, or the tensors repeat the same few numbers.
@@ -88,7 +97,9 @@ class FileContent:
             entries[name] = entry
         _check_shared(entries)
         memory: dict[Stretch, Array] = {}
-        return {name: self._array(entry, memory) for name, entry in entries.items()}
+        return {
+            name: _hollow(entry) if name in hollow else self._array(entry, memory) for name, entry in entries.items()
+        }
 
     def _array(self, entry: Entry, memory: dict[Stretch, Array]) -> Array:
         if entry.stretch not in memory:
@@ -110,6 +121,11 @@ class FileContent:
                 raise CheckpointError("the file became shorter while it was read: read it again")
             done += read
         return content
+
+
+def _hollow(entry: Entry) -> Array:
+    dtype = as_numbers(np.empty(0, np.uint8), entry.dtype).dtype
+    return np.broadcast_to(np.ones((), dtype), entry.shape)
 
 
 def checked_candidates(index: Mapping[str, Any], sizes: Mapping[str, int]) -> tuple[Candidate, ...]:
