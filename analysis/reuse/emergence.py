@@ -10,7 +10,7 @@ import pandas as pd
 from analysis.reuse.agreement import spearman
 from analysis.reuse.connections import connection_weights
 from densenet_core import DenseNet, RunError
-from densenet_core.files import write_whole
+from densenet_core.files import open_file, write_whole
 from densenet_core.networks.network import Network
 from densenet_core.training.run_folder import REUSE, Metric
 
@@ -41,7 +41,8 @@ def reuse_over_training(run: str | os.PathLike[str]) -> pd.DataFrame:
     if not file.exists():
         raise RunError(f"run {Path(run).name!r} has no {REUSE}: train it with densenet-lens train (without --no-reuse)")
     try:
-        return pd.read_parquet(file)
+        with open_file(file) as stream:
+            return pd.read_parquet(stream)
     except (OSError, ValueError) as error:
         raise RunError(f"{str(file)!r} is damaged: {error}") from error
 

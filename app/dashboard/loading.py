@@ -22,6 +22,7 @@ from app.dashboard.caching import cached
 from app.dashboard.jobs.session import the_queue
 from app.dashboard.jobs.task import Task
 from app.dashboard.keys import ImagesKey, NetworkKey
+from app.dashboard.roots import in_served_folders
 from app.dashboard.server.options import server_options
 from densenet_core import Checkpoint, CheckpointError, load_checkpoint, load_pretrained
 from densenet_core.errors import SeveralNetworksError
@@ -97,7 +98,10 @@ def spec_and_record(key: NetworkKey) -> tuple[Spec, dict[str, Any]]:
 def _load(key: NetworkKey, _upload: UploadedFile | None) -> Checkpoint:
     if key.origin == "upload":
         return _load_upload(_upload, key.weights)
-    return load_pretrained(key.name) if key.origin == "pretrained" else load_checkpoint(key.name, weights=key.weights)
+    if key.origin == "pretrained":
+        return load_pretrained(key.name)
+    with in_served_folders():
+        return load_checkpoint(key.name, weights=key.weights)
 
 
 def _load_upload(upload: UploadedFile | None, weights: str | None) -> Checkpoint:
@@ -129,7 +133,8 @@ def load_images(images: ImagesKey) -> Images:
 def _load_images(dataset: str, root: str, normalize: Normalization | None) -> Images:
     from densenet_core.data.datasets import load_test_images
 
-    return load_test_images(dataset, root, normalize)
+    with in_served_folders():
+        return load_test_images(dataset, root, normalize)
 
 
 def images_size(images: ImagesKey) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import shutil
@@ -15,11 +14,13 @@ from typing import Any
 
 from app.dashboard.server.options import server_options
 from densenet_core import RunError
+from densenet_core.files import open_file, read_json_object
 from densenet_core.training.config import TrainingConfig, config_from, training_settings
 from densenet_core.training.run_folder import OWNER, read_config
 from densenet_core.training.run_status import is_training
 
 LOG = "log.txt"
+MAX_WORDS = 2**16  # bytes of the log's end that are read
 # A dashboard in the background of a shell has SIGINT ignored, and its children with it: they could not be stopped.
 TRAIN = """
 import signal
@@ -160,7 +161,7 @@ def _check_may_train() -> None:
 def _owner(folder: Path) -> tuple[int, str]:
     """The process that trains a run, and its machine."""
     try:
-        owner = json.loads((folder / OWNER).read_text())
+        owner = read_json_object(folder / OWNER)
         process, host = int(owner["process"]), str(owner["host"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(f"the run {folder.name!r} does not say which process trains it ({error})") from error
@@ -172,7 +173,9 @@ def _owner(folder: Path) -> tuple[int, str]:
 def last_words(folder: Path, lines: int = 3) -> str:
     """The end of what a training said, for a run that ended before its first epoch."""
     try:
-        said = (folder / LOG).read_text(errors="replace").strip().splitlines()
-    except OSError:
+        with open_file(folder / LOG) as log:
+            log.seek(-min(MAX_WORDS, os.fstat(log.fileno()).st_size), os.SEEK_END)
+            said = log.read().decode(errors="replace").strip().splitlines()
+    except (OSError, ValueError):
         return ""
     return "\n".join(said[-lines:])

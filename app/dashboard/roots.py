@@ -7,24 +7,34 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 
 from app.dashboard.keys import CHECKPOINT_ENDINGS
 from app.dashboard.server.access import own_folder
-from app.dashboard.server.options import server_options
+from app.dashboard.server.options import DATA_DIR, RUNS_DIR, server_options
 from densenet_core import CheckpointError, RunError
 from densenet_core.checkpoints.zoo import ZOO_FOLDER
+from densenet_core.files import only_in
 from densenet_core.training.run_folder import CONFIG, find_runs
 
-RUNS_DIR = Path("runs")
-DATA_DIR = Path("data")
 MAX_LISTED = 500
 
 
 def served_folders(arguments: Sequence[str] | None = None) -> tuple[Path, ...]:
     """Return the visitor's run folders, the zoo, and every ``--root`` of the command line."""
     return (runs_dir(), ZOO_FOLDER, *server_options(arguments).root)
+
+
+@contextmanager
+def in_served_folders() -> Iterator[None]:
+    """Open files in the visitor's served folders only, wherever links lead at that time; also a decorator.
+
+    What a page opens by a path is opened within it: a path that ``served_path`` checked may be another file by then.
+    """
+    with only_in((DATA_DIR, *served_folders())):
+        yield
 
 
 def runs_dir() -> Path:

@@ -24,7 +24,7 @@ from densenet_core.checkpoints.identify.connectivity import ConcatSpec
 from densenet_core.checkpoints.identify.identified_by import IdentifiedBy
 from densenet_core.checkpoints.identify.state_dict import ReadStateDict, read_graph, read_state_dict
 from densenet_core.errors import CheckpointError, SeveralNetworksError
-from densenet_core.files import write_whole
+from densenet_core.files import open_file, write_whole
 from densenet_core.networks.families import FAMILY_BY_NAME, family_of
 from densenet_core.networks.spec import Spec
 
@@ -161,7 +161,7 @@ def read_header(path: str | os.PathLike[str]) -> tuple[Spec, dict[str, Any]]:
     if not file.is_file():
         raise CheckpointError(f"there is no run or file {str(file)!r}")
     try:
-        with file.open("rb", buffering=0) as stream:
+        with open_file(file) as stream:
             metadata = read_safetensors(stream).about["metadata"]
     except (CheckpointError, OSError) as error:
         raise CheckpointError(f"can't read {str(file)!r}: {error}") from error

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from densenet_core.data.augmentation import CIFAR_AUGMENTATION, DIGITS_AUGMENTAT
 from densenet_core.data.images import FolderImages, Images, TensorImages
 from densenet_core.data.names import CHANNEL_STATISTICS, DATASET_NAMES, DatasetName, Normalization
 from densenet_core.errors import DataError
+from densenet_core.files import allowed_folders
 
 MAX_BYTES_IN_MEMORY = 8_000_000_000  # of small images
 
@@ -227,7 +230,7 @@ def load_folder(folder: Path, normalization: Normalization, augment: bool = Fals
     if not folder.is_dir():
         raise DataError(f"folder {str(folder)!r} does not exist: give a folder with a folder of images per class")
     try:
-        dataset = ClassFolders(str(folder), loader=read_image)
+        dataset = ClassFolders(str(folder), loader=partial(read_image, folders=allowed_folders()))
     except FileNotFoundError as error:
         raise DataError(f"folder {str(folder)!r} contains no class folders of images: {error}") from error
     except OSError as error:
@@ -235,7 +238,7 @@ def load_folder(folder: Path, normalization: Normalization, augment: bool = Fals
     class_names = tuple(dataset.classes)
     if class_names in (("test", "train"), ("train", "val")):
         raise DataError(f"folder {str(folder)!r} contains {' and '.join(class_names)}: give one of them")
-    size = read_image(dataset.samples[0][0]).size
+    size = dataset.loader(dataset.samples[0][0]).size
     if max(size) > 64:
         return FolderImages(dataset, normalization, augment)
     if (num_bytes := len(dataset.samples) * size[0] * size[1] * 3) > MAX_BYTES_IN_MEMORY:
@@ -243,16 +246,14 @@ def load_folder(folder: Path, normalization: Normalization, augment: bool = Fals
             f"the {len(dataset.samples):,} images of folder {str(folder)!r} need {num_bytes / 1e9:.0f} GB of memory, "
             f"at most {MAX_BYTES_IN_MEMORY / 1e9:.0f} GB are used: take fewer"
         )
-    pixels = np.stack([_pixels(path, size) for path, _ in dataset.samples])
+    pixels = np.stack([_pixels(dataset.loader, path, size) for path, _ in dataset.samples])
     images = _joined([(pixels.transpose(0, 3, 1, 2), dataset.targets)], normalization)
     augmentation = CIFAR_AUGMENTATION if augment else None
     return TensorImages(images.pixels, images.labels, class_names, normalization, augmentation)
 
 
-def _pixels(path: str, size: tuple[int, int]) -> np.ndarray:
-    from densenet_core.data.folders import read_image
-
-    image = read_image(path)
+def _pixels(read: Callable[[str], Any], path: str, size: tuple[int, int]) -> np.ndarray:
+    image = read(path)
     if image.size != size:
         raise DataError(
             f"image {path!r} has size {image.size}, others have {size}: small images must have the same size"

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-import stat
 import warnings
 from collections.abc import Iterator
+from io import BufferedReader, FileIO
 from pathlib import Path
 from typing import Any
 
 from torchvision.datasets import ImageFolder
 
 from densenet_core.errors import DataError, first_line
+from densenet_core.files import Folders, only_in, open_file, scan_folder
 
 MAX_PIXELS = 64_000_000  # of an image; ImageNet's largest has 25 million
 MAX_FILE_BYTES = 256 * 2**20
@@ -31,9 +32,9 @@ class ClassFolders(ImageFolder):  # type: ignore[misc]
     def find_classes(self, directory: str) -> tuple[list[str], dict[str, int]]:
         """Return the names of the class folders, and their numbers."""
         names: list[str] = []
-        with os.scandir(directory) as entries:
+        with scan_folder(directory) as entries:
             for entry in entries:
-                names += [entry.name] if entry.is_dir() else []
+                names += [entry.name] if _is_folder(entry) else []
                 if len(names) > MAX_CLASSES:
                     raise DataError(f"folder {directory!r} holds more than {MAX_CLASSES:,} folders: give class folders")
         if not names:
@@ -83,17 +84,33 @@ def images_in(folder: Path, extensions: tuple[str, ...]) -> Iterator[str]:
 def _walk(top: str) -> Iterator[tuple[str, list[str], list[str]]]:
     """``os.walk`` with links followed, which visits no folder twice."""
     places: set[tuple[int, int]] = set()
-    for root, folders, files in os.walk(top, followlinks=True):
+    waiting = [top]
+    while waiting:
+        root = waiting.pop()
         about = os.stat(root)
         if (place := (about.st_dev, about.st_ino)) in places:
-            folders.clear()
             continue
         places.add(place)
-        yield root, folders, files
+        names: dict[bool, list[str]] = {True: [], False: []}
+        with scan_folder(root) as entries:
+            for entry in entries:
+                names[_is_folder(entry)].append(entry.name)
+        yield root, names[True], names[False]
+        waiting += (os.path.join(root, name) for name in reversed(names[True]))
 
 
-def read_image(path: str) -> Any:
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a loop of links
+        return False
+
+
+def read_image(path: str, folders: Folders | None = None) -> Any:
     """Return an image file as a Pillow image in RGB; of an animation the first frame, of 16-bit gray the upper 8 bits.
+
+    Args:
+        folders: the image must lie in one of them, as ``only_in`` says.
 
     Raises:
         DataError: it is damaged, not a regular file, too large, or its pixels are floating-point numbers.
@@ -101,7 +118,7 @@ def read_image(path: str) -> Any:
     from PIL import Image
 
     try:
-        with _open_regular(path) as stream, warnings.catch_warnings():
+        with only_in(folders), _open_image(path) as stream, warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # MAX_PIXELS is lower
             with Image.open(stream) as image:
                 if image.width * image.height > MAX_PIXELS:
@@ -113,17 +130,13 @@ def read_image(path: str) -> Any:
         raise DataError(f"image {path!r} can't be read: {first_line(error)}") from error
 
 
-def _open_regular(path: str) -> Any:
-    """Open a file without waiting for the other end of a pipe."""
-    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    stream = open(handle, "rb")  # noqa: SIM115 (the caller closes it)
-    about = os.fstat(handle)
-    if stat.S_ISREG(about.st_mode) and about.st_size <= MAX_FILE_BYTES:
-        return stream
-    stream.close()
-    if not stat.S_ISREG(about.st_mode):
-        raise ValueError("it is not a regular file")
-    raise ValueError(f"it has {about.st_size:,} bytes, at most {MAX_FILE_BYTES:,} are read")
+def _open_image(path: str) -> BufferedReader[FileIO]:
+    stream = BufferedReader(open_file(path))
+    size = os.fstat(stream.fileno()).st_size
+    if size > MAX_FILE_BYTES:
+        stream.close()
+        raise ValueError(f"it has {size:,} bytes, at most {MAX_FILE_BYTES:,} are read")
+    return stream
 
 
 def _in_rgb(image: Any) -> Any:

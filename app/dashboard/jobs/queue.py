@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 from app.dashboard.jobs.task import Job, Task
 from app.dashboard.jobs.worker import Message
+from app.dashboard.server.options import server_options
 
 MAX_KEPT = 64  # results
 MAX_WAITING = 40  # jobs of all sessions
@@ -44,7 +45,8 @@ class Process:
     def __init__(self, task: Task, network: Any, hear: Callable[[Message | None], None]) -> None:
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-        self._process = subprocess.Popen(WORKER, env=environment, **pipes)
+        command = [*WORKER, *server_options().arguments()]
+        self._process = subprocess.Popen(command, env=environment, **pipes)
         threading.Thread(target=self._talk, args=((task.kind, network, task.options), hear), daemon=True).start()
 
     def _talk(self, order: tuple[Any, ...], hear: Callable[[Message | None], None]) -> None:

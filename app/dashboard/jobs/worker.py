@@ -1,5 +1,7 @@
 """The process of one job: reads a task from its standard input, writes progress and the result to its standard output.
 
+Its arguments are the server's options: it opens files in the same folders only.
+
 Messages are pickles of pairs: ("progress", (done, total)), then one of ("result", value), ("error", sentence), where
 the user can mend it, and ("crash", traceback).
 """
@@ -13,9 +15,12 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, BinaryIO
 
 from app.dashboard.jobs.work import WORK
+from app.dashboard.server.options import server_options
+from densenet_core.files import only_in
 
 Message = tuple[str, Any]
 PAUSE = 0.2  # seconds between two reports
@@ -75,7 +80,9 @@ def main() -> None:
         pickle.dump(message, pipe)
         pipe.flush()
 
-    run(kind, network, options, say)
+    own = [option for option in options if isinstance(option, Path)]  # the cache's folder
+    with only_in((*server_options().folders, *own)):
+        run(kind, network, options, say)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,10 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from densenet_core.checkpoints.zoo import ZOO_FOLDER
+
+RUNS_DIR = Path("runs")
+DATA_DIR = Path("data")
 LOCAL_ADDRESSES = ("localhost", "127.0.0.1", "::1")
 
 
@@ -29,6 +33,11 @@ class ServerOptions:
     def places(self) -> int:
         """How many measurements run at the same time: ``jobs``, by default half the cores."""
         return self.jobs or max(1, (os.cpu_count() or 2) // 2)
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """The folders that are served: runs/ of all users, data/, the zoo, and every ``--root``."""
+        return (RUNS_DIR, DATA_DIR, ZOO_FOLDER, *self.root)
 
     def check_address(self, address: str | None) -> None:
         """Check that the server may listen on this address.

@@ -19,6 +19,7 @@ from app.dashboard.charts import show_chart
 from app.dashboard.jobs.task import Task
 from app.dashboard.keys import NetworkKey
 from app.dashboard.language import t
+from app.dashboard.roots import in_served_folders
 from app.dashboard.views.two_heatmaps import show_reuse
 from app.dashboard.widgets.downloads import download_row, take_home
 from app.dashboard.widgets.handover import Code, comparison_code, curves_code
@@ -133,7 +134,8 @@ def _show_curves(keys: tuple[NetworkKey, NetworkKey], records: dict[str, dict[st
     runs = {name: key.name for name, key in zip(records, keys, strict=True) if key.origin == "file"}
     datasets = sorted({str(records[name].get("dataset")) for name in runs})
     try:
-        curves = training_curves(runs) if len(runs) == 2 else None
+        with in_served_folders():
+            curves = training_curves(runs) if len(runs) == 2 else None
     except RunError:
         curves = None  # a file beside no metrics.csv
     if curves is None:

@@ -15,7 +15,7 @@ from app.dashboard.charts import show_chart
 from app.dashboard.jobs.task import Task
 from app.dashboard.keys import NetworkKey, file_key
 from app.dashboard.language import from_analysis, names, t
-from app.dashboard.roots import listed_runs, served_folders
+from app.dashboard.roots import in_served_folders, listed_runs, served_folders
 from app.dashboard.widgets.claim_cards import show_badge, statement
 from app.dashboard.widgets.downloads import download_row, take_home
 from app.dashboard.widgets.handover import efficiency_code
@@ -80,6 +80,7 @@ def _all_results() -> pd.DataFrame:
 
 
 @cached(4, spinner="results")
+@in_served_folders()
 def _results_table(runs: tuple[NetworkKey, ...]) -> pd.DataFrame:
     """Published results, those of the suite's sweeps and zoo, and those of these run folders."""
     from analysis.results.results import mean_over_seeds, measured_results, published_results, shipped_results

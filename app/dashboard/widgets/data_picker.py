@@ -17,7 +17,8 @@ from app.dashboard import loading
 from app.dashboard.keys import ImagesKey, NetworkKey
 from app.dashboard.language import t
 from app.dashboard.memory import kept, remembered
-from app.dashboard.roots import DATA_DIR, data_path, image_folder, listed_image_folders
+from app.dashboard.roots import data_path, image_folder, listed_image_folders
+from app.dashboard.server.options import DATA_DIR
 from app.dashboard.widgets.network_picker import DIGITS, Choice, choose_network
 from app.text import literal
 from densenet_core import CheckpointError, DataError

@@ -26,6 +26,7 @@ from densenet_core.checkpoints.formats.limits import MAX_HEADER, MAX_PARTS
 from densenet_core.checkpoints.formats.number_types import name_of
 from densenet_core.checkpoints.formats.process import UNPACKED, run_reader
 from densenet_core.errors import CheckpointError
+from densenet_core.files import open_file, read_small
 
 INDEX_ENDING = ".index.json"  # of Hugging Face's model.safetensors.index.json and pytorch_model.bin.index.json
 DISTRIBUTED_INDEX = ".metadata"  # of a folder of torch.distributed.checkpoint
@@ -78,10 +79,12 @@ def read_shards(index: Path, read: Callable[[Path], FileContent]) -> FileContent
 
 
 def _weight_map(index: Path) -> dict[str, str]:
-    if index.stat().st_size > MAX_HEADER:
-        raise CheckpointError(f"the index of its shards is larger than {MAX_HEADER:,} bytes, which no network needs")
     try:
-        names = json.loads(index.read_bytes())["weight_map"]
+        content = read_small(index, MAX_HEADER)
+    except ValueError as error:
+        raise CheckpointError(f"the index of its shards can't be read: {error}") from error
+    try:
+        names = json.loads(content)["weight_map"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise CheckpointError(f"{index.name!r} is no index of shards: it has no weight_map") from error
     if not isinstance(names, dict) or not all(isinstance(name, str) for name in names.values()) or not names:
@@ -167,7 +170,7 @@ def _key(piece: _Piece) -> str:
 
 
 def _pieces(index: Path) -> tuple[list[_Piece], tuple[str, ...]]:
-    with index.open("rb", buffering=0) as file:
+    with open_file(index) as file:
         returned = run_reader(file)
     returned.unpacked.close()
     try:
@@ -185,7 +188,7 @@ def _pieces(index: Path) -> tuple[list[_Piece], tuple[str, ...]]:
 def _read_pieces(path: Path, pieces: list[_Piece]) -> FileContent:
     """Return the tensors of one file, named by their numbers."""
     with ExitStack() as opened:
-        file = opened.enter_context(path.open("rb", buffering=0))
+        file = opened.enter_context(open_file(path))
         returned = run_reader(file, [[piece.offset, piece.length] for piece in pieces])
         opened.callback(returned.unpacked.close)
         sizes = {"": size_of(file), UNPACKED: returned.unpacked_size}

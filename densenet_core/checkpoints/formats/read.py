@@ -18,6 +18,7 @@ from densenet_core.checkpoints.formats.process import UNPACKED, run_reader
 from densenet_core.checkpoints.formats.safetensors_file import read_safetensors
 from densenet_core.checkpoints.formats.signs import by_ending, other_folder, other_format
 from densenet_core.errors import CheckpointError
+from densenet_core.files import open_file
 
 RUN_WEIGHTS = "model.safetensors"  # the weights' name in a run folder
 _HEAD = 512
@@ -60,9 +61,9 @@ def read_file(path: Path) -> FileContent:
     if is_index(path):
         return read_shards(path, read_file)
     try:
-        file = path.open("rb", buffering=0)
-    except ValueError as error:  # a NUL in the name
-        raise CheckpointError(f"this is not a file name: {error}") from error
+        file = open_file(path)
+    except ValueError as error:  # a NUL in the name, or a pipe
+        raise CheckpointError(f"this can't be read as a file: {error}") from error
     try:
         return _read(file, path)
     except BaseException:
@@ -94,7 +95,7 @@ def _parsed(file: BinaryIO, path: Path) -> FileContent:
     try:
         index, sizes = returned.index, {"": size_of(file), UNPACKED: returned.unpacked_size}
         for name in _files_beside(index):
-            files[name] = beside(path.parent, name).open("rb", buffering=0)
+            files[name] = open_file(beside(path.parent, name))
             sizes[name] = size_of(files[name])
         candidates = checked_candidates(index, sizes)
     except BaseException:

@@ -17,7 +17,8 @@ from app.dashboard.caching import cached
 from app.dashboard.charts import show_chart
 from app.dashboard.keys import ImagesKey, NetworkKey, file_key
 from app.dashboard.language import t
-from app.dashboard.roots import DATA_DIR, listed_runs, served_folders
+from app.dashboard.roots import in_served_folders, listed_runs, served_folders
+from app.dashboard.server.options import DATA_DIR
 from app.dashboard.views.notes.connectivity import TEXT_WIDTH
 from app.dashboard.widgets.downloads import download_row, take_home
 from app.text import literal
@@ -133,6 +134,7 @@ def _highway_tables(key: NetworkKey, dataset: str) -> tuple[pd.DataFrame, pd.Dat
     return transform_gates(loading.load(key), images), carried_shares(loading.load(key), images)
 
 
+@in_served_folders()
 def _highway_runs() -> list[Path]:
     found = []
     for run in listed_runs(served_folders()):

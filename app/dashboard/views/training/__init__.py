@@ -14,7 +14,7 @@ from app.dashboard import loading
 from app.dashboard.charts import show_chart
 from app.dashboard.language import t
 from app.dashboard.processes import first_word, last_words, resume_training, stop_training
-from app.dashboard.roots import runs_dir, training_folders
+from app.dashboard.roots import in_served_folders, runs_dir, training_folders
 from app.dashboard.server.options import server_options
 from app.dashboard.views.training.emergence import show_emergence
 from app.dashboard.views.training.managing import show_manage
@@ -53,6 +53,7 @@ def show() -> None:
     show_emergence(runs_dir() / name)
 
 
+@in_served_folders()
 def _runs() -> tuple[list[RunSummary], list[str]]:
     """The runs, and why others can't be read."""
     runs, unreadable = [], []
@@ -107,14 +108,16 @@ def _show_run(run: RunSummary, folder: Path) -> None:
         _show_curves(run.name, folder)
     else:
         st.caption(t("training.first_epoch"))
-    said = last_words(folder, CONSOLE_LINES)
+    with in_served_folders():
+        said = last_words(folder, CONSOLE_LINES)
     if said:
         with st.expander(t("training.console"), icon=":material/terminal:", key="console"):
             st.code(said, language=None)
 
 
 def _show_curves(name: str, folder: Path) -> None:
-    curves = training_curves({name: folder})
+    with in_served_folders():
+        curves = training_curves({name: folder})
     for reason in curves.attrs["skipped"]:
         st.warning(literal(reason), icon=":material/warning:")
     show_chart(training_curves_screen(curves), key="run_curves", alt=t("common.curves_alt"))

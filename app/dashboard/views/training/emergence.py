@@ -15,6 +15,7 @@ from analysis.reuse.emergence import STEADY, likeness_to_end, onset, reuse_over_
 from app.dashboard.caching import cached
 from app.dashboard.charts import show_chart
 from app.dashboard.language import t
+from app.dashboard.roots import in_served_folders
 from app.dashboard.widgets.downloads import download_row, download_small, take_home
 from app.text import literal
 from densenet_core import RunError
@@ -30,7 +31,8 @@ def show_emergence(folder: Path) -> None:
         st.caption(t("training.no_reuse"))
         return
     try:
-        tables = reuse_over_training(folder)
+        with in_served_folders():
+            tables = reuse_over_training(folder)
     except RunError as error:
         st.error(literal(str(error)), icon=":material/error:")
         return
