@@ -70,6 +70,11 @@ class Opened:
             CheckpointError: the classifier reads neither a concatenation nor a sum of layers.
         """
         if isinstance(self.model, DenseNet):
+            if self.model.spec.head_widths:
+                raise CheckpointError(
+                    f"a {self.spec.title} with several linear layers in its classifier has no logit by layer: its "
+                    "logits are no sum over the layers (use a network with one linear layer)"
+                )
             return _dense_maps(self.model, self.placed(images))
         if isinstance(self.model, ResNet) and self.model.spec.shortcut != "none":
             return _residual_maps(self.model, self.placed(images))
@@ -206,7 +211,8 @@ def _dense_maps(model: DenseNet, images: Tensor) -> FinalMaps:
     is_read = set(spec.sources(last, target))
     widths = [width if source in is_read else 0 for source, width in enumerate(channels)]
     edges = list(pairwise(accumulate(widths, initial=0)))
-    weight, bias = model.classifier.weight, model.classifier.bias
+    classifier: Any = model.classifier
+    weight, bias = classifier.weight, classifier.bias
     return FinalMaps(
         tuple(maps[:, first:end] for first, end in edges),
         tuple(weight[:, first:end] for first, end in edges),

@@ -140,9 +140,10 @@ def _edges(channels: tuple[int, ...], target: ConcatTarget) -> tuple[int, ...]:
 def _reader(model: DenseNet, target: ConcatTarget, edges: tuple[int, ...], fold: bool) -> Reader:
     features: Any = model.features
     if target.kind == "classifier":
-        classifier = model.classifier
+        head: Any = model.classifier
+        linear: list[Any] = list(head) if isinstance(head, nn.Sequential) else [head]
         norm = _affine(model, features.norm5)
-        return Reader(target, edges, *norm, _average, classifier.weight, classifier.bias, _same)
+        return Reader(target, edges, *norm, _average, linear[0].weight, linear[0].bias, nn.Sequential(*linear[1:]))
     if target.kind == "transition":
         transition: Transition = features.get_submodule(f"transition{target.block}")
         weight: Any = transition.conv.weight

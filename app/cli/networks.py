@@ -154,7 +154,7 @@ def evaluate(
     images = open_test_images(network, dataset, data, normalize, crops)
     result = evaluate_checkpoint(network, images)
     if as_json:
-        print_json({"network": network.spec.title, "crops": crops, **asdict(result)})
+        print_json({"network": network.spec.title, "crops": crops, "assumed": list(network.assumed), **asdict(result)})
         return
     print_pairs(
         [
@@ -163,6 +163,7 @@ def evaluate(
             ("Loss", f"{result.loss:.4f} nats"),
             ("Top-1 error", f"{result.top1_error:.2f} %"),
             ("Top-5 error", f"{result.top5_error:.2f} %"),
+            *_assumed(network),
         ]
     )
 
@@ -255,6 +256,7 @@ def _described(network: Checkpoint, available: pd.DataFrame) -> dict[str, Any]:
         "file": asdict(network.held) if network.held else None,
         "order": network.order,
         "not_used": list(network.ignored),
+        "assumed": list(network.assumed),
         "spec": asdict(network.spec),
         "record": network.record,
         "available": available.to_dict("records"),
@@ -275,19 +277,24 @@ def _architecture(network: Checkpoint) -> list[tuple[str, str]]:
         concatenation = []
     elif network.order == "new_first":
         concatenation.append(("", "converted to old feature maps first, with the same scores"))
-    return [*concatenation, *((name, str(value)) for name, value in asdict(spec).items() if name != "cuts")]
+    return [*concatenation, *((name, str(value)) for name, value in spec.visible_fields().items() if name != "cuts")]
 
 
 def _unknown(network: Checkpoint) -> list[tuple[str, str]]:
-    """Return what the tensors of a ResNet do not show."""
+    """Return what the scores depend on and the tensors do not show."""
     from densenet_core import ResNetSpec
     from densenet_core.checkpoints.identify.identified_by import IdentifiedBy
 
     spec = network.spec
     is_saved_with_spec = network.identified_by is IdentifiedBy.METADATA
     if not isinstance(spec, ResNetSpec) or spec.shortcut == "none" or is_saved_with_spec:
-        return []
+        return _assumed(network)
     return [("Unknown", "stochastic depth leaves no trace in the tensors, and changes the scores")]
+
+
+def _assumed(network: Checkpoint) -> list[tuple[str, str]]:
+    """Return what the scores depend on and is assumed, because the file does not show it."""
+    return [("Assumed" if number == 0 else "", words) for number, words in enumerate(network.assumed)]
 
 
 def zoo(as_json: JsonOption = False) -> None:

@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 MAX_DIGITS = 30  # of a whole number in a record
 MAX_MESSAGE = 1000  # characters of an error message
+MAX_ASSUMED = 20
 _METADATA_KEY = "densenet_lens"
 
 
@@ -67,6 +68,7 @@ class Checkpoint:
     identified_by: IdentifiedBy = IdentifiedBy.NAMES
     notes: tuple[str, ...] = ()  # what was computed or assumed when the tensors were read
     held: FileFacts | None = None  # what else is in the file that it was read from
+    assumed: tuple[str, ...] = ()  # what its scores depend on and the file does not show, in words
 
     @cached_property
     def state_dict(self) -> dict[str, Tensor]:
@@ -167,7 +169,7 @@ def read_header(path: str | os.PathLike[str]) -> tuple[Spec, dict[str, Any]]:
         raise CheckpointError(f"can't read {str(file)!r}: {error}") from error
     if _METADATA_KEY not in metadata:
         raise CheckpointError(f"{str(file)!r} has no record: it was not written by save_checkpoint")
-    return _own_metadata(metadata[_METADATA_KEY])
+    return _own_metadata(metadata[_METADATA_KEY])[:2]
 
 
 def checkpoint_from_state_dict(
@@ -205,6 +207,8 @@ def save_checkpoint(checkpoint: Checkpoint, path: str | os.PathLike[str]) -> Non
     file = Path(path)
     file.parent.mkdir(parents=True, exist_ok=True)
     about = {**_described(checkpoint.architecture), "record": checkpoint.record}
+    if checkpoint.assumed:
+        about["assumed"] = list(checkpoint.assumed)
     metadata = {_METADATA_KEY: json.dumps(about)}
     content = save({key: tensor.clone().contiguous() for key, tensor in checkpoint.state_dict.items()}, metadata)
     write_whole(file, lambda temporary: temporary.write_bytes(content))
@@ -247,20 +251,22 @@ def _others(content: FileContent, taken: Candidate, other_weights: tuple[str, ..
     return tuple(other for other in content.others if other.split(" (", 1)[0] not in weights)
 
 
-def _read_own(content: FileContent, spec: Spec, record: dict[str, Any]) -> Checkpoint:
+def _read_own(content: FileContent, spec: Spec, record: dict[str, Any], assumed: tuple[str, ...]) -> Checkpoint:
     """Read a file that ``save_checkpoint`` wrote."""
     try:
         found = read_state_dict(content.arrays(content.candidates[0]), spec)
     except CheckpointError as error:
         raise CheckpointError(f"the metadata say {spec.title}, but {error}") from error
-    return replace(_checkpoint(found, record), identified_by=IdentifiedBy.METADATA, held=FileFacts(content.format))
+    read = replace(_checkpoint(found, record), identified_by=IdentifiedBy.METADATA, assumed=assumed)
+    return replace(read, held=FileFacts(content.format))
 
 
-def _own_metadata(text: str) -> tuple[Spec, dict[str, Any]]:
-    """Return the spec and the record in the metadata that ``save_checkpoint`` wrote."""
+def _own_metadata(text: str) -> tuple[Spec, dict[str, Any], tuple[str, ...]]:
+    """Return the spec, the record and what was assumed, from the metadata that ``save_checkpoint`` wrote."""
     try:
         content = json.loads(text, parse_int=_whole_number)
-        return _spec(content), dict(content["record"])
+        assumed = tuple(str(words)[:MAX_MESSAGE] for words in content.get("assumed", ())[:MAX_ASSUMED])
+        return _spec(content), dict(content["record"]), assumed
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CheckpointError(f"the file's metadata can't be read ({error}): save the state_dict() anew") from error
 
@@ -270,10 +276,10 @@ def _whole_number(digits: str) -> int | str:
     return int(digits) if len(digits) <= MAX_DIGITS else digits
 
 
-def _described(spec: Any) -> dict[str, Any]:
+def _described(spec: Spec) -> dict[str, Any]:
     """Return a spec as JSON, with nested specs in the same form."""
-    values = {field.name: getattr(spec, field.name) for field in fields(spec)}
-    described = {key: _described(value) if is_dataclass(value) else value for key, value in values.items()}
+    values = spec.visible_fields().items()
+    described = {key: _described(value) if isinstance(value, Spec) else value for key, value in values}
     return {"family": family_of(spec).name, "spec": described}
 
 
@@ -287,4 +293,4 @@ def _spec(content: Mapping[str, Any]) -> Spec:
 
 def _checkpoint(found: ReadStateDict, record: dict[str, Any]) -> Checkpoint:
     about = (found.layout, found.ignored, found.order, found.identified_by, found.notes)
-    return Checkpoint(found.spec, found.arrays, record, *about)
+    return Checkpoint(found.spec, found.arrays, record, *about, assumed=found.assumed)

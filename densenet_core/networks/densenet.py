@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from densenet_core.networks.densenet_layers import stem_convs
 from densenet_core.networks.densenet_spec import ChannelRanges, DenseNetSpec
 from densenet_core.networks.network import Network
 from densenet_core.networks.shared_memory import (
@@ -29,6 +32,19 @@ def _conv(spec: DenseNetSpec, in_maps: int, out_maps: int, kernel: int, stride: 
 
 def _norm(spec: DenseNetSpec, num_maps: int) -> nn.Module:
     return _NORM[spec.spatial_dims](num_maps)
+
+
+class BlurPool(nn.Module):
+    """The binomial filter 1-2-1 in both directions with stride 2 (Zhang 2019, "Making Convolutional Networks
+    Shift-Invariant Again"), padded by reflection as in timm.
+
+    Shape: (N, C, H, W) -> (N, C, ceil(H/2), ceil(W/2)), H and W at least 2
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        row = x.new_tensor((0.25, 0.5, 0.25))
+        weight = (row[:, None] * row).expand(x.shape[1], 1, 3, 3)
+        return F.conv2d(F.pad(x, (1, 1, 1, 1), mode="reflect"), weight, stride=2, groups=x.shape[1])
 
 
 def select_channels(x: Tensor, ranges: ChannelRanges) -> Tensor:
@@ -138,7 +154,7 @@ class Transition(nn.Module):
         self.drop_rate = spec.drop_rate
         self.norm = _norm(spec, in_maps)
         self.conv = _conv(spec, in_maps, spec.block_inputs[block], kernel=1)
-        self.pool = _AVG_POOL[spec.spatial_dims](kernel_size=2, stride=2)
+        self.pool = BlurPool() if spec.blur_pool else _AVG_POOL[spec.spatial_dims](kernel_size=2, stride=2)
 
     def forward(self, x: Tensor) -> Tensor:
         if self.memory_efficient and not self.drop_rate and is_plain_avg_pool(self.pool):
@@ -188,7 +204,7 @@ class DenseNet(Network):
         if spec.cuts:
             self.features.add_module("select", SelectChannels(self.ranges))
         self.features.add_module("norm5", _norm(spec, out_maps))  # torchvision's name, whatever the number of blocks
-        self.classifier = nn.Linear(out_maps, spec.num_classes)
+        self.classifier = _classifier(out_maps, spec)
         self._initialize()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -197,21 +213,33 @@ class DenseNet(Network):
         return scores
 
     def _initialize(self) -> None:
-        if self.classifier.weight.is_meta:
+        if next(self.parameters()).is_meta:
             return  # no values to set, and random numbers on the meta device import much of torch's compiler
         for module in self.modules():
             if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-        nn.init.zeros_(self.classifier.bias)
+            elif isinstance(module, nn.Linear):
+                nn.init.zeros_(module.bias)
 
 
 def _stem(spec: DenseNetSpec) -> nn.Sequential:
-    stem = nn.Sequential()
-    if spec.stem == "cifar":
-        stem.add_module("conv0", _conv(spec, spec.in_channels, spec.num_init_features, kernel=3))
-        return stem
-    stem.add_module("conv0", _conv(spec, spec.in_channels, spec.num_init_features, kernel=7, stride=2))
-    stem.add_module("norm0", _norm(spec, spec.num_init_features))
-    stem.add_module("relu0", nn.ReLU(inplace=True))
-    stem.add_module("pool0", _MAX_POOL[spec.spatial_dims](kernel_size=3, stride=2, padding=1))
+    stem, in_maps = nn.Sequential(), spec.in_channels
+    for number, conv in enumerate(stem_convs(spec)):
+        stem.add_module(f"conv{number}", _conv(spec, in_maps, conv.maps, conv.kernel, conv.stride))
+        if conv.has_norm:
+            stem.add_module(f"norm{number}", _norm(spec, conv.maps))
+            stem.add_module(f"relu{number}", nn.ReLU(inplace=True))
+        in_maps = conv.maps
+    if spec.stem == "imagenet":
+        max_pool = _MAX_POOL[spec.spatial_dims](kernel_size=3, stride=1 if spec.blur_pool else 2, padding=1)
+        stem.add_module("pool0", nn.Sequential(max_pool, BlurPool()) if spec.blur_pool else max_pool)
     return stem
+
+
+def _classifier(in_maps: int, spec: DenseNetSpec) -> nn.Module:
+    """Return a linear layer, or a sequence of them with ReLUs between: (N, in_maps) -> (N, num_classes)."""
+    if not spec.head_widths:
+        return nn.Linear(in_maps, spec.num_classes)
+    widths = (in_maps, *spec.head_widths, spec.num_classes)
+    layers = [part for a, b in pairwise(widths) for part in (nn.Linear(a, b), nn.ReLU())]
+    return nn.Sequential(*layers[:-1])

@@ -37,6 +37,7 @@ IMAGENET_VARIANTS: dict[str, tuple[tuple[int, ...], int]] = {
     "264": ((6, 12, 64, 48), 32),
 }
 CIFAR_BLOCKS = 3
+_OPTIONAL_WIDTHS = ("stem_widths", "transition_widths", "head_widths")
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,13 @@ class DenseNetSpec(Spec):
     spatial_dims: int = 2  # 1, 2 or 3: the convolutions' dimensions
     # Removed connections: (block, source layer, target layer), numbered as in the feature-reuse table.
     cuts: tuple[tuple[int, int, int], ...] = ()
+    stem_norm: bool = False  # a norm and a ReLU behind the stem 'cifar'
+    # Feature maps of a deep stem's convolutions before the last one: the stem 'imagenet' with 3x3 convolutions, as in
+    # timm's densenet264d.
+    stem_widths: tuple[int, ...] = ()
+    transition_widths: tuple[int, ...] = ()  # feature maps of each transition, instead of ``compression``
+    head_widths: tuple[int, ...] = ()  # hidden features of a classifier with several linear layers, ReLUs between them
+    blur_pool: bool = False  # binomial filters reduce the resolution (Zhang 2019), as in timm's densenetblur121d
 
     EXAMPLES: ClassVar = (
         "densenet-40-12",
@@ -78,6 +86,7 @@ class DenseNetSpec(Spec):
     )
     PATTERNS: ClassVar = ("densenet-DEPTH-GROWTH", "densenet-bc-DEPTH-GROWTH", "densenet121")
     HAS_PUBLIC_NAMES: ClassVar = True
+    VARIANT_FIELDS: ClassVar = ("stem_norm", "stem_widths", "transition_widths", "head_widths", "blur_pool")
 
     def __post_init__(self) -> None:
         check_counts(self, "block_config", "growth_rate", "num_init_features", "num_classes", "in_channels", "bn_size")
@@ -89,10 +98,25 @@ class DenseNetSpec(Spec):
             raise ValueError(f"stem {self.stem!r} is neither 'cifar' nor 'imagenet'")
         if self.spatial_dims not in (1, 2, 3):
             raise ValueError(f"spatial_dims {self.spatial_dims} is not 1, 2 or 3")
+        self._check_variant()
         if min(self.block_inputs) < 1:
             raise ValueError(f"compression {self.compression} leaves a block without feature maps: {self.block_inputs}")
         object.__setattr__(self, "cuts", tuple(sorted(tuple(cut) for cut in self.cuts)))
         self._check_cuts()
+
+    def _check_variant(self) -> None:
+        check_counts(self, *(field for field in _OPTIONAL_WIDTHS if getattr(self, field) != ()))
+        num_transitions = len(self.block_config) - 1
+        if self.transition_widths and len(self.transition_widths) != num_transitions:
+            raise ValueError(
+                f"transition_widths {self.transition_widths} must have {num_transitions} numbers: one a transition"
+            )
+        if self.stem == "imagenet" and self.stem_norm:
+            raise ValueError("stem_norm is for the stem 'cifar': the stem 'imagenet' always has norms")
+        if self.stem == "cifar" and (self.stem_widths or self.blur_pool):
+            raise ValueError("stem_widths and blur_pool need the stem 'imagenet'")
+        if self.blur_pool and self.spatial_dims != 2:
+            raise ValueError(f"blur_pool needs spatial_dims 2, not {self.spatial_dims}")
 
     def _check_cuts(self) -> None:
         for cut in self.cuts:
@@ -178,12 +202,14 @@ class DenseNetSpec(Spec):
 
         By this count, the paper's DenseNet-264 has 265 layers.
         """
-        convs_per_layer = 2 if self.bottleneck else 1
-        return convs_per_layer * sum(self.block_config) + len(self.block_config) + 1
+        convs_per_layer, others = 2 if self.bottleneck else 1, len(self.stem_widths) + len(self.head_widths)
+        return convs_per_layer * sum(self.block_config) + len(self.block_config) + 1 + others
 
     @cached_property
     def block_inputs(self) -> tuple[int, ...]:
         """The number of feature maps that enter each block."""
+        if self.transition_widths:
+            return (self.num_init_features, *self.transition_widths)
         widths = [self.num_init_features]
         for num_layers in self.block_config[:-1]:
             widths.append(compress(widths[-1] + num_layers * self.growth_rate, self.compression))
@@ -243,7 +269,7 @@ class DenseNetSpec(Spec):
             return f"{name}.conv1.weight", f"{name}.norm1"
         if block < len(self.block_config):
             return f"features.transition{block}.conv.weight", f"features.transition{block}.norm"
-        return "classifier.weight", "features.norm5"
+        return "classifier.0.weight" if self.head_widths else "classifier.weight", "features.norm5"
 
     @property
     def sample_layer(self) -> str:
@@ -252,7 +278,11 @@ class DenseNetSpec(Spec):
     @property
     def family(self) -> str:
         """DenseNet, DenseNet-B (with bottlenecks), -C (with compression) or -BC."""
-        kind = ("B" if self.bottleneck else "") + ("C" if self.compression < 1 else "")
+        before, behind = self.block_outputs[:-1], self.block_inputs[1:]
+        compresses = (
+            any(a > b for a, b in zip(before, behind, strict=True)) if self.transition_widths else self.compression < 1
+        )
+        kind = ("B" if self.bottleneck else "") + ("C" if compresses else "")
         return f"DenseNet-{kind}" if kind else "DenseNet"
 
     @property

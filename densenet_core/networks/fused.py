@@ -7,6 +7,7 @@ in parts that fit in the cache. Nothing is compiled.
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import torch
@@ -43,7 +44,7 @@ class FusedDenseNet(nn.Module):
         super().__init__()
         self.spec = model.spec
         parts = dict(model.features.named_children())
-        self.stem = _Stem(parts["conv0"], parts.get("norm0"), parts.get("pool0"))
+        self.stem = _Stem(parts)
         self.blocks = nn.ModuleList()
         for block in range(1, len(self.spec.block_config) + 1):
             following = parts.get(f"transition{block}")
@@ -120,16 +121,20 @@ class _Conv(nn.Module):
 
 
 class _Stem(nn.Module):
-    """The first convolution and, for ImageNet, its norm, ReLU and max pooling."""
+    """The first convolutions with their norms and ReLUs and, for ImageNet, max pooling."""
 
-    def __init__(self, conv: nn.Module, norm: nn.Module | None, pool: nn.Module | None) -> None:
+    def __init__(self, parts: dict[str, nn.Module]) -> None:
         super().__init__()
-        self.conv, self.pool, self.has_relu = _Conv(conv, norm), pool, norm is not None
+        names = [name for name in parts if name.startswith("conv")]
+        norms = [parts.get(name.replace("conv", "norm")) for name in names]
+        self.convs = nn.ModuleList(_Conv(parts[name], norm) for name, norm in zip(names, norms, strict=True))
+        self.pool, self.has_relu = parts.get("pool0"), norms[0] is not None
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.conv(x)
-        if self.has_relu:
-            x = x.relu_()
+        for conv in self.convs:
+            x = conv(x)
+            if self.has_relu:
+                x = x.relu_()
         return x if self.pool is None else self.pool(x)
 
 
@@ -189,11 +194,11 @@ class _Head(nn.Module):
     def __init__(self, model: DenseNet) -> None:
         super().__init__()
         self.ranges, self.norm = model.ranges, _Affine(model.features[-1], model.spec.spatial_dims)
-        self.register_buffer("weight", model.classifier.weight.detach().clone())
-        self.register_buffer("bias", model.classifier.bias.detach().clone())
+        self.classifier = copy.deepcopy(model.classifier).requires_grad_(False)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.linear(self.norm(select_channels(x, self.ranges)).flatten(2).mean(2), self.weight, self.bias)  # type: ignore[arg-type]
+        scores: Tensor = self.classifier(self.norm(select_channels(x, self.ranges)).flatten(2).mean(2))
+        return scores
 
 
 def compute_scale_and_shift(norm: nn.Module) -> tuple[Tensor, Tensor]:

@@ -52,6 +52,6 @@ class PathGraph:
             paths.append(self.add(f"{name}.shortcut", stage, shortcut, [before]))
         self.add(f"{name}.sum", stage, 0, paths)
 
-    def add_classifier(self, sources: Sequence[PathNode] = ()) -> None:
-        """Add the classifier after ``sources``, by default after the last node."""
-        self.add("classifier", "head", 1, sources or [self.last])
+    def add_classifier(self, sources: Sequence[PathNode] = (), length: int = 1) -> None:
+        """Add the classifier of ``length`` layers after ``sources``, by default after the last node."""
+        self.add("classifier", "head", length, sources or [self.last])

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import ClassVar, Literal, NamedTuple, Self
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 from densenet_core.networks.layers import LayerWalk
 from densenet_core.networks.paths import PathGraph
@@ -37,6 +37,7 @@ class Spec(ABC):
     EXAMPLES: ClassVar[tuple[str, ...]]  # names of published networks, for lists of choices
     PATTERNS: ClassVar[tuple[str, ...]]  # of the family's names, such as "densenet-DEPTH-GROWTH", for error messages
     HAS_PUBLIC_NAMES: ClassVar[bool] = False  # tensors have torchvision's names, which identify the family
+    VARIANT_FIELDS: ClassVar[tuple[str, ...]] = ()  # files and `inspect` leave them out where they have their defaults
 
     @classmethod
     @abstractmethod
@@ -81,6 +82,15 @@ class Spec(ABC):
     def spatial_dims(self) -> int:
         """The number of dimensions of the input image."""
         return 2
+
+    def visible_fields(self) -> dict[str, Any]:
+        """Return the fields by name, without those of ``VARIANT_FIELDS`` that have their default values."""
+        values = {field.name: (getattr(self, field.name), field.default) for field in fields(self)}
+        return {
+            name: value
+            for name, (value, default) in values.items()
+            if name not in self.VARIANT_FIELDS or value != default
+        }
 
     @abstractmethod
     def add_layers(self, walk: LayerWalk) -> None:

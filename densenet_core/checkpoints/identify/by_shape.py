@@ -67,9 +67,20 @@ def _with_norms(found: Structure, shapes: Shapes, is_in_order: bool, is_sorted: 
     for head in found.heads[1:]:  # all heads read the same maps
         if shapes[head][1] == shapes[found.heads[0]][1] and found.heads[0] in matched:
             matched[head] = matched[found.heads[0]]
-    found = replace(found, norms=matched)
+    found = replace(found, norms=matched, hidden=_hidden(found.heads, shapes))
     placed = set(found.renamed())
     return replace(found, rest=tuple(key for key in shapes if key.rsplit(".", 1)[0] not in placed))
+
+
+def _hidden(heads: Sequence[str], shapes: Shapes) -> tuple[str, ...]:
+    """Return the linear layers that follow a single head, each of which reads what the one before it returns."""
+    chain, linear = list(heads), [key for key in shapes if key.endswith("weight") and len(shapes[key]) == 2]
+    while len(heads) == 1 and len(chain) <= len(linear):
+        behind = [key for key in linear if key not in chain and shapes[key][1] == shapes[chain[-1]][0]]
+        if len(behind) != 1:
+            break
+        chain += behind
+    return tuple(chain[1:])
 
 
 def _normalized(found: Structure, shapes: Shapes) -> Iterator[tuple[str, int]]:

@@ -16,7 +16,8 @@ def concat_spec(tensors: Mapping[str, Array], structure: Structure, order: Order
     targets = tuple(_target(tensors, structure, reader, order) for reader in structure.readers())
     names = tuple(tuple(name for name, _ in structure.sources(block)) for block in _blocks(structure))
     in_channels = structure.stem[0].inputs if structure.stem else structure.inputs[0]
-    num_classes = tensors[structure.heads[0]].shape[0] if structure.heads else 0
+    heads = [*structure.heads[:1], *structure.hidden]
+    num_classes = tensors[heads[-1]].shape[0] if heads else 0
     return ConcatSpec(targets, names, in_channels, num_classes, why)
 
 

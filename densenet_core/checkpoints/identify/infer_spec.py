@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from fractions import Fraction
+from itertools import takewhile
 from math import ceil
-from typing import cast
+from typing import Any
 
 from densenet_core.errors import CheckpointError
-from densenet_core.networks.densenet_spec import DenseNetSpec, compress
+from densenet_core.networks.densenet_spec import IMAGENET_VARIANTS, DenseNetSpec, compress
 from densenet_core.networks.resnet_spec import ResNetSpec
-from densenet_core.networks.spec import Stem
+from densenet_core.networks.spec import Spec
 
+MAX_STEM_CONVS = 4
+MAX_HEAD_LAYERS = 8
 ROUNDED_AWAY = Fraction(49, 10**8)  # of a feature map, in ``compress``
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -35,22 +39,21 @@ def infer_densenet_spec(shapes: Shapes) -> DenseNetSpec:
         raise CheckpointError(
             f"tensor {last_conv!r} has {width} output maps, which is not a multiple of the growth rate {growth_rate}"
         )
-    compression = _compression(shapes, len(block_config))
-    num_classes = _shape(shapes, "classifier.weight", least_dims=2)[0]
-    stem = _stem_kind(shapes, stem_shape)
+    *head_widths, num_classes = _head(shapes)
     try:
-        return DenseNetSpec(
+        spec = DenseNetSpec(
             block_config=block_config,
             growth_rate=growth_rate,
-            num_init_features=stem_shape[0],
             bottleneck=bottleneck,
-            compression=compression,
             num_classes=num_classes,
-            stem=stem,
             in_channels=stem_shape[1],
             bn_size=width // growth_rate if bottleneck else 4,
             spatial_dims=len(stem_shape) - 2,
+            head_widths=tuple(head_widths),
+            **_stem(shapes),
+            **_transition_fields(shapes, len(block_config)),
         )
+        return replace(spec, blur_pool=_is_densenetblur121d(spec))
     except ValueError as error:
         raise CheckpointError(f"no DenseNet has these shapes: {error}") from error
 
@@ -84,31 +87,87 @@ def _numbered(shapes: Shapes, pattern: str, first: int, missing: str) -> tuple[i
     return tuple(len(found[outer]) for outer in sorted(found))
 
 
-def _stem_kind(shapes: Shapes, stem_shape: tuple[int, ...]) -> Stem:
-    kernel, has_norm = stem_shape[2], "features.norm0.weight" in shapes
-    kinds = {(3, False): "cifar", (7, True): "imagenet"}
+def _stem(shapes: Shapes) -> dict[str, Any]:
+    """Return the fields of the stem: one convolution of 3x3 or 7x7, or up to three of 3x3 with norms."""
+    convs = list(takewhile(shapes.__contains__, (f"features.conv{n}.weight" for n in range(MAX_STEM_CONVS))))
+    stem = [_shape(shapes, conv, least_dims=3) for conv in convs]
+    norms = {f"features.norm{number}.weight" in shapes for number in range(len(stem))}
+    kernels = {shape[2] for shape in stem}
+    if len(stem) > 1 and kernels == {3} and norms == {True}:
+        widths = tuple(shape[0] for shape in stem)
+        return {"stem": "imagenet", "num_init_features": widths[-1], "stem_widths": widths[:-1]}
+    if len(stem) > 1:
+        raise CheckpointError(
+            f"its stem has {len(stem)} convolutions: only deep stems of 3x3 convolutions, each with a norm behind it, "
+            "can be built"
+        )
+    kinds: dict[tuple[int, bool], dict[str, Any]] = {
+        (3, False): {"stem": "cifar"},
+        (3, True): {"stem": "cifar", "stem_norm": True},
+        (7, True): {"stem": "imagenet"},
+    }
+    kernel, has_norm = stem[0][2], True in norms
     if (kernel, has_norm) not in kinds:
         raise CheckpointError(
-            f"tensor 'features.conv0.weight' has shape {stem_shape} {'with' if has_norm else 'without'} a norm0: "
-            "known stems are 3x3 without (CIFAR) and 7x7 with one (ImageNet)"
+            f"tensor {convs[0]!r} has shape {stem[0]} {'with' if has_norm else 'without'} a norm behind it: "
+            "known stems are 3x3 with or without one (CIFAR) and 7x7 with one (ImageNet)"
         )
-    return cast(Stem, kinds[kernel, has_norm])
+    return {"num_init_features": stem[0][0], **kinds[kernel, has_norm]}
 
 
-def _compression(shapes: Shapes, num_blocks: int) -> float:
-    """Return the theta of the fewest digits with floor(theta * m) equal to every transition's output width."""
-    transitions = []
-    for block in range(1, num_blocks):
-        out_maps, in_maps = _shape(shapes, f"features.transition{block}.conv.weight", least_dims=3)[:2]
-        transitions.append((in_maps, out_maps))
+def _head(shapes: Shapes) -> list[int]:
+    """Return the number of outputs of each linear layer of the classifier."""
+    if "classifier.0.weight" not in shapes:
+        return [_shape(shapes, "classifier.weight", least_dims=2)[0]]
+    keys = takewhile(shapes.__contains__, (f"classifier.{2 * number}.weight" for number in range(MAX_HEAD_LAYERS)))
+    return [_shape(shapes, key, least_dims=2)[0] for key in keys]
+
+
+def _transition_fields(shapes: Shapes, num_blocks: int) -> dict[str, Any]:
+    """Return the compression, or the width of each transition where one compression does not fit them all."""
+    keys = [f"features.transition{block}.conv.weight" for block in range(1, num_blocks)]
+    pairs = [_shape(shapes, key, least_dims=3)[:2] for key in keys]
+    theta = _compression([(in_maps, out_maps) for out_maps, in_maps in pairs])
+    return {"transition_widths": tuple(out for out, _ in pairs)} if theta is None else {"compression": theta}
+
+
+def _compression(transitions: list[tuple[int, int]]) -> float | None:
+    """Return the theta of the fewest digits with floor(theta * m) equal to every transition's output width.
+
+    Returns:
+        None if one theta does not fit them all.
+    """
     if not transitions:
         return 1.0
     least = max((out_maps - ROUNDED_AWAY) / max(in_maps, 1) for in_maps, out_maps in transitions)
     for theta in (*(ceil(least * 10**digits) / 10**digits for digits in range(1, 7)), float(least)):
-        if all(compress(in_maps, theta) == out_maps for in_maps, out_maps in transitions):
+        if 0 < theta <= 1 and all(compress(in_maps, theta) == out_maps for in_maps, out_maps in transitions):
             return float(theta)
-    kept = listed([f"{out_maps} of {in_maps}" for in_maps, out_maps in transitions])
-    raise CheckpointError(f"the transitions keep uneven shares of their feature maps ({kept}): one for all is needed")
+    return None
+
+
+def _is_densenetblur121d(spec: DenseNetSpec) -> bool:
+    """Return whether a network has the shape of timm's densenetblur121d, the only published one of this shape."""
+    return (spec.block_config, spec.growth_rate, spec.stem_widths) == (IMAGENET_VARIANTS["121"][0], 32, (32, 32))
+
+
+def list_assumptions(spec: Spec | None) -> tuple[str, ...]:
+    """Return what the scores of a network with an inferred spec depend on, and its tensors do not show, in words.
+
+    >>> list_assumptions(DenseNetSpec((2, 2), 4, 8, head_widths=(16,)))
+    ('ReLU between the linear layers of the classifier',)
+    """
+    if not isinstance(spec, DenseNetSpec):
+        return ()
+    blur = "blur pooling, as in timm's densenetblur121d, the only published network of this shape"
+    found = {
+        "ReLU behind the norm of the stem, stride 1, and no pooling before the first block": spec.stem_norm,
+        "stride 2 in the stem's first convolution, and max pooling behind its last": bool(spec.stem_widths),
+        blur: spec.blur_pool,
+        "average pooling in the transitions": bool(spec.stem_widths) and not spec.blur_pool,
+        "ReLU between the linear layers of the classifier": bool(spec.head_widths),
+    }
+    return tuple(words for words, is_assumed in found.items() if is_assumed)
 
 
 def infer_resnet_spec(shapes: Shapes) -> ResNetSpec:
@@ -132,7 +191,6 @@ def infer_resnet_spec(shapes: Shapes) -> ResNetSpec:
         return ResNetSpec(
             stage_config=stage_config,
             block="bottleneck" if has_conv3 else "basic",
-            num_init_features=stem_shape[0],
             width_factor=planes // stem_shape[0],
             preactivation=_is_preactivated(shapes),
             shortcut="projection" if any(".downsample.0." in key for key in shapes) else "identity",

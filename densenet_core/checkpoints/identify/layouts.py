@@ -42,7 +42,6 @@ class Layout:
 
 
 _TENSOR = r"(weight|bias|running_mean|running_var|num_batches_tracked)"
-_SEQUENTIAL_HEAD = (r"classifier\.\d+\.(weight|bias)", r"classifier.\1")  # Sequential(Linear, Sigmoid)
 _LAYER = r"features.denseblock\1.denselayer"
 
 
@@ -63,7 +62,7 @@ LAYOUTS = (
     Layout(
         "torchvision",  # timm's, gpleiss's and torchxrayvision's too
         r"features\.denseblock1\.denselayer1\.norm1\.weight",
-        ((rf"features\.norm_final\.{_TENSOR}", r"features.norm5.\1"), _SEQUENTIAL_HEAD),
+        ((rf"features\.norm_final\.{_TENSOR}", r"features.norm5.\1"),),
         not_used=("op_threshs",),  # torchxrayvision's operating points
     ),
     Layout(
@@ -74,7 +73,7 @@ LAYOUTS = (
     Layout(
         "torchvision before 2018",
         r"features\.denseblock1\.denselayer1\.norm\.1\.weight",
-        ((r"(features\.denseblock\d+\.denselayer\d+\.(?:norm|conv))\.([12]\..+)", r"\1\2"), _SEQUENTIAL_HEAD),
+        ((r"(features\.denseblock\d+\.denselayer\d+\.(?:norm|conv))\.([12]\..+)", r"\1\2"),),
     ),
     Layout(
         "MONAI",

@@ -18,8 +18,9 @@ def find_oddities(structure: Structure, shapes: Shapes) -> list[str]:
 def _stem(structure: Structure, shapes: Shapes) -> Iterator[str]:
     if not structure.stem:
         yield "it has no stem: its first layer reads the input itself"
-    if len(structure.stem) > 1:
-        yield f"its stem has {len(structure.stem)} convolutions"
+    is_deep = all(set(shapes[conv.key][2:]) == {3} and conv.key in structure.norms for conv in structure.stem)
+    if len(structure.stem) > 1 and not is_deep:
+        yield f"its stem has {len(structure.stem)} convolutions, not all of 3x3 with a norm behind them"
 
 
 def _layers(structure: Structure, shapes: Shapes) -> Iterator[str]:
@@ -65,8 +66,8 @@ def _heads(structure: Structure, shapes: Shapes) -> Iterator[str]:
     if len(structure.heads) > 1:
         yield f"it has {len(structure.heads)} heads ({listed(list(structure.heads))})"
     head = structure.heads[0]
-    if len(shapes[head]) > 2:
-        yield f"its head {head!r} is a convolution"
+    if set(shapes[head][2:]) > {1}:
+        yield f"its head {head!r} is a convolution of more than one pixel"
     yield from _copies(structure, len(structure.blocks) - 1, head, shapes[head][1])
 
 
@@ -86,3 +87,21 @@ def _leftovers(structure: Structure, shapes: Shapes) -> Iterator[str]:
     rest = [key for key in structure.rest if key.rpartition(".")[0] not in heads and not key.endswith("_tracked")]
     if rest:
         yield f"tensors {listed(rest)} have no place in a DenseNet"
+
+
+def find_damage(shapes: Shapes) -> str:
+    """Return a sign that tensors are missing or cut, rather than of another network, or an empty text."""
+    parts: dict[str, dict[str, tuple[int, ...]]] = {}
+    for key, shape in shapes.items():
+        module, _, part = key.rpartition(".")
+        if part in ("weight", "bias", *STATISTICS):
+            parts.setdefault(module, {})[part] = shape
+    norms = {module: own for module, own in parts.items() if len(own.get("weight", (0,))) == 1}
+    have_statistics = any(STATISTICS[0] in own for own in norms.values())
+    for module, own in parts.items():
+        wanted = ("weight", "bias", *(STATISTICS if have_statistics else ())) if module in norms else ("weight",)
+        if missing := [part for part in wanted if part not in own and own.keys() & {"bias", *wanted}]:
+            return f"; {module!r} has no {missing[0]}"
+        if module in norms and len(set(own.values())) > 1:
+            return f"; the tensors of {module!r} have different lengths"
+    return ""

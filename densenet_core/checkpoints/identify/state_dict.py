@@ -10,16 +10,17 @@ import numpy as np
 from densenet_core.arrays import Array
 from densenet_core.checkpoints.formats.content import check_number
 from densenet_core.checkpoints.formats.onnx_file import FOLDED
-from densenet_core.checkpoints.identify.by_shape import STATISTICS, find_structure, norm_names, with_settled_norms
+from densenet_core.checkpoints.identify.by_shape import find_structure, norm_names, with_settled_norms
 from densenet_core.checkpoints.identify.channel_graph import ChannelWalk
 from densenet_core.checkpoints.identify.concat_order import Order, block_norms, seen_order, to_old_first
 from densenet_core.checkpoints.identify.concatenations import concat_spec, visible_order
 from densenet_core.checkpoints.identify.connectivity import ConcatSpec, ConcatTarget
 from densenet_core.checkpoints.identify.derived import compose_weights
+from densenet_core.checkpoints.identify.heads import with_plain_head
 from densenet_core.checkpoints.identify.identified_by import IdentifiedBy
-from densenet_core.checkpoints.identify.infer_spec import infer_densenet_spec, listed
+from densenet_core.checkpoints.identify.infer_spec import infer_densenet_spec, list_assumptions, listed
 from densenet_core.checkpoints.identify.layouts import LAYOUTS, OWN, Layout, find_layout
-from densenet_core.checkpoints.identify.oddities import find_oddities
+from densenet_core.checkpoints.identify.oddities import find_damage, find_oddities
 from densenet_core.checkpoints.identify.structure import Shapes, Structure
 from densenet_core.errors import CheckpointError
 from densenet_core.networks.densenet_spec import DenseNetSpec
@@ -43,7 +44,8 @@ class ReadStateDict:
     ignored: tuple[str, ...] = ()  # tensors of the file that are not used
     order: Order | None = None  # order in which the network concatenates; None: not visible
     identified_by: IdentifiedBy = IdentifiedBy.NAMES
-    notes: tuple[str, ...] = ()  # what was computed or assumed when the tensors were read
+    notes: tuple[str, ...] = ()  # what was computed or found when the tensors were read
+    assumed: tuple[str, ...] = ()  # what its scores depend on and its tensors do not show
 
 
 class _OddNetwork(CheckpointError):
@@ -105,7 +107,7 @@ def _read_known(tensors: Mapping[str, Array], layout: Layout, prefix: str, order
     try:
         return _read_named(own, layout, None, ignored, order)
     except _OddNetwork as odd:
-        if problem := _damage(_shapes(own)):
+        if problem := find_damage(_shapes(own)):
             raise CheckpointError(f"{odd}{problem}") from odd
         heads = {key: tensors[key] for key in ignored if tensors[key].ndim <= 2}
         read = _read_odd({f"{prefix}{key}": t for key, t in own.items()}, heads, odd, order)
@@ -144,13 +146,25 @@ def _read_named(
     tensors: Mapping[str, Array], layout: Layout, spec: Spec | None, ignored: tuple[str, ...], order: Order | None
 ) -> ReadStateDict:
     is_ours = spec is not None
+    assumed: tuple[str, ...] = ()
     try:
         state_dict = _rename(tensors, layout)
-        spec = spec or layout.infer(_shapes(state_dict))
+        if spec is None:
+            state_dict, spec, assumed = _inferred(state_dict, layout)
         _check_against_spec(state_dict, spec)
     except CheckpointError as error:
         raise _OddNetwork(str(error)) from error
-    return _in_our_order(spec, state_dict, layout.name, ignored, "old_first" if is_ours else order)
+    found = _in_our_order(spec, state_dict, layout.name, ignored, "old_first" if is_ours else order)
+    return replace(found, assumed=assumed)
+
+
+def _inferred(state_dict: dict[str, Array], layout: Layout) -> tuple[dict[str, Array], Spec, tuple[str, ...]]:
+    """Return a state dict in our names with a plain head, its spec, and what is assumed about it."""
+    assumed: tuple[str, ...] = ()
+    if layout.infer is infer_densenet_spec:
+        state_dict, assumed = with_plain_head(state_dict)
+    spec = layout.infer(_shapes(state_dict))
+    return state_dict, spec, (*list_assumptions(spec), *assumed)
 
 
 def _in_our_order(
@@ -192,24 +206,6 @@ def _read_odd(
     raise odd
 
 
-def _damage(shapes: Shapes) -> str:
-    """Return a sign that tensors are missing or cut, rather than of another network, or an empty text."""
-    parts: dict[str, dict[str, tuple[int, ...]]] = {}
-    for key, shape in shapes.items():
-        module, _, part = key.rpartition(".")
-        if part in ("weight", "bias", *STATISTICS):
-            parts.setdefault(module, {})[part] = shape
-    norms = {module: own for module, own in parts.items() if len(own.get("weight", (0,))) == 1}
-    have_statistics = any(STATISTICS[0] in own for own in norms.values())
-    for module, own in parts.items():
-        wanted = ("weight", "bias", *(STATISTICS if have_statistics else ())) if module in norms else ("weight",)
-        if missing := [part for part in wanted if part not in own and own.keys() & {"bias", *wanted}]:
-            return f"; {module!r} has no {missing[0]}"
-        if module in norms and len(set(own.values())) > 1:
-            return f"; the tensors of {module!r} have different lengths"
-    return ""
-
-
 def _structure(tensors: Mapping[str, Array]) -> Structure:
     return with_settled_norms(find_structure(_shapes(tensors)), tensors)
 
@@ -225,13 +221,13 @@ def _read_by_structure(tensors: Mapping[str, Array], structure: Structure, order
             raise CheckpointError(
                 "all layers form one block, and poolings between them would leave no trace in the file"
             )
-        spec = infer_densenet_spec(_shapes(state))
+        state, spec, assumed = _inferred(state, OWN)
         _check_against_spec(state, spec)
     except CheckpointError as why:
         return _concatenations(tensors, structure, str(why), order)
     found = _in_our_order(spec, state, BY_STRUCTURE, (), order)
     notes = _notes(structure, None if order else found.order)
-    return replace(found, identified_by=IdentifiedBy.SHAPES, notes=notes)
+    return replace(found, identified_by=IdentifiedBy.SHAPES, notes=notes, assumed=assumed)
 
 
 def _notes(structure: Structure, order: Order | None) -> tuple[str, ...]:

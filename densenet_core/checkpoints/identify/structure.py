@@ -49,6 +49,7 @@ class Structure:
     blocks: tuple[tuple[tuple[Conv, ...], ...], ...]  # layers of each block
     transitions: tuple[Conv, ...]
     heads: tuple[str, ...]  # layers that read the last block
+    hidden: tuple[str, ...] = ()  # linear layers that follow a single head one after the other
     norms: dict[str, str] = field(default_factory=dict)  # of a weight's key: the norm before it; of a stem's: behind it
     rest: tuple[str, ...] = ()  # tensors without a place
 
@@ -90,7 +91,9 @@ class Structure:
         for block, conv in enumerate(self.transitions, start=1):
             names |= self._pair(conv.key, f"features.transition{block}.conv", f"features.transition{block}.norm")
         for head in self.heads[:1]:
-            names |= self._pair(head, "classifier", "features.norm5")
+            names |= self._pair(head, "classifier.0" if self.hidden else "classifier", "features.norm5")
+        for number, key in enumerate(self.hidden, start=1):
+            names[key.removesuffix(".weight")] = f"classifier.{2 * number}"
         return names
 
     def _pair(self, key: str, ours: str, our_norm: str) -> dict[str, str]:

@@ -12,11 +12,11 @@ from analysis import connection_weights
 from densenet_core import Checkpoint, CheckpointError, checkpoint_from_state_dict, load_checkpoint
 from densenet_core.checkpoints.identify.state_dict import BY_STRUCTURE
 from tests.conftest import trained_like
-from tests.densenet_core.checkpoints import test_derived, test_folders, test_layouts, test_odd_files
+from tests.densenet_core.checkpoints import test_derived, test_folders, test_layouts, test_odd_files, test_variants
 from tests.densenet_core.checkpoints.foreign import ForeignDenseNet
 from tests.densenet_core.checkpoints.test_relatives_of_densenet import RDNet, Tiramisu
 
-HEADER = ("what the file holds", "recognized by", "table", "scores", "why there are no scores")
+HEADER = ("what the file holds", "recognized by", "table", "scores", "why there are no scores, or what they assume")
 
 
 def markdown() -> str:
@@ -31,7 +31,12 @@ def rows() -> Iterator[tuple[str, ...]]:
     for title, read in _cases():
         found = read()
         by = "shapes" if found.layout == BY_STRUCTURE else f"names ({found.layout})"
-        yield title, by, _outcome(lambda found=found: connection_weights(found))[0], *_outcome(found.to_model)
+        scores, why = _outcome(found.to_model)
+        yield title, by, _outcome(lambda found=found: connection_weights(found))[0], scores, why or _assumed(found)
+
+
+def _assumed(found: Checkpoint) -> str:
+    return "; ".join(found.assumed)
 
 
 def _outcome(compute: Callable[[], object]) -> tuple[str, str]:
@@ -52,6 +57,8 @@ def _cases() -> Iterator[tuple[str, Callable[[], Checkpoint]]]:
     for name, (options, _) in test_odd_files.CASES.items():
         state = test_odd_files.Hand(**options).state_dict()
         yield name, lambda state=state: checkpoint_from_state_dict(state)
+    for name in test_variants.CASES:
+        yield name, lambda name=name: checkpoint_from_state_dict(test_variants.handmade(name).state_dict())
     for model in (Tiramisu, RDNet):
         yield model.__name__, lambda model=model: checkpoint_from_state_dict(model().state_dict())
     for name, make in {**test_folders.ARRAYS, **_folders()}.items():

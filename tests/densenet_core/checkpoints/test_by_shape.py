@@ -52,11 +52,6 @@ def test_unknown_names_become_a_densenet_of_the_same_scores(ending: str, new_fir
 
 ODD: dict[str, tuple[dict[str, Any], list[list[int]], str]] = {
     "growth by block": ({"growths": (4, 6)}, [[8, 4, 4, 4], [10, 6, 6]], "different numbers of feature maps"),
-    "uneven compression": (
-        {"layers": (3, 2, 1), "growths": (4, 4, 4), "kept": (10, 17)},
-        [[8, 4, 4, 4], [10, 4, 4], [17, 4]],
-        "uneven shares",
-    ),
     "groups": ({"groups": 2}, EVEN, "grouped"),
     "squeeze and excitation": ({"gated": True}, EVEN, "no place in a DenseNet"),
     "two heads": ({"heads": 2}, EVEN, "2 heads"),

@@ -52,12 +52,14 @@ def test_what_an_exporter_folded_is_the_same_function(spec: DenseNetSpec, foldin
 
 
 def test_our_own_export_comes_back(tmp_path: Path) -> None:
-    spec = SPECS[0]
+    variants = {"stem": "imagenet", "stem_widths": (5, 6), "transition_widths": (9, 16), "head_widths": (7,)}
+    spec = DenseNetSpec((2, 2, 1), 4, 8, num_classes=5, **variants)
     model = trained_like(spec)
     export_onnx(Checkpoint(spec, model.state_dict()), tmp_path / "a.onnx", 32)
     images = torch.randn(3, 3, 32, 32)
     with torch.inference_mode():
         found = load_checkpoint(tmp_path / "a.onnx")
+        assert found.spec == spec
         torch.testing.assert_close(found.to_model()(images), model(images), rtol=1e-4, atol=1e-5)
 
 

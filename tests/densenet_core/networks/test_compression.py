@@ -13,7 +13,7 @@ import torchvision
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from densenet_core import CheckpointError, DenseNetSpec
+from densenet_core import DenseNetSpec
 from densenet_core.checkpoints.identify.infer_spec import infer_densenet_spec
 from densenet_core.networks.build import build_model
 from densenet_core.networks.densenet_spec import compress
@@ -87,8 +87,7 @@ def test_a_network_is_read_back_from_its_state_dict(theta: float) -> None:
     assert (found.block_inputs, found.family) == (spec.block_inputs, "DenseNet-BC")
 
 
-def test_uneven_shares_are_refused() -> None:
+def test_uneven_shares_are_read_transition_by_transition() -> None:
     shapes = tensor_shapes(DenseNetSpec((2, 2, 2), 4, 8))
     shapes["features.transition2.conv.weight"] = (15, *shapes["features.transition2.conv.weight"][1:])
-    with pytest.raises(CheckpointError, match="uneven shares"):
-        infer_densenet_spec(shapes)
+    assert infer_densenet_spec(shapes).transition_widths == (8, 15)
