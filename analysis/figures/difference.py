@@ -1,16 +1,18 @@
-"""The difference of two networks' feature reuse as heatmaps: red where the first reuses more, blue where the second."""
+"""Two networks' feature reuse on one scale, and their difference: red where the first reuses more, blue where less."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import pandas as pd
-import plotly.graph_objects as go
 
-from analysis.figures.figure_5 import feature_reuse_screen
-from analysis.figures.style.heatmap import DIVERGING, block_matrix, block_title, highlighted_targets
+from analysis.figures.style.blocks import Colors, Row, blocks_figure, blocks_screen, measure_colors
+from analysis.figures.style.heatmap import DIVERGING, ColorMap
+from analysis.reuse.measures import DEFAULT
+from analysis.reuse.scaling import Scaling, default_scaling
 
 if TYPE_CHECKING:
+    import plotly.graph_objects as go
     from matplotlib.figure import Figure
 
 TITLE = "first minus second"
@@ -27,39 +29,61 @@ def difference_screen(table: pd.DataFrame) -> go.Figure:
     Args:
         table: as from ``reuse_difference``.
     """
-    drawn = table.assign(mean_abs_weight=table["difference"], num_channels=0)
-    figure = feature_reuse_screen(drawn, "mean_abs_weight", "none", "viridis")
-    limit = _limit(table)
-    bar = {"title": {"text": TITLE}}
-    figure.update_layout(coloraxis={"colorscale": DIVERGING, "cmin": -limit, "cmax": limit, "colorbar": bar})
-    for number, block in enumerate(sorted(table["block"].unique())):
-        rows = table.loc[table["block"] == block, COLUMNS].astype(object)
-        figure.data[2 * number + 1].update(customdata=rows.to_numpy(), hovertemplate=HOVER)
-    return figure
+    return blocks_screen(table, [_difference(table)], table[COLUMNS], HOVER)
 
 
 def difference_figure(table: pd.DataFrame, columns: int = 2) -> Figure:
-    """Draw the same for a paper.
+    """Draw the difference for a paper.
 
     Args:
         table: as from ``reuse_difference``.
         columns: width of the figure in columns of a paper.
     """
-    import matplotlib as mpl
-
-    from analysis.figures.style.paper import STYLE, draw_block, draw_colors, highlight, panels
-
-    blocks, limit = sorted(table["block"].unique()), _limit(table)
-    with mpl.rc_context(fname=STYLE):
-        figure, axes, bar = panels(len(blocks), columns)
-        for ax, block in zip(axes, blocks, strict=True):
-            matrix = block_matrix(table, table["difference"], block)
-            draw_block(ax, matrix, block_title(table, block), cmap=DIVERGING, vmin=-limit, vmax=limit)
-            highlight(ax, highlighted_targets(table, block))
-        draw_colors(bar, TITLE, -limit, limit, DIVERGING)
-    return figure
+    return blocks_figure(table, [_difference(table)], columns)
 
 
-def _limit(table: pd.DataFrame) -> float:
-    """The largest difference, so that white is none."""
-    return float(table["difference"].abs().max()) or 1.0
+def two_networks_screen(
+    table: pd.DataFrame,
+    names: tuple[str, str] = ("first", "second"),
+    measure: str = DEFAULT,
+    scaling: Scaling | None = None,
+    color_map: ColorMap = "viridis",
+) -> go.Figure:
+    """Draw both networks below each other on one scale; each cell's hover has both values and their difference.
+
+    Plotly shows one hover at a time, of the cell under the pointer. A dotted line marks that cell's target layer in
+    the other network too.
+
+    Args:
+        table: as from ``reuse_difference`` of the same measure and scaling.
+        names: of the networks, before the blocks' titles.
+    """
+    rows = _both(table, names, measure, scaling, color_map)
+    return blocks_screen(table, rows, table[COLUMNS], HOVER)
+
+
+def two_networks_figure(
+    table: pd.DataFrame,
+    names: tuple[str, str] = ("first", "second"),
+    measure: str = DEFAULT,
+    scaling: Scaling | None = None,
+    color_map: ColorMap = "viridis",
+    columns: int = 2,
+) -> Figure:
+    """Draw both networks below each other on one scale, for a paper."""
+    return blocks_figure(table, _both(table, names, measure, scaling, color_map), columns)
+
+
+def _both(
+    table: pd.DataFrame, names: tuple[str, str], measure: str, scaling: Scaling | None, color_map: ColorMap
+) -> list[Row]:
+    scaling = default_scaling(measure) if scaling is None else scaling
+    values = pd.concat([table["first"], table["second"]])
+    colors = measure_colors(values, measure, scaling, color_map)
+    return [Row(table[column], colors, name) for column, name in zip(("first", "second"), names, strict=True)]
+
+
+def _difference(table: pd.DataFrame) -> Row:
+    """The difference in diverging colors: white is none."""
+    limit = float(table["difference"].abs().max()) or 1.0
+    return Row(table["difference"], Colors(TITLE, -limit, limit, DIVERGING))

@@ -89,7 +89,7 @@ def agreement(
         high=by_target[1],
         low_by_source=by_source[0],
         high_by_source=by_source[1],
-        within_targets=_within_targets(rows, a, b),
+        within_targets=within_targets(rows, a, b),
         top=k,
         overlap=len(set(_largest(a, k)) & set(_largest(b, k))) / k,
         num_connections=len(rows),
@@ -281,7 +281,8 @@ def _ranks_of_each(values: np.ndarray, times: np.ndarray) -> np.ndarray:
     return ranks
 
 
-def _within_targets(rows: pd.DataFrame, a: np.ndarray, b: np.ndarray) -> float:
+def within_targets(rows: pd.DataFrame, a: np.ndarray, b: np.ndarray) -> float:
+    """Return the mean of the rank correlations within each target that has three sources or more."""
     targets = rows.groupby(["block", "target_layer"]).indices.values()
     found = [spearman(a[own], b[own]) for own in targets if len(own) >= MIN_CONNECTIONS]
     known = [value for value in found if not np.isnan(value)]

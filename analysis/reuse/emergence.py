@@ -47,6 +47,19 @@ def reuse_over_training(run: str | os.PathLike[str]) -> pd.DataFrame:
         raise RunError(f"{str(file)!r} is damaged: {error}") from error
 
 
+def reuse_at(run: str | os.PathLike[str], epoch: int) -> pd.DataFrame:
+    """Return the feature-reuse table of a run after an epoch (1-based), as ``connection_weights`` returned it then.
+
+    Raises:
+        RunError: the run has no tables, or none of this epoch.
+    """
+    tables = reuse_over_training(run)
+    if (own := tables[tables["epoch"] == epoch]).empty:
+        first, last = (int(number) for number in (tables["epoch"].min(), tables["epoch"].max()))
+        raise RunError(f"run {Path(run).name!r} has no table of epoch {epoch}: choose from {first} to {last}")
+    return own.drop(columns="epoch").reset_index(drop=True)
+
+
 STEADY = 0.9  # rank correlation with the last epoch that counts as the same pattern
 
 

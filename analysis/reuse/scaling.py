@@ -1,4 +1,4 @@
-"""How a measure is scaled for drawing, each source's share of its target, and how two networks differ."""
+"""How a measure is scaled for drawing, and each source's share of its target."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ from analysis.reuse.measures import MEASURES, is_signed
 if TYPE_CHECKING:  # the command line reads the options at its start
     import pandas as pd
 
-Scaling = Literal["block_max", "dense_max", "network_max", "target_max", "target_minmax", "rank", "signed_log", "none"]
+Scaling = Literal[
+    "kind_max", "block_max", "dense_max", "network_max", "target_max", "target_minmax", "rank", "signed_log", "none"
+]
 SCALINGS: tuple[Scaling, ...] = get_args(Scaling)
 
 # The paper does not say how Figure 5's colors are scaled to 0..1; per block by its maximum is how it reads.
 SCALING_TITLES: dict[Scaling, str] = {
+    "kind_max": "per block and kind of target by its maximum",
     "block_max": "per block by its maximum",
     "dense_max": "per block by its dense layers' maximum",
     "network_max": "whole network by its maximum",
@@ -28,16 +31,17 @@ SCALING_TITLES: dict[Scaling, str] = {
 
 
 def default_scaling(measure: str) -> Scaling:
-    """Return the scaling that shows a measure: block_max for weights, signed_log for the heavy tails of effects."""
-    return "signed_log" if measure in MEASURES and MEASURES[measure].on_images else "block_max"
+    """Return the scaling that shows a measure: kind_max for weights, signed_log for the heavy tails of effects."""
+    return "signed_log" if measure in MEASURES and MEASURES[measure].on_images else "kind_max"
 
 
 def scaled(table: pd.DataFrame, measure: str, scaling: Scaling | None = None) -> pd.Series:
     """Return a measure of the feature-reuse table, scaled for drawing; the same index as ``table``.
 
     - block_max, network_max, target_max: divided by the largest absolute value of the group
-    - dense_max: divided by the largest of the block's dense layers; transitions and classifiers above it are cut off at
-      1, so that a framed column does not take the whole scale
+    - kind_max: divided by the largest absolute value of the block's dense layers, and the framed column (a transition
+      or the classifier) by its own, so that neither takes the scale of the other
+    - dense_max: divided by the largest of the block's dense layers; framed columns above it are cut off at 1
     - target_minmax: 0 at the target's minimum, 1 at its maximum
     - rank: of the absolute value among all connections, with its sign; the same for any heavy tail
     - signed_log: log(1 + abs(value) / median of abs) with its sign, divided by its maximum
@@ -95,6 +99,8 @@ def _largest(table: pd.DataFrame, sizes: pd.Series, scaling: Scaling) -> pd.Seri
         return largest
     if scaling == "target_max":
         return sizes.groupby([table["block"], table["target_layer"]]).transform("max")
+    if scaling == "kind_max":
+        return sizes.groupby([table["block"], table["target_kind"]]).transform("max")
     if scaling == "dense_max":
         dense = sizes.where(table["target_kind"] == "dense_layer")
         sizes = dense.where(dense.groupby(table["block"]).transform("count") > 0, sizes)  # blocks without dense layers
@@ -136,44 +142,3 @@ def check_measure(table: pd.DataFrame, measure: str) -> None:
     known = [column for column in table.columns if column not in keys]
     if measure not in known:
         raise ValueError(f"measure {measure!r} is unknown: choose from {', '.join(known)}")
-
-
-CONNECTION = ["block", "source_layer", "target_layer", "target_kind"]
-
-
-def reuse_difference(
-    first: pd.DataFrame, second: pd.DataFrame, measure: str = "mean_abs_weight", scaling: Scaling = "block_max"
-) -> pd.DataFrame:
-    """Return the scaled values of both networks and their difference, a row for each connection.
-
-    >>> from analysis import connection_weights
-    >>> from densenet_core import load_zoo
-    >>> table = connection_weights(load_zoo("densenet-40-12-digits"))
-    >>> reuse_difference(table, table)["difference"].abs().max()
-    0.0
-
-    Args:
-        first, second: as from ``connection_weights`` or ``measure_reuse``, with a column for the measure.
-        scaling: of each network by itself, so that networks of different weight decay can be compared.
-
-    Returns:
-        Columns block, source_layer, target_layer, target_kind, first, second and difference (first minus second).
-        ``attrs`` has rank_correlation, Spearman's correlation of the two networks' values.
-
-    Raises:
-        ValueError: the networks have other blocks or layers.
-    """
-    if not first[CONNECTION].reset_index(drop=True).equals(second[CONNECTION].reset_index(drop=True)):
-        shapes = " and ".join(_shape(table) for table in (first, second))
-        raise ValueError(f"the networks have different blocks, {shapes}: choose two of the same shape")
-    values = [scaled(table, measure, scaling).to_numpy() for table in (first, second)]
-    found = first[CONNECTION].reset_index(drop=True).assign(first=values[0], second=values[1])
-    found["difference"] = found["first"] - found["second"]
-    found.attrs["rank_correlation"] = float(found["first"].corr(found["second"], method="spearman"))
-    return found
-
-
-def _shape(table: pd.DataFrame) -> str:
-    """The numbers of layers of the blocks."""
-    layers = table.groupby("block")["target_layer"].max() - 1
-    return "(" + ", ".join(map(str, layers)) + " layers)"

@@ -175,5 +175,5 @@ def _figure(which: str, runs: list[str], weights: str | None) -> tuple[Any, pd.D
         if len(runs) != 1:
             raise ValueError("figure 5 needs one checkpoint: densenet-lens figure 5 CHECKPOINT")
         connections = connection_weights(open_network(runs[0], weights=weights))
-        return feature_reuse_figure(connections), connections
+        return feature_reuse_figure(connections, scaling="block_max"), connections  # as the paper's reads
     raise ValueError(f"unknown figure {which!r}: choose from {', '.join(FIGURES)}")

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 
 import typer
 
-from app.cli import claims, effects, efficiency, figures, networks, prediction, serve, training
+from app.cli import claims, effects, efficiency, figures, networks, prediction, reuse, serve, training
 from app.cli.output import escaped, quiet, shortened
 
 EVERYWHERE = ("--debug", "--quiet")  # options of every command
@@ -37,7 +37,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 for command in (
-    networks.reuse,
+    reuse.reuse,
     effects.agreement,
     claims.claims,
     effects.prune,

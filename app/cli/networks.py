@@ -1,140 +1,31 @@
-"""Commands on one network: its feature reuse, its error, and the content of its file."""
+"""Commands on one network: its error, and the content of its file."""
 
 from __future__ import annotations
 
 import gc
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from analysis.reuse.measures import DEFAULT, IMAGE_MEASURES, WEIGHT_MEASURES, needs_images
-from analysis.reuse.scaling import SCALINGS
-from app.cli.claims import print_claims
 from app.cli.common import (
     CheckpointArgument,
     DataOption,
     DatasetOption,
-    FigureOption,
-    ImagesOption,
     JsonOption,
     NormalizeOption,
     OrderOption,
-    TableOption,
     WeightsOption,
-    measured,
     open_network,
     open_test_images,
 )
-from app.cli.output import escaped, print_json, print_pairs, print_table, print_written
+from app.cli.output import escaped, print_json, print_pairs, print_table
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from densenet_core import Checkpoint
-
-
-ORDER_ASSUMED = (
-    "the order of concatenation is not visible in the weights, old feature maps first is assumed (set it with --order)"
-)
-
-
-def reuse(
-    checkpoint: CheckpointArgument,
-    other: Annotated[
-        str | None,
-        typer.Argument(metavar="[CHECKPOINT]", help="A second network with the same blocks: show how the two differ."),
-    ] = None,
-    figure: FigureOption = None,
-    table: TableOption = None,
-    measure: Annotated[
-        str,
-        typer.Option(help=f"By the weights: {', '.join(WEIGHT_MEASURES)}. On images: {', '.join(IMAGE_MEASURES)}."),
-    ] = DEFAULT,
-    scaling: Annotated[
-        str | None,
-        typer.Option(
-            help=f"Of the colors: {', '.join(SCALINGS)}.",
-            show_default="block_max for weights, signed_log for measures on images",
-        ),
-    ] = None,
-    color_map: Annotated[str, typer.Option(help="jet (as in the paper), viridis or cividis.")] = "jet",
-    columns: Annotated[int, typer.Option(help="Width in paper columns: 1 or 2.")] = 2,
-    dataset: DatasetOption = None,
-    data: DataOption = Path("data"),
-    normalize: NormalizeOption = None,
-    images: ImagesOption = 500,
-    replace: Annotated[str, typer.Option(help="What ablation puts in place of a source: zero or mean.")] = "zero",
-    order: OrderOption = None,
-    weights: WeightsOption = None,
-) -> None:
-    """Show feature reuse: the paper's Figure 5, its table, and the paper's observations on this network.
-
-    Measured from the weights, or on test images (--dataset, --data, --images).
-    """
-    from analysis import feature_reuse_figure, save_figure
-    from analysis.claims.figure_5 import figure5_observations, is_order_visible
-    from analysis.figures.export import save_table
-
-    if other is not None:
-        networks = [open_network(checkpoint, order, weights), open_network(other, order, None)]
-        tables = [_measured(own, measure, images, replace, (dataset, data, normalize)) for own in networks]
-        _show_difference(tables, measure, scaling, columns, figure, table)
-        return
-    look: dict[str, Any] = {"measure": measure, "scaling": scaling, "color_map": color_map, "columns": columns}
-    network = open_network(checkpoint, order, weights)
-    connections = _measured(network, measure, images, replace, (dataset, data, normalize))
-    is_visible = is_order_visible(network)
-    assumed = "" if is_visible else f"; {ORDER_ASSUMED}"
-    print(f"{network.spec.title}: {len(connections)} connections in {connections['block'].nunique()} blocks{assumed}")
-    drawn = feature_reuse_figure(connections, **look) if figure else None  # wrong options raise before writing
-    if figure and drawn:
-        # the table goes beside the figure unless --table names another place
-        print_written(*save_figure(drawn, figure, None if table else connections))
-    if table:
-        print_written(save_table(connections, table))
-    print("The paper's observations on Figure 5, tested on this network:")
-    print_claims(figure5_observations(connections, is_visible))
-
-
-def _show_difference(
-    tables: Sequence[pd.DataFrame],
-    measure: str,
-    scaling: str | None,
-    columns: int,
-    figure: Path | None,
-    out: Path | None,
-) -> None:
-    """Print how two networks differ, and write the figure and the table of the differences."""
-    from analysis import save_figure
-    from analysis.figures.difference import difference_figure
-    from analysis.figures.export import save_table
-    from analysis.reuse.scaling import default_scaling, reuse_difference
-
-    found = reuse_difference(tables[0], tables[1], measure, scaling or default_scaling(measure))  # type: ignore[arg-type]
-    print(f"Rank correlation of the {len(found)} cells by {measure}: {found.attrs['rank_correlation']:.2f}")
-    print("Largest differences (first minus second, scaled):")
-    for row in found.reindex(found["difference"].abs().sort_values(ascending=False).index).head(5).itertuples():
-        print(f"  block {row.block}: {row.source_layer} -> {row.target_layer}  {row.difference:+.3f}")
-    if figure:
-        print_written(*save_figure(difference_figure(found, columns), figure, None if out else found))
-    if out:
-        print_written(save_table(found, out))
-
-
-def _measured(
-    network: Checkpoint, measure: str, num_images: int, replace: Any, source: tuple[str | None, Path, str | None]
-) -> pd.DataFrame:
-    """Return the feature-reuse table; images are read only where the measure needs them."""
-    from analysis.reuse.connections import connection_weights
-
-    if not needs_images((measure,)):
-        return connection_weights(network)
-    gc.enable()
-    taken = open_test_images(network, *source, densenet_only=True)
-    return measured(network, (measure,), taken, num_images, replace)
 
 
 def evaluate(

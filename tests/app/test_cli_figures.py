@@ -7,10 +7,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from analysis import connection_weights
+from analysis.reuse.untrained import build_untrained
 from app.cli.main import run
-from densenet_core import Checkpoint, save_checkpoint
+from densenet_core import Checkpoint, DenseNetSpec, save_checkpoint
 from densenet_core.networks.build import build_model
 from densenet_core.networks.relatives.highway_spec import HighwaySpec
+from densenet_core.training.run_folder import REUSE
 
 
 def test_figures_by_their_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,4 +81,29 @@ def test_reuse_of_two_networks_shows_how_they_differ(tmp_path: Path, capsys: pyt
     assert header == "block,source_layer,target_layer,target_kind,first,second,difference"
     assert len(rows) == 273
     assert run(["reuse", names[0], "densenet-bc-40-12-cifar10-jpeg"]) == 2
-    assert "choose two of the same shape" in capsys.readouterr().err
+    assert "choose networks of the same shape" in capsys.readouterr().err
+    assert run(["reuse", *names, names[0]]) == 2
+    assert "3 networks are given: add --seeds" in capsys.readouterr().err
+
+
+def test_reuse_of_seeds_shows_mean_and_spread(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    spec = DenseNetSpec((2, 2), 4, 8)
+    files = [str(tmp_path / f"{seed}.safetensors") for seed in range(3)]
+    for seed, file in enumerate(files):
+        save_checkpoint(Checkpoint(spec, build_untrained(spec, seed=seed).arrays, {"dataset": "C10"}), file)
+    assert run(["reuse", *files, "--seeds", "--figure", str(tmp_path / "a.pdf")]) == 0
+    assert "of 12 cells differ between the networks" in capsys.readouterr().out
+    assert (tmp_path / "a.csv").read_text().startswith("block,source_layer,target_layer,target_kind,mean,std,low,high")
+    assert run(["reuse", files[0], "--seeds"]) == 2
+    assert "two networks or more: 1 is given" in capsys.readouterr().err
+
+
+def test_reuse_of_two_epochs_shows_how_they_differ(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    spec = DenseNetSpec((2, 2), 4, 8)
+    tables = [connection_weights(build_untrained(spec, seed=epoch)).assign(epoch=epoch) for epoch in (1, 2)]
+    pd.concat(tables).to_parquet(tmp_path / REUSE, index=False)
+    assert run(["reuse", str(tmp_path), "--epochs", "1", "2", "--table", str(tmp_path / "a.csv")]) == 0
+    assert "Epoch 1 (first) and epoch 2 (second)" in capsys.readouterr().out
+    assert len(pd.read_csv(tmp_path / "a.csv")) == len(tables[0])
+    assert run(["reuse", str(tmp_path), "--epochs", "1", "7"]) == 2
+    assert "choose from 1 to 2" in capsys.readouterr().err

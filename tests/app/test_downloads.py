@@ -23,10 +23,12 @@ from app.dashboard.widgets.handover import (
     claims_code,
     comparison_code,
     curves_code,
+    difference_code,
     efficiency_code,
     gradients_code,
     pruning_code,
     reuse_code,
+    seeds_code,
 )
 from densenet_core.checkpoints.zoo import zoo_path
 from tests.app.test_views import app, page  # noqa: F401 (a fixture)
@@ -44,6 +46,8 @@ CODES = {
     "path shares": gradients_code(KEY, IMAGES, None),
     "pruning": pruning_code(KEY, IMAGES, ("taylor",), "params", "mean", "mult_adds"),
     "comparison": comparison_code([KEY, NetworkKey("arch", "resnet-20")], 32),
+    "difference": difference_code([KEY, file_key(zoo_path("densenet-bc-76-12-digits"))]),
+    "seeds": seeds_code([KEY, KEY._replace(weights="ema")]),
     "curves": curves_code({"demo": Path("runs/demo")}),
     "efficiency": efficiency_code(published_results(), "params", True),
     "upload": reuse_code(NetworkKey("upload", "abc", weights="ema"), None, "mean_abs_weight", "none", "jet", 1),

@@ -313,14 +313,24 @@ def test_comparison_measures_when_asked_for(app: AppTest) -> None:
 
 
 def test_comparison_draws_training_curves_of_two_runs(app: AppTest) -> None:
-    for name in ("one", "two"):
-        train(TrainingConfig("densenet-7-2", "digits", name, epochs=1), show_progress=False)
+    for seed, name in enumerate(("one", "two")):
+        config = TrainingConfig("densenet-7-2", "digits", name, epochs=1, seed=seed)
+        train(config, show_progress=False, on_epoch=record_reuse)
     app = page(app, "comparison")
     for side, run in (("a", "one"), ("b", "two")):
         app.selectbox(key=f"origin{side}").select("run").run()
         app.selectbox(key=f"run{side}").select(Path("runs") / run).run()
     assert not app.exception
-    assert {"reuse_a", "reuse_b", "curves"} <= {chart.key for chart in app.get("plotly_chart")}
+    assert {"reuse_both", "reuse_difference", "curves"} <= {chart.key for chart in app.get("plotly_chart")}
+    app.toggle(key="seeds").set_value(True).run()
+    assert not app.exception and not app.warning
+    assert "reuse_seeds" in {chart.key for chart in app.get("plotly_chart")}
+    app.toggle(key="seeds").set_value(False).run()
+    app.selectbox(key="runb").select(Path("runs") / "one").run()
+    app.selectbox(key="epochb").select(1).run()
+    assert not app.exception
+    assert "1.00" in next(caption.value for caption in app.caption if "correlation" in caption.value)
+    app.selectbox(key="runb").select(Path("runs") / "two").run()
     (Path("runs") / "one" / "metrics.csv").write_text("epoch,split,loss,error,seconds\n1,train,1.0,50.0,1.0\n1,te")
     app.run()
     assert "1 damaged line" in app.warning[0].value

@@ -15,6 +15,7 @@ DIVERGING = "RdBu_r"  # for measures with a sign: blue below 0, white at 0, red 
 COLOR_MAPS: tuple[ColorMap, ...] = get_args(ColorMap)  # jet: the paper's look; the others are perceptually uniform
 
 SCALED_TITLES: dict[Scaling, str] = {
+    "kind_max": "kind's maximum",
     "block_max": "block's maximum",
     "network_max": "network's maximum",
     "target_max": "target's maximum",
@@ -42,10 +43,13 @@ def block_title(table: pd.DataFrame, block: int) -> str:
     return f"{'Dense block' if is_dense else 'Concatenation'} {block}"
 
 
-def highlighted_targets(table: pd.DataFrame, block: int) -> list[int]:
-    """The columns of a block's heatmap that get a black rectangle."""
+def highlighted_targets(table: pd.DataFrame, block: int) -> dict[int, str]:
+    """Return the columns of a block's heatmap that get a black rectangle, and what each is: a kind of target."""
     targets = table[(table["block"] == block) & table["target_kind"].isin(HIGHLIGHTED)]
-    return sorted(int(layer) for layer in targets["target_layer"].unique())
+    return {
+        int(layer): str(kind)
+        for layer, kind in sorted(set(zip(targets["target_layer"], targets["target_kind"], strict=True)))
+    }
 
 
 def ticks(last: int, first: int = 0, most: int = 7) -> list[int]:
@@ -63,10 +67,7 @@ def color_title(measure: str, scaling: Scaling) -> str:
 def caption(measure: str, scaling: Scaling, line_break: str = " ") -> str:
     """The line under the figure that names the measure, the scaling and the rectangles."""
     title = measure_title(measure)
-    return (
-        f"Colour: {title}, {SCALING_TITLES[scaling]}.{line_break}"
-        "Source 0: the block's input. Rectangles: transition and classification layers."
-    )
+    return f"Color: {title}, {SCALING_TITLES[scaling]}.{line_break}Source 0: the block's input."
 
 
 def check_color_map(color_map: str) -> None:

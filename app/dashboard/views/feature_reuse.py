@@ -16,7 +16,7 @@ from analysis.figures.figure_5 import Connection, feature_reuse_screen
 from analysis.figures.style.heatmap import COLOR_MAPS, ColorMap
 from analysis.reuse.connections import connection_filter
 from analysis.reuse.measures import DEFAULT, IMAGE_MEASURES, MEASURES
-from analysis.reuse.scaling import SCALINGS, Scaling, target_share
+from analysis.reuse.scaling import SCALINGS, Scaling, default_scaling, target_share
 from app.dashboard import loading
 from app.dashboard.caching import cached
 from app.dashboard.charts import Kept, drawn_once, show_chart
@@ -141,32 +141,31 @@ def _show_heading(key: NetworkKey) -> None:
 
 def _choose_options() -> Options:
     measure, scaling, colors = st.columns(3)
-    return Options(
-        remembered(
-            measure.selectbox,
-            t("reuse.measure"),
-            options=MEASURES,
-            key="measure",
-            default=DEFAULT,
-            format_func=names("measures", MEASURES),
-        ),
-        remembered(
-            scaling.selectbox,
-            t("reuse.scaling"),
-            options=SCALINGS,
-            key="scaling",
-            default=SCALINGS[0],
-            format_func=names("scalings", SCALINGS),
-        ),
-        remembered(
-            colors.selectbox,
-            t("reuse.colours"),
-            options=COLOR_MAPS,
-            key="color_map",
-            default=FIRST_COLORS,
-            format_func=names("color_maps", COLOR_MAPS),
-        ),
+    chosen = remembered(
+        measure.selectbox,
+        t("reuse.measure"),
+        options=MEASURES,
+        key="measure",
+        default=DEFAULT,
+        format_func=names("measures", MEASURES),
     )
+    scaling_chosen = remembered(
+        scaling.selectbox,
+        t("reuse.scaling"),
+        options=SCALINGS,
+        key="scaling_of_effects" if chosen in IMAGE_MEASURES else "scaling",  # each has its own default
+        default=default_scaling(chosen),
+        format_func=names("scalings", SCALINGS),
+    )
+    color_map = remembered(
+        colors.selectbox,
+        t("reuse.colours"),
+        options=COLOR_MAPS,
+        key="color_map",
+        default=FIRST_COLORS,
+        format_func=names("color_maps", COLOR_MAPS),
+    )
+    return Options(chosen, scaling_chosen, color_map)
 
 
 @drawn_once

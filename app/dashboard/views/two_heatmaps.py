@@ -1,50 +1,59 @@
-"""Two networks' feature reuse side by side, and their difference where they have the same blocks."""
+"""The feature reuse of two networks, or of a run at two epochs, and what several seeds of one architecture share."""
 
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 
 import pandas as pd
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
-from analysis.figures.difference import difference_figure, difference_screen
+from analysis.figures.difference import (
+    difference_figure,
+    difference_screen,
+    two_networks_figure,
+    two_networks_screen,
+)
 from analysis.figures.figure_5 import feature_reuse_screen
-from analysis.reuse.scaling import Scaling, reuse_difference
+from analysis.figures.seeds import seeds_figure, seeds_screen
+from analysis.reuse.comparison.difference import have_same_cells, reuse_difference
+from analysis.reuse.comparison.seeds import differing_settings, seed_statistics
+from analysis.reuse.emergence import reuse_over_training
+from analysis.reuse.measures import DEFAULT
+from analysis.reuse.scaling import default_scaling
 from app.dashboard import loading
+from app.dashboard.caching import cached
 from app.dashboard.charts import show_chart
-from app.dashboard.keys import NetworkKey
+from app.dashboard.keys import NetworkKey, file_key
 from app.dashboard.language import t
+from app.dashboard.memory import remembered
+from app.dashboard.roots import listed_runs, served_folders
 from app.dashboard.widgets.downloads import download_row, take_home
+from app.dashboard.widgets.handover import Code, difference_code, seeds_code
+from app.dashboard.widgets.tables import show_table_on_opening
 from app.text import literal
+from densenet_core.checkpoints.zoo import ZOO_FOLDER, zoo_names, zoo_path
+from densenet_core.training.run_folder import REUSE
 
-MEASURE = "mean_abs_weight"
-SCALING: Scaling = "block_max"
+SAVED = 0  # in the choice of an epoch: the weights as they are saved
+SCALING = default_scaling(DEFAULT)
 
 
 def show_reuse(keys: tuple[NetworkKey, NetworkKey], names: tuple[str, ...]) -> None:
-    """Draw both heatmaps and their difference; say what is missing where one has no weights or no dense blocks."""
+    """Draw both networks and their difference; say what is missing where one has no weights or no dense blocks."""
     st.markdown(f"##### {t('comparison.reuse')}")
-    tables = [_table(key) for key in keys]
-    if tables[0] is None or tables[1] is None:
+    if any(_table(key) is None for key in keys):
         st.caption(t("comparison.no_reuse"))
         return
-    for column, table, name, side in zip(st.columns(2, gap="medium"), tables, names, "ab", strict=True):
-        with column:
-            st.markdown(f"**{literal(name)}**")
-            assert table is not None
-            show_chart(feature_reuse_screen(table, MEASURE, SCALING, "viridis"), f"reuse_{side}", t("reuse.alt"))
-    try:
-        difference = reuse_difference(tables[0], tables[1], MEASURE, SCALING)
-    except ValueError as error:
-        st.caption(literal(str(error)))
+    sides = zip(st.columns(2), keys, names, "ab", strict=True)
+    (first, is_first_saved), (second, is_second_saved) = (_at_epoch(*side) for side in sides)
+    if not have_same_cells(first, second):
+        _show_beside((first, second), names)
         return
-    correlation = difference.attrs["rank_correlation"]
-    st.markdown(f"**{t('comparison.difference')}**")
-    st.caption(t("comparison.correlation", correlation=correlation))
-    show_chart(difference_screen(difference), "reuse_difference", t("comparison.difference"))
-    with take_home():
-        draw = partial(loading.figure_file, difference_figure, "difference", difference, 2)
-        download_row("reuse_difference", difference, draw, key="difference_")
+    code = difference_code(keys) if is_first_saved and is_second_saved else None
+    _show_two(reuse_difference(first, second), (names[0], names[1]), code)
+    _show_seeds(keys)
 
 
 def _table(key: NetworkKey) -> pd.DataFrame | None:
@@ -55,3 +64,84 @@ def _table(key: NetworkKey) -> pd.DataFrame | None:
         return loading.measured_table(key, (), None)
     except ValueError:
         return None
+
+
+def _at_epoch(column: DeltaGenerator, key: NetworkKey, name: str, side: str) -> tuple[pd.DataFrame, bool]:
+    """A network's table, or that of the epoch of a run that is chosen under its name; whether it is the network's."""
+    column.markdown(f"**{literal(name)}**")
+    tables = _recorded(key)
+    epoch = SAVED
+    if tables is not None:
+        words = {SAVED: t("comparison.saved")}
+        epochs = [SAVED, *(int(number) for number in tables["epoch"].unique())]
+        epoch = remembered(
+            column.selectbox,
+            t("comparison.epoch"),
+            options=epochs,
+            format_func=lambda number: words.get(number, str(number)),
+            key=f"epoch{side}",
+            default=SAVED,
+        )
+    if tables is None or epoch == SAVED:
+        return loading.measured_table(key, (), None), True
+    return tables[tables["epoch"] == epoch].drop(columns="epoch").reset_index(drop=True), False
+
+
+@cached(8)
+def _recorded(key: NetworkKey) -> pd.DataFrame | None:
+    """The tables of all epochs of a run; None for another network, or a run without."""
+    folder = Path(key.name)
+    if key.origin != "file" or not (folder / REUSE).is_file():
+        return None
+    try:
+        return reuse_over_training(folder)
+    except ValueError:
+        return None
+
+
+def _show_beside(tables: tuple[pd.DataFrame, pd.DataFrame], names: tuple[str, ...]) -> None:
+    """Networks of different blocks: their cells can't be subtracted."""
+    st.caption(t("comparison.different_blocks"))
+    for column, table, name, side in zip(st.columns(2, gap="medium"), tables, names, "ab", strict=True):
+        with column:
+            figure = feature_reuse_screen(table, color_map="viridis")
+            show_chart(figure, f"reuse_{side}", f"{t('reuse.alt')}: {name}")
+
+
+def _show_two(found: pd.DataFrame, names: tuple[str, str], code: Code | None) -> None:
+    st.caption(t("comparison.correlation", correlation=found.attrs["rank_correlation"]))
+    shown = (literal(names[0]), literal(names[1]))
+    show_chart(two_networks_screen(found, shown), "reuse_both", t("reuse.alt"))
+    with take_home():
+        draw = partial(loading.figure_file, two_networks_figure, "two_networks", found, names)
+        download_row("reuse_of_both", found, draw, key="both_")
+    st.markdown(f"**{t('comparison.difference')}**")
+    show_chart(difference_screen(found), "reuse_difference", t("comparison.difference"))
+    with take_home():
+        draw = partial(loading.figure_file, difference_figure, "difference", found, 2)
+        download_row("reuse_difference", found, draw, key="difference_", code=code)
+    show_table_on_opening(t("common.table"), lambda: found, key="difference_table")
+
+
+@st.fragment
+def _show_seeds(keys: tuple[NetworkKey, NetworkKey]) -> None:
+    """Mean and spread of every cell, where the networks are seeds of one architecture."""
+    if not st.toggle(t("comparison.seeds"), key="seeds", help=t("comparison.seeds_help")):
+        return
+    runs = listed_runs([folder for folder in served_folders() if folder != ZOO_FOLDER])
+    more = [*runs, *(zoo_path(name) for name in zoo_names())]
+    chosen = st.multiselect(t("comparison.more_seeds"), more, format_func=lambda path: path.stem, key="more_seeds")
+    everyone = [*keys, *(file_key(path) for path in chosen)]
+    try:
+        found = seed_statistics([loading.measured_table(key, (), None) for key in everyone])
+    except ValueError as error:
+        st.warning(literal(str(error)), icon=":material/warning:")
+        return
+    if others := differing_settings(loading.load(key).record for key in everyone):
+        st.warning(t("comparison.more_than_seed", settings=literal(", ".join(others))), icon=":material/warning:")
+    st.markdown(t("comparison.seeds_found", **found.attrs))
+    show_chart(seeds_screen(found), "reuse_seeds", t("comparison.seeds"))
+    with take_home():
+        draw = partial(loading.figure_file, seeds_figure, "seeds", found)
+        download_row("reuse_seeds", found, draw, key="seeds_", code=seeds_code(everyone))
+    show_table_on_opening(t("common.table"), lambda: found, key="seeds_table")

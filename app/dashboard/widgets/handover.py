@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from shlex import quote
 from typing import NamedTuple
@@ -146,6 +146,42 @@ def curves_code(folders: Mapping[str, Path]) -> Code:
     return Code(
         _python(imports, ["", f"table = training_curves({{{given}}})"], "training_curves_figure(table)", "curves")
     )
+
+
+def difference_code(keys: Sequence[NetworkKey]) -> Code:
+    """Return what draws the difference of two networks' feature reuse."""
+    imports = "from analysis.figures.difference import difference_figure\n"
+    imports += "from analysis.reuse.comparison.difference import reuse_difference"
+    lines = [*_tables(keys), "table = reuse_difference(*tables)"]
+    code = _python(imports, lines, "difference_figure(table)", "reuse_difference")
+    return Code(code, _networks_command(keys, "--figure reuse_difference.pdf"))
+
+
+def seeds_code(keys: Sequence[NetworkKey]) -> Code:
+    """Return what draws mean and standard deviation of the feature reuse of several seeds."""
+    imports = "from analysis.figures.seeds import seeds_figure\n"
+    imports += "from analysis.reuse.comparison.seeds import seed_statistics"
+    lines = [*_tables(keys), "table = seed_statistics(tables)"]
+    code = _python(imports, lines, "seeds_figure(table)", "reuse_seeds")
+    return Code(code, _networks_command(keys, "--seeds --color-map viridis --figure reuse_seeds.pdf"))
+
+
+def _tables(keys: Sequence[NetworkKey]) -> list[str]:
+    """Lines that make the feature-reuse tables of several networks."""
+    loaded = ", ".join(f"connection_weights({_load(key)})" for key in keys)
+    return [
+        "from analysis import connection_weights",
+        *sorted({_import(key) for key in keys}),
+        "",
+        f"tables = [{loaded}]",
+    ]
+
+
+def _networks_command(keys: Sequence[NetworkKey], rest: str) -> str | None:
+    """The command ``reuse`` for several networks; None where one is of pretrained or chosen weights."""
+    if any(key.origin == "pretrained" or key.weights for key in keys):
+        return None
+    return " ".join(["densenet-lens reuse", *(quote(_name(key)) for key in keys), rest])
 
 
 def _spec(key: NetworkKey) -> str:

@@ -50,7 +50,13 @@ def test_the_pdf_embeds_its_fonts_as_truetype(table: pd.DataFrame) -> None:
 def test_the_pdfs_words_can_be_found(table: pd.DataFrame, tmp_path: Path) -> None:
     save_figure(feature_reuse_figure(table), tmp_path / "f.pdf")
     text = subprocess.run(["pdftotext", tmp_path / "f.pdf", "-"], capture_output=True, text=True, check=True).stdout
-    for words in ("Dense block 3", "Source layer", "Colour: mean |w| per channel, per block by its maximum"):
+    for words in (
+        "Dense block 3",
+        "Source layer",
+        "Color: mean |w| per channel, per block, dense layers",
+        "transition",
+        "classifier",
+    ):
         assert words in text
 
 
@@ -65,13 +71,15 @@ def test_cells_have_the_colours_of_their_values(table: pd.DataFrame) -> None:
     values = scaled(table, "mean_abs_weight")
     for block, ax in enumerate(figure.axes[:3], start=1):
         mesh = ax.collections[0]
-        np.testing.assert_allclose(
-            np.ma.filled(mesh.get_array(), np.nan).reshape(mesh.get_array().shape), block_matrix(table, values, block)
-        )
+        matrix = block_matrix(table, values, block)
+        places = mesh.get_offsets().astype(int)
+        assert len(places) == (table["block"] == block).sum()
+        np.testing.assert_allclose(mesh.get_array(), matrix[places[:, 1], places[:, 0]])
         assert (mesh.norm.vmin, mesh.norm.vmax, mesh.cmap.name) == (0, 1, "viridis")
         assert ax.yaxis_inverted()  # source 0 on top
         rectangle = ax.patches[-1]
-        size = mesh.get_array().shape[1]
+        assert [text.get_text() for text in ax.texts] == [("transition", "transition", "classifier")[block - 1]]
+        size = len(matrix)
         assert (rectangle.get_x(), rectangle.get_width(), rectangle.get_height()) == (size - 1, 1, size)
 
 

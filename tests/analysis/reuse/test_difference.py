@@ -7,7 +7,7 @@ import pytest
 
 from analysis import connection_weights
 from analysis.figures.difference import COLUMNS, difference_figure, difference_screen
-from analysis.reuse.scaling import reuse_difference
+from analysis.reuse.comparison.difference import reuse_difference
 from densenet_core import Checkpoint, DenseNetSpec
 from tests.conftest import trained_like
 
@@ -25,7 +25,7 @@ def test_each_network_is_scaled_by_itself_and_the_second_is_subtracted() -> None
     for row in found.itertuples():
         values = []
         for table in (FIRST, SECOND):
-            block = table[table["block"] == row.block]
+            block = table[(table["block"] == row.block) & (table["target_kind"] == row.target_kind)]
             here = (block["source_layer"] == row.source_layer) & (block["target_layer"] == row.target_layer)
             values.append(float(block.loc[here, "mean_abs_weight"].iloc[0] / block["mean_abs_weight"].max()))
         assert (row.first, row.second) == pytest.approx(tuple(values))

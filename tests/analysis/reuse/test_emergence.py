@@ -15,12 +15,14 @@ from analysis.reuse.emergence import (
     likeness_to_end,
     onset,
     record_reuse,
+    reuse_at,
     reuse_over_training,
 )
-from densenet_core import RunError, create_model, load_checkpoint
+from analysis.reuse.untrained import build_untrained
+from densenet_core import DenseNetSpec, RunError, create_model, load_checkpoint
 from densenet_core.training.config import TrainingConfig
 from densenet_core.training.loop import train
-from densenet_core.training.run_folder import read_metrics
+from densenet_core.training.run_folder import REUSE, read_metrics
 
 
 @pytest.fixture
@@ -92,3 +94,14 @@ def test_mp4_without_ffmpeg_says_so(run: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("PATH", "")
     with pytest.raises(RunError, match="MP4 needs the program ffmpeg"):
         animation_bytes(reuse_over_training(run), "mp4")
+
+
+def test_the_table_of_one_epoch_is_read_back(tmp_path: Path) -> None:
+    table = connection_weights(build_untrained(DenseNetSpec((2,), 2, 4)))
+    tables = pd.concat([table.assign(epoch=epoch, mean_abs_weight=float(epoch)) for epoch in (1, 2)])
+    tables.to_parquet(tmp_path / REUSE, index=False)
+    found = reuse_at(tmp_path, 2)
+    assert list(found.columns) == list(table.columns)
+    assert (found["mean_abs_weight"] == 2).all() and found.index.equals(table.index)
+    with pytest.raises(RunError, match="no table of epoch 3: choose from 1 to 2"):
+        reuse_at(tmp_path, 3)

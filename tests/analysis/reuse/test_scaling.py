@@ -66,7 +66,7 @@ def test_heavy_tails_are_spread_and_signs_stay(table: pd.DataFrame) -> None:
         assert (found[0], found[2]) == (1.0, 0.0)
         assert found[3] > 0.05  # by its maximum it would be 1e-5
     assert scaled(table, "ablation").equals(scaled(table, "ablation", "signed_log"))  # the default for effects
-    assert scaled(table, "mean_abs_weight").equals(scaled(table, "mean_abs_weight", "block_max"))
+    assert scaled(table, "mean_abs_weight").equals(scaled(table, "mean_abs_weight", "kind_max"))
 
 
 def test_zero_is_in_the_middle_of_a_signed_measures_colors(table: pd.DataFrame) -> None:
@@ -94,7 +94,9 @@ def test_a_share_counts_the_sources_channels(table: pd.DataFrame) -> None:
 
 
 def test_unknown_options_list_the_known(table: pd.DataFrame) -> None:
-    with pytest.raises(ValueError, match="scaling 'max' is unknown: choose from block_max, dense_max, network_max"):
+    with pytest.raises(
+        ValueError, match="scaling 'max' is unknown: choose from kind_max, block_max, dense_max, network_max"
+    ):
         scaled(table, "mean_abs_weight", "max")
     with pytest.raises(ValueError, match="measure 'norm' is unknown: choose from mean_abs_weight, l1_per_input_map"):
         scaled(table, "norm")

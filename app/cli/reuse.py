@@ -1,0 +1,189 @@
+"""The command ``reuse``: the feature reuse of a network, the difference of two, or several seeds of one."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+import typer
+
+from analysis.reuse.measures import DEFAULT, IMAGE_MEASURES, WEIGHT_MEASURES, needs_images
+from analysis.reuse.scaling import SCALINGS
+from app.cli.claims import print_claims
+from app.cli.common import (
+    CheckpointArgument,
+    DataOption,
+    DatasetOption,
+    FigureOption,
+    ImagesOption,
+    NormalizeOption,
+    OrderOption,
+    TableOption,
+    WeightsOption,
+    measured,
+    open_network,
+    open_test_images,
+)
+from app.cli.output import print_written
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    from densenet_core import Checkpoint
+
+MOST_DIFFERENT = 5  # cells that are listed
+
+ORDER_ASSUMED = (
+    "the order of concatenation is not visible in the weights, old feature maps first is assumed (set it with --order)"
+)
+
+
+def reuse(
+    checkpoint: CheckpointArgument,
+    others: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[CHECKPOINT]...",
+            help="A second network with the same blocks: show how the two differ. Several with --seeds.",
+        ),
+    ] = None,
+    seeds: Annotated[
+        bool,
+        typer.Option("--seeds", help="The networks are seeds of one architecture: show their mean and spread."),
+    ] = False,
+    epochs: Annotated[
+        tuple[int, int] | None,
+        typer.Option(metavar="FIRST SECOND", help="Show how the reuse of a run differs between two of its epochs."),
+    ] = None,
+    figure: FigureOption = None,
+    table: TableOption = None,
+    measure: Annotated[
+        str,
+        typer.Option(help=f"By the weights: {', '.join(WEIGHT_MEASURES)}. On images: {', '.join(IMAGE_MEASURES)}."),
+    ] = DEFAULT,
+    scaling: Annotated[
+        str | None,
+        typer.Option(
+            help=f"Of the colors: {', '.join(SCALINGS)}.",
+            show_default="kind_max for weights, signed_log for measures on images",
+        ),
+    ] = None,
+    color_map: Annotated[str, typer.Option(help="jet (as in the paper), viridis or cividis.")] = "jet",
+    columns: Annotated[int, typer.Option(help="Width in paper columns: 1 or 2.")] = 2,
+    dataset: DatasetOption = None,
+    data: DataOption = Path("data"),
+    normalize: NormalizeOption = None,
+    images: ImagesOption = 500,
+    replace: Annotated[str, typer.Option(help="What ablation puts in place of a source: zero or mean.")] = "zero",
+    order: OrderOption = None,
+    weights: WeightsOption = None,
+) -> None:
+    """Show feature reuse: the paper's Figure 5, its table, and the paper's observations on this network.
+
+    Measured from the weights, or on test images (--dataset, --data, --images).
+    """
+    from analysis import feature_reuse_figure
+    from analysis.claims.figure_5 import figure5_observations, is_order_visible
+
+    look: Any = {"measure": measure, "scaling": scaling}
+    out = _Out(figure, table, columns, color_map)
+    if epochs is not None:
+        _show_epochs(checkpoint, others, epochs, look, out)
+        return
+    if others or seeds:
+        paths = [checkpoint, *(others or ())]
+        if len(paths) > 2 and not seeds:
+            raise ValueError(f"{len(paths)} networks are given: add --seeds to compare seeds of one architecture")
+        networks = [open_network(path, order, None if number else weights) for number, path in enumerate(paths)]
+        tables = [_measured(own, measure, images, replace, (dataset, data, normalize)) for own in networks]
+        if seeds:
+            _show_seeds(networks, tables, look, out)
+        else:
+            _show_difference(tables, look, out)
+        return
+    network = open_network(checkpoint, order, weights)
+    connections = _measured(network, measure, images, replace, (dataset, data, normalize))
+    is_visible = is_order_visible(network)
+    assumed = "" if is_visible else f"; {ORDER_ASSUMED}"
+    print(f"{network.spec.title}: {len(connections)} connections in {connections['block'].nunique()} blocks{assumed}")
+    drawn = feature_reuse_figure(connections, **look, color_map=color_map, columns=columns) if figure else None
+    out.write(drawn, connections)
+    print("The paper's observations on Figure 5, tested on this network:")
+    print_claims(figure5_observations(connections, is_visible))
+
+
+class _Out(NamedTuple):
+    """What is written, and how figures look."""
+
+    figure: Path | None
+    table: Path | None
+    columns: int
+    color_map: str
+
+    def write(self, drawn: Figure | None, found: pd.DataFrame) -> None:
+        """Write the figure and the table; the table goes beside the figure unless it has a place of its own."""
+        from analysis import save_figure
+        from analysis.figures.export import save_table
+
+        if self.figure and drawn:
+            print_written(*save_figure(drawn, self.figure, None if self.table else found))
+        if self.table:
+            print_written(save_table(found, self.table))
+
+
+def _show_difference(tables: Sequence[pd.DataFrame], look: Any, out: _Out) -> None:
+    """Print how two networks differ, and write the figure and the table of the differences."""
+    from analysis.figures.difference import difference_figure
+    from analysis.reuse.comparison.difference import reuse_difference
+
+    found = reuse_difference(tables[0], tables[1], **look)
+    print(f"Rank correlation of the {len(found)} cells by {look['measure']}: {found.attrs['rank_correlation']:.2f}")
+    print("Largest differences (first minus second, scaled):")
+    for row in found.loc[found["difference"].abs().nlargest(MOST_DIFFERENT).index].itertuples():
+        print(f"  block {row.block}: {row.source_layer} -> {row.target_layer}  {row.difference:+.3f}")
+    out.write(difference_figure(found, out.columns) if out.figure else None, found)
+
+
+def _show_epochs(run: str, others: Sequence[str] | None, epochs: tuple[int, int], look: Any, out: _Out) -> None:
+    """Print how a run's feature reuse differs between two epochs."""
+    from analysis.reuse.emergence import reuse_at
+
+    if others:
+        raise ValueError("--epochs compares two epochs of one run: give one run folder")
+    if needs_images((look["measure"],)):
+        raise ValueError(f"epochs are compared by the weights, and {look['measure']} needs images")
+    print(f"Epoch {epochs[0]} (first) and epoch {epochs[1]} (second) of {Path(run).name}:")
+    _show_difference([reuse_at(run, epoch) for epoch in epochs], look, out)
+
+
+def _show_seeds(networks: Sequence[Checkpoint], tables: Sequence[pd.DataFrame], look: Any, out: _Out) -> None:
+    """Print what several seeds share and where they differ by more than noise."""
+    from analysis.figures.seeds import seeds_figure
+    from analysis.reuse.comparison.seeds import describe_seeds, differing_settings, seed_statistics
+
+    found = seed_statistics(tables, **look)
+    if others := differing_settings(network.record for network in networks):
+        print(f"The networks differ in more than the seed: {', '.join(others)}")
+    print(describe_seeds(found))
+    print("Largest standard deviations between the networks (scaled):")
+    for row in found.nlargest(MOST_DIFFERENT, "std").itertuples():
+        place = f"block {row.block}: {row.source_layer} -> {row.target_layer}"
+        print(f"  {place}  mean {row.mean:.3f}, standard deviation {row.std:.3f}")
+    drawn = seeds_figure(found, **look, color_map=out.color_map, columns=out.columns) if out.figure else None
+    out.write(drawn, found)
+
+
+def _measured(
+    network: Checkpoint, measure: str, num_images: int, replace: Any, source: tuple[str | None, Path, str | None]
+) -> pd.DataFrame:
+    """Return the feature-reuse table; images are read only where the measure needs them."""
+    from analysis.reuse.connections import connection_weights
+
+    if not needs_images((measure,)):
+        return connection_weights(network)
+    gc.enable()
+    taken = open_test_images(network, *source, densenet_only=True)
+    return measured(network, (measure,), taken, num_images, replace)
