@@ -140,7 +140,9 @@ def _show_difference(tables: Sequence[pd.DataFrame], look: Any, out: _Out) -> No
     from analysis.reuse.comparison.difference import reuse_difference
 
     found = reuse_difference(tables[0], tables[1], **look)
-    print(f"Rank correlation of the {len(found)} cells by {look['measure']}: {found.attrs['rank_correlation']:.2f}")
+    print(
+        f"Rank correlation of the {len(found)} scaled cells by {look['measure']}: {found.attrs['rank_correlation']:.2f}"
+    )
     print("Largest differences (first minus second, scaled):")
     for row in found.loc[found["difference"].abs().nlargest(MOST_DIFFERENT).index].itertuples():
         print(f"  block {row.block}: {row.source_layer} -> {row.target_layer}  {row.difference:+.3f}")

@@ -75,7 +75,7 @@ def test_short_paths_of_a_highway_network(option: list[str], column: str, tmp_pa
 def test_reuse_of_two_networks_shows_how_they_differ(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     names = ["densenet-40-12-digits", "densenet-bc-76-12-digits"]
     assert run(["reuse", *names, "--figure", str(tmp_path / "a.pdf")]) == 0
-    assert "Rank correlation of the 273 cells by mean_abs_weight: 0.55" in capsys.readouterr().out
+    assert "Rank correlation of the 273 scaled cells by mean_abs_weight: 0.45" in capsys.readouterr().out
     assert (tmp_path / "a.pdf").read_bytes().startswith(b"%PDF")
     header, *rows = (tmp_path / "a.csv").read_text().splitlines()
     assert header == "block,source_layer,target_layer,target_kind,first,second,difference"
