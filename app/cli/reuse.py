@@ -89,7 +89,8 @@ def reuse(
     from analysis.claims.figure_5 import figure5_observations, is_order_visible
 
     look: Any = {"measure": measure, "scaling": scaling}
-    out = _Out(figure, table, columns, color_map)
+    drawing: Any = {"color_map": color_map, "columns": columns}
+    out = _Out(figure, table, drawing)
     if epochs is not None:
         _show_epochs(checkpoint, others, epochs, look, out)
         return
@@ -109,7 +110,7 @@ def reuse(
     is_visible = is_order_visible(network)
     assumed = "" if is_visible else f"; {ORDER_ASSUMED}"
     print(f"{network.spec.title}: {len(connections)} connections in {connections['block'].nunique()} blocks{assumed}")
-    drawn = feature_reuse_figure(connections, **look, color_map=color_map, columns=columns) if figure else None
+    drawn = feature_reuse_figure(connections, **look, **drawing) if figure else None
     out.write(drawn, connections)
     print("The paper's observations on Figure 5, tested on this network:")
     print_claims(figure5_observations(connections, is_visible))
@@ -120,8 +121,7 @@ class _Out(NamedTuple):
 
     figure: Path | None
     table: Path | None
-    columns: int
-    color_map: str
+    drawing: Any  # color_map and columns
 
     def write(self, drawn: Figure | None, found: pd.DataFrame) -> None:
         """Write the figure and the table; the table goes beside the figure unless it has a place of its own."""
@@ -146,7 +146,7 @@ def _show_difference(tables: Sequence[pd.DataFrame], look: Any, out: _Out) -> No
     print("Largest differences (first minus second, scaled):")
     for row in found.loc[found["difference"].abs().nlargest(MOST_DIFFERENT).index].itertuples():
         print(f"  block {row.block}: {row.source_layer} -> {row.target_layer}  {row.difference:+.3f}")
-    out.write(difference_figure(found, out.columns) if out.figure else None, found)
+    out.write(difference_figure(found, out.drawing["columns"]) if out.figure else None, found)
 
 
 def _show_epochs(run: str, others: Sequence[str] | None, epochs: tuple[int, int], look: Any, out: _Out) -> None:
@@ -174,7 +174,7 @@ def _show_seeds(networks: Sequence[Checkpoint], tables: Sequence[pd.DataFrame], 
     for row in found.nlargest(MOST_DIFFERENT, "std").itertuples():
         place = f"block {row.block}: {row.source_layer} -> {row.target_layer}"
         print(f"  {place}  mean {row.mean:.3f}, standard deviation {row.std:.3f}")
-    drawn = seeds_figure(found, **look, color_map=out.color_map, columns=out.columns) if out.figure else None
+    drawn = seeds_figure(found, **look, **out.drawing) if out.figure else None
     out.write(drawn, found)
 
 

@@ -205,8 +205,12 @@ def _axes(
     table: pd.DataFrame, block: int, axes: tuple[str, str], is_first: bool, has_spikes: bool
 ) -> dict[str, dict[str, Any]]:
     size = int(table.loc[table["block"] == block, "target_layer"].max())
-    axis = {"showgrid": False, "zeroline": False, "fixedrange": True, "ticks": "outside", "ticklen": 3}
-    x_axis = {"title": {"text": "target layer ℓ"}, "tickvals": ticks(size, first=1), "range": [0.5, size + 0.5]}
+    axis: dict[str, Any] = {"showgrid": False, "zeroline": False, "fixedrange": True, "ticks": "outside", "ticklen": 3}
+    x_axis: dict[str, Any] = {
+        "title": {"text": "target layer ℓ"},
+        "tickvals": ticks(size, first=1),
+        "range": [0.5, size + 0.5],
+    }
     y_axis: dict[str, Any] = {"tickvals": ticks(size - 1), "range": [size - 0.5, -0.5]}
     if is_first:
         y_axis["title"] = {"text": "source layer s"}

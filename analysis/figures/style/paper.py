@@ -88,7 +88,7 @@ def _cells(ax: Axes, matrix: np.ndarray, **colors: Any) -> PolyCollection:
         edgecolors="none",
         clip_on=False,  # an SVG without clips is a third smaller
     )
-    cells.set_transform(AffineDeltaTransform(ax.transData))
+    cells.set_transform(AffineDeltaTransform(ax.transData))  # type: ignore[arg-type]
     return cells
 
 
@@ -101,7 +101,7 @@ def split(bar: Axes, count: int) -> list[Axes]:
     assert figure is not None
     bar.remove()
     step = height / count
-    return [figure.add_axes((left, bottom + (count - 1 - n) * step, width, 0.86 * step)) for n in range(count)]  # type: ignore[union-attr]
+    return [figure.add_axes((left, bottom + (count - 1 - n) * step, width, 0.86 * step)) for n in range(count)]
 
 
 def draw_colors(ax: Axes, title: str, low: float, high: float, color_map: str) -> None:

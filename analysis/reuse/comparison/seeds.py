@@ -91,7 +91,7 @@ def seed_statistics(
         "num_differing": int(found["differs"].sum()),
         "false_discovery_rate": FALSE_DISCOVERY_RATE,
         "rank_correlation": float(np.mean([spearman(a, b) for a, b in pairs])),
-        "within_targets": float(np.nanmean([within_targets(found, a, b) for a, b in pairs])),
+        "within_targets": float(pd.Series([within_targets(found, a, b) for a, b in pairs]).mean()),
     }
     return found
 

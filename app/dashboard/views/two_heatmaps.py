@@ -139,7 +139,7 @@ def _show_seeds(keys: tuple[NetworkKey, NetworkKey]) -> None:
         return
     if others := differing_settings(loading.load(key).record for key in everyone):
         st.warning(t("comparison.more_than_seed", settings=literal(", ".join(others))), icon=":material/warning:")
-    st.markdown(t("comparison.seeds_found", **found.attrs))
+    st.markdown(t("comparison.seeds_found", **{str(name): value for name, value in found.attrs.items()}))
     show_chart(seeds_screen(found), "reuse_seeds", t("comparison.seeds"))
     with take_home():
         draw = partial(loading.figure_file, seeds_figure, "seeds", found)
