@@ -8,6 +8,7 @@
 # make gpu       checks, a training and times on one GPU: SECONDS=540 OUT=gpu_results ARCHIVE=...
 # make fuzz      10,000 damaged files and run folders, then a minute of fuzzing by coverage: FILES=..., SECONDS=...
 # make soak      20 visitors for two minutes, memory and files compared at the end: MINUTES=..., SESSIONS=...
+# make attack    floods of messages and parallel uploads: CONNECTIONS=..., UPLOADS=..., MEGABYTES=...
 # make torture   kill a training at random moments and inside writes, compare with one left alone: KILLS=...
 # make figures   the pictures and tables of README and docs
 PYTHON ?= python3
@@ -16,12 +17,15 @@ APP_READY := .venv/.installed
 TEST_READY := .venv/.installed-test
 DOCS_READY := .venv/.installed-docs
 
-.PHONY: app test check coverage docs install figures bench gpu fuzz lint torture
+.PHONY: app test check coverage docs install figures bench gpu fuzz lint soak attack torture
 # a file's tests share its fixtures, so they stay in one process
 PARALLEL ?= --numprocesses $(shell $(PYTHON) -c "import os; print(min(os.cpu_count() or 1, 8))") --dist loadscope
 KILLS ?= 30
 MINUTES ?= 2
 SESSIONS ?= 20
+CONNECTIONS ?= 300
+UPLOADS ?= 50
+MEGABYTES ?= 512
 OUT ?= gpu_results
 ARCHIVE ?= ../shared/data/cifar10-jpeg.tar.gz
 FILES ?= 10000
@@ -51,6 +55,9 @@ install: $(APP_READY)
 
 soak: $(TEST_READY)
 	$(BIN)/python -m tools.soak --minutes $(MINUTES) --sessions $(SESSIONS)
+
+attack: $(TEST_READY)
+	$(BIN)/python -m tools.attack --connections $(CONNECTIONS) --uploads $(UPLOADS) --megabytes $(MEGABYTES)
 
 torture: $(TEST_READY)
 	$(BIN)/python tools/torture.py --kills $(KILLS)

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from app.dashboard.server.options import ServerOptions
+from app.dashboard.server.options import LOCAL_ADDRESSES, ServerOptions
 
 DEFAULT_PORT = 8501
 MAIN = Path(__file__).parents[1] / "main.py"
@@ -62,7 +62,8 @@ def serve(
     }
     if proxy_host is not None:
         settings |= {"browser.serverAddress": proxy_host, "browser.serverPort": 443}
-        settings |= {"server.allowedHosts": [proxy_host]}
+    if proxy_host is not None or address not in LOCAL_ADDRESSES:  # else config.toml allows localhost's names
+        settings |= {"server.allowedHosts": [proxy_host or "*"]}
     run_server(options, settings)
 
 
@@ -71,8 +72,8 @@ def run_server(options: ServerOptions, settings: dict[str, object]) -> None:
     from starlette.middleware import Middleware
     from streamlit.starlette import App
 
-    from app.dashboard.server.limits import UploadLimits
+    from app.dashboard.server.limits import ConnectionLimit, UploadLimits
 
     sys.argv = [str(MAIN), *options.arguments()]  # what the pages read, and where Streamlit finds its settings
-    limits = Middleware(UploadLimits, session_bytes=options.session_memory * 2**20)
-    App(MAIN, middleware=[limits]).run(config=settings)
+    limits = [Middleware(ConnectionLimit), Middleware(UploadLimits, session_bytes=options.session_memory * 2**20)]
+    App(MAIN, middleware=limits).run(config=settings)

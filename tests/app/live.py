@@ -8,8 +8,9 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -18,6 +19,7 @@ from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from websockets.sync.client import connect
 
+CHUNK = 2**20  # bytes of an upload that are sent at once
 ROOT = Path(__file__).parents[2]
 
 
@@ -68,8 +70,8 @@ class Visitor:
         said: everything that the page holds, as text.
     """
 
-    def __init__(self, port: int, page: str = "", cookies: str = "") -> None:
-        self.port, self.page, self.session, self.said = port, page, "", ""
+    def __init__(self, port: int, page: str = "", cookies: str = "", query: str = "") -> None:
+        self.port, self.page, self.query, self.session, self.said = port, page, query, "", ""
         self.buttons: dict[str, str] = {}  # their ids by their labels
         reply = self.request("GET", "/_stcore/health")
         token = (reply.getheader("Set-Cookie") or "").split(";")[0]
@@ -93,6 +95,7 @@ class Visitor:
         """Run the page, read what it sends, and return the address that it sends the browser to."""
         message, address = BackMsg(), ""
         message.rerun_script.page_name = self.page
+        message.rerun_script.query_string = self.query
         if clicked:
             message.rerun_script.widget_states.widgets.add(id=clicked, trigger_value=True)
         self.socket.send(message.SerializeToString())
@@ -118,15 +121,18 @@ class Visitor:
 
     def upload(self, size: int, name: str = "a", headers: dict[str, str] | None = None, body: bool = True) -> int:
         """Upload a file of zeros and return the status; without ``body``, announce it and send nothing."""
-        before = b'--b\r\nContent-Disposition: form-data; name="f"; filename="f"\r\n\r\n'
-        content = before + bytes(size) + b"\r\n--b--\r\n"
+        before, end = b'--b\r\nContent-Disposition: form-data; name="f"; filename="f"\r\n\r\n', b"\r\n--b--\r\n"
         own = {"Content-Type": "multipart/form-data; boundary=b", "X-Xsrftoken": self.token, "Cookie": self.cookies}
-        own |= {"Content-Length": str(len(content))} | (headers or {})
+        own |= {"Content-Length": str(len(before) + size + len(end))} | (headers or {})
         path = f"/_stcore/upload_file/{self.session}/{name}"
-        return self.request("PUT", path, content if body else None, **own).status
+        zeros = (bytes(min(CHUNK, size - start)) for start in range(0, size, CHUNK))
+        return self.request("PUT", path, chain([before], zeros, [end]) if body else None, **own).status
 
-    def request(self, method: str, path: str, body: bytes | None = None, **headers: str) -> http.client.HTTPResponse:
-        """Send a request and return the answer."""
+    def request(
+        self, method: str, path: str, body: Iterable[bytes] | None = None, **headers: str
+    ) -> http.client.HTTPResponse:
+        """Send a request and return the answer, which may come before the whole body was sent."""
         connection = http.client.HTTPConnection("localhost", self.port, timeout=60)
-        connection.request(method, path, body, headers={"Origin": f"http://localhost:{self.port}"} | headers)
+        with suppress(BrokenPipeError, ConnectionResetError):
+            connection.request(method, path, body, headers={"Origin": f"http://localhost:{self.port}"} | headers)
         return connection.getresponse()

@@ -7,12 +7,14 @@ import pickle
 import sys
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
 
 from analysis.reuse.measuring import measure_reuse
 from app.dashboard.jobs import queue as queues
+from app.dashboard.jobs import session
 from app.dashboard.jobs.queue import MAX_ASKED, MAX_KEPT, MAX_WAITING, Process, Queue, QueueError
 from app.dashboard.jobs.session import Ticket
 from app.dashboard.jobs.task import Job, Task
@@ -127,6 +129,20 @@ def test_the_job_of_an_upload_goes_with_its_session(queue: Queue) -> None:
     gc.collect()
     assert queue.find(task(0, UPLOAD)) is None
     assert Silent.launched[0].is_ended
+
+
+def test_a_session_sees_and_ends_no_job_on_another_sessions_upload(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "the_queue", lambda: queue)
+    monkeypatch.setattr(session, "needs_login", lambda _: False)
+    monkeypatch.setattr(session, "get_instance", lambda: SimpleNamespace(is_active_session=lambda _: True))
+    private = queue.submit(task(0, UPLOAD), None, "", "owner")
+    shared = queue.submit(task(1), None, "", "owner")
+    for visitor, seen in (("owner", [shared, private]), ("guest", [shared])):
+        monkeypatch.setattr(session, "session_id", lambda visitor=visitor: visitor)
+        assert session.own_jobs() == seen
+        assert [session.may_cancel(job) for job in (shared, private)] == [visitor == "owner"] * 2
 
 
 def test_the_time_left_is_that_of_the_speed_so_far(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import http.client
 import socket
 import tomllib
-from collections.abc import Iterator, MutableMapping
+import uuid
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from app.cli.main import run
 from app.dashboard.language import catalogue
-from app.dashboard.server.access import is_allowed
-from app.dashboard.server.limits import UploadLimits
 from app.dashboard.server.options import ServerOptions, server_options
 from tests.app.live import Visitor, free_port, serve
+from tools.attack import CLOSED, flood, upload_at_once
 
 APP = Path(__file__).parents[2] / "app"
 
@@ -68,15 +66,76 @@ def answer(port: int, method: str, path: str, **headers: str) -> http.client.HTT
     return connection.getresponse()
 
 
-def upgrade(port: int, origin: str) -> int:
+def upgrade(port: int, origin: str, **headers: str) -> int:
     key = {"Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA=="}
-    asked = {"Connection": "Upgrade", "Upgrade": "websocket", "Origin": origin, **key}
+    asked = {"Connection": "Upgrade", "Upgrade": "websocket", "Origin": origin, **key, **headers}
     return answer(port, "GET", "/_stcore/stream", **asked).status
 
 
 def test_other_sites_pages_open_no_connection(port: int) -> None:
     assert upgrade(port, f"http://localhost:{port}") == 101
     assert upgrade(port, "https://evil.example") == 403
+
+
+@pytest.mark.parametrize("host", ["evil.example", "localhost.evil.example", "169.254.169.254", "", "a@localhost"])
+def test_a_foreign_name_that_leads_here_opens_no_connection(host: str, port: int) -> None:
+    for origin in (f"http://{host}", f"http://{host}:{port}", f"http://localhost:{port}"):
+        assert upgrade(port, origin, Host=host) == 403
+        assert upgrade(port, origin, Host=f"{host}:{port}") == 403
+    assert upgrade(port, f"http://127.0.0.1:{port}", Host=f"127.0.0.1:{port}") == 101
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "metrics",
+        "metrics/",
+        "/metrics",
+        "./metrics",
+        "METRICS",
+        "%6detrics",
+        "metrics?a=b",
+        "metrics%00",
+        "x/../metrics",
+    ],
+)
+def test_statistics_are_not_served(path: str, port: int) -> None:
+    reply = answer(port, "GET", f"/_stcore/{path}")
+    body = reply.read()
+    assert reply.status in (400, 404) or b"<html" in body  # the page, as for every unknown path
+    assert b"cache_memory" not in body and b"# TYPE" not in body
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/%00",
+        "/media/%00",
+        "/media/..%2f..%2fetc%2fpasswd",
+        "/%c0%ae%c0%ae/etc/passwd",
+        "/%ef%bc%8e%ef%bc%8e/etc/passwd",
+    ],
+)
+def test_odd_forms_of_paths_are_served_no_file(path: str, port: int) -> None:
+    reply = answer(port, "GET", path)
+    assert reply.status in (400, 404) or b"<html" in reply.read()
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/etc/passwd",
+        "runs/..%2F..%2Fetc%2Fpasswd",
+        "runs%00/x",
+        "runs/%EF%BC%8E%EF%BC%8E/x",
+        "%E2%80%AE/etc",
+        "runs/%FF",
+    ],
+)
+def test_odd_forms_of_paths_in_an_address_lead_nowhere(path: str, port: int) -> None:
+    with Visitor(port, "reuse", query=f"network=path:{path}") as visitor:
+        assert "outside the folders" in visitor.said or "there is no" in visitor.said
+        assert "root:" not in visitor.said
 
 
 def test_an_upload_without_the_sites_own_token_is_refused(port: int) -> None:
@@ -150,74 +209,34 @@ def test_an_upload_needs_a_session_that_was_let_in_and_a_length(port: int) -> No
         assert visitor.upload(10, body=False) == 403
 
 
-@pytest.mark.parametrize(
-    ("user", "is_let_in"),
-    [
-        ({"email": "ann@example.org"}, True),
-        ({"email": "ANN@EXAMPLE.ORG", "email_verified": True}, True),
-        ({"email": "ann@example.org", "email_verified": False}, False),
-        ({"email": "eve@example.org.evil.net"}, False),
-        ({"email": '"@example.org"@evil.net'}, False),
-        ({"email": "bob@elsewhere.net"}, True),
-        ({"email": "", "groups": ["staff"]}, True),
-        ({"groups": "staff"}, False),
-        ({}, False),
-    ],
-)
-def test_the_allow_list(user: dict[str, object], is_let_in: bool) -> None:
-    assert is_allowed(user, ["@example.org", "bob@elsewhere.net", "group:Staff"]) == is_let_in
-    assert is_allowed(user, [])
+def test_ids_of_other_sessions_and_files_are_not_guessed(port: int) -> None:
+    with Visitor(port) as visitor, Visitor(port) as other:
+        assert {uuid.UUID(each.session).version for each in (visitor, other)} == {4}  # 122 random bits
+        assert visitor.session != other.session
+        assert [visitor.upload(900_000, name) for name in "ab"] == [204, 204]
+        own, other.session = other.session, str(uuid.uuid4())
+        assert other.upload(10, body=False) == 403
+        guess = f"/_stcore/upload_file/{other.session}/a"
+        other.request("DELETE", guess, **{"X-Xsrftoken": other.token, "Cookie": other.cookies})
+        assert visitor.upload(900_000, "c", body=False) == 413  # its files are still there
+        assert other.request("GET", f"/media/{'0' * 56}.csv").status == 404
+        other.session = own
+        assert other.upload(10) == 204
 
 
-def statuses(limits: UploadLimits, *requests: tuple[str, str, bytes | None]) -> list[int]:
-    """What the middleware answers to requests of (method, path, Content-Length); 200 is the application's."""
-
-    async def receive() -> dict[str, object]:
-        raise AssertionError("the content was asked for")
-
-    async def ask(method: str, path: str, length: bytes | None) -> int:
-        found: list[int] = []
-
-        async def send(message: MutableMapping[str, Any]) -> None:
-            found.append(message.get("status", 0))
-
-        headers = [] if length is None else [(b"content-length", length)]
-        await limits({"type": "http", "method": method, "path": path, "headers": headers}, receive, send)
-        return found[0] if found else 200
-
-    return [asyncio.run(ask(*request)) for request in requests]
+def test_an_upload_of_another_session_is_not_found_by_its_hash(port: int) -> None:
+    with Visitor(port, "reuse", query="network=upload:0123456789ab") as visitor:
+        assert "0123456789ab" in visitor.said
+        assert "plotly" not in visitor.said
 
 
-def test_limits_hold_for_one_session_and_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def application(*_: object) -> None: ...
-
-    monkeypatch.setattr("app.dashboard.server.limits.is_admitted", lambda session: session != "stranger")
-    held = {"full": 100, "half": 50}
-    limits = UploadLimits(application, 100, lambda: held)
-    put = "/_stcore/upload_file"
-    assert statuses(
-        limits,
-        ("PUT", f"{put}/half/a", b"50"),
-        ("PUT", f"{put}/half/a", b"51"),
-        ("PUT", f"{put}/full/a", b"1"),
-        ("PUT", f"{put}/half/a", None),
-        ("PUT", f"{put}/half/a", b"-1"),
-        ("PUT", f"{put}/stranger/a", b"1"),
-        ("DELETE", f"{put}/full/a", None),
-        ("GET", "/_stcore/metrics", None),
-        ("GET", "/_stcore/health", None),
-    ) == [200, 413, 413, 411, 411, 403, 200, 404, 200]
-    held |= dict.fromkeys("abc", 100)
-    assert statuses(limits, ("PUT", f"{put}/half/a", b"1")) == [503]
-    assert not limits.arriving
+def test_a_page_is_drawn_in_a_flood_of_messages(port: int) -> None:
+    counts, took = flood(port, connections=12, messages=20)
+    assert counts == {"open": 12}
+    assert took < 30
 
 
-def test_uploads_that_are_still_arriving_count(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def application(*_: object) -> None:
-        answers.extend(await asyncio.to_thread(statuses, limits, ("PUT", "/_stcore/upload_file/one/b", b"41")))
-
-    monkeypatch.setattr("app.dashboard.server.limits.is_admitted", lambda session: True)
-    answers: list[int] = []
-    limits = UploadLimits(application, 100, dict)
-    assert statuses(limits, ("PUT", "/_stcore/upload_file/one/a", b"60")) == [200]
-    assert answers == [413]
+def test_uploads_at_the_same_time_stay_in_the_memory_of_all_sessions(port: int) -> None:
+    statuses = upload_at_once(port, 15, 1_000_000, sessions=5)
+    assert 1 <= statuses[204] <= 8  # 8 MB: four times --session-memory
+    assert set(statuses) <= {204, 413, 503, CLOSED}

@@ -15,9 +15,32 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
+MAX_CONNECTIONS = 200  # WebSockets that are open at the same time: one for each page in a browser
 MAX_FULL_SESSIONS = 4  # all sessions together hold as much as so many full ones
 METRICS = "/_stcore/metrics"  # Streamlit's statistics of memory and sessions, which are no visitor's business
 _UPLOAD = re.compile(r".*/_stcore/upload_file/(?P<session>[^/]+)/[^/]+/?")
+
+
+class ConnectionLimit:
+    """ASGI middleware that refuses a WebSocket while ``limit`` of them are open."""
+
+    def __init__(self, app: ASGIApp, limit: int = MAX_CONNECTIONS) -> None:
+        self.app, self.limit = app, limit
+        self.num_open = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on; a WebSocket beyond the limit is answered with 403 instead of a connection."""
+        if scope["type"] != "websocket":
+            await self.app(scope, receive, send)
+            return
+        if self.num_open >= self.limit:
+            await send({"type": "websocket.close", "code": 1013, "reason": "too many connections"})
+            return
+        self.num_open += 1
+        try:
+            await self.app(scope, receive, send)
+        finally:
+            self.num_open -= 1
 
 
 class UploadLimits:
