@@ -14,6 +14,7 @@ from app.cli.common import (
     DataOption,
     ImagesOption,
     JsonOption,
+    KerasLayoutOption,
     NormalizeOption,
     OrderOption,
     TableOption,
@@ -40,6 +41,7 @@ def claims(
     ] = None,
     order: OrderOption = None,
     weights: WeightsOption = None,
+    keras_layout: KerasLayoutOption = None,
     table: TableOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -50,7 +52,7 @@ def claims(
     from densenet_core.data.recorded import choose_data
 
     gc.enable()
-    network = open_network(checkpoint, order, weights)
+    network = open_network(checkpoint, order, weights, keras_layout)
     other = open_network(beside) if beside else None
     taken = open_test_images(network, dataset, data, normalize) if dataset else None
     train = None

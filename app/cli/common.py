@@ -57,6 +57,13 @@ WeightsOption = Annotated[
         show_default="the plain weights of the only network",
     ),
 ]
+KerasLayoutOption = Annotated[
+    str | None,
+    typer.Option(
+        help="How a Keras file stores its kernels: tensorflow or theano (Keras 1).",
+        show_default="from its configuration, else from the shapes",
+    ),
+]
 DataOption = Annotated[Path, typer.Option(metavar="DIR", help="The folder of the data sets.")]
 NormalizeOption = Annotated[
     str | None,
@@ -77,15 +84,19 @@ ImagesOption = Annotated[int, typer.Option(metavar="NUMBER", help="Number of tes
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 
 
-def open_network(text: str, order: str | None = None, weights: str | None = None) -> Checkpoint:
-    """Return the network of a file, a run folder or a zoo name; ``order`` and ``weights`` as in ``load_checkpoint``."""
+def open_network(
+    text: str, order: str | None = None, weights: str | None = None, keras_layout: str | None = None
+) -> Checkpoint:
+    """Return the network of a file, a run folder or a zoo name; the options are those of ``load_checkpoint``."""
     from densenet_core import load_checkpoint, load_zoo, zoo_names
     from densenet_core.checkpoints.identify.concat_order import ORDERS
 
     if order is not None and order not in ORDERS:
         raise ValueError(f"unknown --order {order!r}: choose from {', '.join(ORDERS)}")
     if Path(text).exists():
-        return load_checkpoint(text, cast(Any, order), weights)
+        return load_checkpoint(text, cast(Any, order), weights, cast(Any, keras_layout))
+    if keras_layout is not None:
+        raise ValueError(f"--keras-layout {keras_layout!r} is for a file of Keras, and {text!r} is no file")
     if text in zoo_names() and weights is None:
         return load_zoo(text)
     if text in zoo_names():
@@ -100,11 +111,13 @@ def is_saved(text: str) -> bool:
     return Path(text).exists() or text in zoo_names()
 
 
-def open_spec(text: str, weights: str | None = None) -> Spec:
+def open_spec(text: str, weights: str | None = None, keras_layout: str | None = None) -> Spec:
     """Return the architecture of a checkpoint, or of a network's name."""
     from densenet_core.networks.names import published_spec
 
-    return open_network(text, weights=weights).architecture if is_saved(text) else published_spec(text)
+    if is_saved(text):
+        return open_network(text, weights=weights, keras_layout=keras_layout).architecture
+    return published_spec(text)
 
 
 def open_test_images(

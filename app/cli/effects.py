@@ -17,6 +17,7 @@ from app.cli.common import (
     FigureOption,
     ImagesOption,
     JsonOption,
+    KerasLayoutOption,
     NormalizeOption,
     WeightsOption,
     ending_in,
@@ -43,6 +44,7 @@ def agreement(
     ] = False,
     figure: FigureOption = None,
     weights: WeightsOption = None,
+    keras_layout: KerasLayoutOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Compare how two measures of feature reuse order the connections, beside structural baselines and noise."""
@@ -51,7 +53,8 @@ def agreement(
     from analysis.reuse.agreement import agreement_table, describe_reliability, disagreements
 
     gc.enable()
-    network, kind = open_network(checkpoint, weights=weights), None if every_kind else "dense_layer"
+    network = open_network(checkpoint, weights=weights, keras_layout=keras_layout)
+    kind = None if every_kind else "dense_layer"
     on_images = needs_images((first, second))
     taken = open_test_images(network, dataset, data, normalize, densenet_only=True) if on_images else None
     reuse = measured(network, (first, second), taken, images)
@@ -138,6 +141,7 @@ def prune(
         Path | None, typer.Option(callback=ending_in("--onnx", "onnx"), help="Also write it as ONNX: .onnx.")
     ] = None,
     weights: WeightsOption = None,
+    keras_layout: KerasLayoutOption = None,
 ) -> None:
     """Cut the least important connections: a smaller network, with its cost and error before and after.
 
@@ -153,7 +157,7 @@ def prune(
 
     gc.enable()
     options: dict[str, Any] = {"budget": budget}
-    network = open_network(checkpoint, weights=weights)
+    network = open_network(checkpoint, weights=weights, keras_layout=keras_layout)
     architecture = dense_spec(network)
     chosen = choose_data(network.record, dataset, cast(Any, normalize))
     chosen_by, taken = load_measuring_images(chosen.dataset, data, chosen.normalize)

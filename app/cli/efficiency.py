@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from app.cli.common import InputOption, JsonOption, WeightsOption, ending_in, open_spec
+from app.cli.common import InputOption, JsonOption, KerasLayoutOption, WeightsOption, ending_in, open_spec
 from app.cli.output import print_json, print_table, print_written
 
 NetworkArgument = Annotated[
@@ -24,6 +24,7 @@ def cost(
         typer.Option(callback=ending_in("table", "csv"), help="Write a row per layer to this file: .csv."),
     ] = None,
     weights: WeightsOption = None,
+    keras_layout: KerasLayoutOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Count what a network costs: parameters, mult_adds (FLOPs are twice as many), other operations, activations."""
@@ -32,7 +33,7 @@ def cost(
     from analysis.figures.export import save_table
     from densenet_core import DenseNetSpec
 
-    spec = open_spec(network, weights)
+    spec = open_spec(network, weights, keras_layout)
     counted = count_cost(spec, input_size)
     per = counted if layers else counted.groupby("stage", sort=False)[list(SUMMED)].sum().reset_index()
     first = ["name", "kind", "output_shape"] if layers else ["stage"]
@@ -61,12 +62,14 @@ def compare(
     input_size: InputOption = None,
     measure: Annotated[bool, typer.Option("--measure", help="Time both on this machine too.")] = False,
     weights: WeightsOption = None,
+    keras_layout: KerasLayoutOption = None,
 ) -> None:
     """Compare two networks: sizes, costs, receptive field, shortest path and, with --measure, times."""
     from analysis.architecture.comparison import compare as compare_networks
     from analysis.architecture.comparison import compare_stages
 
-    specs = {a: open_spec(a, weights), b if b != a else f"{b} (again)": open_spec(b, weights)}
+    opened = [open_spec(text, weights, keras_layout) for text in (a, b)]
+    specs = {a: opened[0], b if b != a else f"{b} (again)": opened[1]}
     table = compare_networks(specs, input_size)
     rows = [[str(name), *(_shown(cell) for cell in row)] for name, row in zip(table.index, table.values, strict=True)]
     print_table(["", *table.columns], rows)

@@ -14,6 +14,7 @@ from app.cli.common import (
     DataOption,
     DatasetOption,
     JsonOption,
+    KerasLayoutOption,
     NormalizeOption,
     OrderOption,
     WeightsOption,
@@ -35,13 +36,14 @@ def evaluate(
     normalize: NormalizeOption = None,
     crops: Annotated[int, typer.Option(help="1, or 10 per photograph: corners and center, each mirrored too.")] = 1,
     weights: WeightsOption = None,
+    keras_layout: KerasLayoutOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Report the loss and error of a network on a data set's test images, or on class folders of images."""
     from densenet_core.training.evaluation import evaluate_checkpoint
 
     gc.enable()
-    network = open_network(checkpoint, weights=weights)
+    network = open_network(checkpoint, weights=weights, keras_layout=keras_layout)
     images = open_test_images(network, dataset, data, normalize, crops)
     result = evaluate_checkpoint(network, images)
     if as_json:
@@ -71,6 +73,7 @@ def inspect(
     layers: Annotated[bool, typer.Option("--layers", help="List every tensor.")] = False,
     order: OrderOption = None,
     weights: WeightsOption = None,
+    keras_layout: KerasLayoutOption = None,
     why: Annotated[bool, typer.Option("--why", help="List every reading that is tried, and its result.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -81,7 +84,7 @@ def inspect(
     if why:
         _print_readings(checkpoint, as_json)
         return
-    network = open_network(checkpoint, order, weights)
+    network = open_network(checkpoint, order, weights, keras_layout)
     available = abilities(network)
     tensors = [(key, array.shape, array.size) for key, array in network.arrays.items()]
     if as_json:

@@ -15,6 +15,7 @@ from app.cli.common import (
     FigureOption,
     ImagesOption,
     JsonOption,
+    KerasLayoutOption,
     NormalizeOption,
     TableOption,
     WeightsOption,
@@ -40,6 +41,7 @@ def explain(
     figure: FigureOption = None,
     table: TableOption = None,
     weights: WeightsOption = None,
+    keras_layout: KerasLayoutOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show what each layer adds to the logit of a class, for image files; the parts sum to the logit."""
@@ -50,7 +52,7 @@ def explain(
     from analysis.prediction.opened import open_network as open_for_predictions
 
     gc.enable()
-    network = open_network(checkpoint, weights=weights)
+    network = open_network(checkpoint, weights=weights, keras_layout=keras_layout)
     titles = class_names(network, names)
     chosen = None if class_name is None else class_index(titles, class_name)
     other = None if against is None else class_index(titles, against)
@@ -95,6 +97,7 @@ def lens(
     figure: FigureOption = None,
     table: TableOption = None,
     weights: WeightsOption = None,
+    keras_layout: KerasLayoutOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show at which depth a network decides: loss and error when the classifier reads the first layers only."""
@@ -104,7 +107,7 @@ def lens(
     from analysis.reuse.untrained import build_untrained
 
     gc.enable()
-    network = open_network(checkpoint, weights=weights)
+    network = open_network(checkpoint, weights=weights, keras_layout=keras_layout)
     test = open_test_images(network, dataset, data, normalize)
     networks = {network.spec.title: network}
     if beside_untrained:
@@ -141,6 +144,7 @@ def classes(
     figure: FigureOption = None,
     table: TableOption = None,
     weights: WeightsOption = None,
+    keras_layout: KerasLayoutOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show which connections each class needs most, and the confusions that connections prevent.
@@ -153,7 +157,7 @@ def classes(
     from analysis.reuse.measuring import cache_folder
 
     gc.enable()
-    network = open_network(checkpoint, weights=weights)
+    network = open_network(checkpoint, weights=weights, keras_layout=keras_layout)
     test = open_test_images(network, dataset, data, normalize)
     names = test.class_names
     with progress(f"reuse by class of {network.spec.title}") as on_batch:

@@ -18,6 +18,7 @@ from app.cli.common import (
     DatasetOption,
     FigureOption,
     ImagesOption,
+    KerasLayoutOption,
     NormalizeOption,
     OrderOption,
     TableOption,
@@ -80,6 +81,7 @@ def reuse(
     replace: Annotated[str, typer.Option(help="What ablation puts in place of a source: zero or mean.")] = "zero",
     order: OrderOption = None,
     weights: WeightsOption = None,
+    keras_layout: KerasLayoutOption = None,
 ) -> None:
     """Show feature reuse: the paper's Figure 5, its table, and the paper's observations on this network.
 
@@ -98,14 +100,17 @@ def reuse(
         paths = [checkpoint, *(others or ())]
         if len(paths) > 2 and not seeds:
             raise ValueError(f"{len(paths)} networks are given: add --seeds to compare seeds of one architecture")
-        networks = [open_network(path, order, None if number else weights) for number, path in enumerate(paths)]
+        networks = [
+            open_network(path, order, *((weights, keras_layout) if number == 0 else ()))
+            for number, path in enumerate(paths)
+        ]
         tables = [_measured(own, measure, images, replace, (dataset, data, normalize)) for own in networks]
         if seeds:
             _show_seeds(networks, tables, look, out)
         else:
             _show_difference(tables, look, out)
         return
-    network = open_network(checkpoint, order, weights)
+    network = open_network(checkpoint, order, weights, keras_layout)
     connections = _measured(network, measure, images, replace, (dataset, data, normalize))
     is_visible = is_order_visible(network)
     assumed = "" if is_visible else f"; {ORDER_ASSUMED}"

@@ -5,8 +5,11 @@ A result that is cached under such a key is never one of an older file.
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from densenet_core.checkpoints.formats.parts import files_of
 
 if TYPE_CHECKING:
     from densenet_core.data.names import Normalization
@@ -20,7 +23,7 @@ class NetworkKey(NamedTuple):
 
     origin: Origin
     name: str  # a path, the name of pretrained weights or of an architecture, or the hash of an upload
-    stamp: tuple[int, int] = (0, 0)  # of a file: modification time in ns, size in bytes
+    stamp: tuple[int, int] = (0, 0)  # of a file: modification time in ns, size in bytes; of several: both combined
     weights: str | None = None  # which weights of a file that holds several; None: the plain ones
 
     @property
@@ -39,10 +42,18 @@ class ImagesKey(NamedTuple):
 
 
 def file_key(path: Path) -> NetworkKey:
-    """The key of a checkpoint file or run folder as it is now."""
-    file = path / "model.safetensors" if path.is_dir() else path
+    """The key of a checkpoint file, a run folder, or a network in several files, as it is now."""
     try:
-        stat = file.stat()
+        stamps = [(file.name, *stamp_of(file)) for file in files_of(path)]
     except OSError:
         return NetworkKey("file", str(path))  # loading it raises the error
-    return NetworkKey("file", str(path), (stat.st_mtime_ns, stat.st_size))
+    if len(stamps) == 1:
+        return NetworkKey("file", str(path), stamps[0][1:])
+    digest = hashlib.blake2b(repr(stamps).encode(), digest_size=8).digest()
+    return NetworkKey("file", str(path), (int.from_bytes(digest), sum(size for *_, size in stamps)))
+
+
+def stamp_of(file: Path) -> tuple[int, int]:
+    """Return the modification time of a file in ns and its size in bytes."""
+    stat = file.stat()
+    return stat.st_mtime_ns, stat.st_size

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from densenet_core.arrays import Array, as_array, as_tensor
 from densenet_core.checkpoints.formats.content import Candidate, FileContent
-from densenet_core.checkpoints.formats.keras_file import keras_state_dict
+from densenet_core.checkpoints.formats.folders import RUN_WEIGHTS as RUN_WEIGHTS
+from densenet_core.checkpoints.formats.keras_file import KERAS_LAYOUTS, KerasLayout, keras_state_dict
 from densenet_core.checkpoints.formats.onnx_file import walk_onnx
-from densenet_core.checkpoints.formats.read import RUN_WEIGHTS as RUN_WEIGHTS
 from densenet_core.checkpoints.formats.read import open_content
 from densenet_core.checkpoints.formats.safetensors_file import read_safetensors
 from densenet_core.checkpoints.formats.weights import choose
@@ -114,7 +114,12 @@ class Checkpoint:
         return sum(array.size for key, array in self.arrays.items() if not key.endswith(buffers))
 
 
-def load_checkpoint(path: str | os.PathLike[str], order: Order | None = None, weights: str | None = None) -> Checkpoint:
+def load_checkpoint(
+    path: str | os.PathLike[str],
+    order: Order | None = None,
+    weights: str | None = None,
+    keras_layout: KerasLayout | None = None,
+) -> Checkpoint:
     """Read a trained network from a file or folder.
 
     The format is detected from the content, not the extension. Nothing in the file is run: a sandboxed process parses
@@ -129,6 +134,9 @@ def load_checkpoint(path: str | os.PathLike[str], order: Order | None = None, we
             show it. A network that puts new maps first is converted to old maps first, which computes the same.
         weights: which weights to read where the file holds several, by name, such as "state_dict_ema", or by the first
             part of their tensors' names, such as "student". By default the plain weights of the only network.
+        keras_layout: how a Keras file stores its kernels: "tensorflow", (height, width, in, out), or "theano",
+            (out, in, height, width) and flipped, as Keras 1 could. By default as its configuration says, or else as
+            the shapes of its kernels show.
 
     Raises:
         CheckpointError: the file does not exist, is damaged, would run code, or does not contain such a network.
@@ -140,7 +148,7 @@ def load_checkpoint(path: str | os.PathLike[str], order: Order | None = None, we
     place = Path(path)
     try:
         with closing(open_content(place)) as content:
-            return _read(content, order, weights)
+            return _read(content, order, weights, keras_layout)
     except SeveralNetworksError:
         raise
     except CheckpointError as error:
@@ -214,7 +222,14 @@ def save_checkpoint(checkpoint: Checkpoint, path: str | os.PathLike[str]) -> Non
     write_whole(file, lambda temporary: temporary.write_bytes(content))
 
 
-def _read(content: FileContent, order: Order | None, weights: str | None) -> Checkpoint:
+def _read(
+    content: FileContent, order: Order | None, weights: str | None, keras_layout: KerasLayout | None
+) -> Checkpoint:
+    if keras_layout is not None and (content.format != "hdf5" or keras_layout not in KERAS_LAYOUTS):
+        raise CheckpointError(
+            f"keras_layout {keras_layout!r} is for files of Keras, and one of {', '.join(KERAS_LAYOUTS)}: "
+            f"this file has the format {content.format}"
+        )
     metadata = content.about.get("metadata", {})
     if _METADATA_KEY in metadata:
         return _read_own(content, *_own_metadata(metadata[_METADATA_KEY]))
@@ -225,7 +240,7 @@ def _read(content: FileContent, order: Order | None, weights: str | None) -> Che
         if content.format == "onnx":
             return read_graph(*walk_onnx(content, candidate))
         if content.format == "hdf5":
-            tensors, notes = keras_state_dict(content, candidate)
+            tensors, notes = keras_state_dict(content, candidate, keras_layout)
             return read_state_dict(tensors, order=order)
         return _without_large(content, candidate, order) or read_state_dict(content.arrays(candidate), order=order)
 

@@ -28,6 +28,7 @@ from densenet_core.checkpoints.formats.process import UNPACKED, run_reader
 from densenet_core.errors import CheckpointError
 from densenet_core.files import open_file, read_small
 
+RUN_WEIGHTS = "model.safetensors"  # the weights' name in a run folder
 INDEX_ENDING = ".index.json"  # of Hugging Face's model.safetensors.index.json and pytorch_model.bin.index.json
 DISTRIBUTED_INDEX = ".metadata"  # of a folder of torch.distributed.checkpoint
 _OPTIMIZER = ("optimizer.", "optim.")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -18,6 +18,8 @@ from densenet_core.checkpoints.formats.content import Candidate, FileContent
 from densenet_core.checkpoints.identify.layouts import OUR_EPSILON
 from densenet_core.errors import CheckpointError
 
+KerasLayout = Literal["tensorflow", "theano"]
+KERAS_LAYOUTS: tuple[KerasLayout, ...] = get_args(KerasLayout)
 KERAS_EPSILON = 1e-3
 APPLICATIONS_EPSILON = 1.001e-5  # of keras.applications' DenseNets
 APPLICATIONS_NORM = "conv2_block1_0_bn"
@@ -29,8 +31,13 @@ _OLD_NAME = re.compile(rf"(.+)_({'|'.join(_KERAS_1)})")
 _NOT_WEIGHTS = re.compile(r"(^|/)(seed_generator|metrics|top_level_model_weights)(/|$)|(^|/)optimizer")
 
 
-def keras_state_dict(content: FileContent, candidate: Candidate) -> tuple[dict[str, Array], tuple[str, ...]]:
-    """Return the weights of a Keras network by the names of its layers, and what was assumed about them.
+def keras_state_dict(
+    content: FileContent, candidate: Candidate, layout: KerasLayout | None = None
+) -> tuple[dict[str, Array], tuple[str, ...]]:
+    """Return the weights of a Keras network by the names of its layers, and how their kernels were read, in words.
+
+    Args:
+        layout: of the kernels; by default that of the file's configuration, or else the one that most shapes show.
 
     Raises:
         CheckpointError: no layer has a kernel, or a tensor is not of floating point.
@@ -39,7 +46,7 @@ def keras_state_dict(content: FileContent, candidate: Candidate) -> tuple[dict[s
     if not any("kernel" in arrays for arrays in layers.values()):
         raise CheckpointError("the HDF5 file holds no layer with a kernel: save the network's weights with Keras")
     norms = _checked_norms(content.about.get("norms"))
-    is_theano = _is_theano(layers, content.about.get("dim_ordering"))
+    is_theano, note = _is_theano(layers, content.about.get("dim_ordering"), layout)
     usual = APPLICATIONS_EPSILON if APPLICATIONS_NORM in layers else KERAS_EPSILON
     tensors: dict[str, Array] = {}
     for layer, arrays in layers.items():
@@ -49,8 +56,7 @@ def keras_state_dict(content: FileContent, candidate: Candidate) -> tuple[dict[s
             elif part == "kernel":
                 array = _in_torchs_layout(array, is_theano)
             tensors[f"{layer}.{_PARTS.get(part, part)}"] = array
-    notes = ("kernels have Theano's layout: (out, in, height, width), flipped",) if is_theano else ()
-    return dict(sorted(tensors.items())), notes  # HDF5 keeps no order
+    return dict(sorted(tensors.items())), note  # HDF5 keeps no order
 
 
 def _layers(content: FileContent, candidate: Candidate) -> dict[str, dict[str, Array]]:
@@ -110,18 +116,24 @@ def _checked_norms(norms: Any) -> dict[str, tuple[float, bool, bool]]:
     return found
 
 
-def _is_theano(layers: Mapping[str, Mapping[str, Array]], dim_ordering: Any) -> bool:
-    """Return whether kernels are (out, in, height, width), by the configuration or else by most shapes."""
+def _is_theano(
+    layers: Mapping[str, Mapping[str, Array]], dim_ordering: Any, layout: KerasLayout | None
+) -> tuple[bool, tuple[str, ...]]:
+    """Return whether kernels are (out, in, height, width) and flipped, and a note if that is not plain."""
+    if layout is not None:
+        return layout == "theano", (f"kernels were read in the layout of {layout.replace('t', 'T', 1)}, as asked",)
+    theano = "kernels have Theano's layout: (out, in, height, width), flipped"
     if dim_ordering in ("th", "tf"):
-        return bool(dim_ordering == "th")
+        return dim_ordering == "th", (theano,) if dim_ordering == "th" else ()
     kernels = [arrays["kernel"].shape for arrays in layers.values() if "kernel" in arrays]
     kernels = [shape for shape in kernels if len(shape) == 4]
-    theano = sum(shape[2] == shape[3] < shape[0] for shape in kernels)
-    tensorflow = sum(shape[0] == shape[1] < shape[3] for shape in kernels)
-    return bool(theano > tensorflow)
+    num_theano = sum(shape[2] == shape[3] < shape[0] for shape in kernels)
+    if num_theano > sum(shape[0] == shape[1] < shape[3] for shape in kernels):
+        return True, (f"{theano}, by their shapes (otherwise: --keras-layout tensorflow)",)
+    return False, ()
 
 
 def _in_torchs_layout(kernel: Array, is_theano: bool) -> Array:
     if is_theano and kernel.ndim == 4:
-        return np.ascontiguousarray(kernel[:, :, ::-1, ::-1])
+        return kernel[:, :, ::-1, ::-1].copy()  # 1x1 kernels count as contiguous with negative strides, too
     return np.ascontiguousarray(kernel.transpose(-1, -2, *range(kernel.ndim - 2)))

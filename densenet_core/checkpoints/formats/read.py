@@ -8,6 +8,7 @@ from typing import BinaryIO
 from densenet_core.checkpoints.formats.content import FileContent, checked_candidates, listed_names, size_of
 from densenet_core.checkpoints.formats.folders import (
     DISTRIBUTED_INDEX,
+    RUN_WEIGHTS,
     beside,
     found_in,
     is_index,
@@ -20,7 +21,6 @@ from densenet_core.checkpoints.formats.signs import by_ending, other_folder, oth
 from densenet_core.errors import CheckpointError
 from densenet_core.files import open_file
 
-RUN_WEIGHTS = "model.safetensors"  # the weights' name in a run folder
 _HEAD = 512
 _ABOUT = ("graph", "layers", "norms", "dim_ordering", "kind", "shards")
 _PARSED = (b"PK", b"\x80", b"(", b"c", b"}", b"]", b"\x08", b"\x89H")  # first bytes of what the reader process reads

@@ -12,7 +12,9 @@ import pytest
 import torch
 
 from analysis import connection_weights
-from densenet_core import CheckpointError, DenseNetSpec, load_checkpoint
+from app.cli.main import run
+from densenet_core import CheckpointError, DenseNet, DenseNetSpec, load_checkpoint
+from tests.conftest import trained_like
 
 h5py = pytest.importorskip("h5py")
 ENDINGS = ("a.keras", "a.weights.h5", "a.h5")
@@ -95,6 +97,52 @@ def test_a_network_of_unknown_names_is_found_by_its_shapes(keras: Any, name: str
     kernel = next(layer for layer in model.layers if layer.name == "conv2d_3").get_weights()[0]  # (1, 1, 12, 16)
     row = connection_weights(found).query("block == 1 and source_layer == 1 and target_layer == 2").iloc[0]
     assert row["mean_abs_weight"] == pytest.approx(np.abs(kernel[0, 0, 8:]).mean())
+
+
+def keras_1_file(file: Path, model: DenseNet, is_theano: bool) -> Path:
+    """The network as Keras 1 stored it: conv1/conv1_W, with kernels as either backend kept them."""
+    own = {"running_mean": "running_mean", "running_var": "running_std"}  # which holds the variance
+    with h5py.File(file, "w") as stream:
+        for key, tensor in model.state_dict().items():
+            module, _, part = key.rpartition(".")
+            if part == "num_batches_tracked":
+                continue
+            array, is_norm = tensor.numpy(), "norm" in module
+            if array.ndim == 4:
+                array = array[:, :, ::-1, ::-1] if is_theano else array.transpose(2, 3, 1, 0)
+            array = array.T if array.ndim == 2 else array - (1e-3 - 1e-5) * (part == "running_var")
+            usual = {"weight": "gamma", "bias": "beta"} if is_norm else {"weight": "W", "bias": "b"}
+            layer = module.replace(".", "_")
+            stream[f"{layer}/{layer}_{(own | usual)[part]}"] = np.ascontiguousarray(array)
+    return file
+
+
+@pytest.mark.parametrize("is_theano", [True, False])
+def test_kernels_of_keras_1_are_read_in_the_layout_that_is_asked_for(
+    is_theano: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = trained_like(DenseNetSpec((3, 3), 4, 8, num_classes=5))
+    file = keras_1_file(tmp_path / "a.h5", model, is_theano)
+    own, other = ("theano", "tensorflow")[:: 1 if is_theano else -1]
+    images = torch.randn(2, 3, 16, 16)
+    for asked in (None, own):
+        found = load_checkpoint(file, keras_layout=asked)
+        assert found.spec == model.spec
+        torch.testing.assert_close(found.to_model()(images), model(images), rtol=1e-4, atol=1e-5)
+    with pytest.raises(CheckpointError, match="no DenseNet"):
+        load_checkpoint(file, keras_layout=other)
+    assert run(["inspect", str(file)]) == 0
+    assert ("Theano's layout" in " ".join(capsys.readouterr().out.split())) == is_theano
+    assert run(["inspect", str(file), "--keras-layout", own]) == 0
+    assert f"in the layout of {'Theano' if is_theano else 'Tensorflow'}, as asked" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("layout", "name"), [("caffe", "a.h5"), ("theano", "a.pth")])
+def test_a_layout_is_refused_where_it_means_nothing(layout: Any, name: str, tmp_path: Path) -> None:
+    torch.save({"a.weight": torch.zeros(3, 3)}, tmp_path / "a.pth")
+    plain_file(tmp_path / "a.h5")
+    with pytest.raises(CheckpointError, match=f"keras_layout .{layout}. is for files of Keras, and one of tensorflow"):
+        load_checkpoint(tmp_path / name, keras_layout=layout)
 
 
 def plain_file(file: Path, **kernel: Any) -> Path:
