@@ -42,6 +42,9 @@ class TrainingConfig:
     arch: str = field(metadata=required("densenet-40-12, densenet-bc-100-12, densenet121, resnet-20, ..."))
     dataset: str = field(metadata=required("The data set.", choices=DATASET_NAMES))
     name: str = field(metadata=required("Name of the run folder."))
+    initial_weights: str | None = setting(
+        None, "File or run folder whose weights the training starts from; a classifier for other classes stays new."
+    )
     recipe: str = setting("cifar", "The source of settings that are not given.", choices=tuple(RECIPES))
     epochs: int = setting(300, "Passes over the training images.", minimum=1)
     seed: int = setting(0, "Seed of weights, order, augmentation and dropout.", minimum=0, maximum=2**32 - 1)

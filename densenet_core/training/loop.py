@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from densenet_core.checkpoints.transfer import load_weights_into
 from densenet_core.data.batching import batch_sizes
 from densenet_core.data.datasets import DataSplits, load_splits
 from densenet_core.data.half_size import half_size
@@ -103,6 +104,7 @@ def train(
         RunError: the folder holds a run with other settings, another process trains it, it can't be written, the loss
             is not finite, or another process of this training ended.
         DataError: the data set is missing or does not fit the network.
+        CheckpointError: ``initial_weights`` can't be read, or are another network's.
         ValueError: ``arch`` is unknown.
     """
     fabric = launch(config.precision)
@@ -119,18 +121,20 @@ def train(
         check_fit(spec, (half_size(splits) if config.half_size_epochs else splits).test)
         if config.batch_size < 2 * fabric.world_size:
             raise RunError(f"batch_size {config.batch_size} is too small for {fabric.world_size} processes: two each")
+        model = _new_network(config, spec)
         folder = on_first(fabric, lambda: make_folder(config))
         on_first(fabric, lambda: held.enter_context(locked(folder, patience_s)))
         on_first(fabric, lambda: claim_folder(config))
         held.enter_context(freed_memory_kept(fabric.device.type))
-        model = _new_network(config, spec).to(fabric.device)
-        _train(fabric, config, splits, model, show_progress, on_epoch)
+        _train(fabric, config, splits, model.to(fabric.device), show_progress, on_epoch)
     return folder
 
 
 def _new_network(config: TrainingConfig, spec: Spec) -> Network:
     torch.manual_seed(config.seed)
     model = build_model(spec, config.memory_efficient)
+    if config.initial_weights is not None and not (config.folder / run_folder.LAST).exists():
+        load_weights_into(model, config.initial_weights)
     if config.sync_batch_norm:
         synchronize_batch_norm(model)
     return model.to(memory_format=_memory_format(config))

@@ -98,6 +98,7 @@ EVERY_SETTING: dict[str, Any] = {  # none as by default, nor as the recipe's
     "learning_rate": 0.05,
     "schedule": "step",
     "milestones": (0.25, 0.5),
+    "initial_weights": "some file",
     "half_size_epochs": 2,
     "label_smoothing": 0.05,
     "momentum": 0.8,

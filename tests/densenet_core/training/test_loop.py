@@ -14,7 +14,7 @@ import torch
 from torch.nn import functional as F
 
 from densenet_core import load_checkpoint
-from densenet_core.errors import RunError
+from densenet_core.errors import CheckpointError, RunError
 from densenet_core.training import loop, run_folder, run_state
 from densenet_core.training.config import TrainingConfig
 from densenet_core.training.loop import train
@@ -304,6 +304,37 @@ def test_first_epochs_at_half_size_say_so_and_resume(config: TrainingConfig) -> 
 def test_half_size_epochs_leave_epochs_at_full_size(config: TrainingConfig) -> None:
     with pytest.raises(RunError, match="half_size_epochs 3 must be below epochs 3"):
         replace(config, half_size_epochs=3)
+
+
+def test_a_training_starts_from_given_weights_and_resumes_without_their_file(config: TrainingConfig) -> None:
+    first = train(replace(config, name="first", epochs=1), show_progress=False)
+    given = first.parent / "given.safetensors"
+    given.write_bytes((first / "model.safetensors").read_bytes())
+    tiny = replace(config, initial_weights=str(given), epochs=2, learning_rate=1e-12, weight_decay=0.0)
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(tiny, show_progress=False, on_epoch=lambda folder, model, metrics: len(metrics) > 2 and stop())
+    given.unlink()
+    folder = train(tiny, show_progress=False)
+    trained = {key: value for key, value in weights(folder).items() if "running" not in key and "num" not in key}
+    for key, tensor in trained.items():
+        torch.testing.assert_close(tensor, weights(first)[key], rtol=0, atol=1e-6)
+    assert load_checkpoint(folder).record["recipe"]["initial_weights"] == str(given)
+
+
+def test_initial_weights_of_another_network_are_refused_before_anything_is_written(config: TrainingConfig) -> None:
+    first = train(replace(config, name="first", epochs=1), show_progress=False)
+    for other in ("densenet-10-2", "resnet-8"):
+        with pytest.raises(CheckpointError, match="choose the same architecture"):
+            train(
+                replace(config, name="other", arch=other, drop_rate=0, initial_weights=str(first)), show_progress=False
+            )
+    with pytest.raises(CheckpointError, match="nowhere"):
+        train(replace(config, name="other", initial_weights="nowhere.pth"), show_progress=False)
+    assert not (first.parent / "other").exists()
 
 
 def test_a_run_of_an_older_version_goes_on(config: TrainingConfig) -> None:

@@ -1,0 +1,39 @@
+"""Start a training from the weights of another network."""
+
+from __future__ import annotations
+
+import os
+
+from densenet_core.checkpoints.checkpoint import load_checkpoint
+from densenet_core.errors import CheckpointError
+from densenet_core.networks.network import Network
+
+
+def load_weights_into(model: Network, path: str | os.PathLike[str]) -> bool:
+    """Copy the weights of a file or run folder into a network; return whether the classifier was copied too.
+
+    A classifier for another number of classes is not copied: the network keeps its own, as for fine-tuning.
+
+    >>> from densenet_core import create_model
+    >>> from densenet_core.checkpoints.zoo import zoo_path
+    >>> network = create_model("densenet-40-12", num_classes=3, in_channels=1)
+    >>> load_weights_into(network, zoo_path("densenet-40-12-digits"))
+    False
+
+    Raises:
+        CheckpointError: the file can't be read, or does not hold this network.
+    """
+    found = load_checkpoint(path)
+    own = model.state_dict()
+    classifier = {key for key in own if key.startswith("classifier.")}
+    is_same_task = all(key in found.state_dict and found.state_dict[key].shape == own[key].shape for key in classifier)
+    taken = {key: value for key, value in found.state_dict.items() if is_same_task or key not in classifier}
+    needed = {key for key in own if not key.endswith("num_batches_tracked")} - (set() if is_same_task else classifier)
+    misfits = [key for key, value in taken.items() if key not in own or own[key].shape != value.shape]
+    if misfits or needed - taken.keys():
+        raise CheckpointError(
+            f"{os.fspath(path)!r} holds a {found.spec.title}, and the network to train is a {model.spec.title}: "
+            "choose the same architecture (--arch)"
+        )
+    model.load_state_dict(own | taken)
+    return is_same_task
