@@ -28,7 +28,7 @@ from analysis.figures.by_number import figure_3, figure_4
 from analysis.figures.prediction.contributions import Explained, explanation_figure
 from analysis.figures.pruning import pruning_figure
 from analysis.prediction.explain import explain_image
-from analysis.prediction.image_files import seen_of_dataset
+from analysis.prediction.image_files import prepare_dataset_image
 from analysis.results.results import mean_over_seeds, shipped_results
 from analysis.reuse.agreement import agreement_table
 from analysis.reuse.baselines import BASELINE_TITLES, ORDER_TITLES
@@ -226,7 +226,7 @@ def prediction_figure(cifar10_jpeg: str) -> Figure:
     test = load_test_images("folder", Path(cifar10_jpeg) / "test", "cifar10")
     rows = []
     for row in EXPLAINED_ROWS:
-        found = explain_image(network, seen_of_dataset(test, row), test.class_names)
+        found = explain_image(network, prepare_dataset_image(test, row), test.class_names)
         title = f"{found.title} ({found.probability:.0%})"
         rows.append(Explained(title, found.seen.pixels, found.maps.sum(0), found.table))
     return explanation_figure(rows)

@@ -21,7 +21,7 @@ import torch
 from analysis.figures.export import save_table
 from analysis.prediction.class_agreement import class_agreement
 from analysis.prediction.lens import PooledParts, decision_depths, lens_by_depth, pooled_parts
-from analysis.prediction.opened import contributions_of
+from analysis.prediction.predictor import compute_contributions
 from analysis.reuse.untrained import build_untrained
 from densenet_core import Checkpoint, load_zoo
 from densenet_core.data.datasets import load_test_images
@@ -36,7 +36,7 @@ def decisions(parts: PooledParts) -> dict[str, Any]:
     depths, table = decision_depths(parts), lens_by_depth(parts)
     scores = parts.scores_by_depth(slice(None), parts.means("mean"))[:, -1]
     chosen = scores.argmax(1)
-    own = contributions_of(parts.pooled, parts.weights)[torch.arange(len(chosen)), :, chosen].abs()
+    own = compute_contributions(parts.pooled, parts.weights)[torch.arange(len(chosen)), :, chosen].abs()
     last_third = max(1, own.shape[1] // 3)
     shares = own[:, -last_third:].sum(1) / own.sum(1)
     bootstrap = np.random.default_rng(0).integers(len(shares), size=(1000, len(shares)))

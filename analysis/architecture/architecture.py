@@ -1,4 +1,4 @@
-"""The structure of a DenseNet by its spec alone: connections, widths and sizes, block by block."""
+"""The structure of a DenseNet, from its spec: connections, widths and sizes, block by block."""
 
 from __future__ import annotations
 
@@ -132,15 +132,15 @@ def sizes_after(sizes: Sequence[int]) -> pd.DataFrame:
 
 
 def output_size(size: int, kernel: int, stride: int = 1, padding: int = 0) -> int:
-    """Return the side of what a convolution or pooling makes of a feature map."""
+    """Return the side of a feature map after a convolution or pooling."""
     return (size + 2 * padding - kernel) // stride + 1
 
 
 def check_block(spec: DenseNetSpec, block: int) -> None:
-    """Check that the network has this block.
+    """Check that a block exists.
 
     Raises:
-        ValueError: it does not.
+        ValueError: the network has no such block.
     """
     if not 1 <= block <= len(spec.block_config):
         raise ValueError(f"block {block} does not exist: {spec.title} has blocks 1 to {len(spec.block_config)}")

@@ -27,7 +27,9 @@ def design_costs(in_maps: int = 256, growth_rate: int = 32, bn_size: int = 4, si
     """
     expansion = EXPANSION["bottleneck"]
     if in_maps % expansion:
-        raise ValueError(f"in_maps {in_maps} is no multiple of {expansion}, by which ResNet's bottleneck narrows")
+        raise ValueError(
+            f"in_maps {in_maps} is not a multiple of {expansion}, the factor by which ResNet's bottleneck narrows"
+        )
     # The second block of a stage has equal input and output sizes, so no projection.
     basic = ResNetSpec((2,), "basic", in_maps, preactivation=True)
     bottleneck = ResNetSpec((2,), "bottleneck", in_maps // expansion, preactivation=True)

@@ -1,10 +1,10 @@
-"""What a network costs: parameters, mult_adds, other operations and memory, per layer and in total.
+"""The cost of a network: parameters, mult_adds, other operations and memory, per layer and in total.
 
-These conventions hold in the whole suite. One fused multiply-add of a convolution or a linear layer is one mult_add;
-their biases are not counted. ``flops`` is 2 x mult_adds, as in the paper's Figure 3. Everything else is ``other_ops``,
-a column of its own because tools differ in it: a batch norm has 2 operations a value (scale and shift), a ReLU, a
-sigmoid or an addition 1, the mixture of a gate 3, a join or a pooling 1 for each value that it reads. Bytes are those
-of float32. All numbers but the parameters are for one image.
+These conventions apply everywhere in the suite. One fused multiply-add of a convolution or a linear layer is one
+mult_add; their biases are not counted. ``flops`` is 2 x mult_adds, as in the paper's Figure 3. Everything else is
+``other_ops``, a separate column because tools count it differently: a batch norm has 2 operations a value (scale and
+shift), a ReLU, a sigmoid or an addition 1, the mixture of a gate 3, a join or a pooling 1 for each value that it reads.
+Bytes are for float32. All numbers except the parameters are for one image.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ def count_cost(network: Spec | nn.Module, input_size: int | None = None) -> pd.D
     """Count every layer of a network: one row a layer, in the order in which they run.
 
     A spec, or a network that was built here and not changed since, is counted by arithmetic on the spec. Any other
-    module is counted by one pass on PyTorch's meta device, which has shapes and no data. In that case only modules have
-    rows, and ``other_ops`` are those of norms, ReLUs and poolings that are modules.
+    module is counted by one pass on PyTorch's meta device, which has shapes and no data: then only modules
+    have rows, and ``other_ops`` counts the norms, ReLUs and poolings that are modules.
 
     >>> from densenet_core.networks.names import spec_from_name
     >>> total_cost(count_cost(spec_from_name("densenet-bc-100-12")))["params"]
@@ -49,7 +49,7 @@ def count_cost(network: Spec | nn.Module, input_size: int | None = None) -> pd.D
 
     Args:
         network: A spec, or a module.
-        input_size: Pixels a side; by default 32 for networks for small images, and 224 for all others.
+        input_size: Side in pixels; by default 32 for networks for small images, and 224 for all others.
 
     Returns:
         Columns name, kind, stage, output_shape (channels first, without the batch), params, mult_adds, other_ops,
@@ -64,7 +64,7 @@ def count_cost(network: Spec | nn.Module, input_size: int | None = None) -> pd.D
     if isinstance(network, Spec):
         return _by_arithmetic(network, size)
     if (torch := sys.modules.get("torch")) is None or not isinstance(network, torch.nn.Module):
-        raise ValueError(f"network is a {type(network).__name__}: give a spec or a torch module")
+        raise ValueError(f"network is a {type(network).__name__}: pass a spec or a torch module")
     from analysis.architecture.as_built import is_as_built
     from analysis.architecture.traced_cost import traced_cost
 
@@ -74,12 +74,12 @@ def count_cost(network: Spec | nn.Module, input_size: int | None = None) -> pd.D
 
 
 def _by_arithmetic(spec: Spec, input_size: int) -> pd.DataFrame:
-    rows = [_counted(layer, spec.spatial_dims) for layer in network_layers(spec, input_size)]
+    rows = [_count_layer(layer, spec.spatial_dims) for layer in network_layers(spec, input_size)]
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
 def default_input_size(spec: Spec) -> int:
-    """Return the pixels a side of the images that a network is made for: 224 or 32."""
+    """Return the side in pixels of the images that a network is designed for: 224 or 32."""
     return 224 if spec.stem == "imagenet" else 32
 
 
@@ -93,7 +93,7 @@ def total_cost(cost: pd.DataFrame) -> dict[str, int]:
     return {column: int(cost[column].sum()) for column in SUMMED}
 
 
-def _counted(layer: Layer, dims: int) -> tuple[Any, ...]:
+def _count_layer(layer: Layer, dims: int) -> tuple[Any, ...]:
     pixels = layer.out_size**dims
     values = layer.out_maps * pixels
     params = mult_adds = other_ops = 0

@@ -1,4 +1,4 @@
-"""What the gates of a trained Highway Network let pass, measured on images (Srivastava et al. 2015)."""
+"""The gates of a trained Highway Network, measured on images (Srivastava et al. 2015)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from densenet_core.training.evaluation import check_fit
 
 
 def transform_gates(network: Checkpoint, images: Images, num_images: int = 256) -> pd.DataFrame:
-    """How far the gates of a Highway Network are open on images: the mean of T(x) of every layer that has one.
+    """Return how far the gates of a Highway Network are open on images: the mean of T(x) for every layer with a gate.
 
     >>> from densenet_core import Checkpoint, HighwaySpec, create_model
     >>> from densenet_core.data.datasets import load_test_images
@@ -27,11 +27,11 @@ def transform_gates(network: Checkpoint, images: Images, num_images: int = 256) 
     ['network', 'block', 'layer', 'name', 'mean_gate']
 
     Args:
-        images: ``num_images`` of them are taken, evenly spaced over the set.
+        images: ``num_images`` of them are used, evenly spaced over the set.
 
     Returns:
-        Columns network, block (the stage), layer (1-based among the stage's gated ones), name, mean_gate (0: the input
-        passes as it is, 1: it is replaced), over images, feature maps and pixels.
+        Columns network, block (the stage), layer (1-based among the gated layers of the stage), name, mean_gate (0: the
+        layer passes its input unchanged, 1: it replaces it; the mean over images, feature maps and pixels).
 
     Raises:
         ValueError: the network has no gates.
@@ -46,10 +46,11 @@ def transform_gates(network: Checkpoint, images: Images, num_images: int = 256) 
 
 
 def carried_shares(network: Checkpoint, images: Images, num_images: int = 256) -> pd.DataFrame:
-    """What of each layer's output is left in the input of each later one: the Highway Network's feature-reuse table.
+    """Return the share of each layer's output in the input of each later layer: feature reuse in a Highway Network.
 
-    A layer gives T of its own and carries 1 - T of its input on; so layer s has the share T_s (1 - T_{s+1}) ...
-    (1 - T_{t-1}) in what layer t reads, and what entered the stage all that is left. A target's shares add up to 1.
+    The output of a layer has the share T of new features and 1 - T of its input. So layer s has the share
+    T_s (1 - T_{s+1}) ... (1 - T_{t-1}) in the input of layer t, and the input of the stage has the rest: the shares of
+    a target sum to 1.
 
     Args, errors: as for ``transform_gates``.
 
@@ -78,8 +79,8 @@ def carried_shares(network: Checkpoint, images: Images, num_images: int = 256) -
 
 
 def _shares(gates: Tensor) -> Tensor:
-    """(layers, N, C, H, W) -> (layers + 1, layers + 1): mean share of each source in each target's input."""
-    left = [torch.ones_like(gates[0])]  # of each source, in the input of the target at hand
+    """Return the mean share of each source in each target's input: (layers, N, C, H, W) -> (layers + 1, layers + 1)."""
+    left = [torch.ones_like(gates[0])]  # share of each source in the input of the current target
     size = len(gates) + 1
     shares = torch.zeros(size, size)
     for target in range(size):
@@ -92,21 +93,21 @@ def _shares(gates: Tensor) -> Tensor:
 def _mean_over_batches(
     network: Checkpoint, images: Images, num_images: int, measure: Any
 ) -> Iterator[tuple[int, Tensor]]:
-    """Of each stage (1-based), the mean over images of a measure on its gates' openness, (layers, N, C, H, W)."""
+    """Yield each stage (from 1) and the mean over images of a measure of its gates, (layers, N, C, H, W)."""
     model = network.to_model()
     if not isinstance(model, Highway):
-        raise ValueError(f"gates are of Highway Networks: this is a {network.spec.title}")
+        raise ValueError(f"only Highway Networks have gates: this is a {network.spec.title}")
     check_fit(model.spec, images)
     chosen = evenly_spaced(images, num_images)
     sums: dict[int, Tensor] = {}
     for batch, _ in chosen.batches(64):
-        for block, gates in _openness(model, batch).items():
+        for block, gates in _run_gates(model, batch).items():
             sums[block] = sums.get(block, 0) + len(batch) * measure(gates)
     yield from ((block, total / len(chosen)) for block, total in sums.items())
 
 
-def _openness(model: Highway, batch: Tensor) -> dict[int, Tensor]:
-    """Of each stage, T(x) of its layers with a gate: (layers, N, C, H, W); stages without any are left out."""
+def _run_gates(model: Highway, batch: Tensor) -> dict[int, Tensor]:
+    """Return T(x) of the gated layers by stage: (layers, N, C, H, W); stages without gates have no entry."""
     found: dict[str, Tensor] = {}
     gates = {name: module for name, module in model.named_modules() if name.endswith(".gate")}
     hooks = [

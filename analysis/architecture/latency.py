@@ -1,4 +1,4 @@
-"""Measured times of networks on this machine; networks that are compared take turns."""
+"""Measured times of networks on this machine; compared networks take turns."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def measure_latency(
         if training and batch_size * min(norms, default=2) ** spec.spatial_dims < 2:
             raise ValueError(
                 f"{name} leaves one pixel of an image of {input_size} pixels a side, too few for a training step's "
-                "batch norm: give a larger input or a larger batch"
+                "batch norm: use a larger input or a larger batch"
             )
     models = {name: build_model(spec).to(device()) for name, spec in networks.items()}
     inputs = {
@@ -86,7 +86,7 @@ def _step(model: nn.Module, images: torch.Tensor) -> None:
 
 
 def _kept_bytes(model: nn.Module, images: torch.Tensor) -> int:
-    """Bytes of all tensors that autograd keeps for the backward pass, without the model's own."""
+    """Return the bytes of all tensors that autograd keeps for the backward pass, without the model's own."""
     own = {tensor.untyped_storage().data_ptr() for tensor in [*model.parameters(), *model.buffers()]}
     kept: dict[int, torch.Tensor] = {}
 

@@ -1,7 +1,7 @@
 """Memory of the activations in training: the tensors that the forward pass keeps for the backward pass.
 
 Convolutions, linear layers, norms and poolings keep their input, ReLUs and sigmoids their output. A norm also keeps the
-batch's mean and deviation, a max pooling the places of the maxima, and a gate the difference that it scales. A tensor
+batch's mean and deviation, a max pooling the indices of the maxima, and a gate the difference that it scales. A tensor
 that two layers keep counts once. The sum equals what PyTorch's autograd keeps, to the byte, for networks without
 dropout, whose masks are not counted.
 """
@@ -54,7 +54,7 @@ class _Images:
 
 
 def _kept(image: _Images, before: Layer | None) -> int:
-    """Bytes that this layer keeps, without tensors that the layer before it keeps already."""
+    """Return the bytes that this layer keeps, without tensors that the layer before it keeps already."""
     layer, kept = image.layer, 0
     is_kept_already = (before is not None and before.kind == "relu") or layer.is_branch
     if layer.kind in ("relu", "sigmoid", "gate") or (layer.kind in KEEP_THEIR_INPUT and not is_kept_already):
@@ -67,7 +67,7 @@ def _kept(image: _Images, before: Layer | None) -> int:
 
 
 def _kept_in_shared_memory(image: _Images, own: int, spec: DenseNetSpec) -> int:
-    """The same when blocks and transitions train without concatenations; elsewhere ``own``."""
+    """Return the same for blocks and transitions that train without concatenations; for other layers ``own``."""
     layer = image.layer
     if layer.name.endswith(".denselayer1.norm1"):  # once per block: all its maps
         block = int(layer.stage.removeprefix("block"))
@@ -83,5 +83,5 @@ def _kept_in_shared_memory(image: _Images, own: int, spec: DenseNetSpec) -> int:
 
 
 def _with_statistics(bytes_a_map: int, num_maps: int) -> int:
-    """Feature maps with their mean and variance."""
+    """Return the bytes of feature maps with their mean and variance."""
     return num_maps * (bytes_a_map + 2 * BYTES)

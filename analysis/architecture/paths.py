@@ -2,7 +2,7 @@
 
 A path goes from a layer to one that reads its output, and so on to the classifier; its length is the number of layers
 with weights on it, the classifier included. In a residual network a shortcut is a path too, of length 0 if it has no
-weights; in a Highway Network the carried input is. The longest path from the image has the network's depth L.
+weights; so is the carried input in a Highway Network. The longest path from the image has the network's depth L.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def path_counts(spec: Spec) -> pd.DataFrame:
     """
     nodes = spec.paths().nodes
     stem = nodes[0]
-    lengths = _shifted(_lengths_behind(nodes)[id(stem)], stem.length)
+    lengths = _shift(_lengths_to_scores(nodes)[id(stem)], stem.length)
     return pd.DataFrame(sorted(lengths.items()), columns=["length", "num_paths"]).astype({"num_paths": object})
 
 
@@ -45,7 +45,7 @@ def layer_paths(spec: Spec) -> pd.DataFrame:
         num_paths (to the scores; dtype object), is_direct (whether the classifier itself reads its output).
     """
     nodes = spec.paths().nodes
-    behind = _lengths_behind(nodes)
+    behind = _lengths_to_scores(nodes)
     rows = [
         (node.name, node.stage, min(behind[id(node)]), sum(behind[id(node)].values()), min(behind[id(node)]) == 1)
         for node in nodes[:-1]
@@ -55,16 +55,16 @@ def layer_paths(spec: Spec) -> pd.DataFrame:
     return table.astype({"num_paths": object})
 
 
-def _lengths_behind(nodes: list[PathNode]) -> dict[int, Lengths]:
-    """The lengths of the paths from each node's output to the scores; nodes come before their readers."""
+def _lengths_to_scores(nodes: list[PathNode]) -> dict[int, Lengths]:
+    """Return the lengths of the paths from each node's output to the scores; nodes come before their readers."""
     behind: dict[int, Lengths] = {id(nodes[-1]): Counter({0: 1})}
     for node in reversed(nodes[:-1]):
         total: Lengths = Counter()
         for reader in node.readers:
-            total += _shifted(behind[id(reader)], reader.length)
+            total += _shift(behind[id(reader)], reader.length)
         behind[id(node)] = total
     return behind
 
 
-def _shifted(lengths: Lengths, by: int) -> Lengths:
+def _shift(lengths: Lengths, by: int) -> Lengths:
     return Counter({length + by: number for length, number in lengths.items()})

@@ -1,4 +1,4 @@
-"""Summation against concatenation: which feature maps survive later layers bit for bit."""
+"""Summation and concatenation: which feature maps survive later layers bit for bit."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Preservation(NamedTuple):
     first_map: dict[Operation, np.ndarray]
 
 
-def preservation(maps: Tensor, num_layers: int = 4, growth_rate: int = 1, seed: int = 0) -> Preservation:
+def compare_preservation(maps: Tensor, num_layers: int = 4, growth_rate: int = 1, seed: int = 0) -> Preservation:
     """Run feature maps through a dense block and through as many residual blocks, and compare them at the end.
 
     Both are the suite's own modules with random weights: ``DenseBlock`` without bottlenecks, and pre-activation
@@ -49,12 +49,13 @@ def preservation(maps: Tensor, num_layers: int = 4, growth_rate: int = 1, seed: 
         residual_states, _ = _run(residual, maps)
     edges = np.cumsum([0, num_maps, *[growth_rate] * num_layers])
     concatenated = [
-        _compared("concatenation", layer, given, dense_states[-1][:, edges[layer] : edges[layer + 1]])
+        _compare_maps("concatenation", layer, given, dense_states[-1][:, edges[layer] : edges[layer + 1]])
         for layer, given in enumerate([maps, *outputs])
     ]
-    # The output of layer s of a residual network is the sum so far; the last one is the end itself and left out.
+    # The output of layer s of a residual network is the sum so far; the last one is the final state and is skipped.
     summed = [
-        _compared("summation", layer, state, residual_states[-1]) for layer, state in enumerate(residual_states[:-1])
+        _compare_maps("summation", layer, state, residual_states[-1])
+        for layer, state in enumerate(residual_states[:-1])
     ]
     states: dict[Operation, list[Tensor]] = {"concatenation": dense_states, "summation": residual_states}
     first = {operation: np.stack([state[0, 0].numpy() for state in seen]) for operation, seen in states.items()}
@@ -62,7 +63,7 @@ def preservation(maps: Tensor, num_layers: int = 4, growth_rate: int = 1, seed: 
 
 
 def _run(layers: nn.Module, maps: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-    """The inputs of all layers and the end, and the layers' outputs."""
+    """Return the inputs of all layers and the final state, and the layers' outputs."""
     inputs: list[Tensor] = []
     outputs: list[Tensor] = []
 
@@ -76,7 +77,7 @@ def _run(layers: nn.Module, maps: Tensor) -> tuple[list[Tensor], list[Tensor]]:
     return [*inputs, end], outputs
 
 
-def _compared(operation: Operation, layer: int, given: Tensor, found: Tensor) -> dict[str, object]:
+def _compare_maps(operation: Operation, layer: int, given: Tensor, found: Tensor) -> dict[str, object]:
     same = given.view(torch.int32) == found.contiguous().view(torch.int32)  # bits, not values: -0.0 is not 0.0
     return {
         "operation": operation,

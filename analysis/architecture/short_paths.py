@@ -1,9 +1,10 @@
-"""How directly the other short-path networks connect their layers, in the form of the feature-reuse table.
+"""Direct connections between the layers of networks with short paths, in the form of the feature-reuse table.
 
-Each of them makes short paths in a way of its own: a DenseNet's layers all read each other; a ResNet with stochastic
-depth connects two layers when it drops all blocks between them; a Highway Network carries on what its gates let pass;
-a FractalNet joins columns of different depths. One row is one connection, by block, source layer (0: what enters the
-block) and target layer (the last: what follows the block), as in ``connection_weights``.
+Each family creates short paths differently: in a DenseNet every layer reads all earlier layers of its block; a ResNet
+with stochastic depth connects two layers directly when it drops all blocks between them; the gates of a Highway Network
+carry part of a layer's input on; a FractalNet joins columns of different depths. Each row is one connection, by block,
+source layer (0: the input of the block) and target layer (the last: what follows the block), as in
+``connection_weights``.
 """
 
 from __future__ import annotations
@@ -23,11 +24,12 @@ COLUMNS = ("network", "block", "source_layer", "target_layer", "target_kind")
 
 
 def direct_connections(spec: Spec) -> pd.DataFrame:
-    """The probability that a layer reads another's output itself, in a training step.
+    """Return the probability that a layer reads the output of another directly, in a training step.
 
-    In a DenseNet it is 1 wherever no connection was cut. In a ResNet it is that of all blocks between the two being
-    dropped: 1 - p of each, multiplied (Huang et al. 2016; notes of the DenseNet paper, section 5); without stochastic
-    depth it is 1 for neighbours and 0 for all others. A layer here is a residual block, a block a stage.
+    In a DenseNet the probability is 1 for every connection that was not pruned. In a ResNet it is the probability that
+    all blocks between the two are dropped, the product of their 1 - p (Huang et al. 2016; DenseNet paper, section 5);
+    without stochastic depth it is 1 for neighbors and 0 for all others. Here, a layer of a ResNet is a residual block,
+    and a block is a stage.
 
     >>> from densenet_core import DenseNetSpec
     >>> len(direct_connections(DenseNetSpec.cifar(10, 4)))
@@ -43,10 +45,10 @@ def direct_connections(spec: Spec) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*COLUMNS, "probability"])
 
 
-def expected_training(spec: ResNetSpec, input_size: int = 32) -> dict[str, float]:
-    """What a training step of stochastic depth takes on average, beside the whole network.
+def expected_training_cost(spec: ResNetSpec, input_size: int = 32) -> dict[str, float]:
+    """Return the average cost of a training step with stochastic depth, and the cost of the whole network.
 
-    Dropped blocks are counted as not computed, as in the paper's own code; ``ResNet`` here computes them.
+    Dropped blocks count as not computed, as in the paper's own code; ``ResNet`` here computes them.
 
     Returns:
         blocks and expected_blocks; depth and expected_depth (layers with weights); mult_adds and expected_mult_adds of
@@ -71,7 +73,7 @@ def expected_training(spec: ResNetSpec, input_size: int = 32) -> dict[str, float
 
 
 def fractal_connections(spec: FractalNetSpec) -> pd.DataFrame:
-    """The convolutions of a fractal block between its rows, and the share that each has in the mean that joins them.
+    """Return the convolutions of each fractal block by the rows that they connect, and their shares in the joins.
 
     A source or target layer is a row of the deepest column; a convolution of column c spans 2^(C-c) of them.
 
@@ -80,8 +82,8 @@ def fractal_connections(spec: FractalNetSpec) -> pd.DataFrame:
     ['network', 'block', 'source_layer', 'target_layer', 'target_kind', 'column', 'share_in_join']
 
     Returns:
-        Columns network, block, source_layer, target_layer, target_kind ("layer"), column, share_in_join; no row where
-        no convolution leads from one to the other.
+        Columns network, block, source_layer, target_layer, target_kind ("layer"), column, share_in_join (the weight
+        of the convolution in the mean that joins the columns); pairs without a convolution have no row.
     """
     rows = [
         (spec.title, block, row - spec.span(column), row, "layer", column, 1 / len(spec.columns_ending_at(row)))
@@ -93,20 +95,20 @@ def fractal_connections(spec: FractalNetSpec) -> pd.DataFrame:
 
 
 def path_table(specs: Sequence[Spec]) -> tuple[pd.DataFrame, str]:
-    """The tables of several networks put together, as ``short_paths_figure`` takes them.
+    """Return the connections of several networks in one table, for ``short_paths_figure``.
 
     Returns:
         The table, and its measure: probability of DenseNets and ResNets, share_in_join of FractalNets.
 
     Raises:
-        ValueError: a network is of another kind, FractalNets stand beside others, or two networks have one title.
+        ValueError: a network is of another family, FractalNets are mixed with others, or two titles are the same.
     """
     fractal = [isinstance(spec, FractalNetSpec) for spec in specs]
     if len(set(fractal)) > 1:
         raise ValueError("FractalNets have paths of another kind than DenseNets and ResNets: draw them separately")
     titles = [spec.title for spec in specs]
     if again := [title for title in titles if titles.count(title) > 1]:
-        raise ValueError(f"networks are told apart by their titles: {again[0]} is there {len(again)} times")
+        raise ValueError(f"networks need different titles: {again[0]} appears {len(again)} times")
     parts = [
         fractal_connections(spec) if isinstance(spec, FractalNetSpec) else direct_connections(spec) for spec in specs
     ]
@@ -114,9 +116,10 @@ def path_table(specs: Sequence[Spec]) -> tuple[pd.DataFrame, str]:
 
 
 def supervision(spec: Spec) -> pd.DataFrame:
-    """How far the end of each block is from the nearest classifier: deep supervision, by companions or by short paths.
+    """Return how far the end of each block is from the nearest classifier, as a measure of deep supervision.
 
-    In a DenseNet the one classifier reaches every block through at most two or three transitions (paper, section 5).
+    In a DenseNet a single classifier supervises every block through at most two or three transitions (paper,
+    section 5).
 
     >>> from densenet_core import DenseNetSpec
     >>> list(supervision(DenseNetSpec.cifar(10, 4)).columns)

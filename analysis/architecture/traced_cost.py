@@ -59,7 +59,7 @@ def traced_cost(module: nn.Module, input_size: int) -> pd.DataFrame:
         for child, mode in training.items():
             child.training = mode
     num_params = sum(parameter.numel() for parameter in module.parameters())
-    return _whole(list(rows.values()), counter.get_flop_counts(), type(module).__name__, num_params)
+    return _as_table(list(rows.values()), counter.get_flop_counts(), type(module).__name__, num_params)
 
 
 def _image(module: nn.Module, size: int) -> Tensor:
@@ -94,7 +94,7 @@ def _other_ops(kind: str, module: Any, given: Any, values: int) -> int:
     return values * {"norm": 2, "relu": 1}.get(kind, 0)
 
 
-def _whole(rows: list[list[Any]], flops: Any, root: str, num_params: int) -> pd.DataFrame:
+def _as_table(rows: list[list[Any]], flops: Any, root: str, num_params: int) -> pd.DataFrame:
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     mult_adds = {name: sum(counts.values()) // 2 for name, counts in flops.items()}
     table["mult_adds"] = [mult_adds.get(root if name == "(itself)" else f"{root}.{name}", 0) for name in table["name"]]

@@ -1,4 +1,4 @@
-"""Reuse by class: which connections a class lives on, measured in the same passes as the ablation of all classes."""
+"""Reuse by class: which connections a class needs, measured in the same passes as the ablation of all classes."""
 
 from __future__ import annotations
 

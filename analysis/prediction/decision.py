@@ -1,4 +1,4 @@
-"""Connections of a decision: what each connection adds to a logit, and the strongest paths from the image to it."""
+"""Connections of a decision: what each connection adds to a logit, and the strongest paths from the stem to it."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from densenet_core import Checkpoint, DataError
 from densenet_core.hardware import device
 
 KEYS = ["block", "source_layer", "target_layer", "target_kind"]
-BEAM = 24  # unfinished paths that are followed together
+BEAM = 24  # unfinished paths kept in each step of the beam search
 
 
 def decision_connections(
     network: Network, images: Tensor, for_class: int, against: int | None = None, cut: bool = False
 ) -> pd.DataFrame:
-    """Return the signed part that each connection has in a logit, mean over the images.
+    """Return the signed contribution of each connection to a logit, averaged over images.
 
-    Gradient x activation: the sum, over the maps and positions that a target reads from a source, of the activation
-    (behind the target's norm and ReLU) times the gradient of the logit by it. It is exact for connections to the
-    classifier, where it equals ``logit_contributions``, and of first order elsewhere; with ``cut`` each connection is
-    also really cut.
+    Gradient x activation: the activation (after the target's norm and ReLU) times the gradient of the logit with
+    respect to it, summed over the maps and positions that a target reads from a source. It is exact for connections to
+    the classifier, where it equals ``logit_contributions``, and a first-order estimate elsewhere; ``cut`` adds the
+    measured effect of cutting each connection.
 
     >>> from densenet_core import load_zoo
     >>> table = decision_connections(load_zoo("densenet-40-12-digits"), torch.zeros(1, 1, 8, 8), for_class=3)
@@ -37,17 +37,17 @@ def decision_connections(
     ['block', 'source_layer', 'target_layer', 'target_kind', 'gradient_activation']
 
     Args:
-        images: (N, C, H, W) normalized as the network takes them; one image, or several of one class.
-        for_class: whose logit is explained.
+        images: (N, C, H, W) normalized for the network; one image, or several of one class.
+        for_class: the class whose logit is explained.
         against: explain the logit of ``for_class`` minus that of this class.
         cut: add the column cut_effect: the logit minus the logit with this connection replaced by zeros.
 
     Returns:
         A row for each connection: block, source_layer, target_layer, target_kind, gradient_activation and, with
-        ``cut``, cut_effect; in units of the logit, above 0 where the connection speaks for the class.
+        ``cut``, cut_effect; in units of the logit, above 0 where the connection supports the class.
 
     Raises:
-        CheckpointError: the network is no DenseNet.
+        CheckpointError: the network is not a DenseNet.
         DataError: the network does not predict one of the classes, or the images do not fit it.
     """
     checkpoint = as_checkpoint(network)
@@ -65,7 +65,7 @@ def decision_connections(
 
 
 def _direction(checkpoint: Checkpoint, images: Tensor, for_class: int, against: int | None) -> Tensor:
-    """(classes,): scores times this are the logit, or the difference of two, that is explained."""
+    """Return a vector (classes,): the scores times it are the logit to explain, or the difference of two logits."""
     spec = dense_spec(checkpoint)
     if images.dim() != spec.spatial_dims + 2 or images.shape[1] != spec.in_channels or not len(images):
         raise DataError(f"images have the shape {tuple(images.shape)}: the network takes (N, {spec.in_channels}, ...)")
@@ -78,7 +78,7 @@ def _direction(checkpoint: Checkpoint, images: Tensor, for_class: int, against: 
 
 
 def _gradient_activation(dissection: Dissection, images: Tensor, direction: Tensor) -> np.ndarray:
-    """An entry for each connection, in the order of the feature-reuse table."""
+    """Return gradient x activation of each connection, in the order of the feature-reuse table."""
     activations: list[Tensor] = []
     with torch.enable_grad():
         maps = dissection.stem(images)
@@ -98,20 +98,20 @@ def _gradient_activation(dissection: Dissection, images: Tensor, direction: Tens
 class _Path:
     """The end of a path: from a source to the logit."""
 
-    layers: tuple[tuple[int, int], ...]  # (block, target layer) that it passes, the last one first
+    layers: tuple[tuple[int, int], ...]  # (block, target layer) on the path, the last one first
     block: int
     source: int
-    gradient: Tensor  # of the logit by the maps of the source, through this path alone: (1, C, *spatial)
+    gradient: Tensor  # of the logit with respect to the source's maps, through this path only: (1, C, *spatial)
     part: float  # of the logit: gradient x maps
 
 
 def strongest_paths(network: Network, image: Tensor, for_class: int, top: int = 10, beam: int = BEAM) -> pd.DataFrame:
-    """Return the paths from the stem to a logit that carry most of it for one image.
+    """Return the paths from the stem that contribute most to a logit of one image.
 
-    With each ReLU open or closed as it is for this image, the network is linear: the logit is a sum over all paths from
-    the output of the stem, and over what the biases and norms on the way add. The part of a path is its gradient times
-    the output of the stem. There are too many paths to try all: the ``beam`` strongest ends are followed backward
-    (beam search), so a strong path that begins with a weak end can be missed.
+    With every ReLU fixed as open or closed for this image, the network is linear: the logit is the sum over all paths
+    from the output of the stem, plus the contributions of biases and norms. The part of a path is its gradient times
+    the output of the stem. There are too many paths to try them all: a beam search goes backward from the logit and
+    keeps the ``beam`` strongest ends, so it can miss a strong path whose end is weak.
 
     >>> from densenet_core import load_zoo
     >>> table = strongest_paths(load_zoo("densenet-40-12-digits"), torch.zeros(1, 1, 8, 8), 3, top=2, beam=2)
@@ -119,16 +119,16 @@ def strongest_paths(network: Network, image: Tensor, for_class: int, top: int = 
     ['path', 'num_layers', 'part', 'share']
 
     Args:
-        image: (1, C, H, W) normalized as the network takes it.
+        image: (1, C, H, W) normalized for the network.
         top: number of paths to return.
-        beam: number of path ends that are followed together.
+        beam: number of path ends kept in each step.
 
     Returns:
         Columns path (such as "stem > 1.3 > T1 > 2.5 > classifier": block.layer, T: transition), num_layers (dense
         layers and transitions on it), part (of the logit) and share (part / sum of abs(part) over the paths found).
 
     Raises:
-        CheckpointError: the network is no DenseNet.
+        CheckpointError: the network is not a DenseNet.
         DataError: as ``decision_connections``, or not exactly one image is passed.
     """
     checkpoint = as_checkpoint(network)
@@ -139,13 +139,13 @@ def strongest_paths(network: Network, image: Tensor, for_class: int, top: int = 
     with torch.no_grad():
         inputs = _block_inputs(dissection, image.to(device()))
     last = len(dissection.blocks)
-    ends = _extended(dissection, inputs, (), dissection.blocks[-1][-1], direction[None], last)
+    ends = _extend(dissection, inputs, (), dissection.blocks[-1][-1], direction[None], last)
     done: list[_Path] = []
     while ends:
         done += [path for path in ends if (path.block, path.source) == (1, 0)]
         going = [path for path in ends if (path.block, path.source) != (1, 0)]
         going.sort(key=lambda path: -abs(path.part))
-        ends = [longer for path in going[:beam] for longer in _one_step(dissection, inputs, path)]
+        ends = [longer for path in going[:beam] for longer in _extend_by_layer(dissection, inputs, path)]
     done.sort(key=lambda path: -abs(path.part))
     total = sum(abs(path.part) for path in done) or 1.0
     rows = [(_title(path, dissection), len(path.layers) - 1, path.part, path.part / total) for path in done[:top]]
@@ -153,26 +153,26 @@ def strongest_paths(network: Network, image: Tensor, for_class: int, top: int = 
 
 
 def _block_inputs(dissection: Dissection, images: Tensor) -> list[Tensor]:
-    """All maps of each block."""
+    """Return all maps of each block."""
     found, maps = [], dissection.stem(images)
-    for *layers, behind in dissection.blocks:
+    for *layers, last in dissection.blocks:
         for reader in layers:
             maps = reader.onward(maps, reader.activation(maps))
         found.append(maps)
-        maps = behind.onward(maps, behind.activation(maps))
+        maps = last.onward(maps, last.activation(maps))
     return found
 
 
-def _one_step(dissection: Dissection, inputs: list[Tensor], path: _Path) -> list[_Path]:
-    """The path longer by the layer that made its source: one for each source of that layer."""
+def _extend_by_layer(dissection: Dissection, inputs: list[Tensor], path: _Path) -> list[_Path]:
+    """Extend a path by the layer that computed its source: one path for each source of that layer."""
     if path.source:
         reader, block = dissection.blocks[path.block - 1][path.source - 1], path.block
     else:
         reader, block = dissection.blocks[path.block - 2][-1], path.block - 1
-    return _extended(dissection, inputs, path.layers, reader, path.gradient, block)
+    return _extend(dissection, inputs, path.layers, reader, path.gradient, block)
 
 
-def _extended(
+def _extend(
     dissection: Dissection,
     inputs: list[Tensor],
     layers: tuple[tuple[int, int], ...],

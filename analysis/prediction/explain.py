@@ -9,10 +9,10 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from analysis.prediction.image_files import SeenImage
-from analysis.prediction.lens import PooledParts, pool_parts
+from analysis.prediction.image_files import PreparedImage
+from analysis.prediction.lens import PooledParts, pool_final_maps
 from analysis.prediction.logits import check_classes
-from analysis.prediction.opened import BIAS, FinalMaps, Network, open_network, watched
+from analysis.prediction.predictor import BIAS, FinalMaps, NetworkLike, as_predictor, record_outputs
 from analysis.reuse.effects import batches_on_device
 from densenet_core.data.images import Images
 from densenet_core.training.evaluation import check_fit
@@ -30,10 +30,10 @@ class Explanation:
     logit: float  # of the class, or the difference of two
     probability: float  # of the class
     top: tuple[tuple[str, float], ...]  # the most probable classes and their probabilities
-    seen: SeenImage
+    seen: PreparedImage
     table: pd.DataFrame  # source_layer and contribution; the bias first
     maps: Tensor  # (sources, h, w): the class activation map by layer
-    parts: PooledParts  # what the classifier reads of the image, for the layer lens
+    parts: PooledParts  # the pooled input of the classifier, for the layer lens
     source_maps: tuple[Tensor, ...]  # (C_s, h, w) of each source of a DenseNet's last block, else empty
 
     def summary(self) -> dict[str, object]:
@@ -49,8 +49,8 @@ class Explanation:
 
 
 def explain_image(
-    network: Network,
-    seen: SeenImage,
+    network: NetworkLike,
+    seen: PreparedImage,
     names: Sequence[str],
     for_class: int | None = None,
     against: int | None = None,
@@ -59,14 +59,14 @@ def explain_image(
 
     >>> from PIL import Image
     >>> from densenet_core import load_zoo
-    >>> from analysis.prediction.image_files import class_names, seen_by
+    >>> from analysis.prediction.image_files import class_names, prepare_image
     >>> network = load_zoo("densenet-40-12-digits")
-    >>> found = explain_image(network, seen_by(Image.new("RGB", (8, 8)), network), class_names(network))
+    >>> found = explain_image(network, prepare_image(Image.new("RGB", (8, 8)), network), class_names(network))
     >>> len(found.table)  # the bias and sources 0 to 12
     14
 
     Args:
-        seen: From ``seen_by``.
+        seen: From ``prepare_image``.
         names: The names of the classes.
         for_class: The class to explain, by default the predicted one.
         against: Explain the logit of ``for_class`` minus the logit of this class.
@@ -75,10 +75,10 @@ def explain_image(
         CheckpointError: The network has no logit by layer.
         DataError: The network does not predict one of the classes.
     """
-    opened = open_network(network)
-    check_classes([number for number in (for_class, against) if number is not None], opened.spec.num_classes)
-    with torch.inference_mode(), watched(opened.model, opened.last_block()) as outputs:
-        final = opened.final_maps(seen.images)
+    predictor = as_predictor(network)
+    check_classes([number for number in (for_class, against) if number is not None], predictor.spec.num_classes)
+    with torch.inference_mode(), record_outputs(predictor.model, predictor.last_block()) as outputs:
+        final = predictor.final_maps(seen.images)
         parts = torch.cat((final.bias[:, None], final.contributions()), dim=1)[0]  # (1 + sources, classes)
         probabilities = parts.sum(0).softmax(0)
         chosen = int(probabilities.argmax()) if for_class is None else for_class
@@ -95,13 +95,13 @@ def explain_image(
         seen,
         pd.DataFrame({"source_layer": range(BIAS, len(own) + BIAS), "contribution": own.cpu().numpy()}),
         maps.cpu(),
-        pool_parts(final),
-        opened.split_block(*outputs.values()) if outputs else (),
+        pool_final_maps(final),
+        predictor.split_block(*outputs.values()) if outputs else (),
     )
 
 
 def _maps(final: FinalMaps, for_class: int, against: int | None) -> Tensor:
-    """(sources, *spatial)"""
+    """Return the class activation map by source: (sources, *spatial)."""
     found = []
     for maps, weight in zip(final.maps, final.weights, strict=True):
         own = weight[for_class] - (0 if against is None else weight[against])
@@ -109,7 +109,7 @@ def _maps(final: FinalMaps, for_class: int, against: int | None) -> Tensor:
     return torch.stack(found)
 
 
-def predicted_classes(network: Network, images: Images, batch_size: int = 64) -> pd.DataFrame:
+def predicted_classes(network: NetworkLike, images: Images, batch_size: int = 64) -> pd.DataFrame:
     """Return the predicted class of every image of a data set and its probability.
 
     Returns:
@@ -118,12 +118,12 @@ def predicted_classes(network: Network, images: Images, batch_size: int = 64) ->
     Raises:
         DataError: The images do not fit the network.
     """
-    opened = open_network(network)
-    check_fit(opened.spec, images)
+    predictor = as_predictor(network)
+    check_fit(predictor.spec, images)
     found = []
     with torch.inference_mode():
         for batch, labels in batches_on_device(images, batch_size):
-            probability, predicted = opened.scores(batch).softmax(1).max(1)
+            probability, predicted = predictor.scores(batch).softmax(1).max(1)
             columns = {"label": labels, "predicted": predicted, "probability": probability}
             found.append(pd.DataFrame({name: values.cpu().numpy() for name, values in columns.items()}))
     return pd.concat(found, ignore_index=True).rename_axis("row").reset_index()

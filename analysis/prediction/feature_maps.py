@@ -1,4 +1,4 @@
-"""Feature maps to look at: of a layer, of what one layer reads from another, and the images that drive them most."""
+"""Feature maps of layers and connections, and the images that drive them most."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from analysis.prediction.opened import Network, open_network, watched
+from analysis.prediction.predictor import NetworkLike, as_predictor, record_outputs
 from analysis.reuse.connections import Network as DenseNetwork
 from analysis.reuse.connections import as_checkpoint
 from analysis.reuse.dissection import Dissection, dissect
@@ -27,8 +27,8 @@ class Place(NamedTuple):
     target_layer: int
 
 
-def layer_maps(network: Network, images: Tensor, layer: str) -> Tensor:
-    """Return the output of a layer for images: (N, C, *spatial).
+def layer_maps(network: NetworkLike, images: Tensor, layer: str) -> Tensor:
+    """Return the output of a layer: (N, C, *spatial).
 
     >>> from densenet_core import load_zoo
     >>> network = load_zoo("densenet-40-12-digits")
@@ -36,30 +36,30 @@ def layer_maps(network: Network, images: Tensor, layer: str) -> Tensor:
     torch.Size([1, 12, 8, 8])
 
     Args:
-        images: (N, C, H, W) normalized as the network takes them.
-        layer: the name of a module, as ``layer_names`` lists them.
+        images: (N, C, H, W) normalized for the network.
+        layer: the name of a module; ``layer_names`` lists them.
 
     Raises:
-        DataError: the network has no such layer, or it has no feature maps.
+        DataError: the network has no such layer, or the layer has no feature maps.
     """
-    opened = open_network(network)
-    if layer not in dict(opened.model.named_modules()):
+    predictor = as_predictor(network)
+    if layer not in dict(predictor.model.named_modules()):
         raise DataError(f"layer {layer!r} is not in the network (layer_names lists its layers)")
-    with torch.inference_mode(), watched(opened.model, [layer]) as outputs:
-        opened.scores(images)
+    with torch.inference_mode(), record_outputs(predictor.model, [layer]) as outputs:
+        predictor.scores(images)
     if outputs[layer].dim() < 3:
         raise DataError(f"layer {layer!r} has no feature maps (layer_names lists the layers that have)")
     return outputs[layer].clone()
 
 
-def source_maps(network: Network, images: Tensor, block: int, source_layer: int) -> Tensor:
+def source_maps(network: NetworkLike, images: Tensor, block: int, source_layer: int) -> Tensor:
     """Return the maps of a source of a block: (N, C, *spatial).
 
     Raises:
         DataError: the network has no such source.
     """
     with torch.inference_mode():
-        found = open_network(network).block_maps(images)
+        found = as_predictor(network).block_maps(images)
     if (block, source_layer) not in found:
         raise DataError(f"block {block} has no source layer {source_layer}")
     return found[block, source_layer]
@@ -68,23 +68,23 @@ def source_maps(network: Network, images: Tensor, block: int, source_layer: int)
 def read_maps(network: DenseNetwork, images: Tensor, place: Place) -> Tensor:
     """Return what a target reads from one source: the source's part of the target's pre-activation.
 
-    The pre-activation is the output of the target's first convolution (of the classifier: the logits before the bias).
-    The parts of all sources sum to it.
+    The pre-activation is the output of the target's first convolution; for the classifier, the logits without the bias.
+    It is the sum of the parts of all sources.
 
     >>> from densenet_core import load_zoo
     >>> read_maps(load_zoo("densenet-40-12-digits"), torch.zeros(1, 1, 8, 8), Place(1, 0, 2)).shape
     torch.Size([1, 12, 8, 8])
 
     Args:
-        images: (N, C, H, W) normalized as the network takes them.
+        images: (N, C, H, W) normalized for the network.
 
     Returns:
-        (N, output channels of the target's first convolution, *spatial); behind the pooling of a transition; of the
+        (N, output channels of the target's first convolution, *spatial), after the pooling of a transition; for the
         classifier (N, classes).
 
     Raises:
-        CheckpointError: the network is no DenseNet.
-        DataError: it has no such connection.
+        CheckpointError: the network is not a DenseNet.
+        DataError: the network has no such connection.
     """
     dissection = dissect(as_checkpoint(network), device())
     with torch.inference_mode():
@@ -126,28 +126,28 @@ def driving_images(
 
     Args:
         images: ``num_images`` of them are searched, evenly spaced over the set.
-        place: a source (block, source layer), or a connection ``Place``: then what the target reads is searched.
-        channel: one map of it; by default the mean of abs over all maps.
+        place: a source (block, source layer), or a connection ``Place`` for the part that its target reads.
+        channel: one of its maps; by default the mean of abs over all maps.
         top: number of images at each end.
 
     Returns:
-        Columns row (of the searched images), label, value (mean over positions of the map; of a layer the mean of
-        abs), y and x (0..1, the place of the largest value of the map in the image: center of its cell), the largest
-        values first; 2 x top rows, or fewer where there are fewer images.
+        Columns row (of the searched images), label, value (mean of the map over positions; without a channel
+        the mean of abs), y and x (0..1, the position of the map's largest value in the image), sorted by value,
+        largest first; 2 x top rows, or fewer if there are fewer images.
 
     Raises:
-        DataError: there is no such place or channel, or the images do not fit the network.
+        DataError: the network has no such place or channel, or the images do not fit the network.
     """
     found = []
-    opened = open_network(network) if len(place) == 2 else None
-    checkpoint = as_checkpoint(network) if opened is None else None
-    check_fit(opened.spec if opened else checkpoint.architecture, images)  # type: ignore[union-attr]
+    predictor = as_predictor(network) if len(place) == 2 else None
+    checkpoint = as_checkpoint(network) if predictor is None else None
+    check_fit(predictor.spec if predictor else checkpoint.architecture, images)  # type: ignore[union-attr]
     dissection = None if checkpoint is None else dissect(checkpoint, device())
     done = 0
     with torch.inference_mode():
         for batch, labels in batches_on_device(evenly_spaced(images, num_images), batch_size, on_batch):
             if dissection is None:
-                maps = source_maps(opened, batch, place[0], place[1])  # type: ignore[arg-type]
+                maps = source_maps(predictor, batch, place[0], place[1])  # type: ignore[arg-type]
             else:
                 maps = _read(dissection, batch, Place(*place))
             found.append(_drive(maps, channel, labels, done))
@@ -174,15 +174,15 @@ def _drive(maps: Tensor, channel: int | None, labels: Tensor, done: int) -> pd.D
     return table
 
 
-def first_filters(network: Network) -> Tensor:
+def first_filters(network: NetworkLike) -> Tensor:
     """Return the filters of the first convolution: (filters, in_channels, *kernel).
 
     >>> from densenet_core import load_zoo
     >>> first_filters(load_zoo("densenet-40-12-digits")).shape
     torch.Size([16, 1, 3, 3])
     """
-    opened = open_network(network)
-    for module in opened.model.modules():
+    predictor = as_predictor(network)
+    for module in predictor.model.modules():
         if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d):
             return module.weight.detach().cpu().clone()
     raise DataError("the network has no convolution")

@@ -1,4 +1,4 @@
-"""Other people's image files as a network sees them: size limits before decoding, orientation, transparency."""
+"""Untrusted image files as inputs of a network: size limits before decoding, orientation, transparency."""
 
 from __future__ import annotations
 
@@ -33,24 +33,24 @@ CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog
 
 
 @dataclass(frozen=True)
-class SeenImage:
-    """An image as a network sees it."""
+class PreparedImage:
+    """An image as a network reads it."""
 
-    pixels: Tensor  # (C, H, W) uint8: what is shown beside the original
-    images: Tensor  # (1, C, H, W) float32, normalized: what the network takes
+    pixels: Tensor  # (C, H, W) uint8, to be shown beside the original
+    images: Tensor  # (1, C, H, W) float32, normalized
 
 
 def open_image(source: str | os.PathLike[str] | bytes) -> Image:
     """Return a PNG, JPEG or WebP file as an upright Pillow image in RGB.
 
     The size in bytes and in pixels is checked before anything is decoded. The orientation in EXIF is applied,
-    transparent pixels become white, and 16-bit gray becomes 8-bit. Of an animation the first frame is taken.
+    transparent pixels become white, and 16-bit gray becomes 8-bit. The first frame of an animation is used.
 
     Args:
         source: a path, or the content of a file.
 
     Raises:
-        DataError: the file is not there, too large, damaged, or of another format.
+        DataError: the file does not exist, is too large or damaged, or has another format.
     """
     from PIL import Image, ImageOps
 
@@ -101,34 +101,34 @@ def _without_alpha(image: Any) -> Image:
     return found
 
 
-def seen_by(image: Image, checkpoint: Checkpoint, normalize: Normalization | None = None) -> SeenImage:
-    """Return an image as the network sees it: cropped to a square, scaled, in its channels, normalized.
+def prepare_image(image: Image, checkpoint: Checkpoint, normalize: Normalization | None = None) -> PreparedImage:
+    """Return an image as the network reads it: cropped to a square, scaled, in gray or color, normalized.
 
-    A network for ImageNet gets the test crop of the paper (section 4.1): shorter side 256, the central 224x224.
-    Others get the central square, scaled to the size of their training images.
+    For ImageNet networks this is the test crop of the paper (section 4.1): shorter side 256, the central 224x224.
+    For others it is the central square, scaled to the size of their training images.
 
     Args:
         image: upright and in RGB, as ``open_image`` returns it.
-        normalize: channel statistics; by default those of the network's record, else ImageNet's for three channels.
+        normalize: channel statistics; by default as ``channel_statistics`` returns.
 
     Raises:
-        DataError: the network does not take gray or color images.
+        DataError: the network reads neither gray nor color images.
     """
     spec = checkpoint.architecture
     if spec.spatial_dims != 2 or spec.in_channels not in (1, 3):
         raise DataError(
-            f"the network takes {spec.in_channels} channels of {spec.spatial_dims} dimensions: "
+            f"the network reads {spec.in_channels} channels of {spec.spatial_dims} dimensions: "
             "an image file has 1 or 3 channels of 2"
         )
     size = input_size(checkpoint)
     square = _square(image.convert("L" if spec.in_channels == 1 else "RGB"), size, spec.stem == "imagenet")
     pixels = torch.frombuffer(bytearray(square.tobytes()), dtype=torch.uint8)
     pixels = pixels.view(size, size, spec.in_channels).permute(2, 0, 1).contiguous()
-    return SeenImage(pixels, normalized(pixels[None], normalize or channel_statistics(checkpoint)))
+    return PreparedImage(pixels, normalized(pixels[None], normalize or channel_statistics(checkpoint)))
 
 
-def seen_of_dataset(images: Images, row: int) -> SeenImage:
-    """Return an image of a data set as the network sees it.
+def prepare_dataset_image(images: Images, row: int) -> PreparedImage:
+    """Return an image of a data set as the network reads it.
 
     Args:
         images: of small images or a folder of photographs; ``row`` counts from 0.
@@ -137,14 +137,14 @@ def seen_of_dataset(images: Images, row: int) -> SeenImage:
     normalization: Normalization = getattr(images, "normalization", "none")
     mean, std = (torch.tensor(values)[:, None, None] for values in CHANNEL_STATISTICS[normalization])
     pixels = ((batch[0].cpu() * std + mean) * 255).round().clamp(0, 255).to(torch.uint8)
-    return SeenImage(pixels, batch)
+    return PreparedImage(pixels, batch)
 
 
 def _square(image: Image, size: int, is_photograph: bool) -> Image:
     from torchvision import transforms
 
     short = min(image.size)
-    side = MAX_ASPECT * short if is_photograph else short  # a line of pixels would be scaled to a very long one
+    side = MAX_ASPECT * short if is_photograph else short  # a line of pixels would be scaled to a very long line
     central = transforms.CenterCrop((min(side, image.height), min(side, image.width)))(image)
     if is_photograph:
         found = transforms.CenterCrop(size)(transforms.Resize(round(size * IMAGENET_RESIZE))(central))
@@ -160,7 +160,7 @@ def input_size(checkpoint: Checkpoint) -> int:
 
 
 def channel_statistics(checkpoint: Checkpoint) -> Normalization:
-    """Return the channel statistics that the network's images are normalized with: its record's, else a usual one."""
+    """Return the channel statistics for the network's images: the record's, else those usual for such a network."""
     recorded = recorded_data(checkpoint.record)
     if recorded is not None:
         own: dict[str, Normalization] = {"svhn": "none", "folder": "imagenet"}
@@ -171,13 +171,13 @@ def channel_statistics(checkpoint: Checkpoint) -> Normalization:
 
 
 def class_names(checkpoint: Checkpoint, file: str | os.PathLike[str] | None = None) -> tuple[str, ...]:
-    """Return a name for each class: of a text file, of the record, of a well-known data set, or "class 3".
+    """Return a name for each class: from a text file, the record or a well-known data set, or else "class 3".
 
     Args:
         file: a text file in UTF-8 with the name of a class on each line.
 
     Raises:
-        DataError: the file can't be read, or has another number of names than the network has classes.
+        DataError: the file can't be read, or the number of names is not the number of classes.
     """
     number = checkpoint.architecture.num_classes
     if file is not None:

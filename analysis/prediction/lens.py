@@ -1,7 +1,7 @@
-"""Layer lens: what the classifier would say if it read the first layers only, and at which depth it decides.
+"""Layer lens: what the classifier would predict from the first layers only, and at which depth it decides.
 
-After the logit lens for language models (nostalgebraist 2020), where a DenseNet allows the exact thing: its classifier
-reads each layer side by side, so the layers that it has not yet seen are replaced by their average or by zero.
+After the logit lens for language models (nostalgebraist 2020). For a DenseNet the lens is exact: its classifier reads
+all layers of the last block side by side, so later layers can be replaced by their average or by zero.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from analysis.prediction.logits import BATCH
-from analysis.prediction.opened import FinalMaps, Network, contributions_of, open_network
+from analysis.prediction.predictor import FinalMaps, NetworkLike, as_predictor, compute_contributions
 from analysis.reuse.effects import OnBatch, batches_on_device
 from densenet_core import DataError
 from densenet_core.data.images import Images, evenly_spaced
@@ -27,7 +27,7 @@ CHUNK = 64  # images whose scores at all depths are in memory together
 
 @dataclass(frozen=True)
 class PooledParts:
-    """The averages that the classifier reads of a set of images, by source layer, on the CPU."""
+    """The pooled input of the classifier for a set of images, by source layer, on the CPU."""
 
     pooled: tuple[Tensor, ...]  # (N, C_s) for each source
     weights: tuple[Tensor, ...]  # (classes, C_s)
@@ -35,30 +35,30 @@ class PooledParts:
     labels: Tensor  # (N,)
 
     def scores_by_depth(self, rows: slice, means: Tensor) -> Tensor:
-        """Scores of some images when only sources 0 to s are read: (n, sources, classes).
+        """Return the scores of some images if only sources 0 to s are read: (n, sources, classes).
 
         Args:
-            means: (sources, classes), what each source adds where it is replaced.
+            means: (sources, classes), what the replacement of each source adds.
         """
-        parts = contributions_of(tuple(own[rows] for own in self.pooled), self.weights)
+        parts = compute_contributions(tuple(own[rows] for own in self.pooled), self.weights)
         later = means.sum(0) - means.cumsum(0)  # of the sources after s
         return parts.cumsum(1) + later + self.bias[rows, None]
 
     def means(self, replace: Replacement) -> Tensor:
-        """What each source adds where it is replaced: (sources, classes)."""
+        """Return what the replacement of each source adds: (sources, classes)."""
         average = tuple(own.mean(0, keepdim=True) for own in self.pooled)
-        means = contributions_of(average, self.weights)[0]
+        means = compute_contributions(average, self.weights)[0]
         return means if replace == "mean" else torch.zeros_like(means)
 
 
 def pooled_parts(
-    network: Network,
+    network: NetworkLike,
     images: Images,
     num_images: int = 1000,
     batch_size: int = BATCH,
     on_batch: OnBatch = lambda done, total: None,
 ) -> PooledParts:
-    """Return what the classifier reads of the images of a data set, by source layer: one forward pass.
+    """Return the pooled input of the classifier for images of a data set, by source layer: one forward pass.
 
     >>> from densenet_core import load_zoo
     >>> from densenet_core.data.datasets import load_test_images
@@ -74,15 +74,15 @@ def pooled_parts(
         CheckpointError: the network has no logit by layer.
         DataError: the images do not fit the network.
     """
-    opened = open_network(network)
-    check_fit(opened.spec, images)
+    predictor = as_predictor(network)
+    check_fit(predictor.spec, images)
     chosen = evenly_spaced(images, num_images)
     pooled: list[tuple[Tensor, ...]] = []
     biases, labels = [], []
     weights: tuple[Tensor, ...] = ()
     with torch.inference_mode():
         for batch, own_labels in batches_on_device(chosen, batch_size, on_batch):
-            final = opened.final_maps(batch)
+            final = predictor.final_maps(batch)
             pooled.append(tuple(own.float().cpu() for own in final.pooled()))
             weights = tuple(weight.float().cpu() for weight in final.weights)
             biases.append(final.bias.float().cpu())
@@ -90,26 +90,26 @@ def pooled_parts(
     return PooledParts(tuple(map(torch.cat, zip(*pooled, strict=True))), weights, torch.cat(biases), torch.cat(labels))
 
 
-def parts_of_image(network: Network, images: Tensor) -> PooledParts:
-    """Return what the classifier reads of images without labels, for a lens that replaces layers by zero.
+def pool_batch(network: NetworkLike, images: Tensor) -> PooledParts:
+    """Return the pooled input of the classifier for images without labels; all labels are 0.
 
     Args:
-        images: (N, C, H, W) normalized as the network takes them.
+        images: (N, C, H, W) normalized for the network.
     """
     with torch.inference_mode():
-        return pool_parts(open_network(network).final_maps(images))
+        return pool_final_maps(as_predictor(network).final_maps(images))
 
 
-def pool_parts(final: FinalMaps) -> PooledParts:
-    """Return the averages over positions of what the classifier reads; all labels are 0."""
+def pool_final_maps(final: FinalMaps) -> PooledParts:
+    """Return the input of the classifier averaged over positions; all labels are 0."""
     pooled = tuple(own.float().cpu() for own in final.pooled())
     weights = tuple(weight.float().cpu() for weight in final.weights)
     bias = final.bias.float().cpu()
     return PooledParts(pooled, weights, bias, torch.zeros(len(bias), dtype=torch.long))
 
 
-def image_lens(network: Network, images: Tensor, parts: PooledParts, replace: Replacement = "mean") -> pd.DataFrame:
-    """Return the class probabilities of images by depth, the layers behind it replaced.
+def image_lens(network: NetworkLike, images: Tensor, parts: PooledParts, replace: Replacement = "mean") -> pd.DataFrame:
+    """Return the class probabilities of images by depth, with all later layers replaced.
 
     >>> from densenet_core import load_zoo
     >>> from densenet_core.data.datasets import load_test_images
@@ -120,8 +120,8 @@ def image_lens(network: Network, images: Tensor, parts: PooledParts, replace: Re
     True
 
     Args:
-        images: (N, C, H, W) normalized as the network takes them.
-        parts: of the images over which the mean is taken, as ``pooled_parts`` returns it.
+        images: (N, C, H, W) normalized for the network.
+        parts: from ``pooled_parts``, for the images over which the mean is taken.
         replace: "mean", each later layer replaced by its mean over those images, or "zero".
 
     Returns:
@@ -131,20 +131,20 @@ def image_lens(network: Network, images: Tensor, parts: PooledParts, replace: Re
         DataError: ``replace`` is not an option, or the images do not fit the network.
         CheckpointError: the network has no logit by layer.
     """
-    return lens_of_parts(parts_of_image(network, images), parts, replace)
+    return lens_of_parts(pool_batch(network, images), parts, replace)
 
 
 def lens_of_parts(own: PooledParts, parts: PooledParts, replace: Replacement = "mean") -> pd.DataFrame:
-    """Return ``image_lens`` of images from what the classifier reads of them, without a forward pass.
+    """Return ``image_lens`` from the pooled input of the classifier, without a forward pass.
 
     >>> from densenet_core import load_zoo
-    >>> own = parts_of_image(load_zoo("densenet-40-12-digits"), torch.zeros(1, 1, 8, 8))
+    >>> own = pool_batch(load_zoo("densenet-40-12-digits"), torch.zeros(1, 1, 8, 8))
     >>> len(lens_of_parts(own, own, "zero"))  # 13 depths of 10 classes
     130
 
     Args:
-        own: Of the images.
-        parts, replace: As for ``image_lens``.
+        own: from ``pool_batch``, for the images.
+        parts, replace: as for ``image_lens``.
 
     Raises:
         DataError: ``replace`` is not an option.
@@ -158,7 +158,7 @@ def lens_of_parts(own: PooledParts, parts: PooledParts, replace: Replacement = "
 
 
 def lens_by_depth(parts: PooledParts, replace: Replacement = "mean") -> pd.DataFrame:
-    """Return loss and error by depth over a data set, and what was decided when.
+    """Return loss and error by depth over a data set, and the share of images decided at each depth.
 
     >>> from densenet_core import load_zoo
     >>> from densenet_core.data.datasets import load_test_images
@@ -167,20 +167,20 @@ def lens_by_depth(parts: PooledParts, replace: Replacement = "mean") -> pd.DataF
     True
 
     Args:
-        parts: as ``pooled_parts`` returns it; its mean replaces the layers that are not read.
+        parts: from ``pooled_parts``; its mean replaces the layers that are not read.
         replace: "mean" or "zero".
 
     Returns:
         A row for each depth: source_layer (s: sources 0 to s are read), loss (mean cross-entropy, nats), error (top-1,
-        percent), agreement (percent of images whose first class is that of the whole network) and decided (percent of
-        images for which that is so at this depth and at all later ones). ``attrs`` has num_images and replace.
+        percent), agreement (percent of images whose top class is the whole network's) and decided (percent of images
+        for which this holds at this depth and at all later ones). ``attrs`` has num_images and replace.
 
     Raises:
         DataError: ``replace`` is not an option.
     """
     depths = decision_depths(parts, replace)
     means, total = parts.means(replace), len(parts.labels)
-    sums = torch.zeros(len(means), 3, dtype=torch.float64)  # loss, wrong, other than the whole network
+    sums = torch.zeros(len(means), 3, dtype=torch.float64)  # loss, wrong, different from the whole network
     for first in range(0, total, CHUNK):
         rows = slice(first, first + CHUNK)
         scores, labels = parts.scores_by_depth(rows, means), parts.labels[rows]
@@ -199,7 +199,7 @@ def lens_by_depth(parts: PooledParts, replace: Replacement = "mean") -> pd.DataF
 def decision_depths(parts: PooledParts, replace: Replacement = "mean") -> np.ndarray:
     """Return the source layer at which each image is decided: (N,).
 
-    The smallest s from which on the first class is that of the whole network, at s and at every later depth.
+    The smallest s such that the top class equals the whole network's at s and at every later depth.
 
     Raises:
         DataError: ``replace`` is not an option.

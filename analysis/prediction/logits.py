@@ -9,20 +9,20 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from analysis.prediction.opened import BIAS, Network, open_network
+from analysis.prediction.predictor import BIAS, NetworkLike, as_predictor
 from densenet_core import DataError
 
 BATCH = 32  # images that go through the network together
 COLUMNS = ["image", "class", "source_layer", "contribution"]
 
 
-def logit_contributions(network: Network, images: Tensor, classes: Sequence[int] | None = None) -> pd.DataFrame:
-    """Return what each layer of the last block adds to the logits of images; the parts sum to the logit.
+def logit_contributions(network: NetworkLike, images: Tensor, classes: Sequence[int] | None = None) -> pd.DataFrame:
+    """Return what each layer of the last block adds to the logits of images; the contributions sum to the logit.
 
     The classifier of a DenseNet is global average pooling, then a linear layer over the maps of all layers of the last
-    block (Huang et al. 2017, section 3): its logit is a sum over these layers, so nothing is estimated here. In a
+    block (Huang et al. 2017, section 3): its logit is a sum over these layers, and the split is exact. In a
     ResNet (He et al. 2016) the last stage adds its residual branches, and the logit is a sum over the branches, with
-    each ReLU after an addition open or closed as it is for this image.
+    every ReLU after an addition fixed as open or closed for this image.
 
     >>> from densenet_core import load_zoo
     >>> from densenet_core.data.datasets import load_test_images
@@ -33,7 +33,7 @@ def logit_contributions(network: Network, images: Tensor, classes: Sequence[int]
 
     Args:
         network: a checkpoint, a module or a state dict.
-        images: (N, C, H, W) normalized as the network takes them, (N, C, D, H, W) for a network on volumes; in float64
+        images: (N, C, H, W) normalized for the network, (N, C, D, H, W) for a network on volumes; in float64
             everything is computed in float64.
         classes: class indices to return; by default all classes.
 
@@ -46,14 +46,14 @@ def logit_contributions(network: Network, images: Tensor, classes: Sequence[int]
         CheckpointError: the classifier of the network reads neither a concatenation nor a sum of layers.
         DataError: the images do not fit the network, or it does not predict one of the classes.
     """
-    opened = open_network(network)
-    chosen = check_classes(classes, opened.spec.num_classes)
+    predictor = as_predictor(network)
+    chosen = check_classes(classes, predictor.spec.num_classes)
     if len(images) == 0:
         raise DataError("images is empty: pass at least one image")
     values = []
     with torch.inference_mode():
         for batch in images.split(BATCH):
-            final = opened.final_maps(batch)
+            final = predictor.final_maps(batch)
             parts = torch.cat((final.bias[:, None], final.contributions()), dim=1)  # (N, 1 + sources, classes)
             values.append(parts[:, :, chosen].cpu())
     return _as_table(torch.cat(values).numpy(), chosen)
@@ -74,7 +74,7 @@ def check_classes(classes: Sequence[int] | None, num_classes: int) -> list[int]:
 
 
 def _as_table(values: np.ndarray, classes: list[int]) -> pd.DataFrame:
-    """(images, 1 + sources, classes) -> a row for each part, the bias first."""
+    """Return a row for each contribution, the bias first, from values of shape (images, 1 + sources, classes)."""
     num_images, num_parts = values.shape[:2]
     image, own_class, source = np.meshgrid(np.arange(num_images), classes, np.arange(num_parts) + BIAS, indexing="ij")
     columns = (image, own_class, source, values.transpose(0, 2, 1))
@@ -82,18 +82,18 @@ def _as_table(values: np.ndarray, classes: list[int]) -> pd.DataFrame:
 
 
 def contrast(table: pd.DataFrame, for_class: int, against: int) -> pd.DataFrame:
-    """Return why this class and not that one: what each layer adds to the difference of two logits.
+    """Return what each layer adds to the difference of two logits: why this class and not that one.
 
     >>> table = pd.DataFrame({"image": 0, "class": [3, 5], "source_layer": 1, "contribution": [2.0, 0.5]})
     >>> contrast(table, 3, 5)["contribution"].tolist()
     [1.5]
 
     Args:
-        table: as ``logit_contributions`` returns it, with both classes.
+        table: from ``logit_contributions``, with both classes.
 
     Returns:
-        Columns image, class, against, source_layer, contribution (to the logit of ``for_class`` minus that of
-        ``against``).
+        Columns image, class, against, source_layer, contribution (to the logit of ``for_class`` minus the logit
+        of ``against``).
 
     Raises:
         DataError: the table does not have one of the classes.
@@ -117,7 +117,7 @@ def mean_contributions(table: pd.DataFrame) -> pd.DataFrame:
     [2.0]
 
     Args:
-        table: as ``logit_contributions`` or ``contrast`` returns it, of images of one class, for example.
+        table: from ``logit_contributions`` or ``contrast``, for example of images of one class.
 
     Returns:
         Columns class (and against, where the table has it), source_layer, contribution, std (over images; nan for one)
@@ -131,8 +131,8 @@ def mean_contributions(table: pd.DataFrame) -> pd.DataFrame:
 def last_third_share(table: pd.DataFrame) -> float:
     """Return the share of the logits that the last third of the source layers add, over all rows of the table.
 
-    The sum of abs(contribution) of the last third over that of all sources, 0..1; the bias is not counted. Comparable
-    to the statistic of the last column of Figure 5 (Huang et al. 2017), which is read off the weights.
+    The sum of abs(contribution) over the last third divided by the sum over all sources, 0..1, without the bias.
+    Compare it with the last column of Figure 5 (Huang et al. 2017), which shows the weights.
 
     >>> table = pd.DataFrame({"source_layer": [-1, 0, 1, 2], "contribution": [9.0, 1.0, 1.0, -2.0]})
     >>> last_third_share(table)

@@ -1,4 +1,4 @@
-"""Where in the image a class is seen: class activation maps, exact and by layer, and Grad-CAM at any layer."""
+"""Where in the image the evidence for a class is: class activation maps by layer, and Grad-CAM at any layer."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ import torch
 from torch import Tensor, nn
 
 from analysis.prediction.logits import check_classes
-from analysis.prediction.opened import Network, Opened, open_network, watched
+from analysis.prediction.predictor import NetworkLike, Predictor, as_predictor, record_outputs
 from densenet_core import DataError
 from densenet_core.networks.densenet import DenseNet
 
 
-def class_activation_maps(network: Network, images: Tensor, classes: Sequence[int] | None = None) -> Tensor:
+def class_activation_maps(network: NetworkLike, images: Tensor, classes: Sequence[int] | None = None) -> Tensor:
     """Return the class activation map of every source layer; they sum to the map of the whole network.
 
-    Class activation mapping (Zhou et al. 2016, section 2) is exact for a network of this form: the classifier reads
-    averages over positions, so its logit is the average of a map. The average of the map of a source layer is its row
-    in ``logit_contributions``.
+    Class activation mapping (Zhou et al. 2016, section 2) is exact for such a network: the classifier reads averages
+    over positions, so a logit is the average of a map. The average of a source layer's map is its contribution in
+    ``logit_contributions``.
 
     >>> from densenet_core import load_zoo
     >>> maps = class_activation_maps(load_zoo("densenet-40-12-digits"), torch.zeros(1, 1, 8, 8), classes=[3])
@@ -26,19 +26,19 @@ def class_activation_maps(network: Network, images: Tensor, classes: Sequence[in
     torch.Size([1, 1, 13, 2, 2])
 
     Args:
-        images: (N, C, H, W) normalized as the network takes them, or (N, C, D, H, W).
+        images: (N, C, H, W) normalized for the network, or (N, C, D, H, W).
         classes: class indices; by default all classes.
 
     Returns:
         (N, classes, sources, *spatial) in units of the logit, at the resolution of the last block; without the bias.
 
     Raises:
-        CheckpointError, DataError: as ``logit_contributions``.
+        CheckpointError, DataError: as for ``logit_contributions``.
     """
-    opened = open_network(network)
-    chosen = check_classes(classes, opened.spec.num_classes)
+    predictor = as_predictor(network)
+    chosen = check_classes(classes, predictor.spec.num_classes)
     with torch.inference_mode():
-        final = opened.final_maps(images)
+        final = predictor.final_maps(images)
         found = [
             torch.einsum("nc...,kc->nk...", maps, weight[chosen])
             for maps, weight in zip(final.maps, final.weights, strict=True)
@@ -46,18 +46,19 @@ def class_activation_maps(network: Network, images: Tensor, classes: Sequence[in
     return torch.stack(found, dim=2)
 
 
-def grad_cam(network: Network, images: Tensor, layer: str, classes: Sequence[int]) -> Tensor:
+def grad_cam(network: NetworkLike, images: Tensor, layer: str, classes: Sequence[int]) -> Tensor:
     """Return Grad-CAM at the output of a layer (Selvaraju et al. 2017, equations 1 and 2).
 
-    The maps of the layer, weighted by the gradient of the logit averaged over positions, summed, and below 0 cut off.
-    An estimate: only behind the last block, where it equals the class activation map but for a factor, it is exact.
+    The sum of the layer's maps, each weighted by the gradient of the logit averaged over positions, with negative
+    values set to 0. It is an estimate, exact only after the last block: there it is proportional to the class
+    activation map.
 
     >>> from densenet_core import load_zoo
     >>> grad_cam(load_zoo("densenet-40-12-digits"), torch.zeros(1, 1, 8, 8), "features.denseblock2", [3]).shape
     torch.Size([1, 4, 4])
 
     Args:
-        images: (N, C, H, W) normalized as the network takes them.
+        images: (N, C, H, W) normalized for the network.
         layer: a module of the network, such as "features.transition1" or "features.denseblock2.denselayer3";
             ``layer_names`` lists the usual ones.
         classes: the class of each image, N of them.
@@ -68,50 +69,50 @@ def grad_cam(network: Network, images: Tensor, layer: str, classes: Sequence[int
     Raises:
         DataError: the network has no such layer, or the numbers of classes and images differ.
     """
-    opened = open_network(network)
+    predictor = as_predictor(network)
     if len(classes) != len(images):
         raise DataError(f"classes has {len(classes)} entries for {len(images)} images: pass one for each image")
-    chosen = check_classes(classes, opened.spec.num_classes)
-    maps, gradient = layer_gradient(opened, images, layer, chosen)
+    chosen = check_classes(classes, predictor.spec.num_classes)
+    maps, gradient = layer_gradient(predictor, images, layer, chosen)
     weights = gradient.flatten(2).mean(2)
     return torch.einsum("nc,nc...->n...", weights, maps).relu().detach()
 
 
-def layer_gradient(opened: Opened, images: Tensor, layer: str, classes: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """Return the output of a layer and the gradient of each image's logit by it: (N, C, *spatial) each.
+def layer_gradient(predictor: Predictor, images: Tensor, layer: str, classes: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """Return the output of a layer, and the gradient of each image's logit with respect to it: (N, C, *spatial) each.
 
     Raises:
-        DataError: the network has no such layer, or its output has no maps or no influence on the logit.
+        DataError: the network has no such layer, or its output has no feature maps.
     """
-    if layer not in dict(opened.model.named_modules()):
-        raise DataError(f"layer {layer!r} is not in the network: it has {', '.join(layer_names(opened))}")
-    with torch.enable_grad(), watched(opened.model, [layer]) as outputs:
-        scores = opened.scores(images.detach().clone().requires_grad_())
+    if layer not in dict(predictor.model.named_modules()):
+        raise DataError(f"layer {layer!r} is not in the network: it has {', '.join(layer_names(predictor))}")
+    with torch.enable_grad(), record_outputs(predictor.model, [layer]) as outputs:
+        scores = predictor.scores(images.detach().clone().requires_grad_())
         if layer not in outputs or outputs[layer].dim() < 3:
-            raise DataError(f"layer {layer!r} has no feature maps: choose one of {', '.join(layer_names(opened))}")
-        picked = scores[torch.arange(len(images)), torch.tensor(classes, device=scores.device)].sum()
-        (gradient,) = torch.autograd.grad(picked, [outputs[layer]])
+            raise DataError(f"layer {layer!r} has no feature maps: choose one of {', '.join(layer_names(predictor))}")
+        chosen_scores = scores[torch.arange(len(images)), torch.tensor(classes, device=scores.device)].sum()
+        (gradient,) = torch.autograd.grad(chosen_scores, [outputs[layer]])
     return outputs[layer].detach(), gradient
 
 
-def layer_names(network: Network) -> list[str]:
-    """Return the names of the modules with feature maps that people look at, from the image to the classifier.
+def layer_names(network: NetworkLike) -> list[str]:
+    """Return the names of the layers, blocks and transitions with feature maps, from the image to the classifier.
 
     >>> from densenet_core import create_model
     >>> layer_names(create_model("densenet-bc-16-4"))[:3]
     ['features.conv0', 'features.denseblock1', 'features.denseblock1.denselayer1']
     """
-    opened = open_network(network)
-    depth = 3 if isinstance(opened.model, DenseNet) else 2
+    predictor = as_predictor(network)
+    depth = 3 if isinstance(predictor.model, DenseNet) else 2
     return [
         name
-        for name, module in opened.model.named_modules()
+        for name, module in predictor.model.named_modules()
         if _is_stage(name, module, depth) or name.rpartition(".")[2] in ("conv0", "norm5")
     ]
 
 
 def _is_stage(name: str, module: nn.Module, depth: int) -> bool:
-    """Whether a module is a layer of a stage, a stage or a transition."""
+    """Return whether a module is a layer of a stage, a stage or a transition."""
     places = name.split(".")
     own = places[-1].rstrip("0123456789")
     if own in ("denseblock", "transition", "denselayer"):
@@ -119,10 +120,10 @@ def _is_stage(name: str, module: nn.Module, depth: int) -> bool:
     return depth == 2 and places[0].rstrip("0123456789") in ("layer", "stage", "block") and len(places) <= depth
 
 
-def resized(maps: Tensor, size: int) -> Tensor:
-    """Return maps (N, h, w) at ``size`` pixels a side, bilinear, to be laid over the images: (N, size, size).
+def resize_maps(maps: Tensor, size: int) -> Tensor:
+    """Resize maps (N, h, w) to the size of the images, bilinear: (N, size, size).
 
-    >>> resized(torch.ones(1, 2, 2), 8).shape
+    >>> resize_maps(torch.ones(1, 2, 2), 8).shape
     torch.Size([1, 8, 8])
     """
     return nn.functional.interpolate(maps[:, None], size=(size, size), mode="bilinear", align_corners=False)[:, 0]

@@ -1,4 +1,4 @@
-"""Linear probes: how well the classes can be told apart after each layer, also inside the earlier blocks."""
+"""Linear probes: how well a linear classifier separates the classes after each layer of every block."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import numpy as np
 import pandas as pd
 import torch
 
-from analysis.prediction.opened import Network, Opened, open_network
+from analysis.prediction.predictor import NetworkLike, Predictor, as_predictor
 from analysis.reuse.effects import OnBatch, batches_on_device
 from densenet_core.data.images import Images, evenly_spaced
 from densenet_core.networks.densenet import DenseNet
 from densenet_core.training.evaluation import check_fit
 
-ITERATIONS = 300  # of a probe's training
+ITERATIONS = 300  # of a probe's solver, at most
 Features = dict[tuple[int, int], np.ndarray]  # (block, source layer) -> (N, C)
 
 
 def linear_probes(
-    network: Network,
+    network: NetworkLike,
     train: Images,
     test: Images,
     num_train: int = 2000,
@@ -30,8 +30,8 @@ def linear_probes(
     """Return the error of a linear classifier trained on the averaged maps after each layer.
 
     Linear classifier probes (Alain and Bengio 2017): scikit-learn's logistic regression with its default penalty, on
-    standardized averages over positions; trained on training images, judged on test images. In a DenseNet the probe
-    after layer s reads all maps of the block so far, as layer s+1 does; elsewhere the output of the layer.
+    standardized averages over positions, trained on training images and evaluated on test images. In a DenseNet the
+    probe after layer s reads all maps of the block so far, as layer s+1 does; elsewhere the output of the layer.
 
     >>> from densenet_core import load_zoo
     >>> from densenet_core.data.datasets import load_splits
@@ -42,7 +42,7 @@ def linear_probes(
 
     Args:
         train, test: labeled images, of which ``num_train`` and ``num_test`` are used, evenly spaced.
-        on_batch: called with the probes trained and their total.
+        on_batch: called with the number of trained probes and their total.
 
     Returns:
         Columns block, source_layer, num_maps, train_error and test_error (percent).
@@ -50,10 +50,10 @@ def linear_probes(
     Raises:
         DataError: the images do not fit the network.
     """
-    opened = open_network(network)
-    check_fit(opened.spec, test)
-    inputs, labels = pooled_features(opened, evenly_spaced(train, num_train))
-    test_inputs, test_labels = pooled_features(opened, evenly_spaced(test, num_test))
+    predictor = as_predictor(network)
+    check_fit(predictor.spec, test)
+    inputs, labels = pooled_features(predictor, evenly_spaced(train, num_train))
+    test_inputs, test_labels = pooled_features(predictor, evenly_spaced(test, num_test))
     rows = []
     for done, place in enumerate(inputs, start=1):
         errors = _probe_errors(inputs[place], labels, test_inputs[place], test_labels)
@@ -62,21 +62,21 @@ def linear_probes(
     return pd.DataFrame(rows, columns=["block", "source_layer", "num_maps", "train_error", "test_error"])
 
 
-def pooled_features(opened: Opened, images: Images, batch_size: int = 64) -> tuple[Features, np.ndarray]:
-    """Return the averages over positions that are there after each layer, (N, C) each, and the labels, (N,)."""
+def pooled_features(predictor: Predictor, images: Images, batch_size: int = 64) -> tuple[Features, np.ndarray]:
+    """Return the averages over positions after each layer, (N, C) each, and the labels, (N,)."""
     batches: list[Features] = []
     labels = []
     with torch.inference_mode():
         for batch, own_labels in batches_on_device(images, batch_size):
-            maps = opened.block_maps(batch)
+            maps = predictor.block_maps(batch)
             batches.append({place: own.flatten(2).mean(2).float().cpu().numpy() for place, own in maps.items()})
             labels.append(own_labels.cpu().numpy())
     features = {place: np.concatenate([own[place] for own in batches]) for place in batches[0]}
-    return _cumulated(features) if isinstance(opened.model, DenseNet) else features, np.concatenate(labels)
+    return _concatenate_sources(features) if isinstance(predictor.model, DenseNet) else features, np.concatenate(labels)
 
 
-def _cumulated(features: Features) -> Features:
-    """Each source with all before it in its block, as a dense layer reads them."""
+def _concatenate_sources(features: Features) -> Features:
+    """Concatenate each source with all earlier ones of its block, as a dense layer reads them."""
     found: Features = {}
     for block, places in groupby(sorted(features), key=lambda place: place[0]):
         own = list(places)
@@ -87,7 +87,7 @@ def _cumulated(features: Features) -> Features:
 def _probe_errors(
     inputs: np.ndarray, labels: np.ndarray, test_inputs: np.ndarray, test_labels: np.ndarray
 ) -> tuple[float, float]:
-    """Errors in percent on the training and the test images."""
+    """Return the errors in percent on the training and the test images."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline

@@ -1,4 +1,4 @@
-"""How alike the outputs of layers are: linear CKA between all layers, within a network and between two."""
+"""Similarity of the outputs of layers: linear CKA between all layers of one network or of two."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from analysis.prediction.opened import Network, Opened, open_network
+from analysis.prediction.predictor import NetworkLike, Predictor, as_predictor
 from analysis.reuse.effects import OnBatch, batches_on_device
 from densenet_core import DataError
 from densenet_core.data.images import Images, evenly_spaced
@@ -17,9 +17,9 @@ Place = tuple[int, int]  # block, source layer
 
 
 def layer_similarity(
-    network: Network,
+    network: NetworkLike,
     images: Images,
-    other: Network | None = None,
+    other: NetworkLike | None = None,
     num_images: int = 256,
     batch_size: int = 64,
     on_batch: OnBatch = lambda done, total: None,
@@ -28,7 +28,7 @@ def layer_similarity(
 
     Centered kernel alignment (Kornblith et al. 2019, section 3) of the maps averaged over positions, over images: the
     layers of different blocks have different resolutions, so their averages are compared. With n images and C maps,
-    HSIC is estimated without bias (Song et al. 2012), since the biased estimate is near 1 for any layers where C
+    the unbiased estimate of HSIC is used (Song et al. 2012): the biased one is near 1 for any two layers if C
     exceeds n.
 
     >>> from densenet_core import load_zoo
@@ -38,11 +38,11 @@ def layer_similarity(
     ['block', 'source_layer', 'other_block', 'other_source_layer', 'cka']
 
     Args:
-        images: ``num_images`` of them are used, evenly spaced over the set; labels do not matter.
+        images: ``num_images`` of them are used, evenly spaced over the set; labels are not used.
         other: a second network; by default the network is compared with itself.
 
     Returns:
-        A row for each pair of layers: block, source_layer (as in ``Opened.block_maps``), other_block,
+        A row for each pair of layers: block, source_layer (as in ``Predictor.block_maps``), other_block,
         other_source_layer, cka (up to 1; around 0, also a little below, for unrelated layers; nan where a layer does
         not vary).
 
@@ -52,9 +52,9 @@ def layer_similarity(
     chosen = evenly_spaced(images, num_images)
     if len(chosen) < 4:
         raise DataError(f"num_images {len(chosen)} is too small: CKA needs 4 images or more")
-    opened = open_network(network)
-    grams = _grams(opened, chosen, batch_size, on_batch)
-    others = grams if other is None else _grams(open_network(other), chosen, batch_size, on_batch)
+    predictor = as_predictor(network)
+    grams = _grams(predictor, chosen, batch_size, on_batch)
+    others = grams if other is None else _grams(as_predictor(other), chosen, batch_size, on_batch)
     products = {place: [_hsic(own, theirs) for theirs in others.values()] for place, own in grams.items()}
     strengths = [_hsic(theirs, theirs) for theirs in others.values()]
     rows = []
@@ -71,25 +71,25 @@ def similarity_matrix(table: pd.DataFrame) -> pd.DataFrame:
     return table.pivot(index=["block", "source_layer"], columns=["other_block", "other_source_layer"], values="cka")
 
 
-def _grams(opened: Opened, images: Images, batch_size: int, on_batch: OnBatch) -> dict[Place, Tensor]:
-    """Of each layer, the scalar products between images, the diagonal 0: (N, N)."""
-    check_fit(opened.spec, images)
+def _grams(predictor: Predictor, images: Images, batch_size: int, on_batch: OnBatch) -> dict[Place, Tensor]:
+    """Return the dot products between images for each layer, with the diagonal set to 0: (N, N)."""
+    check_fit(predictor.spec, images)
     batches: list[dict[Place, Tensor]] = []
     with torch.inference_mode():
         for batch, _ in batches_on_device(images, batch_size, on_batch):
             batches.append(
-                {place: maps.flatten(2).mean(2).double() for place, maps in opened.block_maps(batch).items()}
+                {place: maps.flatten(2).mean(2).double() for place, maps in predictor.block_maps(batch).items()}
             )
     found = {}
     for place in batches[0]:
         values = torch.cat([own[place] for own in batches])
-        values -= values.mean(0)  # changes nothing but rounding: HSIC is centered
+        values -= values.mean(0)  # only affects rounding: HSIC is centered
         found[place] = (values @ values.T).fill_diagonal_(0).cpu()
     return found
 
 
 def _hsic(a: Tensor, b: Tensor) -> float:
-    """The unbiased estimate (Song et al. 2012, equation 5) of two matrices whose diagonals are 0."""
+    """Return the unbiased estimate (Song et al. 2012, equation 5) for two matrices with zero diagonals."""
     n = len(a)
     rows_a, rows_b = a.sum(1), b.sum(1)
     both = (a * b).sum() + rows_a.sum() * rows_b.sum() / ((n - 1) * (n - 2)) - 2 / (n - 2) * (rows_a @ rows_b)

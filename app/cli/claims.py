@@ -22,7 +22,7 @@ from app.cli.common import (
     open_network,
     open_test_images,
 )
-from app.cli.output import escaped, print_json, print_written
+from app.cli.output import escape_text, print_json, print_written
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,11 +72,11 @@ def print_claims(table: pd.DataFrame) -> None:
     for number, (_, claim) in enumerate(table.iterrows(), start=1):
         print(f"{number:>2}. {claim['statement']} (section {claim['section']})")
         for line in _evidence(claim):
-            print(f"    {escaped(line)}")
+            print(f"    {escape_text(line)}")
 
 
 def _evidence(claim: pd.Series) -> list[str]:
-    """What a claim's verdict rests on."""
+    """Return the lines below a claim: verdict and value, criterion and controls, and the reason."""
     if math.isnan(claim["value"]):
         return [f"{claim['verdict']}: {claim['reason']}", f"statistic: {claim['statistic']}"]
     interval = "" if math.isnan(claim["low"]) else f" [{claim['low']:.3g}, {claim['high']:.3g}]"

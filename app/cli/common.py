@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from densenet_core.networks.spec import Spec
 
 
-def ending_in(what: str, *formats: str) -> Callable[[Path | None], Path | None]:
-    """Return a check of an option's file name, made before the command starts."""
+def check_ending(what: str, *formats: str) -> Callable[[Path | None], Path | None]:
+    """Return a callback that checks the ending of an option's file name before the command starts."""
 
     def check(file: Path | None) -> Path | None:
         if file is not None and file.suffix.lower().removeprefix(".") not in formats:
@@ -33,11 +33,11 @@ def ending_in(what: str, *formats: str) -> Callable[[Path | None], Path | None]:
 FigureOption = Annotated[
     Path | None,
     typer.Option(
-        callback=ending_in("figure", "pdf", "svg", "png"), help="Write the figure to this file: .pdf, .svg or .png."
+        callback=check_ending("figure", "pdf", "svg", "png"), help="Write the figure to this file: .pdf, .svg or .png."
     ),
 ]
 TableOption = Annotated[
-    Path | None, typer.Option(callback=ending_in("table", "csv"), help="Write the table to this file: .csv.")
+    Path | None, typer.Option(callback=check_ending("table", "csv"), help="Write the table to this file: .csv.")
 ]
 CheckpointArgument = Annotated[
     str, typer.Argument(metavar="CHECKPOINT", help="A checkpoint file, a run folder, or the name of a zoo network.")
@@ -128,11 +128,11 @@ def open_test_images(
     crops: int = 1,
     densenet_only: bool = False,
 ) -> Images:
-    """Return the test images to measure a network on: those asked for, else those that its record names.
+    """Return the test images to measure a network on: of the given data set, or of the one that its record names.
 
     Raises:
-        CheckpointError: the network can't be built, or is no DenseNet where ``densenet_only``.
-        DataError: no data set is named, it is not there, or its images do not fit the network.
+        CheckpointError: the network can't be built, or ``densenet_only`` and it is not a DenseNet.
+        DataError: no data set is named, it is missing, or its images do not fit the network.
     """
     from analysis.reuse.connections import dense_spec
     from densenet_core.data.datasets import load_test_images
@@ -146,10 +146,10 @@ def open_test_images(
     return images
 
 
-def measured(
+def measure_network(
     network: Checkpoint, measures: Sequence[str], images: Images | None, number: int, replace: Any = "zero"
 ) -> pd.DataFrame:
-    """Return the feature-reuse table with these measures; show progress, and cache what takes long."""
+    """Return the feature-reuse table with these measures, with a progress bar; slow measures are cached."""
     from analysis.reuse.measuring import cache_folder, measure_reuse
 
     with progress(f"{', '.join(measures)} of {network.spec.title}") as on_batch:

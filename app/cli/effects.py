@@ -20,8 +20,8 @@ from app.cli.common import (
     KerasLayoutOption,
     NormalizeOption,
     WeightsOption,
-    ending_in,
-    measured,
+    check_ending,
+    measure_network,
     open_network,
     open_test_images,
 )
@@ -57,7 +57,7 @@ def agreement(
     kind = None if every_kind else "dense_layer"
     on_images = needs_images((first, second))
     taken = open_test_images(network, dataset, data, normalize, densenet_only=True) if on_images else None
-    reuse = measured(network, (first, second), taken, images)
+    reuse = measure_network(network, (first, second), taken, images)
     found = agreement_table(reuse, second, (first,), kind)
     rows = disagreements(reuse, first, second, kind)
     if as_json:
@@ -113,7 +113,7 @@ def prune(
     out: Annotated[
         Path,
         typer.Option(
-            callback=ending_in("--out", "safetensors"), help="Write the pruned network to this file: .safetensors."
+            callback=check_ending("--out", "safetensors"), help="Write the pruned network to this file: .safetensors."
         ),
     ],
     keep: Annotated[float, typer.Option(help="Share of the budget to keep, above 0 and at most 1.")] = 0.6,
@@ -138,7 +138,7 @@ def prune(
         ),
     ] = 0,
     onnx: Annotated[
-        Path | None, typer.Option(callback=ending_in("--onnx", "onnx"), help="Also write it as ONNX: .onnx.")
+        Path | None, typer.Option(callback=check_ending("--onnx", "onnx"), help="Also write it as ONNX: .onnx.")
     ] = None,
     weights: WeightsOption = None,
     keras_layout: KerasLayoutOption = None,
@@ -162,7 +162,7 @@ def prune(
     chosen = choose_data(network.record, dataset, cast(Any, normalize))
     chosen_by, taken = load_measuring_images(chosen.dataset, data, chosen.normalize)
     check_fit(architecture, taken)
-    reuse = measured(network, () if measure in PATTERNS else (measure,), chosen_by, images)
+    reuse = measure_network(network, () if measure in PATTERNS else (measure,), chosen_by, images)
     pruned = prune_network(network, reuse, measure, keep, input_size=taken.image_size, **options)
     if reestimate_norms:
         from analysis.reuse.repair import reestimate_norms as take_norms_again

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from app.cli.common import InputOption, JsonOption, KerasLayoutOption, WeightsOption, ending_in, open_spec
+from app.cli.common import InputOption, JsonOption, KerasLayoutOption, WeightsOption, check_ending, open_spec
 from app.cli.output import print_json, print_table, print_written
 
 NetworkArgument = Annotated[
@@ -21,7 +21,7 @@ def cost(
     layers: Annotated[bool, typer.Option("--layers", help="A line per layer instead of per stage.")] = False,
     csv: Annotated[
         Path | None,
-        typer.Option(callback=ending_in("table", "csv"), help="Write a row per layer to this file: .csv."),
+        typer.Option(callback=check_ending("table", "csv"), help="Write a row per layer to this file: .csv."),
     ] = None,
     weights: WeightsOption = None,
     keras_layout: KerasLayoutOption = None,

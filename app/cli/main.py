@@ -18,7 +18,7 @@ from collections.abc import Sequence
 import typer
 
 from app.cli import claims, effects, efficiency, figures, networks, prediction, reuse, serve, training
-from app.cli.output import escaped, quiet, shortened
+from app.cli.output import escape_text, quiet, shorten
 
 EVERYWHERE = ("--debug", "--quiet")  # options of every command
 INTERRUPTED = "Interrupted. Run the same command again to resume a training or a measurement."
@@ -62,9 +62,9 @@ for command in (
 
 def main() -> None:
     """Run the command line and exit with its code."""
-    gc.disable()  # collecting while torch is imported costs a fifth of the start; long commands turn it on again
+    gc.disable()  # collecting during the import of torch takes a fifth of the start; long commands enable it again
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # a stream that is not a text file keeps its own way
+        if hasattr(stream, "reconfigure"):  # other streams are left as they are
             stream.reconfigure(errors="ascii_symbols")
     code = run(sys.argv[1:])
     gc.freeze()  # skip the collection at exit: half a second
@@ -80,7 +80,7 @@ def run(arguments: Sequence[str]) -> int:
             code = app(words, prog_name="densenet-lens", standalone_mode=False) or 0
         sys.stdout.flush()
         return _complain(INTERRUPTED, code) if code == 130 else code  # typer turns Ctrl-C into this code
-    except (BrokenPipeError, SystemExit):  # typer exits where the reader closed the pipe: `inspect FILE | head`
+    except (BrokenPipeError, SystemExit):  # typer exits when the reader closes the pipe: `inspect FILE | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except typer.Abort:
@@ -92,20 +92,20 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _explain(error: Exception) -> int:
-    """Print an error in one line; a mistake of the user is told apart from a bug."""
+    """Print an error in one line, and return the exit code: 2 for mistakes of the user, 1 for bugs."""
     match error:
         case typer.TyperException():
             message = error.format_message()  # empty without a command: the help is on the screen
             return _complain(f"{message} (see densenet-lens --help)", code=2) if message else 2
         case OSError():
             return _complain(f"{error.filename or 'a file'}: {error.strerror or error}", code=2)
-        case ValueError():  # every error of the suite that a user can mend is one
+        case ValueError():  # every error of the suite that a user can fix is a ValueError
             return _complain(str(error), code=2)
     return _complain(f"{REPORT} ({type(error).__name__}: {error})", code=1)
 
 
 def _complain(message: str, code: int) -> int:
-    print("densenet-lens:", shortened(escaped(message)), file=sys.stderr)
+    print("densenet-lens:", shorten(escape_text(message)), file=sys.stderr)
     return code
 
 
@@ -114,8 +114,8 @@ def _ascii_symbols(error: UnicodeError) -> tuple[str, int]:
     if not isinstance(error, UnicodeEncodeError):
         raise error
     signs = error.object[error.start : error.end]
-    escaped = (ASCII.get(sign) or sign.encode("ascii", "backslashreplace").decode() for sign in signs)
-    return "".join(escaped), error.end
+    replaced = (ASCII.get(sign) or sign.encode("ascii", "backslashreplace").decode() for sign in signs)
+    return "".join(replaced), error.end
 
 
 codecs.register_error("ascii_symbols", _ascii_symbols)

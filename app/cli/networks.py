@@ -21,7 +21,7 @@ from app.cli.common import (
     open_network,
     open_test_images,
 )
-from app.cli.output import escaped, print_json, print_pairs, print_table
+from app.cli.output import escape_text, print_json, print_pairs, print_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -78,14 +78,14 @@ def inspect(
     as_json: JsonOption = False,
 ) -> None:
     """Describe a checkpoint: the network, the record of its training, and which analyses are available."""
-    from analysis.abilities import abilities
+    from analysis.available import available_analyses
     from app.text import FACT_TITLES, network_facts
 
     if why:
         _print_readings(checkpoint, as_json)
         return
     network = open_network(checkpoint, order, weights, keras_layout)
-    available = abilities(network)
+    available = available_analyses(network)
     tensors = [(key, array.shape, array.size) for key, array in network.arrays.items()]
     if as_json:
         print_json(_described(network, available) | ({"tensors": tensors} if layers else {}))
@@ -99,14 +99,14 @@ def inspect(
         for analysis in group["analysis"]:
             print(f"  {'no ' if reason else 'yes'}  {analysis}")
         if reason:
-            print("      ", escaped(reason))
+            print("      ", escape_text(reason))
     if layers:
         shapes = [(key, " x ".join(map(str, shape)), f"{size:,}") for key, shape, size in tensors]
         print_table(("tensor", "shape", "parameters"), shapes)
 
 
 def _print_readings(checkpoint: str, as_json: bool) -> None:
-    """Print how a file may be read, and what came of each reading."""
+    """Print every reading that is tried on a file, and its result."""
     from densenet_core import zoo_names
     from densenet_core.checkpoints.readings import explain_readings
     from densenet_core.checkpoints.zoo import zoo_path
@@ -119,7 +119,7 @@ def _print_readings(checkpoint: str, as_json: bool) -> None:
 
 
 def _held(network: Checkpoint) -> list[tuple[str, str]]:
-    """Return what the file holds besides the network, where it holds anything."""
+    """Return what the file holds besides the network, if anything."""
     from densenet_core.checkpoints.identify.infer_spec import listed
 
     held = network.held
@@ -141,7 +141,7 @@ def _identification(network: Checkpoint) -> str:
 
 
 def _described(network: Checkpoint, available: pd.DataFrame) -> dict[str, Any]:
-    """Return what ``inspect`` says, for scripts."""
+    """Return the output of ``inspect`` for JSON."""
     return {
         "network": network.spec.title,
         "num_params": network.num_params,
@@ -158,7 +158,7 @@ def _described(network: Checkpoint, available: pd.DataFrame) -> dict[str, Any]:
 
 
 def _architecture(network: Checkpoint) -> list[tuple[str, str]]:
-    """Return the fields of the spec, line by line."""
+    """Return the fields of the spec, one pair each."""
     from densenet_core import DenseNetSpec
     from densenet_core.checkpoints.identify.connectivity import ConcatSpec
     from densenet_core.checkpoints.identify.infer_spec import listed

@@ -1,4 +1,4 @@
-"""How commands print: pairs, tables, JSON, a progress bar, and other people's text letter for letter."""
+"""How commands print: pairs, tables, JSON, a progress bar, and untrusted text with its control characters escaped."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from typing import Any
 MAX_MESSAGE = 600  # characters of an error that are shown
 
 
-def escaped(text: object) -> str:
-    r"""Return text in one line, in which characters that a terminal would act on are escaped.
+def escape_text(text: object) -> str:
+    r"""Return text as one line, with the characters that a terminal would act on escaped.
 
-    Names and records in other people's files may hold escape sequences that rewrite the screen.
+    Names and records in untrusted files may contain escape sequences that rewrite the screen.
 
-    >>> escaped("a\x1b[2Jb")
+    >>> escape_text("a\x1b[2Jb")
     'a\\x1b[2Jb'
     """
     one_line = " ".join(str(text).split(" "))
@@ -31,7 +31,7 @@ _QUIET: ContextVar[bool] = ContextVar("quiet", default=False)
 
 @contextmanager
 def quiet(is_quiet: bool) -> Iterator[None]:
-    """Inside, show results and errors only: no progress, and no names of written files."""
+    """Show only results and errors inside this context: no progress, and no names of written files."""
     token = _QUIET.set(is_quiet)
     try:
         yield
@@ -44,10 +44,10 @@ def is_quiet() -> bool:
     return _QUIET.get()
 
 
-def shortened(text: str) -> str:
-    """Return text whose middle is left out where it is longer than ``MAX_MESSAGE`` characters.
+def shorten(text: str) -> str:
+    """Return text, without its middle if it is longer than ``MAX_MESSAGE`` characters.
 
-    >>> len(shortened("x" * 12_000))
+    >>> len(shorten("x" * 12_000))
     603
     """
     half = MAX_MESSAGE // 2
@@ -55,9 +55,9 @@ def shortened(text: str) -> str:
 
 
 def print_written(*files: Path, about: str = "") -> None:
-    """Name the files that a command wrote, on standard error: standard output holds the results."""
+    """Print the names of the files that a command wrote, on standard error: standard output has the results."""
     if not is_quiet():
-        print(f"wrote {' '.join(escaped(file) for file in files)}{about}", file=sys.stderr)
+        print(f"wrote {' '.join(escape_text(file) for file in files)}{about}", file=sys.stderr)
 
 
 def print_pairs(pairs: Iterable[tuple[str, object]]) -> None:
@@ -65,12 +65,12 @@ def print_pairs(pairs: Iterable[tuple[str, object]]) -> None:
     pairs = list(pairs)
     width = max(len(label) for label, _ in pairs)
     for label, value in pairs:
-        print(f"{escaped(label):{width}}  {escaped(value)}")
+        print(f"{escape_text(label):{width}}  {escape_text(value)}")
 
 
 def print_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print a table in columns; columns of numbers are aligned to the right."""
-    cells = [[escaped(cell) for cell in row] for row in (header, *rows)]
+    cells = [[escape_text(cell) for cell in row] for row in (header, *rows)]
     columns = list(zip(*cells, strict=True))
     sides = [">" if all(cell[:1].isdigit() for cell in column[1:]) else "<" for column in columns]
     widths = [max(map(len, column)) for column in columns]
@@ -79,7 +79,7 @@ def print_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None
 
 
 def print_json(content: Mapping[str, Any] | Sequence[Any]) -> None:
-    """Print JSON for scripts: not-a-number and infinity as null, whatever else JSON lacks as text."""
+    """Print JSON for scripts: NaN and infinity as null, other values that JSON lacks as text."""
     print(json.dumps(_finite(content), indent=2, ensure_ascii=False, default=str))
 
 
@@ -113,5 +113,5 @@ def progress(what: str) -> Iterator[Callable[[int, int], None]]:
     times = (TimeElapsedColumn(), TextColumn("left:"), TimeRemainingColumn())
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), *times)
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(escape(escaped(what)), total=None)
+        task = bar.add_task(escape(escape_text(what)), total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -48,8 +48,8 @@ def explain(
     from analysis.figures.export import save_figure, save_table
     from analysis.figures.prediction.contributions import Explained, explanation_figure
     from analysis.prediction.explain import explain_image
-    from analysis.prediction.image_files import channel_statistics, class_index, class_names, open_image, seen_by
-    from analysis.prediction.opened import open_network as open_for_predictions
+    from analysis.prediction.image_files import channel_statistics, class_index, class_names, open_image, prepare_image
+    from analysis.prediction.predictor import as_predictor
 
     gc.enable()
     network = open_network(checkpoint, weights=weights, keras_layout=keras_layout)
@@ -57,9 +57,9 @@ def explain(
     chosen = None if class_name is None else class_index(titles, class_name)
     other = None if against is None else class_index(titles, against)
     statistics: Any = normalize or channel_statistics(network)
-    seen = [seen_by(open_image(file), network, statistics) for file in images]
-    opened = open_for_predictions(network)
-    found = [explain_image(opened, own, titles, chosen, other) for own in seen]
+    seen = [prepare_image(open_image(file), network, statistics) for file in images]
+    predictor = as_predictor(network)
+    found = [explain_image(predictor, own, titles, chosen, other) for own in seen]
     if as_json:
         print_json([{"image": str(file), **own.summary()} for file, own in zip(images, found, strict=True)])
     else:

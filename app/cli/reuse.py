@@ -23,7 +23,7 @@ from app.cli.common import (
     OrderOption,
     TableOption,
     WeightsOption,
-    measured,
+    measure_network,
     open_network,
     open_test_images,
 )
@@ -193,4 +193,4 @@ def _measured(
         return connection_weights(network)
     gc.enable()
     taken = open_test_images(network, *source, densenet_only=True)
-    return measured(network, (measure,), taken, num_images, replace)
+    return measure_network(network, (measure,), taken, num_images, replace)

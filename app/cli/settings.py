@@ -36,7 +36,7 @@ def setting_options(settings: Sequence[Setting], by_recipe: Collection[str]) -> 
     return add
 
 
-def parsed(settings: Sequence[Setting], values: dict[str, Any]) -> dict[str, Any]:
+def parse_values(settings: Sequence[Setting], values: dict[str, Any]) -> dict[str, Any]:
     """Return the values of the options that were given, by the settings' names."""
     by_name = {each.name: each for each in settings}
     return {

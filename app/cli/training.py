@@ -16,8 +16,8 @@ from typing import Annotated, Any
 import typer
 
 from app.cli.common import DataOption, JsonOption
-from app.cli.output import escaped, is_quiet, print_json, print_table, print_written
-from app.cli.settings import parsed, setting_options
+from app.cli.output import escape_text, is_quiet, print_json, print_table, print_written
+from app.cli.settings import parse_values, setting_options
 from densenet_core.data.names import DATASET_NAMES
 from densenet_core.training.config import RECIPE_SETTINGS, RECIPES, training_settings
 
@@ -102,7 +102,7 @@ def train(
     from densenet_core.training.tensorboard import TensorBoardLog
 
     gc.enable()
-    given = parsed(training_settings(), settings)
+    given = parse_values(training_settings(), settings)
     arch = given.pop("arch")
     config = recipe_config(recipe, arch, dataset, name or f"{arch}-{dataset}", **given)
     hooks: list[OnEpoch] = [*([record_reuse] if reuse else []), *([TensorBoardLog()] if tensorboard else [])]
@@ -110,7 +110,7 @@ def train(
         folder = train_run(config, checked(progress), on_epoch=lambda *epoch: [hook(*epoch) for hook in hooks])
     if is_first_process():
         last = read_metrics(folder / METRICS)[-1]
-        print(f"{escaped(folder)}: {last.split} error {last.error:.2f} % after epoch {last.epoch}")
+        print(f"{escape_text(folder)}: {last.split} error {last.error:.2f} % after epoch {last.epoch}")
 
 
 def runs(
@@ -127,7 +127,7 @@ def runs(
         print_json({"runs": readable, "unreadable": [run._asdict() for run in unreadable]})
         return
     if not found and not unreadable:
-        print(f"no runs in {escaped(folder)}: train one with densenet-lens train --arch densenet-40-12 --name demo")
+        print(f"no runs in {escape_text(folder)}: train one with densenet-lens train --arch densenet-40-12 --name demo")
     if found:
         print_table(
             ("name", "network", "data", "seed", "state", "epoch", "test error", "time left"),
@@ -146,7 +146,7 @@ def runs(
             ],
         )
     for run in unreadable:
-        print(escaped(f"{run.name}: can't be read: {run.reason}"))
+        print(escape_text(f"{run.name}: can't be read: {run.reason}"))
 
 
 def sweep(
@@ -178,7 +178,7 @@ def sweep(
         from densenet_core.training.ray_sweep import run_sweep_on_ray
 
         folders = run_sweep_on_ray(
-            configs, ray_address, cpus, gpus, lambda folder: print(escaped(folder)), record_reuse
+            configs, ray_address, cpus, gpus, lambda folder: print(escape_text(folder)), record_reuse
         )
     table = measured_results(folders, include_zoo=False)
     print_written(save_table(table, results or runs / file.stem / "results.csv"), about=f" ({len(table)} runs)")

@@ -125,7 +125,7 @@ MISTAKES = {
     "short paths of one twice": (["short-paths", "121", "densenet121"], "is there 2 times"),
     "short paths of two sizes": (["short-paths", "densenet-40-12", "resnet50"], "different numbers of blocks"),
     "gates of a name": (["short-paths", "highway-19"], "give a trained one's checkpoint"),
-    "gates of a DenseNet": (["short-paths", "densenet-40-12-digits", "--gates"], "gates are of Highway Networks"),
+    "gates of a DenseNet": (["short-paths", "densenet-40-12-digits", "--gates"], "only Highway Networks have gates"),
     "gates beside others": (["short-paths", "highway-19", "resnet-20"], "are drawn alone: 2 networks are given"),
     "figure 5 of nothing": (["figure", "5"], "figure 5 needs one checkpoint"),
     "figure 4 of no run": (["figure", "4-left", "nothing"], "there is no run or file 'nothing'"),

@@ -10,8 +10,8 @@ from streamlit.testing.v1 import AppTest
 
 from analysis.architecture.bottlenecks import design_costs
 from analysis.architecture.cost import count_cost, total_cost
-from analysis.architecture.preservation import preservation
-from analysis.architecture.short_paths import direct_connections, expected_training
+from analysis.architecture.preservation import compare_preservation
+from analysis.architecture.short_paths import direct_connections, expected_training_cost
 from analysis.results.efficiency import count
 from app.dashboard.language import KEY, LANGUAGES, catalogue
 from app.dashboard.views.notes import SECTIONS
@@ -91,7 +91,7 @@ def test_the_identity_test_is_the_analysiss(app: AppTest, words: dict[str, str])
     app.slider(key="notes_digit").set_value(8).run()
     app.slider(key="notes_seed").set_value(5).run()
     found = metrics(app)
-    table = preservation(digits_as_maps(8, 4), 2, seed=5).table.set_index(["operation", "layer"])
+    table = compare_preservation(digits_as_maps(8, 4), 2, seed=5).table.set_index(["operation", "layer"])
     for operation in ("concatenation", "summation"):
         share = table.loc[(operation, 0), "identical_share"]
         assert found[words[f"notes.preservation.{operation}"]] == f"{share:.0%}"
@@ -148,7 +148,7 @@ def test_stochastic_depth_beside_a_densenet(app: AppTest, words: dict[str, str])
     app.slider(key="notes_survival").set_value(0.8).run()
     found = metrics(app)
     spec = ResNetSpec.stochastic(56, 0.8)
-    expected = expected_training(spec)
+    expected = expected_training_cost(spec)
     assert found[words["notes.short_paths.saved"]] == f"{expected['saved']:.0%}"
     direct = direct_connections(spec)["probability"]
     assert found[words["notes.short_paths.direct"]] == f"{direct.mean():.0%}"

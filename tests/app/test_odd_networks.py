@@ -9,7 +9,7 @@ import torch
 from streamlit.testing.v1 import AppTest
 
 from analysis import connection_weights
-from analysis.abilities import abilities
+from analysis.available import available_analyses
 from app.cli.main import run
 from densenet_core import Checkpoint, load_checkpoint, load_zoo
 from densenet_core.networks.build import create_model
@@ -65,15 +65,15 @@ def test_inspect_says_what_it_is_and_what_can_be_done(gated: Path, capsys: pytes
 
 
 def test_abilities_of_usual_networks() -> None:
-    assert abilities(load_zoo("densenet-40-12-digits"))["possible"].all()
+    assert available_analyses(load_zoo("densenet-40-12-digits"))["possible"].all()
     resnet = create_model("resnet-20")
-    told = abilities(Checkpoint(resnet.spec, resnet.state_dict())).set_index("analysis")
-    assert told.index[told["possible"]].tolist() == [
+    found = available_analyses(Checkpoint(resnet.spec, resnet.state_dict())).set_index("analysis")
+    assert found.index[found["possible"]].tolist() == [
         "cost, memory, latency, comparison, ONNX",
         "loss and error on images",
     ]
     assert (
-        told.loc["claims, redundancy, short paths", "reason"]
+        found.loc["claims, redundancy, short paths", "reason"]
         == "feature reuse is measured on DenseNets: this is a ResNet-20"
     )
 

@@ -6,8 +6,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from analysis.prediction.explain import explain_image, predicted_classes
-from analysis.prediction.image_files import seen_of_dataset
-from analysis.prediction.opened import Opened
+from analysis.prediction.image_files import prepare_dataset_image
+from analysis.prediction.predictor import Predictor
 from densenet_core import DenseNet, load_zoo
 from densenet_core.data.datasets import load_test_images
 from densenet_core.data.images import evenly_spaced
@@ -21,7 +21,7 @@ def test_the_page_shows_what_the_functions_return(app: AppTest) -> None:  # noqa
     assert not found.exception
     images = evenly_spaced(load_test_images("digits"), FEW)
     row = found.selectbox(key="prediction_row_class0").value
-    expected = explain_image(load_zoo(NAME), seen_of_dataset(images, row), tuple("0123456789"))
+    expected = explain_image(load_zoo(NAME), prepare_dataset_image(images, row), tuple("0123456789"))
     assert f"Logit of {expected.title}: {expected.logit:.2f}" in shown(found).replace("\\", "")
     found.selectbox(key="prediction_for").select(3).run()
     found.selectbox(key="prediction_against").select(8).run()
@@ -53,7 +53,7 @@ def test_a_click_on_a_layer_runs_no_forward_pass(app: AppTest, monkeypatch: pyte
     assert not found.exception
     passes: list[object] = []
     monkeypatch.setattr(DenseNet, "forward", lambda *_: passes.append(0))
-    monkeypatch.setattr(Opened, "final_maps", lambda *_: passes.append(0))
+    monkeypatch.setattr(Predictor, "final_maps", lambda *_: passes.append(0))
     found.session_state["prediction_source"] = 2
     found.run()
     assert not found.exception and not passes

@@ -79,7 +79,7 @@ def preservation_screen(first_map: dict[Operation, np.ndarray]) -> go.Figure:
     """Draw the input's first feature map before each layer and at the end, one row per operation.
 
     Args:
-        first_map: as returned by ``preservation``.
+        first_map: as returned by ``compare_preservation``.
     """
     steps = len(first_map["concatenation"])
     titles = ["the input", *(f"after layer {layer}" for layer in range(1, steps))]

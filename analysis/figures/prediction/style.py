@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from torch import Tensor
 
-from analysis.prediction.maps import resized
-from analysis.prediction.opened import BIAS
+from analysis.prediction.maps import resize_maps
+from analysis.prediction.predictor import BIAS
 
 FOR, AGAINST, NEUTRAL = "#0072B2", "#D55E00", "#9ca3af"  # Okabe and Ito's blue and vermilion
 SIGNED = "RdBu"  # Matplotlib's and Plotly's: red below 0, blue above
@@ -49,7 +49,7 @@ def overlay(pixels: Tensor, own_map: Tensor, limit: float | None = None, min_sid
         limit: the absolute value of full color; by default the largest of the map.
     """
     base = picture(pixels, min_side).astype(float)
-    values = resized(own_map[None].float(), base.shape[0])[0].numpy()
+    values = resize_maps(own_map[None].float(), base.shape[0])[0].numpy()
     top = (np.abs(values).max() if limit is None else limit) or 1.0
     scaled = np.clip(values / top, -1, 1)
     color = mpl.colormaps[SIGNED]((scaled + 1) / 2)[..., :3] * 255

@@ -12,7 +12,7 @@ from analysis.architecture.gates import carried_shares, transform_gates
 from analysis.architecture.paths import layer_paths, path_counts
 from analysis.architecture.short_paths import (
     direct_connections,
-    expected_training,
+    expected_training_cost,
     fractal_connections,
     path_table,
     supervision,
@@ -81,18 +81,18 @@ def test_a_densenet_and_a_resnet_are_its_two_ends() -> None:
 
 
 def test_the_expected_depth_and_cost_of_resnet_110() -> None:
-    found = expected_training(ResNetSpec.stochastic(110))
+    found = expected_training_cost(ResNetSpec.stochastic(110))
     assert found["expected_blocks"] == pytest.approx(40.25)  # the paper's section 3 says about 40
     assert found["expected_depth"] == pytest.approx(2 + 2 * 40.25)
     assert found["saved"] == pytest.approx(0.25, abs=0.03)  # "about 25 %" of the training time
-    whole = expected_training(ResNetSpec.cifar(110))
+    whole = expected_training_cost(ResNetSpec.cifar(110))
     assert (whole["saved"], whole["expected_mult_adds"]) == (0, whole["mult_adds"])
     wide = replace(ResNetSpec.wide(10, 2), survival=0.5)  # projections are never dropped
     blocks = [(1, 16, 32), (2, 32, 64), (3, 64, 128)]
     by_hand = 27 * 16 * 32**2 + 1280  # the stem and the classifier
     for p, (stage, i, o) in zip(wide.survivals, blocks, strict=True):
         by_hand += (p * 9 * (i * o + o * o) + i * o) * (64 >> stage) ** 2
-    assert expected_training(wide)["expected_mult_adds"] == pytest.approx(by_hand)
+    assert expected_training_cost(wide)["expected_mult_adds"] == pytest.approx(by_hand)
 
 
 def test_gates_by_a_naive_loop(highway: Checkpoint, digits: Images) -> None:
@@ -139,7 +139,7 @@ def test_the_shares_make_up_the_next_layers_input(highway: Checkpoint, digits: I
 def test_gates_of_others_are_refused(digits: Images) -> None:
     spec = spec_from_name("resnet-8", in_channels=1)
     network = Checkpoint(spec, build_model(spec).state_dict())
-    with pytest.raises(ValueError, match="gates are of Highway Networks: this is a ResNet-8"):
+    with pytest.raises(ValueError, match="only Highway Networks have gates: this is a ResNet-8"):
         transform_gates(network, digits)
 
 
@@ -190,7 +190,7 @@ def test_tables_of_several_networks_are_put_together() -> None:
     pd.testing.assert_frame_equal(table, fractal_connections(fractal))
     with pytest.raises(ValueError, match="draw them separately"):
         path_table([*specs, fractal])
-    with pytest.raises(ValueError, match=r"DenseNet \(L=40, k=12\) is there 2 times"):
+    with pytest.raises(ValueError, match=r"DenseNet \(L=40, k=12\) appears 2 times"):
         path_table([specs[0], specs[0]])
 
 

@@ -8,7 +8,7 @@ import torch
 
 from analysis.architecture.architecture import block_connections
 from analysis.architecture.bottlenecks import DESIGNS, design_costs
-from analysis.architecture.preservation import preservation
+from analysis.architecture.preservation import compare_preservation
 from analysis.figures.diagrams.notes import (
     channel_growth_screen,
     design_costs_screen,
@@ -32,7 +32,7 @@ def shares(found: object, operation: str) -> list[float]:
 
 @pytest.mark.parametrize("seed", [0, 1, 7])
 def test_concatenation_keeps_every_bit_and_summation_none(seed: int) -> None:
-    found = preservation(maps(seed), num_layers=5, growth_rate=2, seed=seed)
+    found = compare_preservation(maps(seed), num_layers=5, growth_rate=2, seed=seed)
     assert shares(found, "concatenation") == [1.0] * 5
     assert shares(found, "summation")[0] < 0.01
     assert (found.table.loc[found.table["operation"] == "summation", "max_abs_difference"] > 0).all()
@@ -43,18 +43,18 @@ def test_concatenation_keeps_every_bit_and_summation_none(seed: int) -> None:
 def test_layers_that_add_nothing_would_preserve_the_sum_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """The test looks at the maps, not at the operation's name."""
     monkeypatch.setattr(ResidualBlock, "forward", lambda _, x: x + 0)
-    assert shares(preservation(maps()), "summation") == [1.0] * 4
+    assert shares(compare_preservation(maps()), "summation") == [1.0] * 4
 
 
 def test_the_random_state_is_left_as_it_was() -> None:
     torch.manual_seed(3)
     before = torch.get_rng_state()
-    preservation(maps())
+    compare_preservation(maps())
     assert torch.equal(before, torch.get_rng_state())
 
 
 def test_the_picture_has_each_step_of_both() -> None:
-    found = preservation(maps(), num_layers=3)
+    found = compare_preservation(maps(), num_layers=3)
     traces = preservation_screen(found.first_map).data
     assert len(traces) == 2 * 4
     np.testing.assert_array_equal(traces[-1].z, found.first_map["summation"][-1])
@@ -71,7 +71,7 @@ def test_costs_of_the_four_designs_by_hand(m: int, k: int, bn_size: int, size: i
 
 
 def test_a_width_that_resnets_bottleneck_can_not_have_is_refused() -> None:
-    with pytest.raises(ValueError, match="in_maps 30 is no multiple of 4"):
+    with pytest.raises(ValueError, match="in_maps 30 is not a multiple of 4"):
         design_costs(30)
 
 

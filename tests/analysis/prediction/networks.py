@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch
 from torch import Tensor, nn
 
@@ -35,6 +37,7 @@ def images_for(spec: DenseNetSpec | ResNetSpec, number: int = 3, dtype: torch.dt
     return torch.randn(shape, generator=generator, dtype=torch.float64).to(dtype)
 
 
+@cache
 def checkpoint_of(spec: DenseNetSpec | ResNetSpec, seed: int = 0) -> Checkpoint:
     """A network whose every part matters: norms with their own factors, and running statistics of real passes."""
     with torch.random.fork_rng():

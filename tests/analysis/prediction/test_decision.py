@@ -18,9 +18,8 @@ from tests.analysis.prediction.test_lens import some_images
 SPEC = DENSE["BC"]
 
 
-def logit_without(place: tuple[int, int, int], images: Tensor, for_class: int) -> float:
+def logit_without(model: nn.Module, place: tuple[int, int, int], images: Tensor, for_class: int) -> float:
     """The mean logit when the target's convolution gets zeros in place of one source, by a hook."""
-    model = checkpoint_of(SPEC).to_model()
     block, source, target = place
     channels = SPEC.source_channels(block)
     low = sum(channels[:source])
@@ -31,18 +30,20 @@ def logit_without(place: tuple[int, int, int], images: Tensor, for_class: int) -
         changed[:, low : low + channels[source]] = 0
         return (changed,)
 
-    model.get_submodule(name).register_forward_pre_hook(cut)
+    handle = model.get_submodule(name).register_forward_pre_hook(cut)
     with torch.inference_mode():
-        return float(model(images)[:, for_class].mean())
+        logit = float(model(images)[:, for_class].mean())
+    handle.remove()
+    return logit
 
 
 def test_cutting_is_what_hooks_do() -> None:
-    images = images_for(SPEC)
+    images, model = images_for(SPEC), checkpoint_of(SPEC).to_model()
     with torch.inference_mode():
-        whole = float(checkpoint_of(SPEC).to_model()(images)[:, 2].mean())
+        whole = float(model(images)[:, 2].mean())
     table = decision_connections(checkpoint_of(SPEC), images, 2, cut=True)
     for row in table.itertuples():
-        expected = whole - logit_without((row.block, row.source_layer, row.target_layer), images, 2)
+        expected = whole - logit_without(model, (row.block, row.source_layer, row.target_layer), images, 2)
         assert row.cut_effect == pytest.approx(expected, rel=1e-3, abs=1e-4)
 
 

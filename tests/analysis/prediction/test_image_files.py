@@ -19,7 +19,7 @@ from analysis.prediction.image_files import (
     class_index,
     class_names,
     open_image,
-    seen_by,
+    prepare_image,
 )
 from densenet_core import Checkpoint, DataError, DenseNetSpec, load_zoo
 from tests.analysis.prediction.networks import DENSE, checkpoint_of
@@ -73,18 +73,18 @@ def test_orientation_transparency_and_gray() -> None:
 def test_what_the_network_sees() -> None:
     checkpoint = checkpoint_of(DENSE["BC"])
     pixels = np.arange(32 * 32 * 3, dtype=np.uint8).reshape(32, 32, 3)
-    seen = seen_by(Image.fromarray(pixels), checkpoint, "none")
+    seen = prepare_image(Image.fromarray(pixels), checkpoint, "none")
     assert np.array_equal(seen.pixels.permute(1, 2, 0), pixels)  # of the right size: untouched
     torch.testing.assert_close(seen.images[0], seen.pixels / 255)
     wide = np.zeros((32, 96, 3), dtype=np.uint8)
     wide[:, 32:64] = 200
-    assert seen_by(Image.fromarray(wide), checkpoint).pixels[:, 16, 16].tolist() == [200] * 3
+    assert prepare_image(Image.fromarray(wide), checkpoint).pixels[:, 16, 16].tolist() == [200] * 3
     large = checkpoint_of(DENSE["ImageNet stem"])
-    assert seen_by(Image.new("RGB", (300, 500)), large).images.shape == (1, 3, 224, 224)
+    assert prepare_image(Image.new("RGB", (300, 500)), large).images.shape == (1, 3, 224, 224)
     gray = Checkpoint(DenseNetSpec((1,), 2, 2, in_channels=1), {}, {"image_size": 8})
-    assert seen_by(Image.new("RGB", (30, 50), (255, 0, 0)), gray).pixels.shape == (1, 8, 8)
-    with pytest.raises(DataError, match="the network takes 3 channels of 3 dimensions"):
-        seen_by(Image.new("RGB", (30, 50)), checkpoint_of(DENSE["volumes"]))
+    assert prepare_image(Image.new("RGB", (30, 50), (255, 0, 0)), gray).pixels.shape == (1, 8, 8)
+    with pytest.raises(DataError, match="the network reads 3 channels of 3 dimensions"):
+        prepare_image(Image.new("RGB", (30, 50)), checkpoint_of(DENSE["volumes"]))
 
 
 def test_the_imagenet_crop_is_torchvisions() -> None:
@@ -93,9 +93,13 @@ def test_the_imagenet_crop_is_torchvisions() -> None:
     generator = np.random.default_rng(0)
     image = Image.fromarray(generator.integers(0, 255, (400, 300, 3), dtype=np.uint8))
     expected = transforms.Compose([transforms.Resize(256), transforms.CenterCrop(224), transforms.PILToTensor()])(image)
-    seen = seen_by(image, checkpoint_of(DENSE["ImageNet stem"])).pixels
+    seen = prepare_image(image, checkpoint_of(DENSE["ImageNet stem"])).pixels
     assert torch.equal(seen, expected)
-    assert seen_by(Image.new("RGB", (40_000, 1)), checkpoint_of(DENSE["ImageNet stem"])).pixels.shape == (3, 224, 224)
+    assert prepare_image(Image.new("RGB", (40_000, 1)), checkpoint_of(DENSE["ImageNet stem"])).pixels.shape == (
+        3,
+        224,
+        224,
+    )
 
 
 def test_names_of_classes(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from analysis.prediction.lens import PooledParts, decision_depths, image_lens, lens_by_depth, pooled_parts
-from analysis.prediction.opened import open_network
+from analysis.prediction.predictor import as_predictor
 from analysis.prediction.probes import linear_probes, pooled_features
 from densenet_core import Checkpoint, DataError
 from densenet_core.data.images import TensorImages
@@ -100,7 +100,7 @@ def test_a_probe_reads_what_the_next_layer_reads() -> None:
         model.get_submodule(name).register_forward_pre_hook(lambda _, x, layer=layer: seen.update({layer: x[0]}))
     with torch.inference_mode():
         model(next(images.batches(20))[0])
-    features, labels = pooled_features(open_network(checkpoint), images, batch_size=6)
+    features, labels = pooled_features(as_predictor(checkpoint), images, batch_size=6)
     for layer in (2, 3):
         np.testing.assert_allclose(features[1, layer - 1], seen[layer].mean((2, 3)), rtol=1e-4, atol=1e-5)
     assert labels.tolist() == images.labels.tolist()

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from analysis.prediction.logits import logit_contributions
-from analysis.prediction.maps import class_activation_maps, grad_cam, layer_names, resized
+from analysis.prediction.maps import class_activation_maps, grad_cam, layer_names, resize_maps
 from densenet_core import DataError
 from tests.analysis.prediction.networks import CHECKPOINTS, DENSE, RESIDUAL, checkpoint_of, images_for
 
@@ -61,5 +61,5 @@ def test_what_is_wrong_is_said() -> None:
 def test_a_map_is_laid_over_its_image() -> None:
     maps = torch.zeros(1, 2, 2)
     maps[0, 0, 0] = 1
-    large = resized(maps, 8)
+    large = resize_maps(maps, 8)
     assert large.shape == (1, 8, 8) and large[0, 0, 0] == 1 and large[0, -1, -1] == 0

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from analysis import connection_weights, count_cost, total_cost
-from analysis.prediction.opened import open_network
+from analysis.prediction.predictor import as_predictor
 from analysis.reuse.dissection import dissect
 from app.cli.main import run
 from densenet_core import (
@@ -309,9 +309,9 @@ def test_a_prediction_is_a_sum_over_layers_only_with_one_linear_layer(case: Case
     what, _, found = case
     if "MLP" in what:
         with pytest.raises(CheckpointError, match="several linear layers in its classifier has no logit by layer"):
-            open_network(found).final_maps(IMAGES)
+            as_predictor(found).final_maps(IMAGES)
         return
-    final = open_network(found).final_maps(IMAGES)
+    final = as_predictor(found).final_maps(IMAGES)
     torch.testing.assert_close(
         final.contributions().sum(1) + final.bias, found.to_model()(IMAGES), rtol=1e-4, atol=1e-4
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from analysis.architecture.architecture import block_connections, block_layers
-from analysis.architecture.preservation import preservation
+from analysis.architecture.preservation import compare_preservation
 from analysis.figures.diagrams.dense_block import dense_block_figure, dense_block_screen
 from analysis.figures.diagrams.notes import channel_growth_screen, preservation_screen
 from app.dashboard import loading
@@ -97,7 +97,7 @@ def show_preservation() -> None:
         r"\begin{aligned} \text{DenseNet:}\quad & x_\ell = [x_{\ell-1}, H_\ell(x_{\ell-1})] \\"
         r"\text{ResNet:}\quad & x_\ell = x_{\ell-1} + H_\ell(x_{\ell-1}) \end{aligned}"
     )
-    found = preservation(digits_as_maps(image, NUM_DIGITS), layers, seed=seed)
+    found = compare_preservation(digits_as_maps(image, NUM_DIGITS), layers, seed=seed)
     inputs = found.table[found.table["layer"] == 0].set_index("operation")
     a, b, c = st.columns(3)
     for column, operation in ((a, "concatenation"), (b, "summation")):

@@ -10,7 +10,7 @@ import pandas as pd
 import streamlit as st
 
 from analysis.architecture.paths import path_counts
-from analysis.architecture.short_paths import expected_training, path_table, supervision
+from analysis.architecture.short_paths import expected_training_cost, path_table, supervision
 from analysis.figures.diagrams.short_paths import gates_figure, gates_screen, short_paths_figure, short_paths_screen
 from app.dashboard import loading
 from app.dashboard.caching import cached
@@ -74,7 +74,7 @@ def _show_stochastic_depth() -> None:
 
 def _show_expected(spec: ResNetSpec, table: pd.DataFrame) -> None:
     """What a training step of stochastic depth takes on average."""
-    expected = expected_training(spec)
+    expected = expected_training_cost(spec)
     a, b, c, d = st.columns(4)
     for column, quantity in ((a, "blocks"), (b, "depth")):
         part, whole = f"{expected[f'expected_{quantity}']:.1f}", f"{expected[quantity]:.0f}"

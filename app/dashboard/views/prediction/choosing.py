@@ -17,8 +17,8 @@ from app.text import literal
 from densenet_core import DataError
 
 if TYPE_CHECKING:
-    from analysis.prediction.image_files import SeenImage
-    from analysis.prediction.opened import Opened
+    from analysis.prediction.image_files import PreparedImage
+    from analysis.prediction.predictor import Predictor
     from densenet_core.data.images import Images
 
 ORIGINS = ("dataset", "upload")
@@ -106,24 +106,24 @@ def _upload(key: NetworkKey) -> ChosenImage | None:
 
 
 @st.cache_resource(max_entries=8, scope="session", show_spinner=False)
-def _uploaded(key: NetworkKey, file_id: str, _content: bytes | None) -> SeenImage:
+def _uploaded(key: NetworkKey, file_id: str, _content: bytes | None) -> PreparedImage:
     """An upload as the network sees it; kept for its session alone."""
-    from analysis.prediction.image_files import MAX_BYTES, open_image, seen_by
+    from analysis.prediction.image_files import MAX_BYTES, open_image, prepare_image
 
     if _content is None:
         raise DataError("the uploaded image is gone: upload it again")
     if len(_content) > MAX_BYTES:
         raise DataError(f"the image is larger than {MAX_BYTES // 2**20} MB: scale it down")
-    return seen_by(open_image(_content), loading.load(key))
+    return prepare_image(open_image(_content), loading.load(key))
 
 
-def seen_image(key: NetworkKey, chosen: ChosenImage) -> SeenImage:
+def seen_image(key: NetworkKey, chosen: ChosenImage) -> PreparedImage:
     """The chosen image as the network sees it."""
     if chosen.images is None:
         return _uploaded(key, chosen.upload, None)
-    from analysis.prediction.image_files import seen_of_dataset
+    from analysis.prediction.image_files import prepare_dataset_image
 
-    return seen_of_dataset(used_images(chosen.images), chosen.row)
+    return prepare_dataset_image(used_images(chosen.images), chosen.row)
 
 
 @cached(8, copies=False)
@@ -141,11 +141,11 @@ def image_labels(images: ImagesKey) -> list[int]:
 
 
 @cached(8, private_entries=2, copies=False)
-def opened(key: NetworkKey) -> Opened:
+def opened(key: NetworkKey) -> Predictor:
     """The network, opened once for all that is asked of it."""
-    from analysis.prediction.opened import open_network
+    from analysis.prediction.predictor import as_predictor
 
-    return open_network(loading.load(key))
+    return as_predictor(loading.load(key))
 
 
 @cached(16, spinner="measuring")

@@ -37,10 +37,10 @@ REPLACEMENTS = ("zero", "mean")
 CODE = """
 from densenet_core import load_checkpoint
 from analysis.prediction.explain import explain_image
-from analysis.prediction.image_files import class_names, open_image, seen_by
+from analysis.prediction.image_files import class_names, open_image, prepare_image
 
 network = load_checkpoint("CHECKPOINT")
-found = explain_image(network, seen_by(open_image("IMAGE"), network), class_names(network){options})
+found = explain_image(network, prepare_image(open_image("IMAGE"), network), class_names(network){options})
 print(found.table)
 """
 

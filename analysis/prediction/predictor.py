@@ -1,4 +1,4 @@
-"""A network opened for one prediction: the maps that its classifier averages, split by the layer that made them.
+"""A network ready for prediction: the maps that its classifier averages, split by the layer that made them.
 
 The classifier of a DenseNet reads the concatenated maps of all layers of the last block, so its logits are a sum over
 these layers. The last stage of a ResNet adds its residual branches, so there they are a sum over the branches.
@@ -7,7 +7,8 @@ these layers. The last stage of a ResNet adds its residual branches, so there th
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import Any, TypeAlias
@@ -21,50 +22,50 @@ from densenet_core.hardware import device
 from densenet_core.networks.densenet import DenseNet
 from densenet_core.networks.densenet_spec import DenseNetSpec
 from densenet_core.networks.fused import compute_scale_and_shift
-from densenet_core.networks.network import Network as Model
+from densenet_core.networks.network import Network
 from densenet_core.networks.relatives.deeply_supervised import DeeplySupervised
 from densenet_core.networks.resnet import ResidualBlock, ResNet
 from densenet_core.networks.spec import Spec
 
-BIAS = -1  # the source layer of what no layer adds
+BIAS = -1  # the source layer in tables of what no layer adds
 
 
 @dataclass(frozen=True)
 class FinalMaps:
-    """What the classifier reads of a batch, by source layer: its logits are a sum over these."""
+    """The input of the classifier for a batch, split by source layer; the logits are the sum of their contributions."""
 
     maps: tuple[Tensor, ...]  # of source s: (N, C_s, *spatial), as the classifier averages them
     weights: tuple[Tensor, ...]  # of source s: (classes, C_s)
-    bias: Tensor  # (N, classes): what no source adds
+    bias: Tensor  # (N, classes): the part of the logits that no source adds
 
     def pooled(self) -> tuple[Tensor, ...]:
-        """The average of each map over all positions: (N, C_s) for each source."""
+        """Return the average of each map over all positions: (N, C_s) for each source."""
         return tuple(maps.flatten(2).mean(2) for maps in self.maps)
 
     def contributions(self) -> Tensor:
-        """What each source adds to each logit: (N, sources, classes)."""
-        return contributions_of(self.pooled(), self.weights)
+        """Return what each source adds to each logit: (N, sources, classes)."""
+        return compute_contributions(self.pooled(), self.weights)
 
 
-def contributions_of(pooled: tuple[Tensor, ...], weights: tuple[Tensor, ...]) -> Tensor:
-    """What sources with these averages, (N, C_s) each, add to the logits: (N, sources, classes)."""
+def compute_contributions(pooled: tuple[Tensor, ...], weights: tuple[Tensor, ...]) -> Tensor:
+    """Return what each source adds to each logit, from the averages of its maps, (N, C_s): (N, sources, classes)."""
     return torch.stack([own @ weight.T for own, weight in zip(pooled, weights, strict=True)], dim=1)
 
 
 @dataclass(frozen=True)
-class Opened:
-    """A network in evaluation mode whose weights are not changed; made by ``open_network``."""
+class Predictor:
+    """A network in evaluation mode whose weights are not changed; made by ``as_predictor``."""
 
     spec: Spec
     model: DenseNet | ResNet | nn.Module
 
     def scores(self, images: Tensor) -> Tensor:
-        """The logits: (N, classes)."""
-        scores: Tensor = self.model(self.placed(images))
+        """Return the logits: (N, classes)."""
+        scores: Tensor = self.model(self.place(images))
         return scores
 
     def final_maps(self, images: Tensor) -> FinalMaps:
-        """What the classifier reads of these images, by source layer; in the images' floating-point type.
+        """Return the input of the classifier by source layer, in the floating-point type of the images.
 
         Raises:
             CheckpointError: the classifier reads neither a concatenation nor a sum of layers.
@@ -73,11 +74,11 @@ class Opened:
             if self.model.spec.head_widths:
                 raise CheckpointError(
                     f"a {self.spec.title} with several linear layers in its classifier has no logit by layer: its "
-                    "logits are no sum over the layers (use a network with one linear layer)"
+                    "logits are not a sum over the layers (use a network with one linear layer)"
                 )
-            return _dense_maps(self.model, self.placed(images))
+            return _dense_maps(self.model, self.place(images))
         if isinstance(self.model, ResNet) and self.model.spec.shortcut != "none":
-            return _residual_maps(self.model, self.placed(images))
+            return _residual_maps(self.model, self.place(images))
         raise CheckpointError(
             f"a {self.spec.title} has no logit by layer: its classifier reads the output of its last layer alone "
             "(use a DenseNet, or a ResNet with shortcuts)"
@@ -93,7 +94,7 @@ class Opened:
         return tuple(maps[0].cpu().split(list(self.spec.source_channels(len(self.spec.block_config)))))
 
     def block_maps(self, images: Tensor) -> dict[tuple[int, int], Tensor]:
-        """The output of every layer, by (block, source layer): (N, C, *spatial) each.
+        """Return the output of every layer by (block, source layer): (N, C, *spatial) each.
 
         In a DenseNet source 0 is the input of the block and s its s-th layer. In other networks source s is the
         output of the s-th block of a stage, after the addition.
@@ -101,19 +102,19 @@ class Opened:
         found: dict[tuple[int, int], Tensor] = {}
         if isinstance(self.model, DenseNet):
             names = [f"features.denseblock{block}" for block in range(1, len(self.model.spec.block_config) + 1)]
-            with watched(self.model, names) as outputs:
+            with record_outputs(self.model, names) as outputs:
                 self.scores(images)
             for block, name in enumerate(names, start=1):
                 parts = outputs[name].split(list(self.model.spec.source_channels(block)), dim=1)
                 found |= {(block, source): part for source, part in enumerate(parts)}
             return found
         places = _stage_layers(self.model)
-        with watched(self.model, list(places)) as outputs:
+        with record_outputs(self.model, list(places)) as outputs:
             self.scores(images)
         return {places[name]: maps for name, maps in outputs.items()}
 
-    def placed(self, images: Tensor) -> Tensor:
-        """The images where the network is, the network in their type.
+    def place(self, images: Tensor) -> Tensor:
+        """Move the images to the network's device, and convert the network to their floating-point type.
 
         Raises:
             DataError: their shape does not fit the network.
@@ -128,32 +129,34 @@ class Opened:
         return images.to(weight.device)
 
 
-Network: TypeAlias = "Checkpoint | nn.Module | Mapping[str, Tensor] | Opened"
+NetworkLike: TypeAlias = "Checkpoint | nn.Module | Mapping[str, Tensor] | Predictor"
 
 
-def open_network(network: Network) -> Opened:
-    """Open a network for its predictions, on the GPU where there is one.
+def as_predictor(network: NetworkLike) -> Predictor:
+    """Return a network as a predictor, on the GPU if there is one.
 
     >>> from densenet_core import load_zoo
-    >>> open_network(load_zoo("densenet-40-12-digits")).spec.title
+    >>> as_predictor(load_zoo("densenet-40-12-digits")).spec.title
     'DenseNet (L=40, k=12)'
 
     Args:
-        network: a checkpoint, a module, a state dict in any layout that ``load_checkpoint`` reads, or an opened one,
-            which is returned as it is. The network itself is never changed: a copy is opened.
+        network: a checkpoint, a module, a state dict in any layout that ``load_checkpoint`` reads, or a predictor,
+            which is returned as it is. The network itself is never changed: the predictor has a copy.
 
     Raises:
-        CheckpointError: it is no network that can be built here.
+        CheckpointError: the network can not be built here.
     """
-    if isinstance(network, Opened):
+    if isinstance(network, Predictor):
         return network
     checkpoint = _checkpoint(network)
     model: nn.Module = checkpoint.to_model()
     if any(tensor.dtype == torch.float64 for tensor in checkpoint.state_dict.values()):
-        model.double().load_state_dict(checkpoint.state_dict, strict=False)  # the names were checked; counters may lack
+        model.double().load_state_dict(
+            checkpoint.state_dict, strict=False
+        )  # names are checked; counters may be missing
     if isinstance(model, DeeplySupervised):
         model = model.network
-    return Opened(checkpoint.architecture, model.to(device()).eval().requires_grad_(False))
+    return Predictor(checkpoint.architecture, model.to(device()).eval().requires_grad_(False))
 
 
 def _checkpoint(network: Checkpoint | nn.Module | Mapping[str, Tensor]) -> Checkpoint:
@@ -161,7 +164,7 @@ def _checkpoint(network: Checkpoint | nn.Module | Mapping[str, Tensor]) -> Check
         return network
     if isinstance(network, Mapping):
         return checkpoint_from_state_dict(network)
-    if isinstance(network, Model):
+    if isinstance(network, Network):
         return Checkpoint(network.spec, {key: tensor.detach().clone() for key, tensor in network.state_dict().items()})
     if isinstance(network, nn.Module):
         from densenet_core.checkpoints.trace import checkpoint_from_module
@@ -170,41 +173,40 @@ def _checkpoint(network: Checkpoint | nn.Module | Mapping[str, Tensor]) -> Check
     raise CheckpointError(f"network is a {type(network).__name__}: pass a Checkpoint, a torch module or a state dict")
 
 
-class watched:
-    """Collect the outputs of named modules during a forward pass of this thread.
+@contextmanager
+def record_outputs(model: nn.Module, names: Sequence[str]) -> Iterator[dict[str, Tensor]]:
+    """Record the outputs of named modules during a forward pass.
+
+    Only passes of the calling thread are recorded: other threads may run the same network at the same time.
 
     >>> from densenet_core import create_model
     >>> import torch
     >>> model = create_model("densenet-bc-16-4").eval()
-    >>> with watched(model, ["features.denseblock1"]) as outputs:
+    >>> with record_outputs(model, ["features.denseblock1"]) as outputs:
     ...     _ = model(torch.zeros(1, 3, 32, 32))
     >>> outputs["features.denseblock1"].shape
     torch.Size([1, 16, 32, 32])
     """
+    outputs: dict[str, Tensor] = {}
+    thread = threading.get_ident()
 
-    def __init__(self, model: nn.Module, names: list[str]) -> None:
-        self.model, self.names = model, names
-        self.outputs: dict[str, Tensor] = {}
-        self.thread = threading.get_ident()  # others may run the same network at the same time
+    def record(name: str, output: Tensor) -> None:
+        if threading.get_ident() == thread:
+            outputs[name] = output
 
-    def __enter__(self) -> dict[str, Tensor]:
-        self.handles = [self.model.get_submodule(name).register_forward_hook(self._keep(name)) for name in self.names]
-        return self.outputs
-
-    def __exit__(self, *_: object) -> None:
-        for handle in self.handles:
+    handles = [
+        model.get_submodule(name).register_forward_hook(lambda _, __, output, name=name: record(name, output))
+        for name in names
+    ]
+    try:
+        yield outputs
+    finally:
+        for handle in handles:
             handle.remove()
-
-    def _keep(self, name: str) -> Callable[[nn.Module, Any, Tensor], None]:
-        def hook(_: nn.Module, __: object, output: Tensor) -> None:
-            if threading.get_ident() == self.thread:
-                self.outputs[name] = output
-
-        return hook
 
 
 def _dense_maps(model: DenseNet, images: Tensor) -> FinalMaps:
-    """A pruned network reads nothing of a source whose connection was cut: 0 maps."""
+    """Return the input of a DenseNet's classifier; a source whose connection was pruned has 0 maps."""
     maps = F.relu(model.features(images))
     spec, last = model.spec, len(model.spec.block_config)
     channels, target = spec.source_channels(last), spec.block_config[-1] + 1
@@ -221,9 +223,9 @@ def _dense_maps(model: DenseNet, images: Tensor) -> FinalMaps:
 
 
 def _residual_maps(model: ResNet, images: Tensor) -> FinalMaps:
-    """Source 0 is the shortcut into the last stage, s its s-th residual branch.
+    """Return the input of a ResNet's classifier: source 0 is the shortcut into the last stage, s the s-th branch.
 
-    A ReLU after an addition lets through or sets to 0 whole sums, position by position: so it does with their parts.
+    A ReLU after an addition keeps the sum or sets it to 0 at each position, and so each part of the sum.
     """
     x = _before_last_stage(model, images)
     parts: list[Tensor] = []
@@ -267,7 +269,7 @@ def _shortcut(block: ResidualBlock, x: Tensor) -> Tensor:
 
 
 def _stage_layers(model: nn.Module) -> dict[str, tuple[int, int]]:
-    """The modules of every stage in their order: name -> (stage, number), both 1-based."""
+    """Return the place of every module of a stage, in order: name -> (stage, number), both 1-based."""
     found: dict[str, tuple[int, int]] = {}
     stages = [name for name, _ in model.named_children() if name.rstrip("0123456789") in ("layer", "stage", "block")]
     for stage, name in enumerate(stages, start=1):
