@@ -122,7 +122,7 @@ MISTAKES = {
         ["short-paths", "dsn-resnet-56"],
         "exist in DenseNets and ResNets, not in Deeply Supervised",
     ),
-    "short paths of one twice": (["short-paths", "121", "densenet121"], "is there 2 times"),
+    "short paths of one twice": (["short-paths", "121", "densenet121"], "appears 2 times"),
     "short paths of two sizes": (["short-paths", "densenet-40-12", "resnet50"], "different numbers of blocks"),
     "gates of a name": (["short-paths", "highway-19"], "give a trained one's checkpoint"),
     "gates of a DenseNet": (["short-paths", "densenet-40-12-digits", "--gates"], "only Highway Networks have gates"),

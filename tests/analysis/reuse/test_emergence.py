@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 import subprocess
 import zipfile
 from pathlib import Path
@@ -25,10 +26,17 @@ from densenet_core.training.loop import train
 from densenet_core.training.run_folder import REUSE, read_metrics
 
 
-@pytest.fixture
-def run(tmp_path: Path) -> Path:
-    config = TrainingConfig("densenet-7-2", "digits", "demo", epochs=3, runs_dir=str(tmp_path))
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = str(tmp_path_factory.mktemp("runs"))
+    config = TrainingConfig("densenet-7-2", "digits", "demo", epochs=3, runs_dir=folder)
     return train(config, show_progress=False, on_epoch=record_reuse)
+
+
+@pytest.fixture
+def run(trained: Path, tmp_path: Path) -> Path:
+    """A copy of the trained run, for tests that change its files."""
+    return Path(shutil.copytree(trained, tmp_path / "demo"))
 
 
 def test_every_epoch_has_its_table_and_the_last_is_the_networks(run: Path) -> None:
