@@ -20,6 +20,7 @@ from densenet_core.data.images import Images, evenly_spaced
 from densenet_core.hardware import device
 from densenet_core.training.evaluation import check_fit
 
+MAX_CONFUSIONS = 5e7  # numbers, of 8 bytes each: DenseNet-BC (L=100, k=12) on 100 classes has 4.6 million
 KEYS = ["block", "source_layer", "target_layer", "target_kind"]
 
 
@@ -53,7 +54,8 @@ def reuse_by_class(
         num_images, ablation (rise of the mean cross-entropy of the images of this class when the connection is cut,
         nats), ablation_error (of their error, percentage points) and logit (fall of the mean logit of their class).
         ``attrs`` has confusions, an array (connections, classes, classes): how many images of the first class are
-        predicted as the second when the connection is cut, minus how many are with the whole network.
+        predicted as the second when the connection is cut, minus how many are with the whole network. It is left out
+        where it would have more than ``MAX_CONFUSIONS`` numbers, as for ImageNet's classes.
 
     Raises:
         CheckpointError: The network is not a DenseNet.
@@ -63,22 +65,27 @@ def reuse_by_class(
     check_fit(checkpoint.architecture, images)
     table = connection_weights(checkpoint)[KEYS]
     chosen, number = evenly_spaced(images, num_images), len(images.class_names)
-    file = measurement_file(keep_in, "classes", f"classes {number}", checkpoint, chosen)
-    sums = PartialSums(file, len(chosen), (len(table) + 1, number, 3 + number))
+    counts_pairs = len(table) * number**2 <= MAX_CONFUSIONS
+    kind = f"classes {number}" if counts_pairs else f"classes {number} without pairs"
+    file = measurement_file(keep_in, "classes", kind, checkpoint, chosen)
+    sums = PartialSums(file, len(chosen), (len(table) + 1, number, 3 + (number if counts_pairs else 1)))
     remaining = chosen.subset(torch.arange(sums.done, len(chosen)))
     with torch.inference_mode():
         dissection = dissect(checkpoint, device(), fold=True)
         for batch, labels in batches_on_device(remaining, batch_size):
-            halves = in_halves(lambda x, y: _sums_by_class(dissection, x, y, number), batch, labels)
+            halves = in_halves(lambda x, y: _sums_by_class(dissection, x, y, number, counts_pairs), batch, labels)
             sums.add(len(labels), np.sum(halves, axis=0))
             on_batch(sums.done, len(chosen))
-    return _as_table(table, sums.total)
+    return _as_table(table, sums.total, counts_pairs)
 
 
-def _sums_by_class(dissection: Dissection, images: Tensor, labels: Tensor, number: int) -> np.ndarray:
+def _sums_by_class(
+    dissection: Dissection, images: Tensor, labels: Tensor, number: int, counts_pairs: bool
+) -> np.ndarray:
     """Return the sums of 1, loss, logit and one-hot prediction: (connections + 1, classes, 3 + classes).
 
-    The last entry of the first dimension is the whole network.
+    Without ``counts_pairs``, the sum of right predictions takes the place of the one-hot prediction: 3 + 1. The last
+    entry of the first dimension is the whole network.
     """
     own = F.one_hot(labels, number).double()  # (N, classes)
     found = []
@@ -86,24 +93,26 @@ def _sums_by_class(dissection: Dissection, images: Tensor, labels: Tensor, numbe
         scores = scores.float()
         loss = F.cross_entropy(scores, labels, reduction="none")
         logit = scores.gather(1, labels[:, None])[:, 0]
-        predicted = F.one_hot(scores.argmax(1), number)
+        best = scores.argmax(1)
+        predicted = F.one_hot(best, number) if counts_pairs else (best == labels)[:, None]
         values = torch.cat((torch.ones_like(own[:, :1]), loss[:, None], logit[:, None], predicted), dim=1).double()
         found.append(own.T @ values)
     return torch.stack(found).cpu().numpy()
 
 
-def _as_table(table: pd.DataFrame, sums: np.ndarray) -> pd.DataFrame:
+def _as_table(table: pd.DataFrame, sums: np.ndarray, counts_pairs: bool) -> pd.DataFrame:
     counts, changes = sums[-1, :, 0], (sums[:-1] - sums[-1])[:, :, 1:]
     present = np.flatnonzero(counts)
     means = changes[:, present] / counts[present, None]
-    right = means[:, np.arange(len(present)), 2 + present]
+    right = means[:, np.arange(len(present)), 2 + present] if counts_pairs else means[:, :, 2]
     rows = table.loc[table.index.repeat(len(present))].reset_index(drop=True)
     rows["class"] = np.tile(present, len(table))
     rows["num_images"] = np.tile(counts[present].astype(int), len(table))
     rows["ablation"] = means[:, :, 0].ravel()
     rows["ablation_error"] = -100 * right.ravel()
     rows["logit"] = -means[:, :, 1].ravel()
-    rows.attrs["confusions"] = changes[:, :, 2:]
+    if counts_pairs:
+        rows.attrs["confusions"] = changes[:, :, 2:]
     return rows
 
 
@@ -176,8 +185,11 @@ def confusion_pairs(table: pd.DataFrame, top: int = 10) -> pd.DataFrame:
     Returns:
         Columns block, source_layer, target_layer, target_kind, class (true), predicted and images: the change of the
         number of images of the class predicted as ``predicted`` when the connection is cut. Above 0, the connection
-        prevents these confusions; below 0, it causes them. Sorted by absolute value, largest first.
+        prevents these confusions; below 0, it causes them. Sorted by absolute value, largest first. Empty for a table
+        without ``attrs["confusions"]``.
     """
+    if "confusions" not in table.attrs:
+        return table.head(0)[KEYS].assign(**{"class": [], "predicted": [], "images": []})
     changes = table.attrs["confusions"].copy()
     changes[:, np.arange(changes.shape[1]), np.arange(changes.shape[1])] = 0
     connections = table[KEYS].drop_duplicates().reset_index(drop=True)

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,14 @@ from densenet_core.training.run_folder import Metric
 from densenet_core.training.run_status import read_summary
 
 
+def command_of(monkeypatch: pytest.MonkeyPatch, start: Callable[[], object]) -> list[str]:
+    """The command-line arguments of the process that would be started."""
+    commands: list[list[str]] = []
+    monkeypatch.setattr(processes.subprocess, "Popen", lambda command, **_: commands.append(command))
+    start()
+    return commands[0][3:]
+
+
 def wait_for(folder: Path, state: str, epoch: int = 0) -> None:
     deadline = time.monotonic() + 480
     while time.monotonic() < deadline:
@@ -40,19 +48,17 @@ def wait_for(folder: Path, state: str, epoch: int = 0) -> None:
     pytest.fail(f"{folder} did not become {state}: {last_words(folder)}")
 
 
-@pytest.fixture(params=["foreground", "background"])
-def shell(request: pytest.FixtureRequest) -> Iterator[None]:
-    """How the dashboard was started: shells let their background jobs ignore SIGINT, which children inherit."""
-    before = signal.getsignal(signal.SIGINT)
-    if request.param == "background":
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+@pytest.fixture
+def background() -> Iterator[None]:
+    """A dashboard in a shell's background: such jobs ignore SIGINT, which children inherit."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     yield
     signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.slow
-def test_a_training_starts_stops_and_goes_on(shell: None, tmp_path: Path) -> None:
-    config = TrainingConfig("densenet-7-2", "digits", "demo", epochs=40, runs_dir=str(tmp_path))
+def test_a_training_starts_stops_and_goes_on(background: None, tmp_path: Path) -> None:
+    config = TrainingConfig("densenet-7-2", "digits", "demo", epochs=20, runs_dir=str(tmp_path))
     start_training(config)
     wait_for(config.folder, "running", epoch=1)
     with pytest.raises(RunError, match="is being trained already"):
@@ -67,18 +73,16 @@ def test_a_training_starts_stops_and_goes_on(shell: None, tmp_path: Path) -> Non
     assert "Interrupted" in last_words(config.folder)
     resume_training(config.folder)
     wait_for(config.folder, "finished")
-    assert load_checkpoint(config.folder).record["epochs"] == 40
+    assert load_checkpoint(config.folder).record["epochs"] == 20
     assert (config.folder / "reuse.parquet").exists()
 
 
-@pytest.mark.slow
-def test_a_training_that_can_not_begin_leaves_its_words(tmp_path: Path) -> None:
+def test_a_training_that_can_not_begin_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     config = TrainingConfig("densenet-7-2", "cifar10", "none", runs_dir=str(tmp_path), data=str(tmp_path / "nothing"))
-    start_training(config)
-    deadline = time.monotonic() + 60
-    while not last_words(config.folder) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert "cifar10 is not under" in last_words(config.folder)
+    assert run(command_of(monkeypatch, lambda: start_training(config))) == 2
+    assert "cifar10 is not under" in capsys.readouterr().err
 
 
 def test_what_is_no_run_can_not_be_resumed(tmp_path: Path) -> None:
@@ -120,9 +124,7 @@ EVERY_SETTING: dict[str, Any] = {  # none as by default, nor as the recipe's
 def test_every_setting_reaches_the_command_that_is_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = TrainingConfig("densenet-7-2", "digits", "-x", runs_dir=str(tmp_path), **EVERY_SETTING)
     assert {*EVERY_SETTING, "arch", "dataset", "name", "runs_dir"} == {each.name for each in training_settings()}
-    commands: list[list[str]] = []
-    monkeypatch.setattr(processes.subprocess, "Popen", lambda command, **_: commands.append(command))
-    start_training(config)
+    command = command_of(monkeypatch, lambda: start_training(config))
     asked: list[TrainingConfig] = []
 
     def train_nothing(config: TrainingConfig, *_: object, **__: object) -> Path:
@@ -130,12 +132,11 @@ def test_every_setting_reaches_the_command_that_is_started(tmp_path: Path, monke
         raise RunError("asked")
 
     monkeypatch.setattr(loop, "train", train_nothing)
-    assert run(commands[0][3:]) == 2
+    assert run(command) == 2
     assert asked == [config]
 
 
-@pytest.mark.slow
-def test_a_run_with_every_setting_of_its_own_resumes(tmp_path: Path) -> None:
+def test_a_run_with_every_setting_of_its_own_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     own = {key: EVERY_SETTING[key] for key in ("schedule", "milestones", "label_smoothing", "momentum", "seed")}
     config = TrainingConfig("densenet-7-2", "digits", "demo", epochs=2, runs_dir=str(tmp_path), **own)
 
@@ -145,8 +146,8 @@ def test_a_run_with_every_setting_of_its_own_resumes(tmp_path: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         loop.train(config, show_progress=False, on_epoch=stop)
-    resume_training(config.folder)
-    wait_for(config.folder, "finished")
+    assert run(command_of(monkeypatch, lambda: resume_training(config.folder))) == 0
+    assert read_summary(config.folder).state == "finished"
     assert load_checkpoint(config.folder).record["recipe"]["momentum"] == 0.8
 
 

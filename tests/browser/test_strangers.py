@@ -150,7 +150,9 @@ def visit(browser: Browser, server: Server, file: Path) -> float:
     """Upload a file, see its heatmap, leave, and return the server's memory in MB afterwards."""
     page = browser.new_page()
     page.set_default_timeout(180_000)
-    upload(page, server.url, file.name, file.read_bytes())
+    page.goto(f"{server.url}/reuse")
+    choose(page, "Load from", "Upload")
+    page.locator("input[type=file]").set_input_files(file)
     expect(page.get_by_text(file.name).first).to_be_visible()
     expect(page.locator(".js-plotly-plot").first).to_be_visible()
     assert not list(tmp_path_of(server).rglob("densenet-lens-*"))
@@ -161,7 +163,7 @@ def visit(browser: Browser, server: Server, file: Path) -> float:
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
 def test_an_upload_goes_with_its_session(browser: Browser, server: Server, tmp_path: Path) -> None:
-    model = trained_like(DenseNetSpec((3, 4, 2), 160, 320, num_classes=5))
+    model = trained_like(DenseNetSpec((3, 4, 2), 96, 192, num_classes=5))
     torch.save(model.state_dict(), file := tmp_path / "a.pth")
     first = visit(browser, server, file)  # what the allocator keeps for later use is kept from here on
     assert visit(browser, server, file) < first + file.stat().st_size / 2**20 / 2

@@ -46,6 +46,16 @@ def test_confusions_are_counted_images() -> None:
     assert (pairs["class"] != pairs["predicted"]).all() and (pairs["images"] != 0).all()
 
 
+def test_many_classes_are_measured_without_their_confusions(monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoint, images = checkpoint_of(SPEC), some_images()
+    expected = reuse_by_class(checkpoint, images)
+    monkeypatch.setattr(by_class, "MAX_CONFUSIONS", 1)
+    table = reuse_by_class(checkpoint, images)
+    pd.testing.assert_frame_equal(table, expected)
+    assert "confusions" not in table.attrs
+    assert confusion_pairs(table).empty
+
+
 def test_classes_that_need_the_same_connections_lie_side_by_side() -> None:
     generator = np.random.default_rng(0)
     table = reuse_by_class(checkpoint_of(SPEC), some_images())
