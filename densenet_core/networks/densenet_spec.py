@@ -37,6 +37,7 @@ IMAGENET_VARIANTS: dict[str, tuple[tuple[int, ...], int]] = {
     "264": ((6, 12, 64, 48), 32),
 }
 CIFAR_BLOCKS = 3
+MAX_WIDTHS = 100  # of a stem, of transitions or of a classifier: they may come from a file
 _OPTIONAL_WIDTHS = ("stem_widths", "transition_widths", "head_widths")
 
 
@@ -105,7 +106,10 @@ class DenseNetSpec(Spec):
         self._check_cuts()
 
     def _check_variant(self) -> None:
-        check_counts(self, *(field for field in _OPTIONAL_WIDTHS if getattr(self, field) != ()))
+        for field in _OPTIONAL_WIDTHS:
+            if not isinstance(widths := getattr(self, field), tuple) or len(widths) > MAX_WIDTHS:
+                raise ValueError(f"{field} must be a tuple of at most {MAX_WIDTHS} numbers")
+        check_counts(self, *(field for field in _OPTIONAL_WIDTHS if getattr(self, field)))
         num_transitions = len(self.block_config) - 1
         if self.transition_widths and len(self.transition_widths) != num_transitions:
             raise ValueError(

@@ -95,6 +95,7 @@ def check_fit(spec: Spec, images: Images) -> None:
     except ValueError as error:
         raise DataError(f"the images have {images.image_size} pixels a side: {error}") from error
     if images.num_channels != spec.in_channels:
-        raise DataError(f"the images have {images.num_channels} channels, the network expects {spec.in_channels}")
+        channels = f"{images.num_channels} channel{'s' if images.num_channels > 1 else ''}"
+        raise DataError(f"the images have {channels}, the network expects {spec.in_channels}")
     if len(images.class_names) != spec.num_classes:
         raise DataError(f"the data set has {len(images.class_names)} classes, the network predicts {spec.num_classes}")

@@ -17,6 +17,7 @@ from densenet_core.checkpoints.identify.concat_order import ORDERS, num_agreeing
 from densenet_core.checkpoints.identify.shape_search import find_convolutions, num_common
 from densenet_core.checkpoints.identify.structure import Shapes, Structure
 
+MAX_HEAD_LAYERS = 8
 MAX_PAIRS = 250_000  # of norms and the weights that they may belong to
 STATISTICS = ("running_mean", "running_var")
 
@@ -75,7 +76,7 @@ def _with_norms(found: Structure, shapes: Shapes, is_in_order: bool, is_sorted: 
 def _hidden(heads: Sequence[str], shapes: Shapes) -> tuple[str, ...]:
     """Return the linear layers that follow a single head, each of which reads what the one before it returns."""
     chain, linear = list(heads), [key for key in shapes if key.endswith("weight") and len(shapes[key]) == 2]
-    while len(heads) == 1 and len(chain) <= len(linear):
+    while len(heads) == 1 and len(chain) < MAX_HEAD_LAYERS:
         behind = [key for key in linear if key not in chain and shapes[key][1] == shapes[chain[-1]][0]]
         if len(behind) != 1:
             break

@@ -11,12 +11,11 @@ from math import ceil
 from typing import Any
 
 from densenet_core.errors import CheckpointError
-from densenet_core.networks.densenet_spec import IMAGENET_VARIANTS, DenseNetSpec, compress
+from densenet_core.networks.densenet_spec import IMAGENET_VARIANTS, MAX_WIDTHS, DenseNetSpec, compress
 from densenet_core.networks.resnet_spec import ResNetSpec
 from densenet_core.networks.spec import Spec
 
 MAX_STEM_CONVS = 4
-MAX_HEAD_LAYERS = 8
 ROUNDED_AWAY = Fraction(49, 10**8)  # of a feature map, in ``compress``
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -119,7 +118,7 @@ def _head(shapes: Shapes) -> list[int]:
     """Return the number of outputs of each linear layer of the classifier."""
     if "classifier.0.weight" not in shapes:
         return [_shape(shapes, "classifier.weight", least_dims=2)[0]]
-    keys = takewhile(shapes.__contains__, (f"classifier.{2 * number}.weight" for number in range(MAX_HEAD_LAYERS)))
+    keys = takewhile(shapes.__contains__, (f"classifier.{2 * number}.weight" for number in range(MAX_WIDTHS + 1)))
     return [_shape(shapes, key, least_dims=2)[0] for key in keys]
 
 

@@ -163,5 +163,5 @@ def test_wrong_networks_and_images_are_refused() -> None:
     with pytest.raises(CheckpointError, match="feature reuse is measured on DenseNets"):
         check_claims(create_model("resnet-8"))
     wrong = TensorImages(torch.zeros(4, 1, 8, 8, dtype=torch.uint8), torch.zeros(4).long(), tuple("abcde"), "none")
-    with pytest.raises(DataError, match="the images have 1 channels"):
+    with pytest.raises(DataError, match="the images have 1 channel,"):
         check_claims(checkpoint_of(SPECS[0]), wrong)

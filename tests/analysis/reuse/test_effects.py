@@ -244,7 +244,7 @@ def test_images_are_taken_evenly_over_the_set() -> None:
 def test_invalid_input_is_rejected_before_anything_runs() -> None:
     checkpoint = checkpoint_of(SPECS[0])
     for measure in (connection_effects, connection_ablation):
-        with pytest.raises(DataError, match="the images have 1 channels, the network expects 3"):
+        with pytest.raises(DataError, match="the images have 1 channel, the network expects 3"):
             measure(checkpoint, some_images(channels=1))
         with pytest.raises(CheckpointError, match="feature reuse is measured on DenseNets"):
             measure(create_model("resnet-8"), some_images())

@@ -385,6 +385,8 @@ def test_every_variant_is_read_back_from_its_state_dict(fields: dict[str, Any], 
         ({"blur_pool": True}, "need the stem 'imagenet'"),
         ({"blur_pool": True, "stem": "imagenet", "spatial_dims": 3}, "blur_pool needs spatial_dims 2, not 3"),
         ({"transition_widths": (4,)}, r"transition_widths \(4,\) must have 2 numbers"),
+        ({"stem_widths": (4,) * 101, "stem": "imagenet"}, "stem_widths must be a tuple of at most 100 numbers"),
+        ({"head_widths": 5}, "head_widths must be a tuple"),
         ({"head_widths": (0,)}, r"head_widths \(0,\) must contain whole numbers, 1 or more"),
     ],
 )
