@@ -120,10 +120,11 @@ def _is_stage(name: str, module: nn.Module, depth: int) -> bool:
     return depth == 2 and places[0].rstrip("0123456789") in ("layer", "stage", "block") and len(places) <= depth
 
 
-def resize_maps(maps: Tensor, size: int) -> Tensor:
-    """Resize maps (N, h, w) to the size of the images, bilinear: (N, size, size).
+def resize_maps(maps: Tensor, size: int | tuple[int, int]) -> Tensor:
+    """Resize maps (N, h, w) to ``size`` pixels a side, or (height, width), bilinear, to be laid over images.
 
     >>> resize_maps(torch.ones(1, 2, 2), 8).shape
     torch.Size([1, 8, 8])
     """
-    return nn.functional.interpolate(maps[:, None], size=(size, size), mode="bilinear", align_corners=False)[:, 0]
+    sides = (size, size) if isinstance(size, int) else size
+    return nn.functional.interpolate(maps[:, None], size=sides, mode="bilinear", align_corners=False)[:, 0]

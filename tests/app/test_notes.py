@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from analysis.results.efficiency import count
 from app.dashboard.language import KEY, LANGUAGES, catalogue
 from app.dashboard.views.notes import SECTIONS
 from app.dashboard.views.notes.connectivity import digits_as_maps
+from app.dashboard.views.notes.short_paths import UNTRAINED
 from densenet_core import DenseNetSpec, ResNetSpec
 from densenet_core.networks.names import published_spec
 from densenet_core.training.config import TrainingConfig
@@ -36,6 +38,13 @@ def app(words: dict[str, str]) -> AppTest:
     return app.run()
 
 
+def section(app: AppTest, name: str) -> AppTest:
+    """The page at a section."""
+    app.sidebar.radio(key="section").set_value(name).run()
+    assert not app.exception
+    return app
+
+
 def metrics(app: AppTest) -> dict[str, str]:
     assert not app.exception
     return {metric.label: metric.value for metric in app.metric}
@@ -50,14 +59,24 @@ def chart(app: AppTest, place: int) -> dict[str, object]:
     return json.loads(app.get("plotly_chart")[place].proto.spec)
 
 
-def test_every_section_is_there_in_its_order(app: AppTest, words: dict[str, str]) -> None:
+def test_one_section_is_shown_and_the_next_is_a_click_away(app: AppTest, words: dict[str, str]) -> None:
     assert not app.exception
-    assert app.header[0].value == words["notes.title"]
-    assert [part.value for part in app.main.subheader] == [words[f"notes.{name}.title"] for name in SECTIONS]
-    assert len(app.get("plotly_chart")) == 9
-    assert "{" not in markdown(app)
-    contents = app.sidebar.markdown[0].value
-    assert contents.splitlines() == [f"- [{words[f'notes.{name}.title']}](#{name})" for name in SECTIONS]
+    names = list(SECTIONS)
+    assert app.sidebar.radio(key="section").options == [words[f"notes.{name}.title"] for name in names]
+    for place, name in enumerate(names):
+        assert [part.value for part in app.main.subheader] == [words[f"notes.{name}.title"]]
+        assert "{" not in markdown(app)
+        assert ("section" in app.query_params) == bool(place)
+        if place + 1 < len(names):
+            app.button(key="notes_arrow_forward").click().run()
+    assert app.query_params["section"] in ("training", ["training"])  # by version
+
+
+def test_a_link_opens_its_section(words: dict[str, str]) -> None:
+    app = AppTest.from_string(PAGE, default_timeout=240)
+    app.session_state[KEY] = words["language"]
+    app.query_params["section"] = "growth"
+    assert app.run().main.subheader[0].value == words["notes.growth.title"]
 
 
 @pytest.mark.parametrize("layers", [1, 7, 40])
@@ -70,11 +89,14 @@ def test_connections_are_counted(layers: int, app: AppTest, words: dict[str, str
 
 
 def test_what_is_explained_has_the_networks_numbers(app: AppTest, words: dict[str, str]) -> None:
-    seen = markdown(app).replace("\\", "")
+    seen = "\n".join(
+        markdown(section(app, name)).replace("\\", "") for name in ("connections", "supervision", "training")
+    )
     blocks = {"blocks": 3, "layers": 12, "per_block": 78, "all": 234, "total": 36, "single": 666}  # n(n+1)/2 by hand
     assert words["notes.connections.blocks"].format(network="DenseNet (L=40, k=12)", **blocks).strip() in seen
     assert words["notes.short_paths.supervision_text"].format(farthest=3).strip() in seen  # two transitions, classifier
     assert words["notes.training.momentum_text"].format(momentum=0.9, factor=10, dropout=0.2).strip() in seen
+    section(app, "compression")
     sizes = next(table.value for table in app.table if words["notes.compression.unpadded"] in table.value)
     assert sizes.loc[6].tolist() == [4, 6, 3]
 
@@ -87,6 +109,7 @@ def test_one_layer_is_followed(app: AppTest, words: dict[str, str]) -> None:
 
 
 def test_the_identity_test_is_the_analysiss(app: AppTest, words: dict[str, str]) -> None:
+    section(app, "preservation")
     app.slider(key="notes_kept_layers").set_value(2).run()
     app.slider(key="notes_digit").set_value(8).run()
     app.slider(key="notes_seed").set_value(5).run()
@@ -108,6 +131,7 @@ def test_the_digits_are_those_of_the_test_set() -> None:
 
 
 def test_growth_has_the_notes_example_and_moves(app: AppTest, words: dict[str, str]) -> None:
+    section(app, "growth")
     result = words["notes.growth.result"]
     assert result.format(init=6, rate=4, layers=4, reads=18, leaves=22) in markdown(app)
     app.slider(key="notes_rate").set_value(12).run()
@@ -117,17 +141,25 @@ def test_growth_has_the_notes_example_and_moves(app: AppTest, words: dict[str, s
 
 
 def test_bottlenecks_move_with_every_slider(app: AppTest, words: dict[str, str]) -> None:
+    section(app, "bottleneck")
     values = {"notes_maps": 128, "notes_bottleneck_rate": 16, "notes_width": 2, "notes_size": 7}
     for key, value in values.items():
         app.slider(key=key).set_value(value).run()
     params = design_costs(128, 16, 2, 7).groupby("design")["params"].sum()
     own, other = (params["DenseNet-B"] / params[design] for design in ("DenseNet", "ResNet, bottleneck"))
     assert words["notes.bottleneck.result"].format(own=own, other=other) in markdown(app)
-    drawn = [trace for trace in chart(app, 3)["data"] if trace["type"] == "scatter"]
-    assert [text.strip() for text in drawn[0]["text"]] == [count(params[design]) for design in drawn[0]["y"]]
+    figure = chart(app, 0)
+    drawn = [trace for trace in figure["data"] if trace["type"] == "scatter"]
+    texts = [text.strip() for text in drawn[0]["text"]]
+    unit, size = {"K": ("K", 1e3), "M": ("M", 1e6)}[texts[0][-1]]
+    assert [float(text.removesuffix(unit)) * size for text in texts] == pytest.approx(
+        [params[design] for design in drawn[0]["y"]], rel=0.006
+    )
+    assert {text[-1] for text in [*texts, *figure["layout"]["xaxis"]["ticktext"]]} == {unit}  # one unit for all
 
 
 def test_compression_moves_the_costs(app: AppTest, words: dict[str, str]) -> None:
+    section(app, "compression")
     app.slider(key="notes_theta densenet-bc-100-12").set_value(0.25).run()
     spec = DenseNetSpec((16,) * 3, 12, 24, compression=0.25)
     assert metrics(app)[words["notes.compression.params"]] == count(total_cost(count_cost(spec))["params"])
@@ -137,6 +169,7 @@ def test_compression_moves_the_costs(app: AppTest, words: dict[str, str]) -> Non
 
 
 def test_an_image_too_small_shows_the_error(app: AppTest) -> None:
+    section(app, "compression")
     app.selectbox(key="notes_network").select("densenet121").run()
     app.number_input(key="notes_image imagenet").set_value(8).run()
     assert not app.exception
@@ -144,6 +177,7 @@ def test_an_image_too_small_shows_the_error(app: AppTest) -> None:
 
 
 def test_stochastic_depth_beside_a_densenet(app: AppTest, words: dict[str, str]) -> None:
+    section(app, "stochastic")
     app.slider(key="notes_paths_blocks").set_value(9).run()
     app.slider(key="notes_survival").set_value(0.8).run()
     found = metrics(app)
@@ -152,7 +186,7 @@ def test_stochastic_depth_beside_a_densenet(app: AppTest, words: dict[str, str])
     assert found[words["notes.short_paths.saved"]] == f"{expected['saved']:.0%}"
     direct = direct_connections(spec)["probability"]
     assert found[words["notes.short_paths.direct"]] == f"{direct.mean():.0%}"
-    dense, residual = chart(app, 5)["data"], chart(app, 6)["data"]
+    dense, residual = chart(app, 0)["data"], chart(app, 1)["data"]
     assert len(dense) == len(residual) == 3
     assert "**DenseNet \\(L=31, k=12\\)**" in markdown(app)
     app.slider(key="notes_survival").set_value(1.0).run()  # a plain ResNet
@@ -160,6 +194,7 @@ def test_stochastic_depth_beside_a_densenet(app: AppTest, words: dict[str, str])
 
 
 def test_fractal_paths_are_counted(app: AppTest, words: dict[str, str]) -> None:
+    section(app, "fractal")
     app.slider(key="notes_columns").set_value(2).run()
     values = {"columns": 2, "rows": 2, "paths": 2, "shortest": 1, "longest": 2}
     assert words["notes.short_paths.fractal_result"].format(**values) in markdown(app)
@@ -172,19 +207,26 @@ def test_gates_of_a_trained_highway_network(
     monkeypatch.setattr("sys.argv", ["streamlit"])
     app = AppTest.from_string(PAGE, default_timeout=240)
     app.session_state[KEY] = words["language"]
+    app.query_params["section"] = "highway"
     app.run()
     assert "densenet-lens train --arch highway-" in markdown(app)
+    untrained = chart(app, 0)["data"]
+    assert app.selectbox(key="notes_highway").value == UNTRAINED
+    assert metrics(app)[words["notes.short_paths.gate_start"]] == f"{1 / (1 + math.exp(2)):.0%}"  # a bias of -2
     train(TrainingConfig("highway-7-4", "digits", epochs=1, name="carries"))
+    app = AppTest.from_string(PAGE, default_timeout=240)
+    app.session_state[KEY] = words["language"]
+    app.query_params["section"] = "highway"
     app.run()
     assert not app.exception
     assert not app.error
     assert app.selectbox(key="notes_highway").value.name == "carries"
-    assert len(app.get("plotly_chart")) == 11
-    gates = chart(app, 8)["data"]
-    assert len(gates) == 1
+    assert len(app.get("plotly_chart")) == 2
+    assert chart(app, 0)["data"] != untrained
 
 
 def test_table_1_of_any_densenets_and_of_none(app: AppTest, words: dict[str, str]) -> None:
+    section(app, "table_1")
     networks = app.multiselect(key="notes_table_1")
     networks.set_value(["densenet-40-12"]).run()
     assert not app.exception
@@ -201,6 +243,7 @@ def test_table_1_of_any_densenets_and_of_none(app: AppTest, words: dict[str, str
 def test_names_of_other_families_show_the_error(name: str, message: str) -> None:
     app = AppTest.from_string(PAGE, default_timeout=240)
     app.session_state["notes_table_1"] = [name]
+    app.query_params["section"] = "table_1"
     app.run()
     assert not app.exception
     assert message in app.error[0].value.replace("\\", "")
@@ -208,6 +251,7 @@ def test_names_of_other_families_show_the_error(name: str, message: str) -> None
 
 @pytest.mark.parametrize(("recipe", "epochs"), [("cifar", 300), ("svhn", 40), ("imagenet", 90), ("fast", 30)])
 def test_recipes(recipe: str, epochs: int, app: AppTest, words: dict[str, str]) -> None:
+    section(app, "training")
     app.segmented_control(key="notes_recipe").set_value(recipe).run()
     assert not app.exception
     facts = app.table[-1].value

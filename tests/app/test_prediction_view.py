@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import io
+import json
+
+import numpy as np
 import pytest
+import torch
 from streamlit.testing.v1 import AppTest
 
+from analysis.figures.prediction.style import filter_grid, marked
 from analysis.prediction.explain import explain_image, predicted_classes
 from analysis.prediction.image_files import prepare_dataset_image
 from analysis.prediction.predictor import Predictor
-from densenet_core import DenseNet, load_zoo
+from analysis.prediction.volumes import open_volume, slice_at
+from densenet_core import Checkpoint, DataError, DenseNet, DenseNetSpec, load_zoo
 from densenet_core.data.datasets import load_test_images
 from densenet_core.data.images import evenly_spaced
 from tests.app.test_views import FEW, app, page, shown  # noqa: F401 (a fixture)
@@ -20,7 +27,7 @@ def test_the_page_shows_what_the_functions_return(app: AppTest) -> None:  # noqa
     found = page(app, "prediction")
     assert not found.exception
     images = evenly_spaced(load_test_images("digits"), FEW)
-    row = found.selectbox(key="prediction_row_class0").value
+    row = found.pills(key="prediction_row_class0").value
     expected = explain_image(load_zoo(NAME), prepare_dataset_image(images, row), tuple("0123456789"))
     assert f"Logit of {expected.title}: {expected.logit:.2f}" in shown(found).replace("\\", "")
     found.selectbox(key="prediction_for").select(3).run()
@@ -34,18 +41,118 @@ def test_least_certain_images_come_first(app: AppTest) -> None:  # noqa: F811
     found.selectbox(key="prediction_way").select("uncertain").run()
     assert not found.exception
     table = predicted_classes(load_zoo(NAME), evenly_spaced(load_test_images("digits"), FEW))
-    assert found.selectbox(key="prediction_row_uncertain").value == int(table.loc[table["probability"].idxmin(), "row"])
+    assert found.pills(key="prediction_row_uncertain").value == int(table.loc[table["probability"].idxmin(), "row"])
+
+
+def look(app: AppTest, name: str) -> AppTest:  # noqa: F811
+    found = page(app, "prediction")
+    found.segmented_control(key="prediction_look").set_value(name).run()
+    assert not found.exception
+    assert not found.error
+    return found
+
+
+def charts(found: AppTest) -> int:
+    return len(found.get("plotly_chart"))
 
 
 def test_reuse_by_class_is_measured_when_asked_for_and_an_image_is_in_the_address(app: AppTest) -> None:  # noqa: F811
-    found = page(app, "prediction")
-    charts = len(found.get("plotly_chart"))
+    found = look(app, "by_class")
+    assert charts(found) == 1  # the bars
     found.button(key="start_by_class").click().run()
     assert not found.exception
-    assert len(found.get("plotly_chart")) == charts + 1
+    assert charts(found) == 3  # the heatmap, the clusters
+    found.segmented_control(key="by_class_measure").set_value("difference").run()
+    assert not found.exception
+    assert charts(found) == 5  # a block each
     found.selectbox(key="prediction_class").select(3).run()
     assert not found.exception
     assert found.query_params["prediction_class"] in ("3", ["3"])  # by version
+
+
+def test_depth_is_measured_over_the_data_set_and_in_every_block(app: AppTest) -> None:  # noqa: F811
+    found = look(app, "depth")
+    assert charts(found) == 2
+    found.button(key="start_lens").click().run()
+    assert not found.exception
+    assert charts(found) == 4
+    found.segmented_control(key="prediction_replace").set_value("mean").run()
+    assert not found.exception
+    found.button(key="start_probes").click().run()
+    assert not found.exception
+    assert charts(found) == 5
+
+
+def test_similarity_stands_beside_the_untrained_network(app: AppTest) -> None:  # noqa: F811
+    found = look(app, "similarity")
+    found.button(key="start_similarity").click().run()
+    assert not found.exception
+    drawn = json.loads(found.get("plotly_chart")[-1].proto.spec)["data"]
+    assert [len(trace["customdata"]) for trace in drawn] == [39, 39]  # 3 blocks, sources 0 to 12
+
+
+def test_driving_images_and_connections(app: AppTest) -> None:  # noqa: F811
+    found = look(app, "drives")
+    found.button(key="start_drives").click().run()
+    assert not found.exception
+    found.segmented_control(key="prediction_look").set_value("connections").run()
+    assert not found.exception
+    assert charts(found) == 3
+    found.button(key="start_paths").click().run()
+    assert not found.exception
+    assert "stem > " in found.dataframe[-1].value.iloc[0, 0]
+
+
+def test_thumbnails_turn_and_the_address_names_the_image(app: AppTest) -> None:  # noqa: F811
+    found = page(app, "prediction")
+    found.session_state["images_number"] = 200
+    found.run()
+    rows = image_labels_of(200, 0)
+    assert found.pills(key="prediction_row_class0").value == rows[0]
+    found.button(key="thumbnails_later").click().run()
+    assert not found.exception
+    assert found.pills(key="prediction_row_class0").value == rows[12]
+    assert found.query_params["prediction_row_class0"] in (str(rows[12]), [str(rows[12])])  # by version
+
+
+def image_labels_of(number: int, label: int) -> list[int]:
+    _, labels = next(evenly_spaced(load_test_images("digits"), number).batches(number))
+    return [row for row, own in enumerate(labels.tolist()) if own == label]
+
+
+def test_volumes_are_read_from_arrays_and_shown_by_slices() -> None:
+    network = Checkpoint(spec := DenseNetSpec((2,), 2, 4, in_channels=1, spatial_dims=3), DenseNet(spec).state_dict())
+    volume = np.arange(4 * 8 * 8, dtype="uint8").reshape(4, 8, 8)
+    seen = open_volume(as_file(volume), network)
+    assert seen.images.shape == (1, 1, 4, 8, 8)
+    assert torch.equal(seen.images[0, 0], torch.from_numpy(volume) / 255)
+    assert slice_at(seen.pixels, 0.6)[0].tolist() == seen.pixels[0, 2].tolist()
+    found = explain_image(network, seen, tuple(map(str, range(spec.num_classes))))
+    assert slice_at(found.maps, 0.6).dim() == 3
+    with pytest.raises(DataError, match="the network takes"):
+        open_volume(as_file(volume[0]), network)
+    with pytest.raises(DataError, match=r"not a readable \.npy"):
+        open_volume(b"no array", network)
+    with pytest.raises(DataError, match=r"not a readable \.npy"):
+        open_volume(as_file(np.array([object()])), network)
+
+
+def as_file(array: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array, allow_pickle=True)
+    return file.getvalue()
+
+
+def test_a_frame_marks_the_place_and_filters_keep_their_colors() -> None:
+    image = marked(torch.zeros(1, 8, 8, dtype=torch.uint8), 0.25, 0.75)
+    rows, columns = np.nonzero(image.sum(2))
+    assert rows.mean() / len(image) == pytest.approx(0.25, abs=0.02)
+    assert columns.mean() / len(image) == pytest.approx(0.75, abs=0.02)
+    filters = torch.zeros(2, 3, 1, 2)
+    filters[0, 0, 0, 1] = 5.0  # red
+    tiles = filter_grid(filters, columns=1, min_side=2)
+    assert tiles[0, 1].tolist() == [255, 0, 0]
+    assert tiles[0, 0].tolist() == [0, 0, 0]
 
 
 def test_a_click_on_a_layer_runs_no_forward_pass(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
@@ -57,4 +164,4 @@ def test_a_click_on_a_layer_runs_no_forward_pass(app: AppTest, monkeypatch: pyte
     found.session_state["prediction_source"] = 2
     found.run()
     assert not found.exception and not passes
-    assert "Source layer 2" in shown(found)
+    assert "feature maps of source layer 2" in shown(found)

@@ -13,11 +13,11 @@ from analysis.architecture.preservation import OPERATIONS, Operation
 from analysis.figures.diagrams.dense_block import source_colors
 from analysis.figures.style.heatmap import ticks
 from analysis.figures.style.screen import ACCENT, GRID, layout
-from analysis.results.efficiency import count
 from densenet_core import DenseNetSpec
 
 LAYER_COLORS = {"conv1": "#0072B2", "conv2": "#56B4E9", "conv3": "#009E73"}
 NORM_COLOR = "#9ca3af"
+UNITS = (("G", 1e9), ("M", 1e6), ("K", 1e3))
 COST_TITLES = {"params": "parameters", "mult_adds": "mult_adds, one image"}
 
 
@@ -57,11 +57,15 @@ def design_costs_screen(costs: pd.DataFrame) -> go.Figure:
             bars.update(showlegend=column == 1 and str(layer) in LAYER_COLORS)
             figure.add_trace(bars, 1, column)
         totals = costs.groupby("design", sort=False)[quantity].sum()
-        words = {"x": totals, "y": totals.index, "text": [f" {count(total)}" for total in totals], "mode": "text"}
+        unit, size = _unit(totals.max())
+        texts = [f" {total / size:.3g}{unit}" for total in totals]
+        words = {"x": totals, "y": totals.index, "text": texts, "mode": "text"}
         figure.add_trace(
             go.Scatter(**words, textposition="middle right", hoverinfo="skip", showlegend=False), 1, column
         )
-        axis = {"title": COST_TITLES[quantity], "range": [0, 1.3 * totals.max()], "nticks": 5}
+        places = _round_places(1.3 * totals.max())
+        axis = {"title": COST_TITLES[quantity], "range": [0, 1.3 * totals.max()], "tickvals": places}
+        axis["ticktext"] = [f"{place / size:g}{unit}" for place in places]
         figure.update_xaxes(axis | {"gridcolor": GRID, "fixedrange": True}, row=1, col=column)
     figure.update_layout(**layout(height=290), barmode="stack", bargap=0.35)
     figure.update_layout(
@@ -70,6 +74,18 @@ def design_costs_screen(costs: pd.DataFrame) -> go.Figure:
         legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "traceorder": "normal"},
     )
     return figure.update_yaxes(categoryorder="array", categoryarray=DESIGNS[::-1], fixedrange=True, ticklabelstandoff=6)
+
+
+def _unit(largest: float) -> tuple[str, float]:
+    """The unit of an axis and of all numbers on it, by the largest of them: none, K, M or G, and its size."""
+    return next(((unit, size) for unit, size in UNITS if largest >= size), ("", 1.0))
+
+
+def _round_places(top: float) -> list[float]:
+    """Three to six round places from 0 to below ``top``."""
+    power = 10.0 ** np.floor(np.log10(top / 4))
+    step = next(power * factor for factor in (1, 2, 5, 10) if top / (power * factor) < 6)
+    return [float(place) for place in np.arange(0, top, step)]
 
 
 _COST_HOVER = "%{y}, %{customdata[0]}: %{x:,}<br>gives %{customdata[1]} feature maps<extra></extra>"

@@ -72,3 +72,29 @@ def lens_screen(table: pd.DataFrame, measure: str = "error") -> go.Figure:
     )
     figure = go.Figure(line, layout(height=320)).update_xaxes(title=DEPTH_TITLE, fixedrange=True)
     return figure.update_yaxes(title=TITLES[measure], gridcolor=GRID, rangemode="tozero", fixedrange=True)
+
+
+def probes_screen(table: pd.DataFrame, x_title: str, y_title: str, block_title: str) -> go.Figure:
+    """Return the test error of linear probes after each layer, a line for each block.
+
+    Args:
+        table: as ``linear_probes`` returns it.
+        x_title, y_title: of the axes.
+        block_title: the word before a block's number in the legend.
+    """
+    figure = go.Figure(layout=layout(height=300))
+    for color, (block, rows) in zip(COLORS[1:], table.groupby("block"), strict=False):
+        hover = f"<b>{block_title} {block}, %{{x}}</b>: %{{y:.2f}} %<extra></extra>"
+        line = {"color": color, "width": 2}
+        name = f"{block_title} {block}"
+        figure.add_scatter(
+            x=rows["source_layer"],
+            y=rows["test_error"],
+            name=name,
+            mode="lines+markers",
+            line=line,
+            hovertemplate=hover,
+        )
+    figure.update_layout(showlegend=True, legend={"orientation": "h", "y": 1.15})
+    figure.update_xaxes(title=x_title, fixedrange=True)
+    return figure.update_yaxes(title=y_title, gridcolor=GRID, rangemode="tozero", fixedrange=True)

@@ -14,6 +14,7 @@ from analysis.prediction.predictor import BIAS
 
 FOR, AGAINST, NEUTRAL = "#0072B2", "#D55E00", "#9ca3af"  # Okabe and Ito's blue and vermilion
 SIGNED = "RdBu"  # Matplotlib's and Plotly's: red below 0, blue above
+MAX_ALPHA, RANGE = 0.7, 0.36  # of a map over its image: the image stays visible where the map is largest
 MAX_TILES = 256  # maps of a grid
 MIN_PIXELS = 224  # side of an image on the screen
 
@@ -49,14 +50,37 @@ def overlay(pixels: Tensor, own_map: Tensor, limit: float | None = None, min_sid
         limit: the absolute value of full color; by default the largest of the map.
     """
     base = picture(pixels, min_side).astype(float)
-    values = resize_maps(own_map[None].float(), base.shape[0])[0].numpy()
+    values = resize_maps(own_map[None].float(), (base.shape[0], base.shape[1]))[0].numpy()
     top = (np.abs(values).max() if limit is None else limit) or 1.0
     scaled = np.clip(values / top, -1, 1)
-    color = mpl.colormaps[SIGNED]((scaled + 1) / 2)[..., :3] * 255
+    color = mpl.colormaps[SIGNED](0.5 + RANGE * scaled)[..., :3] * 255
     gray = base.mean(2, keepdims=True).repeat(3, 2)
-    alpha = 0.85 * np.abs(scaled)[..., None] ** 0.7
+    alpha = MAX_ALPHA * np.abs(scaled)[..., None] ** 0.7
     blended: np.ndarray = (1 - alpha) * gray + alpha * color
     return blended.round().astype(np.uint8)
+
+
+def marked(pixels: Tensor, y: float, x: float, min_side: int = MIN_PIXELS) -> np.ndarray:
+    """Return the image with a frame around a place: (H, W, 3) uint8.
+
+    Args:
+        pixels: (C, H, W) uint8.
+        y, x: the middle of the place, each 0 to 1.
+    """
+    found = picture(pixels, min_side).copy()
+    height, width = found.shape[:2]
+    half, line = max(3, min(height, width) // 7), max(2, min(height, width) // 56)
+    for color, own, thick in ((255, half, line), (0, half - line, line // 2 + 1)):  # seen on light and on dark
+        top, left = (min(max(int(place * size) - own, 0), size - 1) for place, size in ((y, height), (x, width)))
+        bottom, right = (min(max(int(place * size) + own, 1), size) for place, size in ((y, height), (x, width)))
+        for rows, columns in (
+            (slice(top, top + thick), slice(left, right)),
+            (slice(bottom - thick, bottom), slice(left, right)),
+            (slice(top, bottom), slice(left, left + thick)),
+            (slice(top, bottom), slice(right - thick, right)),
+        ):
+            found[rows, columns] = (color, color * 0.7, 0) if color else 0
+    return found
 
 
 def grid(maps: Tensor, columns: int = 8, min_side: int = 48) -> np.ndarray:
@@ -65,10 +89,40 @@ def grid(maps: Tensor, columns: int = 8, min_side: int = 48) -> np.ndarray:
     Of more than ``MAX_TILES`` maps the first are drawn.
     """
     shown = maps[:MAX_TILES].float()
-    low, high = shown.amin((1, 2), keepdim=True), shown.amax((1, 2), keepdim=True)
-    scaled = ((shown - low) / (high - low).clamp_min(1e-12)).numpy()
-    factor = max(1, math.ceil(min_side / shown.shape[-1]))
-    tiles = mpl.colormaps["viridis"](scaled.repeat(factor, 1).repeat(factor, 2))[..., :3]
+    return _tiled(mpl.colormaps["viridis"](_scaled(shown))[..., :3], columns, min_side)
+
+
+def filter_grid(filters: Tensor, columns: int = 16, min_side: int = 48) -> np.ndarray:
+    """Return filters of a first convolution as a picture of tiles: (H, W, 3) uint8.
+
+    Each filter is scaled from its minimum to its maximum. Filters of three channels are drawn in color, others as the
+    mean over their channels in gray.
+
+    >>> import torch
+    >>> filter_grid(torch.zeros(16, 3, 7, 7), columns=8).shape
+    (96, 390, 3)
+
+    Args:
+        filters: (filters, channels, h, w).
+    """
+    shown = filters[:MAX_TILES].float()
+    if shown.shape[1] != 3:
+        shown = shown.mean(1, keepdim=True).expand(-1, 3, -1, -1)
+    return _tiled(_scaled(shown).transpose(0, 2, 3, 1), columns, min_side)
+
+
+def _scaled(tiles: Tensor) -> np.ndarray:
+    """Each tile, all dimensions behind the first, from 0 (its minimum) to 1 (its maximum)."""
+    flat = tiles.flatten(1)
+    low, high = flat.amin(1, keepdim=True), flat.amax(1, keepdim=True)
+    scaled: np.ndarray = ((flat - low) / (high - low).clamp_min(1e-12)).view(tiles.shape).numpy()
+    return scaled
+
+
+def _tiled(tiles: np.ndarray, columns: int, min_side: int) -> np.ndarray:
+    """Tiles (N, h, w, 3), 0 to 1, enlarged pixel by pixel, in rows with white lines between them."""
+    factor = max(1, math.ceil(min_side / tiles.shape[2]))
+    tiles = tiles.repeat(factor, 1).repeat(factor, 2)
     columns = min(columns, len(tiles))
     rows = -(-len(tiles) // columns)
     height, width = tiles.shape[1:3]

@@ -12,12 +12,16 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from app.dashboard.keys import ImagesKey, NetworkKey
-from densenet_core import Checkpoint, load_checkpoint
+from densenet_core import Checkpoint, DataError, load_checkpoint
 from densenet_core.networks.spec import Spec
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from analysis.prediction.lens import PooledParts
     from densenet_core.data.images import Images
 
+MAX_FOR_SIMILARITY = 256  # images
 Report = Callable[[int, int], None]
 
 
@@ -81,12 +85,89 @@ def _by_class(report: Report, network: Checkpoint, images: ImagesKey, keep_in: P
     return reuse_by_class(network, _test_images(images), images.number, on_batch=report, keep_in=keep_in)
 
 
+def _predicted(report: Report, network: Checkpoint, images: ImagesKey) -> pd.DataFrame:
+    from analysis.prediction.explain import predicted_classes
+
+    return predicted_classes(network, _used_images(images))
+
+
+def _lens(report: Report, network: Checkpoint, images: ImagesKey) -> PooledParts:
+    from analysis.prediction.lens import pooled_parts
+
+    return pooled_parts(network, _test_images(images), images.number, on_batch=report)
+
+
+def _probes(report: Report, network: Checkpoint, images: ImagesKey) -> pd.DataFrame:
+    from analysis.claims.generalization import training_images
+    from analysis.prediction.probes import linear_probes
+
+    train = training_images(images.dataset, images.normalize, images.root)
+    if train is None:
+        raise DataError("a linear probe needs training images: put them in a folder train beside the folder test")
+    return linear_probes(network, train, _test_images(images), num_test=images.number, on_batch=report)
+
+
+def _similarity(report: Report, network: Checkpoint, images: ImagesKey) -> pd.DataFrame:
+    """Linear CKA of the layers of the network and of the untrained one, told apart by the column weights."""
+    from analysis.prediction.similarity import layer_similarity
+    from analysis.reuse.untrained import build_untrained
+
+    test = _test_images(images)
+    networks = {"trained": network, "untrained": build_untrained(network.architecture, test)}
+    tables = []
+    for place, (weights, own) in enumerate(networks.items()):
+
+        def report_half(done: int, total: int, place: int = place) -> None:
+            report(place * total + done, len(networks) * total)
+
+        number = min(images.number, MAX_FOR_SIMILARITY)
+        tables.append(layer_similarity(own, test, num_images=number, on_batch=report_half).assign(weights=weights))
+    return pd.concat(tables, ignore_index=True)
+
+
+def _drives(
+    report: Report, network: Checkpoint, images: ImagesKey, place: tuple[int, ...], channel: int | None
+) -> pd.DataFrame:
+    from analysis.prediction.feature_maps import Place, driving_images
+
+    where: Any = Place(*place) if len(place) == 3 else place
+    return driving_images(network, _test_images(images), where, channel, images.number, on_batch=report)
+
+
+def _cuts(
+    report: Report, network: Checkpoint, image: bytes, shape: tuple[int, ...], for_class: int, against: int | None
+) -> pd.DataFrame:
+    from analysis.prediction.decision import decision_connections
+
+    return decision_connections(network, _unpacked(image, shape), for_class, against, cut=True)
+
+
+def _paths(report: Report, network: Checkpoint, image: bytes, shape: tuple[int, ...], for_class: int) -> pd.DataFrame:
+    from analysis.prediction.decision import strongest_paths
+
+    return strongest_paths(network, _unpacked(image, shape), for_class, beam=8)
+
+
+def _unpacked(image: bytes, shape: tuple[int, ...]) -> Tensor:
+    """The image of a task's options: float32 values and their shape."""
+    import torch
+
+    return torch.frombuffer(bytearray(image), dtype=torch.float32).view(shape)
+
+
 def _latency(
     report: Report, network: None, names: tuple[str, ...], specs: tuple[Spec, ...], size: int, repeats: int, train: bool
 ) -> pd.DataFrame:
     from analysis.architecture.latency import measure_latency
 
     return measure_latency(dict(zip(names, specs, strict=True)), size, repeats=repeats, training=train)
+
+
+def _used_images(images: ImagesKey) -> Images:
+    """The images of the data set that the sidebar's number asks for."""
+    from densenet_core.data.images import evenly_spaced
+
+    return evenly_spaced(_test_images(images), images.number)
 
 
 def _test_images(images: ImagesKey) -> Images:
@@ -102,5 +183,12 @@ WORK: dict[str, Callable[..., Any]] = {
     "gradients": _gradients,
     "path_shares": _path_shares,
     "by_class": _by_class,
+    "predicted": _predicted,
+    "lens": _lens,
+    "probes": _probes,
+    "similarity": _similarity,
+    "drives": _drives,
+    "cuts": _cuts,
+    "paths": _paths,
     "latency": _latency,
 }

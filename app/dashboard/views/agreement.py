@@ -119,6 +119,8 @@ def _show_structure(rows: pd.DataFrame) -> None:
         }
     )
     st.dataframe(shown, hide_index=True)
+    with take_home():
+        download_row("agreement_with_structure", rows, None, "structure_")
 
 
 def _show_disagreements(rows: pd.DataFrame, first: str, second: str) -> None:
@@ -135,3 +137,5 @@ def _show_disagreements(rows: pd.DataFrame, first: str, second: str) -> None:
         }
     )
     st.dataframe(shown, hide_index=True)
+    with take_home():
+        download_row("disagreements", rows, None, "disagreements_")

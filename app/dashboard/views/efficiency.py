@@ -203,3 +203,5 @@ def _show_claims() -> None:
             words.markdown(f"{statement(claim)}  \n:gray[{literal(from_analysis(str(claim.reason)))}]")
             with badge:
                 show_badge(str(claim.verdict))
+        with take_home():
+            download_row("efficiency_claims", published_claims(), None, "efficiency_claims_")

@@ -68,11 +68,8 @@ def show() -> None:
     if measured is None:
         _choose_options()
         return
-    left, right = st.columns([3, 1], gap="medium")
-    with left:
-        _explore(key, measured)
-    with right:
-        _show_observations(_observations(key))
+    _explore(key, measured)
+    _show_observations(_observations(key))
     with st.expander(t("common.computed"), icon=":material/function:"):
         st.markdown(t("reuse.definitions"))
     show_table_on_opening(t("common.table"), partial(loading.measured_table, key, *measured), key="reuse_table")
@@ -250,12 +247,16 @@ def _observations(key: NetworkKey) -> pd.DataFrame:
 
 
 def _show_observations(observations: pd.DataFrame) -> None:
-    st.markdown(f"**{t('reuse.observations')}**")
-    for number, claim in enumerate(observations.itertuples(), start=1):
-        with st.container(border=True, gap="xsmall"):
-            show_badge(str(claim.verdict))
-            st.markdown(f"{number}. {statement(claim)}")
-            st.caption(numbers(claim), help=statistic(claim))
+    st.markdown(f"##### {t('reuse.observations')}")
+    with st.container(border=True, gap="small", key="observations_table"):
+        for number, claim in enumerate(observations.itertuples(), start=1):
+            words, verdict, values = st.columns([5, 2, 4], vertical_alignment="center", gap="medium")
+            words.markdown(f"{number}\\. {statement(claim)}")
+            with verdict:
+                show_badge(str(claim.verdict))
+            values.caption(numbers(claim), help=statistic(claim))
+    with take_home():
+        download_row("observations", observations, None, key="observed_")
 
 
 def _show_connection(key: NetworkKey, measured: Measured, table: pd.DataFrame, measure: str, cell: Connection) -> None:

@@ -126,3 +126,6 @@ def _show_paths(specs: dict[str, Spec]) -> None:
             )
         st.dataframe(rows, hide_index=True)
         st.caption(t("gradients.paths_note"))
+        layers = pd.concat([layer_paths(spec).assign(network=title) for title, spec in specs.items()])
+        with take_home():
+            download_row("layers_to_the_loss", layers, None, "layer_paths_")

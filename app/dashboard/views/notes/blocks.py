@@ -119,3 +119,6 @@ def show_composite() -> None:
         rows.append((other.title, " → ".join(operations["operation"]), " → ".join(steps)))
     labels = [t(f"notes.composite.{column}") for column in ("network", "order", "maps")]
     st.table(pd.DataFrame(rows, columns=labels).set_index(labels[0]))
+    with take_home():
+        table = pd.DataFrame(rows, columns=["network", "order", "feature_maps"])
+        download_row("composite_functions", table, None, "notes_composite_")

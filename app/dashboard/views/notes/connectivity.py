@@ -108,6 +108,8 @@ def show_preservation() -> None:
     st.caption(t("notes.preservation.note"), width=TEXT_WIDTH)
     with st.expander(t("notes.preservation.table"), icon=":material/table:"):
         show_table(found.table)
+    with take_home():
+        download_row("preservation", found.table, None, "notes_preservation_")
 
 
 @cached(16)
@@ -133,5 +135,6 @@ def show_growth() -> None:
     numbers = {"init": init, "rate": rate, "layers": layers, "reads": reads, "leaves": spec.block_outputs[0]}
     st.markdown(t("notes.growth.result", **numbers))
     figure = channel_growth_screen(spec)
+    figure.update_xaxes(title=t("notes.growth.x")).update_yaxes(title=t("notes.growth.y"))
     show_chart(figure, "notes_growth", t("notes.growth.title"))
     download_small("channel_growth", block_layers(spec), figure, key="notes_growth_")

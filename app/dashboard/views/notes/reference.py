@@ -56,6 +56,8 @@ def show_table_1() -> None:
 def show_training() -> None:
     st.markdown(t("notes.training.text"), width=TEXT_WIDTH)
     st.dataframe(_data_rows(data_sets()), hide_index=True)
+    with take_home():
+        download_row("data_sets", data_sets(), None, "notes_data_sets_")
     name = st.segmented_control(
         t("notes.training.recipe"), list(RECIPES), default=next(iter(RECIPES)), required=True, key="notes_recipe"
     )
@@ -64,6 +66,8 @@ def show_training() -> None:
     left, right = st.columns([1, 1], gap="medium")
     with left:
         st.table(_recipe_facts(facts), hide_header=True)
+        with take_home():
+            download_row("recipes", table.reset_index(), None, "notes_recipes_")
     with right:
         rates = learning_rates(name)
         figure = learning_rate_screen(rates)

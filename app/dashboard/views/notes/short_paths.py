@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import pandas as pd
+import plotly.graph_objects as go
 import streamlit as st
 
 from analysis.architecture.paths import path_counts
@@ -25,35 +27,30 @@ from app.text import literal
 from densenet_core import DenseNetSpec, ResNetSpec, RunError
 from densenet_core.networks.names import spec_from_name
 from densenet_core.networks.relatives.fractalnet_spec import FractalNetSpec
+from densenet_core.networks.relatives.highway_spec import HighwaySpec
 from densenet_core.training.run_folder import read_config
 
 BASE = DenseNetSpec.cifar(40, 12)
 SUPERVISED = (BASE, ResNetSpec.cifar(38), spec_from_name("dsn-resnet-38"))
 FRACTAL_WIDTH = 8
 HIGHWAY = "highway-10-8"  # to train where there is none
+UNTRAINED = Path(HIGHWAY)  # among the runs: a network that was only initialized
 
 
-def show_short_paths() -> None:
-    st.markdown(t("notes.short_paths.text"), width=TEXT_WIDTH)
-    _show_stochastic_depth()
-    _show_fractal()
-    _show_highway()
-    _show_supervision()
-
-
-def _show_supervision() -> None:
+def show_supervision() -> None:
     """Layers from the end of each block to the nearest classifier: companions, or a DenseNet's short paths."""
-    st.markdown(f"##### {t('notes.short_paths.supervision')}")
     table = pd.concat([supervision(spec) for spec in SUPERVISED], ignore_index=True)
     table["by"] = [t(f"notes.short_paths.{'companion' if by == 'companion' else 'own'}") for by in table["by"]]
     farthest = table[table["network"] == BASE.title]["layers_to_classifier"].max()
     st.markdown(t("notes.short_paths.supervision_text", farthest=farthest), width=TEXT_WIDTH)
     labels = [t(f"notes.short_paths.{column}") for column in ("network", "stage", "layers_to_classifier", "by")]
     st.table(table.set_axis(labels, axis=1).set_index(labels[0]))
+    with take_home():
+        download_row("supervision", table, None, "notes_supervision_")
 
 
-def _show_stochastic_depth() -> None:
-    st.markdown(f"##### {t('notes.short_paths.stochastic')}")
+def show_stochastic_depth() -> None:
+    st.markdown(t("notes.short_paths.text"), width=TEXT_WIDTH)
     st.markdown(t("notes.short_paths.stochastic_text"), width=TEXT_WIDTH)
     a, b = st.columns(2)
     layers = a.slider(t("notes.short_paths.blocks"), 2, 18, BASE.block_config[0], key="notes_paths_blocks")
@@ -68,7 +65,7 @@ def _show_stochastic_depth() -> None:
         with column:
             st.markdown(f"**{literal(title)}**")
             own = table[table["network"] == title].reset_index(drop=True)
-            show_chart(short_paths_screen(own), f"notes_paths_{key}", title)
+            show_chart(_screen(own, "probability"), f"notes_paths_{key}", title)
     _take_home("stochastic_depth", table, measure)
 
 
@@ -84,8 +81,7 @@ def _show_expected(spec: ResNetSpec, table: pd.DataFrame) -> None:
     d.metric(t("notes.short_paths.direct"), f"{table['probability'].mean():.0%}", border=True)
 
 
-def _show_fractal() -> None:
-    st.markdown(f"##### {t('notes.short_paths.fractal')}")
+def show_fractal() -> None:
     st.markdown(t("notes.short_paths.fractal_text"), width=TEXT_WIDTH)
     left, right = st.columns(2, gap="medium", vertical_alignment="center")
     columns = right.slider(t("notes.short_paths.columns"), 1, 5, 3, key="notes_columns")
@@ -96,33 +92,65 @@ def _show_fractal() -> None:
     shortest, longest = counts["length"].min() - 1, counts["length"].max() - 1  # without the classifier
     right.markdown(t("notes.short_paths.fractal_result", **values, shortest=shortest, longest=longest))
     with left:
-        show_chart(short_paths_screen(table, measure), "notes_fractal", t("notes.short_paths.fractal"))
+        show_chart(_screen(table, measure), "notes_fractal", t("notes.fractal.title"))
     _take_home("fractal_paths", table, measure)
 
 
-def _show_highway() -> None:
-    st.markdown(f"##### {t('notes.short_paths.highway')}")
+def show_highway() -> None:
     st.markdown(t("notes.short_paths.highway_text"), width=TEXT_WIDTH)
-    runs = _highway_runs()
-    if not runs:
-        command = f"densenet-lens train --arch {HIGHWAY} --dataset digits --name {HIGHWAY}"
-        st.caption(t("notes.short_paths.no_highway", command=command))
-        return
-    run = st.selectbox(t("picker.run"), runs, format_func=lambda run: run.name, key="notes_highway")
+    st.latex(r"y = T(x) \cdot H(x) + (1 - T(x)) \cdot x, \qquad 0 \le T(x) \le 1")
+    runs = [UNTRAINED, *_highway_runs()]
+    first = min(1, len(runs) - 1)
+    titles = {run: run.name for run in runs} | {UNTRAINED: t("notes.short_paths.untrained", network=HIGHWAY)}
+    run = st.selectbox(t("picker.run"), runs, index=first, format_func=titles.__getitem__, key="notes_highway")
     try:
-        gates, shares = _highway_tables(file_key(run), str(read_config(run)["dataset"]))
+        if run == UNTRAINED:
+            spec = spec_from_name(HIGHWAY, in_channels=1)
+            gates, shares = _untrained_tables()
+        else:
+            config = read_config(run)
+            spec = loading.load(file_key(run)).architecture
+            gates, shares = _highway_tables(file_key(run), str(config["dataset"]))
     except ValueError as error:
         st.error(literal(str(error)), icon=":material/error:")
         return
+    assert isinstance(spec, HighwaySpec)
+    _show_gates(spec, gates, is_trained=run != UNTRAINED)
     left, right = st.columns(2, gap="medium")
     with left:
-        show_chart(gates_screen(gates), "notes_gates", t("notes.short_paths.highway"))
+        figure = gates_screen(gates)
+        figure.update_xaxes(title=t("notes.short_paths.gates_x"))
+        figure.update_yaxes(title=t("notes.short_paths.gates_y"))
+        show_chart(figure, "notes_gates", t("notes.short_paths.gates_alt"))
         with take_home():
             draw = partial(loading.figure_file, gates_figure, "gates", gates, 1)
             download_row("gates", gates, draw, "notes_gates_")
     with right:
-        show_chart(short_paths_screen(shares, "share_carried"), "notes_shares", t("notes.short_paths.highway"))
+        show_chart(_screen(shares, "share_carried"), "notes_shares", t("notes.short_paths.shares_alt"))
         _take_home("carried_shares", shares, "share_carried")
+    if len(runs) == 1:
+        command = f"densenet-lens train --arch {HIGHWAY} --dataset digits --name {HIGHWAY}"
+        st.caption(t("notes.short_paths.no_highway", command=command))
+
+
+def _show_gates(spec: HighwaySpec, gates: pd.DataFrame, is_trained: bool) -> None:
+    """The network's numbers, and how far its gates are open beside where they began."""
+    a, b, c = st.columns(3)
+    a.metric(t("notes.short_paths.layers"), f"{sum(spec.stage_config)}", border=True)
+    b.metric(t("notes.short_paths.gate_start"), f"{1 / (1 + math.exp(-spec.gate_bias)):.0%}", border=True)
+    label = t("notes.short_paths.gate_now" if is_trained else "notes.short_paths.gate_untrained")
+    c.metric(label, f"{gates['mean_gate'].mean():.0%}", border=True)
+
+
+@cached(1, spinner="measuring")
+def _untrained_tables() -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The same of a network that was only initialized, on the digits."""
+    from analysis.architecture.gates import carried_shares, transform_gates
+    from analysis.reuse.untrained import build_untrained
+
+    images = loading.load_images(ImagesKey("digits", str(DATA_DIR), None, 0))
+    network = build_untrained(spec_from_name(HIGHWAY, in_channels=1), images)
+    return transform_gates(network, images), carried_shares(network, images)
 
 
 @cached(8, spinner="measuring")
@@ -132,6 +160,13 @@ def _highway_tables(key: NetworkKey, dataset: str) -> tuple[pd.DataFrame, pd.Dat
 
     images = loading.load_images(ImagesKey(dataset, str(DATA_DIR), None, 0))
     return transform_gates(loading.load(key), images), carried_shares(loading.load(key), images)
+
+
+def _screen(table: pd.DataFrame, measure: str) -> go.Figure:
+    """The heatmaps with axes and colors in words for who sees them first."""
+    figure = short_paths_screen(table, measure).update_xaxes(title=t("notes.short_paths.reader"))
+    figure.update_layout(yaxis={"title": t("notes.short_paths.read")})
+    return figure.update_layout(coloraxis={"colorbar": {"title": {"text": t(f"notes.short_paths.colors.{measure}")}}})
 
 
 @in_served_folders()

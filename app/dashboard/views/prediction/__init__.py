@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import streamlit as st
 
-from app.dashboard import loading
 from app.dashboard.language import t
 from app.dashboard.views.prediction.choosing import choose_image
 from app.dashboard.widgets.network_picker import open_page
-from densenet_core import DenseNetSpec
 
 
 def show() -> None:
@@ -20,9 +18,6 @@ def show() -> None:
     if chosen is None:
         st.write(t("prediction.choose"))
         return
-    from app.dashboard.views.prediction.by_class import show_by_class
-    from app.dashboard.views.prediction.layers import show_prediction
+    from app.dashboard.views.prediction.overview import show_prediction
 
     show_prediction(key, chosen)
-    if chosen.images is not None and isinstance(loading.load(key).spec, DenseNetSpec):
-        show_by_class(key, chosen.images)

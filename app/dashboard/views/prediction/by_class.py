@@ -2,41 +2,136 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import TYPE_CHECKING
+
 import pandas as pd
 import streamlit as st
 
 from analysis.figures.figure_5 import feature_reuse_screen
+from analysis.figures.prediction.decision import decision_figure, decision_screen, matrix_figure
+from analysis.figures.prediction.similarity import matrix_screen
+from analysis.prediction.by_class import class_profiles, cluster_classes, confusion_pairs
 from app.dashboard import loading
 from app.dashboard.charts import show_chart
 from app.dashboard.jobs.task import Task
-from app.dashboard.keys import ImagesKey, NetworkKey
-from app.dashboard.language import t
+from app.dashboard.language import names, t
 from app.dashboard.memory import remembered
 from app.dashboard.widgets.downloads import download_row, take_home
 from app.dashboard.widgets.long_work import amount, result_of
+from densenet_core import DataError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from app.dashboard.keys import NetworkKey
+    from app.dashboard.views.prediction.overview import Shown
 
 CELL = ["block", "source_layer", "target_layer"]
+MEASURES = ("ablation", "difference")
 
 
-def show_by_class(key: NetworkKey, images: ImagesKey) -> None:
-    """Offer the measurement, and draw the heatmap of one class once it is done."""
-    with st.expander(t("prediction.by_class"), icon=":material/category:", key="prediction_by_class"):
-        st.caption(t("prediction.by_class_note"))
-        found: pd.DataFrame | None = result_of(Task("by_class", key, (images, loading.disk_cache(key))), amount(images))
-        if found is None:
-            return
-        titles = loading.load_images(images).class_names
-        classes = sorted(int(number) for number in found["class"].unique())
-        number = remembered(
-            st.selectbox,
-            t("prediction.class"),
-            options=classes,
-            key="by_class",
-            default=classes[0],
-            format_func=titles.__getitem__,
-        )
-        own = found.loc[found["class"] == number, [*CELL, "ablation"]]
-        table = loading.measured_table(key, (), None).merge(own, on=CELL, how="left")
-        show_chart(feature_reuse_screen(table, "ablation", None, "viridis"), "by_class_heatmap", t("reuse.alt"))
-        with take_home():
-            download_row("reuse_by_class", found, None, key="by_class_")
+def show_by_class(shown: Shown) -> None:
+    """Offer the measurement, and draw the heatmap of one class, clusters and confusions once it is done."""
+    key, images = shown.key, shown.chosen.images
+    assert images is not None
+    found: pd.DataFrame | None = result_of(Task("by_class", key, (images, loading.disk_cache(key))), amount(images))
+    if found is None:
+        return
+    left, right = st.columns(2)
+    classes = sorted(int(number) for number in found["class"].unique())
+    number: int = remembered(
+        left.selectbox,
+        t("prediction.class"),
+        options=classes,
+        key="by_class",
+        default=classes[0],
+        format_func=shown.titles.__getitem__,
+    )
+    measure: str = remembered(
+        right.segmented_control,
+        t("prediction.shown"),
+        options=MEASURES,
+        key="by_class_measure",
+        default=MEASURES[0],
+        format_func=names("prediction.class_measures", MEASURES),
+        required=True,
+    )
+    if measure == "ablation":
+        _show_heatmap(key, found, number)
+    else:
+        _show_difference(key, found, number)
+    left, right = st.columns(2, gap="medium")
+    with left:
+        _show_clusters(found, shown.titles)
+    with right:
+        _show_confusions(found, shown.titles)
+
+
+def _show_heatmap(key: NetworkKey, found: pd.DataFrame, number: int) -> None:
+    own = found.loc[found["class"] == number, [*CELL, "ablation"]]
+    table = loading.measured_table(key, (), None).merge(own, on=CELL, how="left")
+    show_chart(feature_reuse_screen(table, "ablation", None, "viridis"), "by_class_heatmap", t("reuse.alt"))
+    with take_home():
+        draw = partial(loading.figure_file, decision_figure, f"reuse_by_class {number}", table, "ablation")
+        download_row("reuse_by_class", found, draw, key="by_class_")
+
+
+def _show_difference(key: NetworkKey, found: pd.DataFrame, number: int) -> None:
+    """The class's need of each connection minus the mean over classes."""
+    own = class_profiles(found).T[number].reset_index(name="ablation")
+    table = loading.measured_table(key, (), None).merge(own, on=CELL, how="left")
+    blocks = sorted(int(block) for block in table["block"].unique())
+    for start in range(0, len(blocks), 3):
+        for column, block in zip(st.columns(3), blocks[start : start + 3], strict=False):
+            with column:
+                st.markdown(f"**{t('prediction.block')} {block}**")
+                figure = decision_screen(table, "ablation", block).update_layout(height=300)
+                show_chart(figure, f"by_class_difference_{block}", t("prediction.difference_alt"))
+    with take_home():
+        draw = partial(loading.figure_file, decision_figure, f"class_difference {number}", table, "ablation")
+        download_row("class_difference", table, draw, key="difference_")
+
+
+def _show_clusters(found: pd.DataFrame, titles: tuple[str, ...]) -> None:
+    st.markdown(f"##### {t('prediction.clusters')}")
+    try:
+        clustered = cluster_classes(found)
+    except DataError:
+        st.caption(t("prediction.too_few_classes"))
+        return
+    labels = [titles[int(number)] for number in clustered.index]
+    show_chart(
+        matrix_screen(clustered, labels, t("prediction.correlation"), -1, 1), "class_clusters", t("prediction.clusters")
+    )
+    table = clustered.set_axis(labels, axis=0).set_axis(labels, axis=1).rename_axis("class").reset_index()
+    with take_home():
+        draw = partial(loading.figure_file, partial(_clusters_on_paper, clustered, labels), "class_clusters", table)
+        download_row("class_clusters", table, draw, key="clusters_")
+
+
+def _clusters_on_paper(clustered: pd.DataFrame, labels: list[str], _: pd.DataFrame) -> Figure:
+    return matrix_figure(clustered, labels, "correlation", -1, 1)
+
+
+def _show_confusions(found: pd.DataFrame, titles: tuple[str, ...]) -> None:
+    st.markdown(f"##### {t('prediction.confusions')}")
+    st.caption(t("prediction.confusions_note"))
+    pairs = confusion_pairs(found)
+    if pairs.empty:
+        st.caption(t("prediction.no_confusions"))
+        return
+    rows = [
+        {
+            t("reuse.cell"): t(
+                "reuse.cell_text", block=row["block"], source=row["source_layer"], target=row["target_layer"]
+            ),
+            t("prediction.class"): titles[row["class"]],
+            t("prediction.taken_for"): titles[row["predicted"]],
+            t("prediction.images"): f"{row['images']:+d}",
+        }
+        for row in pairs.to_dict("records")
+    ]
+    st.dataframe(rows, hide_index=True)
+    with take_home():
+        download_row("confusions", pairs, None, key="confusions_")

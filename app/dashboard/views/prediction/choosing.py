@@ -1,57 +1,53 @@
-"""Which image is explained: one of the data set, by class or by how sure the network is, or an upload."""
+"""Which image is explained: a thumbnail of the data set's, by class or by how sure the network is, or an upload."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from functools import partial
 
-import pandas as pd
 import streamlit as st
 
 from app.dashboard import loading
-from app.dashboard.caching import cached
 from app.dashboard.keys import ImagesKey, NetworkKey
 from app.dashboard.language import names, t
-from app.dashboard.memory import remembered
+from app.dashboard.memory import choose_for, kept, remembered
+from app.dashboard.views.prediction.images import (
+    ChosenImage,
+    image_labels,
+    predictions,
+    thumbnail,
+    uploaded,
+)
 from app.dashboard.widgets.data_picker import pick_images
 from app.text import literal
-from densenet_core import DataError
-
-if TYPE_CHECKING:
-    from analysis.prediction.image_files import PreparedImage
-    from analysis.prediction.predictor import Predictor
-    from densenet_core.data.images import Images
 
 ORIGINS = ("dataset", "upload")
 WAYS = ("class", "wrong", "uncertain")
-MAX_LISTED = 200
-
-
-class ChosenImage(NamedTuple):
-    """An image: a row of the images that are used of a data set, or an upload by Streamlit's id."""
-
-    images: ImagesKey | None
-    row: int = 0
-    upload: str = ""
+NUM_THUMBNAILS = 12  # of a row
+IMAGE_ENDINGS = ("png", "jpg", "jpeg", "webp")
 
 
 def choose_image(key: NetworkKey) -> ChosenImage | None:
     """Show the choice; None where nothing is chosen yet. What is wrong is then on the page."""
-    origin = st.segmented_control(
+    if loading.load(key).architecture.spatial_dims != 2:
+        return _upload(key, t("prediction.upload_volume"), ("npy",))
+    origin = remembered(
+        st.segmented_control,
         t("prediction.origin"),
-        ORIGINS,
+        options=ORIGINS,
+        key="prediction_origin",
         default=ORIGINS[0],
         format_func=names("prediction.origins", ORIGINS),
-        key="prediction_origin",
         label_visibility="collapsed",
+        required=True,
     )
     if origin == "upload":
-        return _upload(key)
+        return _upload(key, t("prediction.upload"), IMAGE_ENDINGS)
     images = pick_images(key)
     return None if images is None else _of_dataset(key, images)
 
 
 def _of_dataset(key: NetworkKey, images: ImagesKey) -> ChosenImage | None:
-    left, middle, right = st.columns(3)
+    left, right = st.columns([1, 1])
     way = remembered(
         left.selectbox,
         t("prediction.way"),
@@ -63,103 +59,85 @@ def _of_dataset(key: NetworkKey, images: ImagesKey) -> ChosenImage | None:
     classes = loading.load_images(images).class_names
     if way == "class":
         number = remembered(
-            middle.selectbox,
+            right.selectbox,
             t("prediction.class"),
             options=range(len(classes)),
             key="prediction_class",
             default=0,
             format_func=classes.__getitem__,
         )
-        labels = image_labels(images)
-        rows, kind = [(row, classes[label]) for row, label in enumerate(labels) if label == number], f"class{number}"
+        rows = {row: str(row) for row, label in enumerate(image_labels(images)) if label == number}
+        kind = f"class{number}"
     else:
-        found = predictions(key, images)
-        found = found[found["predicted"] != found["label"]] if way == "wrong" else found.sort_values("probability")
-        pairs = found[["row", "label", "predicted", "probability"]].itertuples(index=False, name=None)
-        kind = way
-        rows = [(row, f"{classes[label]} → {classes[own]} ({p:.0%})") for row, label, own, p in pairs]
+        found = _rows_by_certainty(key, images, way, classes)
+        if found is None:
+            return None
+        rows, kind = found, way
     if not rows:
         st.info(t("prediction.none"))
         return None
-    titles = {row: f"{row}: {title}" for row, title in rows[:MAX_LISTED]}
-    row = remembered(
-        right.selectbox,
-        t("prediction.image"),
-        options=titles,
-        key=f"prediction_row_{kind}",
-        default=next(iter(titles)),
-        format_func=titles.__getitem__,
-    )
-    return ChosenImage(images, row)
+    return ChosenImage(images, _choose_thumbnail(images, rows, kind))
 
 
-def _upload(key: NetworkKey) -> ChosenImage | None:
-    upload = st.file_uploader(t("prediction.upload"), ("png", "jpg", "jpeg", "webp"), key="prediction_upload")
+def _rows_by_certainty(key: NetworkKey, images: ImagesKey, way: str, classes: tuple[str, ...]) -> dict[int, str] | None:
+    """The rows with what the network takes each for; None until a long job is done."""
+    found = predictions(key, images)
+    if found is None:
+        return None
+    found = found[found["predicted"] != found["label"]] if way == "wrong" else found.sort_values("probability")
+    pairs = found[["row", "label", "predicted", "probability"]].itertuples(index=False, name=None)
+    return {row: f"{classes[label]} → {classes[own]}, {p:.0%}" for row, label, own, p in pairs}
+
+
+def _choose_thumbnail(images: ImagesKey, rows: dict[int, str], kind: str) -> int:
+    """A row of thumbnails with the chosen image in it, and buttons to the rows before and behind."""
+    key, places = f"prediction_row_{kind}", list(rows)
+    chosen = str(st.session_state.get(key, kept(key, st.query_params.get(key))))
+    place = next((place for place, row in enumerate(places) if str(row) == chosen), 0)
+    first = place - place % NUM_THUMBNAILS
+    with st.container(key="thumbnails"):
+        row: int = remembered(
+            st.pills,
+            t("prediction.image"),
+            options=places[first : first + NUM_THUMBNAILS],
+            key=key,
+            default=places[0],
+            format_func=lambda row: f"![{row}]({thumbnail(images, row)}) {literal(rows[row])}",
+            label_visibility="collapsed",
+            required=True,
+        )
+    if len(places) > NUM_THUMBNAILS:
+        _show_turns(key, places, first)
+    return row
+
+
+def _show_turns(key: str, places: list[int], first: int) -> None:
+    behind = first + NUM_THUMBNAILS
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        for name, icon, start in (
+            ("earlier", "chevron_left", first - NUM_THUMBNAILS),
+            ("later", "chevron_right", behind),
+        ):
+            is_there = 0 <= start < len(places)
+            st.button(
+                t(f"prediction.{name}"),
+                key=f"thumbnails_{name}",
+                icon=f":material/{icon}:",
+                type="tertiary",
+                disabled=not is_there,
+                on_click=partial(choose_for, key, places[start]) if is_there else None,
+            )
+        last = min(behind, len(places))
+        st.caption(t("prediction.images_shown", first=first + 1, last=last, total=len(places)))
+
+
+def _upload(key: NetworkKey, label: str, endings: tuple[str, ...]) -> ChosenImage | None:
+    upload = st.file_uploader(label, endings, key=f"prediction_upload_{endings[0]}")
     if upload is None:
         return None
     try:
-        _uploaded(key, upload.file_id, upload.getvalue())
+        uploaded(key, upload.file_id, upload.getvalue())
     except ValueError as error:
-        st.error(literal(str(error)), icon=":material/error:")
+        st.error(literal(f"{upload.name}: {error}"), icon=":material/error:")
         return None
     return ChosenImage(None, upload=upload.file_id)
-
-
-@st.cache_resource(max_entries=8, scope="session", show_spinner=False)
-def _uploaded(key: NetworkKey, file_id: str, _content: bytes | None) -> PreparedImage:
-    """An upload as the network sees it; kept for its session alone."""
-    from analysis.prediction.image_files import MAX_BYTES, open_image, prepare_image
-
-    if _content is None:
-        raise DataError("the uploaded image is gone: upload it again")
-    if len(_content) > MAX_BYTES:
-        raise DataError(f"the image is larger than {MAX_BYTES // 2**20} MB: scale it down")
-    return prepare_image(open_image(_content), loading.load(key))
-
-
-def seen_image(key: NetworkKey, chosen: ChosenImage) -> PreparedImage:
-    """The chosen image as the network sees it."""
-    if chosen.images is None:
-        return _uploaded(key, chosen.upload, None)
-    from analysis.prediction.image_files import prepare_dataset_image
-
-    return prepare_dataset_image(used_images(chosen.images), chosen.row)
-
-
-@cached(8, copies=False)
-def used_images(images: ImagesKey) -> Images:
-    """The images of the data set that the sidebar's number asks for."""
-    from densenet_core.data.images import evenly_spaced
-
-    return evenly_spaced(loading.load_images(images), images.number)
-
-
-@cached(8)
-def image_labels(images: ImagesKey) -> list[int]:
-    """The classes of the images that are used."""
-    return [int(label) for _, labels in used_images(images).batches(256) for label in labels]
-
-
-@cached(8, private_entries=2, copies=False)
-def opened(key: NetworkKey) -> Predictor:
-    """The network, opened once for all that is asked of it."""
-    from analysis.prediction.predictor import as_predictor
-
-    return as_predictor(loading.load(key))
-
-
-@cached(16, spinner="measuring")
-def predictions(key: NetworkKey, images: ImagesKey) -> pd.DataFrame:
-    """Row, label, predicted class and its probability, of the images that are used."""
-    from analysis.prediction.explain import predicted_classes
-
-    return predicted_classes(opened(key), used_images(images))
-
-
-def class_titles(key: NetworkKey, chosen: ChosenImage) -> tuple[str, ...]:
-    """The names of the classes: the data set's, or those that are known of the network."""
-    if chosen.images is not None:
-        return loading.load_images(chosen.images).class_names
-    from analysis.prediction.image_files import class_names
-
-    return class_names(loading.load(key))

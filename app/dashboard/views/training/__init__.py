@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import streamlit as st
 
 from analysis.figures.training_curves import training_curves_figure, training_curves_screen
@@ -70,7 +71,10 @@ def _watch() -> None:
     runs = {run.name: run for run in _runs()[0]}
     if not runs:
         st.rerun()
-    st.dataframe([_row(run) for run in runs.values()], hide_index=True, placeholder=MISSING)
+    rows = [_row(run) for run in runs.values()]
+    st.dataframe(rows, hide_index=True, placeholder=MISSING)
+    with take_home():
+        download_row("runs", pd.DataFrame(rows), None, key="runs_")
     running = next((name for name, run in runs.items() if run.state == "running"), next(iter(runs)))
     if st.session_state.get("training_run") not in runs:
         st.session_state["training_run"] = running

@@ -1,0 +1,126 @@
+"""Square matrices for the screen, and the similarity of a network's layers beside the untrained network's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+from matplotlib.figure import Figure
+from plotly.subplots import make_subplots
+
+from analysis.figures.prediction.style import SIGNED
+from analysis.figures.style.heatmap import ticks
+from analysis.figures.style.paper import COLUMN_WIDTHS, STYLE, draw_colors, plain_text
+from analysis.figures.style.screen import layout, plain
+from analysis.prediction.similarity import similarity_matrix
+
+MAX_TICKS = 14
+SIDE = 400  # pixels of a matrix
+
+
+def matrix_screen(matrix: pd.DataFrame, names: Sequence[str], title: str, low: float, high: float) -> go.Figure:
+    """Return a square matrix with names at its sides for the screen, such as correlations of classes.
+
+    Args:
+        names: of the rows and columns, in their order.
+        title: of the colors.
+        low, high: the ends of the color scale; a negative ``low`` makes it diverging.
+    """
+    labels = [plain(name) for name in names]
+    heatmap = go.Heatmap(z=matrix.to_numpy(), coloraxis="coloraxis", customdata=_pairs(labels), hovertemplate=_HOVER)
+    figure = go.Figure(heatmap, layout(height=SIDE) | {"dragmode": False})
+    shown = ticks(len(labels) - 1, most=MAX_TICKS)
+    axis = {"tickvals": shown, "ticktext": [labels[place] for place in shown], "showgrid": False, "fixedrange": True}
+    figure.update_xaxes(axis, tickangle=-90, constrain="domain")
+    figure.update_yaxes(axis, autorange="reversed", scaleanchor="x", constrain="domain")
+    return figure.update_layout(coloraxis=_colors(title, low, high), margin={"b": 80, "l": 80})
+
+
+def similarity_screen(tables: Mapping[str, pd.DataFrame], title: str) -> go.Figure:
+    """Return the similarity of all layers of networks, a matrix each, side by side on one scale.
+
+    Args:
+        tables: as ``layer_similarity`` returns them, by the names to show.
+        title: of the colors.
+    """
+    figure = make_subplots(1, len(tables), subplot_titles=[plain(name) for name in tables], horizontal_spacing=0.08)
+    for column, table in enumerate(tables.values(), start=1):
+        matrix = similarity_matrix(table)
+        labels = layer_labels(matrix)
+        heatmap = go.Heatmap(z=matrix.to_numpy(), coloraxis="coloraxis", customdata=_pairs(labels))
+        figure.add_trace(heatmap.update(hovertemplate=_HOVER), 1, column)
+        starts, middles, blocks = _blocks(matrix)
+        lines = {"line": {"color": "white", "width": 1.5}, "row": 1, "col": column}
+        for start in starts[1:]:
+            figure.add_hline(start - 0.5, **lines)
+            figure.add_vline(start - 0.5, **lines)
+        axis = {"tickvals": middles, "ticktext": blocks, "showgrid": False, "fixedrange": True, "constrain": "domain"}
+        figure.update_xaxes(axis, row=1, col=column)
+        anchor = {"scaleanchor": "x" if column == 1 else f"x{column}", "autorange": "reversed"}
+        figure.update_yaxes(axis | anchor, row=1, col=column)
+    figure.update_layout(layout(height=SIDE) | {"dragmode": False, "coloraxis": _colors(title, 0, 1)})
+    return figure.update_layout(margin={"l": 70})
+
+
+def similarity_figure(tables: Mapping[str, pd.DataFrame], columns: int = 2) -> Figure:
+    """Return the similarity of all layers of networks for paper, a matrix each; lines separate the blocks.
+
+    Args:
+        tables: as ``layer_similarity`` returns them, by the names to show.
+        columns: width of the figure in columns of a paper: 1 (3.25 inches) or 2 (6.875 inches).
+    """
+    with mpl.rc_context(fname=STYLE):
+        width = COLUMN_WIDTHS[columns]
+        side = (width - 0.5) / len(tables)
+        figure = Figure(figsize=(width, side + 0.25), layout="constrained")
+        *axes, bar = figure.subplots(1, len(tables) + 1, width_ratios=[*[1.0] * len(tables), 0.05], squeeze=False)[0]
+        for ax, (name, table) in zip(axes, tables.items(), strict=True):
+            matrix = similarity_matrix(table)
+            ax.pcolormesh(matrix.to_numpy(), vmin=0, vmax=1, cmap="viridis", edgecolors="face", linewidth=0.1)
+            starts, middles, blocks = _blocks(matrix)
+            for start in starts[1:]:
+                ax.axhline(start, color="white", linewidth=0.7)
+                ax.axvline(start, color="white", linewidth=0.7)
+            places = [middle + 0.5 for middle in middles]
+            ax.set_xticks(places, blocks)
+            ax.set_yticks(places, blocks, rotation=90, va="center")
+            ax.tick_params(length=0)
+            ax.invert_yaxis()
+            ax.set_aspect("equal")
+            ax.set_title(plain_text(name), fontsize=7)
+        draw_colors(bar, "linear CKA", 0, 1, "viridis")
+    return figure
+
+
+def layer_labels(matrix: pd.DataFrame) -> list[str]:
+    """Return the layers of a similarity matrix as "block.layer".
+
+    >>> rows = pd.MultiIndex.from_tuples([(1, 0), (1, 1)], names=["block", "source_layer"])
+    >>> layer_labels(pd.DataFrame(np.eye(2), index=rows))
+    ['1.0', '1.1']
+    """
+    return [f"{block}.{source}" for block, source in matrix.index]
+
+
+_HOVER = "<b>%{customdata}</b>: %{z:.3f}<extra></extra>"
+
+
+def _pairs(labels: Sequence[str]) -> np.ndarray:
+    return np.array([[f"{row} × {column}" for column in labels] for row in labels])
+
+
+def _blocks(matrix: pd.DataFrame) -> tuple[list[int], list[float], list[str]]:
+    """Where each block begins, its middle, and its title."""
+    blocks = np.array([block for block, _ in matrix.index])
+    numbers = list(dict.fromkeys(blocks.tolist()))
+    places = [np.flatnonzero(blocks == number) for number in numbers]
+    starts, middles = [int(own[0]) for own in places], [float(own.mean()) for own in places]
+    return starts, middles, [f"Block {number}" for number in numbers]
+
+
+def _colors(title: str, low: float, high: float) -> dict[str, object]:
+    bar = {"title": {"text": title, "side": "right"}, "thickness": 12, "outlinewidth": 0}
+    return {"colorscale": SIGNED if low < 0 else "Viridis", "cmin": low, "cmax": high, "colorbar": bar}

@@ -1,0 +1,117 @@
+"""By depth: what the classifier would say if it read the first layers only, of the image and of a data set."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import streamlit as st
+
+from analysis.figures.prediction.lens import image_lens_screen, lens_screen, probes_screen
+from analysis.prediction.lens import Replacement, lens_by_depth, lens_of_parts
+from app.dashboard.charts import show_chart
+from app.dashboard.jobs.task import Task
+from app.dashboard.keys import ImagesKey, NetworkKey
+from app.dashboard.language import names, t
+from app.dashboard.memory import remembered
+from app.dashboard.widgets.downloads import download_small
+from app.dashboard.widgets.long_work import amount, result_of
+
+if TYPE_CHECKING:
+    from analysis.prediction.lens import PooledParts
+    from app.dashboard.views.prediction.overview import Shown
+
+REPLACEMENTS: tuple[Replacement, ...] = ("zero", "mean")
+MEASURES = ("error", "decided")
+
+
+def show_depth(shown: Shown) -> None:
+    """Draw the lens of the image; that of the data set, and linear probes, once they are measured."""
+    images = shown.chosen.images
+    replace = _choose_replacement(images is not None)
+    parts = None if images is None else _pooled(shown.key, images)
+    if replace == "zero" or parts is not None:
+        own = shown.found.parts
+        _show_image_lens(shown, lens_of_parts(own, parts if replace == "mean" and parts else own, replace))
+    else:
+        st.info(t("prediction.needs_mean"), icon=":material/info:")
+    if images is None:
+        return
+    st.markdown(f"##### {t('prediction.lens_images')}")
+    st.caption(t("prediction.lens_images_note"))
+    if parts is None:
+        parts = result_of(_pooled_task(shown.key, images), amount(images))
+    if parts is not None:
+        _show_images_lens(lens_by_depth(parts, replace))
+    st.markdown(f"##### {t('prediction.probes')}")
+    st.caption(t("prediction.probes_note"))
+    _show_probes(shown.key, images)
+
+
+def _choose_replacement(has_images: bool) -> Replacement:
+    options = REPLACEMENTS if has_images else REPLACEMENTS[:1]
+    found: Replacement = remembered(
+        st.segmented_control,
+        t("prediction.replace"),
+        options=options,
+        key="prediction_replace",
+        default="zero",
+        format_func=names("prediction.replacements", options),
+        required=True,
+    )
+    return found
+
+
+def _pooled_task(key: NetworkKey, images: ImagesKey) -> Task:
+    return Task("lens", key, (images,))
+
+
+def _pooled(key: NetworkKey, images: ImagesKey) -> PooledParts | None:
+    """What the classifier reads of the data set's images, where that was measured."""
+    from app.dashboard.jobs.session import the_queue
+
+    job = the_queue().find(_pooled_task(key, images))
+    return job.result if job is not None and job.state == "finished" else None
+
+
+def _show_image_lens(shown: Shown, table: pd.DataFrame) -> None:
+    last = int(table["source_layer"].max())
+    left, right = st.columns([1, 2], gap="large")
+    with left:
+        depth = last
+        if last:
+            depth = int(
+                remembered(st.slider, t("prediction.depth"), 0, last, key=f"prediction_depth_{last}", default=last)
+            )
+        here = table[table["source_layer"] == depth].nlargest(5, "probability")
+        name, probability = t("prediction.class"), t("prediction.probability")
+        st.markdown(t("prediction.at_depth", depth=depth))
+        st.dataframe(
+            [
+                {name: shown.titles[int(number)], probability: p}
+                for number, p in zip(here["class"], here["probability"], strict=True)
+            ],
+            column_config={probability: st.column_config.ProgressColumn(min_value=0, max_value=1, format="percent")},
+            hide_index=True,
+        )
+    with right:
+        figure = image_lens_screen(table, shown.titles, depth)
+        show_chart(figure, key="prediction_lens", alt=t("prediction.lens_alt"))
+        download_small("layer_lens", table, figure, key="prediction_lens_")
+
+
+def _show_images_lens(table: pd.DataFrame) -> None:
+    for column, measure in zip(st.columns(2, gap="medium"), MEASURES, strict=True):
+        with column:
+            figure = lens_screen(table, measure).update_layout(height=280)
+            show_chart(figure, key=f"prediction_lens_{measure}", alt=t(f"prediction.lens_{measure}"))
+            download_small(f"lens_{measure}", table, figure, key=f"prediction_lens_{measure}_")
+
+
+def _show_probes(key: NetworkKey, images: ImagesKey) -> None:
+    table: pd.DataFrame | None = result_of(Task("probes", key, (images,)), amount(images))
+    if table is None:
+        return
+    figure = probes_screen(table, t("prediction.probes_axis"), t("prediction.probes_error"), t("prediction.block"))
+    show_chart(figure, key="prediction_probes", alt=t("prediction.probes"))
+    download_small("linear_probes", table, figure, key="prediction_probes_")

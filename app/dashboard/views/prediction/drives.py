@@ -1,0 +1,84 @@
+"""The images of the data set that drive a layer, a map or a connection most and least, with the places marked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import streamlit as st
+
+from analysis.figures.prediction.style import marked
+from analysis.prediction.image_files import prepare_dataset_image
+from app.dashboard.jobs.task import Task
+from app.dashboard.keys import ImagesKey
+from app.dashboard.language import t
+from app.dashboard.memory import remembered
+from app.dashboard.views.prediction.images import opened, used_images
+from app.dashboard.widgets.downloads import download_row, take_home
+from app.dashboard.widgets.long_work import amount, result_of
+from app.text import literal
+from densenet_core import DenseNetSpec
+from densenet_core.networks.spec import Spec
+
+if TYPE_CHECKING:
+    from app.dashboard.views.prediction.overview import Shown
+
+SIDE = 112  # pixels of an image
+ITSELF = 0  # as a target: the source layer itself
+
+
+def show_drives(shown: Shown) -> None:
+    """Draw the choice of a layer or connection, and the images once they are found."""
+    images = shown.chosen.images
+    assert images is not None
+    place, channel = _choose_place(opened(shown.key).spec)
+    table: pd.DataFrame | None = result_of(Task("drives", shown.key, (images, place, channel)), amount(images))
+    if table is None:
+        return
+    half = (len(table) + 1) // 2
+    for title, rows in (("most", table.iloc[:half]), ("least", table.iloc[half:].iloc[::-1])):
+        st.markdown(f"**{t(f'prediction.{title}')}**")
+        _show_images(rows, images, shown.titles)
+    with take_home():
+        download_row("driving_images", table, None, "drives_")
+
+
+def _choose_place(spec: Spec) -> tuple[tuple[int, ...], int | None]:
+    """(block, source) or (block, source, target), and a map of it or None for all."""
+    is_dense = isinstance(spec, DenseNetSpec)
+    sizes = spec.block_config if isinstance(spec, DenseNetSpec) else getattr(spec, "stage_config", (1,))
+    a, b, c, d = st.columns(4)
+    block: int = remembered(
+        a.selectbox, t("prediction.block"), options=range(1, len(sizes) + 1), key="drives_block", default=len(sizes)
+    )
+    first = 0 if is_dense else 1
+    sources = range(first, sizes[block - 1] + 1)
+    source: int = remembered(
+        b.selectbox, t("prediction.source"), options=sources, key=f"drives_source_{block}", default=sources[-1]
+    )
+    target = ITSELF
+    if is_dense:
+        targets = range(source + 1, sizes[block - 1] + 2)
+        titles = {ITSELF: t("prediction.no_target")} | {target: str(target) for target in targets}
+        target = remembered(
+            c.selectbox,
+            t("prediction.target"),
+            options=titles,
+            key=f"drives_target_{block}",
+            default=ITSELF,
+            format_func=titles.__getitem__,
+        )
+    with d:
+        channel = st.number_input(
+            t("prediction.channel"), 0, None, None, key="drives_channel", placeholder=t("prediction.all_maps")
+        )
+    place = (block, source) if target == ITSELF else (block, source, target)
+    return place, None if channel is None else int(channel)
+
+
+def _show_images(rows: pd.DataFrame, images: ImagesKey, titles: tuple[str, ...]) -> None:
+    with st.container(horizontal=True, gap="small"):
+        for row in rows.itertuples():
+            pixels = prepare_dataset_image(used_images(images), int(row.row)).pixels  # type: ignore[arg-type]
+            words = f"{literal(titles[int(row.label)])}  \n{row.value:.3g}"  # type: ignore[arg-type]
+            st.image(marked(pixels, float(row.y), float(row.x), SIDE), caption=words, width=SIDE)  # type: ignore[arg-type]

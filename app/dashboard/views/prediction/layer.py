@@ -1,0 +1,87 @@
+"""One layer: its map over the image, Grad-CAM at any layer, its feature maps, and the filters of the first layer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from analysis.figures.prediction.style import MAX_TILES, filter_grid, grid, overlay
+from analysis.prediction.maps import grad_cam, layer_names
+from app.dashboard.caching import cached
+from app.dashboard.keys import NetworkKey
+from app.dashboard.language import t
+from app.dashboard.memory import remembered
+from app.dashboard.views.prediction.images import ChosenImage, opened, seen_image
+from app.dashboard.views.prediction.overview import SOURCE, STRONGEST, chosen_source
+
+if TYPE_CHECKING:
+    from app.dashboard.views.prediction.overview import Shown
+
+MAP_SIDE = 336  # pixels of a map over the image
+TILE = 64  # pixels of a feature map
+
+
+def show_layer(shown: Shown) -> None:
+    """Draw the maps of the chosen source layer, and the filters of the first convolution once they are opened."""
+    left, _, right = st.columns(3, gap="medium")
+    with left:
+        _choose_source(shown)
+    with right:
+        layers = layer_names(opened(shown.key))
+        layer = st.selectbox(t("prediction.grad_cam"), layers, index=len(layers) // 2, key="prediction_layer")
+    source = chosen_source(shown)
+    maps = shown.found.maps
+    pictures = {
+        t("prediction.own_map", source=source): maps[source],
+        t("prediction.whole_map"): maps.sum(0),
+        t("prediction.estimate"): _grad_cam(shown.key, shown.chosen, layer, shown.found.for_class),
+    }
+    pixels = shown.flat(shown.found.seen.pixels)
+    for column, (caption, own) in zip(st.columns(3, gap="medium"), pictures.items(), strict=True):
+        column.image(overlay(pixels, shown.flat(own), min_side=MAP_SIDE), caption=caption, width="stretch")
+    if shown.found.source_maps:
+        own = shown.flat(shown.found.source_maps[source])
+        st.markdown(f"**{t('prediction.maps', source=source, number=len(own))}**")
+        if len(own) > MAX_TILES:
+            st.caption(t("prediction.first_maps", number=MAX_TILES))
+        st.image(grid(own, columns=12 if len(own) <= 48 else 16, min_side=TILE), width="stretch")
+    expander = st.expander(t("prediction.filters"), icon=":material/grid_view:", key="filters", on_change="rerun")
+    if expander.open:
+        with expander:
+            _show_filters(shown)
+
+
+def _choose_source(shown: Shown) -> None:
+    parts = shown.found.table.set_index("source_layer")["contribution"]
+    titles: dict[Any, str] = {STRONGEST: t("prediction.strongest", source=shown.strongest)}
+    for source in parts.index:
+        if source >= 0:
+            titles[int(source)] = t("prediction.source_part", source=source, part=parts[source])
+    remembered(
+        st.selectbox,
+        t("prediction.source"),
+        options=titles,
+        key=SOURCE,
+        default=STRONGEST,
+        format_func=titles.__getitem__,
+    )
+
+
+@cached(64, private_entries=16, copies=False)
+def _grad_cam(key: NetworkKey, chosen: ChosenImage, layer: str, for_class: int) -> Any:
+    return grad_cam(opened(key), seen_image(key, chosen).images, layer, [for_class])[0].cpu()
+
+
+def _show_filters(shown: Shown) -> None:
+    """The filters of the first convolution; of one on volumes the slice in the middle."""
+    from analysis.prediction.feature_maps import first_filters
+
+    filters = first_filters(opened(shown.key))
+    size = " × ".join(map(str, filters.shape[2:]))
+    st.caption(t("prediction.filters_note", number=len(filters), channels=filters.shape[1], size=size))
+    if shown.dims == 3:
+        filters = filters[:, :, filters.shape[2] // 2]
+    elif shown.dims == 1:
+        filters = filters[:, :, None]
+    st.image(filter_grid(filters, columns=16, min_side=TILE), width="stretch")

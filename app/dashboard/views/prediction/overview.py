@@ -1,0 +1,196 @@
+"""What the page shows of one image: the classes, the logit by layer, and one look at a time behind it."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pandas as pd
+import streamlit as st
+
+from analysis.figures.prediction.contributions import Explained, contributions_screen, explanation_figure
+from analysis.figures.prediction.style import picture
+from app.dashboard import loading
+from app.dashboard.charts import show_chart
+from app.dashboard.keys import NetworkKey
+from app.dashboard.language import names, t
+from app.dashboard.memory import choose_for, kept, remembered
+from app.dashboard.views.prediction.images import ChosenImage, class_titles, explained, flat, opened
+from app.dashboard.widgets.downloads import download_row, take_home
+from app.dashboard.widgets.handover import Code
+from app.text import literal
+from densenet_core import CheckpointError, DataError, DenseNetSpec
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from analysis.prediction.explain import Explanation
+
+SIDE = 280  # pixels of the image
+SOURCE = "prediction_source"  # the chosen source layer, or
+STRONGEST = "strongest"  # the one that adds most
+CODE = """
+from densenet_core import load_checkpoint
+from analysis.prediction.explain import explain_image
+from analysis.prediction.image_files import class_names, open_image, prepare_image
+
+network = load_checkpoint("CHECKPOINT")
+found = explain_image(network, prepare_image(open_image("IMAGE"), network), class_names(network){options})
+print(found.table)
+"""
+
+
+class Shown(NamedTuple):
+    """What every look at the prediction needs."""
+
+    key: NetworkKey
+    chosen: ChosenImage
+    titles: tuple[str, ...]  # of the classes
+    found: Explanation
+    position: float  # of the slice of a volume, 0 to 1
+    dims: int
+
+    def flat(self, values: Any) -> Any:
+        """What a picture shows of maps (..., *spatial)."""
+        return flat(values, self.position, self.dims)
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether the network is a DenseNet, whose connections can be looked at."""
+        return isinstance(opened(self.key).spec, DenseNetSpec)
+
+    @property
+    def strongest(self) -> int:
+        """The source layer that adds most to the logit, or takes most from it."""
+        sources = self.found.table[self.found.table["source_layer"] >= 0]
+        return int(sources["source_layer"].to_numpy()[sources["contribution"].abs().argmax()])
+
+
+@st.fragment
+def show_prediction(key: NetworkKey, chosen: ChosenImage) -> None:
+    """Draw everything about one image, or say why not; a click in it draws nothing else of the page again."""
+    try:  # in the fragment: Streamlit reports what leaves it as a crash
+        _show_all(key, chosen)
+    except (CheckpointError, DataError) as error:
+        st.error(literal(str(error)), icon=":material/error:")
+
+
+def _show_all(key: NetworkKey, chosen: ChosenImage) -> None:
+    titles = class_titles(key, chosen)
+    left, right = st.columns([2, 3], gap="large")
+    with right:
+        for_class, against = _choose_classes(titles)
+    found = explained(key, chosen, titles, for_class, against)
+    dims = opened(key).spec.spatial_dims
+    with left:
+        position = _choose_slice(found) if dims == 3 else 0.0
+        shown = Shown(key, chosen, titles, found, position, dims)
+        _show_image(shown)
+    with right:
+        _show_bars(shown)
+    _show_look(shown)
+
+
+def _choose_classes(titles: tuple[str, ...]) -> tuple[int | None, int | None]:
+    left, right = st.columns(2)
+    options: dict[str, Any] = {
+        "options": range(len(titles)),
+        "default": None,
+        "index": None,
+        "format_func": titles.__getitem__,
+    }
+    for_class = remembered(
+        left.selectbox, t("prediction.why"), key="prediction_for", placeholder=t("prediction.predicted"), **options
+    )
+    against = remembered(
+        right.selectbox,
+        t("prediction.why_not"),
+        key="prediction_against",
+        placeholder=t("prediction.nothing"),
+        **options,
+    )
+    return for_class, against
+
+
+def _choose_slice(found: Explanation) -> float:
+    """The slice of the volume that all pictures show, as its middle's position from 0 to 1."""
+    depth = int(found.seen.pixels.shape[-3])
+    if depth == 1:
+        return 0.0
+    number = int(remembered(st.slider, t("prediction.slice"), 1, depth, key="prediction_slice", default=depth // 2 + 1))
+    return (min(number, depth) - 0.5) / depth
+
+
+def _show_image(shown: Shown) -> None:
+    pixels = shown.flat(shown.found.seen.pixels)
+    st.image(picture(pixels, SIDE), caption=t("prediction.seen"), width=SIDE)
+    name, probability = t("prediction.class"), t("prediction.probability")
+    st.dataframe(
+        [{name: title, probability: p} for title, p in shown.found.top],
+        column_config={probability: st.column_config.ProgressColumn(min_value=0, max_value=1, format="percent")},
+        hide_index=True,
+    )
+
+
+def _show_bars(shown: Shown) -> None:
+    found = shown.found
+    st.markdown(f"**{t('prediction.logit', name=literal(found.title), logit=found.logit)}**")
+    show_chart(
+        contributions_screen(found.table, "part of the logit", chosen_source(shown)).update_layout(height=380),
+        key="prediction_bars",
+        alt=t("prediction.bars_alt"),
+        on_select=_remember_source,
+        selection_mode="points",
+    )
+    options = f", for_class={found.for_class}" + (f", against={found.against}" if found.against is not None else "")
+    with take_home():
+        draw = partial(loading.figure_file, partial(_on_paper, shown), f"prediction {found.title}", found.table)
+        download_row("prediction", found.table, draw, "prediction_", Code(CODE.format(options=options).strip()))
+
+
+def chosen_source(shown: Shown) -> int:
+    """The source layer that is looked at: the chosen one, else the one that adds most."""
+    chosen = st.session_state.get(SOURCE, kept(SOURCE))
+    return chosen if chosen in set(shown.found.table["source_layer"]) else shown.strongest
+
+
+def _remember_source() -> None:
+    points: list[dict[str, Any]] = st.session_state["prediction_bars"]["selection"]["points"]
+    if points and int(points[0]["customdata"][0]) >= 0:
+        choose_for(SOURCE, int(points[0]["customdata"][0]))
+        choose_for("prediction_look", "layer")
+
+
+def _on_paper(shown: Shown, table: pd.DataFrame) -> Figure:
+    found = shown.found
+    title = f"{found.title} ({found.probability:.0%})"
+    pixels, whole = shown.flat(found.seen.pixels), shown.flat(found.maps.sum(0))
+    return explanation_figure([Explained(title, pixels, whole, table)])
+
+
+def _show_look(shown: Shown) -> None:
+    """One look at a time, so that nothing is computed that nobody asked for."""
+    from app.dashboard.views.prediction import by_class, connections, depth, drives, layer, similarity
+
+    looks = {"layer": layer.show_layer, "depth": depth.show_depth}
+    if shown.is_dense:
+        looks["connections"] = connections.show_connections
+    if shown.chosen.images is not None:
+        looks |= {"drives": drives.show_drives, "similarity": similarity.show_similarity}
+        if shown.is_dense:
+            looks["by_class"] = by_class.show_by_class
+    st.divider()
+    look = remembered(
+        st.segmented_control,
+        t("prediction.look"),
+        options=looks,
+        key="prediction_look",
+        default="layer",
+        format_func=names("prediction.looks", looks),
+        label_visibility="collapsed",
+        required=True,
+    )
+    st.caption(t(f"prediction.look_notes.{look}"))
+    looks[look](shown)
+    if not shown.is_dense:
+        st.caption(t("prediction.no_connections"))

@@ -1,0 +1,44 @@
+"""How alike the outputs of all layers are, beside those of the untrained network."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from analysis.figures.prediction.similarity import similarity_figure, similarity_screen
+from app.dashboard import loading
+from app.dashboard.charts import show_chart
+from app.dashboard.jobs.task import Task
+from app.dashboard.language import t
+from app.dashboard.widgets.downloads import download_row, take_home
+from app.dashboard.widgets.long_work import amount, result_of
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from app.dashboard.views.prediction.overview import Shown
+
+
+def show_similarity(shown: Shown) -> None:
+    """Offer the measurement, and draw the two matrices once it is done."""
+    images = shown.chosen.images
+    assert images is not None
+    table: pd.DataFrame | None = result_of(Task("similarity", shown.key, (images,)), amount(images))
+    if table is None:
+        return
+    titles = {weights: t(f"prediction.weights.{weights}") for weights in ("trained", "untrained")}
+    figure = similarity_screen(_by_title(table, titles), t("prediction.cka"))
+    show_chart(figure, key="prediction_similarity", alt=t("prediction.similarity_alt"))
+    with take_home():
+        draw = partial(loading.figure_file, _on_paper, "layer_similarity", table)
+        download_row("layer_similarity", table, draw, "similarity_")
+
+
+def _by_title(table: pd.DataFrame, titles: dict[str, str]) -> dict[str, pd.DataFrame]:
+    return {title: table[table["weights"] == weights] for weights, title in titles.items()}
+
+
+def _on_paper(table: pd.DataFrame) -> Figure:
+    return similarity_figure(_by_title(table, {"trained": "trained", "untrained": "untrained"}))
