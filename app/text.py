@@ -37,14 +37,15 @@ def network_name(origin: str, name: str, spec: Spec) -> str:
 
 
 def network_facts(checkpoint: Checkpoint) -> dict[str, str]:
-    """Return a network's title, its size, and its training according to its record.
+    """Return a network's title, its size, its training according to its record, and what is assumed about it.
 
     Returns:
-        Values by name, the keys of ``FACT_TITLES``; facts that the record lacks are left out.
+        Values by name, the keys of ``FACT_TITLES``; facts that are not known are left out.
     """
     record = checkpoint.record
     facts = {"network": checkpoint.spec.title, "params": f"{checkpoint.num_params:,}"}
-    return facts | {key: shown(record[key], form) for key, form in _RECORD_FACTS.items() if record.get(key) is not None}
+    facts |= {key: shown(record[key], form) for key, form in _RECORD_FACTS.items() if record.get(key) is not None}
+    return facts | ({"assumed": "; ".join(checkpoint.assumed)} if checkpoint.assumed else {})
 
 
 FACT_TITLES = {
@@ -54,6 +55,7 @@ FACT_TITLES = {
     "epochs": "Epochs",
     "seed": "Seed",
     "test_error": "Test error, last epoch",
+    "assumed": "Assumed",
 }
 _RECORD_FACTS = {"dataset": "{}", "epochs": "{}", "seed": "{}", "test_error": "{:.2f} %"}
 

@@ -175,14 +175,14 @@ def _architecture(network: Checkpoint) -> list[tuple[str, str]]:
 
 
 def _unknown(network: Checkpoint) -> list[tuple[str, str]]:
-    """Return what the scores depend on and the tensors do not show."""
+    """Return what the tensors of a ResNet do not show."""
     from densenet_core import ResNetSpec
     from densenet_core.checkpoints.identify.identified_by import IdentifiedBy
 
     spec = network.spec
     is_saved_with_spec = network.identified_by is IdentifiedBy.METADATA
     if not isinstance(spec, ResNetSpec) or spec.shortcut == "none" or is_saved_with_spec:
-        return _assumed(network)
+        return []
     return [("Unknown", "stochastic depth leaves no trace in the tensors, and changes the scores")]
 
 

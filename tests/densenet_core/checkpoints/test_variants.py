@@ -19,6 +19,7 @@ from analysis import connection_weights, count_cost, total_cost
 from analysis.prediction.predictor import as_predictor
 from analysis.reuse.dissection import dissect
 from app.cli.main import run
+from app.text import network_facts
 from densenet_core import (
     Checkpoint,
     CheckpointError,
@@ -301,6 +302,7 @@ def test_the_commands_say_what_they_assume(
     assert run(["inspect", file]) == 0
     said = capsys.readouterr().out
     assert all(words in said for words in found.assumed) and ("Assumed" in said) == bool(found.assumed)
+    assert network_facts(found).get("assumed", "") == "; ".join(found.assumed)  # what the pages show
     fields = (field for field in DenseNetSpec.VARIANT_FIELDS if field in CASES[case[0]][1])
     assert all(field in said for field in fields)
 
