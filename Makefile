@@ -29,7 +29,7 @@ MEGABYTES ?= 512
 OUT ?= gpu_results
 ARCHIVE ?= ../shared/data/cifar10-jpeg.tar.gz
 FILES ?= 10000
-BENCHMARKS ?= inference training cost reuse ablation growth runs dashboard load
+BENCHMARKS ?= inference training cost reuse ablation by_class growth runs dashboard load
 
 app: $(APP_READY)
 	$(BIN)/streamlit run app/main.py

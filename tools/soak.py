@@ -27,7 +27,8 @@ ADDRESSES = [address for address, _ in PAGES.values()]
 MEASURE = [words for key, words in catalogue("en").items() if key.startswith("jobs.start.")]
 MAX_GROWTH = 0.05
 OPTIONS = ("--read-only", "--jobs", "1", "--max-upload", "8", "--session-memory", "16")
-SETTLE_S = 150  # Streamlit forgets a closed session after two minutes
+SESSION_TTL_S = 5  # after which Streamlit forgets a closed session; two minutes otherwise
+SETTLE_S = 15
 ERRORS = ("Traceback", "Error:", "Uncaught")
 
 
@@ -66,11 +67,12 @@ def visit(port: int, until: float, chance: random.Random, pages: list[str], fail
 
 
 def server_environment(folder: Path, log: Path) -> dict[str, str]:
-    """Return variables that keep the server's temporary files and caches in a folder; its log is elsewhere."""
+    """Return variables that keep the server's files in a folder, but for its log, and end closed sessions soon."""
     (folder / "tmp").mkdir(parents=True)
     places = {"TMPDIR": folder / "tmp", "XDG_CACHE_HOME": folder / "cache"}
     places["MPLCONFIGDIR"] = log.parent  # matplotlib's list of fonts is no file of ours
-    return {name: str(place) for name, place in places.items()}
+    own = {"STREAMLIT_SERVER_DISCONNECTED_SESSION_TTL": str(SESSION_TTL_S)}
+    return own | {name: str(place) for name, place in places.items()}
 
 
 def soak(minutes: float, sessions: int, folder: Path, log: Path) -> Outcome:
