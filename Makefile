@@ -1,6 +1,6 @@
 # make app       create .venv and open the dashboard
 # make test      create .venv with the test tools, then lint, types and all tests
-# make check     lint, types and the fast tests, under a minute
+# make check     lint and types beside the fast tests
 # make coverage  all tests with line coverage, report in htmlcov/
 # make docs      the site, in docs/_build/html
 # make install   the set-up alone
@@ -17,7 +17,7 @@ APP_READY := .venv/.installed
 TEST_READY := .venv/.installed-test
 DOCS_READY := .venv/.installed-docs
 
-.PHONY: app test check coverage docs install figures bench gpu fuzz lint soak attack torture
+.PHONY: app test check fast-tests coverage docs install figures bench gpu fuzz lint soak attack torture
 # a file's tests share its fixtures, so they stay in one process
 PARALLEL ?= --numprocesses $(shell $(PYTHON) -c "import os; print(min(os.cpu_count() or 1, 8))") --dist loadscope
 KILLS ?= 30
@@ -42,7 +42,10 @@ lint: $(TEST_READY)
 test: lint
 	$(BIN)/pytest $(PARALLEL)
 
-check: lint
+check: $(TEST_READY)
+	$(MAKE) -j 2 lint fast-tests
+
+fast-tests: $(TEST_READY)
 	$(BIN)/pytest $(PARALLEL) -m "not slow and not browser"
 
 coverage: $(TEST_READY)
