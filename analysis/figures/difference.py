@@ -8,6 +8,7 @@ import pandas as pd
 
 from analysis.figures.style.blocks import Colors, Row, blocks_figure, blocks_screen, measure_colors
 from analysis.figures.style.heatmap import DIVERGING, ColorMap
+from analysis.figures.style.screen import plain
 from analysis.reuse.measures import DEFAULT
 from analysis.reuse.scaling import Scaling, default_scaling
 
@@ -58,7 +59,7 @@ def two_networks_screen(
         table: as from ``reuse_difference`` of the same measure and scaling.
         names: of the networks, before the blocks' titles.
     """
-    rows = _both(table, names, measure, scaling, color_map)
+    rows = _both(table, (plain(names[0]), plain(names[1])), measure, scaling, color_map)
     return blocks_screen(table, rows, table[COLUMNS], HOVER)
 
 
@@ -71,7 +72,10 @@ def two_networks_figure(
     columns: int = 2,
 ) -> Figure:
     """Draw both networks below each other on one scale, for a paper."""
-    return blocks_figure(table, _both(table, names, measure, scaling, color_map), columns)
+    from analysis.figures.style.paper import plain_text
+
+    rows = _both(table, (plain_text(names[0]), plain_text(names[1])), measure, scaling, color_map)
+    return blocks_figure(table, rows, columns)
 
 
 def _both(

@@ -15,11 +15,12 @@ from densenet_core.training.settings import Setting, required, setting, settings
 
 Schedule = Literal["step", "one_cycle"]
 Precision = Literal["fp32", "bf16"]
+Keep = Literal["last", "lowest_validation"]
 
 # What each recipe changes of the defaults. The first three are the paper's (section 4.2).
 RECIPES: dict[str, dict[str, Any]] = {
     "cifar": {},
-    "svhn": {"epochs": 40},
+    "svhn": {"epochs": 40, "keep": "lowest_validation"},
     "imagenet": {"epochs": 90, "batch_size": 256, "milestones": (1 / 3, 2 / 3)},
     # not the paper's: for short budgets
     "fast": {"epochs": 30, "schedule": "one_cycle", "learning_rate": 0.2, "label_smoothing": 0.1},
@@ -50,6 +51,8 @@ class TrainingConfig:
     seed: int = setting(0, "Seed of weights, order, augmentation and dropout.", minimum=0, maximum=2**32 - 1)
     augment: bool = setting(False, "Mirror and shift the training images: the paper's '+'.")
     validation: bool = setting(False, "Hold out the paper's validation images.")
+    # lowest_validation holds out the validation images: the paper's way on SVHN
+    keep: Keep = setting("last", "The epoch whose weights and error the run keeps.")
     batch_size: int = setting(64, "Images per step, over all processes together.", minimum=1)
     learning_rate: float = setting(0.1, "The highest learning rate.", above=0)
     # step: divided by 10 at each milestone; one_cycle: up for 30 % of the training, then down to zero
@@ -91,6 +94,11 @@ class TrainingConfig:
     @property
     def folder(self) -> Path:
         return Path(self.runs_dir) / self.name
+
+    @property
+    def has_validation(self) -> bool:
+        """Whether the validation images are held out of the training images."""
+        return self.validation or self.keep == "lowest_validation"
 
     def learning_rate_at(self, epoch: int, share: float = 0.0) -> float:
         """Return the learning rate in an epoch (1-based) of which ``share`` (0..1) is done.

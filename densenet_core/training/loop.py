@@ -113,7 +113,7 @@ def train(
             config.dataset,
             config.data,
             augment=config.augment,
-            validation=config.validation,
+            validation=config.has_validation,
             normalize=config.normalize,
             title=config.dataset_title,
         ).to(fabric.device, config.workers)
@@ -271,18 +271,33 @@ def _keep_epoch(
     if on_epoch is not None:
         on_epoch(config.folder, model, metrics)
     record = make_record(config, splits, metrics, finished.sessions)
-    save(config, model, optimizer, metrics, record, finished.sessions)
+    if config.keep != "last" and kept_epoch(config, metrics) == metrics[-1].epoch:
+        finished.kept.update({key: value.detach().cpu().clone() for key, value in model.state_dict().items()})
+    save(config, model, optimizer, metrics, record, finished)
+
+
+def kept_epoch(config: TrainingConfig, metrics: Sequence[Metric]) -> int:
+    """Return the epoch whose weights and error a run keeps: the first of equal ones, and none at half size."""
+    if config.keep == "last":
+        return metrics[-1].epoch
+    rows = [row for row in metrics if row.split == "validation"]
+    whole = [row for row in rows if row.epoch > config.half_size_epochs]
+    return min(whole or rows, key=lambda row: row.error).epoch
 
 
 def make_record(
     config: TrainingConfig, splits: DataSplits, metrics: Sequence[Metric], sessions: Sequence[object] = ()
 ) -> dict[str, Any]:
-    """Return where a result comes from. Errors are those of the last epoch, never of the best.
+    """Return where a result comes from. Losses and errors are those of the epoch that is kept.
+
+    That is the last one, or with ``keep="lowest_validation"`` the one of the lowest validation error; the test images
+    never choose it.
 
     Args:
         sessions: versions and threads of each session of the run; recorded where there are several.
     """
-    last = {metric.split: metric for metric in metrics if metric.epoch == metrics[-1].epoch}
+    kept = kept_epoch(config, metrics)
+    of = {metric.split: metric for metric in metrics if metric.epoch == kept}
     recipe = {key: value for key, value in asdict(config).items() if key not in ("name", *PLACE_FIELDS)}
     return {
         "name": config.name,
@@ -292,13 +307,14 @@ def make_record(
         "test_images": len(splits.test),
         "image_size": splits.train.image_size,
         "seed": config.seed,
-        "epochs": last["test"].epoch,
+        "epochs": metrics[-1].epoch,
+        **({"kept_epoch": kept} if config.keep != "last" else {}),
         "epochs_planned": config.epochs,
-        "train_loss": last["train"].loss,
-        **_after_training(last.get("train_eval"), len(splits.train)),
-        "test_loss": last["test"].loss,
-        "test_error": last["test"].error,
-        "validation_error": last["validation"].error if "validation" in last else None,
+        "train_loss": of["train"].loss,
+        **_after_training(of.get("train_eval"), len(splits.train)),
+        "test_loss": of["test"].loss,
+        "test_error": of["test"].error,
+        "validation_error": of["validation"].error if "validation" in of else None,
         "seconds": round(sum(metric.seconds for metric in metrics), 1),
         "hardware": hardware(),
         "versions": {"torch": torch.__version__, "python": platform.python_version()},

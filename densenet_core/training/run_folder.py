@@ -4,7 +4,7 @@
 
     runs/<name>/config.json         the settings
                 metrics.csv         loss, error, speed: a row per split and epoch (``Metric``)
-                model.safetensors   the weights after the last finished epoch, with spec and record
+                model.safetensors   the weights of the epoch that is kept (the last, by default), with spec and record
                 last.ckpt           what resuming needs: weights, optimizer state, metrics, settings (``run_state``)
                 previous.ckpt       the same, one epoch earlier: used where last.ckpt is damaged
                 summary.json        how far the run is, for lists of many runs

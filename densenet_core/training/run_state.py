@@ -12,8 +12,8 @@ from __future__ import annotations
 import json
 import logging
 import zipfile
-from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, asdict, dataclass, fields
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +63,7 @@ def claim_folder(config: TrainingConfig) -> None:
     except OSError as error:
         raise unwritable(folder, error) from error
     # A setting that is newer than the run has its default value there.
-    defaults = {field.name: field.default for field in fields(config) if field.default is not MISSING}
+    defaults = {each.name: each.default for each in fields(config) if each.default is not MISSING}
     found = defaults | found
     differing = sorted(key for key in asked if key not in PLACE_FIELDS and _plain(found.get(key)) != asked[key])
     if differing:
@@ -123,6 +123,7 @@ class Finished:
     metrics: list[Metric]
     state: dict[str, Any] | None  # None where no epoch is finished
     sessions: list[Session]  # with this one, where its numbers may be rounded in another way
+    kept: dict[str, Any] = field(default_factory=dict)  # the weights of an earlier epoch that the run keeps
 
 
 def resume(folder: Path) -> Finished:
@@ -136,7 +137,8 @@ def resume(folder: Path) -> Finished:
     if state is None:
         return Finished(0, [], None, [_session(0)])
     epoch = int(state["epoch"])
-    return Finished(epoch, _restored_metrics(folder, state, epoch), state, _sessions(state, epoch))
+    metrics, kept = _restored_metrics(folder, state, epoch), dict(state.get("kept", {}))
+    return Finished(epoch, metrics, state, _sessions(state, epoch), kept)
 
 
 def _newest_state(folder: Path, promote: bool = False) -> dict[str, Any] | None:
@@ -177,6 +179,7 @@ def _read_state(path: Path) -> dict[str, Any]:
 def _is_state(state: Mapping[str, Any]) -> bool:
     """Return whether the entries are of their kinds; older states lack some."""
     kinds = {"model": dict, "optimizer": dict, "metrics": list, "config": dict, "record": dict, "sessions": list}
+    kinds |= {"kept": dict}
     wrong = [key for key, kind in kinds.items() if key in state and not isinstance(state[key], kind)]
     epoch, entries = state.get("epoch"), [*state.get("metrics", []), *state.get("sessions", [])] if not wrong else []
     is_whole = {"model", "optimizer"} <= set(state) and all(isinstance(entry, dict) for entry in entries)
@@ -238,14 +241,14 @@ def load_state(folder: Path, state: dict[str, Any] | None, model: Network, optim
 
 
 def restore_weights(folder: Path, state: Mapping[str, Any] | None, model: Network) -> None:
-    """Write model.safetensors again where it is missing or damaged; ``model`` holds the weights of ``state``."""
+    """Write model.safetensors again if it is missing or damaged; ``model`` holds the weights of the last epoch."""
     if state is None or "record" not in state:
         return
     try:
         load_checkpoint(folder / WEIGHTS)
     except (CheckpointError, OSError):
         logger.warning("%s was damaged or missing: rebuilt from %s", folder / WEIGHTS, LAST)
-        save_checkpoint(_checkpoint(model, state["record"]), folder / WEIGHTS)
+        save_checkpoint(_checkpoint(model, state["record"], state.get("kept")), folder / WEIGHTS)
 
 
 def save(
@@ -254,7 +257,7 @@ def save(
     optimizer: torch.optim.Optimizer,
     metrics: list[Metric],
     record: dict[str, Any],
-    sessions: Sequence[Session],
+    finished: Finished,
 ) -> None:
     """Write the epoch's files; last.ckpt comes last, since it defines what is finished.
 
@@ -269,11 +272,12 @@ def save(
         "metrics": [asdict(row) for row in metrics],
         "config": _plain(asdict(config)),
         "record": _plain(record),
-        "sessions": list(sessions),
+        "sessions": finished.sessions,
+        **({"kept": finished.kept} if finished.kept else {}),
     }
     try:
         run_folder.write_metrics(folder / METRICS, metrics)
-        save_checkpoint(_checkpoint(model, record), folder / WEIGHTS)
+        save_checkpoint(_checkpoint(model, record, finished.kept), folder / WEIGHTS)
         write_summary(folder, _summary(record))
         write_whole(folder / LAST, lambda file: torch.save(state, file), keep=folder / PREVIOUS)
     except (OSError, RuntimeError) as error:  # torch.save reports a full disk by a RuntimeError
@@ -304,10 +308,9 @@ def keep_diverged(folder: Path, model: nn.Module, optimizer: torch.optim.Optimiz
         raise unwritable(folder, error) from error
 
 
-def _checkpoint(model: Network, record: Mapping[str, Any]) -> Checkpoint:
-    return Checkpoint(
-        model.spec, {key: value.detach().cpu() for key, value in model.state_dict().items()}, dict(record)
-    )
+def _checkpoint(model: Network, record: Mapping[str, Any], kept: Mapping[str, Any] | None) -> Checkpoint:
+    weights = kept or {key: value.detach().cpu() for key, value in model.state_dict().items()}
+    return Checkpoint(model.spec, dict(weights), dict(record))
 
 
 def _summary(record: Mapping[str, Any]) -> RunSummary:

@@ -114,6 +114,7 @@ EVERY_SETTING: dict[str, Any] = {  # none as by default, nor as the recipe's
     "channels_last": False,
     "sync_batch_norm": True,
     "validation": True,
+    "keep": "lowest_validation",
     "workers": 0,
     "normalize": "cifar10",
     "dataset_title": "--odd [b]title",

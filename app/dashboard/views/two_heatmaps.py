@@ -110,8 +110,7 @@ def _show_beside(tables: tuple[pd.DataFrame, pd.DataFrame], names: tuple[str, ..
 
 def _show_two(found: pd.DataFrame, names: tuple[str, str], code: Code | None) -> None:
     st.caption(t("comparison.correlation", correlation=found.attrs["rank_correlation"]))
-    shown = (literal(names[0]), literal(names[1]))
-    show_chart(two_networks_screen(found, shown), "reuse_both", t("reuse.alt"))
+    show_chart(two_networks_screen(found, names), "reuse_both", t("reuse.alt"))
     with take_home():
         draw = partial(loading.figure_file, two_networks_figure, "two_networks", found, names)
         download_row("reuse_of_both", found, draw, key="both_")

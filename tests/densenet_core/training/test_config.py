@@ -19,7 +19,7 @@ def test_the_papers_recipes() -> None:
     cifar = recipe_config("cifar", "densenet-40-12", "cifar10", "x", augment=True)
     assert (cifar.epochs, cifar.batch_size, cifar.weight_decay, cifar.momentum) == (300, 64, 1e-4, 0.9)
     svhn = recipe_config("svhn", "densenet-40-12", "svhn", "x")
-    assert (svhn.epochs, svhn.batch_size) == (40, 64)
+    assert (svhn.epochs, svhn.batch_size, svhn.keep, svhn.has_validation) == (40, 64, "lowest_validation", True)
     imagenet = recipe_config("imagenet", "densenet121", "imagenet", "x")
     assert (imagenet.epochs, imagenet.batch_size) == (90, 256)
 

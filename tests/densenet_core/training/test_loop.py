@@ -15,10 +15,12 @@ from torch.nn import functional as F
 
 from densenet_core import load_checkpoint
 from densenet_core.errors import CheckpointError, RunError
+from densenet_core.networks.network import Network
 from densenet_core.training import loop, run_folder, run_state
 from densenet_core.training.config import TrainingConfig
+from densenet_core.training.evaluation import Evaluation
 from densenet_core.training.loop import train
-from densenet_core.training.run_folder import find_runs, read_metrics
+from densenet_core.training.run_folder import Metric, find_runs, read_metrics
 from densenet_core.training.run_status import read_summary
 
 
@@ -348,6 +350,7 @@ def test_a_run_of_an_older_version_goes_on(config: TrainingConfig) -> None:
         "memory_efficient",
         "compile",
         "half_size_epochs",
+        "keep",
     ):
         del old[newer]
     (folder / "config.json").write_text(json.dumps(old))
@@ -358,3 +361,44 @@ def test_a_file_in_the_way_of_the_run_folder(config: TrainingConfig, tmp_path: P
     (tmp_path / "demo").write_text("in the way")
     with pytest.raises(RunError, match="can't write the run folder"):
         train(config, show_progress=False)
+
+
+def test_the_network_of_the_lowest_validation_error_is_kept_and_resuming_changes_nothing(
+    config: TrainingConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The oracle are copies made after every epoch; the errors are given, so that the second epoch is the best."""
+    config = replace(config, keep="lowest_validation", epochs=4, batch_size=512)
+    copies: list[dict[str, torch.Tensor]] = []
+
+    def copy(folder: Path, model: Network, metrics: list[Metric]) -> None:
+        copies.append({key: value.clone() for key, value in model.state_dict().items()})
+
+    _give_errors(monkeypatch, validation=[50.0, 30.0, 40.0, 35.0])
+    folder = train(config, show_progress=False, on_epoch=copy)
+    record = load_checkpoint(folder).record
+    assert (record["kept_epoch"], record["epochs"], record["validation_error"], record["test_error"]) == (2, 4, 30, 31)
+    assert record["train_images"] < 1400  # validation images are held out
+    assert all(torch.equal(weights(folder)[key], value) for key, value in copies[1].items())
+    last = torch.load(folder / "last.ckpt", weights_only=True)["model"]
+    assert all(torch.equal(last[key], value) for key, value in copies[3].items())
+
+    again = replace(config, name="again")
+    _give_errors(monkeypatch, validation=[50.0, 30.0, 40.0, 35.0])
+    with pytest.raises(KeyboardInterrupt):
+        train(again, show_progress=False, on_epoch=lambda *state: _interrupt(state[2], epoch=4))
+    (again.folder / "model.safetensors").unlink()
+    _give_errors(monkeypatch, validation=[35.0])
+    train(again, show_progress=False)
+    assert all(torch.equal(weights(again.folder)[key], value) for key, value in copies[1].items())
+    assert load_checkpoint(again.folder).record["test_error"] == 31
+
+
+def _give_errors(monkeypatch: pytest.MonkeyPatch, validation: list[float]) -> None:
+    """Of the epochs that come; the test error is 1 more than the validation error."""
+    errors = iter([error for each in validation[:-1] for error in (each, each + 1)] + [0.0, validation[-1], 99.0])
+    monkeypatch.setattr(loop, "evaluate", lambda *_, **__: Evaluation(1.0, next(errors), 0.0, 100))
+
+
+def _interrupt(metrics: list[Metric], epoch: int) -> None:
+    if metrics[-1].epoch == epoch:
+        raise KeyboardInterrupt
