@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from analysis.reuse.comparison.image_effects import EFFECTS, image_effects
 from analysis.reuse.connections import Network, as_checkpoint, connection_weights
 from analysis.reuse.dissection import Dissection, Reader, dissect
 from analysis.reuse.effects import OnBatch, batches_on_device, in_halves, parts
@@ -62,7 +63,8 @@ def connection_ablation(
         whole network's (nats; below 0 where the network is better without it); ablation_error, the same for the
         top-1 error (percentage points); ablation_half_1 and ablation_half_2, the ablation over every other image and
         over the others, which show how much it depends on the images. ``attrs`` holds the whole network's loss and
-        error, num_images and replace.
+        error, num_images, replace and, unless the measurement was kept by an older version, image_effects (the change
+        of each image's loss by each cut), from which ``agreement`` makes intervals.
 
     Raises:
         ValueError: ``replace`` is unknown.
@@ -79,15 +81,18 @@ def connection_ablation(
         dissection = dissect(checkpoint, device(), fold=True)
         means = mean_activations(dissection, chosen, batch_size) if replace == "mean" else None
         file = measurement_file(keep_in, "ablation", f"halves {replace}", checkpoint, chosen)
-        sums = PartialSums(file, len(chosen), (2, 1 + len(table), 3))
+        sums = PartialSums(file, len(chosen), (2, 1 + len(table), 3), width=len(table))
         remaining = chosen.subset(torch.arange(sums.done, len(chosen)))
         for batch, labels in batches_on_device(remaining, batch_size):
             halves = in_halves(lambda x, y: _ablate_batch(dissection, x, y, means), batch, labels)
-            sums.add(len(labels), np.sum(halves, axis=0))
+            totals, each = zip(*halves, strict=True)
+            sums.add(len(labels), np.sum(totals, axis=0), np.concatenate(each))
             on_batch(sums.done, len(chosen))
     table = _with_changes(table, sums.total)
     loss, wrong, _ = sums.total.sum(0)[0] / sums.done
     table.attrs |= {"loss": loss, "error": 100 * wrong, "num_images": sums.done, "replace": replace}
+    if sums.each is not None:
+        table.attrs[EFFECTS] = image_effects(table, sums.each)
     return table
 
 
@@ -101,14 +106,19 @@ def _with_changes(table: pd.DataFrame, sums: np.ndarray) -> pd.DataFrame:
     return found.assign(**dict(zip(HALVES, changes[2:], strict=True)))
 
 
-def _ablate_batch(dissection: Dissection, images: Tensor, labels: Tensor, means: list[Tensor] | None) -> np.ndarray:
-    """The sums of ``_sum_halves`` for the whole network, then their change by each cut.
+def _ablate_batch(
+    dissection: Dissection, images: Tensor, labels: Tensor, means: list[Tensor] | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """What ``_of_each`` returns for the whole network, then its change by each cut.
 
     Returns:
-        (2 halves, 1 + connections, 3).
+        The sums over every other image and over the others, (2, 1 + connections, 3), and the change of each image's
+        loss, (images, connections).
     """
-    *cuts, whole = (_sum_halves(scores, labels) for scores in cut_scores(dissection, images, means))
-    return torch.stack([whole, *(cut - whole for cut in cuts)], dim=1).cpu().numpy()
+    *cuts, whole = (_of_each(scores, labels) for scores in cut_scores(dissection, images, means))
+    each = torch.stack([whole, *(cut - whole for cut in cuts)])  # (1 + connections, images, 3)
+    sums = torch.stack([each[:, ::2].sum(1), each[:, 1::2].sum(1)])
+    return sums.cpu().numpy(), each[1:, :, 0].T.cpu().numpy()
 
 
 def cut_scores(dissection: Dissection, images: Tensor, means: list[Tensor] | None = None) -> Iterator[Tensor]:
@@ -126,11 +136,10 @@ def cut_scores(dissection: Dissection, images: Tensor, means: list[Tensor] | Non
     yield maps  # after the last target the maps are the scores
 
 
-def _sum_halves(scores: Tensor, labels: Tensor) -> Tensor:
-    """Sums of loss, errors and images over every other image and over the others: (2, 3)."""
+def _of_each(scores: Tensor, labels: Tensor) -> Tensor:
+    """Loss, error and 1 of each image: (N, 3)."""
     loss = F.cross_entropy(scores.float(), labels, reduction="none").double()
-    each = torch.stack([loss, (scores.argmax(1) != labels).double(), torch.ones_like(loss)], dim=1)  # (N, 3)
-    return torch.stack([each[::2].sum(0), each[1::2].sum(0)])
+    return torch.stack([loss, (scores.argmax(1) != labels).double(), torch.ones_like(loss)], dim=1)
 
 
 def _cut_variants(reader: Reader, maps: Tensor, whole: Tensor, mean: Tensor | None) -> Iterator[Tensor]:

@@ -7,7 +7,7 @@ Three things make two measures look more or less alike than they are, and each i
 - noise: ablation is a mean over images; ``reliability`` is its agreement with itself over other images, and the
   correlation corrected for attenuation is what it would be without that noise (Spearman 1904)
 - dependence: connections of one target share its weights, so intervals resample targets (or, wider, sources), not
-  connections; where a measure is ablation, they take halves of its images too
+  connections; where a measure is ablation, they resample its images too
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.reuse.baselines import BASELINES
+from analysis.reuse.comparison.image_effects import EFFECTS
 from analysis.reuse.measures import HALVES, MEASURES
 from analysis.reuse.scaling import check_measure
 
@@ -32,7 +33,7 @@ class Agreement:
     """How far two measures order connections alike."""
 
     spearman: float  # rank correlation, -1..1; nan where one measure is constant
-    low: float  # 95 % interval, by bootstrap over targets, and over halves of the images of ablation
+    low: float  # 95 % interval, by bootstrap over targets, and over the images of ablation
     high: float
     low_by_source: float  # the same, over sources instead of targets
     high_by_source: float
@@ -216,11 +217,15 @@ def _without_noise(values: np.ndarray, noise: float) -> np.ndarray:
 def _over_images(rows: pd.DataFrame, measure: str, resamples: int, seed: int) -> np.ndarray:
     """A measure's values over resampled images: (resamples, rows), or (rows,) where images do not change them.
 
-    A table keeps ablation over two halves of its images, and each resample takes one of them: the mean over a half
-    differs from the mean over all images by what that one has as its standard error (half-sample replication,
-    McCarthy 1969). All connections of a resample share their images.
+    The table's ``attrs`` hold the effect on every image, and each resample draws images with replacement. A table that
+    was kept by an older version has ablation over two halves of its images, and each resample takes one of them: the
+    mean over a half differs from the mean over all images by what that one has as its standard error (half-sample
+    replication, McCarthy 1969). All connections of a resample share their images.
     """
     values = _ordered(rows, measure)
+    effects = rows.attrs.get(EFFECTS)
+    if measure == "ablation" and effects is not None:
+        return _without_noise(effects.resampled(rows, resamples, seed), MEASURES[measure].noise)
     if measure != "ablation" or any(half not in rows for half in HALVES):
         return values
     half = np.random.default_rng((seed, 1)).integers(2, size=resamples)

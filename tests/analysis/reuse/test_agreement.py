@@ -18,6 +18,7 @@ from analysis.reuse.agreement import (
     weighted_spearman,
 )
 from analysis.reuse.baselines import BASELINES, log_densenet, nearest_and_farthest
+from analysis.reuse.comparison.image_effects import EFFECTS, image_effects
 from densenet_core import load_zoo
 
 
@@ -178,3 +179,31 @@ def test_the_interval_covers_the_choice_of_images() -> None:
         agreement(own, "x", "ablation", resamples=400) for own in (table, table.drop(columns="ablation_half_1"))
     )
     assert with_images.high - with_images.low > 1.2 * (without.high - without.low)
+
+
+def test_the_interval_over_images_is_that_of_new_images() -> None:
+    """The oracle: ablation on 400 fresh sets of as many images, drawn from the distribution that is known here."""
+    generator = np.random.default_rng(5)
+    rows = clustered(generator, targets=6)
+    truth, number = generator.normal(size=len(rows)), 40
+
+    def on_images() -> np.ndarray:
+        hard = generator.exponential(size=(number, 1))  # images differ, and an image's effects go together
+        return hard * (truth + 2 * generator.normal(size=(number, len(rows))))
+
+    fresh = [spearman(truth, on_images().mean(0)) for _ in range(400)]
+    spreads = []
+    for seed in range(20):
+        effects = image_effects(rows, on_images())
+        table = rows.assign(x=truth, ablation=effects.values.mean(0)).sample(frac=1, random_state=seed)
+        draws = effects.resampled(table, 200, seed)
+        np.testing.assert_allclose(draws.mean(0), table["ablation"], atol=0.3)  # shuffled rows keep their values
+        spreads.append(np.std(draws, axis=0).mean())
+    expected = np.std([on_images().mean(0) for _ in range(400)], axis=0).mean()
+    assert np.mean(spreads) == pytest.approx(expected, rel=0.1)
+    table.attrs[EFFECTS] = effects
+    found = agreement(table, "x", "ablation", resamples=400)
+    del table.attrs[EFFECTS]
+    without = agreement(table, "x", "ablation", resamples=400)
+    assert found.high - found.low > without.high - without.low
+    assert found.low < np.median(fresh) + 0.2

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from analysis.reuse import ablation, effects
 from analysis.reuse.ablation import connection_ablation
+from analysis.reuse.comparison.image_effects import EFFECTS
 from analysis.reuse.connections import connection_weights
 from analysis.reuse.dissection import dissect
 from analysis.reuse.effects import connection_effects
@@ -103,6 +104,23 @@ def test_the_halves_are_the_ablation_of_every_other_image() -> None:
     for first, half in enumerate(HALVES):
         alone = connection_ablation(checkpoint, images.subset(torch.arange(first, 12, 2)))
         np.testing.assert_allclose(found[half], alone["ablation"], atol=1e-6)
+
+
+def test_the_effects_on_images_are_the_ablation_of_each_image_alone(tmp_path: Path) -> None:
+    checkpoint, images = checkpoint_of(SPECS[0]), some_images()
+    found = connection_ablation(checkpoint, images, batch_size=5, keep_in=tmp_path)
+    effects = found.attrs[EFFECTS]
+    for number in (0, 7):
+        alone = connection_ablation(checkpoint, images.subset(torch.tensor([number])))
+        np.testing.assert_allclose(effects.values[number], alone["ablation"], atol=1e-6)
+    again = connection_ablation(checkpoint, images, keep_in=tmp_path).attrs[EFFECTS]
+    np.testing.assert_array_equal(again.values, effects.values)
+    (file,) = tmp_path.iterdir()
+    with np.load(file) as arrays:  # as an older version kept it
+        np.savez(file, done=arrays["done"], sums=arrays["sums"])
+    old = connection_ablation(checkpoint, images, keep_in=tmp_path)
+    assert EFFECTS not in old.attrs
+    np.testing.assert_array_equal(old["ablation"], found["ablation"])
 
 
 def test_ablation_does_not_depend_on_the_batches() -> None:
