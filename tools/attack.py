@@ -15,6 +15,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from websockets.exceptions import WebSocketException
@@ -33,6 +34,8 @@ def flood(port: int, connections: int, messages: int) -> tuple[Counter[str], flo
         How many connections were open and how many were refused, and the seconds until a page was drawn that
         somebody opened in the middle of it.
     """
+    address = f"ws://localhost:{port}/_stcore/stream"
+    how: Any = {"origin": f"http://localhost:{port}", "close_timeout": 1, "ping_interval": None}
     rerun = BackMsg()
     rerun.rerun_script.page_name = ""
     counts: Counter[str] = Counter()
@@ -40,8 +43,7 @@ def flood(port: int, connections: int, messages: int) -> tuple[Counter[str], flo
         found: list[ClientConnection] = []
         for _ in range(connections):
             try:
-                address = f"ws://localhost:{port}/_stcore/stream"
-                found.append(opened.enter_context(connect(address, origin=f"http://localhost:{port}", close_timeout=1)))  # type: ignore[arg-type]
+                found.append(opened.enter_context(connect(address, **how)))
                 counts["open"] += 1
             except WebSocketException:
                 counts["refused"] += 1

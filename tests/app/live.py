@@ -83,7 +83,13 @@ class Visitor:
         address = f"ws://localhost:{self.port}/_stcore/stream"
         words: Any = ["streamlit", self.token]
         self.socket = connect(
-            address, additional_headers=headers, origin=origin, subprotocols=words, max_size=None, open_timeout=60
+            address,
+            additional_headers=headers,
+            origin=origin,
+            subprotocols=words,
+            max_size=None,
+            open_timeout=60,
+            ping_interval=None,
         )
         self.run()
         return self
