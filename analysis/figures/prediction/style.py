@@ -100,7 +100,7 @@ def filter_grid(filters: Tensor, columns: int = 16, min_side: int = 48) -> np.nd
 
     >>> import torch
     >>> filter_grid(torch.zeros(16, 3, 7, 7), columns=8).shape
-    (96, 390, 3)
+    (100, 406, 3)
 
     Args:
         filters: (filters, channels, h, w).
