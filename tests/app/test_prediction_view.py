@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from analysis.prediction.explain import explain_image, predicted_classes
 from analysis.prediction.image_files import prepare_dataset_image
 from analysis.prediction.predictor import Predictor
 from analysis.prediction.volumes import open_volume, slice_at
-from densenet_core import Checkpoint, DataError, DenseNet, DenseNetSpec, load_zoo
+from densenet_core import Checkpoint, DataError, DenseNet, DenseNetSpec, load_zoo, save_checkpoint
 from densenet_core.data.datasets import load_test_images
 from densenet_core.data.images import evenly_spaced
 from tests.app.test_views import FEW, app, page, shown  # noqa: F401 (a fixture)
@@ -135,6 +136,26 @@ def test_volumes_are_read_from_arrays_and_shown_by_slices() -> None:
         open_volume(b"no array", network)
     with pytest.raises(DataError, match=r"not a readable \.npy"):
         open_volume(as_file(np.array([object()])), network)
+
+
+def test_a_volume_is_uploaded_and_cut_into_slices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = DenseNetSpec((2, 2), 2, 4, in_channels=1, spatial_dims=3)
+    save_checkpoint(Checkpoint(spec, DenseNet(spec).state_dict()), tmp_path / "net.safetensors")
+    monkeypatch.setattr("sys.argv", ["streamlit", "--root", str(tmp_path)])
+    app = AppTest.from_string("from app.dashboard.views import prediction\nprediction.show()\n", default_timeout=60)  # noqa: F811
+    app.query_params["network"] = f"path:{tmp_path / 'net.safetensors'}"
+    app.run()
+    volume = np.random.default_rng(0).random((6, 8, 8), dtype="float32")
+    app.file_uploader(key="prediction_upload_npy").upload("scan.npy", as_file(volume))
+    app.run()
+    assert not app.exception
+    assert not app.error
+    assert app.slider(key="prediction_slice").max == 6
+    app.slider(key="prediction_slice").set_value(1).run()
+    app.segmented_control(key="prediction_look").set_value("connections").run()
+    assert not app.exception
+    assert not app.error
+    assert charts(app) == 3
 
 
 def as_file(array: np.ndarray) -> bytes:
