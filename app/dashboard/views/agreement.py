@@ -19,7 +19,7 @@ from app.dashboard.language import names, t
 from app.dashboard.widgets.data_picker import pick_images
 from app.dashboard.widgets.downloads import download_row, take_home
 from app.dashboard.widgets.handover import agreement_code
-from app.dashboard.widgets.long_work import amount, is_job, result_of
+from app.dashboard.widgets.long_work import measured_or_offered
 from app.dashboard.widgets.network_picker import open_page
 from app.text import literal
 
@@ -79,10 +79,7 @@ def _table(key: NetworkKey, wanted: tuple[str, ...], images: ImagesKey | None) -
     if wanted and images is None:
         return None
     try:
-        if images is not None and is_job(key, wanted, images):
-            found: pd.DataFrame | None = result_of(loading.measured_task(key, wanted, images), amount(images))
-            return found
-        return loading.measured_table(key, wanted, images)
+        return measured_or_offered(key, wanted, images)
     except ValueError as error:
         st.error(literal(str(error)), icon=":material/error:")
         return None

@@ -27,7 +27,7 @@ from app.dashboard.pages import link_to
 from app.dashboard.widgets.claim_cards import numbers, show_badge, statement, statistic
 from app.dashboard.widgets.downloads import download_row, download_small, take_home
 from app.dashboard.widgets.handover import reuse_code
-from app.dashboard.widgets.long_work import amount, is_job, result_of
+from app.dashboard.widgets.long_work import measured_or_offered
 from app.dashboard.widgets.network_picker import pick_network, show_network
 from app.dashboard.widgets.tables import show_table_on_opening
 from app.text import literal, network_facts
@@ -110,12 +110,7 @@ def _choose_measured(key: NetworkKey) -> Measured | None:
     from app.dashboard.widgets.data_picker import pick_images
 
     images = pick_images(key, densenet_only=True)
-    if images is None:
-        return None
-    if (
-        is_job(key, measures, images)
-        and result_of(loading.measured_task(key, measures, images), amount(images)) is None
-    ):
+    if images is None or measured_or_offered(key, measures, images) is None:
         return None
     return Measured(measures, images)
 

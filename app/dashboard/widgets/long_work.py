@@ -8,6 +8,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+import pandas as pd
 import streamlit as st
 
 from analysis.reuse.measures import MEASURES
@@ -47,8 +48,20 @@ def result_of(task: Task, amount: str = "") -> Any | None:
     return None
 
 
-def is_job(key: NetworkKey, measures: tuple[str, ...], images: ImagesKey) -> bool:
-    """Whether measuring these takes so long that it is a job: ablation always does."""
+def measured_or_offered(key: NetworkKey, measures: tuple[str, ...], images: ImagesKey | None) -> pd.DataFrame | None:
+    """Return the feature-reuse table with these measures; None while the page offers it as a job or shows progress.
+
+    Args:
+        images: None for measures of the weights.
+    """
+    if images is None or not _is_job(key, measures, images):
+        return loading.measured_table(key, measures, images)
+    found: pd.DataFrame | None = result_of(loading.measured_task(key, measures, images), amount(images))
+    return found
+
+
+def _is_job(key: NetworkKey, measures: tuple[str, ...], images: ImagesKey) -> bool:
+    """Return whether measuring these takes so long that it is a job: ablation always does."""
     return any(MEASURES[name].needs == "cuts" for name in measures) or loading.takes_long(key, images, passes=3)
 
 
