@@ -190,6 +190,7 @@ def infer_resnet_spec(shapes: Shapes) -> ResNetSpec:
         return ResNetSpec(
             stage_config=stage_config,
             block="bottleneck" if has_conv3 else "basic",
+            num_init_features=stem_shape[0],
             width_factor=planes // stem_shape[0],
             preactivation=_is_preactivated(shapes),
             shortcut="projection" if any(".downsample.0." in key for key in shapes) else "identity",
