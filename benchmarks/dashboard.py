@@ -54,7 +54,7 @@ async def changes_of_control(browser: Browser) -> list[float]:
             await upload(page, url, file, session)
             await page.wait_for_load_state("networkidle")
             await asyncio.sleep(IMPORTS)
-            state, chance = {"Measure": MEASURES[0], "Scaling": "block_max"}, random.Random(0)
+            state, chance = {"Measure": MEASURES[0], "Scaling": "kind_max"}, random.Random(0)
             for _ in range(CHANGES):
                 await change(page, session, state, chance)
                 await asyncio.sleep(0.5)

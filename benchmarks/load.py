@@ -136,7 +136,7 @@ async def browse(browser: Browser, url: str, file: Path, plan: Plan, session: Se
     chance = random.Random(session.name)
     try:
         await upload(page, url, file, session)
-        state = {"Measure": MEASURES[0], "Scaling": "block_max"}
+        state = {"Measure": MEASURES[0], "Scaling": "kind_max"}
         await plan.start.wait()
         end = time.monotonic() + plan.seconds
         while time.monotonic() < end:
