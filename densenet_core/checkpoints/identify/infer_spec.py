@@ -147,7 +147,8 @@ def _compression(transitions: list[tuple[int, int]]) -> float | None:
 
 def _is_densenetblur121d(spec: DenseNetSpec) -> bool:
     """Return whether a network has the shape of timm's densenetblur121d, the only published one of this shape."""
-    return (spec.block_config, spec.growth_rate, spec.stem_widths) == (IMAGENET_VARIANTS["121"][0], 32, (32, 32))
+    shape = (spec.block_config, spec.growth_rate, spec.stem_widths, spec.spatial_dims)
+    return shape == (*IMAGENET_VARIANTS["121"], (32, 32), 2)
 
 
 def list_assumptions(spec: Spec | None) -> tuple[str, ...]:
