@@ -16,6 +16,7 @@ st.html(
     "[data-testid=stCaptionContainer] {color: inherit; opacity: 0.8;} "  # Streamlit's gray has a contrast below 4.5
     ".st-key-thumbnails button {height: auto; padding: 0.35rem; border-radius: 0.5rem;} "
     ".st-key-thumbnails button p {display: flex; flex-direction: column; align-items: center; font-size: 0.8rem;} "
+    ".st-key-seen_image {max-width: 280px;} "
     ".st-key-thumbnails img {width: 4rem; height: 4rem; max-height: none !important; border-radius: 0.3rem;} "
     ".katex-display {overflow-x: auto; overflow-y: hidden;} "  # long formulas scroll on a phone
     ".stApp :is(p, h1, h2, h3) {word-break: keep-all;}</style>"  # Korean words are not broken at a line's end

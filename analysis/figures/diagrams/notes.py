@@ -48,26 +48,24 @@ def design_costs_screen(costs: pd.DataFrame) -> go.Figure:
     Args:
         costs: as returned by ``design_costs``.
     """
-    figure = make_subplots(1, 2, shared_yaxes=True, horizontal_spacing=0.05)
-    for column, quantity in enumerate(COST_TITLES, start=1):
+    figure = make_subplots(2, 1, vertical_spacing=0.2)  # one below the other: on a phone too
+    for row, quantity in enumerate(COST_TITLES, start=1):
         for layer, rows in costs.groupby("layer", sort=False):
             bars = go.Bar(x=rows[quantity], y=rows["design"], orientation="h", name=str(layer))
             bars.update(marker={"color": LAYER_COLORS.get(str(layer), NORM_COLOR)}, hovertemplate=_COST_HOVER)
             bars.update(customdata=np.column_stack([rows["layer"], rows["out_maps"]]))
-            bars.update(showlegend=column == 1 and str(layer) in LAYER_COLORS)
-            figure.add_trace(bars, 1, column)
+            bars.update(showlegend=row == 1 and str(layer) in LAYER_COLORS)
+            figure.add_trace(bars, row, 1)
         totals = costs.groupby("design", sort=False)[quantity].sum()
         unit, size = _unit(totals.max())
         texts = [f" {total / size:.3g}{unit}" for total in totals]
         words = {"x": totals, "y": totals.index, "text": texts, "mode": "text"}
-        figure.add_trace(
-            go.Scatter(**words, textposition="middle right", hoverinfo="skip", showlegend=False), 1, column
-        )
+        figure.add_trace(go.Scatter(**words, textposition="middle right", hoverinfo="skip", showlegend=False), row, 1)
         places = _round_places(1.3 * totals.max())
         axis = {"title": COST_TITLES[quantity], "range": [0, 1.3 * totals.max()], "tickvals": places}
-        axis["ticktext"] = [f"{place / size:g}{unit}" for place in places]
-        figure.update_xaxes(axis | {"gridcolor": GRID, "fixedrange": True}, row=1, col=column)
-    figure.update_layout(**layout(height=290), barmode="stack", bargap=0.35)
+        axis["ticktext"] = [f"{place / size:g}{unit}" if place else "0" for place in places]
+        figure.update_xaxes(axis | {"gridcolor": GRID, "fixedrange": True}, row=row, col=1)
+    figure.update_layout(**layout(height=470), barmode="stack", bargap=0.35)
     figure.update_layout(
         margin={"l": 128, "t": 8},
         showlegend=True,

@@ -245,7 +245,7 @@ def _show_observations(observations: pd.DataFrame) -> None:
     st.markdown(f"##### {t('reuse.observations')}")
     with st.container(border=True, gap="small", key="observations_table"):
         for number, claim in enumerate(observations.itertuples(), start=1):
-            words, verdict, values = st.columns([5, 2, 4], vertical_alignment="center", gap="medium")
+            words, verdict, values = st.columns([9, 5, 8], vertical_alignment="center", gap="small")
             words.markdown(f"{number}\\. {statement(claim)}")
             with verdict:
                 show_badge(str(claim.verdict))

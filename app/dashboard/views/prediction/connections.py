@@ -15,7 +15,6 @@ from analysis.figures.prediction.decision import (
     decision_figure,
     decision_screen,
 )
-from analysis.figures.prediction.style import grid
 from analysis.prediction.decision import decision_connections
 from analysis.prediction.feature_maps import Place, read_maps
 from app.dashboard import loading
@@ -26,6 +25,7 @@ from app.dashboard.keys import NetworkKey
 from app.dashboard.language import names, t
 from app.dashboard.memory import remembered
 from app.dashboard.views.prediction.images import ChosenImage, seen_image
+from app.dashboard.views.prediction.layer import show_maps
 from app.dashboard.widgets.downloads import download_row, take_home
 from app.dashboard.widgets.long_work import result_of
 
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from app.dashboard.views.prediction.overview import Shown
 
 MEASURES = ("gradient_activation", "cut_effect")
-TILE = 64  # pixels of a map
 
 
 def show_connections(shown: Shown) -> None:
@@ -128,7 +127,7 @@ def _show_read(shown: Shown, rows: pd.DataFrame, measure: str) -> None:
         st.dataframe(rows.nlargest(5, t("prediction.part"), keep="all"), hide_index=True)
     else:
         st.caption(t("prediction.reads_maps", number=len(read)))
-        st.image(grid(shown.flat(read), columns=16, min_side=TILE), width="stretch")
+        show_maps(shown.flat(read))
 
 
 def _show_paths(shown: Shown) -> None:

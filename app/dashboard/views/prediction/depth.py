@@ -76,7 +76,7 @@ def _pooled(key: NetworkKey, images: ImagesKey) -> PooledParts | None:
 
 def _show_image_lens(shown: Shown, table: pd.DataFrame) -> None:
     last = int(table["source_layer"].max())
-    left, right = st.columns([1, 2], gap="large")
+    left, right = st.columns([2, 3], gap="medium")
     with left:
         depth = last
         if last:

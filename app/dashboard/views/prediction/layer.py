@@ -16,10 +16,13 @@ from app.dashboard.views.prediction.images import ChosenImage, opened, seen_imag
 from app.dashboard.views.prediction.overview import SOURCE, STRONGEST, chosen_source
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from app.dashboard.views.prediction.overview import Shown
 
 MAP_SIDE = 336  # pixels of a map over the image
-TILE = 64  # pixels of a feature map
+COLUMNS = ((12, 6), (32, 8), (72, 12), (10**6, 16))  # of a grid of at most so many maps
+WIDTH = 1024  # pixels of a grid
 
 
 def show_layer(shown: Shown) -> None:
@@ -45,11 +48,17 @@ def show_layer(shown: Shown) -> None:
         st.markdown(f"**{t('prediction.maps', source=source, number=len(own))}**")
         if len(own) > MAX_TILES:
             st.caption(t("prediction.first_maps", number=MAX_TILES))
-        st.image(grid(own, columns=12 if len(own) <= 48 else 16, min_side=TILE), width="stretch")
+        show_maps(own)
     expander = st.expander(t("prediction.filters"), icon=":material/grid_view:", key="filters", on_change="rerun")
     if expander.open:
         with expander:
             _show_filters(shown)
+
+
+def show_maps(maps: Tensor) -> None:
+    """Draw maps (C, h, w) as a grid, the larger the fewer they are."""
+    columns = next(columns for most, columns in COLUMNS if len(maps) <= most)
+    st.image(grid(maps, columns, min_side=WIDTH // columns), width="stretch")
 
 
 def _choose_source(shown: Shown) -> None:
@@ -84,4 +93,4 @@ def _show_filters(shown: Shown) -> None:
         filters = filters[:, :, filters.shape[2] // 2]
     elif shown.dims == 1:
         filters = filters[:, :, None]
-    st.image(filter_grid(filters, columns=16, min_side=TILE), width="stretch")
+    st.image(filter_grid(filters, columns=8, min_side=WIDTH // 8), width="stretch")

@@ -123,7 +123,8 @@ def _choose_slice(found: Explanation) -> float:
 
 def _show_image(shown: Shown) -> None:
     pixels = shown.flat(shown.found.seen.pixels)
-    st.image(picture(pixels, SIDE), caption=t("prediction.seen"), width=SIDE)
+    with st.container(key="seen_image"):  # not wider than its column
+        st.image(picture(pixels, SIDE), caption=t("prediction.seen"), width="stretch")
     name, probability = t("prediction.class"), t("prediction.probability")
     st.dataframe(
         [{name: title, probability: p} for title, p in shown.found.top],
