@@ -20,7 +20,7 @@ from playwright.async_api import Browser, Page, async_playwright
 import recorded
 from densenet_core import Checkpoint, DenseNet, DenseNetSpec, create_model, save_checkpoint
 from densenet_core.hardware import hardware
-from densenet_core.training.run_folder import CONFIG, WEIGHTS
+from densenet_core.training.runs.files import CONFIG, WEIGHTS
 from load import FLAGS, IMPORTS, MEASURES, Session, change, choose, server, upload
 
 STARTS, CHANGES, TOGGLES, RUNS = 4, 30, 6, 2000

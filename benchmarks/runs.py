@@ -10,8 +10,8 @@ from pathlib import Path
 import recorded
 from densenet_core.hardware import hardware
 from densenet_core.training.config import TrainingConfig
-from densenet_core.training.run_folder import LOCK, METRICS, Metric, write_config, write_metrics
-from densenet_core.training.run_status import RunSummary, list_runs, write_summary
+from densenet_core.training.runs.files import LOCK, METRICS, Metric, write_config, write_metrics
+from densenet_core.training.runs.status import RunSummary, list_runs, write_summary
 
 
 def make_runs(folder: Path, number: int) -> None:

@@ -15,7 +15,7 @@ from PIL import Image
 
 from analysis.reuse.emergence import reuse_over_training
 from densenet_core import load_checkpoint
-from densenet_core.training.run_folder import read_metrics
+from densenet_core.training.runs.files import read_metrics
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))  # the scripts import each other by their names
 gpu = pytest.importorskip("gpu")

@@ -28,8 +28,8 @@ import torch
 from densenet_core import files, load_checkpoint
 from densenet_core.training.config import TrainingConfig
 from densenet_core.training.loop import train
-from densenet_core.training.run_folder import METRICS, read_metrics
-from densenet_core.training.run_state import resume
+from densenet_core.training.runs.files import METRICS, read_metrics
+from densenet_core.training.runs.state import resume
 
 # In the middle of a temporary file, before it is renamed, or between the renames of last.ckpt's two generations.
 PLACES = ("middle", "before rename", "between renames")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from densenet_core.training.run_folder import METRIC_COLUMNS, METRICS, read_whole_metrics
+from densenet_core.training.runs.files import METRIC_COLUMNS, METRICS, read_whole_metrics
 
 
 def training_curves(runs: Mapping[str, str | Path]) -> pd.DataFrame:

@@ -12,7 +12,7 @@ from analysis.reuse.connections import connection_weights
 from densenet_core import DenseNet, RunError
 from densenet_core.files import open_file, write_whole
 from densenet_core.networks.network import Network
-from densenet_core.training.run_folder import REUSE, Metric
+from densenet_core.training.runs.files import REUSE, Metric
 
 
 def record_reuse(folder: Path, model: Network, metrics: list[Metric]) -> None:

@@ -98,7 +98,7 @@ def train(
     from densenet_core.training.distributed import is_first_process
     from densenet_core.training.loop import OnEpoch
     from densenet_core.training.loop import train as train_run
-    from densenet_core.training.run_folder import METRICS, read_metrics
+    from densenet_core.training.runs.files import METRICS, read_metrics
     from densenet_core.training.tensorboard import TensorBoardLog
 
     gc.enable()
@@ -119,7 +119,7 @@ def runs(
 ) -> None:
     """List runs: state, finished epochs, test error and time left."""
     from densenet_core.training.progress import duration
-    from densenet_core.training.run_status import list_runs
+    from densenet_core.training.runs.status import list_runs
 
     found, unreadable = list_runs(folder)
     if as_json:

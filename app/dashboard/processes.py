@@ -16,8 +16,8 @@ from app.dashboard.server.options import server_options
 from densenet_core import RunError
 from densenet_core.files import open_file, read_json_object
 from densenet_core.training.config import TrainingConfig, config_from, training_settings
-from densenet_core.training.run_folder import OWNER, read_config
-from densenet_core.training.run_status import is_training
+from densenet_core.training.runs.files import OWNER, read_config
+from densenet_core.training.runs.status import is_training
 
 LOG = "log.txt"
 MAX_WORDS = 2**16  # bytes of the log's end that are read
@@ -133,7 +133,7 @@ def _settings(folder: Path) -> dict[str, Any]:
     try:
         return read_config(folder)
     except RunError:
-        from densenet_core.training.run_state import recover_config  # imports torch
+        from densenet_core.training.runs.claim import recover_config
 
         return recover_config(folder)
 

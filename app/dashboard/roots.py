@@ -17,7 +17,7 @@ from app.dashboard.server.options import DATA_DIR, RUNS_DIR, server_options
 from densenet_core import CheckpointError, RunError
 from densenet_core.checkpoints.zoo import ZOO_FOLDER
 from densenet_core.files import only_in
-from densenet_core.training.run_folder import CONFIG, find_runs
+from densenet_core.training.runs.files import CONFIG, find_runs
 
 MAX_LISTED = 500
 

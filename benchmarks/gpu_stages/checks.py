@@ -26,7 +26,7 @@ from densenet_core.hardware import device
 from densenet_core.networks.build import build_model
 from densenet_core.networks.fused import fuse
 from densenet_core.training.evaluation import evaluate
-from densenet_core.training.run_folder import METRICS, read_metrics
+from densenet_core.training.runs.files import METRICS, read_metrics
 from gpu_stages.stage import Options, Results, run_stage
 
 ABOUT = "Computations on the device against a second way; fp32 without TF32"

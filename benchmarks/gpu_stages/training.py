@@ -25,8 +25,8 @@ from densenet_core.networks.build import build_model
 from densenet_core.networks.names import spec_from_name
 from densenet_core.training.config import TrainingConfig, recipe_config
 from densenet_core.training.evaluation import evaluate
-from densenet_core.training.loop import MAX_TRAIN_EVAL, make_record
-from densenet_core.training.run_folder import METRICS, WEIGHTS, Metric, write_metrics
+from densenet_core.training.record import MAX_TRAIN_EVAL, make_record
+from densenet_core.training.runs.files import METRICS, WEIGHTS, Metric, write_metrics
 from gpu_stages.images import TITLE, read_archive
 from gpu_stages.stage import Options, Results, run_stage, wait
 

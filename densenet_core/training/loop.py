@@ -7,13 +7,10 @@ that was not.
 
 from __future__ import annotations
 
-import json
 import math
-import platform
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,14 +24,12 @@ from densenet_core.data.datasets import DataSplits, load_splits
 from densenet_core.data.half_size import half_size
 from densenet_core.data.images import Images, evenly_spaced
 from densenet_core.errors import RunError
-from densenet_core.hardware import hardware
 from densenet_core.networks.build import build_model
 from densenet_core.networks.names import spec_from_name
 from densenet_core.networks.network import Network
 from densenet_core.networks.relatives.deeply_supervised import compute_loss
 from densenet_core.networks.spec import Spec
-from densenet_core.training import run_folder
-from densenet_core.training.config import PLACE_FIELDS, TrainingConfig
+from densenet_core.training.config import TrainingConfig
 from densenet_core.training.distributed import (
     average_running_statistics,
     explain_lost_process,
@@ -47,26 +42,19 @@ from densenet_core.training.distributed import (
 from densenet_core.training.evaluation import check_fit, evaluate
 from densenet_core.training.malloc import freed_memory_kept
 from densenet_core.training.progress import ProgressStyle, display
-from densenet_core.training.run_folder import Metric
-from densenet_core.training.run_state import (
-    Finished,
-    check_folder,
-    claim_folder,
-    keep_diverged,
-    load_state,
-    make_folder,
-    restore_weights,
-    resume,
-    save,
-)
-from densenet_core.training.run_status import locked
+from densenet_core.training.record import MAX_TRAIN_EVAL, kept_epoch, make_record
+from densenet_core.training.runs import files
+from densenet_core.training.runs.claim import claim_folder, make_folder
+from densenet_core.training.runs.files import Metric
+from densenet_core.training.runs.saving import Finished, check_folder, keep_diverged, save
+from densenet_core.training.runs.state import load_state, restore_weights, resume
+from densenet_core.training.runs.status import locked
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 OnEpoch = Callable[[Path, Network, list[Metric]], object]
 OnStep = Callable[[], object]
-MAX_TRAIN_EVAL = 10_000  # training images that the finished network is evaluated on, evenly spaced over the set
 
 
 class NotFiniteError(RunError):
@@ -133,7 +121,7 @@ def train(
 def _new_network(config: TrainingConfig, spec: Spec) -> Network:
     torch.manual_seed(config.seed)
     model = build_model(spec, config.memory_efficient)
-    if config.initial_weights is not None and not (config.folder / run_folder.LAST).exists():
+    if config.initial_weights is not None and not (config.folder / files.LAST).exists():
         load_weights_into(model, config.initial_weights)
     if config.sync_batch_norm:
         synchronize_batch_norm(model)
@@ -172,7 +160,7 @@ def _train(
                 metrics.append(train_epoch(fabric, forward, wrapped, sized.train, config, epoch, shown.step))
             except NotFiniteError as error:
                 on_first(fabric, partial(keep_diverged, folder, model, optimizer, error.epoch, error.step))
-                place = f"; {folder / run_folder.DIVERGED} holds the state at which it happened"
+                place = f"; {folder / files.DIVERGED} holds the state at which it happened"
                 raise NotFiniteError(error.value, error.epoch, error.step, error.learning_rate, place) from error
             average_running_statistics(fabric, model)
             metrics += _evaluations(fabric, model, sized, epoch, is_last=epoch == config.epochs)
@@ -274,61 +262,3 @@ def _keep_epoch(
     if config.keep != "last" and kept_epoch(config, metrics) == metrics[-1].epoch:
         finished.kept.update({key: value.detach().cpu().clone() for key, value in model.state_dict().items()})
     save(config, model, optimizer, metrics, record, finished)
-
-
-def kept_epoch(config: TrainingConfig, metrics: Sequence[Metric]) -> int:
-    """Return the epoch whose weights and error a run keeps: the first of equal ones, and none at half size."""
-    if config.keep == "last":
-        return metrics[-1].epoch
-    rows = [row for row in metrics if row.split == "validation"]
-    whole = [row for row in rows if row.epoch > config.half_size_epochs]
-    return min(whole or rows, key=lambda row: row.error).epoch
-
-
-def make_record(
-    config: TrainingConfig, splits: DataSplits, metrics: Sequence[Metric], sessions: Sequence[object] = ()
-) -> dict[str, Any]:
-    """Return where a result comes from. Losses and errors are those of the epoch that is kept.
-
-    That is the last one, or with ``keep="lowest_validation"`` the one of the lowest validation error; the test images
-    never choose it.
-
-    Args:
-        sessions: versions and threads of each session of the run; recorded where there are several.
-    """
-    kept = kept_epoch(config, metrics)
-    of = {metric.split: metric for metric in metrics if metric.epoch == kept}
-    recipe = {key: value for key, value in asdict(config).items() if key not in ("name", *PLACE_FIELDS)}
-    return {
-        "name": config.name,
-        "arch": config.arch,
-        "dataset": splits.title + ("+" if config.augment else ""),
-        "train_images": len(splits.train),
-        "test_images": len(splits.test),
-        "image_size": splits.train.image_size,
-        "seed": config.seed,
-        "epochs": metrics[-1].epoch,
-        **({"kept_epoch": kept} if config.keep != "last" else {}),
-        "epochs_planned": config.epochs,
-        "train_loss": of["train"].loss,
-        **_after_training(of.get("train_eval"), len(splits.train)),
-        "test_loss": of["test"].loss,
-        "test_error": of["test"].error,
-        "validation_error": of["validation"].error if "validation" in of else None,
-        "seconds": round(sum(metric.seconds for metric in metrics), 1),
-        "hardware": hardware(),
-        "versions": {"torch": torch.__version__, "python": platform.python_version()},
-        **({"sessions": list(sessions)} if len(sessions) > 1 else {}),
-        "recipe": json.loads(json.dumps(recipe)),
-    }
-
-
-def _after_training(evaluated: Metric | None, num_images: int) -> dict[str, Any]:
-    """Return what the finished network does on training images: ``train_loss`` is a mean over a changing one."""
-    if evaluated is None:
-        return {}
-    return {
-        "train_eval_loss": evaluated.loss,
-        "train_eval_error": evaluated.error,
-        "train_eval_images": min(num_images, MAX_TRAIN_EVAL),
-    }

@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.text import Text
 
 from densenet_core.training.config import TrainingConfig
-from densenet_core.training.run_folder import Metric
+from densenet_core.training.runs.files import Metric
 
 ProgressStyle = Literal["auto", "bar", "lines", "none"]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from densenet_core.errors import RunError
 from densenet_core.networks.network import Network
-from densenet_core.training.run_folder import TENSORBOARD, Metric
+from densenet_core.training.runs.files import TENSORBOARD, Metric
 
 _TAGS = ("loss", "error", "learning_rate", "grad_norm", "images_per_s", "wait_share")
 

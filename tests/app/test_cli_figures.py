@@ -13,7 +13,7 @@ from app.cli.main import run
 from densenet_core import Checkpoint, DenseNetSpec, save_checkpoint
 from densenet_core.networks.build import build_model
 from densenet_core.networks.relatives.highway_spec import HighwaySpec
-from densenet_core.training.run_folder import REUSE
+from densenet_core.training.runs.files import REUSE
 
 
 def test_figures_by_their_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,8 +25,8 @@ from app.dashboard.processes import (
 from densenet_core import RunError, load_checkpoint
 from densenet_core.training import loop
 from densenet_core.training.config import TrainingConfig, training_settings
-from densenet_core.training.run_folder import Metric
-from densenet_core.training.run_status import read_summary
+from densenet_core.training.runs.files import Metric
+from densenet_core.training.runs.status import read_summary
 
 
 def command_of(monkeypatch: pytest.MonkeyPatch, start: Callable[[], object]) -> list[str]:

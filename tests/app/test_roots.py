@@ -24,7 +24,7 @@ from app.dashboard.roots import (
 )
 from app.dashboard.widgets.network_picker import START
 from densenet_core import Checkpoint, CheckpointError, save_checkpoint
-from densenet_core.training.run_folder import CONFIG
+from densenet_core.training.runs.files import CONFIG
 from tests.app.test_views import choose, page, shown
 
 OUTSIDE = "outside the folders that this server serves"

@@ -23,7 +23,7 @@ from app.dashboard.roots import in_served_folders, served_path
 from densenet_core import Checkpoint, files, save_checkpoint
 from densenet_core.data.datasets import load_test_images
 from densenet_core.data.folders import ClassFolders
-from densenet_core.training.run_folder import CONFIG, METRICS, REUSE, read_config, read_metrics
+from densenet_core.training.runs.files import CONFIG, METRICS, REUSE, read_config, read_metrics
 from tests.app.test_views import choose, page
 
 RUN = Path("runs/demo")

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
-from densenet_core.training.run_folder import METRICS, WEIGHTS, read_metrics
-from densenet_core.training.run_status import is_training, read_summary
+from densenet_core.training.runs.files import METRICS, WEIGHTS, read_metrics
+from densenet_core.training.runs.status import is_training, read_summary
 from tests.browser.serving import serving
 from tests.browser.test_dashboard import FLAGS
 

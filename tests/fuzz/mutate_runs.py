@@ -26,9 +26,10 @@ import torch
 from densenet_core import RunError, files
 from densenet_core.training.config import TrainingConfig, config_from
 from densenet_core.training.loop import train
-from densenet_core.training.run_folder import CONFIG, LAST, METRICS, PREVIOUS, SUMMARY, read_config, read_metrics
-from densenet_core.training.run_state import recover_config, resume
-from densenet_core.training.run_status import list_runs, read_summary
+from densenet_core.training.runs.claim import recover_config
+from densenet_core.training.runs.files import CONFIG, LAST, METRICS, PREVIOUS, SUMMARY, read_config, read_metrics
+from densenet_core.training.runs.state import resume
+from densenet_core.training.runs.status import list_runs, read_summary
 from tests.fuzz.hostile import damaged
 
 FILES = (CONFIG, SUMMARY, METRICS, LAST, PREVIOUS)

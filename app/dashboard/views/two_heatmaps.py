@@ -34,7 +34,7 @@ from app.dashboard.widgets.handover import Code, difference_code, seeds_code
 from app.dashboard.widgets.tables import show_table_on_opening
 from app.text import literal
 from densenet_core.checkpoints.zoo import ZOO_FOLDER, zoo_names, zoo_path
-from densenet_core.training.run_folder import REUSE
+from densenet_core.training.runs.files import REUSE
 
 SAVED = 0  # in the choice of an epoch: the weights as they are saved
 SCALING = default_scaling(DEFAULT)

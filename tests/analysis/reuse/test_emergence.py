@@ -23,7 +23,7 @@ from analysis.reuse.untrained import build_untrained
 from densenet_core import DenseNetSpec, RunError, create_model, load_checkpoint
 from densenet_core.training.config import TrainingConfig
 from densenet_core.training.loop import train
-from densenet_core.training.run_folder import REUSE, read_metrics
+from densenet_core.training.runs.files import REUSE, read_metrics
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from densenet_core.data.datasets import load_splits
 from densenet_core.errors import RunError
 from densenet_core.networks.build import create_model
 from densenet_core.training import distributed
-from densenet_core.training.run_folder import read_metrics
+from densenet_core.training.runs.files import read_metrics
 
 TRAIN = (sys.executable, "-m", "app", "train", "--arch", "densenet-7-2", "--name", "demo")
 

@@ -16,12 +16,13 @@ from torch.nn import functional as F
 from densenet_core import load_checkpoint
 from densenet_core.errors import CheckpointError, RunError
 from densenet_core.networks.network import Network
-from densenet_core.training import loop, run_folder, run_state
+from densenet_core.training import loop
 from densenet_core.training.config import TrainingConfig
 from densenet_core.training.evaluation import Evaluation
 from densenet_core.training.loop import train
-from densenet_core.training.run_folder import Metric, find_runs, read_metrics
-from densenet_core.training.run_status import read_summary
+from densenet_core.training.runs import files, saving
+from densenet_core.training.runs.files import Metric, find_runs, read_metrics
+from densenet_core.training.runs.status import read_summary
 
 
 @pytest.fixture
@@ -127,7 +128,7 @@ def test_interrupted_anywhere_it_ends_with_the_same_numbers(
     step: str, config: TrainingConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     unbroken = train(replace(config, name="unbroken"), show_progress=False)
-    owners = {"write_metrics": run_folder, "save_checkpoint": run_state, "write_summary": run_state}
+    owners = {"write_metrics": files, "save_checkpoint": saving, "write_summary": saving}
     owner = owners.get(step, loop)
     original, calls = getattr(owner, step), 0
 
@@ -234,7 +235,7 @@ def test_a_full_disk_ends_with_a_sentence_and_the_last_epoch_intact(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(run_state.torch, "save", full)
+    monkeypatch.setattr(saving.torch, "save", full)
     other = replace(config, name="full")
     with pytest.raises(RunError, match=r"can't write the run folder .*No space left on device"):
         train(other, show_progress=False)

@@ -15,8 +15,8 @@ import pytest
 from densenet_core.errors import RunError
 from densenet_core.training.config import TrainingConfig
 from densenet_core.training.ray_sweep import run_sweep_on_ray
-from densenet_core.training.run_folder import read_metrics
-from densenet_core.training.run_status import read_summary
+from densenet_core.training.runs.files import read_metrics
+from densenet_core.training.runs.status import read_summary
 
 ray = pytest.importorskip("ray")
 EPOCHS = 30

@@ -8,7 +8,7 @@ import pytest
 from densenet_core.errors import RunError
 from densenet_core.training.config import TrainingConfig
 from densenet_core.training.loop import train
-from densenet_core.training.run_folder import read_metrics
+from densenet_core.training.runs.files import read_metrics
 from densenet_core.training.tensorboard import TensorBoardLog
 
 

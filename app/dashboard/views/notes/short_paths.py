@@ -28,7 +28,7 @@ from densenet_core import DenseNetSpec, ResNetSpec, RunError
 from densenet_core.networks.names import spec_from_name
 from densenet_core.networks.relatives.fractalnet_spec import FractalNetSpec
 from densenet_core.networks.relatives.highway_spec import HighwaySpec
-from densenet_core.training.run_folder import read_config
+from densenet_core.training.runs.files import read_config
 
 BASE = DenseNetSpec.cifar(40, 12)
 SUPERVISED = (BASE, ResNetSpec.cifar(38), spec_from_name("dsn-resnet-38"))

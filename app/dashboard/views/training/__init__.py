@@ -26,8 +26,8 @@ from app.dashboard.widgets.tables import MISSING
 from app.text import literal
 from densenet_core import RunError
 from densenet_core.training.progress import duration
-from densenet_core.training.run_folder import METRICS
-from densenet_core.training.run_status import RunSummary, read_summary
+from densenet_core.training.runs.files import METRICS
+from densenet_core.training.runs.status import RunSummary, read_summary
 
 BADGES = {"running": "blue", "finished": "green", "stopped": "gray", "diverged": "red"}
 REFRESH = 2.0  # seconds, while a run trains

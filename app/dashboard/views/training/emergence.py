@@ -19,7 +19,7 @@ from app.dashboard.roots import in_served_folders
 from app.dashboard.widgets.downloads import download_row, download_small, take_home
 from app.text import literal
 from densenet_core import RunError
-from densenet_core.training.run_folder import REUSE
+from densenet_core.training.runs.files import REUSE
 
 ANIMATIONS = {"gif": "GIF", "mp4": "MP4", "zip": "PDFs"}
 

@@ -15,7 +15,7 @@ from densenet_core.networks.build import build_model, create_model
 from densenet_core.networks.names import spec_from_name
 from densenet_core.training.config import TrainingConfig
 from densenet_core.training.loop import train
-from densenet_core.training.run_folder import read_metrics
+from densenet_core.training.runs.files import read_metrics
 from tests.densenet_core.training.test_distributed import TRAIN, finish, start
 
 RANDOM = ("resnet-sd-8", "fractalnet-2-2-4", "dsn-fractalnet-2-2-4")  # what they drop in training is drawn

@@ -19,9 +19,9 @@ import torch
 from densenet_core import RunError, load_checkpoint
 from densenet_core.training.config import TrainingConfig
 from densenet_core.training.loop import train
-from densenet_core.training.run_folder import CONFIG, LAST, METRICS, PREVIOUS, WEIGHTS, read_metrics
-from densenet_core.training.run_state import recover_config
-from densenet_core.training.run_status import read_summary
+from densenet_core.training.runs.claim import recover_config
+from densenet_core.training.runs.files import CONFIG, LAST, METRICS, PREVIOUS, WEIGHTS, read_metrics
+from densenet_core.training.runs.status import read_summary
 
 EPOCHS = 3
 

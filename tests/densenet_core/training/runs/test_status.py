@@ -10,8 +10,8 @@ from app.cli.main import run as run_command
 from densenet_core import RunError
 from densenet_core.training.config import TrainingConfig
 from densenet_core.training.loop import train
-from densenet_core.training.run_folder import Metric
-from densenet_core.training.run_status import list_runs, read_summary
+from densenet_core.training.runs.files import Metric
+from densenet_core.training.runs.status import list_runs, read_summary
 
 
 def test_runs_in_every_state(tmp_path: Path) -> None:

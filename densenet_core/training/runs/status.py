@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 
 from densenet_core.errors import RunError
 from densenet_core.files import read_json_object, write_whole
-from densenet_core.training.run_folder import CONFIG, DIVERGED, LOCK, OWNER, SUMMARY, read_config
+from densenet_core.training.runs.files import CONFIG, DIVERGED, LOCK, OWNER, SUMMARY, read_config
 
 State = Literal["running", "finished", "stopped", "diverged"]
 MAX_COUNT = 2**53  # of epochs and seeds: larger ones come from damaged files

@@ -5,7 +5,7 @@
     runs/<name>/config.json         the settings
                 metrics.csv         loss, error, speed: a row per split and epoch (``Metric``)
                 model.safetensors   the weights of the epoch that is kept (the last, by default), with spec and record
-                last.ckpt           what resuming needs: weights, optimizer state, metrics, settings (``run_state``)
+                last.ckpt           what resuming needs: weights, optimizer state, metrics, settings (``state``)
                 previous.ckpt       the same, one epoch earlier: used where last.ckpt is damaged
                 summary.json        how far the run is, for lists of many runs
                 diverged.ckpt       the state at which the loss stopped being finite, if it did

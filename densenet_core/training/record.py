@@ -1,0 +1,76 @@
+"""The record of a training: where its result comes from."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import torch
+
+from densenet_core.data.datasets import DataSplits
+from densenet_core.hardware import hardware
+from densenet_core.training.config import PLACE_FIELDS, TrainingConfig
+from densenet_core.training.runs.files import Metric
+
+MAX_TRAIN_EVAL = 10_000  # training images that the finished network is evaluated on, evenly spaced over the set
+
+
+def kept_epoch(config: TrainingConfig, metrics: Sequence[Metric]) -> int:
+    """Return the epoch whose weights and error a run keeps: the first of equal ones, and none at half size."""
+    if config.keep == "last":
+        return metrics[-1].epoch
+    rows = [row for row in metrics if row.split == "validation"]
+    whole = [row for row in rows if row.epoch > config.half_size_epochs]
+    return min(whole or rows, key=lambda row: row.error).epoch
+
+
+def make_record(
+    config: TrainingConfig, splits: DataSplits, metrics: Sequence[Metric], sessions: Sequence[object] = ()
+) -> dict[str, Any]:
+    """Return where a result comes from. Losses and errors are those of the epoch that is kept.
+
+    That is the last one, or with ``keep="lowest_validation"`` the one of the lowest validation error; the test images
+    never choose it.
+
+    Args:
+        sessions: versions and threads of each session of the run; recorded where there are several.
+    """
+    kept = kept_epoch(config, metrics)
+    of = {metric.split: metric for metric in metrics if metric.epoch == kept}
+    recipe = {key: value for key, value in asdict(config).items() if key not in ("name", *PLACE_FIELDS)}
+    return {
+        "name": config.name,
+        "arch": config.arch,
+        "dataset": splits.title + ("+" if config.augment else ""),
+        "train_images": len(splits.train),
+        "test_images": len(splits.test),
+        "image_size": splits.train.image_size,
+        "seed": config.seed,
+        "epochs": metrics[-1].epoch,
+        **({"kept_epoch": kept} if config.keep != "last" else {}),
+        "epochs_planned": config.epochs,
+        "train_loss": of["train"].loss,
+        **_after_training(of.get("train_eval"), len(splits.train)),
+        "test_loss": of["test"].loss,
+        "test_error": of["test"].error,
+        "validation_error": of["validation"].error if "validation" in of else None,
+        "seconds": round(sum(metric.seconds for metric in metrics), 1),
+        "hardware": hardware(),
+        "versions": {"torch": torch.__version__, "python": platform.python_version()},
+        **({"sessions": list(sessions)} if len(sessions) > 1 else {}),
+        "recipe": json.loads(json.dumps(recipe)),
+    }
+
+
+def _after_training(evaluated: Metric | None, num_images: int) -> dict[str, Any]:
+    """Return what the finished network does on training images: ``train_loss`` is a mean over a changing one."""
+    if evaluated is None:
+        return {}
+    return {
+        "train_eval_loss": evaluated.loss,
+        "train_eval_error": evaluated.error,
+        "train_eval_images": min(num_images, MAX_TRAIN_EVAL),
+    }

@@ -1,0 +1,114 @@
+"""Write the files of a run after an epoch: what is finished, and what resuming needs (``state`` reads it)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from densenet_core.checkpoints.checkpoint import Checkpoint, save_checkpoint
+from densenet_core.errors import RunError
+from densenet_core.files import write_whole
+from densenet_core.networks.network import Network
+from densenet_core.training.config import TrainingConfig
+from densenet_core.training.runs import files
+from densenet_core.training.runs.files import DIVERGED, LAST, METRICS, PREVIOUS, WEIGHTS, Metric
+from densenet_core.training.runs.status import RunSummary, write_summary
+
+Session = dict[str, Any]  # the epoch at which it began, and what may change the rounding of its numbers
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a run folder holds of the finished epochs."""
+
+    epoch: int  # 0 where none is finished
+    metrics: list[Metric]
+    state: dict[str, Any] | None  # None where no epoch is finished
+    sessions: list[Session]  # with this one, where its numbers may be rounded in another way
+    kept: dict[str, Any] = field(default_factory=dict)  # the weights of an earlier epoch that the run keeps
+
+
+def save(
+    config: TrainingConfig,
+    model: Network,
+    optimizer: torch.optim.Optimizer,
+    metrics: list[Metric],
+    record: dict[str, Any],
+    finished: Finished,
+) -> None:
+    """Write the epoch's files; last.ckpt comes last, since it defines what is finished.
+
+    Raises:
+        RunError: the folder can't be written, or was deleted.
+    """
+    folder = config.folder
+    state = {
+        "epoch": metrics[-1].epoch,
+        "model": model.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "metrics": [asdict(row) for row in metrics],
+        "config": plain(asdict(config)),
+        "record": plain(record),
+        "sessions": finished.sessions,
+        **({"kept": finished.kept} if finished.kept else {}),
+    }
+    try:
+        files.write_metrics(folder / METRICS, metrics)
+        save_checkpoint(as_checkpoint(model, record, finished.kept), folder / WEIGHTS)
+        write_summary(folder, _summary(record))
+        write_whole(folder / LAST, lambda file: torch.save(state, file), keep=folder / PREVIOUS)
+    except (OSError, RuntimeError) as error:  # torch.save reports a full disk by a RuntimeError
+        raise unwritable(folder, error) from error
+
+
+def unwritable(folder: Path, error: Exception) -> RunError:
+    """Return the error for a run folder that can't be written, or is gone."""
+    if isinstance(error, FileNotFoundError) and not folder.is_dir():
+        return RunError(
+            f"the run folder {str(folder)!r} was deleted during the training: run the same command again to start anew"
+        )
+    return RunError(f"can't write the run folder {str(folder)!r}: {error}")
+
+
+def check_folder(folder: Path) -> None:
+    """Raises RunError where the run folder was deleted."""
+    if not folder.is_dir():
+        raise unwritable(folder, FileNotFoundError())
+
+
+def keep_diverged(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, epoch: int, step: int) -> None:
+    """Write diverged.ckpt: the state at which the loss stopped being finite, for inspection."""
+    state = {"epoch": epoch, "step": step, "model": model.state_dict(), "optimizer": optimizer.state_dict()}
+    try:
+        write_whole(folder / DIVERGED, lambda file: torch.save(state, file))
+    except (OSError, RuntimeError) as error:
+        raise unwritable(folder, error) from error
+
+
+def as_checkpoint(model: Network, record: Mapping[str, Any], kept: Mapping[str, Any] | None) -> Checkpoint:
+    weights = kept or {key: value.detach().cpu() for key, value in model.state_dict().items()}
+    return Checkpoint(model.spec, dict(weights), dict(record))
+
+
+def _summary(record: Mapping[str, Any]) -> RunSummary:
+    return RunSummary(
+        name=record["name"],
+        arch=record["arch"],
+        dataset=record["dataset"],
+        seed=record["seed"],
+        epochs_planned=record["epochs_planned"],
+        epoch=record["epochs"],
+        test_error=record["test_error"],
+        seconds_per_epoch=record["seconds"] / record["epochs"],
+    )
+
+
+def plain(value: Any) -> Any:
+    """Return a value after a round trip through JSON."""
+    return json.loads(json.dumps(value))

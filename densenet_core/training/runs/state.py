@@ -1,0 +1,152 @@
+"""How the state of a training is saved after every epoch, and restored.
+
+last.ckpt holds all that is needed to resume: weights, optimizer state, the rows of metrics.csv, the settings and the
+record. It is written last, after the files that are read by people and pages, and the one before it is kept as
+previous.ckpt. So metrics.csv, config.json and model.safetensors can be rebuilt, and a damaged last.ckpt costs an epoch.
+A run can be interrupted at any point, also by a power failure, and resumes after its last finished epoch or the one
+before.
+"""
+
+from __future__ import annotations
+
+import logging
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from densenet_core.checkpoints.checkpoint import load_checkpoint, save_checkpoint
+from densenet_core.errors import CheckpointError, RunError, first_line
+from densenet_core.networks.network import Network
+from densenet_core.training.runs import files
+from densenet_core.training.runs.files import DIVERGED, LAST, METRICS, PREVIOUS, WEIGHTS, Metric, metric_from
+from densenet_core.training.runs.saving import Finished, Session, as_checkpoint
+
+logger = logging.getLogger(__name__)
+
+
+def resume(folder: Path) -> Finished:
+    """Return the newest whole state; metrics.csv is rebuilt from it where it differs.
+
+    Raises:
+        RunError: no state is whole.
+    """
+    (folder / DIVERGED).unlink(missing_ok=True)
+    state = newest_state(folder, promote=True)
+    if state is None:
+        return Finished(0, [], None, [_session(0)])
+    epoch = int(state["epoch"])
+    metrics, kept = _restored_metrics(folder, state, epoch), dict(state.get("kept", {}))
+    return Finished(epoch, metrics, state, _sessions(state, epoch), kept)
+
+
+def newest_state(folder: Path, promote: bool = False) -> dict[str, Any] | None:
+    """Return the newest whole state; ``promote`` puts it in the place of a damaged one, so that it is not replaced."""
+    reasons: list[str] = []
+    for name in (LAST, PREVIOUS):
+        if not (folder / name).is_file():
+            continue
+        try:
+            state = _read_state(folder / name)
+        except Exception as error:  # torch and zipfile raise many kinds on damaged files
+            reasons.append(f"{name}: {first_line(error)}")
+            continue
+        if name == PREVIOUS and promote:
+            words = f"{LAST} is damaged" if reasons else f"{LAST} is missing"
+            logger.warning("%s: %s; resuming from %s (epoch %s)", folder, words, PREVIOUS, state["epoch"])
+            (folder / PREVIOUS).replace(folder / LAST)
+        return state
+    if reasons:
+        raise RunError(
+            f"the state of the run in {str(folder)!r} can't be read ({'; '.join(reasons)}): "
+            "restore the file from a backup, or start a new run with another name"
+        )
+    return None
+
+
+def _read_state(path: Path) -> dict[str, Any]:
+    with zipfile.ZipFile(path) as archive:  # torch.save writes a CRC-32 per tensor, which torch.load does not check
+        if damaged := archive.testzip():
+            raise ValueError(f"the checksum of {damaged} does not match")
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    if not isinstance(state, dict) or not _is_state(state):
+        raise ValueError("it is not the state of a training")
+    state["metrics"] = [metric_from(_without_none(row)) for row in state["metrics"]] if "metrics" in state else None
+    return state
+
+
+def _is_state(state: Mapping[str, Any]) -> bool:
+    """Return whether the entries are of their kinds; older states lack some."""
+    kinds = {"model": dict, "optimizer": dict, "metrics": list, "config": dict, "record": dict, "sessions": list}
+    kinds |= {"kept": dict}
+    wrong = [key for key, kind in kinds.items() if key in state and not isinstance(state[key], kind)]
+    epoch, entries = state.get("epoch"), [*state.get("metrics", []), *state.get("sessions", [])] if not wrong else []
+    is_whole = {"model", "optimizer"} <= set(state) and all(isinstance(entry, dict) for entry in entries)
+    return not wrong and is_whole and isinstance(epoch, int) and not isinstance(epoch, bool) and epoch >= 1
+
+
+def _without_none(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in row.items() if value is not None}
+
+
+def _restored_metrics(folder: Path, state: Mapping[str, Any], epoch: int) -> list[Metric]:
+    try:
+        rows, num_damaged = files.read_whole_metrics(folder / METRICS)
+    except RunError:
+        rows, num_damaged = [], 0
+    on_disk = [row for row in rows if row.epoch <= epoch]
+    metrics: list[Metric] | None = state["metrics"]
+    if metrics is None:  # written before states held the rows
+        if {row.epoch for row in on_disk} != set(range(1, epoch + 1)):
+            logger.warning("%s lacks epochs before %s; they can't be restored", folder / METRICS, epoch + 1)
+        return on_disk
+    if num_damaged or on_disk != metrics:
+        logger.warning("%s was damaged or missing: rebuilt from %s", folder / METRICS, LAST)
+        files.write_metrics(folder / METRICS, metrics)
+    return metrics
+
+
+def _session(epoch: int) -> Session:
+    return {"first_epoch": epoch + 1, "torch": str(torch.__version__), "threads": torch.get_num_threads()}
+
+
+def _sessions(state: Mapping[str, Any], epoch: int) -> list[Session]:
+    """Return the run's sessions, with this one if it differs from the last in what may change rounding."""
+    before, now = list(state.get("sessions", [])), _session(epoch)
+    if not before:
+        return [now]
+    changed = [key for key in ("torch", "threads") if before[-1].get(key) != now[key]]
+    if not changed:
+        return before
+    words = ", ".join(f"{key} {now[key]} instead of {before[-1].get(key)}" for key in changed)
+    logger.warning("resuming with %s: from epoch %s on, numbers may be rounded differently", words, epoch + 1)
+    return [*before, now]
+
+
+def load_state(folder: Path, state: dict[str, Any] | None, model: Network, optimizer: torch.optim.Optimizer) -> None:
+    """Restore the weights and the optimizer's state, if there are any, and model.safetensors if it is damaged.
+
+    Raises:
+        RunError: they do not fit this network.
+    """
+    if state is None:
+        return
+    try:
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+    except (RuntimeError, KeyError, ValueError, TypeError) as error:
+        reason = first_line(error)
+        raise RunError(f"{str(folder / LAST)!r} does not fit the network ({reason}): use another name") from error
+
+
+def restore_weights(folder: Path, state: Mapping[str, Any] | None, model: Network) -> None:
+    """Write model.safetensors again if it is missing or damaged; ``model`` holds the weights of the last epoch."""
+    if state is None or "record" not in state:
+        return
+    try:
+        load_checkpoint(folder / WEIGHTS)
+    except (CheckpointError, OSError):
+        logger.warning("%s was damaged or missing: rebuilt from %s", folder / WEIGHTS, LAST)
+        save_checkpoint(as_checkpoint(model, state["record"], state.get("kept")), folder / WEIGHTS)
