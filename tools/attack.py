@@ -21,7 +21,7 @@ from streamlit.proto.BackMsg_pb2 import BackMsg
 from websockets.exceptions import WebSocketException
 from websockets.sync.client import ClientConnection, connect
 
-from tests.app.live import Visitor, free_port, serve
+from tests.app.server.live import Visitor, free_port, serve
 
 MAX_SECONDS = 30.0
 CLOSED = 0  # instead of a status: the server closed the connection before the whole content was sent

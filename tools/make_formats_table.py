@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.densenet_core.checkpoints.formats_table import markdown
+from tests.densenet_core.checkpoints.formats.formats_table import markdown
 
 PAGE = Path(__file__).parents[1] / "docs" / "checkpoints.md"
 BEGIN, END = "<!-- formats: made by tools/make_formats_table.py -->\n", "\n<!-- end -->"

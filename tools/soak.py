@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 from app.dashboard.language import catalogue
 from app.dashboard.pages import PAGES
-from tests.app.live import Visitor, free_port, serve
+from tests.app.server.live import Visitor, free_port, serve
 
 ADDRESSES = [address for address, _ in PAGES.values()]
 MEASURE = [words for key, words in catalogue("en").items() if key.startswith("jobs.start.")]

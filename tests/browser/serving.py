@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.app.live import free_port
+from tests.app.server.live import free_port
 
 ROOT = Path(__file__).parents[2]
 

@@ -11,13 +11,13 @@ import pytest
 
 from app.dashboard.language import catalogue
 from app.dashboard.server.access import user_name
-from tests.app.live import Visitor, free_port, serve
+from tests.app.server.live import Visitor, free_port, serve
 
 oidc = pytest.importorskip("oidc_provider_mock")
 httpx = pytest.importorskip("httpx")
 pytest.importorskip("authlib")
 pytestmark = pytest.mark.slow
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 LOGIN = catalogue("en")["access.login"]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.densenet_core.checkpoints.formats_table import markdown
+from tests.densenet_core.checkpoints.formats.formats_table import markdown
 from tools.make_formats_table import PAGE, with_table
 
 

@@ -12,9 +12,10 @@ from analysis import connection_weights
 from densenet_core import Checkpoint, CheckpointError, checkpoint_from_state_dict, load_checkpoint
 from densenet_core.checkpoints.identify.state_dict import BY_STRUCTURE
 from tests.conftest import trained_like
-from tests.densenet_core.checkpoints import test_derived, test_folders, test_layouts, test_odd_files, test_variants
-from tests.densenet_core.checkpoints.foreign import ForeignDenseNet
-from tests.densenet_core.checkpoints.test_relatives_of_densenet import RDNet, Tiramisu
+from tests.densenet_core.checkpoints.formats import test_folders, test_odd_files
+from tests.densenet_core.checkpoints.formats.foreign import ForeignDenseNet
+from tests.densenet_core.checkpoints.identify import test_derived, test_layouts, test_variants
+from tests.densenet_core.checkpoints.identify.test_relatives_of_densenet import RDNet, Tiramisu
 
 HEADER = ("what the file holds", "recognized by", "table", "scores", "why there are no scores, or what they assume")
 

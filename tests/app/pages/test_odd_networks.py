@@ -13,8 +13,8 @@ from analysis.available import available_analyses
 from app.cli.main import run
 from densenet_core import Checkpoint, load_checkpoint, load_zoo
 from densenet_core.networks.build import create_model
-from tests.app.test_views import app, choose, heatmap_cells, shown, upload  # noqa: F401 (a fixture)
-from tests.densenet_core.checkpoints.foreign import ForeignDenseNet, trained
+from tests.app.pages.test_views import app, choose, heatmap_cells, shown, upload  # noqa: F401 (a fixture)
+from tests.densenet_core.checkpoints.formats.foreign import ForeignDenseNet, trained
 
 REFUSED = "only the feature reuse is known: tensors 'stages.0.0.gate.0.weight'"
 

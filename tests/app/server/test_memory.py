@@ -16,7 +16,7 @@ from app.dashboard.widgets.network_picker import DIGITS, START
 from densenet_core import Checkpoint, load_zoo, save_checkpoint, zoo_names
 from densenet_core.checkpoints.zoo import zoo_path
 
-MAIN = str(Path(__file__).parents[2] / "app" / "main.py")
+MAIN = str(Path(__file__).parents[3] / "app" / "main.py")
 TWO_PAGES = """
 import streamlit as st
 from app.dashboard.views import agreement, feature_reuse

@@ -31,7 +31,7 @@ from app.dashboard.widgets.handover import (
     seeds_code,
 )
 from densenet_core.checkpoints.zoo import zoo_path
-from tests.app.test_views import app, page  # noqa: F401 (a fixture)
+from tests.app.pages.test_views import app, page  # noqa: F401 (a fixture)
 
 DIGITS = "densenet-40-12-digits"
 KEY = file_key(zoo_path(DIGITS))

@@ -15,7 +15,7 @@ from densenet_core import load_zoo, save_checkpoint
 from densenet_core.checkpoints.checkpoint import Checkpoint
 from densenet_core.data.datasets import load_test_images
 from densenet_core.networks.build import create_model
-from tests.app.test_views import app, choose_all, heatmap_cells, page, shown  # noqa: F401 (a fixture)
+from tests.app.pages.test_views import app, choose_all, heatmap_cells, page, shown  # noqa: F401 (a fixture)
 
 NAME = "densenet-40-12-digits"
 

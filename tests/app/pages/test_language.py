@@ -28,7 +28,7 @@ from app.dashboard.language import FOLDER, LANGUAGES, PHRASES, catalogue, from_a
 from app.dashboard.widgets.tables import WORDS
 from densenet_core import load_zoo, zoo_names
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 # Digits that are names, not results: of tables and figures, kernels, sections.
 NAMES = re.compile(r"(Table|Figure|표|그림) \d|\d×\d")
 

@@ -14,10 +14,10 @@ import pytest
 from app.cli.main import run
 from app.dashboard.language import catalogue
 from app.dashboard.server.options import ServerOptions, server_options
-from tests.app.live import Visitor, free_port, serve
+from tests.app.server.live import Visitor, free_port, serve
 from tools.attack import CLOSED, flood, upload_at_once
 
-APP = Path(__file__).parents[2] / "app"
+APP = Path(__file__).parents[3] / "app"
 
 
 def test_the_settings_that_keep_others_out() -> None:

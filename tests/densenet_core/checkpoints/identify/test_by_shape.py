@@ -17,7 +17,7 @@ from densenet_core.checkpoints.identify.by_shape import find_structure
 from densenet_core.checkpoints.identify.connectivity import ConcatSpec
 from densenet_core.checkpoints.identify.state_dict import BY_STRUCTURE
 from densenet_core.networks.build import build_model
-from tests.densenet_core.checkpoints.foreign import ForeignDenseNet, trained
+from tests.densenet_core.checkpoints.formats.foreign import ForeignDenseNet, trained
 
 KEYS = ["block", "source_layer", "target_layer", "num_channels"]
 EVEN = [[8, 4, 4, 4], [10, 4, 4]]

@@ -24,7 +24,7 @@ from densenet_core import Checkpoint, files, save_checkpoint
 from densenet_core.data.datasets import load_test_images
 from densenet_core.data.folders import ClassFolders
 from densenet_core.training.runs.files import CONFIG, METRICS, REUSE, read_config, read_metrics
-from tests.app.test_views import choose, page
+from tests.app.pages.test_views import choose, page
 
 RUN = Path("runs/demo")
 READERS: dict[str, Callable[[], object]] = {
@@ -142,7 +142,7 @@ def opened() -> list[str]:
 
 
 def test_pages_open_no_file_of_a_served_folder_by_its_path(runs: Path, opened: list[str]) -> None:
-    app = AppTest.from_file(str(Path(__file__).parents[2] / "app" / "main.py"), default_timeout=240)
+    app = AppTest.from_file(str(Path(__file__).parents[3] / "app" / "main.py"), default_timeout=240)
     opened.clear()
     assert str(choose(app, "run").selectbox(key="run").value) == str(RUN)
     for name in ("training", "efficiency"):

@@ -14,7 +14,7 @@ from torch.nn.utils import parametrizations, parametrize, prune
 from analysis import connection_weights
 from densenet_core import CheckpointError, checkpoint_from_state_dict
 from densenet_core.checkpoints.identify.derived import compose_weights
-from tests.densenet_core.checkpoints.foreign import ForeignDenseNet, trained
+from tests.densenet_core.checkpoints.formats.foreign import ForeignDenseNet, trained
 
 
 def old(name: str) -> Callable[..., nn.Module]:

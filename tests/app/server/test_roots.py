@@ -25,7 +25,7 @@ from app.dashboard.roots import (
 from app.dashboard.widgets.network_picker import START
 from densenet_core import Checkpoint, CheckpointError, save_checkpoint
 from densenet_core.training.runs.files import CONFIG
-from tests.app.test_views import choose, page, shown
+from tests.app.pages.test_views import choose, page, shown
 
 OUTSIDE = "outside the folders that this server serves"
 
@@ -143,7 +143,7 @@ def test_data_folders_inside(folders: list[Path], tmp_path: Path) -> None:
 
 @pytest.fixture
 def app(folders: list[Path]) -> AppTest:
-    return AppTest.from_file(str(Path(__file__).parents[2] / "app" / "main.py"), default_timeout=240)
+    return AppTest.from_file(str(Path(__file__).parents[3] / "app" / "main.py"), default_timeout=240)
 
 
 FORGED = ("../outside/secret", "link", "/etc")

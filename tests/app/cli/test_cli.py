@@ -18,7 +18,7 @@ from app.cli.main import run
 from densenet_core import Checkpoint, ResNetSpec, load_checkpoint, load_zoo, save_checkpoint
 from densenet_core.networks.build import build_model
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def test_reuse_writes_figure_and_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

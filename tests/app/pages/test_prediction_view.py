@@ -19,7 +19,7 @@ from analysis.prediction.volumes import open_volume, slice_at
 from densenet_core import Checkpoint, DataError, DenseNet, DenseNetSpec, load_zoo, save_checkpoint
 from densenet_core.data.datasets import load_test_images
 from densenet_core.data.images import evenly_spaced
-from tests.app.test_views import FEW, app, page, shown  # noqa: F401 (a fixture)
+from tests.app.pages.test_views import FEW, app, page, shown  # noqa: F401 (a fixture)
 
 NAME = "densenet-40-12-digits"
 

@@ -18,7 +18,7 @@ from analysis.figures.style.screen import plain
 from analysis.figures.training_curves import training_curves_figure, training_curves_screen
 from app.text import literal, one_line, shown
 from densenet_core import Checkpoint, save_checkpoint
-from tests.app.test_views import MAIN, page, upload
+from tests.app.pages.test_views import MAIN, page, upload
 
 HOSTILE = {
     "html": "<img src=x onerror=alert(1)>",

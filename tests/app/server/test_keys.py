@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 from app.dashboard.keys import file_key
 from densenet_core.checkpoints.formats.parts import files_of
-from tests.densenet_core.checkpoints import test_folders
+from tests.densenet_core.checkpoints.formats import test_folders
 
 
 def shards(folder: Path) -> tuple[Path, list[str]]:
