@@ -117,8 +117,8 @@ def prepare_image(image: Image, checkpoint: Checkpoint, normalize: Normalization
     spec = checkpoint.architecture
     if spec.spatial_dims != 2 or spec.in_channels not in (1, 3):
         raise DataError(
-            f"the network reads {spec.in_channels} channels of {spec.spatial_dims} dimensions: "
-            "an image file has 1 or 3 channels of 2"
+            f"the network reads {spec.spatial_dims}-dimensional inputs, channels: {spec.in_channels}; "
+            "an image file is 2-dimensional and has 1 or 3"
         )
     size = input_size(checkpoint)
     square = _square(image.convert("L" if spec.in_channels == 1 else "RGB"), size, spec.stem == "imagenet")

@@ -122,9 +122,9 @@ def decision_arcs_screen(table: pd.DataFrame, measure: str = "gradient_activatio
     for source, target, value in _strongest(rows, measure)[["source_layer", "target_layer", measure]].to_numpy():
         points = arc_line([_arc(source, target, last)])
         strength = min(1.0, abs(value) / limit)
-        line = {"color": _color(value), "width": 0.4 + 5 * strength}
+        line = {"color": _color(value), "width": 0.8 + 4.6 * strength}
         figure.add_scatter(
-            x=points[:, 0], y=points[:, 1], mode="lines", line=line, opacity=0.2 + 0.8 * strength, hoverinfo="skip"
+            x=points[:, 0], y=points[:, 1], mode="lines", line=line, opacity=0.4 + 0.6 * strength, hoverinfo="skip"
         )
     figure.add_scatter(
         x=list(range(last + 1)), y=[0] * (last + 1), mode="markers", marker={"color": INK, "size": 7}, hoverinfo="skip"

@@ -83,7 +83,7 @@ def test_what_the_network_sees() -> None:
     assert prepare_image(Image.new("RGB", (300, 500)), large).images.shape == (1, 3, 224, 224)
     gray = Checkpoint(DenseNetSpec((1,), 2, 2, in_channels=1), {}, {"image_size": 8})
     assert prepare_image(Image.new("RGB", (30, 50), (255, 0, 0)), gray).pixels.shape == (1, 8, 8)
-    with pytest.raises(DataError, match="the network reads 3 channels of 3 dimensions"):
+    with pytest.raises(DataError, match="the network reads 3-dimensional inputs, channels: 3"):
         prepare_image(Image.new("RGB", (30, 50)), checkpoint_of(DENSE["volumes"]))
 
 
