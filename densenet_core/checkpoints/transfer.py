@@ -8,6 +8,8 @@ from densenet_core.checkpoints.checkpoint import load_checkpoint
 from densenet_core.errors import CheckpointError
 from densenet_core.networks.network import Network
 
+CLASSIFIERS = ("classifier.", "fc.")  # of DenseNets, and of ResNets
+
 
 def load_weights_into(model: Network, path: str | os.PathLike[str]) -> bool:
     """Copy the weights of a file or run folder into a network; return whether the classifier was copied too.
@@ -25,7 +27,7 @@ def load_weights_into(model: Network, path: str | os.PathLike[str]) -> bool:
     """
     found = load_checkpoint(path)
     own = model.state_dict()
-    classifier = {key for key in own if key.startswith("classifier.")}
+    classifier = {key for key in own if key.startswith(CLASSIFIERS)}
     is_same_task = all(key in found.state_dict and found.state_dict[key].shape == own[key].shape for key in classifier)
     taken = {key: value for key, value in found.state_dict.items() if is_same_task or key not in classifier}
     needed = {key for key in own if not key.endswith("num_batches_tracked")} - (set() if is_same_task else classifier)

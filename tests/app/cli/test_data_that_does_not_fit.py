@@ -79,7 +79,11 @@ def test_a_page_says_what_does_not_fit(network: str, networks: dict[str, str], m
 
 
 @pytest.mark.parametrize(
-    ("change", "words"), [({"spatial_dims": 3}, "3-dimensional inputs, channels: 1"), ({"in_channels": 5}, "2-dimensional inputs, channels: 5")]
+    ("change", "words"),
+    [
+        ({"spatial_dims": 3}, "3-dimensional inputs, channels: 1"),
+        ({"in_channels": 5}, "2-dimensional inputs, channels: 5"),
+    ],
 )
 def test_a_picture_does_not_fit(
     change: dict[str, int], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
