@@ -54,7 +54,7 @@ FACT_TITLES = {
     "dataset": "Trained on",
     "epochs": "Epochs",
     "seed": "Seed",
-    "test_error": "Test error, last epoch",
+    "test_error": "Test error",
     "assumed": "Assumed",
 }
 _RECORD_FACTS = {"dataset": "{}", "epochs": "{}", "seed": "{}", "test_error": "{:.2f} %"}

@@ -156,7 +156,7 @@ def agreement_rows() -> str:
     pairs = zip(found, tables.values(), strict=True)
     reliable = [f"{rows['reliability'].iloc[0]:.2f} ({table['num_images'].iloc[0]} images)" for rows, table in pairs]
     lines.append(f"| *reliability of ablation* | {' | '.join(reliable)} |")
-    return "\n".join(lines)
+    return "\n".join(lines).replace("-0.00", "0.00")
 
 
 def pruning_rows() -> str:

@@ -149,4 +149,4 @@ def check_block(spec: DenseNetSpec, block: int) -> None:
 def _output_maps(spec: DenseNetSpec, block: int, kind: str) -> int:
     if kind == "dense_layer":
         return spec.growth_rate
-    return spec.block_inputs[block] if kind == "transition" else spec.num_classes
+    return spec.block_inputs[block] if kind == "transition" else spec.classifier_width

@@ -208,7 +208,7 @@ def _provenance(results: pd.DataFrame) -> str:
         seeds = measured.groupby("model")["seeds"].sum()
         of = f"{int(seeds.min())}" if seeds.min() == seeds.max() else f"{int(seeds.min())} to {int(seeds.max())}"
         epochs = "/".join(str(int(e)) for e in sorted(measured["epochs"].dropna().unique()))
-        parts.append(f"measured: {of} seed(s) each, {epochs} epochs, last epoch; bars: standard deviation")
+        parts.append(f"measured: {of} seed(s) each, {epochs} epochs; bars: standard deviation")
     return ". ".join([f"Data: {plain_text(results['dataset'].iloc[0])}", *parts])
 
 

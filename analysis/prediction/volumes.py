@@ -10,8 +10,9 @@ from torch import Tensor
 
 from analysis.prediction.image_files import MAX_BYTES, PreparedImage
 from densenet_core import Checkpoint, DataError
+from densenet_core.networks.layers import network_layers
 
-MAX_VALUES = 16_000_000  # of an array
+MAX_VALUES = 128**3  # of an array: the maps of all layers take many times its memory
 
 
 def open_volume(content: bytes, checkpoint: Checkpoint) -> PreparedImage:
@@ -45,6 +46,10 @@ def open_volume(content: bytes, checkpoint: Checkpoint) -> PreparedImage:
         raise DataError(
             f"the array has the shape {tuple(values.shape)}: the network takes ({spec.in_channels}, {axes})"
         )
+    try:
+        network_layers(spec, min(values.shape[1:]))
+    except ValueError as error:
+        raise DataError(f"the array has the shape {tuple(values.shape)}: {error}") from error
     if not torch.isfinite(values).all():
         raise DataError("the array has values that are not finite: replace them")
     return PreparedImage(_as_pixels(values), values[None])

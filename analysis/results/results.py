@@ -37,7 +37,7 @@ COLUMNS = (
     "images_per_s",  # as its source measured it: see note
     "dataset",  # C10, C10+, ...: "+" is with augmentation
     "error_kind",  # test, top1_single_crop, top5_single_crop, top1_10_crop, top5_10_crop
-    "error",  # percent; for measured runs after the last epoch
+    "error",  # percent; for measured runs of the weights that the run keeps
     "spread",  # standard deviation over two or more seeds
     "seeds",  # number of runs that the error is a mean of
     "epochs",

@@ -63,7 +63,7 @@ def agreement(
             of different kinds of targets do not compare: they are different layers.
         block_input: whether source 0, the block's input, is among the connections.
         top: k of the overlap; at most half of the connections are taken.
-        resamples: of the bootstrap over targets, and of that over sources (percentiles 2.5 and 97.5).
+        resamples: of the bootstrap over targets, and of that over sources (95 %, bias-corrected).
 
     Raises:
         ValueError: a measure is not in the table, or there are fewer than three connections.
@@ -79,7 +79,7 @@ def agreement(
     correlation = spearman(a, b)
     drawn_a, drawn_b = (_over_images(rows, name, resamples, seed) for name in (first, second))
     by_target, by_source = (
-        _interval(drawn_a, drawn_b, rows.groupby(["block", layer]).ngroup().to_numpy(), resamples, seed)
+        _interval(drawn_a, drawn_b, correlation, rows.groupby(["block", layer]).ngroup().to_numpy(), resamples, seed)
         for layer in ("target_layer", "source_layer")
     )
     k = max(1, min(top, len(rows) // 2))
@@ -232,14 +232,22 @@ def _over_images(rows: pd.DataFrame, measure: str, resamples: int, seed: int) ->
     return _without_noise(rows[list(HALVES)].to_numpy(float).T[half], MEASURES[measure].noise)
 
 
-def _interval(a: np.ndarray, b: np.ndarray, cluster: np.ndarray, resamples: int, seed: int) -> tuple[float, float]:
-    """Percentiles 2.5 and 97.5 of the rank correlation over resampled clusters."""
+def _interval(
+    a: np.ndarray, b: np.ndarray, correlation: float, cluster: np.ndarray, resamples: int, seed: int
+) -> tuple[float, float]:
+    """The 95 % interval of the rank correlation from resampled clusters.
+
+    Resampling adds the noise of the images a second time, which weakens every resampled correlation: the percentiles
+    2.5 and 97.5 are shifted so that their median is the correlation itself (bias-corrected bootstrap).
+    """
     clusters = cluster.max() + 1
     draws = np.random.default_rng(seed).multinomial(clusters, np.full(clusters, 1 / clusters), resamples)
     found = weighted_spearman(a, b, draws[:, cluster])
     found = found[~np.isnan(found)]
-    low, high = np.percentile(found, (2.5, 97.5)) if len(found) else (np.nan, np.nan)
-    return float(low), float(high)
+    if not len(found):
+        return float("nan"), float("nan")
+    low, middle, high = np.clip(np.percentile(found, (2.5, 50, 97.5)), -1, 1)
+    return float(max(low + correlation - middle, -1)), float(min(high + correlation - middle, 1))
 
 
 def weighted_spearman(a: np.ndarray, b: np.ndarray, times: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from analysis.reuse.agreement import spearman
-from analysis.reuse.connections import connection_weights
+from analysis.reuse.connections import KEYS, connection_weights
 from densenet_core import DenseNet, RunError
 from densenet_core.files import open_file, write_whole
 from densenet_core.networks.network import Network
@@ -42,9 +42,12 @@ def reuse_over_training(run: str | os.PathLike[str]) -> pd.DataFrame:
         raise RunError(f"run {Path(run).name!r} has no {REUSE}: train it with densenet-lens train (without --no-reuse)")
     try:
         with open_file(file) as stream:
-            return pd.read_parquet(stream)
+            tables = pd.read_parquet(stream)
     except (OSError, ValueError) as error:
         raise RunError(f"{str(file)!r} is damaged: {error}") from error
+    if missing := [name for name in ("epoch", *KEYS, "mean_abs_weight") if name not in tables]:
+        raise RunError(f"{str(file)!r} is damaged: it has no column {missing[0]!r}")
+    return tables
 
 
 def reuse_at(run: str | os.PathLike[str], epoch: int) -> pd.DataFrame:

@@ -135,7 +135,7 @@ def connection_costs(
     if budget == "mult_adds":
         own = mult_adds
     else:
-        biases = np.where(table["target_kind"] == "classifier", spec.num_classes, 0)
+        biases = np.where(table["target_kind"] == "classifier", spec.classifier_width, 0)
         own = cost.loc[layers, "params"].to_numpy() - biases + 2 * widths
     share = table["num_channels"].to_numpy() / widths
     return pd.Series(own * share, index=table.index), float(cost[budget].sum())

@@ -98,6 +98,7 @@ def train(
     from densenet_core.training.distributed import is_first_process
     from densenet_core.training.loop import OnEpoch
     from densenet_core.training.loop import train as train_run
+    from densenet_core.training.record import kept_epoch
     from densenet_core.training.runs.files import METRICS, read_metrics
     from densenet_core.training.tensorboard import TensorBoardLog
 
@@ -109,8 +110,10 @@ def train(
     with exit_on_sigterm():
         folder = train_run(config, checked(progress), on_epoch=lambda *epoch: [hook(*epoch) for hook in hooks])
     if is_first_process():
-        last = read_metrics(folder / METRICS)[-1]
-        print(f"{escape_text(folder)}: {last.split} error {last.error:.2f} % after epoch {last.epoch}")
+        rows = read_metrics(folder / METRICS)
+        kept = kept_epoch(config, rows)
+        error = next(row.error for row in rows if (row.epoch, row.split) == (kept, "test"))
+        print(f"{escape_text(folder)}: test error {error:.2f} % after epoch {kept}")
 
 
 def runs(

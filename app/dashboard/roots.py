@@ -6,6 +6,7 @@ Streamlit takes from a list what is in it, whatever a browser sends; what may be
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
@@ -113,6 +114,13 @@ def _stays_in(path: Path, roots: Sequence[Path]) -> bool:
 def listed_runs(folders: Sequence[Path]) -> list[Path]:
     """The run folders with weights in the served folders."""
     return _shown((run for folder in folders for run in find_runs(folder)), folders)
+
+
+def distinct_names(paths: Sequence[Path]) -> dict[Path, str]:
+    """Return a name for each path: its own, or the whole path where several share it."""
+    names = {path: path.name.removesuffix(".safetensors") for path in paths}
+    number = Counter(names.values())
+    return {path: name if number[name] == 1 else str(path) for path, name in names.items()}
 
 
 def training_folders() -> list[Path]:

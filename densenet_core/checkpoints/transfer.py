@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 
+from torch import Tensor
+
 from densenet_core.checkpoints.checkpoint import load_checkpoint
 from densenet_core.errors import CheckpointError
 from densenet_core.networks.network import Network
-
-CLASSIFIERS = ("classifier.", "fc.")  # of DenseNets, and of ResNets
 
 
 def load_weights_into(model: Network, path: str | os.PathLike[str]) -> bool:
@@ -27,10 +27,10 @@ def load_weights_into(model: Network, path: str | os.PathLike[str]) -> bool:
     """
     found = load_checkpoint(path)
     own = model.state_dict()
-    classifier = {key for key in own if key.startswith(CLASSIFIERS)}
-    is_same_task = all(key in found.state_dict and found.state_dict[key].shape == own[key].shape for key in classifier)
-    taken = {key: value for key, value in found.state_dict.items() if is_same_task or key not in classifier}
-    needed = {key for key in own if not key.endswith("num_batches_tracked")} - (set() if is_same_task else classifier)
+    classes = (found.architecture.num_classes, model.spec.num_classes)
+    new = {key for key, value in own.items() if _differs_in_classes(found.state_dict.get(key), value, classes)}
+    taken = {key: value for key, value in found.state_dict.items() if key not in new}
+    needed = {key for key in own if not key.endswith("num_batches_tracked")} - new
     misfits = [key for key, value in taken.items() if key not in own or own[key].shape != value.shape]
     if misfits or needed - taken.keys():
         raise CheckpointError(
@@ -38,4 +38,11 @@ def load_weights_into(model: Network, path: str | os.PathLike[str]) -> bool:
             "choose the same architecture (--arch)"
         )
     model.load_state_dict(own | taken)
-    return is_same_task
+    return not new
+
+
+def _differs_in_classes(found: Tensor | None, own: Tensor, classes: tuple[int, int]) -> bool:
+    """Return whether these are the weights or biases of a classifier for another number of classes."""
+    if found is None or classes[0] == classes[1] or not own.dim() == found.dim() > 0:
+        return False
+    return (found.shape[0], own.shape[0]) == classes and found.shape[1:] == own.shape[1:]

@@ -276,6 +276,11 @@ class DenseNetSpec(Spec):
         return "classifier.0.weight" if self.head_widths else "classifier.weight", "features.norm5"
 
     @property
+    def classifier_width(self) -> int:
+        """The number of outputs of the layer that reads the last block: the classes, or a hidden layer's features."""
+        return (*self.head_widths, self.num_classes)[0]
+
+    @property
     def sample_layer(self) -> str:
         return "features.denseblock1.denselayer1"
 

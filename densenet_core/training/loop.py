@@ -121,7 +121,8 @@ def train(
 def _new_network(config: TrainingConfig, spec: Spec) -> Network:
     torch.manual_seed(config.seed)
     model = build_model(spec, config.memory_efficient)
-    if config.initial_weights is not None and not (config.folder / files.LAST).exists():
+    is_begun = any((config.folder / name).exists() for name in (files.LAST, files.PREVIOUS))
+    if config.initial_weights is not None and not is_begun:
         load_weights_into(model, config.initial_weights)
     if config.sync_batch_norm:
         synchronize_batch_norm(model)

@@ -120,8 +120,9 @@ def _similarity(report: Report, network: Checkpoint, images: ImagesKey) -> pd.Da
         def report_half(done: int, total: int, place: int = place) -> None:
             report(place * total + done, len(networks) * total)
 
-        number = min(images.number, MAX_FOR_SIMILARITY)
-        tables.append(layer_similarity(own, test, num_images=number, on_batch=report_half).assign(weights=weights))
+        tables.append(
+            layer_similarity(own, test, num_images=images.number, on_batch=report_half).assign(weights=weights)
+        )
     return pd.concat(tables, ignore_index=True)
 
 

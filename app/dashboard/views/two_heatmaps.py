@@ -28,7 +28,7 @@ from app.dashboard.charts import show_chart
 from app.dashboard.keys import NetworkKey, file_key
 from app.dashboard.language import t
 from app.dashboard.memory import remembered
-from app.dashboard.roots import listed_runs, served_folders
+from app.dashboard.roots import distinct_names, in_served_folders, listed_runs, served_folders
 from app.dashboard.widgets.downloads import download_row, take_home
 from app.dashboard.widgets.handover import Code, difference_code, seeds_code
 from app.dashboard.widgets.tables import show_table_on_opening
@@ -94,7 +94,8 @@ def _recorded(key: NetworkKey) -> pd.DataFrame | None:
     if key.origin != "file" or not (folder / REUSE).is_file():
         return None
     try:
-        return reuse_over_training(folder)
+        with in_served_folders():
+            return reuse_over_training(folder)
     except ValueError:
         return None
 
@@ -129,7 +130,8 @@ def _show_seeds(keys: tuple[NetworkKey, NetworkKey]) -> None:
         return
     runs = listed_runs([folder for folder in served_folders() if folder != ZOO_FOLDER])
     more = [*runs, *(zoo_path(name) for name in zoo_names())]
-    chosen = st.multiselect(t("comparison.more_seeds"), more, format_func=lambda path: path.stem, key="more_seeds")
+    labels = distinct_names(more)
+    chosen = st.multiselect(t("comparison.more_seeds"), more, format_func=labels.__getitem__, key="more_seeds")
     everyone = [*keys, *(file_key(path) for path in chosen)]
     try:
         found = seed_statistics([loading.measured_table(key, (), None) for key in everyone])

@@ -7,7 +7,6 @@ An address holds a network as ``origin:name``: ``zoo:NAME``, ``run:FOLDER``, ``p
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -22,7 +21,7 @@ from app.dashboard.keys import CHECKPOINT_ENDINGS, NetworkKey, file_key
 from app.dashboard.language import names, t
 from app.dashboard.memory import choose_for, keep, kept, remembered, write_address
 from app.dashboard.pages import link_to
-from app.dashboard.roots import listed_files, listed_runs, runs_dir, served_folders, served_path
+from app.dashboard.roots import distinct_names, listed_files, listed_runs, runs_dir, served_folders, served_path
 from app.text import literal, network_facts
 from densenet_core import CheckpointError
 from densenet_core.checkpoints.pretrained import PRETRAINED_NAMES
@@ -263,12 +262,12 @@ def _runs(side: str) -> NetworkKey | None:
     if not runs:
         st.info(t("picker.no_runs", folder=literal(str(runs_dir()))))
         return None
-    named = Counter(run.name for run in runs)
+    names = distinct_names(runs)
     run: Path = remembered(
         st.selectbox,
         t("picker.run"),
         options=runs,
-        format_func=lambda run: run.name if named[run.name] == 1 else str(run),
+        format_func=names.__getitem__,
         key=f"run{side}",
         default=runs[0],
         in_address=False,

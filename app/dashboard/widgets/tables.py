@@ -20,7 +20,9 @@ def show_table(table: pd.DataFrame, **options: Any) -> None:
     words = {name: table[name].map(value_labels(name, table[name].unique())) for name in WORDS if name in table}
     labels = column_labels(table.columns)
     settings = {name: _column(table[name], labels.get(name)) for name in table.columns}
-    st.dataframe(table.assign(**words), column_config=settings, hide_index=True, placeholder=MISSING, **options)
+    shown = table.assign(**words)
+    shown.attrs = {}  # they may hold what Arrow can't store
+    st.dataframe(shown, column_config=settings, hide_index=True, placeholder=MISSING, **options)
 
 
 def _column(values: pd.Series, label: str | None) -> Any:

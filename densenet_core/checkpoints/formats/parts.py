@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
 import re
 from functools import lru_cache
 from pathlib import Path
@@ -12,6 +11,7 @@ from densenet_core.checkpoints.formats.limits import MAX_PARTS
 from densenet_core.files import open_file, scan_folder
 
 # An entry of a tensor's external_data in ONNX: key "location", and a file name of at most 127 bytes.
+MAX_GRAPH = 64_000_000  # bytes of an ONNX file whose tensors lie in other files
 _LOCATION = re.compile(rb"\x0a\x08location\x12([\x01-\x7f])", re.DOTALL)
 
 
@@ -48,10 +48,10 @@ def _files_in(folder: Path) -> list[Path]:
 @lru_cache(maxsize=64)
 def _external_names(file: Path, modified: int, size: int) -> tuple[str, ...]:
     """Return the plain names of the files that an ONNX file's tensors lie in; time and size are those of ``file``."""
-    try:
-        with open_file(file) as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            ends = ((match.end(), match.end() + match[1][0]) for match in _LOCATION.finditer(content))
-            names = {content[first:end].decode("utf-8", "replace") for first, end in ends}
-    except ValueError:  # empty, or a pipe: loading it raises the error
+    if size > MAX_GRAPH:
         return ()
+    with open_file(file) as stream:
+        content = stream.read(MAX_GRAPH)
+    ends = ((match.end(), match.end() + match[1][0]) for match in _LOCATION.finditer(content))
+    names = {content[first:end].decode("utf-8", "replace") for first, end in ends}
     return tuple(name for name in sorted(names)[:MAX_PARTS] if "\0" not in name and Path(name).name == name)

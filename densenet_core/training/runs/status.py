@@ -85,7 +85,7 @@ class RunSummary:
     seed: int
     epochs_planned: int
     epoch: int = 0  # finished ones
-    test_error: float | None = None  # percent, after the last finished epoch
+    test_error: float | None = None  # percent, of the weights that the run keeps
     seconds_per_epoch: float | None = None
     state: State = "stopped"
 

@@ -207,3 +207,16 @@ def test_the_interval_over_images_is_that_of_new_images() -> None:
     without = agreement(table, "x", "ablation", resamples=400)
     assert found.high - found.low > without.high - without.low
     assert found.low < np.median(fresh) + 0.2
+
+
+def test_the_interval_is_around_the_correlation_although_resampling_adds_noise() -> None:
+    """Effects on images that are mostly noise: resampled correlations are all weaker than the measured one."""
+    generator = np.random.default_rng(6)
+    rows = clustered(generator, targets=8)
+    truth = generator.normal(size=len(rows))
+    for seed in range(10):
+        effects = image_effects(rows, truth + 8 * generator.normal(size=(60, len(rows))))
+        table = rows.assign(x=truth, ablation=effects.values.mean(0))
+        table.attrs[EFFECTS] = effects
+        found = agreement(table, "x", "ablation", resamples=200, seed=seed)
+        assert -1 <= found.low < found.spearman < found.high <= 1

@@ -113,3 +113,10 @@ def test_the_table_of_one_epoch_is_read_back(tmp_path: Path) -> None:
     assert (found["mean_abs_weight"] == 2).all() and found.index.equals(table.index)
     with pytest.raises(RunError, match="no table of epoch 3: choose from 1 to 2"):
         reuse_at(tmp_path, 3)
+
+
+@pytest.mark.parametrize("column", ["epoch", "block", "mean_abs_weight"])
+def test_tables_without_a_needed_column_are_named_damaged(column: str, run: Path) -> None:
+    pd.read_parquet(run / REUSE).drop(columns=column).to_parquet(run / REUSE)
+    with pytest.raises(RunError, match=f"is damaged: it has no column '{column}'"):
+        reuse_over_training(run)

@@ -25,7 +25,7 @@ from analysis.reuse.pruning import (
     pruning_curves,
 )
 from analysis.reuse.repair import cut_loss_and_error, reestimate_norms
-from densenet_core import Checkpoint, DenseNetSpec
+from densenet_core import Checkpoint, DenseNet, DenseNetSpec
 from densenet_core.checkpoints.pruning import without_connections
 from densenet_core.training import finetuning
 from densenet_core.training.evaluation import evaluate
@@ -212,3 +212,14 @@ def test_training_further_is_compared_with_the_same_cost_from_scratch(monkeypatc
     assert not torch.equal(weights[0], weights[1])
     assert not torch.equal(weights[1], weights[3])  # a new draw for each seed
     assert {network.spec.cuts for network, _ in trained} == {((1, 0, 2),)}
+
+
+def test_a_hidden_layer_of_the_classifier_keeps_its_biases() -> None:
+    spec = DenseNetSpec((2, 2), 4, 8, num_classes=5, head_widths=(64,))
+    checkpoint = Checkpoint(spec, DenseNet(spec).state_dict())
+    table = connection_weights(checkpoint)
+    price, whole = connection_costs(checkpoint, table, "params", input_size=16)
+    cuts = [(2, 0, 3)]
+    after = total_cost(count_cost(without_connections(checkpoint, cuts).spec, 16))["params"]
+    is_cut = (table["target_kind"] == "classifier") & (table["source_layer"] == 0)
+    assert whole - price[is_cut].sum() == pytest.approx(after)

@@ -15,6 +15,7 @@ from streamlit.testing.v1.element_tree import Selectbox
 
 from app.dashboard.roots import (
     data_path,
+    distinct_names,
     is_served,
     listed_files,
     listed_runs,
@@ -22,8 +23,10 @@ from app.dashboard.roots import (
     served_path,
     training_folders,
 )
+from app.dashboard.views.training.new_run import FIRST_SETTINGS, MORE_SETTINGS
 from app.dashboard.widgets.network_picker import START
 from densenet_core import Checkpoint, CheckpointError, save_checkpoint
+from densenet_core.training.config import PLACE_FIELDS, training_settings
 from densenet_core.training.runs.files import CONFIG
 from tests.app.pages.test_views import choose, page, shown
 
@@ -198,6 +201,17 @@ def test_a_new_run_stays_in_its_folder(name: str, app: AppTest, monkeypatch: pyt
     assert not app.exception
     assert not started
     assert "name" in app.error[0].value
+
+
+def test_the_form_of_a_new_run_opens_no_files(app: AppTest) -> None:
+    paths = {"initial_weights", *PLACE_FIELDS}
+    assert paths & {each.name for each in training_settings()} == paths
+    assert not paths & {*FIRST_SETTINGS, *MORE_SETTINGS}
+
+
+def test_names_are_whole_paths_where_several_share_them() -> None:
+    runs = [Path("a/lr0.1"), Path("a/lr0.05"), Path("b/lr0.1"), Path("zoo/net.safetensors")]
+    assert list(distinct_names(runs).values()) == ["a/lr0.1", "lr0.05", "b/lr0.1", "net"]
 
 
 def test_a_new_run_of_an_unknown_network_is_not_started(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:

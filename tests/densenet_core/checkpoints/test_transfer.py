@@ -10,9 +10,17 @@ from densenet_core.checkpoints.transfer import load_weights_into
 
 
 @pytest.mark.parametrize(
-    ("name", "classifier"), [("densenet-10-4", "classifier."), ("resnet-8", "fc."), ("preact-resnet-11", "fc.")]
+    ("name", "classifier"),
+    [
+        ("densenet-10-4", "classifier."),
+        ("resnet-8", "fc."),
+        ("preact-resnet-11", "fc."),
+        ("dsn-resnet-8", ("network.fc.", "companions.")),
+    ],
 )
-def test_all_but_a_classifier_for_other_classes_is_copied(name: str, classifier: str, tmp_path: Path) -> None:
+def test_all_but_a_classifier_for_other_classes_is_copied(
+    name: str, classifier: str | tuple[str, ...], tmp_path: Path
+) -> None:
     first, same, other = create_model(name), create_model(name), create_model(name, num_classes=3)
     save_checkpoint(Checkpoint(first.spec, first.state_dict()), tmp_path / "first.safetensors")
     before = {key: value.clone() for key, value in other.state_dict().items()}

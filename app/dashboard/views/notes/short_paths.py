@@ -19,7 +19,7 @@ from app.dashboard.caching import cached
 from app.dashboard.charts import show_chart
 from app.dashboard.keys import ImagesKey, NetworkKey, file_key
 from app.dashboard.language import t
-from app.dashboard.roots import in_served_folders, listed_runs, served_folders
+from app.dashboard.roots import distinct_names, in_served_folders, listed_runs, served_folders
 from app.dashboard.server.options import DATA_DIR
 from app.dashboard.views.notes.connectivity import TEXT_WIDTH
 from app.dashboard.widgets.downloads import download_row, take_home
@@ -101,14 +101,15 @@ def show_highway() -> None:
     st.latex(r"y = T(x) \cdot H(x) + (1 - T(x)) \cdot x, \qquad 0 \le T(x) \le 1")
     runs = [UNTRAINED, *_highway_runs()]
     first = min(1, len(runs) - 1)
-    titles = {run: run.name for run in runs} | {UNTRAINED: t("notes.short_paths.untrained", network=HIGHWAY)}
+    titles = distinct_names(runs) | {UNTRAINED: t("notes.short_paths.untrained", network=HIGHWAY)}
     run = st.selectbox(t("picker.run"), runs, index=first, format_func=titles.__getitem__, key="notes_highway")
     try:
         if run == UNTRAINED:
             spec = spec_from_name(HIGHWAY, in_channels=1)
             gates, shares = _untrained_tables()
         else:
-            config = read_config(run)
+            with in_served_folders():
+                config = read_config(run)
             spec = loading.load(file_key(run)).architecture
             gates, shares = _highway_tables(file_key(run), str(config["dataset"]))
     except ValueError as error:

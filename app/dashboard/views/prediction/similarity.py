@@ -11,6 +11,7 @@ from analysis.figures.prediction.similarity import similarity_figure, similarity
 from app.dashboard import loading
 from app.dashboard.charts import show_chart
 from app.dashboard.jobs.task import Task
+from app.dashboard.jobs.work import MAX_FOR_SIMILARITY
 from app.dashboard.language import t
 from app.dashboard.widgets.downloads import download_row, take_home
 from app.dashboard.widgets.long_work import amount, result_of
@@ -25,6 +26,7 @@ def show_similarity(shown: Shown) -> None:
     """Offer the measurement, and draw the two matrices once it is done."""
     images = shown.chosen.images
     assert images is not None
+    images = images._replace(number=min(images.number, MAX_FOR_SIMILARITY))
     table: pd.DataFrame | None = result_of(Task("similarity", shown.key, (images,)), amount(images))
     if table is None:
         return

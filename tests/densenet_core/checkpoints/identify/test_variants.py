@@ -334,6 +334,23 @@ def test_blur_pooling_is_a_binomial_filter() -> None:
     assert network_layers(blurred.architecture, 57)[-2].in_size == last
 
 
+def test_the_smallest_input_of_blur_pooling_is_the_smallest_that_runs() -> None:
+    spec = DenseNetSpec((1, 1), 2, 4, stem="imagenet", stem_widths=(4, 4), blur_pool=True)
+    model = build_model(spec).eval()
+    runs = []
+    for size in range(1, 24):
+        try:
+            network_layers(spec, size)
+        except ValueError as error:
+            assert "too small" in str(error)
+            with pytest.raises(RuntimeError):
+                model(torch.zeros(1, 3, size, size))
+        else:
+            assert model(torch.zeros(1, 3, size, size)).isfinite().all()
+            runs.append(size)
+    assert runs == list(range(runs[0], 24))
+
+
 def test_timms_densenetblur121d_and_densenet264d_are_known_by_their_shapes() -> None:
     blur = DenseNetSpec(
         (6, 12, 24, 16), 32, 64, num_classes=1000, stem="imagenet", stem_widths=(32, 32), blur_pool=True
