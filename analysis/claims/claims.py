@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pandas as pd
 
 from analysis.architecture.paths import layer_paths
 from analysis.claims.claim import Claim, Criterion, Measured, NotMeasurable, check
 from analysis.claims.evidence import NUM_SEEDS, Evidence
 from analysis.claims.figure_5 import figure5_observations, is_order_visible
-from analysis.claims.generalization import MIN_IMAGES, Losses, gap_difference, image_losses
 from analysis.claims.gradient_flow import controls
 from analysis.results.efficiency import parity
 from analysis.results.results import mean_over_seeds, published_results, result_of, shipped_results
@@ -21,17 +22,19 @@ from densenet_core.training.evaluation import check_fit
 def check_claims(
     network: Checkpoint,
     images: Images | None = None,
-    beside: Checkpoint | None = None,
+    beside: Sequence[Checkpoint] = (),
     num_images: int = 500,
     train_images: Images | None = None,
+    seeds: Sequence[Checkpoint] = (),
     num_untrained: int = NUM_SEEDS,
 ) -> pd.DataFrame:
     """Test the paper's claims on a DenseNet: the observations on Figure 5, then ``ON_IMAGES``.
 
     Args:
         images: labelled test images, for what is measured on data; ``num_images`` of them are used, evenly spaced.
-        beside: a ResNet that was trained on the same data, for the claim on overfitting.
+        beside: a ResNet that was trained on the same data, for the claim on overfitting; or several seeds of it.
         train_images: the images that both were trained on, without augmentation, for the same claim.
+        seeds: further runs of the network with other seeds, for the same claim; all else is measured on ``network``.
         num_untrained: untrained networks to measure beside it.
 
     Returns:
@@ -53,7 +56,7 @@ def check_claims(
         if own is not None:
             check_fit(spec, own)
     test, train = (None if own is None else evenly_spaced(own, num_images) for own in (images, train_images))
-    evidence = Evidence(checkpoint, test, train, beside)
+    evidence = Evidence(checkpoint, test, train, tuple(beside), tuple(seeds))
     observations = figure5_observations(connection_weights(checkpoint), is_order_visible(network), num_untrained)
     untrained = [evidence.untrained(seed) for seed in range(num_untrained)]
     return pd.concat([observations, check(ON_IMAGES, evidence, untrained)], ignore_index=True)
@@ -78,23 +81,14 @@ def _resnet_depth_to_loss(evidence: Evidence) -> tuple[str, float]:
 
 
 def _overfitting(evidence: Evidence) -> Measured:
-    beside = evidence.beside
-    if beside is None:
-        raise NotMeasurable("no ResNet trained on the same data was given beside it")
-    own_record, record = evidence.network.record, beside.record
-    if own_record.get("dataset") != record.get("dataset"):
-        datasets = f"the other was trained on {record.get('dataset')}, this on {own_record.get('dataset')}"
-        raise NotMeasurable(datasets)
-    train, test = evidence.train_images, evidence.images
-    if train is None or test is None or min(len(train), len(test)) < MIN_IMAGES:
-        raise NotMeasurable(f"it is measured on {MIN_IMAGES} or more training and as many test images")
-    ours, theirs = (Losses(image_losses(own, train), image_losses(own, test)) for own in (evidence.network, beside))
-    value, low, high = gap_difference(ours, theirs)
-    detail = f"{len(train)} training and {len(test)} test images, one seed each"
-    rates = [float(own.get("recipe", {}).get("drop_rate", 0)) for own in (own_record, record)]
-    if rates[0] != rates[1]:
-        detail = f"{detail}; trained with dropout {rates[0]:g} against {rates[1]:g}"
-    return Measured(value, low, high, detail)
+    gaps = evidence.gaps
+    return Measured(gaps.difference, gaps.low, gaps.high, gaps.detail)
+
+
+def _gap_beside(evidence: Evidence) -> tuple[str, float]:
+    gaps, title = evidence.gaps.theirs, evidence.beside[0].spec.title
+    name = f"gap of {title}" if len(gaps) == 1 else f"gap of {title}, mean of {len(gaps)} seeds"
+    return name, sum(gaps) / len(gaps)
 
 
 def _parameters_of_resnets(evidence: Evidence) -> Measured:
@@ -179,6 +173,7 @@ ON_IMAGES: tuple[Claim[Evidence], ...] = (
         "test loss minus training loss (nats, evaluation mode), this network's less the ResNet's",
         _overfitting,
         Criterion(at_most=0),
+        control=_gap_beside,
     ),
     Claim(
         "fewer_parameters",

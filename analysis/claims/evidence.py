@@ -8,6 +8,7 @@ from functools import cached_property
 import pandas as pd
 
 from analysis.claims.claim import NotMeasurable
+from analysis.claims.generalization import GapComparison, compare_gaps
 from analysis.claims.gradient_flow import controls, gradient_flow, unevenness
 from analysis.claims.path_gradients import path_gradients, share_of_short_paths
 from analysis.claims.redundancy import redundancy
@@ -29,7 +30,8 @@ class Evidence:
     network: Checkpoint
     images: Images | None = None  # labelled test images
     train_images: Images | None = None  # without augmentation
-    beside: Checkpoint | None = None  # a ResNet that was trained on the same data
+    beside: tuple[Checkpoint, ...] = ()  # a ResNet that was trained on the same data, or several seeds of it
+    seeds: tuple[Checkpoint, ...] = ()  # further runs of the network, which differ from it in the seed
 
     @property
     def spec(self) -> DenseNetSpec:
@@ -49,12 +51,17 @@ class Evidence:
 
     def untrained(self, seed: int) -> Evidence:
         """Return the same evidence from a network that was only initialized."""
-        return replace(self, network=build_untrained(self.spec, self.images, seed), beside=None)
+        return replace(self, network=build_untrained(self.spec, self.images, seed), beside=(), seeds=())
 
     @cached_property
     def redundancy(self) -> pd.DataFrame:
         """``redundancy`` of the network's feature maps."""
         return redundancy(self.network, self.seen, len(self.seen))
+
+    @cached_property
+    def gaps(self) -> GapComparison:
+        """``compare_gaps`` of the network, with its seeds, and the ResNets."""
+        return compare_gaps((self.network, *self.seeds), self.beside, self.train_images, self.images)
 
     @cached_property
     def unevenness(self) -> float:

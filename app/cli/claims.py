@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 
 def claims(
     checkpoint: CheckpointArgument,
+    seeds: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="SEED", help="More runs of the network, with other seeds, for the gap of losses."),
+    ] = None,
     dataset: Annotated[
         str | None, typer.Option(help="For claims that are measured on images: digits, cifar10, ..., folder.")
     ] = None,
@@ -37,7 +41,10 @@ def claims(
     normalize: NormalizeOption = None,
     images: ImagesOption = 500,
     beside: Annotated[
-        str | None, typer.Option(help="A ResNet trained on the same data: file, run or zoo, for the gap of losses.")
+        list[str] | None,
+        typer.Option(
+            help="A ResNet trained on the same data: file, run or zoo, for the gap of losses; repeatable, for seeds."
+        ),
     ] = None,
     order: OrderOption = None,
     weights: WeightsOption = None,
@@ -52,13 +59,13 @@ def claims(
     from densenet_core.data.recorded import choose_data
 
     gc.enable()
-    network = open_network(checkpoint, order, weights, keras_layout)
-    other = open_network(beside) if beside else None
+    network, *others = (open_network(path, order, weights, keras_layout) for path in (checkpoint, *(seeds or ())))
+    resnets = [open_network(path) for path in beside or ()]
     taken = open_test_images(network, dataset, data, normalize) if dataset else None
     train = None
-    if dataset and other:
+    if dataset and resnets:
         train = training_images(*choose_data(network.record, dataset, cast(Any, normalize)), data)
-    found = check_claims(network, taken, other, images, train)
+    found = check_claims(network, taken, resnets, images, train, others)
     if as_json:
         print_json(found.to_dict("records"))
     else:

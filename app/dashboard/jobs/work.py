@@ -64,7 +64,7 @@ def _claims(report: Report, network: Checkpoint, images: ImagesKey, beside: Netw
     if beside is None:
         return check_claims(network, test, num_images=images.number)
     train = training_images(images.dataset, images.normalize, images.root)
-    return check_claims(network, test, load_checkpoint(beside.name, weights=beside.weights), images.number, train)
+    return check_claims(network, test, [load_checkpoint(beside.name, weights=beside.weights)], images.number, train)
 
 
 def _gradients(report: Report, network: Checkpoint, images: ImagesKey) -> pd.DataFrame:

@@ -112,7 +112,9 @@ def test_without_images_what_needs_them_is_not_decidable() -> None:
 
 def overfitting(own: Checkpoint, beside: Checkpoint | None, num_images: int = 60) -> pd.Series:
     splits = load_splits("digits")
-    claims = check_claims(own, splits.test, beside, num_images, splits.train, num_untrained=0)
+    claims = check_claims(
+        own, splits.test, [] if beside is None else [beside], num_images, splits.train, num_untrained=0
+    )
     return claims.set_index("claim").loc["overfits_less"]
 
 
