@@ -111,7 +111,8 @@ def test_a_page_offers_all_its_figures(monkeypatch: pytest.MonkeyPatch, app) -> 
     app.run()
     assert not app.exception
     items = app.session_state[downloads._ITEMS]
-    assert [name.split("_block")[0] for name in items] == ["feature_reuse_mean_abs_weight", "weights", "row", "column"]
+    figures = ["feature_reuse_mean_abs_weight", "weights", "row", "column"]
+    assert [name.split("_block")[0] for name in items] == [*figures, "observations"]
     content = archive(items, "Reuse", "link")
     with zipfile.ZipFile(io.BytesIO(content)) as file:
         pictures = [name for name in file.namelist() if name.endswith(".pdf")]
