@@ -89,7 +89,8 @@ def page(path: str) -> None:
 
 
 @pytest.mark.parametrize(("file", "names"), [("ema.pth", ["state_dict", "state_dict_ema"]), ("two.pth", ["a", "b"])])
-def test_the_page_offers_the_sets(file: str, names: list[str], folder: Path) -> None:
+def test_the_page_offers_the_sets(file: str, names: list[str], folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["main.py", "--root", str(folder)])  # pages open served files only
     app = AppTest.from_function(page, kwargs={"path": str(folder / file)}, default_timeout=20).run()
     assert not app.exception
     picker = app.selectbox(key="weights")
