@@ -37,7 +37,7 @@ def test_figure_4_draws_means_with_their_deviation() -> None:
     drawn = {(round(x), round(y, 6)) for line in lines for x, y in zip(*line, strict=True)}
     assert {(round(p), round(e, 6)) for p, e in zip(means["params"], means["error"], strict=True)} <= drawn
     assert set(table["family"]) == {"DenseNet", "DenseNet-B", "DenseNet-C", "DenseNet-BC"}
-    assert "3 seed(s) each, 20 epochs, last epoch" in figure.texts[0].get_text()
+    assert "3 seed(s) each, 20 epochs; bars" in figure.texts[0].get_text()
     assert set(figure_4("middle", shipped_results())[1]["family"]) == {
         "DenseNet-BC",
         "ResNet",
