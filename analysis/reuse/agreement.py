@@ -246,8 +246,9 @@ def _interval(
     found = found[~np.isnan(found)]
     if not len(found):
         return float("nan"), float("nan")
-    low, middle, high = np.clip(np.percentile(found, (2.5, 50, 97.5)), -1, 1)
-    return float(max(low + correlation - middle, -1)), float(min(high + correlation - middle, 1))
+    low, middle, high = np.percentile(found, (2.5, 50, 97.5))
+    low, high = np.clip((low + correlation - middle, high + correlation - middle), -1, 1)
+    return float(low), float(high)
 
 
 def weighted_spearman(a: np.ndarray, b: np.ndarray, times: np.ndarray) -> np.ndarray:

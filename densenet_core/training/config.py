@@ -44,7 +44,9 @@ class TrainingConfig:
     dataset: str = field(metadata=required("The data set.", choices=DATASET_NAMES))
     name: str = field(metadata=required("Name of the run folder."))
     initial_weights: str | None = setting(
-        None, "File or run folder whose weights the training starts from; a classifier for other classes stays new."
+        None,
+        "File or run folder whose weights the training starts from; a classifier for other classes stays new.",
+        is_path=True,
     )
     recipe: str = setting("cifar", "The source of settings that are not given.", choices=tuple(RECIPES))
     epochs: int = setting(300, "Passes over the training images.", minimum=1)
@@ -75,8 +77,8 @@ class TrainingConfig:
     workers: int = setting(2, "Processes that read photographs from disk.", minimum=0, is_place=True)
     normalize: Normalization | None = setting(None, "For the data set folder: the channel statistics.")
     dataset_title: str | None = setting(None, "Name of the data set in the record.", option="--title")
-    data: str = setting("data", "Folder of the data sets.", is_place=True)
-    runs_dir: str = setting("runs", "Folder of the run folders.", option="--runs", is_place=True)
+    data: str = setting("data", "Folder of the data sets.", is_place=True, is_path=True)
+    runs_dir: str = setting("runs", "Folder of the run folders.", option="--runs", is_place=True, is_path=True)
 
     def __post_init__(self) -> None:
         is_one_folder = isinstance(self.name, str) and Path(self.name).name == self.name

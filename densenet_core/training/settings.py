@@ -30,6 +30,7 @@ class About:
     choices: Sequence[str] = ()  # known names of an open set; a Literal's are taken from the type
     option: str = ""  # the command line's name, where it is not the field's
     is_place: bool = False  # may differ where the same run is resumed
+    is_path: bool = False  # a file or folder of the machine that trains: a form for strangers must not ask for it
 
 
 def setting(default: Any, help: str, **about: Any) -> Any:

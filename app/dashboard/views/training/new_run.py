@@ -25,9 +25,9 @@ from densenet_core.training.config import (
 )
 
 FIRST_SETTINGS = ("epochs", "seed", "augment")
-# What the form asks in its own words, and the paths, which are the server's: a form must not open any file of it.
-_OTHERS = {"arch", "dataset", "recipe", "name", "initial_weights", *FIRST_SETTINGS, *PLACE_FIELDS}
-MORE_SETTINGS = tuple(each.name for each in training_settings() if each.name not in _OTHERS)
+# What the form asks in its own words, and what is the server's; paths too, for a form must not open any file of it.
+_OTHERS = {"arch", "dataset", "recipe", "name", *FIRST_SETTINGS, *PLACE_FIELDS}
+MORE_SETTINGS = tuple(each.name for each in training_settings() if each.name not in _OTHERS and not each.about.is_path)
 
 
 def show_form() -> None:
