@@ -1,7 +1,8 @@
 """The server's queue of jobs: one for all sessions, with a limit on how many run at a time and how many may wait.
 
 A job goes on when its page, or the browser, is closed, and is found again by its task. Results are kept, the last
-``MAX_KEPT`` of them; those of an upload are forgotten with the session that uploaded it.
+``MAX_KEPT`` of them while they take less than ``MAX_KEPT_BYTES``; those of an upload are forgotten with the session
+that uploaded it.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from app.dashboard.jobs.worker import Message
 from app.dashboard.server.options import server_options
 
 MAX_KEPT = 64  # results
+MAX_KEPT_BYTES = 256_000_000  # of all results, as their workers sent them; the newest is kept whatever its size
 MAX_WAITING = 40  # jobs of all sessions
 MAX_ASKED = 4  # jobs of one session that wait or run
 WORKER = (sys.executable, "-P", "-m", "app.dashboard.jobs.worker")
@@ -149,15 +151,16 @@ class Queue:
                 self._workers[job.task] = worker
 
     def _hear(self, job: Job, message: Message | None) -> None:
+        kind, content = message or ("crash", "")
+        size = len(pickle.dumps(content)) if kind == "result" else 0
         with self._lock:
             if job.is_over:
                 return
-            kind, content = message or ("crash", "")
             if kind == "progress":
                 job.report(*content)
                 return
             if kind == "result":
-                job.result = content
+                job.result, job.result_bytes = content, size
                 self._end(job, "finished")
                 self._speeds[job.task.kind, job.task.network] = job.seconds
                 self._drop_oldest()
@@ -175,6 +178,6 @@ class Queue:
         self._networks.pop(job.task, None)
 
     def _drop_oldest(self) -> None:
-        over = [task for task, job in self._jobs.items() if job.is_over]
-        for task in over[: max(len(over) - MAX_KEPT, 0)]:
-            del self._jobs[task]
+        over = [(task, job.result_bytes) for task, job in self._jobs.items() if job.is_over]
+        while len(over) > MAX_KEPT or (len(over) > 1 and sum(size for _, size in over) > MAX_KEPT_BYTES):
+            del self._jobs[over.pop(0)[0]]

@@ -35,6 +35,7 @@ class Job:
     done: int = 0
     total: int = 0  # 0 while it is not known
     result: Any = None
+    result_bytes: int = 0
     error: str = ""
     started: float = 0.0  # time.monotonic()
     ended: float = 0.0

@@ -21,7 +21,15 @@ from app.dashboard.keys import CHECKPOINT_ENDINGS, NetworkKey, file_key
 from app.dashboard.language import names, t
 from app.dashboard.memory import choose_for, keep, kept, remembered, write_address
 from app.dashboard.pages import link_to
-from app.dashboard.roots import distinct_names, listed_files, listed_runs, runs_dir, served_folders, served_path
+from app.dashboard.roots import (
+    distinct_names,
+    in_served_folders,
+    listed_files,
+    listed_runs,
+    runs_dir,
+    served_folders,
+    served_path,
+)
 from app.text import literal, network_facts
 from densenet_core import CheckpointError
 from densenet_core.checkpoints.pretrained import PRETRAINED_NAMES
@@ -310,7 +318,8 @@ def _server_path(side: str) -> NetworkKey | None:
     if not path:
         st.info(t("picker.no_path"))
         return None
-    return file_key(served_path(path, folders))
+    with in_served_folders():
+        return file_key(served_path(path, folders))
 
 
 def _pretrained(side: str) -> NetworkKey:

@@ -120,6 +120,16 @@ def test_the_last_results_are_kept(queue: Queue) -> None:
     assert not queue._workers
 
 
+def test_large_results_leave_no_room_for_old_ones(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.dashboard.jobs.queue.MAX_KEPT_BYTES", 10_000)
+    kept = []
+    for number, size in enumerate((4_000, 4_000, 4_000, 20_000, 10)):
+        queue.submit(task(number), None, "", "")
+        Silent.launched[-1].hear(("result", b"x" * size))
+        kept.append([len(job.result) for job in queue.jobs()])
+    assert kept == [[4_000], [4_000, 4_000], [4_000, 4_000], [20_000], [10]]
+
+
 def test_the_job_of_an_upload_goes_with_its_session(queue: Queue) -> None:
     queue.submit(task(0, UPLOAD), None, "", "session")
     tickets = {task(0, UPLOAD): Ticket(queue, task(0, UPLOAD))}
