@@ -19,7 +19,7 @@ DOCS_READY := .venv/.installed-docs
 
 .PHONY: app test check fast-tests coverage docs install figures bench gpu fuzz lint soak attack torture
 # a file's tests share its fixtures, so they stay in one process
-PARALLEL ?= --numprocesses $(shell $(PYTHON) -c "import os; print(min(os.cpu_count() or 1, 8))") --dist loadscope
+PARALLEL ?= --numprocesses $(shell $(PYTHON) -c "import os; print(min(os.cpu_count() or 1, 8))") --dist loadscope --no-loadscope-reorder
 KILLS ?= 30
 MINUTES ?= 2
 SESSIONS ?= 20
@@ -40,7 +40,7 @@ lint: $(TEST_READY)
 	$(BIN)/mypy
 
 test: lint
-	$(BIN)/pytest $(PARALLEL)
+	$(BIN)/pytest $(PARALLEL) --durations=40
 
 check: $(TEST_READY)
 	$(MAKE) -j 2 lint fast-tests

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from pathlib import Path
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # workers share the cores, and so do the processes that tests start
@@ -15,6 +16,17 @@ from densenet_core import Checkpoint, DenseNet, DenseNetSpec
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start the files with browser and slow tests first, so that no worker begins a long one when the others are done.
+
+    Needs ``--no-loadscope-reorder``: pytest-xdist orders files by their number of tests otherwise.
+    """
+    weights: Counter[Path] = Counter()
+    for item in items:
+        weights[item.path] += 1000 * bool(item.get_closest_marker("browser")) + bool(item.get_closest_marker("slow"))
+    items.sort(key=lambda item: -weights[item.path])  # stable: the order inside a file stays
 
 
 def shared_file(name: str) -> Path:

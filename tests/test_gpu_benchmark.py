@@ -17,6 +17,9 @@ from analysis.reuse.emergence import reuse_over_training
 from densenet_core import load_checkpoint
 from densenet_core.training.runs.files import read_metrics
 
+pytestmark = pytest.mark.slow
+
+
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))  # the scripts import each other by their names
 gpu = pytest.importorskip("gpu")
 from gpu_stages import checks, times, training  # noqa: E402

@@ -10,6 +10,7 @@ import pytest
 
 from app.cli.main import run
 
+pytestmark = pytest.mark.slow
 README = (Path(__file__).parents[1] / "README.md").read_text()
 
 

@@ -20,6 +20,7 @@ from densenet_core.networks.layers import network_layers
 from densenet_core.networks.names import MODEL_NAMES, spec_from_name
 from densenet_core.networks.relatives.deeply_supervised import compute_loss
 
+pytestmark = pytest.mark.slow
 SMALL = (
     "densenet-40-12",
     "densenet-bc-40-12",

@@ -15,6 +15,8 @@ from analysis.results.results import mean_over_seeds, published_results, shipped
 from analysis.results.training_curves import training_curves
 from densenet_core import RunError
 
+pytestmark = pytest.mark.slow
+
 
 def test_figure_3_has_the_papers_points() -> None:
     figure, table = figure_3()

@@ -19,6 +19,8 @@ from analysis.figures.figure_5 import Connection, feature_reuse_screen
 from analysis.figures.style.heatmap import block_matrix, ticks
 from densenet_core import Checkpoint, DenseNet, DenseNetSpec
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def table(small_checkpoint: Checkpoint) -> pd.DataFrame:

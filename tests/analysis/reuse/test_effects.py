@@ -22,6 +22,7 @@ from densenet_core import Checkpoint, CheckpointError, DataError, DenseNet, Dens
 from densenet_core.checkpoints.identify.connectivity import targets
 from densenet_core.data.images import TensorImages, evenly_spaced
 
+pytestmark = pytest.mark.slow
 SPECS = [
     DenseNetSpec((3, 2), 4, 8, num_classes=5),
     DenseNetSpec((3, 2), 4, 8, bottleneck=False, compression=1.0, num_classes=5),

@@ -25,6 +25,8 @@ from densenet_core.training.config import TrainingConfig
 from densenet_core.training.loop import train
 from densenet_core.training.runs.files import REUSE, read_metrics
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:

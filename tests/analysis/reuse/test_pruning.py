@@ -31,6 +31,7 @@ from densenet_core.training import finetuning
 from densenet_core.training.evaluation import evaluate
 from tests.analysis.reuse.test_effects import SPECS, checkpoint_of, images_for
 
+pytestmark = pytest.mark.slow
 SPEC = SPECS[0]
 
 

@@ -17,6 +17,7 @@ from densenet_core.data.datasets import load_test_images
 from densenet_core.networks.build import create_model
 from tests.app.pages.test_views import app, choose_all, heatmap_cells, page, shown  # noqa: F401 (a fixture)
 
+pytestmark = pytest.mark.slow
 NAME = "densenet-40-12-digits"
 
 

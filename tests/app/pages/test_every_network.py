@@ -15,6 +15,7 @@ from densenet_core import Checkpoint, DenseNet, DenseNetSpec, save_checkpoint
 from densenet_core.networks.build import create_model
 from tests.densenet_core.checkpoints.formats.foreign import ForeignDenseNet, trained
 
+pytestmark = pytest.mark.slow
 WITHOUT_NETWORK = {"efficiency", "training", "notes"}
 RECORD = {"dataset": "Digits (8x8)", "recipe": {"dataset": "digits"}}
 NETWORKS = ("densenet", "resnet", "fractalnet", "highway", "concatenating", "pruned", "three_dimensional")
@@ -58,7 +59,6 @@ def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AppTest:
     return app
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("network", NETWORKS)
 def test_every_page_shows_it_or_says_why_not(network: str, app: AppTest, tmp_path: Path) -> None:
     app.query_params["network"] = f"path:{write(network, tmp_path)}"

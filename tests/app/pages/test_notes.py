@@ -23,6 +23,7 @@ from densenet_core.networks.names import published_spec
 from densenet_core.training.config import TrainingConfig
 from densenet_core.training.loop import train
 
+pytestmark = pytest.mark.slow
 PAGE = "from app.dashboard.views import notes\nnotes.show()\n"
 
 

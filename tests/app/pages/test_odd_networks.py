@@ -16,6 +16,7 @@ from densenet_core.networks.build import create_model
 from tests.app.pages.test_views import app, choose, heatmap_cells, shown, upload  # noqa: F401 (a fixture)
 from tests.densenet_core.checkpoints.formats.foreign import ForeignDenseNet, trained
 
+pytestmark = pytest.mark.slow
 REFUSED = "only the feature reuse is known: tensors 'stages.0.0.gate.0.weight'"
 
 

@@ -21,6 +21,7 @@ from densenet_core.data.datasets import load_test_images
 from densenet_core.data.images import evenly_spaced
 from tests.app.pages.test_views import FEW, app, page, shown  # noqa: F401 (a fixture)
 
+pytestmark = pytest.mark.slow
 NAME = "densenet-40-12-digits"
 
 

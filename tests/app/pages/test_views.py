@@ -22,6 +22,7 @@ from densenet_core.training.config import TrainingConfig
 from densenet_core.training.loop import train
 from tests.conftest import SHARED, shared_file
 
+pytestmark = pytest.mark.slow
 MAIN = str(Path(__file__).parents[3] / "app" / "main.py")
 
 DIGITS = "densenet-40-12-digits"  # whose images are at hand everywhere

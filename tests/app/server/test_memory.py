@@ -16,6 +16,7 @@ from app.dashboard.widgets.network_picker import DIGITS, START
 from densenet_core import Checkpoint, load_zoo, save_checkpoint, zoo_names
 from densenet_core.checkpoints.zoo import zoo_path
 
+pytestmark = pytest.mark.slow
 MAIN = str(Path(__file__).parents[3] / "app" / "main.py")
 TWO_PAGES = """
 import streamlit as st

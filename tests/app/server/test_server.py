@@ -17,6 +17,7 @@ from app.dashboard.server.options import ServerOptions, server_options
 from tests.app.server.live import Visitor, free_port, serve
 from tools.attack import CLOSED, flood, upload_at_once
 
+pytestmark = pytest.mark.slow
 APP = Path(__file__).parents[3] / "app"
 
 

@@ -18,6 +18,7 @@ from densenet_core.data.datasets import load_splits
 from densenet_core.training.finetuning import finetune
 from tests.conftest import trained_like
 
+pytestmark = pytest.mark.slow
 SPECS = [
     DenseNetSpec((3, 3), 4, 8, num_classes=5),
     DenseNetSpec((3, 3), 4, 8, bottleneck=False, compression=1.0, num_classes=5),

@@ -22,6 +22,7 @@ from densenet_core.networks.build import create_model
 from densenet_core.training import distributed
 from densenet_core.training.runs.files import read_metrics
 
+pytestmark = pytest.mark.slow
 TRAIN = (sys.executable, "-m", "app", "train", "--arch", "densenet-7-2", "--name", "demo")
 
 

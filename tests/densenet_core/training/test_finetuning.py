@@ -10,6 +10,8 @@ from densenet_core.data.datasets import load_splits
 from densenet_core.training.finetuning import finetune
 from densenet_core.training.loop import NotFiniteError
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def network() -> Checkpoint:

@@ -24,6 +24,8 @@ from densenet_core.training.runs import files, saving
 from densenet_core.training.runs.files import Metric, find_runs, read_metrics
 from densenet_core.training.runs.status import read_summary
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def config(tmp_path: Path) -> TrainingConfig:
@@ -161,7 +163,6 @@ def start(name: str, config: TrainingConfig) -> BaseProcess:
     return process
 
 
-@pytest.mark.slow
 def test_two_processes_never_write_one_run(config: TrainingConfig) -> None:
     process = start("shared", config)
     try:

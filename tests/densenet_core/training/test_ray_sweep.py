@@ -18,6 +18,7 @@ from densenet_core.training.ray_sweep import run_sweep_on_ray
 from densenet_core.training.runs.files import read_metrics
 from densenet_core.training.runs.status import read_summary
 
+pytestmark = pytest.mark.slow
 ray = pytest.importorskip("ray")
 EPOCHS = 30
 

@@ -23,6 +23,7 @@ from densenet_core.training.runs.claim import recover_config
 from densenet_core.training.runs.files import CONFIG, LAST, METRICS, PREVIOUS, WEIGHTS, read_metrics
 from densenet_core.training.runs.status import read_summary
 
+pytestmark = pytest.mark.slow
 EPOCHS = 3
 
 
@@ -240,7 +241,6 @@ def test_progress_lines_say_speed_and_time_left(config: TrainingConfig, capsys: 
     assert " images/s, 0 s left" in line
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGTERM to handle")
 def test_sigterm_ends_as_an_interrupt_does(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "app", "train", "--arch=densenet-7-2", "--epochs=500", "--batch-size=512"]

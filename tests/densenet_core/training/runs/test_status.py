@@ -13,6 +13,8 @@ from densenet_core.training.loop import train
 from densenet_core.training.runs.files import Metric
 from densenet_core.training.runs.status import list_runs, read_summary
 
+pytestmark = pytest.mark.slow
+
 
 def test_runs_in_every_state(tmp_path: Path) -> None:
     config = {"arch": "densenet-7-2", "dataset": "digits", "epochs": 2, "runs_dir": str(tmp_path)}
