@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from app.cli.common import (
+    AS_FOUND,
     CheckpointArgument,
     DataOption,
     ImagesOption,
     JsonOption,
-    KerasLayoutOption,
     NormalizeOption,
-    OrderOption,
+    Reading,
     TableOption,
-    WeightsOption,
     open_network,
     open_test_images,
+    reading_options,
 )
 from app.cli.output import escape_text, print_json, print_written
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+@reading_options
 def claims(
     checkpoint: CheckpointArgument,
     seeds: Annotated[
@@ -46,9 +47,7 @@ def claims(
             help="A ResNet trained on the same data: file, run or zoo, for the gap of losses; repeatable, for seeds."
         ),
     ] = None,
-    order: OrderOption = None,
-    weights: WeightsOption = None,
-    keras_layout: KerasLayoutOption = None,
+    reading: Reading = AS_FOUND,
     table: TableOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -59,7 +58,7 @@ def claims(
     from densenet_core.data.recorded import choose_data
 
     gc.enable()
-    network, *others = (open_network(path, order, weights, keras_layout) for path in (checkpoint, *(seeds or ())))
+    network, *others = (open_network(path, reading) for path in (checkpoint, *(seeds or ())))
     resnets = [open_network(path) for path in beside or ()]
     taken = open_test_images(network, dataset, data, normalize) if dataset else None
     train = None

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, cast
 
 import typer
 
@@ -42,28 +44,6 @@ TableOption = Annotated[
 CheckpointArgument = Annotated[
     str, typer.Argument(metavar="CHECKPOINT", help="A checkpoint file, a run folder, or the name of a zoo network.")
 ]
-OrderOption = Annotated[
-    str | None,
-    typer.Option(
-        help="The order in which the network concatenates: old_first or new_first.",
-        show_default="from the running statistics, else old_first",
-    ),
-]
-WeightsOption = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NAME",
-        help="Which weights to read where the file holds several, such as state_dict_ema; inspect lists them.",
-        show_default="the plain weights of the only network",
-    ),
-]
-KerasLayoutOption = Annotated[
-    str | None,
-    typer.Option(
-        help="How a Keras file stores its kernels: tensorflow or theano (Keras 1).",
-        show_default="from its configuration, else from the shapes",
-    ),
-]
 DataOption = Annotated[Path, typer.Option(metavar="DIR", help="The folder of the data sets.")]
 NormalizeOption = Annotated[
     str | None,
@@ -84,19 +64,68 @@ ImagesOption = Annotated[int, typer.Option(metavar="NUMBER", help="Number of tes
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 
 
-def open_network(
-    text: str, order: str | None = None, weights: str | None = None, keras_layout: str | None = None
-) -> Checkpoint:
-    """Return the network of a file, a run folder or a zoo name; the options are those of ``load_checkpoint``."""
+class Reading(NamedTuple):
+    """How a checkpoint is read: the options of ``load_checkpoint``, None where the file shows it."""
+
+    order: str | None = None
+    weights: str | None = None
+    keras_layout: str | None = None
+
+    @property
+    def given(self) -> list[str]:
+        """The options that were given."""
+        return [f"--{name.replace('_', '-')}" for name, value in self._asdict().items() if value is not None]
+
+
+AS_FOUND = Reading()
+_READING_OPTIONS: dict[str, Any] = {
+    "order": typer.Option(
+        help="The order in which the network concatenates: old_first or new_first.",
+        show_default="from the running statistics, else old_first",
+    ),
+    "weights": typer.Option(
+        metavar="NAME",
+        help="Which weights to read where the file holds several, such as state_dict_ema; inspect lists them.",
+        show_default="the plain weights of the only network",
+    ),
+    "keras_layout": typer.Option(
+        help="How a Keras file stores its kernels: tensorflow or theano (Keras 1).",
+        show_default="from its configuration, else from the shapes",
+    ),
+}
+
+
+def reading_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of ``Reading``, in place of its parameter ``reading``."""
+
+    @wraps(command)
+    def read(*args: Any, **values: Any) -> None:
+        command(*args, reading=Reading(**{name: values.pop(name) for name in Reading._fields}), **values)
+
+    by_name = inspect.Parameter.KEYWORD_ONLY
+    own = [each.replace(kind=by_name) for each in inspect.signature(command, eval_str=True).parameters.values()]
+    made = [
+        inspect.Parameter(name, by_name, default=None, annotation=Annotated[str | None, option])
+        for name, option in _READING_OPTIONS.items()
+    ]
+    taken = [new for each in own for new in (made if each.name == "reading" else [each])]
+    read.__signature__ = inspect.Signature(taken)  # type: ignore[attr-defined]  # what typer reads
+    read.__annotations__ = {each.name: each.annotation for each in taken}
+    return read
+
+
+def open_network(text: str, reading: Reading = AS_FOUND) -> Checkpoint:
+    """Return the network of a file, a run folder or a zoo name."""
     from densenet_core import load_checkpoint, load_zoo, zoo_names
     from densenet_core.checkpoints.identify.concat_order import ORDERS
 
+    order, weights, keras_layout = reading
     if order is not None and order not in ORDERS:
         raise ValueError(f"unknown --order {order!r}: choose from {', '.join(ORDERS)}")
     if Path(text).exists():
         return load_checkpoint(text, cast(Any, order), weights, cast(Any, keras_layout))
     if keras_layout is not None:
-        raise ValueError(f"--keras-layout {keras_layout!r} is for a file of Keras, and {text!r} is no file")
+        raise ValueError(f"--keras-layout {keras_layout!r} is for a Keras file, and {text!r} is not a file")
     if text in zoo_names() and weights is None:
         return load_zoo(text)
     if text in zoo_names():
@@ -111,12 +140,12 @@ def is_saved(text: str) -> bool:
     return Path(text).exists() or text in zoo_names()
 
 
-def open_spec(text: str, weights: str | None = None, keras_layout: str | None = None) -> Spec:
+def open_spec(text: str, reading: Reading = AS_FOUND) -> Spec:
     """Return the architecture of a checkpoint, or of a network's name."""
     from densenet_core.networks.names import published_spec
 
     if is_saved(text):
-        return open_network(text, weights=weights, keras_layout=keras_layout).architecture
+        return open_network(text, reading).architecture
     return published_spec(text)
 
 

@@ -11,19 +11,20 @@ import typer
 from analysis.reuse.baselines import ORDERS, PATTERNS
 from analysis.reuse.measures import MEASURES, needs_images
 from app.cli.common import (
+    AS_FOUND,
     CheckpointArgument,
     DataOption,
     DatasetOption,
     FigureOption,
     ImagesOption,
     JsonOption,
-    KerasLayoutOption,
     NormalizeOption,
-    WeightsOption,
+    Reading,
     check_ending,
     measure_network,
     open_network,
     open_test_images,
+    reading_options,
 )
 from app.cli.output import print_json, print_table, print_written
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+@reading_options
 def agreement(
     checkpoint: CheckpointArgument,
     first: Annotated[str, typer.Option(help=f"A measure: {', '.join(MEASURES)}.")] = "mean_abs_weight",
@@ -43,8 +45,7 @@ def agreement(
         bool, typer.Option("--every-kind", help="Include connections into transitions and the classifier.")
     ] = False,
     figure: FigureOption = None,
-    weights: WeightsOption = None,
-    keras_layout: KerasLayoutOption = None,
+    reading: Reading = AS_FOUND,
     as_json: JsonOption = False,
 ) -> None:
     """Compare how two measures of feature reuse order the connections, beside structural baselines and noise."""
@@ -53,7 +54,7 @@ def agreement(
     from analysis.reuse.agreement import agreement_table, describe_reliability, disagreements
 
     gc.enable()
-    network = open_network(checkpoint, weights=weights, keras_layout=keras_layout)
+    network = open_network(checkpoint, reading)
     kind = None if every_kind else "dense_layer"
     on_images = needs_images((first, second))
     taken = open_test_images(network, dataset, data, normalize, densenet_only=True) if on_images else None
@@ -108,6 +109,7 @@ def _print_disagreements(rows: pd.DataFrame, first: str, second: str) -> None:
     )
 
 
+@reading_options
 def prune(
     checkpoint: CheckpointArgument,
     out: Annotated[
@@ -140,8 +142,7 @@ def prune(
     onnx: Annotated[
         Path | None, typer.Option(callback=check_ending("--onnx", "onnx"), help="Also write it as ONNX: .onnx.")
     ] = None,
-    weights: WeightsOption = None,
-    keras_layout: KerasLayoutOption = None,
+    reading: Reading = AS_FOUND,
 ) -> None:
     """Cut the least important connections: a smaller network, with its cost and error before and after.
 
@@ -157,7 +158,7 @@ def prune(
 
     gc.enable()
     options: dict[str, Any] = {"budget": budget}
-    network = open_network(checkpoint, weights=weights, keras_layout=keras_layout)
+    network = open_network(checkpoint, reading)
     architecture = dense_spec(network)
     chosen = choose_data(network.record, dataset, cast(Any, normalize))
     chosen_by, taken = load_measuring_images(chosen.dataset, data, chosen.normalize)

@@ -7,7 +7,15 @@ from typing import Annotated
 
 import typer
 
-from app.cli.common import InputOption, JsonOption, KerasLayoutOption, WeightsOption, check_ending, open_spec
+from app.cli.common import (
+    AS_FOUND,
+    InputOption,
+    JsonOption,
+    Reading,
+    check_ending,
+    open_spec,
+    reading_options,
+)
 from app.cli.output import print_json, print_table, print_written
 
 NetworkArgument = Annotated[
@@ -15,6 +23,7 @@ NetworkArgument = Annotated[
 ]
 
 
+@reading_options
 def cost(
     network: NetworkArgument,
     input_size: InputOption = None,
@@ -23,8 +32,7 @@ def cost(
         Path | None,
         typer.Option(callback=check_ending("table", "csv"), help="Write a row per layer to this file: .csv."),
     ] = None,
-    weights: WeightsOption = None,
-    keras_layout: KerasLayoutOption = None,
+    reading: Reading = AS_FOUND,
     as_json: JsonOption = False,
 ) -> None:
     """Count what a network costs: parameters, mult_adds (FLOPs are twice as many), other operations, activations."""
@@ -33,7 +41,7 @@ def cost(
     from analysis.figures.export import save_table
     from densenet_core import DenseNetSpec
 
-    spec = open_spec(network, weights, keras_layout)
+    spec = open_spec(network, reading)
     counted = count_cost(spec, input_size)
     per = counted if layers else counted.groupby("stage", sort=False)[list(SUMMED)].sum().reset_index()
     first = ["name", "kind", "output_shape"] if layers else ["stage"]
@@ -56,19 +64,19 @@ def cost(
         print_written(save_table(counted, csv))
 
 
+@reading_options
 def compare(
     a: NetworkArgument,
     b: NetworkArgument,
     input_size: InputOption = None,
     measure: Annotated[bool, typer.Option("--measure", help="Time both on this machine too.")] = False,
-    weights: WeightsOption = None,
-    keras_layout: KerasLayoutOption = None,
+    reading: Reading = AS_FOUND,
 ) -> None:
     """Compare two networks: sizes, costs, receptive field, shortest path and, with --measure, times."""
     from analysis.architecture.comparison import compare as compare_networks
     from analysis.architecture.comparison import compare_stages
 
-    opened = [open_spec(text, weights, keras_layout) for text in (a, b)]
+    opened = [open_spec(text, reading) for text in (a, b)]
     specs = {a: opened[0], b if b != a else f"{b} (again)": opened[1]}
     table = compare_networks(specs, input_size)
     rows = [[str(name), *(_shown(cell) for cell in row)] for name, row in zip(table.index, table.values, strict=True)]

@@ -10,16 +10,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from app.cli.common import (
+    AS_FOUND,
     DataOption,
     DatasetOption,
     ImagesOption,
     InputOption,
     NormalizeOption,
-    WeightsOption,
+    Reading,
     is_saved,
     open_network,
     open_spec,
     open_test_images,
+    reading_options,
 )
 from app.cli.output import print_written
 
@@ -34,6 +36,7 @@ OutOption = Annotated[
 ]
 
 
+@reading_options
 def figure(
     which: Annotated[str, typer.Argument(metavar="|".join(FIGURES), help="The paper's number.")],
     networks: Annotated[
@@ -49,7 +52,7 @@ def figure(
     ] = None,
     input_size: InputOption = None,
     out: OutOption = Path("figure.pdf"),
-    weights: WeightsOption = None,
+    reading: Reading = AS_FOUND,
 ) -> None:
     """Draw a figure of the paper: 1 and 2 of an architecture, 3 of published numbers, 4 of runs, 5 of weights."""
     from analysis import save_figure
@@ -59,17 +62,18 @@ def figure(
     if input_size is not None and which != "2":
         raise ValueError(f"--input is for figure 2: figure {which} has none")
     given = networks or []
-    if weights is not None and which not in ("1", "2", "5"):
-        raise ValueError(f"--weights is for figures 1, 2 and 5, which open a file: figure {which} has none")
+    if reading.given and which not in ("1", "2", "5"):
+        raise ValueError(f"{reading.given[0]} is for figures 1, 2 and 5, which open a file: figure {which} has none")
     if which == "1":
-        drawn, table = _figure_1(given, 1 if block is None else block, weights)
+        drawn, table = _figure_1(given, 1 if block is None else block, reading)
     elif which == "2":
-        drawn, table = _figure_2(given, input_size, weights)
+        drawn, table = _figure_2(given, input_size, reading)
     else:
-        drawn, table = _figure(which, given, weights)
+        drawn, table = _figure(which, given, reading)
     print_written(*save_figure(drawn, out, table))
 
 
+@reading_options
 def short_paths(
     networks: Annotated[
         list[str],
@@ -86,7 +90,7 @@ def short_paths(
     data: DataOption = Path("data"),
     normalize: NormalizeOption = None,
     images: ImagesOption = 256,
-    weights: WeightsOption = None,
+    reading: Reading = AS_FOUND,
 ) -> None:
     """Draw how directly layers are connected: in DenseNets, in ResNets with stochastic depth, in FractalNets.
 
@@ -97,7 +101,7 @@ def short_paths(
     from analysis.figures.diagrams.short_paths import gates_figure, short_paths_figure
     from densenet_core.networks.relatives.highway_spec import HighwaySpec
 
-    specs = {text: open_spec(text, weights) for text in networks}
+    specs = {text: open_spec(text, reading) for text in networks}
     highways = [text for text, spec in specs.items() if isinstance(spec, HighwaySpec)]
     if not highways and not gates:
         table, measure = path_table(list(specs.values()))
@@ -110,41 +114,41 @@ def short_paths(
     from analysis.architecture.gates import carried_shares, transform_gates
 
     gc.enable()
-    network = open_network(networks[0], weights=weights)
+    network = open_network(networks[0], reading)
     taken = open_test_images(network, dataset, data, normalize)
     table = transform_gates(network, taken, images) if gates else carried_shares(network, taken, images)
     drawn = gates_figure(table) if gates else short_paths_figure(table, "share_carried")
     print_written(*save_figure(drawn, out, table))
 
 
-def _figure_1(networks: list[str], block: int, weights: str | None) -> tuple[Any, pd.DataFrame]:
+def _figure_1(networks: list[str], block: int, reading: Reading) -> tuple[Any, pd.DataFrame]:
     from analysis.architecture.architecture import block_connections
     from analysis.figures.diagrams.dense_block import dense_block_figure
 
-    spec = _densenet("1", networks, weights)
+    spec = _densenet("1", networks, reading)
     return dense_block_figure(spec, block), block_connections(spec, block)
 
 
-def _figure_2(networks: list[str], input_size: int | None, weights: str | None) -> tuple[Any, pd.DataFrame]:
+def _figure_2(networks: list[str], input_size: int | None, reading: Reading) -> tuple[Any, pd.DataFrame]:
     from analysis.architecture.architecture import network_stages
     from analysis.figures.diagrams.network import network_figure
 
-    spec = _densenet("2", networks, weights)
+    spec = _densenet("2", networks, reading)
     return network_figure(spec, input_size), network_stages(spec, input_size)
 
 
-def _densenet(which: str, networks: list[str], weights: str | None) -> DenseNetSpec:
+def _densenet(which: str, networks: list[str], reading: Reading) -> DenseNetSpec:
     from densenet_core import DenseNetSpec
 
     if len(networks) != 1:
         raise ValueError(f"figure {which} needs one network: densenet-lens figure {which} densenet-bc-100-12")
-    spec = open_spec(networks[0], weights)
+    spec = open_spec(networks[0], reading)
     if not isinstance(spec, DenseNetSpec):
         raise ValueError(f"figure {which} is of DenseNets: {networks[0]!r} is a {spec.title}")
     return spec
 
 
-def _figure(which: str, runs: list[str], weights: str | None) -> tuple[Any, pd.DataFrame]:
+def _figure(which: str, runs: list[str], reading: Reading) -> tuple[Any, pd.DataFrame]:
     from analysis import connection_weights, feature_reuse_figure
     from analysis.figures.by_number import figure_3, figure_4
     from analysis.figures.training_curves import training_curves_figure
@@ -174,6 +178,6 @@ def _figure(which: str, runs: list[str], weights: str | None) -> tuple[Any, pd.D
     if which == "5":
         if len(runs) != 1:
             raise ValueError("figure 5 needs one checkpoint: densenet-lens figure 5 CHECKPOINT")
-        connections = connection_weights(open_network(runs[0], weights=weights))
+        connections = connection_weights(open_network(runs[0], reading))
         return feature_reuse_figure(connections, scaling="block_max"), connections  # as the paper's reads
     raise ValueError(f"unknown figure {which!r}: choose from {', '.join(FIGURES)}")

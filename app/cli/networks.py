@@ -5,21 +5,21 @@ from __future__ import annotations
 import gc
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from app.cli.common import (
+    AS_FOUND,
     CheckpointArgument,
     DataOption,
     DatasetOption,
     JsonOption,
-    KerasLayoutOption,
     NormalizeOption,
-    OrderOption,
-    WeightsOption,
+    Reading,
     open_network,
     open_test_images,
+    reading_options,
 )
 from app.cli.output import escape_text, print_json, print_pairs, print_table
 
@@ -29,21 +29,21 @@ if TYPE_CHECKING:
     from densenet_core import Checkpoint
 
 
+@reading_options
 def evaluate(
     checkpoint: CheckpointArgument,
     dataset: DatasetOption = None,
     data: DataOption = Path("data"),
     normalize: NormalizeOption = None,
     crops: Annotated[int, typer.Option(help="1, or 10 per photograph: corners and center, each mirrored too.")] = 1,
-    weights: WeightsOption = None,
-    keras_layout: KerasLayoutOption = None,
+    reading: Reading = AS_FOUND,
     as_json: JsonOption = False,
 ) -> None:
     """Report the loss and error of a network on a data set's test images, or on class folders of images."""
     from densenet_core.training.evaluation import evaluate_checkpoint
 
     gc.enable()
-    network = open_network(checkpoint, weights=weights, keras_layout=keras_layout)
+    network = open_network(checkpoint, reading)
     images = open_test_images(network, dataset, data, normalize, crops)
     result = evaluate_checkpoint(network, images)
     if as_json:
@@ -68,12 +68,11 @@ ORDERS = {
 }
 
 
+@reading_options
 def inspect(
     checkpoint: CheckpointArgument,
     layers: Annotated[bool, typer.Option("--layers", help="List every tensor.")] = False,
-    order: OrderOption = None,
-    weights: WeightsOption = None,
-    keras_layout: KerasLayoutOption = None,
+    reading: Reading = AS_FOUND,
     why: Annotated[bool, typer.Option("--why", help="List every reading that is tried, and its result.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -82,9 +81,9 @@ def inspect(
     from app.text import FACT_TITLES, network_facts
 
     if why:
-        _print_readings(checkpoint, as_json)
+        _print_readings(checkpoint, reading, as_json)
         return
-    network = open_network(checkpoint, order, weights, keras_layout)
+    network = open_network(checkpoint, reading)
     available = available_analyses(network)
     tensors = [(key, array.shape, array.size) for key, array in network.arrays.items()]
     if as_json:
@@ -105,13 +104,16 @@ def inspect(
         print_table(("tensor", "shape", "parameters"), shapes)
 
 
-def _print_readings(checkpoint: str, as_json: bool) -> None:
+def _print_readings(checkpoint: str, reading: Reading, as_json: bool) -> None:
     """Print every reading that is tried on a file, and its result."""
     from densenet_core import zoo_names
     from densenet_core.checkpoints.readings import explain_readings
     from densenet_core.checkpoints.zoo import zoo_path
 
-    readings = explain_readings(zoo_path(checkpoint) if checkpoint in zoo_names() else checkpoint)
+    if others := [option for option in reading.given if option != "--keras-layout"]:
+        raise ValueError(f"--why lists every reading: it takes no {others[0]}")
+    path = zoo_path(checkpoint) if checkpoint in zoo_names() else checkpoint
+    readings = explain_readings(path, cast(Any, reading.keras_layout))
     if as_json:
         print_json([reading._asdict() for reading in readings])
         return

@@ -9,18 +9,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from app.cli.common import (
+    AS_FOUND,
     CheckpointArgument,
     DataOption,
     DatasetOption,
     FigureOption,
     ImagesOption,
     JsonOption,
-    KerasLayoutOption,
     NormalizeOption,
+    Reading,
     TableOption,
-    WeightsOption,
     open_network,
     open_test_images,
+    reading_options,
 )
 from app.cli.output import print_json, print_table, print_written, progress
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+@reading_options
 def explain(
     checkpoint: CheckpointArgument,
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="PNG, JPEG or WebP files.")],
@@ -40,8 +42,7 @@ def explain(
     normalize: NormalizeOption = None,
     figure: FigureOption = None,
     table: TableOption = None,
-    weights: WeightsOption = None,
-    keras_layout: KerasLayoutOption = None,
+    reading: Reading = AS_FOUND,
     as_json: JsonOption = False,
 ) -> None:
     """Show what each layer adds to the logit of a class, for image files; the parts sum to the logit."""
@@ -52,7 +53,7 @@ def explain(
     from analysis.prediction.predictor import as_predictor
 
     gc.enable()
-    network = open_network(checkpoint, weights=weights, keras_layout=keras_layout)
+    network = open_network(checkpoint, reading)
     titles = class_names(network, names)
     chosen = None if class_name is None else class_index(titles, class_name)
     other = None if against is None else class_index(titles, against)
@@ -84,6 +85,7 @@ def _joined(files: list[Path], tables: list[pd.DataFrame]) -> pd.DataFrame:
     return pd.concat([own.assign(image=str(file)) for file, own in zip(files, tables, strict=True)], ignore_index=True)
 
 
+@reading_options
 def lens(
     checkpoint: CheckpointArgument,
     dataset: DatasetOption = None,
@@ -96,8 +98,7 @@ def lens(
     ] = False,
     figure: FigureOption = None,
     table: TableOption = None,
-    weights: WeightsOption = None,
-    keras_layout: KerasLayoutOption = None,
+    reading: Reading = AS_FOUND,
     as_json: JsonOption = False,
 ) -> None:
     """Show at which depth a network decides: loss and error when the classifier reads the first layers only."""
@@ -107,7 +108,7 @@ def lens(
     from analysis.reuse.untrained import build_untrained
 
     gc.enable()
-    network = open_network(checkpoint, weights=weights, keras_layout=keras_layout)
+    network = open_network(checkpoint, reading)
     test = open_test_images(network, dataset, data, normalize)
     networks = {network.spec.title: network}
     if beside_untrained:
@@ -135,6 +136,7 @@ def lens(
         print_written(save_table(pd.concat([by_depth.assign(network=name) for name, by_depth in found.items()]), table))
 
 
+@reading_options
 def classes(
     checkpoint: CheckpointArgument,
     dataset: DatasetOption = None,
@@ -143,8 +145,7 @@ def classes(
     images: ImagesOption = 500,
     figure: FigureOption = None,
     table: TableOption = None,
-    weights: WeightsOption = None,
-    keras_layout: KerasLayoutOption = None,
+    reading: Reading = AS_FOUND,
     as_json: JsonOption = False,
 ) -> None:
     """Show which connections each class needs most, and the confusions that connections prevent.
@@ -157,7 +158,7 @@ def classes(
     from analysis.reuse.measuring import cache_folder
 
     gc.enable()
-    network = open_network(checkpoint, weights=weights, keras_layout=keras_layout)
+    network = open_network(checkpoint, reading)
     test = open_test_images(network, dataset, data, normalize)
     names = test.class_names
     with progress(f"reuse by class of {network.spec.title}") as on_batch:

@@ -13,19 +13,19 @@ from analysis.reuse.measures import DEFAULT, IMAGE_MEASURES, WEIGHT_MEASURES, ne
 from analysis.reuse.scaling import SCALINGS
 from app.cli.claims import print_claims
 from app.cli.common import (
+    AS_FOUND,
     CheckpointArgument,
     DataOption,
     DatasetOption,
     FigureOption,
     ImagesOption,
-    KerasLayoutOption,
     NormalizeOption,
-    OrderOption,
+    Reading,
     TableOption,
-    WeightsOption,
     measure_network,
     open_network,
     open_test_images,
+    reading_options,
 )
 from app.cli.output import print_written
 
@@ -42,6 +42,7 @@ ORDER_ASSUMED = (
 )
 
 
+@reading_options
 def reuse(
     checkpoint: CheckpointArgument,
     others: Annotated[
@@ -79,9 +80,7 @@ def reuse(
     normalize: NormalizeOption = None,
     images: ImagesOption = 500,
     replace: Annotated[str, typer.Option(help="What ablation puts in place of a source: zero or mean.")] = "zero",
-    order: OrderOption = None,
-    weights: WeightsOption = None,
-    keras_layout: KerasLayoutOption = None,
+    reading: Reading = AS_FOUND,
 ) -> None:
     """Show feature reuse: the paper's Figure 5, its table, and the paper's observations on this network.
 
@@ -101,7 +100,7 @@ def reuse(
         if len(paths) > 2 and not seeds:
             raise ValueError(f"{len(paths)} networks are given: add --seeds to compare seeds of one architecture")
         networks = [
-            open_network(path, order, *((weights, keras_layout) if number == 0 else ()))
+            open_network(path, reading if number == 0 else Reading(order=reading.order))
             for number, path in enumerate(paths)
         ]
         tables = [_measured(own, measure, images, replace, (dataset, data, normalize)) for own in networks]
@@ -110,7 +109,7 @@ def reuse(
         else:
             _show_difference(tables, look, out)
         return
-    network = open_network(checkpoint, order, weights, keras_layout)
+    network = open_network(checkpoint, reading)
     connections = _measured(network, measure, images, replace, (dataset, data, normalize))
     is_visible = is_order_visible(network)
     assumed = "" if is_visible else f"; {ORDER_ASSUMED}"

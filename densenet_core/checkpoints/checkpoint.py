@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from densenet_core.arrays import Array, as_array, as_tensor
 from densenet_core.checkpoints.formats.content import Candidate, FileContent
 from densenet_core.checkpoints.formats.folders import RUN_WEIGHTS as RUN_WEIGHTS
-from densenet_core.checkpoints.formats.keras_file import KERAS_LAYOUTS, KerasLayout, keras_state_dict
+from densenet_core.checkpoints.formats.keras_file import KerasLayout, check_keras_layout, keras_state_dict
 from densenet_core.checkpoints.formats.onnx_file import walk_onnx
 from densenet_core.checkpoints.formats.read import open_content
 from densenet_core.checkpoints.formats.safetensors_file import read_safetensors
@@ -225,11 +225,7 @@ def save_checkpoint(checkpoint: Checkpoint, path: str | os.PathLike[str]) -> Non
 def _read(
     content: FileContent, order: Order | None, weights: str | None, keras_layout: KerasLayout | None
 ) -> Checkpoint:
-    if keras_layout is not None and (content.format != "hdf5" or keras_layout not in KERAS_LAYOUTS):
-        raise CheckpointError(
-            f"keras_layout {keras_layout!r} is for files of Keras, and one of {', '.join(KERAS_LAYOUTS)}: "
-            f"this file has the format {content.format}"
-        )
+    check_keras_layout(content, keras_layout)
     metadata = content.about.get("metadata", {})
     if _METADATA_KEY in metadata:
         return _read_own(content, *_own_metadata(metadata[_METADATA_KEY]))

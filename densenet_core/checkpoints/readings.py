@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from densenet_core.arrays import Array
 from densenet_core.checkpoints.formats.content import Candidate, FileContent
-from densenet_core.checkpoints.formats.keras_file import keras_state_dict
+from densenet_core.checkpoints.formats.keras_file import KerasLayout, check_keras_layout, keras_state_dict
 from densenet_core.checkpoints.formats.onnx_file import walk_onnx
 from densenet_core.checkpoints.formats.read import open_content
 from densenet_core.checkpoints.identify.derived import compose_weights
@@ -28,8 +28,11 @@ class Reading(NamedTuple):
     result: str
 
 
-def explain_readings(path: str | os.PathLike[str]) -> list[Reading]:
+def explain_readings(path: str | os.PathLike[str], keras_layout: KerasLayout | None = None) -> list[Reading]:
     """Return every way in which ``load_checkpoint`` may read a file, and its result: what was found, or why not.
+
+    Args:
+        keras_layout: as in ``load_checkpoint``.
 
     Raises:
         CheckpointError: the file can't be opened, or its format is not read.
@@ -39,10 +42,11 @@ def explain_readings(path: str | os.PathLike[str]) -> list[Reading]:
     'read as DenseNet (L=40, k=12)'
     """
     with closing(open_content(Path(path))) as content:
-        return [row for candidate in content.candidates for row in _readings(content, candidate)]
+        check_keras_layout(content, keras_layout)
+        return [row for candidate in content.candidates for row in _readings(content, candidate, keras_layout)]
 
 
-def _readings(content: FileContent, candidate: Candidate) -> Iterator[Reading]:
+def _readings(content: FileContent, candidate: Candidate, keras_layout: KerasLayout | None) -> Iterator[Reading]:
     def row(reading: str, result: str) -> Reading:
         return Reading(candidate.name, reading, result)
 
@@ -50,7 +54,8 @@ def _readings(content: FileContent, candidate: Candidate) -> Iterator[Reading]:
         if content.format == "onnx":
             yield row("graph of operations", f"read as {read_graph(*walk_onnx(content, candidate)).spec.title}")
             return
-        named = keras_state_dict(content, candidate)[0] if content.format == "hdf5" else content.arrays(candidate)
+        is_keras = content.format == "hdf5"
+        named = keras_state_dict(content, candidate, keras_layout)[0] if is_keras else content.arrays(candidate)
         tensors, composed = compose_weights(named)
     except CheckpointError as error:
         yield row("tensors", str(error))

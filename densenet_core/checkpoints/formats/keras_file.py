@@ -31,6 +31,15 @@ _OLD_NAME = re.compile(rf"(.+)_({'|'.join(_KERAS_1)})")
 _NOT_WEIGHTS = re.compile(r"(^|/)(seed_generator|metrics|top_level_model_weights)(/|$)|(^|/)optimizer")
 
 
+def check_keras_layout(content: FileContent, layout: KerasLayout | None) -> None:
+    """Raise CheckpointError if a layout is given that is unknown, or for a file of another format."""
+    if layout is not None and (content.format != "hdf5" or layout not in KERAS_LAYOUTS):
+        raise CheckpointError(
+            f"keras_layout {layout!r} is for files of Keras, and one of {', '.join(KERAS_LAYOUTS)}: "
+            f"this file has the format {content.format}"
+        )
+
+
 def keras_state_dict(
     content: FileContent, candidate: Candidate, layout: KerasLayout | None = None
 ) -> tuple[dict[str, Array], tuple[str, ...]]:
