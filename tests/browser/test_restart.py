@@ -15,6 +15,7 @@ from densenet_core.training.runs.status import is_training, read_summary
 from tests.browser.serving import serving
 from tests.browser.test_dashboard import FLAGS
 
+EPOCHS = 20
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed"),
@@ -26,7 +27,7 @@ def start_run(page: Page, url: str) -> None:
     page.get_by_role("combobox", name="Network").click()
     page.keyboard.type("densenet-7-2")
     page.keyboard.press("Enter")
-    page.get_by_role("spinbutton", name="Epochs").fill("40")
+    page.get_by_role("spinbutton", name="Epochs").fill(str(EPOCHS))
     page.get_by_role("textbox", name="Name").fill("demo")
     page.get_by_role("button", name="Start").click()
     expect(page.get_by_text("Started demo")).to_be_visible()
@@ -60,8 +61,8 @@ def test_a_killed_server_loses_no_run(tmp_path: Path) -> None:
             expect(page.locator(".js-plotly-plot").first).to_be_visible()
             # the table of runs is drawn on a canvas: its words are in the page, and not visible
             expect(page.get_by_text("finished").first).to_be_attached()
-            expect(page.get_by_text("epoch 40 of 40").first).to_be_attached()
+            expect(page.get_by_text(f"epoch {EPOCHS} of {EPOCHS}").first).to_be_attached()
         browser.close()
     after = read_metrics(run / METRICS)
     assert after[: len(before)] == before
-    assert len(after) == 81  # two rows an epoch, and the training images at the end
+    assert len(after) == 2 * EPOCHS + 1  # two rows an epoch, and the training images at the end

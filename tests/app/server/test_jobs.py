@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import pytest
 
 from analysis.reuse.measuring import measure_reuse
+from analysis.reuse.untrained import build_untrained
 from app.dashboard.jobs import queue as queues
 from app.dashboard.jobs import session
 from app.dashboard.jobs.queue import MAX_ASKED, MAX_KEPT, MAX_WAITING, Process, Queue, QueueError
@@ -21,10 +22,11 @@ from app.dashboard.jobs.task import Job, Task
 from app.dashboard.jobs.worker import Message, _sparingly, run
 from app.dashboard.keys import ImagesKey, NetworkKey
 from app.dashboard.server.options import server_options
-from densenet_core import load_zoo
+from densenet_core import DenseNetSpec, load_zoo
 from densenet_core.data.datasets import load_test_images
 
 NAME = "densenet-40-12-digits"
+SMALL = DenseNetSpec((2, 2), 4, 8, in_channels=1)
 KEY = NetworkKey("file", "net")
 UPLOAD = NetworkKey("upload", "abc")
 
@@ -194,13 +196,13 @@ def test_the_command_line_sets_the_limit() -> None:
 
 @pytest.mark.slow
 def test_a_job_in_its_own_process_returns_the_functions_result(tmp_path: Any) -> None:
-    queue, images = Queue(1), ImagesKey("digits", "data", None, 120)
-    job = queue.submit(Task("measured", KEY, (("ablation",), images, tmp_path)), load_zoo(NAME), "", "")
+    queue, images, network = Queue(1), ImagesKey("digits", "data", None, 40), build_untrained(SMALL)
+    job = queue.submit(Task("measured", KEY, (("ablation",), images, tmp_path)), network, "", "")
     while not job.is_over:
         time.sleep(0.02)
     assert (job.state, job.error) == ("finished", "")
-    assert (job.done, job.total) == (120, 120)
-    expected = measure_reuse(load_zoo(NAME), ("ablation",), load_test_images("digits"), 120)
+    assert (job.done, job.total) == (40, 40)
+    expected = measure_reuse(network, ("ablation",), load_test_images("digits"), 40)
     assert job.result["ablation"].tolist() == pytest.approx(expected["ablation"].tolist(), abs=1e-6)
 
 

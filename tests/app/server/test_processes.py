@@ -58,7 +58,7 @@ def background() -> Iterator[None]:
 
 @pytest.mark.slow
 def test_a_training_starts_stops_and_goes_on(background: None, tmp_path: Path) -> None:
-    config = TrainingConfig("densenet-7-2", "digits", "demo", epochs=20, runs_dir=str(tmp_path))
+    config = TrainingConfig("densenet-7-2", "digits", "demo", epochs=12, runs_dir=str(tmp_path))
     start_training(config)
     wait_for(config.folder, "running", epoch=1)
     with pytest.raises(RunError, match="is being trained already"):
@@ -73,7 +73,7 @@ def test_a_training_starts_stops_and_goes_on(background: None, tmp_path: Path) -
     assert "Interrupted" in last_words(config.folder)
     resume_training(config.folder)
     wait_for(config.folder, "finished")
-    assert load_checkpoint(config.folder).record["epochs"] == 20
+    assert load_checkpoint(config.folder).record["epochs"] == 12
     assert (config.folder / "reuse.parquet").exists()
 
 

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import copy
 import json
-import os
-import signal
 import socket
-import subprocess
-import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -20,56 +17,55 @@ from densenet_core.data.datasets import load_splits
 from densenet_core.errors import RunError
 from densenet_core.networks.build import create_model
 from densenet_core.training import distributed
+from densenet_core.training.config import TrainingConfig
+from densenet_core.training.loop import train_epoch
 from densenet_core.training.runs.files import read_metrics
+from tests.processes import Child, command, start
 
 pytestmark = pytest.mark.slow
-TRAIN = (sys.executable, "-m", "app", "train", "--arch", "densenet-7-2", "--name", "demo")
+TRAIN = ("train", "--arch", "densenet-7-2", "--name", "demo")
+EPOCHS = ("--epochs", "8")
 
 
-def start(*commands: tuple[object, ...]) -> list[subprocess.Popen[str]]:
-    """Two processes of one training: the same command twice, or one each."""
+def start_two(folder: Path, *work: Sequence[object]) -> list[Child]:
+    """Two processes of one training: the same work twice, or one each.
+
+    Args:
+        work: the words of a command, or a function and its arguments.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     together = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    together |= {"TORCHELASTIC_RUN_ID": "test", "OMP_NUM_THREADS": "1"}
-    return [
-        subprocess.Popen(
-            [str(word) for word in commands[rank % len(commands)]],
-            env=os.environ | together | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-        for rank in range(2)
-    ]
+    together |= {"TORCHELASTIC_RUN_ID": "test"}
+    children = []
+    for rank in range(2):
+        own = work[rank % len(work)]
+        launch = start if callable(own[0]) else command
+        log = folder / f"rank{rank}.log"
+        children.append(launch(*own, log=log, RANK=str(rank), LOCAL_RANK=str(rank), **together))
+    return children
 
 
-def finish(processes: list[subprocess.Popen[str]]) -> list[str]:
+def finish(children: list[Child]) -> list[str]:
     """What each said on its standard error."""
-    said = [process.communicate(timeout=240)[1] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], said
+    said = [child.wait() for child in children]
+    assert [child.process.exitcode for child in children] == [0, 0], said
     return said
 
 
-EPOCH = """
-import sys, torch
-from densenet_core.training import distributed
-from densenet_core.data.datasets import load_splits
-from densenet_core.networks.build import create_model
-from densenet_core.training.config import TrainingConfig
-from densenet_core.training.loop import train_epoch
-distributed.FABRIC_PRECISION["fp32"] = "64-true"
-fabric = distributed.launch()
-torch.manual_seed(0)
-model = create_model("densenet-7-2", in_channels=1)
-optimizer = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9, weight_decay=1e-4, nesterov=True)
-wrapped, stepping = fabric.setup(model, optimizer)
-config = TrainingConfig("densenet-7-2", "digits", "demo")
-train_epoch(fabric, wrapped, stepping, load_splits("digits", augment=True).train, config, epoch=1)
-distributed.average_running_statistics(fabric, model)
-distributed.on_first(fabric, lambda: torch.save(model.state_dict(), sys.argv[1]))
-"""
+def train_an_epoch(file: Path) -> None:
+    """Train on the process's half of every batch in float64, and save the weights on rank 0."""
+    distributed.FABRIC_PRECISION["fp32"] = "64-true"
+    fabric = distributed.launch()
+    torch.manual_seed(0)
+    model = create_model("densenet-7-2", in_channels=1)
+    optimizer = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9, weight_decay=1e-4, nesterov=True)
+    wrapped, stepping = fabric.setup(model, optimizer)
+    config = TrainingConfig("densenet-7-2", "digits", "demo")
+    train_epoch(fabric, wrapped, stepping, load_splits("digits", augment=True).train, config, epoch=1)
+    distributed.average_running_statistics(fabric, model)
+    distributed.on_first(fabric, lambda: torch.save(model.state_dict(), file))
 
 
 def alone_by_halves() -> torch.nn.Module:
@@ -94,7 +90,7 @@ def alone_by_halves() -> torch.nn.Module:
 
 
 def test_two_processes_train_as_one_that_normalises_each_half_by_itself(tmp_path: Path) -> None:
-    finish(start((sys.executable, "-c", EPOCH, tmp_path / "together.pt")))
+    finish(start_two(tmp_path, (train_an_epoch, tmp_path / "together.pt")))
     together = torch.load(tmp_path / "together.pt", weights_only=True)
     # 22 steps in float64: a step's rounding of 1e-16, which training at this rate makes some 1e5 times larger (in
     # float32 a rounding of 1e-7 becomes 1e-2 in the same 22 steps). One process's share alone would differ by 1e-1.
@@ -104,31 +100,39 @@ def test_two_processes_train_as_one_that_normalises_each_half_by_itself(tmp_path
         )
 
 
-def test_the_first_process_alone_writes(tmp_path: Path) -> None:
-    folders = tmp_path / "runs", tmp_path / "others"
-    said = finish(start(*((*TRAIN, "--epochs", "1", "--runs", folder) for folder in folders)))
-    assert (folders[0] / "demo" / "model.safetensors").exists()
-    assert not folders[1].exists()
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    """The folder of a training whose processes were given a folder each, and what they said."""
+    folder = tmp_path_factory.mktemp("unbroken")
+    return folder, finish(
+        start_two(folder, *((*TRAIN, *EPOCHS, "--runs", folder / f"runs{rank}") for rank in range(2)))
+    )
+
+
+def test_the_first_process_alone_writes(unbroken: tuple[Path, list[str]]) -> None:
+    folder, said = unbroken
+    assert (folder / "runs0" / "demo" / "model.safetensors").exists()
+    assert not (folder / "runs1").exists()
     assert said[1] == ""
 
 
-def test_when_one_is_killed_the_other_says_so_and_the_run_goes_on(tmp_path: Path) -> None:
-    unbroken, killed = tmp_path / "unbroken", tmp_path / "killed"
-    finish(start((*TRAIN, "--epochs", "12", "--runs", unbroken)))
-    last = killed / "demo" / "last.ckpt"
-    first, second = start((*TRAIN, "--epochs", "12", "--runs", killed))
+def test_when_one_is_killed_the_other_says_so_and_the_run_goes_on(
+    unbroken: tuple[Path, list[str]], tmp_path: Path
+) -> None:
+    words = (*TRAIN, *EPOCHS, "--runs", tmp_path)
+    last = tmp_path / "demo" / "last.ckpt"
+    first, second = start_two(tmp_path, words)
     deadline = time.monotonic() + 120
     while not last.exists() and time.monotonic() < deadline:
         time.sleep(0.01)
-    second.send_signal(signal.SIGKILL)
-    said = first.communicate(timeout=60)[1].replace("\n", " ")
-    second.communicate()
-    assert first.returncode == 2
+    second.process.kill()
+    said = first.wait(60).replace("\n", " ")
+    assert first.process.exitcode == 2
     assert "another of the 2 processes of this training ended; the run folder" in said
     assert "Traceback" not in said
-    assert 1 <= torch.load(last, weights_only=True)["epoch"] < 12
-    finish(start((*TRAIN, "--epochs", "12", "--runs", killed)))
-    a, b = (read_metrics(folder / "demo" / "metrics.csv") for folder in (unbroken, killed))
+    assert 1 <= torch.load(last, weights_only=True)["epoch"] < int(EPOCHS[1])
+    finish(start_two(tmp_path, words))
+    a, b = (read_metrics(folder / "demo" / "metrics.csv") for folder in (unbroken[0] / "runs0", tmp_path))
     assert [(m.epoch, m.split, m.loss, m.error) for m in a] == [(m.epoch, m.split, m.loss, m.error) for m in b]
 
 
@@ -137,9 +141,9 @@ def test_an_error_of_the_first_process_ends_all_with_the_same_sentence(tmp_path:
     (tmp_path / "demo").mkdir()
     (tmp_path / "demo" / "config.json").write_text(json.dumps(config))
     folders = tmp_path, tmp_path / "others"
-    for process in start(*((*TRAIN, "--epochs", "2", "--runs", folder) for folder in folders)):
-        said = process.communicate(timeout=120)[1]
-        assert process.returncode == 2
+    for child in start_two(tmp_path, *((*TRAIN, "--epochs", "2", "--runs", folder) for folder in folders)):
+        said = child.wait(120)
+        assert child.process.exitcode == 2
         assert "started with epochs 1, not 2" in said.replace("\n", " ")
 
 

@@ -1,12 +1,10 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
@@ -23,6 +21,7 @@ from densenet_core.training.loop import train
 from densenet_core.training.runs import files, saving
 from densenet_core.training.runs.files import Metric, find_runs, read_metrics
 from densenet_core.training.runs.status import read_summary
+from tests.processes import command
 
 pytestmark = pytest.mark.slow
 
@@ -149,22 +148,9 @@ def test_interrupted_anywhere_it_ends_with_the_same_numbers(
     assert_same_run(train(config, show_progress=False), unbroken)
 
 
-def train_demo(name: str, runs_dir: str, threads: int) -> None:
-    torch.set_num_threads(threads)
-    train(TrainingConfig("densenet-7-2", "digits", name, epochs=200, runs_dir=runs_dir, drop_rate=0.1), False)
-
-
-def start(name: str, config: TrainingConfig) -> BaseProcess:
-    """A training in a process of its own; they are forked off one that has imported everything."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["lightning_fabric", "sklearn.datasets", __name__])
-    process = context.Process(target=train_demo, args=(name, config.runs_dir, torch.get_num_threads()))
-    process.start()
-    return process
-
-
-def test_two_processes_never_write_one_run(config: TrainingConfig) -> None:
-    process = start("shared", config)
+def test_two_processes_never_write_one_run(config: TrainingConfig, tmp_path: Path) -> None:
+    words = ("--arch", "densenet-7-2", "--epochs", 200, "--drop-rate", 0.1, "--runs", config.runs_dir)
+    process = command("train", "--name", "shared", *words, log=tmp_path / "log").process
     try:
         folder = Path(config.runs_dir) / "shared"
         deadline = time.monotonic() + 60

@@ -20,11 +20,11 @@ from densenet_core.training.runs.status import read_summary
 
 pytestmark = pytest.mark.slow
 ray = pytest.importorskip("ray")
-EPOCHS = 30
+EPOCHS = 12
 
 
-@pytest.fixture
-def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
     """A head and one machine more, each with one CPU."""
     from ray.cluster_utils import Cluster
 
@@ -34,15 +34,16 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_health_check_period_ms": "500",
     }
-    for name, value in settings.items():
-        monkeypatch.setenv(name, value)
     node = {"num_cpus": 1, "object_store_memory": 80_000_000}
-    cluster = Cluster(initialize_head=True, head_node_args=node | {"include_dashboard": False})
-    cluster.add_node(**node)
-    cluster.connect()
-    yield cluster
-    ray.shutdown()
-    cluster.shutdown()
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in settings.items():
+            patch.setenv(name, value)
+        cluster = Cluster(initialize_head=True, head_node_args=node | {"include_dashboard": False})
+        cluster.add_node(**node)
+        cluster.connect()
+        yield cluster
+        ray.shutdown()
+        cluster.shutdown()
 
 
 def remove_once_it_trains(cluster: Any, log: Path) -> threading.Thread:
@@ -57,6 +58,14 @@ def remove_once_it_trains(cluster: Any, log: Path) -> threading.Thread:
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()
     return thread
+
+
+def test_a_training_that_fails_is_named_and_the_others_end(cluster: Any, tmp_path: Path) -> None:
+    base = TrainingConfig("densenet-7-2", "digits", "good", epochs=1, runs_dir=str(tmp_path))
+    bad = replace(base, name="bad", dataset="cifar10", data=str(tmp_path))
+    with pytest.raises(RunError, match=r"1 of 2 trainings failed; bad: .*data set cifar10 is not under"):
+        run_sweep_on_ray([bad, base], "auto", cpus=1)
+    assert read_summary(tmp_path / "good").state == "finished"
 
 
 def test_when_a_machine_dies_all_trainings_end_and_none_is_done_twice(cluster: Any, tmp_path: Path) -> None:
@@ -83,14 +92,6 @@ def test_when_a_machine_dies_all_trainings_end_and_none_is_done_twice(cluster: A
     done = Counter((name, epoch) for name, _, epoch in lines)
     # The killed training may have had to do the epoch again that it was about to write; nothing else.
     assert sum(count - 1 for count in done.values()) <= 1
-
-
-def test_a_training_that_fails_is_named_and_the_others_end(cluster: Any, tmp_path: Path) -> None:
-    base = TrainingConfig("densenet-7-2", "digits", "good", epochs=1, runs_dir=str(tmp_path))
-    bad = replace(base, name="bad", dataset="cifar10", data=str(tmp_path))
-    with pytest.raises(RunError, match=r"1 of 2 trainings failed; bad: .*data set cifar10 is not under"):
-        run_sweep_on_ray([bad, base], "auto", cpus=1)
-    assert read_summary(tmp_path / "good").state == "finished"
 
 
 def test_no_cluster_at_the_address() -> None:

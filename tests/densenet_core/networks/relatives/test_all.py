@@ -16,12 +16,13 @@ from densenet_core.networks.names import spec_from_name
 from densenet_core.training.config import TrainingConfig
 from densenet_core.training.loop import train
 from densenet_core.training.runs.files import read_metrics
-from tests.densenet_core.training.test_distributed import TRAIN, finish, start
+from tests.densenet_core.training.test_distributed import TRAIN, finish, start_two
 
 RANDOM = ("resnet-sd-8", "fractalnet-2-2-4", "dsn-fractalnet-2-2-4")  # what they drop in training is drawn
 ALL = (*RANDOM, "highway-7-4", "dsn-resnet-8", "plain-8", "wrn-10-2")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arch", RANDOM)
 def test_a_broken_off_training_ends_with_the_same_numbers(arch: str, tmp_path: Path) -> None:
     config = TrainingConfig(arch, "digits", "broken", epochs=3, runs_dir=str(tmp_path))
@@ -39,10 +40,11 @@ def test_a_broken_off_training_ends_with_the_same_numbers(arch: str, tmp_path: P
     assert found[0] == found[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arch", ["dsn-fractalnet-2-2-4", "resnet-sd-8"])
 def test_two_processes_train_one(arch: str, tmp_path: Path) -> None:
     """Every weight has a gradient in both, whatever each of them drops."""
-    finish(start((*TRAIN, "--arch", arch, "--runs", tmp_path, "--epochs", 2)))
+    finish(start_two(tmp_path, (*TRAIN, "--arch", arch, "--runs", tmp_path, "--epochs", 2)))
     assert read_metrics(tmp_path / "demo" / "metrics.csv")[-1].epoch == 2
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -22,6 +20,7 @@ from densenet_core.training.loop import train
 from densenet_core.training.runs.claim import recover_config
 from densenet_core.training.runs.files import CONFIG, LAST, METRICS, PREVIOUS, WEIGHTS, read_metrics
 from densenet_core.training.runs.status import read_summary
+from tests.processes import command
 
 pytestmark = pytest.mark.slow
 EPOCHS = 3
@@ -243,14 +242,14 @@ def test_progress_lines_say_speed_and_time_left(config: TrainingConfig, capsys: 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGTERM to handle")
 def test_sigterm_ends_as_an_interrupt_does(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "app", "train", "--arch=densenet-7-2", "--epochs=500", "--batch-size=512"]
-    process = subprocess.Popen([*command, "--name=demo", f"--runs={tmp_path}"], stderr=subprocess.PIPE, text=True)
+    words = ("--arch=densenet-7-2", "--epochs=500", "--batch-size=512", "--name=demo", f"--runs={tmp_path}")
+    child = command("train", *words, log=tmp_path / "log")
     deadline = time.monotonic() + 120
     while not (tmp_path / "demo" / LAST).exists() and time.monotonic() < deadline:
         time.sleep(0.05)
-    process.terminate()
-    said = process.communicate(timeout=60)[1]
-    assert process.returncode == 143
+    child.process.terminate()
+    said = child.wait(60)
+    assert child.process.exitcode == 143
     assert said.splitlines()[-1].startswith("densenet-lens: Terminated. Run the same command again to resume")
     assert read_summary(tmp_path / "demo").state == "stopped"
     assert not list((tmp_path / "demo").glob(".*.tmp"))
