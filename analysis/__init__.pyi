@@ -24,7 +24,7 @@ from .reuse.connections import connection_filter, connection_weights
 from .reuse.effects import connection_effects
 from .reuse.measuring import measure_reuse
 from .reuse.pruning import prune, pruning_curves
-from .reuse.scaling import scaled, target_share
+from .reuse.scaling import scale_measure, target_share
 from .reuse.untrained import build_untrained
 
 __all__ = [
@@ -70,7 +70,7 @@ __all__ = [
     "read_maps",
     "reuse_by_class",
     "save_figure",
-    "scaled",
+    "scale_measure",
     "shipped_results",
     "strongest_paths",
     "supervision",

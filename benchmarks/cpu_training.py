@@ -22,7 +22,7 @@ from torch.nn import functional as F
 import recorded
 from densenet_core.networks.build import build_model
 from densenet_core.networks.names import spec_from_name
-from densenet_core.training.malloc import freed_memory_kept
+from densenet_core.training.malloc import keep_freed_memory
 
 WARM_UP = 3  # steps
 EPOCH = 50_000  # images
@@ -40,7 +40,7 @@ def step_seconds(arch: str, batch: int, bf16: bool, memory_format: str, memory_e
     images = torch.randn(batch, 3, 32, 32).contiguous(memory_format=layout)
     labels = torch.randint(0, 10, (batch,))
     seconds = []
-    with freed_memory_kept():
+    with keep_freed_memory():
         for _ in range(WARM_UP + steps):
             start = perf_counter()
             with torch.autocast("cpu", torch.bfloat16, enabled=bf16):

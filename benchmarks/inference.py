@@ -18,7 +18,7 @@ from densenet_core import DenseNetSpec, create_model
 from densenet_core.hardware import hardware
 from densenet_core.networks.fused import fuse
 from densenet_core.networks.names import spec_from_name
-from densenet_core.training.malloc import freed_memory_kept
+from densenet_core.training.malloc import keep_freed_memory
 from peers import torchvision_densenet
 from workers import Worker, answer, in_turns, run
 
@@ -65,7 +65,7 @@ def serve(name: str, way: str) -> None:
         model(given)
         return perf_counter() - start, difference
 
-    with freed_memory_kept() if way == OURS else nullcontext():
+    with keep_freed_memory() if way == OURS else nullcontext():
         answer(timed)
 
 

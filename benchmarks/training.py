@@ -25,7 +25,7 @@ import recorded
 from analysis.architecture.memory import training_activation_bytes
 from densenet_core import DenseNet, DenseNetSpec
 from densenet_core.hardware import hardware
-from densenet_core.training.malloc import freed_memory_kept
+from densenet_core.training.malloc import keep_freed_memory
 from peers import torchvision_densenet
 from workers import Worker, answer, in_turns, run
 
@@ -106,7 +106,7 @@ def serve(name: str, depth: str, batch: str) -> None:
         loss = trained.step()
         return perf_counter() - start, loss, (peak_kilobytes() - before) / 1024
 
-    with freed_memory_kept() if way.keeps_memory else nullcontext():
+    with keep_freed_memory() if way.keeps_memory else nullcontext():
         answer(step)
 
 

@@ -20,7 +20,7 @@ from analysis.reuse.measuring import cache_folder, measure_reuse
 from analysis.reuse.pruning import pruning_curves
 from densenet_core import load_zoo, zoo_names
 from densenet_core.data.datasets import DataSplits, load_splits
-from densenet_core.data.images import evenly_spaced
+from densenet_core.data.images import sample_evenly
 
 MEASURED = Path(__file__).parents[1] / "analysis" / "results" / "measured"
 NUM_IMAGES = 500  # test images of the effects; all, where there are fewer
@@ -46,7 +46,7 @@ def measure_effects(name: str, splits: DataSplits) -> None:
 def measure_pruning(name: str, splits: DataSplits) -> None:
     """Measure every order with zeros in place of what is cut, and some with means or norms estimated again."""
     network = load_zoo(name)
-    training = evenly_spaced(splits.train, NUM_CHOOSING)
+    training = sample_evenly(splits.train, NUM_CHOOSING)
     table = measure_reuse(network, MEASURES, training, NUM_CHOOSING, keep_in=cache_folder())
     curves = [pruning_curves(network, table, ORDERS, splits.test, KEEPS, num_images=NUM_TESTED, num_random=3)]
     for repair in ("mean", "norms"):

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from analysis.architecture.short_paths import COLUMNS
 from densenet_core import Checkpoint
-from densenet_core.data.images import Images, evenly_spaced
+from densenet_core.data.images import Images, sample_evenly
 from densenet_core.networks.relatives.highway import Highway
 from densenet_core.training.evaluation import check_fit
 
@@ -98,7 +98,7 @@ def _mean_over_batches(
     if not isinstance(model, Highway):
         raise ValueError(f"only Highway Networks have gates: this is a {network.spec.title}")
     check_fit(model.spec, images)
-    chosen = evenly_spaced(images, num_images)
+    chosen = sample_evenly(images, num_images)
     sums: dict[int, Tensor] = {}
     for batch, _ in chosen.batches(64):
         for block, gates in _run_gates(model, batch).items():

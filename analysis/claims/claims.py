@@ -15,7 +15,7 @@ from analysis.results.efficiency import parity
 from analysis.results.results import mean_over_seeds, published_results, result_of, shipped_results
 from analysis.reuse.connections import as_checkpoint, connection_weights, dense_spec
 from densenet_core import Checkpoint, DenseNetSpec, ResNetSpec
-from densenet_core.data.images import Images, evenly_spaced
+from densenet_core.data.images import Images, sample_evenly
 from densenet_core.training.evaluation import check_fit
 
 
@@ -55,7 +55,7 @@ def check_claims(
     for own in (images, train_images):
         if own is not None:
             check_fit(spec, own)
-    test, train = (None if own is None else evenly_spaced(own, num_images) for own in (images, train_images))
+    test, train = (None if own is None else sample_evenly(own, num_images) for own in (images, train_images))
     evidence = Evidence(checkpoint, test, train, tuple(beside), tuple(seeds))
     observations = figure5_observations(connection_weights(checkpoint), is_order_visible(network), num_untrained)
     untrained = [evidence.untrained(seed) for seed in range(num_untrained)]

@@ -15,7 +15,7 @@ from analysis.claims.redundancy import redundancy
 from analysis.reuse.connections import dense_spec
 from analysis.reuse.untrained import build_untrained
 from densenet_core import Checkpoint, DenseNetSpec, ResNetSpec
-from densenet_core.data.images import Images, evenly_spaced
+from densenet_core.data.images import Images, sample_evenly
 
 NO_IMAGES = "it is measured on images, and none were given"
 NUM_FOR_GRADIENTS = 64  # images, one batch
@@ -66,21 +66,21 @@ class Evidence:
     @cached_property
     def unevenness(self) -> float:
         """The factor by which gradients vanish or explode."""
-        batch = next(evenly_spaced(self.seen, NUM_FOR_GRADIENTS).batches(NUM_FOR_GRADIENTS))
+        batch = next(sample_evenly(self.seen, NUM_FOR_GRADIENTS).batches(NUM_FOR_GRADIENTS))
         return float(unevenness(gradient_flow({"": self.network.to_model()}, *batch)).item())
 
     @cached_property
     def plain_unevenness(self) -> tuple[str, float]:
         """The same of an untrained plain network of the same depth, mean over seeds."""
         spec = self._control("none")
-        batch = next(evenly_spaced(self.seen, NUM_FOR_GRADIENTS).batches(NUM_FOR_GRADIENTS))
+        batch = next(sample_evenly(self.seen, NUM_FOR_GRADIENTS).batches(NUM_FOR_GRADIENTS))
         networks = {str(seed): build_untrained(spec, seed=seed).to_model() for seed in range(NUM_SEEDS)}
         return f"{spec.title}, untrained", float(unevenness(gradient_flow(networks, *batch)).mean())
 
     @cached_property
     def short_share(self) -> float:
         """The share of the gradient by paths of at most half the depth."""
-        batch = next(evenly_spaced(self.seen, NUM_FOR_PATHS).batches(NUM_FOR_PATHS))
+        batch = next(sample_evenly(self.seen, NUM_FOR_PATHS).batches(NUM_FOR_PATHS))
         return share_of_short_paths(path_gradients({"": self.network.to_model()}, *batch), self.spec.depth)
 
     @cached_property
@@ -88,7 +88,7 @@ class Evidence:
         """The same of an untrained ResNet of the same depth."""
         spec = self._control("identity")
         model = build_untrained(spec, self.seen).to_model()
-        batch = next(evenly_spaced(self.seen, NUM_FOR_PATHS).batches(NUM_FOR_PATHS))
+        batch = next(sample_evenly(self.seen, NUM_FOR_PATHS).batches(NUM_FOR_PATHS))
         return f"{spec.title}, untrained", share_of_short_paths(path_gradients({"": model}, *batch), spec.depth)
 
     def _control(self, shortcut: str) -> ResNetSpec:

@@ -14,7 +14,7 @@ from analysis.claims.path_gradients import path_gradients
 from analysis.reuse.connections import as_checkpoint, dense_spec
 from analysis.reuse.untrained import build_untrained, set_statistics
 from densenet_core import Checkpoint, DenseNetSpec
-from densenet_core.data.images import Images, evenly_spaced
+from densenet_core.data.images import Images, sample_evenly
 from densenet_core.networks.resnet_spec import ResNetSpec
 from densenet_core.training.evaluation import check_fit
 
@@ -140,7 +140,7 @@ def _beside_controls(
     networks: dict[str, nn.Module] = {f"{spec.title}, this network": checkpoint.to_model()}
     for title, own in {spec.title: spec, **controls(spec)}.items():
         networks[f"{title}{UNTRAINED}"] = build_untrained(own, seed=seed).to_model()
-    return networks, *next(evenly_spaced(images, num_images).batches(num_images))
+    return networks, *next(sample_evenly(images, num_images).batches(num_images))
 
 
 def gradient_ratios(flow: pd.DataFrame) -> pd.Series:

@@ -13,7 +13,7 @@ from torch import Tensor
 from analysis.reuse.connections import Network, as_checkpoint
 from analysis.reuse.dissection import Dissection, dissect, through_block
 from analysis.reuse.effects import batches_on_device
-from densenet_core.data.images import Images, evenly_spaced
+from densenet_core.data.images import Images, sample_evenly
 from densenet_core.hardware import device
 from densenet_core.training.evaluation import check_fit
 
@@ -44,7 +44,7 @@ def redundancy(network: Network, images: Images, num_images: int = 500, batch_si
     check_fit(checkpoint.architecture, images)
     dissection = dissect(checkpoint, device())
     rows = []
-    for (place, block), covariance in _covariances(dissection, evenly_spaced(images, num_images), batch_size).items():
+    for (place, block), covariance in _covariances(dissection, sample_evenly(images, num_images), batch_size).items():
         edges = tuple(range(len(covariance) + 1))
         if place == "block":
             edges = dissection.blocks[block - 1][-1].edges

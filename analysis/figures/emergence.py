@@ -10,7 +10,7 @@ from analysis.figures.figure_5 import feature_reuse_screen
 from analysis.figures.style.heatmap import ColorMap, block_matrix
 from analysis.figures.style.paper import COLORS
 from analysis.figures.style.screen import GRID, layout
-from analysis.reuse.scaling import Scaling, scaled
+from analysis.reuse.scaling import Scaling, scale_measure
 
 MAX_FRAMES = 60  # of an animation; more epochs are thinned out evenly
 
@@ -52,7 +52,7 @@ def emergence_screen(
 
 
 def _matrices(table: pd.DataFrame, measure: str, scaling: Scaling) -> list[np.ndarray]:
-    values = scaled(table, measure, scaling)
+    values = scale_measure(table, measure, scaling)
     return [block_matrix(table, values, int(block)) for block in sorted(table["block"].unique())]
 
 

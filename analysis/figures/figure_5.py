@@ -9,7 +9,7 @@ import pandas as pd
 from analysis.figures.style.blocks import Row, blocks_figure, blocks_screen, measure_colors
 from analysis.figures.style.heatmap import ColorMap, caption
 from analysis.reuse.measures import measure_title
-from analysis.reuse.scaling import Scaling, default_scaling, scaled
+from analysis.reuse.scaling import Scaling, default_scaling, scale_measure
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -51,7 +51,7 @@ def feature_reuse_figure(
         ValueError: an option is unknown; the sentence lists those known.
     """
     scaling = default_scaling(measure) if scaling is None else scaling
-    values = scaled(table, measure, scaling)
+    values = scale_measure(table, measure, scaling)
     colors = measure_colors(values, measure, scaling, color_map)._replace(title=measure_title(measure))
     words = caption(measure, scaling, line_break="\n" if columns == 1 else " ")
     return blocks_figure(table, [Row(values, colors)], columns, words)
@@ -76,7 +76,7 @@ def feature_reuse_screen(
         ValueError: an option is unknown; the sentence lists those known.
     """
     scaling = default_scaling(measure) if scaling is None else scaling
-    values = scaled(table, measure, scaling)
+    values = scale_measure(table, measure, scaling)
     colors = measure_colors(values, measure, scaling, color_map)
     hover = table[["block", "source_layer", "target_layer", "num_channels", measure]].assign(scaled=values)
     return blocks_screen(table, [Row(values, colors)], hover, _hover(measure), marked)

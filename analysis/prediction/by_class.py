@@ -16,7 +16,7 @@ from analysis.reuse.dissection import Dissection, dissect
 from analysis.reuse.effects import OnBatch, batches_on_device, in_halves
 from analysis.reuse.partial_sums import PartialSums, measurement_file
 from densenet_core import DataError
-from densenet_core.data.images import Images, evenly_spaced
+from densenet_core.data.images import Images, sample_evenly
 from densenet_core.hardware import device
 from densenet_core.training.evaluation import check_fit
 
@@ -64,7 +64,7 @@ def reuse_by_class(
     checkpoint = as_checkpoint(network)
     check_fit(checkpoint.architecture, images)
     table = connection_weights(checkpoint)[KEYS]
-    chosen, number = evenly_spaced(images, num_images), len(images.class_names)
+    chosen, number = sample_evenly(images, num_images), len(images.class_names)
     counts_pairs = len(table) * number**2 <= MAX_CONFUSIONS
     kind = f"classes {number}" if counts_pairs else f"classes {number} without pairs"
     file = measurement_file(keep_in, "classes", kind, checkpoint, chosen)

@@ -11,7 +11,7 @@ import torch
 from analysis.prediction.by_class import class_profiles, reuse_by_class
 from analysis.reuse.connections import Network
 from densenet_core import DataError
-from densenet_core.data.images import Images, evenly_spaced
+from densenet_core.data.images import Images, sample_evenly
 
 NUM_PERMUTATIONS = 10_000
 
@@ -44,7 +44,7 @@ def class_agreement(network: Network, images: Images, num_images: int = 500) -> 
         CheckpointError: The network is not a DenseNet.
         DataError: The images do not fit the network, or a class has images in one half only.
     """
-    chosen = evenly_spaced(images, num_images)
+    chosen = sample_evenly(images, num_images)
     rows = torch.arange(len(chosen))
     first, second = (reuse_by_class(network, chosen.subset(rows[start::2]), len(chosen)) for start in (0, 1))
     return compare_profiles(first, second)

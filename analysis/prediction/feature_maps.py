@@ -14,7 +14,7 @@ from analysis.reuse.connections import as_checkpoint
 from analysis.reuse.dissection import Dissection, dissect
 from analysis.reuse.effects import OnBatch, batches_on_device
 from densenet_core import DataError
-from densenet_core.data.images import Images, evenly_spaced
+from densenet_core.data.images import Images, sample_evenly
 from densenet_core.hardware import device
 from densenet_core.training.evaluation import check_fit
 
@@ -145,7 +145,7 @@ def driving_images(
     dissection = None if checkpoint is None else dissect(checkpoint, device())
     done = 0
     with torch.inference_mode():
-        for batch, labels in batches_on_device(evenly_spaced(images, num_images), batch_size, on_batch):
+        for batch, labels in batches_on_device(sample_evenly(images, num_images), batch_size, on_batch):
             if dissection is None:
                 maps = source_maps(predictor, batch, place[0], place[1])  # type: ignore[arg-type]
             else:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from analysis.architecture.cost import default_input_size
 from densenet_core import Checkpoint, DataError
-from densenet_core.data.images import Images, normalized
+from densenet_core.data.images import Images, normalize_pixels
 from densenet_core.data.names import CHANNEL_STATISTICS, Normalization
 from densenet_core.data.recorded import recorded_data
 from densenet_core.errors import first_line
@@ -124,7 +124,7 @@ def prepare_image(image: Image, checkpoint: Checkpoint, normalize: Normalization
     square = _square(image.convert("L" if spec.in_channels == 1 else "RGB"), size, spec.stem == "imagenet")
     pixels = torch.frombuffer(bytearray(square.tobytes()), dtype=torch.uint8)
     pixels = pixels.view(size, size, spec.in_channels).permute(2, 0, 1).contiguous()
-    return PreparedImage(pixels, normalized(pixels[None], normalize or channel_statistics(checkpoint)))
+    return PreparedImage(pixels, normalize_pixels(pixels[None], normalize or channel_statistics(checkpoint)))
 
 
 def prepare_dataset_image(images: Images, row: int) -> PreparedImage:

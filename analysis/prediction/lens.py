@@ -18,7 +18,7 @@ from analysis.prediction.logits import BATCH
 from analysis.prediction.predictor import FinalMaps, NetworkLike, as_predictor, compute_contributions
 from analysis.reuse.effects import OnBatch, batches_on_device
 from densenet_core import DataError
-from densenet_core.data.images import Images, evenly_spaced
+from densenet_core.data.images import Images, sample_evenly
 from densenet_core.training.evaluation import check_fit
 
 Replacement = Literal["mean", "zero"]
@@ -76,7 +76,7 @@ def pooled_parts(
     """
     predictor = as_predictor(network)
     check_fit(predictor.spec, images)
-    chosen = evenly_spaced(images, num_images)
+    chosen = sample_evenly(images, num_images)
     pooled: list[tuple[Tensor, ...]] = []
     biases, labels = [], []
     weights: tuple[Tensor, ...] = ()

@@ -11,7 +11,7 @@ import torch
 
 from analysis.prediction.predictor import NetworkLike, Predictor, as_predictor
 from analysis.reuse.effects import OnBatch, batches_on_device
-from densenet_core.data.images import Images, evenly_spaced
+from densenet_core.data.images import Images, sample_evenly
 from densenet_core.networks.densenet import DenseNet
 from densenet_core.training.evaluation import check_fit
 
@@ -52,8 +52,8 @@ def linear_probes(
     """
     predictor = as_predictor(network)
     check_fit(predictor.spec, test)
-    inputs, labels = pooled_features(predictor, evenly_spaced(train, num_train))
-    test_inputs, test_labels = pooled_features(predictor, evenly_spaced(test, num_test))
+    inputs, labels = pooled_features(predictor, sample_evenly(train, num_train))
+    test_inputs, test_labels = pooled_features(predictor, sample_evenly(test, num_test))
     rows = []
     for done, place in enumerate(inputs, start=1):
         errors = _probe_errors(inputs[place], labels, test_inputs[place], test_labels)

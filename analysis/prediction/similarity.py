@@ -10,7 +10,7 @@ from torch import Tensor
 from analysis.prediction.predictor import NetworkLike, Predictor, as_predictor
 from analysis.reuse.effects import OnBatch, batches_on_device
 from densenet_core import DataError
-from densenet_core.data.images import Images, evenly_spaced
+from densenet_core.data.images import Images, sample_evenly
 from densenet_core.training.evaluation import check_fit
 
 Place = tuple[int, int]  # block, source layer
@@ -49,7 +49,7 @@ def layer_similarity(
     Raises:
         DataError: the images do not fit the networks, or there are fewer than 4.
     """
-    chosen = evenly_spaced(images, num_images)
+    chosen = sample_evenly(images, num_images)
     if len(chosen) < 4:
         raise DataError(f"num_images {len(chosen)} is too small: CKA needs 4 images or more")
     predictor = as_predictor(network)

@@ -22,7 +22,7 @@ from analysis.reuse.dissection import Dissection, Reader, dissect
 from analysis.reuse.effects import OnBatch, batches_on_device, in_halves, parts
 from analysis.reuse.measures import HALVES, with_measures
 from analysis.reuse.partial_sums import PartialSums, measurement_file
-from densenet_core.data.images import Images, evenly_spaced
+from densenet_core.data.images import Images, sample_evenly
 from densenet_core.hardware import device
 from densenet_core.training.evaluation import check_fit
 
@@ -76,7 +76,7 @@ def connection_ablation(
     checkpoint = as_checkpoint(network)
     table = connection_weights(checkpoint)
     check_fit(checkpoint.architecture, images)
-    chosen = evenly_spaced(images, num_images)
+    chosen = sample_evenly(images, num_images)
     with torch.inference_mode():
         dissection = dissect(checkpoint, device(), fold=True)
         means = mean_activations(dissection, chosen, batch_size) if replace == "mean" else None

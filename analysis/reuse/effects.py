@@ -16,7 +16,7 @@ from analysis.reuse.connections import Network, as_checkpoint, connection_weight
 from analysis.reuse.dissection import Dissection, Reader, dissect
 from analysis.reuse.measures import with_measures
 from densenet_core import DataError
-from densenet_core.data.images import Images, evenly_spaced
+from densenet_core.data.images import Images, sample_evenly
 from densenet_core.hardware import device
 from densenet_core.training.evaluation import check_fit
 
@@ -56,7 +56,7 @@ def connection_effects(
     table = connection_weights(checkpoint)
     check_fit(checkpoint.architecture, images)
     dissection = dissect(checkpoint, device())
-    chosen = evenly_spaced(images, num_images)
+    chosen = sample_evenly(images, num_images)
     norms, slopes = np.zeros(len(table)), np.zeros(len(table))
     for batch, labels in batches_on_device(chosen, batch_size, on_batch):
         for batch_norms, batch_slopes in in_halves(lambda x, y: _measure_batch(dissection, x, y), batch, labels):

@@ -17,7 +17,7 @@ from analysis.reuse.untrained import build_untrained
 from densenet_core import Checkpoint
 from densenet_core.checkpoints.pruning import Cut, without_connections
 from densenet_core.data.datasets import DataSplits
-from densenet_core.data.images import Images, evenly_spaced
+from densenet_core.data.images import Images, sample_evenly
 from densenet_core.hardware import device
 from densenet_core.training.evaluation import check_fit, evaluate_checkpoint
 
@@ -182,7 +182,7 @@ def pruning_curves(
     Raises:
         ValueError, DataError: as in ``prune``, or the images do not fit the network.
     """
-    checkpoint, images = as_checkpoint(network), evenly_spaced(images, num_images)
+    checkpoint, images = as_checkpoint(network), sample_evenly(images, num_images)
     check_fit(checkpoint.architecture, images)
     check_repair(repair, training)
     orders = [(measure, 0, importance(table, measure)) for measure in measures]

@@ -35,7 +35,7 @@ def default_scaling(measure: str) -> Scaling:
     return "signed_log" if measure in MEASURES and MEASURES[measure].on_images else "kind_max"
 
 
-def scaled(table: pd.DataFrame, measure: str, scaling: Scaling | None = None) -> pd.Series:
+def scale_measure(table: pd.DataFrame, measure: str, scaling: Scaling | None = None) -> pd.Series:
     """Return a measure of the feature-reuse table, scaled for drawing; the same index as ``table``.
 
     - block_max, network_max, target_max: divided by the largest absolute value of the group
@@ -48,7 +48,8 @@ def scaled(table: pd.DataFrame, measure: str, scaling: Scaling | None = None) ->
 
     >>> from analysis import connection_weights
     >>> from densenet_core import load_zoo
-    >>> float(scaled(connection_weights(load_zoo("densenet-40-12-digits")), "mean_abs_weight", "block_max").max())
+    >>> table = connection_weights(load_zoo("densenet-40-12-digits"))
+    >>> float(scale_measure(table, "mean_abs_weight", "block_max").max())
     1.0
 
     Args:

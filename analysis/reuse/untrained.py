@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from densenet_core import Checkpoint
-from densenet_core.data.images import Images, evenly_spaced
+from densenet_core.data.images import Images, sample_evenly
 from densenet_core.networks.build import build_model
 from densenet_core.networks.spec import Spec
 
@@ -41,7 +41,7 @@ def set_statistics(model: nn.Module, images: Images) -> None:
         for norm in norms:
             norm.momentum = None  # the mean over all batches
         with torch.no_grad():
-            for batch, _ in evenly_spaced(images, NUM_FOR_STATISTICS).batches(50):
+            for batch, _ in sample_evenly(images, NUM_FOR_STATISTICS).batches(50):
                 model.train()(batch)
     finally:
         for norm, momentum in zip(norms, momenta, strict=True):

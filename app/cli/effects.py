@@ -167,9 +167,9 @@ def prune(
     pruned = prune_network(network, reuse, measure, keep, input_size=taken.image_size, **options)
     if reestimate_norms:
         from analysis.reuse.repair import reestimate_norms as take_norms_again
-        from densenet_core.data.images import evenly_spaced
+        from densenet_core.data.images import sample_evenly
 
-        pruned = take_norms_again(pruned, evenly_spaced(chosen_by, images))
+        pruned = take_norms_again(pruned, sample_evenly(chosen_by, images))
     if against_scratch:
         splits = load_splits(chosen.dataset, data, normalize=chosen.normalize)
         compared = compare_with_scratch(pruned, splits, finetune or 1, against_scratch)

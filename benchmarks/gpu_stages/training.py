@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from analysis.reuse.emergence import record_reuse
 from densenet_core import Checkpoint, save_checkpoint
 from densenet_core.data.datasets import DataSplits
-from densenet_core.data.images import TensorImages, evenly_spaced
+from densenet_core.data.images import TensorImages, sample_evenly
 from densenet_core.hardware import device
 from densenet_core.networks.build import build_model
 from densenet_core.networks.names import spec_from_name
@@ -191,7 +191,7 @@ def keep(
     results: Results,
 ) -> None:
     """Evaluate, and write the run folder."""
-    parts = {"train_eval": evenly_spaced(splits.train, MAX_TRAIN_EVAL)} if is_last else {}
+    parts = {"train_eval": sample_evenly(splits.train, MAX_TRAIN_EVAL)} if is_last else {}
     for split, images in (parts | {"test": splits.test}).items():
         start = time.perf_counter()
         found = evaluate(model, images, 1000)

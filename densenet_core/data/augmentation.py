@@ -45,7 +45,7 @@ def draw_moves(augmentation: Augmentation, num_images: int, generator: Generator
     return Moves(mirrored, top, left)
 
 
-def augmented(images: Tensor, augmentation: Augmentation, moves: Moves) -> Tensor:
+def augment_images(images: Tensor, augmentation: Augmentation, moves: Moves) -> Tensor:
     """Return the images mirrored and shifted: (N, C, H, W) -> (N, C, H, W), on their device."""
     n, channels, height, width = images.shape
     place = images.device

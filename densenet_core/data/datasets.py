@@ -139,7 +139,7 @@ def _cifar(name: str, root: Path, augment: bool, validation: bool) -> DataSplits
     dataset = {"cifar10": datasets.CIFAR10, "cifar100": datasets.CIFAR100}[name]
     train, test = (_torchvision(dataset, name, root, train=train) for train in (True, False))
     statistics: Normalization = "cifar10" if name == "cifar10" else "cifar100"
-    images = _joined([(part.data.transpose(0, 3, 1, 2), part.targets) for part in (train, test)], statistics)
+    images = _join([(part.data.transpose(0, 3, 1, 2), part.targets) for part in (train, test)], statistics)
     images = TensorImages(images.pixels, images.labels, tuple(train.classes), statistics)
     rows = torch.arange(len(images))
     held_out = (rows >= 45_000) & (rows < 50_000)  # the last 5,000 of 50,000
@@ -155,7 +155,7 @@ def _svhn(name: str, root: Path, augment: bool, validation: bool) -> DataSplits:
     if augment:
         raise DataError("augment is not available for svhn: the paper trains without augmentation")
     parts = [_torchvision(datasets.SVHN, name, root, split=split) for split in ("train", "extra", "test")]
-    images = _joined([(part.data, part.labels) for part in parts], "none")
+    images = _join([(part.data, part.labels) for part in parts], "none")
     rows, num_train = torch.arange(len(images)), len(images) - len(parts[2])
     held_out = (rows >= len(parts[0]) - 6_000) & (rows < len(parts[0]))
     return _split("SVHN", images, rows < num_train, rows >= num_train, held_out, None, validation)
@@ -181,7 +181,7 @@ def _split(
     )
 
 
-def _joined(parts: list[tuple[Any, Any]], normalization: Normalization) -> TensorImages:
+def _join(parts: list[tuple[Any, Any]], normalization: Normalization) -> TensorImages:
     pixels = torch.cat([torch.from_numpy(np.ascontiguousarray(data)) for data, _ in parts])
     labels = torch.cat([torch.as_tensor(np.asarray(targets)).long() for _, targets in parts])
     return TensorImages(pixels, labels, tuple(str(c) for c in range(int(labels.max()) + 1)), normalization)
@@ -247,7 +247,7 @@ def load_folder(folder: Path, normalization: Normalization, augment: bool = Fals
             f"at most {MAX_BYTES_IN_MEMORY / 1e9:.0f} GB are used: take fewer"
         )
     pixels = np.stack([_pixels(dataset.loader, path, size) for path, _ in dataset.samples])
-    images = _joined([(pixels.transpose(0, 3, 1, 2), dataset.targets)], normalization)
+    images = _join([(pixels.transpose(0, 3, 1, 2), dataset.targets)], normalization)
     augmentation = CIFAR_AUGMENTATION if augment else None
     return TensorImages(images.pixels, images.labels, class_names, normalization, augmentation)
 

@@ -15,7 +15,7 @@ from typing import Any, Literal, Protocol
 import torch
 from torch import Generator, Tensor
 
-from densenet_core.data.augmentation import Augmentation, augmented, draw_moves
+from densenet_core.data.augmentation import Augmentation, augment_images, draw_moves
 from densenet_core.data.batching import Shard, batches_of
 from densenet_core.data.names import CHANNEL_STATISTICS, Normalization
 from densenet_core.errors import DataError, first_line
@@ -90,11 +90,11 @@ class TensorImages:
         for whole in batches_of(order, batch_size, shard if generator else None):
             own = shard.of(torch.arange(len(whole)))
             rows = whole[own].to(self.pixels.device)
-            images = normalized(self.pixels[rows], self.normalization)
+            images = normalize_pixels(self.pixels[rows], self.normalization)
             if generator is not None and self.augmentation is not None:
                 # Drawn for the whole batch, so that augmentation does not depend on the number of processes.
                 moves = draw_moves(self.augmentation, len(whole), generator)
-                images = augmented(images, self.augmentation, moves.of(own))
+                images = augment_images(images, self.augmentation, moves.of(own))
             yield images, self.labels[rows]
 
     def subset(self, rows: Tensor, augmentation: Augmentation | None = None) -> TensorImages:
@@ -184,7 +184,7 @@ class FolderImages:
         )
 
 
-def evenly_spaced(images: Images, number: int) -> Images:
+def sample_evenly(images: Images, number: int) -> Images:
     """Return ``number`` images, evenly spaced over the set so that every class is in it; all if there are fewer.
 
     Raises:
@@ -201,7 +201,7 @@ def _each(transform: Any, crops: Sequence[Any]) -> Tensor:
     return torch.stack([transform(crop) for crop in crops])
 
 
-def normalized(pixels: Tensor, normalization: Normalization) -> Tensor:
+def normalize_pixels(pixels: Tensor, normalization: Normalization) -> Tensor:
     """Return (pixels / 255 - mean) / std per channel: uint8 (N, C, H, W) -> float32 (N, C, H, W)."""
     mean, std = (
         torch.tensor(values, device=pixels.device)[:, None, None] for values in CHANNEL_STATISTICS[normalization]

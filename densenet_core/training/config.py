@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from densenet_core.data.names import DATASET_NAMES, Normalization
 from densenet_core.errors import RunError
-from densenet_core.training.settings import Setting, required, setting, settings_of, shortened
+from densenet_core.training.settings import Setting, required_setting, setting, settings_of, shorten
 
 Schedule = Literal["step", "one_cycle"]
 Precision = Literal["fp32", "bf16"]
@@ -40,9 +40,9 @@ class TrainingConfig:
     0.010000000000000002
     """
 
-    arch: str = field(metadata=required("densenet-40-12, densenet-bc-100-12, densenet121, resnet-20, ..."))
-    dataset: str = field(metadata=required("The data set.", choices=DATASET_NAMES))
-    name: str = field(metadata=required("Name of the run folder."))
+    arch: str = field(metadata=required_setting("densenet-40-12, densenet-bc-100-12, densenet121, resnet-20, ..."))
+    dataset: str = field(metadata=required_setting("The data set.", choices=DATASET_NAMES))
+    name: str = field(metadata=required_setting("Name of the run folder."))
     initial_weights: str | None = setting(
         None,
         "File or run folder whose weights the training starts from; a classifier for other classes stays new.",
@@ -84,7 +84,7 @@ class TrainingConfig:
         is_one_folder = isinstance(self.name, str) and Path(self.name).name == self.name
         if not self.name or not is_one_folder or self.name.startswith(".") or not self.name.isprintable():
             raise RunError(
-                f"name {shortened(self.name)} is not a folder name: use one without '/' that does not start with '.'"
+                f"name {shorten(self.name)} is not a folder name: use one without '/' that does not start with '.'"
             )
         for each in training_settings():
             each.check(getattr(self, each.name))
@@ -130,7 +130,7 @@ def config_from(values: Mapping[str, Any]) -> TrainingConfig:
     """
     if unknown := sorted(set(values) - {each.name for each in training_settings()}):
         known = ", ".join(sorted(each.name for each in training_settings()))
-        raise RunError(f"unknown setting {shortened(unknown[0])}: choose from {known}")
+        raise RunError(f"unknown setting {shorten(unknown[0])}: choose from {known}")
     plain: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
     try:
         return TrainingConfig(**plain)
@@ -153,7 +153,7 @@ def recipe_config(recipe: str | None, arch: str, dataset: str, name: str, **give
     """
     recipe = recipe or (dataset if dataset in ("svhn", "imagenet") else "cifar")
     if recipe not in RECIPES:
-        raise RunError(f"recipe {shortened(recipe)} is not one of {', '.join(RECIPES)}")
+        raise RunError(f"recipe {shorten(recipe)} is not one of {', '.join(RECIPES)}")
     values = dict(RECIPES[recipe])
     is_papers = recipe != "fast" and arch.startswith("densenet")
     if is_papers and dataset in DROPOUT_DATASETS and not given.get("augment"):

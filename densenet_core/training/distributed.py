@@ -101,7 +101,7 @@ def on_first(fabric: Fabric, work: Callable[[], T]) -> T:
     return result  # type: ignore[return-value]
 
 
-def reduced(fabric: Fabric, tensor: Tensor, how: Literal["mean", "sum"]) -> Tensor:
+def all_reduce(fabric: Fabric, tensor: Tensor, how: Literal["mean", "sum"]) -> Tensor:
     """Return the mean or sum over the processes."""
     whole = fabric.all_reduce(tensor.clone(), reduce_op=how)
     assert isinstance(whole, Tensor)
@@ -113,7 +113,7 @@ def average_running_statistics(fabric: Fabric, model: nn.Module) -> None:
     if fabric.world_size > 1:
         for buffer in model.buffers():
             if buffer.is_floating_point():
-                buffer.copy_(reduced(fabric, buffer, "mean"))
+                buffer.copy_(all_reduce(fabric, buffer, "mean"))
 
 
 def synchronize_batch_norm(model: nn.Module) -> None:

@@ -18,8 +18,8 @@ from densenet_core.networks.densenet import DenseNet
 from densenet_core.networks.fused import fuse
 from densenet_core.networks.layers import network_layers
 from densenet_core.networks.spec import Spec
-from densenet_core.training.distributed import reduced, shard_of
-from densenet_core.training.malloc import freed_memory_kept
+from densenet_core.training.distributed import all_reduce, shard_of
+from densenet_core.training.malloc import keep_freed_memory
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -49,14 +49,14 @@ def evaluate(model: nn.Module, images: Images, batch_size: int = 256, fabric: Fa
     place = next(chain(model.parameters(), model.buffers())).device
     sums = torch.zeros(3, dtype=torch.float64)  # loss, top-1 correct, top-5 correct
     try:
-        with torch.inference_mode(), freed_memory_kept(place.type):
+        with torch.inference_mode(), keep_freed_memory(place.type):
             for batch, labels in images.batches(batch_size, shard=shard_of(fabric) if fabric else None):
                 sums += _sums(_scores(model, batch.to(place)), labels.to(place)).cpu()
     finally:
         for module, was_training in modes:  # they may differ: a frozen batch norm stays in evaluation mode
             module.training = was_training
     if fabric is not None:
-        sums = reduced(fabric, sums, "sum")
+        sums = all_reduce(fabric, sums, "sum")
     n, (loss, top1, top5) = len(images), sums.tolist()
     return Evaluation(loss / n, 100 * (1 - top1 / n), 100 * (1 - top5 / n), n)
 

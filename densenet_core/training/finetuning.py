@@ -13,7 +13,7 @@ from densenet_core.training.config import TrainingConfig
 from densenet_core.training.distributed import launch
 from densenet_core.training.evaluation import check_fit, evaluate
 from densenet_core.training.loop import OnStep, train_epoch
-from densenet_core.training.malloc import freed_memory_kept
+from densenet_core.training.malloc import keep_freed_memory
 
 
 def finetune(
@@ -45,7 +45,7 @@ def finetune(
     )
     forward, wrapped = fabric.setup(model, optimizer)
     splits = splits.to(fabric.device)
-    with freed_memory_kept(fabric.device.type):
+    with keep_freed_memory(fabric.device.type):
         for epoch in range(1, epochs + 1):
             train_epoch(fabric, forward, wrapped, splits.train, config, epoch, on_step)
         result = evaluate(model, splits.test)

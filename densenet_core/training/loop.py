@@ -22,7 +22,7 @@ from densenet_core.checkpoints.transfer import load_weights_into
 from densenet_core.data.batching import batch_sizes
 from densenet_core.data.datasets import DataSplits, load_splits
 from densenet_core.data.half_size import half_size
-from densenet_core.data.images import Images, evenly_spaced
+from densenet_core.data.images import Images, sample_evenly
 from densenet_core.errors import RunError
 from densenet_core.networks.build import build_model
 from densenet_core.networks.names import spec_from_name
@@ -31,16 +31,16 @@ from densenet_core.networks.relatives.deeply_supervised import compute_loss
 from densenet_core.networks.spec import Spec
 from densenet_core.training.config import TrainingConfig
 from densenet_core.training.distributed import (
+    all_reduce,
     average_running_statistics,
     explain_lost_process,
     launch,
     on_first,
-    reduced,
     shard_of,
     synchronize_batch_norm,
 )
 from densenet_core.training.evaluation import check_fit, evaluate
-from densenet_core.training.malloc import freed_memory_kept
+from densenet_core.training.malloc import keep_freed_memory
 from densenet_core.training.progress import ProgressStyle, display
 from densenet_core.training.record import MAX_TRAIN_EVAL, kept_epoch, make_record
 from densenet_core.training.runs import files
@@ -113,7 +113,7 @@ def train(
         folder = on_first(fabric, lambda: make_folder(config))
         on_first(fabric, lambda: held.enter_context(locked(folder, patience_s)))
         on_first(fabric, lambda: claim_folder(config))
-        held.enter_context(freed_memory_kept(fabric.device.type))
+        held.enter_context(keep_freed_memory(fabric.device.type))
         _train(fabric, config, splits, model.to(fabric.device), show_progress, on_epoch)
     return folder
 
@@ -198,7 +198,7 @@ def train_epoch(
         for group in optimizer.param_groups:
             group["lr"] = config.learning_rate_at(epoch, step / len(sizes))
         loss, wrong = _forward(fabric, model, batch, labels, size, config, epoch)
-        value = reduced(fabric, loss.detach(), "mean").item()
+        value = all_reduce(fabric, loss.detach(), "mean").item()
         if not math.isfinite(value):
             raise NotFiniteError(value, epoch, step + 1, config.learning_rate)
         optimizer.zero_grad(set_to_none=True)
@@ -209,7 +209,7 @@ def train_epoch(
         on_step()
         asked = time.perf_counter()
     seconds = time.perf_counter() - start
-    total[2] = reduced(fabric, total[2], "sum")
+    total[2] = all_reduce(fabric, total[2], "sum")
     loss_sum, norm_sum, num_wrong = total.tolist()
     return Metric(
         epoch,
@@ -239,7 +239,7 @@ def _memory_format(config: TrainingConfig) -> torch.memory_format:
 
 
 def _evaluations(fabric: Fabric, model: nn.Module, splits: DataSplits, epoch: int, is_last: bool) -> Iterator[Metric]:
-    train = evenly_spaced(splits.train, MAX_TRAIN_EVAL) if is_last else None
+    train = sample_evenly(splits.train, MAX_TRAIN_EVAL) if is_last else None
     for split, images in (("train_eval", train), ("validation", splits.validation), ("test", splits.test)):
         if images is not None:
             start = time.perf_counter()

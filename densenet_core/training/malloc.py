@@ -21,7 +21,7 @@ _LOCK, _INSIDE = Lock(), set[object]()
 
 
 @contextmanager
-def freed_memory_kept(device_type: str = "cpu") -> Iterator[None]:
+def keep_freed_memory(device_type: str = "cpu") -> Iterator[None]:
     """Reuse freed memory inside this context; return it to the system when the last such context ends.
 
     Does nothing without glibc, or on another device than the CPU.

@@ -39,7 +39,7 @@ def run_sweep_on_ray(
         RunError: Ray is not installed, there is no cluster at the address, or trainings failed (raised after all others
             have ended; names the first).
     """
-    ray = _connected(address)
+    ray = _connect(address)
     here = [_everywhere(config) for config in configs]
     trial = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=-1)(_trial)
     waiting = {trial.options(name=config.name).remote(config, on_epoch): config for config in here}
@@ -67,7 +67,7 @@ def _everywhere(config: TrainingConfig) -> TrainingConfig:
     return replace(config, runs_dir=str(Path(config.runs_dir).absolute()), data=str(Path(config.data).absolute()))
 
 
-def _connected(address: str) -> Any:
+def _connect(address: str) -> Any:
     try:
         import ray
     except ImportError as error:

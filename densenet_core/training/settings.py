@@ -38,7 +38,7 @@ def setting(default: Any, help: str, **about: Any) -> Any:
     return field(default=default, metadata={"about": About(help, **about)})
 
 
-def required(help: str, **about: Any) -> dict[str, About]:
+def required_setting(help: str, **about: Any) -> dict[str, About]:
     """Return the metadata of a dataclass field without a default."""
     return {"about": About(help, **about)}
 
@@ -65,10 +65,10 @@ class Setting:
         if value is None and self.is_optional:
             return
         if self.is_closed and value not in self.choices:
-            raise RunError(f"{self.name} {shortened(value)} is not one of {', '.join(self.choices)}")
+            raise RunError(f"{self.name} {shorten(value)} is not one of {', '.join(self.choices)}")
         values = value if self.kind is tuple and isinstance(value, tuple | list) else [value]
         if not all(self._fits(each) for each in values) or (self.kind is tuple and values == [value]):
-            raise RunError(f"{self.name} {shortened(value)} must be {self._expected()}")
+            raise RunError(f"{self.name} {shorten(value)} must be {self._expected()}")
 
     def parse(self, text: str) -> Any:
         """Return the value of a command-line argument.
@@ -131,7 +131,7 @@ def _setting(each: Any, hint: Any) -> Setting:
     return Setting(each.name, kind, is_union, each.default, choices, is_closed, about)
 
 
-def shortened(value: Any) -> str:
+def shorten(value: Any) -> str:
     """Return a value as an error shows it, in 100 characters at most."""
     text = repr(value) if not isinstance(value, int) or abs(value) < 10**50 else "with more than 50 digits"
     return text if len(text) < 100 else f"{text[:100]}..."

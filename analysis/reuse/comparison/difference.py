@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from analysis.reuse.measures import DEFAULT
-from analysis.reuse.scaling import Scaling, default_scaling, scaled
+from analysis.reuse.scaling import Scaling, default_scaling, scale_measure
 
 CONNECTION = ["block", "source_layer", "target_layer", "target_kind"]
 
@@ -37,7 +37,7 @@ def reuse_difference(
     """
     check_same_cells((first, second))
     scaling = default_scaling(measure) if scaling is None else scaling
-    values = [scaled(table, measure, scaling).to_numpy() for table in (first, second)]
+    values = [scale_measure(table, measure, scaling).to_numpy() for table in (first, second)]
     found = first[CONNECTION].reset_index(drop=True).assign(first=values[0], second=values[1])
     found["difference"] = found["first"] - found["second"]
     found.attrs["rank_correlation"] = float(found["first"].corr(found["second"], method="spearman"))

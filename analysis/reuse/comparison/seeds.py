@@ -24,7 +24,7 @@ from analysis.reuse.agreement import spearman, within_targets
 from analysis.reuse.comparison.difference import CONNECTION, check_same_cells
 from analysis.reuse.connections import Network, connection_weights
 from analysis.reuse.measures import DEFAULT
-from analysis.reuse.scaling import Scaling, check_measure, scaled
+from analysis.reuse.scaling import Scaling, check_measure, scale_measure
 
 FALSE_DISCOVERY_RATE = 0.05
 NORMAL, UNIFORM = np.sqrt(np.pi / 2 - 1), np.sqrt(1 / 3)  # relative standard deviation of abs(w), a single weight
@@ -79,7 +79,7 @@ def seed_statistics(
         ValueError: there are fewer than two networks, two are the same, or their blocks differ.
     """
     _check(tables, measure)
-    shown = np.stack([scaled(table, measure, scaling).to_numpy() for table in tables])  # (k, cells)
+    shown = np.stack([scale_measure(table, measure, scaling).to_numpy() for table in tables])  # (k, cells)
     found = tables[0][CONNECTION].reset_index(drop=True)
     found = found.assign(mean=shown.mean(0), std=shown.std(0, ddof=1), low=shown.min(0), high=shown.max(0))
     raw = np.stack([table[measure].to_numpy(float) for table in tables])

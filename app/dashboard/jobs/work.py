@@ -46,12 +46,12 @@ def _pruning(
     from analysis.reuse.measuring import measure_reuse
     from analysis.reuse.pruning import pruning_curves
     from densenet_core.data.datasets import load_measuring_images
-    from densenet_core.data.images import evenly_spaced
+    from densenet_core.data.images import sample_evenly
 
     chosen_by, judged_by = load_measuring_images(images.dataset, images.root, images.normalize)
     measured = [order for order in orders if order not in PATTERNS]
     table = measure_reuse(network, measured, chosen_by, images.number, keep_in=keep_in)
-    training = evenly_spaced(chosen_by, images.number)
+    training = sample_evenly(chosen_by, images.number)
     how: dict[str, Any] = {"budget": budget, "num_images": images.number, "repair": repair, "training": training}
     return pruning_curves(network, table, orders, judged_by, **how, on_step=report)
 
@@ -166,9 +166,9 @@ def _latency(
 
 def _used_images(images: ImagesKey) -> Images:
     """The images of the data set that the sidebar's number asks for."""
-    from densenet_core.data.images import evenly_spaced
+    from densenet_core.data.images import sample_evenly
 
-    return evenly_spaced(_test_images(images), images.number)
+    return sample_evenly(_test_images(images), images.number)
 
 
 def _test_images(images: ImagesKey) -> Images:

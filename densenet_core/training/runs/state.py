@@ -38,7 +38,7 @@ def resume(folder: Path) -> Finished:
     if state is None:
         return Finished(0, [], None, [_session(0)])
     epoch = int(state["epoch"])
-    metrics, kept = _restored_metrics(folder, state, epoch), dict(state.get("kept", {}))
+    metrics, kept = _restore_metrics(folder, state, epoch), dict(state.get("kept", {}))
     return Finished(epoch, metrics, state, _sessions(state, epoch), kept)
 
 
@@ -91,7 +91,7 @@ def _without_none(row: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in row.items() if value is not None}
 
 
-def _restored_metrics(folder: Path, state: Mapping[str, Any], epoch: int) -> list[Metric]:
+def _restore_metrics(folder: Path, state: Mapping[str, Any], epoch: int) -> list[Metric]:
     try:
         rows, num_damaged = files.read_whole_metrics(folder / METRICS)
     except RunError:

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from analysis import connection_weights, feature_reuse_figure, save_figure, scaled
+from analysis import connection_weights, feature_reuse_figure, save_figure, scale_measure
 from analysis.figures import figure_bytes
 from analysis.figures.connection import source_profile, target_profile, weight_histogram
 from analysis.figures.figure_5 import Connection, feature_reuse_screen
@@ -70,7 +70,7 @@ def test_png_has_the_width_of_the_papers_columns_at_300_dpi(table: pd.DataFrame,
 
 def test_cells_have_the_colours_of_their_values(table: pd.DataFrame) -> None:
     figure = feature_reuse_figure(table, color_map="viridis")
-    values = scaled(table, "mean_abs_weight")
+    values = scale_measure(table, "mean_abs_weight")
     for block, ax in enumerate(figure.axes[:3], start=1):
         mesh = ax.collections[0]
         matrix = block_matrix(table, values, block)
@@ -124,7 +124,7 @@ def test_ticks_are_round(last: int, first: int, expected: list[int]) -> None:
 def test_the_screens_cells_carry_what_a_hover_shows(table: pd.DataFrame) -> None:
     figure = feature_reuse_screen(table, "l1_per_input_map", "network_max", marked=Connection(2, 0, 1))
     markers = [trace for trace in figure.data if trace.type == "scatter"]
-    values = scaled(table, "l1_per_input_map", "network_max")
+    values = scale_measure(table, "l1_per_input_map", "network_max")
     custom = np.concatenate([trace.customdata for trace in markers])
     assert custom[:, :3].astype(int).tolist() == table[["block", "source_layer", "target_layer"]].values.tolist()
     np.testing.assert_allclose(custom[:, 4].astype(float), table["l1_per_input_map"])
@@ -137,7 +137,7 @@ def test_the_screens_cells_carry_what_a_hover_shows(table: pd.DataFrame) -> None
 def test_the_screens_heatmap_shows_the_scaled_values(table: pd.DataFrame) -> None:
     heatmaps = [trace for trace in feature_reuse_screen(table).data if trace.type == "heatmap"]
     for block, trace in enumerate(heatmaps, start=1):
-        np.testing.assert_allclose(trace.z, block_matrix(table, scaled(table, "mean_abs_weight"), block))
+        np.testing.assert_allclose(trace.z, block_matrix(table, scale_measure(table, "mean_abs_weight"), block))
 
 
 def test_profiles_are_the_row_and_the_column(table: pd.DataFrame) -> None:

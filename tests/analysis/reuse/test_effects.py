@@ -20,7 +20,7 @@ from analysis.reuse.effects import connection_effects
 from analysis.reuse.measures import HALVES
 from densenet_core import Checkpoint, CheckpointError, DataError, DenseNet, DenseNetSpec, create_model
 from densenet_core.checkpoints.identify.connectivity import targets
-from densenet_core.data.images import TensorImages, evenly_spaced
+from densenet_core.data.images import TensorImages, sample_evenly
 
 pytestmark = pytest.mark.slow
 SPECS = [
@@ -254,10 +254,10 @@ def test_where_memory_ends_batches_are_halved_and_it_is_said(monkeypatch: pytest
 
 def test_images_are_taken_evenly_over_the_set() -> None:
     images = some_images()
-    assert evenly_spaced(images, 4).labels.tolist() == [0, 4, 2, 1]  # rows 0, 4, 7, 11
-    assert evenly_spaced(images, 99) is images
+    assert sample_evenly(images, 4).labels.tolist() == [0, 4, 2, 1]  # rows 0, 4, 7, 11
+    assert sample_evenly(images, 99) is images
     with pytest.raises(DataError, match="num_images 0 must be 1 or more"):
-        evenly_spaced(images, 0)
+        sample_evenly(images, 0)
 
 
 def test_invalid_input_is_rejected_before_anything_runs() -> None:

@@ -21,7 +21,7 @@ from analysis.reuse.measures import (
 from analysis.reuse.measuring import measure_reuse
 from app.dashboard.language import catalogue
 from densenet_core import Checkpoint
-from densenet_core.data.images import evenly_spaced
+from densenet_core.data.images import sample_evenly
 from tests.analysis.reuse.test_effects import SPECS, checkpoint_of, some_images
 
 
@@ -33,7 +33,7 @@ def test_every_measure_is_computed_and_no_statistic_is_left() -> None:
 
 
 def test_only_what_is_asked_for_is_measured_on_images() -> None:
-    table = measure_reuse(checkpoint_of(SPECS[0]), ("ablation",), evenly_spaced(some_images(), 4))
+    table = measure_reuse(checkpoint_of(SPECS[0]), ("ablation",), sample_evenly(some_images(), 4))
     assert set(table.columns) & set(IMAGE_MEASURES) == {"ablation"}
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import connection_weights, feature_reuse_figure, scaled, target_share
+from analysis import connection_weights, feature_reuse_figure, scale_measure, target_share
 from analysis.figures.figure_5 import feature_reuse_screen
 from analysis.figures.style.heatmap import DIVERGING
 from analysis.reuse.scaling import SCALINGS, color_range
@@ -37,36 +37,38 @@ def by_hand(table: pd.DataFrame, scaling: str) -> list[float]:
 
 @pytest.mark.parametrize("scaling", ["block_max", "network_max", "target_max", "target_minmax", "none"])
 def test_every_scaling_is_its_definition(table: pd.DataFrame, scaling: str) -> None:
-    np.testing.assert_allclose(scaled(table, "mean_abs_weight", scaling), by_hand(table, scaling))
+    np.testing.assert_allclose(scale_measure(table, "mean_abs_weight", scaling), by_hand(table, scaling))
 
 
 def test_weights_of_zero_become_zero_not_nan(table: pd.DataFrame) -> None:
     table["mean_abs_weight"] = 0.0
     for scaling in SCALINGS:
-        assert (scaled(table, "mean_abs_weight", scaling) == 0).all()
+        assert (scale_measure(table, "mean_abs_weight", scaling) == 0).all()
 
 
 def test_a_framed_column_does_not_take_the_scale_of_the_dense_layers(table: pd.DataFrame) -> None:
     framed = table["target_kind"] != "dense_layer"
     table["mean_abs_weight"] = np.where(framed, 100.0, np.arange(len(table)) + 1.0)
-    found = scaled(table, "mean_abs_weight", "dense_max")
+    found = scale_measure(table, "mean_abs_weight", "dense_max")
     assert (found[framed] == 1).all()
     assert (found[~framed].groupby(table["block"]).max() == 1).all()
-    assert scaled(table, "mean_abs_weight", "block_max")[~framed].max() < 0.5
+    assert scale_measure(table, "mean_abs_weight", "block_max")[~framed].max() < 0.5
 
 
 def test_heavy_tails_are_spread_and_signs_stay(table: pd.DataFrame) -> None:
     values = np.where(np.arange(len(table)) % 2, 1.0, -1.0) * 1e-4
     values[0], values[1], values[2] = 10.0, -0.1, 0.0
     table["ablation"] = values
-    assert table["ablation"].abs().rank().equals(scaled(table, "ablation", "signed_log").abs().rank())
+    assert table["ablation"].abs().rank().equals(scale_measure(table, "ablation", "signed_log").abs().rank())
     for scaling in ("rank", "signed_log"):
-        found = scaled(table, "ablation", scaling)
+        found = scale_measure(table, "ablation", scaling)
         assert (np.sign(found) == np.sign(values)).all()
         assert (found[0], found[2]) == (1.0, 0.0)
         assert found[3] > 0.05  # by its maximum it would be 1e-5
-    assert scaled(table, "ablation").equals(scaled(table, "ablation", "signed_log"))  # the default for effects
-    assert scaled(table, "mean_abs_weight").equals(scaled(table, "mean_abs_weight", "kind_max"))
+    assert scale_measure(table, "ablation").equals(
+        scale_measure(table, "ablation", "signed_log")
+    )  # the default for effects
+    assert scale_measure(table, "mean_abs_weight").equals(scale_measure(table, "mean_abs_weight", "kind_max"))
 
 
 def test_zero_is_in_the_middle_of_a_signed_measures_colors(table: pd.DataFrame) -> None:
@@ -97,6 +99,6 @@ def test_unknown_options_list_the_known(table: pd.DataFrame) -> None:
     with pytest.raises(
         ValueError, match="scaling 'max' is unknown: choose from kind_max, block_max, dense_max, network_max"
     ):
-        scaled(table, "mean_abs_weight", "max")
+        scale_measure(table, "mean_abs_weight", "max")
     with pytest.raises(ValueError, match="measure 'norm' is unknown: choose from mean_abs_weight, l1_per_input_map"):
-        scaled(table, "norm")
+        scale_measure(table, "norm")

@@ -18,7 +18,7 @@ from analysis.prediction.predictor import Predictor
 from analysis.prediction.volumes import open_volume, slice_at
 from densenet_core import Checkpoint, DataError, DenseNet, DenseNetSpec, load_zoo, save_checkpoint
 from densenet_core.data.datasets import load_test_images
-from densenet_core.data.images import evenly_spaced
+from densenet_core.data.images import sample_evenly
 from tests.app.pages.test_views import FEW, app, page, shown  # noqa: F401 (a fixture)
 
 pytestmark = pytest.mark.slow
@@ -28,7 +28,7 @@ NAME = "densenet-40-12-digits"
 def test_the_page_shows_what_the_functions_return(app: AppTest) -> None:  # noqa: F811
     found = page(app, "prediction")
     assert not found.exception
-    images = evenly_spaced(load_test_images("digits"), FEW)
+    images = sample_evenly(load_test_images("digits"), FEW)
     row = found.pills(key="prediction_row_class0").value
     expected = explain_image(load_zoo(NAME), prepare_dataset_image(images, row), tuple("0123456789"))
     assert f"Logit of {expected.title}: {expected.logit:.2f}" in shown(found).replace("\\", "")
@@ -42,7 +42,7 @@ def test_least_certain_images_come_first(app: AppTest) -> None:  # noqa: F811
     found = page(app, "prediction")
     found.selectbox(key="prediction_way").select("uncertain").run()
     assert not found.exception
-    table = predicted_classes(load_zoo(NAME), evenly_spaced(load_test_images("digits"), FEW))
+    table = predicted_classes(load_zoo(NAME), sample_evenly(load_test_images("digits"), FEW))
     assert found.pills(key="prediction_row_uncertain").value == int(table.loc[table["probability"].idxmin(), "row"])
 
 
@@ -118,7 +118,7 @@ def test_thumbnails_turn_and_the_address_names_the_image(app: AppTest) -> None: 
 
 
 def image_labels_of(number: int, label: int) -> list[int]:
-    _, labels = next(evenly_spaced(load_test_images("digits"), number).batches(number))
+    _, labels = next(sample_evenly(load_test_images("digits"), number).batches(number))
     return [row for row, own in enumerate(labels.tolist()) if own == label]
 
 

@@ -12,7 +12,7 @@ import streamlit as st
 import torch
 from streamlit.testing.v1 import AppTest
 
-from analysis import connection_weights, figure5_observations, scaled
+from analysis import connection_weights, figure5_observations, scale_measure
 from analysis.figures.figure_5 import Connection
 from analysis.reuse.emergence import record_reuse
 from analysis.reuse.scaling import SCALINGS
@@ -74,7 +74,7 @@ def test_every_network_of_the_zoo(app: AppTest) -> None:
 def test_scaling(scaling: str, app: AppTest) -> None:
     app.run()
     app.selectbox(key="scaling").select(scaling).run()
-    expected = scaled(connection_weights(load_zoo(START)), "mean_abs_weight", scaling)
+    expected = scale_measure(connection_weights(load_zoo(START)), "mean_abs_weight", scaling)
     assert [float(row[5]) for row in heatmap_cells(app)] == pytest.approx(expected.tolist())
 
 

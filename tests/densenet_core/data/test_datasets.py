@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from scipy.io import savemat
 
-from densenet_core.data.augmentation import CIFAR_AUGMENTATION, Augmentation, augmented, draw_moves
+from densenet_core.data.augmentation import CIFAR_AUGMENTATION, Augmentation, augment_images, draw_moves
 from densenet_core.data.batching import Shard
 from densenet_core.data.datasets import load_folder, load_splits, load_test_images
 from densenet_core.data.images import FolderImages, TensorImages
@@ -60,7 +60,7 @@ def test_an_epoch_is_all_images_once_and_the_seed_decides_the_order() -> None:
 def test_augmentation_mirrors_and_shifts_with_zeros() -> None:
     image = torch.arange(1.0, 26).view(1, 1, 5, 5).repeat(200, 1, 1, 1)
     kind = Augmentation(mirror=True, shift=1)
-    out = augmented(image, kind, draw_moves(kind, 200, torch.Generator().manual_seed(0)))
+    out = augment_images(image, kind, draw_moves(kind, 200, torch.Generator().manual_seed(0)))
     padded = torch.nn.functional.pad(image[:1], (1,) * 4)
     flipped = torch.nn.functional.pad(image[:1].flip(3), (1,) * 4)
     possible = {

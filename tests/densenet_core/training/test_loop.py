@@ -78,7 +78,7 @@ def test_on_the_cpu_freed_memory_is_kept_until_it_ends(config: TrainingConfig, m
         finally:
             said.append("given back")
 
-    monkeypatch.setattr(loop, "freed_memory_kept", kept)
+    monkeypatch.setattr(loop, "keep_freed_memory", kept)
     with pytest.raises(ZeroDivisionError):
         train(config, show_progress=False, on_epoch=lambda folder, model, metrics: said.append(f"epoch {1 // 0}"))
     train(replace(config, name="other", epochs=1), show_progress=False, on_epoch=lambda *_: said.append("epoch"))

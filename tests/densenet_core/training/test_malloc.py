@@ -11,14 +11,14 @@ from types import SimpleNamespace
 import pytest
 
 from densenet_core.training import malloc
-from densenet_core.training.malloc import freed_memory_kept
+from densenet_core.training.malloc import keep_freed_memory
 
 ROOT = Path(__file__).parents[3]
 HAS_GLIBC = sys.platform == "linux" and hasattr(ctypes.CDLL(None), "malloc_trim")
 SCRIPT = """
 import resource
 import torch
-from densenet_core.training.malloc import freed_memory_kept
+from densenet_core.training.malloc import keep_freed_memory
 
 PAGE = resource.getpagesize()
 
@@ -34,7 +34,7 @@ def pages_taken():
 
 start = held()
 usual = pages_taken()
-with freed_memory_kept():
+with keep_freed_memory():
     pages_taken()
     kept, within = pages_taken(), held()
 print(usual * PAGE, kept * PAGE, within - start, held() - start)
@@ -60,8 +60,8 @@ def test_it_is_given_back_when_the_last_has_left(monkeypatch: pytest.MonkeyPatch
         mallopt=lambda *option: said.append(option), malloc_trim=lambda pad: said.append((0, pad))
     )
     monkeypatch.setattr(malloc.ctypes, "CDLL", lambda name: library)
-    with freed_memory_kept():
-        with freed_memory_kept():
+    with keep_freed_memory():
+        with keep_freed_memory():
             pass
         assert (0, 0) not in said
     assert said[-1] == (0, 0)
@@ -69,11 +69,11 @@ def test_it_is_given_back_when_the_last_has_left(monkeypatch: pytest.MonkeyPatch
 
 def test_on_another_device_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(malloc, "_set", lambda *_: pytest.fail("malloc's options were set"))
-    with freed_memory_kept("cuda"):
+    with keep_freed_memory("cuda"):
         pass
 
 
 def test_without_glibc_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(malloc.ctypes, "CDLL", lambda name: object())
-    with freed_memory_kept():
+    with keep_freed_memory():
         pass

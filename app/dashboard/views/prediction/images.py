@@ -63,9 +63,9 @@ def used_images(images: ImagesKey) -> Images:
     """The images of the data set that the sidebar's number asks for; read in this process, a few at a time."""
     import torch
 
-    from densenet_core.data.images import evenly_spaced
+    from densenet_core.data.images import sample_evenly
 
-    return evenly_spaced(loading.load_images(images), images.number).to(torch.device("cpu"), num_workers=0)
+    return sample_evenly(loading.load_images(images), images.number).to(torch.device("cpu"), num_workers=0)
 
 
 @cached(8)
