@@ -122,7 +122,7 @@ def _print_readings(checkpoint: str, reading: Reading, as_json: bool) -> None:
 
 def _held(network: Checkpoint) -> list[tuple[str, str]]:
     """Return what the file holds besides the network, if anything."""
-    from densenet_core.checkpoints.identify.infer_spec import listed
+    from densenet_core.checkpoints.identify.infer_spec import join_names
 
     held = network.held
     if held is None:
@@ -131,9 +131,9 @@ def _held(network: Checkpoint) -> list[tuple[str, str]]:
     if held.weights:
         pairs.append(("Weights", held.weights))
     if held.other_weights:
-        pairs.append(("Other weights", f"{listed(list(held.other_weights), most=6)}: choose with --weights NAME"))
+        pairs.append(("Other weights", f"{join_names(list(held.other_weights), most=6)}: choose with --weights NAME"))
     if held.others:
-        pairs.append(("Also in the file", listed(list(held.others), most=6)))
+        pairs.append(("Also in the file", join_names(list(held.others), most=6)))
     return pairs
 
 
@@ -163,11 +163,11 @@ def _architecture(network: Checkpoint) -> list[tuple[str, str]]:
     """Return the fields of the spec, one pair each."""
     from densenet_core import DenseNetSpec
     from densenet_core.checkpoints.identify.connectivity import ConcatSpec
-    from densenet_core.checkpoints.identify.infer_spec import listed
+    from densenet_core.checkpoints.identify.infer_spec import join_names
 
     concatenation = [("Concatenation", ORDERS[network.order])]
     if isinstance(spec := network.spec, ConcatSpec):
-        blocks = [(f"Block {b}", listed(list(names), most=4)) for b, names in enumerate(spec.sources, start=1)]
+        blocks = [(f"Block {b}", join_names(list(names), most=4)) for b, names in enumerate(spec.sources, start=1)]
         return [*concatenation, ("Not a DenseNet", spec.why), *blocks]
     if not isinstance(spec, DenseNetSpec):
         concatenation = []

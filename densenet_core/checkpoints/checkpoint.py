@@ -192,9 +192,9 @@ def checkpoint_from_state_dict(
     Raises:
         CheckpointError: the tensors are not the weights of a DenseNet or ResNet.
     """
-    from densenet_core.checkpoints.formats.tensors import checked_arrays
+    from densenet_core.checkpoints.formats.tensors import to_arrays
 
-    found = read_state_dict(checked_arrays(tensors), order=order)
+    found = read_state_dict(to_arrays(tensors), order=order)
     return _checkpoint(found, record or {})
 
 
@@ -214,7 +214,7 @@ def save_checkpoint(checkpoint: Checkpoint, path: str | os.PathLike[str]) -> Non
 
     file = Path(path)
     file.parent.mkdir(parents=True, exist_ok=True)
-    about = {**_described(checkpoint.architecture), "record": checkpoint.record}
+    about = {**_spec_to_json(checkpoint.architecture), "record": checkpoint.record}
     if checkpoint.assumed:
         about["assumed"] = list(checkpoint.assumed)
     metadata = {_METADATA_KEY: json.dumps(about)}
@@ -287,15 +287,15 @@ def _whole_number(digits: str) -> int | str:
     return int(digits) if len(digits) <= MAX_DIGITS else digits
 
 
-def _described(spec: Spec) -> dict[str, Any]:
+def _spec_to_json(spec: Spec) -> dict[str, Any]:
     """Return a spec as JSON, with nested specs in the same form."""
     values = spec.visible_fields().items()
-    described = {key: _described(value) if isinstance(value, Spec) else value for key, value in values}
+    described = {key: _spec_to_json(value) if isinstance(value, Spec) else value for key, value in values}
     return {"family": family_of(spec).name, "spec": described}
 
 
 def _spec(content: Mapping[str, Any]) -> Spec:
-    """Return the spec that ``_described`` wrote."""
+    """Return the spec that ``_spec_to_json`` wrote."""
     values: dict[str, Any] = {}
     for key, value in content["spec"].items():
         values[key] = _spec(value) if isinstance(value, dict) else tuple(value) if isinstance(value, list) else value

@@ -23,10 +23,10 @@ def load_pretrained(name: str) -> Checkpoint:
     if name not in PRETRAINED_NAMES:
         raise CheckpointError(f"unknown pretrained network {name!r}: torchvision has {', '.join(PRETRAINED_NAMES)}")
     weights = get_model_weights(name).DEFAULT
-    return load_checkpoint(_downloaded(weights.url, name))
+    return load_checkpoint(_download(weights.url, name))
 
 
-def _downloaded(url: str, name: str) -> Path:
+def _download(url: str, name: str) -> Path:
     import torch
 
     file = Path(torch.hub.get_dir()) / "checkpoints" / os.path.basename(url)

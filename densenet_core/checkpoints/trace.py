@@ -153,7 +153,7 @@ class _Follow(TorchDispatchMode):
         maps = known[0]
         if name == "copy_" and args[0]._base is not None:
             raise CheckpointError("the network writes into slices of tensors, which can't be traced")
-        if name == "permute" and (permuted := self._permuted(args, outs[0], maps)):
+        if name == "permute" and (permuted := self._permute(args, outs[0], maps)):
             return permuted
         if name in _BATCH_NORM:
             norm = self.weights.get(id(args[1]), "").removesuffix(".weight")
@@ -173,7 +173,7 @@ class _Follow(TorchDispatchMode):
             return [maps]
         return [self.walk.source(f"{name} {len(self.kept)}", out.shape[1], known) for out in outs if out.ndim > 1]
 
-    def _permuted(self, args: tuple[Any, ...], out: Tensor, maps: Maps) -> list[Maps] | None:
+    def _permute(self, args: tuple[Any, ...], out: Tensor, maps: Maps) -> list[Maps] | None:
         """Permute, keeping the feature maps where channels come first or last, as around a layer norm."""
         place = args[0].ndim - 1 if id(args[0]) in self.channels_last else 1
         axis = [order % out.ndim for order in args[1]].index(place)
@@ -211,7 +211,7 @@ def _cat(follow: _Follow, args: tuple[Any, ...], outs: list[Tensor], known: list
     return [follow.walk.concatenate(parts)]
 
 
-def _sliced(follow: _Follow, args: tuple[Any, ...], outs: list[Tensor], known: list[Maps]) -> list[Maps] | None:
+def _slice(follow: _Follow, args: tuple[Any, ...], outs: list[Tensor], known: list[Maps]) -> list[Maps] | None:
     axis = args[1] % args[0].ndim if len(args) > 1 else 0
     return [Maps(known[0].channels[slice(*args[2:5])], known[0].norm)] if axis == 1 else known if axis > 1 else None
 
@@ -224,7 +224,7 @@ def _split(follow: _Follow, args: tuple[Any, ...], outs: list[Tensor], known: li
     return [Maps(known[0].channels[start:end]) for start, end in pairwise(ends)]
 
 
-def _reshaped(follow: _Follow, args: tuple[Any, ...], outs: list[Tensor], known: list[Maps]) -> list[Maps] | None:
+def _reshape(follow: _Follow, args: tuple[Any, ...], outs: list[Tensor], known: list[Maps]) -> list[Maps] | None:
     """Reshape behind the channels, or flatten, which makes every pixel a channel."""
     before, after, maps = args[0].shape, outs[0].shape, known[0]
     if len(after) >= 2 and after[:2] == before[:2]:
@@ -234,16 +234,16 @@ def _reshaped(follow: _Follow, args: tuple[Any, ...], outs: list[Tensor], known:
     return None
 
 
-def _averaged(follow: _Follow, args: tuple[Any, ...], outs: list[Tensor], known: list[Maps]) -> list[Maps] | None:
+def _average(follow: _Follow, args: tuple[Any, ...], outs: list[Tensor], known: list[Maps]) -> list[Maps] | None:
     axes = [axis % args[0].ndim for axis in (args[1] or ())] if len(args) > 1 else []
     return known[:1] if axes and min(axes) > 1 else None
 
 
-def _padded(follow: _Follow, args: tuple[Any, ...], outs: list[Tensor], known: list[Maps]) -> list[Maps] | None:
+def _pad(follow: _Follow, args: tuple[Any, ...], outs: list[Tensor], known: list[Maps]) -> list[Maps] | None:
     return known[:1] if outs[0].shape[1] == args[0].shape[1] else None
 
 
-def _scaled(follow: _Follow, args: tuple[Any, ...], outs: list[Tensor], known: list[Maps]) -> list[Maps] | None:
+def _scale(follow: _Follow, args: tuple[Any, ...], outs: list[Tensor], known: list[Maps]) -> list[Maps] | None:
     """Multiply by a number, a weight or a gate (squeeze and excitation), which keeps several sources apart.
 
     A gated source is a new one: the layers of the gate are not targets of the block.
@@ -255,19 +255,19 @@ def _scaled(follow: _Follow, args: tuple[Any, ...], outs: list[Tensor], known: l
     return whole if name is None else [follow.walk.source(name, outs[0].shape[1], known)]
 
 
-def _added(follow: _Follow, args: tuple[Any, ...], outs: list[Tensor], known: list[Maps]) -> list[Maps] | None:
+def _add(follow: _Follow, args: tuple[Any, ...], outs: list[Tensor], known: list[Maps]) -> list[Maps] | None:
     return known if len(known) == 1 and outs[0].shape[1] == len(known[0].channels) else None
 
 
 _RULES: dict[str, Rule] = {
     "cat": _cat,
-    "slice": _sliced,
+    "slice": _slice,
     **dict.fromkeys(("split", "split_with_sizes", "unsafe_split"), _split),
-    **dict.fromkeys(("view", "_unsafe_view", "reshape", "squeeze", "unsqueeze"), _reshaped),
-    **dict.fromkeys(("mean", "amax", "sum"), _averaged),
-    "constant_pad_nd": _padded,
-    **dict.fromkeys(("mul", "mul_"), _scaled),
-    **dict.fromkeys(("add", "add_", "sub", "sub_"), _added),
+    **dict.fromkeys(("view", "_unsafe_view", "reshape", "squeeze", "unsqueeze"), _reshape),
+    **dict.fromkeys(("mean", "amax", "sum"), _average),
+    "constant_pad_nd": _pad,
+    **dict.fromkeys(("mul", "mul_"), _scale),
+    **dict.fromkeys(("add", "add_", "sub", "sub_"), _add),
 }
 
 

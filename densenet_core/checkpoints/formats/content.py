@@ -128,7 +128,7 @@ def _hollow(entry: Entry) -> Array:
     return np.broadcast_to(np.ones((), dtype), entry.shape)
 
 
-def checked_candidates(index: Mapping[str, Any], sizes: Mapping[str, int]) -> tuple[Candidate, ...]:
+def parse_candidates(index: Mapping[str, Any], sizes: Mapping[str, int]) -> tuple[Candidate, ...]:
     """Return the candidates of an index.
 
     Args:
@@ -152,7 +152,7 @@ def checked_candidates(index: Mapping[str, Any], sizes: Mapping[str, int]) -> tu
     return found
 
 
-def listed_names(values: Any) -> tuple[str, ...]:
+def parse_names(values: Any) -> tuple[str, ...]:
     """Return the names in a list, limited in number and length."""
     return tuple(str(value)[:MAX_NAME] for value in values[:MAX_LISTED]) if isinstance(values, list) else ()
 
@@ -171,7 +171,7 @@ def check_overlaps(stretches: Sequence[Stretch]) -> None:
             raise CheckpointError("the file is damaged: two of its tensors overlap")
 
 
-def checked_entry(name: str, dtype: Any, shape: Any, stretch: Stretch, first: Any = 0, strides: Any = None) -> Entry:
+def parse_entry(name: str, dtype: Any, shape: Any, stretch: Stretch, first: Any = 0, strides: Any = None) -> Entry:
     """Return a validated tensor.
 
     Raises:
@@ -204,7 +204,7 @@ def _candidate(part: Mapping[str, Any], stretches: Sequence[Stretch]) -> Candida
             tensors[name] = entry[:MAX_NAME]
             continue
         dtype, shape, number, first, strides = entry
-        tensors[name] = checked_entry(name, dtype, shape, stretches[_count(number)], first, strides)
+        tensors[name] = parse_entry(name, dtype, shape, stretches[_count(number)], first, strides)
     return Candidate(str(part["name"])[:MAX_NAME], tensors, str(part["made_by"])[:MAX_NAME])
 
 

@@ -19,7 +19,7 @@ from densenet_core.checkpoints.formats.content import (
     FileContent,
     Stretch,
     check_number,
-    checked_candidates,
+    parse_candidates,
     size_of,
 )
 from densenet_core.checkpoints.formats.limits import MAX_HEADER, MAX_PARTS
@@ -117,13 +117,13 @@ class _Joined:
         for key, own in tensors:
             if own not in held:
                 raise CheckpointError(f"its file {name[:100]!r} lacks tensor {key[:100]!r}, which the index names")
-            self.tensors[key] = _moved(held[own], name)
+            self.tensors[key] = _move(held[own], name)
 
     def content(self, format: str, others: tuple[str, ...] = ()) -> FileContent:
         return FileContent(format, (Candidate("", self.tensors),), self.files, others)
 
 
-def _moved(entry: Entry | str, name: str) -> Entry | str:
+def _move(entry: Entry | str, name: str) -> Entry | str:
     if isinstance(entry, str):
         return entry
     where, offset, length = entry.stretch
@@ -161,7 +161,7 @@ def read_distributed(folder: Path) -> FileContent:
             content = _read_pieces(_shard(folder, name), own)
             opened.callback(content.close)
             joined.add(name, content, ((_key(piece), str(number)) for number, piece in enumerate(own)))
-        found = _assembled(joined.content("distributed", others), pieces)
+        found = _assemble(joined.content("distributed", others), pieces)
         opened.pop_all()  # the caller closes them
     return found
 
@@ -193,12 +193,12 @@ def _read_pieces(path: Path, pieces: list[_Piece]) -> FileContent:
         returned = run_reader(file, [[piece.offset, piece.length] for piece in pieces])
         opened.callback(returned.unpacked.close)
         sizes = {"": size_of(file), UNPACKED: returned.unpacked_size}
-        candidates = checked_candidates(returned.index, sizes)
+        candidates = parse_candidates(returned.index, sizes)
         opened.pop_all()  # the caller closes them
     return FileContent("torch", candidates, {"": file, UNPACKED: returned.unpacked})
 
 
-def _assembled(content: FileContent, pieces: list[_Piece]) -> FileContent:
+def _assemble(content: FileContent, pieces: list[_Piece]) -> FileContent:
     """Replace the pieces of every tensor with the tensor, in a temporary file where it has several."""
     held, by_tensor = content.candidates[0].tensors, dict[str, list[_Piece]]()
     for piece in pieces:
@@ -213,11 +213,11 @@ def _assembled(content: FileContent, pieces: list[_Piece]) -> FileContent:
         if "assembled" not in files:
             files["assembled"] = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the content)
         arrays = content.arrays(content.candidates[0], [_key(piece) for piece in own])
-        tensors[name] = _written(own, [arrays[_key(piece)] for piece in own], files["assembled"])
+        tensors[name] = _write(own, [arrays[_key(piece)] for piece in own], files["assembled"])
     return FileContent(content.format, (Candidate("", tensors),), files, content.others)
 
 
-def _written(pieces: list[_Piece], arrays: list[Array], file: BinaryIO) -> Entry:
+def _write(pieces: list[_Piece], arrays: list[Array], file: BinaryIO) -> Entry:
     """Put the pieces of a tensor together at the end of a file."""
     shape, damaged = pieces[0].whole, f"tensor {pieces[0].tensor[:100]!r} is damaged"
     if math.prod(shape) != sum(array.size for array in arrays):
@@ -239,7 +239,7 @@ def is_index(path: Path) -> bool:
     return path.name.endswith(INDEX_ENDING)
 
 
-def found_in(folder: Path) -> Path | None:
+def find_weights(folder: Path) -> Path | None:
     """Return the file of a folder that leads to its network: weights or an index; None where it has none."""
     for name in ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin.index.json"):
         if (folder / name).is_file():

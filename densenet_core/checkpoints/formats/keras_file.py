@@ -54,7 +54,7 @@ def keras_state_dict(
     layers = _layers(content, candidate)
     if not any("kernel" in arrays for arrays in layers.values()):
         raise CheckpointError("the HDF5 file holds no layer with a kernel: save the network's weights with Keras")
-    norms = _checked_norms(content.about.get("norms"))
+    norms = _parse_norms(content.about.get("norms"))
     is_theano, note = _is_theano(layers, content.about.get("dim_ordering"), layout)
     usual = APPLICATIONS_EPSILON if APPLICATIONS_NORM in layers else KERAS_EPSILON
     tensors: dict[str, Array] = {}
@@ -79,8 +79,8 @@ def _layers(content: FileContent, candidate: Candidate) -> dict[str, dict[str, A
             raise CheckpointError(f"tensor {path!r} is {array.dtype}: floating point is needed")
         layer, part = _place(path, own_names)
         found.setdefault(layer, {})[part] = array
-    norms = _checked_norms(content.about.get("norms"))
-    return {layer: _named(arrays, norms.get(layer)) for layer, arrays in found.items()}
+    norms = _parse_norms(content.about.get("norms"))
+    return {layer: _name_parts(arrays, norms.get(layer)) for layer, arrays in found.items()}
 
 
 def _place(path: str, own_names: Mapping[str, Any]) -> tuple[str, str]:
@@ -97,7 +97,7 @@ def _place(path: str, own_names: Mapping[str, Any]) -> tuple[str, str]:
     return "_".join(layer), last
 
 
-def _named(arrays: dict[str, Array], norm: tuple[float, bool, bool] | None) -> dict[str, Array]:
+def _name_parts(arrays: dict[str, Array], norm: tuple[float, bool, bool] | None) -> dict[str, Array]:
     """Return numbered arrays by their names in Keras, with ones and zeros for the parts that a norm lacks."""
     if "0" in arrays and all(number.isdecimal() for number in arrays):
         numbered = [arrays[number] for number in sorted(arrays, key=int)]
@@ -116,7 +116,7 @@ def _norm_parts(number: int, norm: tuple[float, bool, bool] | None) -> tuple[str
     return parts if len(parts) == number else ("gamma", "beta", "moving_mean", "moving_variance")[:number]
 
 
-def _checked_norms(norms: Any) -> dict[str, tuple[float, bool, bool]]:
+def _parse_norms(norms: Any) -> dict[str, tuple[float, bool, bool]]:
     """Return (epsilon, has a scale, has a center) of each batch norm in the network's configuration."""
     found = {}
     for name, values in norms.items() if isinstance(norms, dict) else ():

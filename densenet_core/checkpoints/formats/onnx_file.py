@@ -17,7 +17,7 @@ from densenet_core.checkpoints.formats.limits import (
     MAX_READERS,
     MAX_WALKED_CHANNELS,
 )
-from densenet_core.checkpoints.formats.onnx_shapes import Shape, broadcast, computed, reduced, windowed
+from densenet_core.checkpoints.formats.onnx_shapes import Shape, broadcast, compute, mean_shape, window_shape
 from densenet_core.checkpoints.identify.channel_graph import ChannelWalk, Maps
 from densenet_core.checkpoints.identify.layouts import OUR_EPSILON
 from densenet_core.errors import CheckpointError, first_line
@@ -99,7 +99,7 @@ class _Graph:
                 found = self._through(node, known)
                 for name, maps in zip(node.outputs, found, strict=False):
                     self.maps[name] = maps
-            elif (sides := computed(node.operation, node.attributes, [self.sides(n) for n in node.inputs])) is not None:
+            elif (sides := compute(node.operation, node.attributes, [self.sides(n) for n in node.inputs])) is not None:
                 self._sides[node.outputs[0]] = sides[:MAX_DIMS]
             elif node.operation == "Identity" and self.constant(node.inputs[0]) is not None:
                 self._aliases[node.outputs[0]] = self._name(node.inputs[0])
@@ -134,7 +134,7 @@ class _Graph:
             shapes = [self.shapes[name] for name in node.inputs[:2] if name in self.shapes] or [shape]
             shapes += [c.shape for name in node.inputs[1:2] if (c := self.constant(name)) is not None and c.ndim]
             whole = broadcast(shapes)
-            self._shaped(node, whole)
+            self._set_shape(node, whole)
             if len(whole) < 2 or whole[1] in (len(maps.channels), 0):
                 return [maps]
         return self._new(node, known, shape)
@@ -142,7 +142,7 @@ class _Graph:
     def _new(self, node: Node, known: list[Maps], shape: Shape) -> list[Maps]:
         """Return the new source of an operation that mixes feature maps."""
         number = self._channels(node.outputs[0]) or len(known[0].channels)
-        self._shaped(node, (*shape[:1], number, *shape[2:]))
+        self._set_shape(node, (*shape[:1], number, *shape[2:]))
         return [self._source(node.name or node.operation, number, known)] * len(node.outputs)
 
     def _shape_of(self, names: list[str]) -> Shape:
@@ -152,7 +152,7 @@ class _Graph:
                 return self.shapes.get(name, (0, len(self.maps[name].channels), 0, 0))
         return ()
 
-    def _shaped(self, node: Node, shape: Shape) -> None:
+    def _set_shape(self, node: Node, shape: Shape) -> None:
         for name in node.outputs:
             self.shapes.setdefault(name, shape)
 
@@ -184,7 +184,7 @@ class _Graph:
 
     def spread(self, node: Node, maps: Maps, shape: Shape) -> list[Maps]:
         """Return unchanged feature maps for every output."""
-        self._shaped(node, shape)
+        self._set_shape(node, shape)
         return [maps] * len(node.outputs)
 
 
@@ -206,7 +206,9 @@ def _conv(graph: _Graph, node: Node, maps: Maps, shape: Shape) -> list[Maps] | N
         _keep_folded(graph.tensors, f"{key.removesuffix('.weight')}.{FOLDED}", bias)
     sides = (0,) * (len(shape) - 2)
     whole = (
-        (*shape[:1], outputs, *sides) if is_transposed else windowed(shape, weight.shape[2:], node.attributes, outputs)
+        (*shape[:1], outputs, *sides)
+        if is_transposed
+        else window_shape(shape, weight.shape[2:], node.attributes, outputs)
     )
     return graph.spread(node, made, whole)
 
@@ -294,12 +296,12 @@ def _split(graph: _Graph, node: Node, maps: Maps, shape: Shape) -> list[Maps] | 
     return [Maps(maps.channels[a:b]) for a, b in pairwise(ends)]
 
 
-def _scaled(graph: _Graph, node: Node, maps: Maps, shape: Shape) -> list[Maps] | None:
+def _scale(graph: _Graph, node: Node, maps: Maps, shape: Shape) -> list[Maps] | None:
     """Multiply by a constant or a gate; a gated source is a new one."""
     shapes = [graph.shapes[name] for name in node.inputs if name in graph.shapes]
     shapes += [held.shape for name in node.inputs if (held := graph.constant(name)) is not None]
     out = broadcast(shapes) if shapes else shape
-    graph._shaped(node, out)
+    graph._set_shape(node, out)
     known = [name for name in node.inputs if name in graph.maps]
     if len(known) == 1:
         return [maps] if len(out) < 2 or out[1] in (len(maps.channels), 0) else None
@@ -312,29 +314,29 @@ def _scaled(graph: _Graph, node: Node, maps: Maps, shape: Shape) -> list[Maps] |
     return [graph._source(source, len(graph.maps[whole[0]].channels), [graph.maps[name] for name in known])]
 
 
-def _pooled(graph: _Graph, node: Node, maps: Maps, shape: Shape) -> list[Maps] | None:
+def _pool(graph: _Graph, node: Node, maps: Maps, shape: Shape) -> list[Maps] | None:
     if node.operation in _GLOBAL_POOLS:
         return graph.spread(node, maps, (*shape[:2], *(1,) * (len(shape) - 2)))
     kernel = node.attributes.get("kernel_shape") or []
-    return graph.spread(node, maps, windowed(shape, kernel, node.attributes, len(maps.channels)))
+    return graph.spread(node, maps, window_shape(shape, kernel, node.attributes, len(maps.channels)))
 
 
-def _resized(graph: _Graph, node: Node, maps: Maps, shape: Shape) -> list[Maps] | None:
+def _resize(graph: _Graph, node: Node, maps: Maps, shape: Shape) -> list[Maps] | None:
     named = graph.shapes.get(node.outputs[0], ())
     if len(named) > 1 and named[1] not in (0, len(maps.channels)):
         return None
     return graph.spread(node, maps, (*shape[:2], *(0,) * (len(shape) - 2)))
 
 
-def _averaged(graph: _Graph, node: Node, maps: Maps, shape: Shape) -> list[Maps] | None:
+def _average(graph: _Graph, node: Node, maps: Maps, shape: Shape) -> list[Maps] | None:
     given = graph.constant(node.inputs[1]) if len(node.inputs) > 1 else None
     axes = node.attributes.get("axes") or ([] if given is None else [int(v) for v in np.ravel(given)])
     if not axes or not shape or min(axis % len(shape) for axis in axes) < 2:
         return None
-    return graph.spread(node, maps, reduced(shape, axes, bool(node.attributes.get("keepdims", 1))))
+    return graph.spread(node, maps, mean_shape(shape, axes, bool(node.attributes.get("keepdims", 1))))
 
 
-def _reshaped(graph: _Graph, node: Node, maps: Maps, shape: Shape) -> list[Maps] | None:
+def _reshape(graph: _Graph, node: Node, maps: Maps, shape: Shape) -> list[Maps] | None:
     """Reshape behind the channels, or flatten: the linear layer that reads the result shows the number of pixels."""
     number = len(maps.channels)
     given = graph.sides(node.inputs[1]) if len(node.inputs) > 1 else None
@@ -364,9 +366,9 @@ _RULES: Mapping[str, Rule] = {
     "Concat": _concat,
     "Slice": _slice,
     "Split": _split,
-    "Mul": _scaled,
-    **dict.fromkeys((*_POOLS, *_GLOBAL_POOLS), _pooled),
-    **dict.fromkeys(_RESIZES, _resized),
-    **dict.fromkeys(_MEANS, _averaged),
-    **dict.fromkeys(_RESHAPES, _reshaped),
+    "Mul": _scale,
+    **dict.fromkeys((*_POOLS, *_GLOBAL_POOLS), _pool),
+    **dict.fromkeys(_RESIZES, _resize),
+    **dict.fromkeys(_MEANS, _average),
+    **dict.fromkeys(_RESHAPES, _reshape),
 }

@@ -20,7 +20,7 @@ def _side(sides: Sequence[int]) -> int:
     return max(longer) if longer else 1
 
 
-def windowed(shape: Shape, kernel: Sequence[int], attributes: Mapping[str, Any], channels: int) -> Shape:
+def window_shape(shape: Shape, kernel: Sequence[int], attributes: Mapping[str, Any], channels: int) -> Shape:
     """Return the shape after a convolution or pooling with this kernel."""
     dims = len(shape) - 2
     strides = _numbers(attributes.get("strides"), dims, 1)
@@ -40,13 +40,13 @@ def windowed(shape: Shape, kernel: Sequence[int], attributes: Mapping[str, Any],
     return (shape[0], channels, *sides)
 
 
-def reduced(shape: Shape, axes: Sequence[int], keep: bool) -> Shape:
+def mean_shape(shape: Shape, axes: Sequence[int], keep: bool) -> Shape:
     """Return the shape after a mean over some axes."""
     gone = {axis % len(shape) for axis in axes}
     return tuple(1 if axis in gone else side for axis, side in enumerate(shape) if keep or axis not in gone)
 
 
-def computed(operation: str, attributes: Mapping[str, Any], values: Sequence[Sequence[int] | None]) -> list[int] | None:
+def compute(operation: str, attributes: Mapping[str, Any], values: Sequence[Sequence[int] | None]) -> list[int] | None:
     """Return the result of an operation on shapes, which exporters compute in the graph, or None if it is unknown.
 
     Args:

@@ -52,7 +52,7 @@ def run_reader(file: BinaryIO, parts: list[list[int]] | None = None) -> Returned
         output.write(json.dumps({"parts": parts or []}).encode())
         output.flush()
         _run(file, output, size)
-        return _returned(output)
+        return _read_answer(output)
     except BaseException:
         output.close()
         raise
@@ -82,10 +82,10 @@ def _run(file: BinaryIO, output: BinaryIO, size: int) -> None:
         process.kill()
         process.wait()
     if code:
-        raise CheckpointError(_ended(code, seconds))
+        raise CheckpointError(_explain_end(code, seconds))
 
 
-def _ended(code: int, seconds: int) -> str:
+def _explain_end(code: int, seconds: int) -> str:
     """Return why the process ended without an answer."""
     by_time = {-int(getattr(signal, name, 0)) for name in ("SIGXCPU", "SIGKILL")} - {0}
     if code in by_time:
@@ -99,7 +99,7 @@ def _libraries() -> str:
     return str(Path(found.origin).parent.parent) if found is not None and found.origin else ""
 
 
-def _returned(output: BinaryIO) -> Returned:
+def _read_answer(output: BinaryIO) -> Returned:
     end = output.seek(0, os.SEEK_END)
     output.seek(max(0, end - 8))
     length = int.from_bytes(output.read(8), "little")

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import BinaryIO
 
-from densenet_core.checkpoints.formats.content import FileContent, checked_candidates, listed_names, size_of
+from densenet_core.checkpoints.formats.content import FileContent, parse_candidates, parse_names, size_of
 from densenet_core.checkpoints.formats.folders import (
     DISTRIBUTED_INDEX,
     RUN_WEIGHTS,
     beside,
-    found_in,
+    find_weights,
     is_index,
     read_distributed,
     read_shards,
@@ -42,7 +42,7 @@ def open_content(path: Path) -> FileContent:
 
 def _read_folder(folder: Path) -> FileContent:
     """Return the index of a run folder, a Hugging Face folder or a distributed checkpoint."""
-    if (file := found_in(folder)) is not None:
+    if (file := find_weights(folder)) is not None:
         return read_file(file)
     if (folder / DISTRIBUTED_INDEX).is_file():
         return read_distributed(folder)
@@ -85,10 +85,10 @@ def _read(file: BinaryIO, path: Path) -> FileContent:
             or "neither safetensors nor a file of torch.save, Keras, numpy or ONNX: "
             "save the network's state_dict() as one of them"
         )
-    return _parsed(file, path)
+    return _parse(file, path)
 
 
-def _parsed(file: BinaryIO, path: Path) -> FileContent:
+def _parse(file: BinaryIO, path: Path) -> FileContent:
     """Return the index that the reader process makes of a file."""
     returned = run_reader(file)
     files = {"": file, UNPACKED: returned.unpacked}
@@ -97,13 +97,13 @@ def _parsed(file: BinaryIO, path: Path) -> FileContent:
         for name in _files_beside(index):
             files[name] = open_file(beside(path.parent, name))
             sizes[name] = size_of(files[name])
-        candidates = checked_candidates(index, sizes)
+        candidates = parse_candidates(index, sizes)
     except BaseException:
         for opened in list(files.values())[1:]:
             opened.close()
         raise
     about = {key: index[key] for key in _ABOUT if key in index}
-    return FileContent(str(index.get("format")), candidates, files, listed_names(index.get("others")), about)
+    return FileContent(str(index.get("format")), candidates, files, parse_names(index.get("others")), about)
 
 
 def _files_beside(index: object) -> set[str]:

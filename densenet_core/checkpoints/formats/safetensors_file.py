@@ -13,7 +13,7 @@ from densenet_core.checkpoints.formats.content import (
     Stretch,
     check_number,
     check_overlaps,
-    checked_entry,
+    parse_entry,
     size_of,
 )
 from densenet_core.checkpoints.formats.limits import MAX_HEADER
@@ -62,7 +62,7 @@ def _entry(name: str, described: Any, start: int, size: int) -> Entry:
         begin, end = described["data_offsets"]
         if not (type(begin) is int and type(end) is int and 0 <= begin <= end <= size - start):
             raise CheckpointError(f"the file is cut short or damaged: tensor {name[:100]!r} extends beyond its end")
-        return checked_entry(name, described["dtype"], described["shape"], Stretch("", start + begin, end - begin))
+        return parse_entry(name, described["dtype"], described["shape"], Stretch("", start + begin, end - begin))
     except CheckpointError:
         raise
     except (KeyError, TypeError, ValueError) as error:

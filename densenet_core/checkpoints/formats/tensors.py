@@ -13,7 +13,7 @@ from densenet_core.checkpoints.formats.limits import MAX_SHARED
 from densenet_core.errors import CheckpointError
 
 
-def checked_arrays(tensors: Mapping[str, Tensor]) -> dict[str, Array]:
+def to_arrays(tensors: Mapping[str, Tensor]) -> dict[str, Array]:
     """Return a state dict as arrays, which share the tensors' memory where it is on the CPU.
 
     Raises:

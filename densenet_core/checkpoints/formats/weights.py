@@ -32,9 +32,9 @@ def choose(
         SeveralNetworksError: several mappings are networks.
         CheckpointError: no mapping is a network, or none has the name ``weights``.
     """
-    candidates = _apart([candidate for candidate in content.candidates if candidate.tensors])
+    candidates = _separate_averages([candidate for candidate in content.candidates if candidate.tensors])
     if weights is not None:
-        taken = _named(candidates, weights)
+        taken = _find(candidates, weights)
         return read(taken), taken, _names(candidates, taken)
     if not candidates:
         return (
@@ -69,7 +69,7 @@ def _likely(candidates: Sequence[Candidate]) -> list[Candidate]:
     return [candidate for candidate in kept if 4 * len(candidate.tensors) >= most]
 
 
-def _apart(candidates: Sequence[Candidate]) -> list[Candidate]:
+def _separate_averages(candidates: Sequence[Candidate]) -> list[Candidate]:
     """Split averaged weights that are mixed with plain ones (Lightning's ``ema_model.``) into their own mapping."""
     found = []
     for candidate in candidates:
@@ -90,7 +90,7 @@ def _apart(candidates: Sequence[Candidate]) -> list[Candidate]:
     return found
 
 
-def _named(candidates: Sequence[Candidate], weights: str) -> Candidate:
+def _find(candidates: Sequence[Candidate], weights: str) -> Candidate:
     """Return the mapping with this name, or a name that begins or ends with it, or the tensors named so."""
     same = [c for c in candidates if c.name == weights] or [
         c for c in candidates if c.name.endswith(f".{weights}") or c.name.startswith(f"{weights}.")
@@ -109,7 +109,7 @@ def _named(candidates: Sequence[Candidate], weights: str) -> Candidate:
     beginnings = sorted({key.split(".", 1)[0] for c in candidates for key in c.tensors if "." in key})
     raise CheckpointError(
         f"the file holds {'several' if same or parts else 'no'} weights named {weights!r}: it holds "
-        f"{_listed(names or beginnings) or 'one network without a name'}"
+        f"{_join_names(names or beginnings) or 'one network without a name'}"
     )
 
 
@@ -127,7 +127,9 @@ def _only(found: list[tuple[T, Candidate]]) -> tuple[T, Candidate]:
 def _of_the_largest(problem: CheckpointError, tried: Sequence[Candidate]) -> CheckpointError:
     if len(tried) == 1 or isinstance(problem, SeveralNetworksError):
         return problem
-    return CheckpointError(f"none of its sets of weights ({_listed([c.name for c in tried])}) is a network: {problem}")
+    return CheckpointError(
+        f"none of its sets of weights ({_join_names([c.name for c in tried])}) is a network: {problem}"
+    )
 
 
 def _names(candidates: Sequence[Candidate], taken: Candidate) -> tuple[str, ...]:
@@ -137,6 +139,6 @@ def _names(candidates: Sequence[Candidate], taken: Candidate) -> tuple[str, ...]
     )
 
 
-def _listed(names: Sequence[str]) -> str:
+def _join_names(names: Sequence[str]) -> str:
     shown = ", ".join(repr(name[:100]) for name in names[:_LISTED])
     return shown if len(names) <= _LISTED else f"{shown} and {len(names) - _LISTED} more"

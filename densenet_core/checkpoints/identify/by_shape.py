@@ -53,7 +53,7 @@ def _parts(key: str) -> list[str]:
 
 def _with_norms(found: Structure, shapes: Shapes, is_in_order: bool, is_sorted: bool) -> Structure:
     """Place each norm before its reader; the norms of a stem behind its convolutions."""
-    demands = list(_normalized(found, shapes))
+    demands = list(_weights_behind_norms(found, shapes))
     norms, places = norm_names(shapes), {key: place for place, key in enumerate(shapes)}
     matched: dict[str, str] = {}
     for width in sorted({*(width for _, width in demands), *(conv.outputs for conv in found.stem)}):
@@ -68,12 +68,12 @@ def _with_norms(found: Structure, shapes: Shapes, is_in_order: bool, is_sorted: 
     for head in found.heads[1:]:  # all heads read the same maps
         if shapes[head][1] == shapes[found.heads[0]][1] and found.heads[0] in matched:
             matched[head] = matched[found.heads[0]]
-    found = replace(found, norms=matched, hidden=_hidden(found.heads, shapes))
-    placed = set(found.renamed())
+    found = replace(found, norms=matched, hidden=_hidden_layers(found.heads, shapes))
+    placed = set(found.our_names())
     return replace(found, rest=tuple(key for key in shapes if key.rsplit(".", 1)[0] not in placed))
 
 
-def _hidden(heads: Sequence[str], shapes: Shapes) -> tuple[str, ...]:
+def _hidden_layers(heads: Sequence[str], shapes: Shapes) -> tuple[str, ...]:
     """Return the linear layers that follow a single head, each of which reads what the one before it returns."""
     chain, linear = list(heads), [key for key in shapes if key.endswith("weight") and len(shapes[key]) == 2]
     while len(heads) == 1 and len(chain) < MAX_HEAD_LAYERS:
@@ -84,7 +84,7 @@ def _hidden(heads: Sequence[str], shapes: Shapes) -> tuple[str, ...]:
     return tuple(chain[1:])
 
 
-def _normalized(found: Structure, shapes: Shapes) -> Iterator[tuple[str, int]]:
+def _weights_behind_norms(found: Structure, shapes: Shapes) -> Iterator[tuple[str, int]]:
     """Yield the weights that a norm may stand before, and its width."""
     for block, layers in enumerate(found.blocks):
         for convs in layers:

@@ -22,7 +22,7 @@ SAME = 1e-3  # relative difference up to which statistics are of the same featur
 MIN_SHARE = 0.9  # share of the feature maps that must agree for an order to be visible
 
 
-def seen_order(state_dict: Mapping[str, Array], blocks: Iterable[Sequence[str]]) -> Order | None:
+def infer_order(state_dict: Mapping[str, Array], blocks: Iterable[Sequence[str]]) -> Order | None:
     """Return the order that the running statistics show, or None if they fit neither or both (untrained networks).
 
     Args:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from densenet_core.arrays import Array
 from densenet_core.checkpoints.identify.by_shape import STATISTICS
-from densenet_core.checkpoints.identify.concat_order import Order, seen_order
+from densenet_core.checkpoints.identify.concat_order import Order, infer_order
 from densenet_core.checkpoints.identify.connectivity import ConcatSpec, ConcatTarget
 from densenet_core.checkpoints.identify.structure import Reader, Structure
 
@@ -31,7 +31,7 @@ def visible_order(tensors: Mapping[str, Array], structure: Structure) -> Order |
             continue
         if len(tensors[f"{norm}.running_mean"]) == sum(widths[reader.block][: reader.layer]):
             blocks[reader.block].append(norm)
-    return seen_order(tensors, blocks.values())
+    return infer_order(tensors, blocks.values())
 
 
 def _blocks(structure: Structure) -> range:

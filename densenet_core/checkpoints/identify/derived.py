@@ -64,7 +64,7 @@ def _take(arrays: Arrays, *keys: str) -> list[Array]:
     return [arrays.pop(key) for key in keys]
 
 
-def _pruned(arrays: Arrays) -> list[str]:
+def _undo_pruning(arrays: Arrays) -> list[str]:
     names = [key.removesuffix("_orig") for key in arrays if key.endswith("_orig") and f"{key[:-5]}_mask" in arrays]
     for name in names:
         original, mask = _take(arrays, f"{name}_orig", f"{name}_mask")
@@ -73,14 +73,14 @@ def _pruned(arrays: Arrays) -> list[str]:
     return ["pruned tensors multiplied with their masks"] * len(names)
 
 
-def _weight_normed(arrays: Arrays) -> list[str]:
+def _undo_weight_norm(arrays: Arrays) -> list[str]:
     names = [key.removesuffix("_g") for key in arrays if key.endswith("_g") and f"{key[:-2]}_v" in arrays]
     for name in names:
         arrays[name] = _weight_norm(name, *_take(arrays, f"{name}_g", f"{name}_v"))
     return ["weights composed of length and direction (weight norm)"] * len(names)
 
 
-def _spectral_normed(arrays: Arrays) -> list[str]:
+def _undo_spectral_norm(arrays: Arrays) -> list[str]:
     names = [
         key.removesuffix("_orig")
         for key in arrays
@@ -91,7 +91,7 @@ def _spectral_normed(arrays: Arrays) -> list[str]:
     return ["weights divided by their spectral norm"] * len(names)
 
 
-def _parametrized(arrays: Arrays) -> list[str]:
+def _undo_parametrizations(arrays: Arrays) -> list[str]:
     owned: dict[tuple[str, str], dict[str, Array]] = {}
     for key in [key for key in arrays if ".parametrizations." in key]:
         module, _, rest = key.rpartition(".parametrizations.")
@@ -139,7 +139,7 @@ def _spectral_norm(name: str, original: Array, u: Array, v: Array) -> Array:
     return (wide / (u.astype(np.float64) @ matrix @ v.astype(np.float64))).astype(original.dtype)
 
 
-def _masked(arrays: Arrays) -> list[str]:
+def _apply_masks(arrays: Arrays) -> list[str]:
     """Multiply masks beside a convolution: ``X._mask`` with ``X.conv.weight`` or ``X.weight``."""
     done = []
     for key in [key for key in arrays if key.rpartition(".")[2] in _MASKS]:
@@ -152,7 +152,7 @@ def _masked(arrays: Arrays) -> list[str]:
     return done
 
 
-def _condensed(arrays: Arrays) -> list[str]:
+def _undo_condensing(arrays: Arrays) -> list[str]:
     """Undo CondenseNet's condensing: a grouped 1x1 convolution of selected channels as the masked one that it was."""
     done = []
     for key in [key for key in arrays if key.endswith(".index") and arrays[key].dtype.kind in "iu"]:
@@ -188,7 +188,7 @@ def _spread(weight: Array, index: Array) -> Array:
     return whole
 
 
-def _scaled(arrays: Arrays) -> list[str]:
+def _fold_scale_layers(arrays: Arrays) -> list[str]:
     """Fold a Keras ``Scale`` layer into the batch norm of the same name: gamma * (bn(x)) + beta is a batch norm."""
     done = []
     for bn in [key.removesuffix(".running_mean") for key in arrays if key.endswith(".running_mean")]:
@@ -238,12 +238,12 @@ def _check_shape(name: str, array: Array, shape: tuple[int, ...], is_scalar: boo
 
 
 _STEPS: tuple[Callable[[Arrays], list[str]], ...] = (
-    _pruned,
-    _spectral_normed,
-    _weight_normed,
-    _parametrized,
-    _masked,
-    _condensed,
-    _scaled,
+    _undo_pruning,
+    _undo_spectral_norm,
+    _undo_weight_norm,
+    _undo_parametrizations,
+    _apply_masks,
+    _undo_condensing,
+    _fold_scale_layers,
     _without_gamma,
 )

@@ -59,7 +59,7 @@ def infer_densenet_spec(shapes: Shapes) -> DenseNetSpec:
 
 def _shape(shapes: Shapes, key: str, least_dims: int) -> tuple[int, ...]:
     if key not in shapes:
-        raise CheckpointError(f"tensor {key!r} is missing: the file holds {listed(list(shapes))}")
+        raise CheckpointError(f"tensor {key!r} is missing: the file holds {join_names(list(shapes))}")
     if len(shapes[key]) < least_dims:
         raise CheckpointError(f"tensor {key!r} has shape {shapes[key]}: at least {least_dims} dimensions are needed")
     return shapes[key]
@@ -68,10 +68,10 @@ def _shape(shapes: Shapes, key: str, least_dims: int) -> tuple[int, ...]:
 def _block_config(shapes: Shapes) -> tuple[int, ...]:
     """Return the number of layers in each block."""
     pattern = r"features\.denseblock(\d{1,4})\.denselayer(\d{1,4})\."
-    return _numbered(shapes, pattern, first=1, missing="dense layer {inner} of block {outer}")
+    return _count_numbered(shapes, pattern, first=1, missing="dense layer {inner} of block {outer}")
 
 
-def _numbered(shapes: Shapes, pattern: str, first: int, missing: str) -> tuple[int, ...]:
+def _count_numbered(shapes: Shapes, pattern: str, first: int, missing: str) -> tuple[int, ...]:
     """Return the number of inner parts of each outer part, which must be numbered without gaps from ``first``."""
     found: dict[int, set[int]] = {}
     for key in shapes:
@@ -205,7 +205,7 @@ def infer_resnet_spec(shapes: Shapes) -> ResNetSpec:
 
 def _stage_config(shapes: Shapes) -> tuple[int, ...]:
     """Return the number of blocks in each stage."""
-    return _numbered(shapes, r"layer(\d{1,2})\.(\d{1,4})\.", first=0, missing="block {inner} of layer{outer}")
+    return _count_numbered(shapes, r"layer(\d{1,2})\.(\d{1,4})\.", first=0, missing="block {inner} of layer{outer}")
 
 
 def _is_preactivated(shapes: Shapes) -> bool:
@@ -215,7 +215,7 @@ def _is_preactivated(shapes: Shapes) -> bool:
     return "bn1.weight" not in shapes  # no block shows it: pre-activation networks have no norm in the stem
 
 
-def listed(names: list[str], most: int = 3) -> str:
+def join_names(names: list[str], most: int = 3) -> str:
     """Return the first names in one line, for messages."""
     shown = ", ".join(repr(name) for name in names[:most])
     return f"{shown}, ... ({len(names)} in all)" if len(names) > most else shown or "nothing"

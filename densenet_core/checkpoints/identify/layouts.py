@@ -33,7 +33,7 @@ class Layout:
         """Return a name that only this layout has."""
         return self.anchor.replace("\\", "").replace("?", "")
 
-    def renamed(self, key: str) -> str:
+    def rename(self, key: str) -> str:
         """Return our name for a tensor: unchanged if no rule matches."""
         for pattern, replacement in self.rules:
             if match := re.fullmatch(pattern, key):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from densenet_core.checkpoints.identify.by_shape import STATISTICS
-from densenet_core.checkpoints.identify.infer_spec import listed
+from densenet_core.checkpoints.identify.infer_spec import join_names
 from densenet_core.checkpoints.identify.structure import Shapes, Structure
 
 
@@ -33,7 +33,7 @@ def _layers(structure: Structure, shapes: Shapes) -> Iterator[str]:
         yield "its bottlenecks have different widths"
     convs = [*structure.stem, *(conv for layer in layers for conv in layer), *structure.transitions]
     if biased := [conv.name for conv in convs if f"{conv.name}.bias" in shapes]:
-        yield f"its convolutions have biases ({listed(biased, most=1)})"
+        yield f"its convolutions have biases ({join_names(biased, most=1)})"
     if any(second.inputs != first.outputs for first, *rest in layers for second in rest):
         yield "its convolutions are grouped"
     sides = dict.fromkeys("x".join(map(str, shapes[layer[-1].key][2:])) for layer in layers)
@@ -48,7 +48,7 @@ def _transitions(structure: Structure, shapes: Shapes) -> Iterator[str]:
         yield "it has transitions up, with skip connections"
     odd = [conv.key for conv in structure.transitions if not conv.is_pointwise and not conv.is_up]
     if odd:
-        yield f"its transitions have kernels of more than one pixel ({listed(odd, most=1)})"
+        yield f"its transitions have kernels of more than one pixel ({join_names(odd, most=1)})"
     for block, conv in enumerate(structure.transitions):
         yield from _copies(structure, block, conv.key, conv.inputs)
 
@@ -64,7 +64,7 @@ def _heads(structure: Structure, shapes: Shapes) -> Iterator[str]:
         yield "the file has no classifier"
         return
     if len(structure.heads) > 1:
-        yield f"it has {len(structure.heads)} heads ({listed(list(structure.heads))})"
+        yield f"it has {len(structure.heads)} heads ({join_names(list(structure.heads))})"
     head = structure.heads[0]
     if set(shapes[head][2:]) > {1}:
         yield f"its head {head!r} is a convolution of more than one pixel"
@@ -76,17 +76,18 @@ def _norms(structure: Structure, shapes: Shapes) -> Iterator[str]:
     wanting += [conv.key for block in structure.blocks for layer in block for conv in layer[1:]]
     missing = [key for key in wanting if key not in structure.norms]
     if missing:
-        yield f"no norm stands right before {listed(missing, most=1)}"
+        yield f"no norm stands right before {join_names(missing, most=1)}"
     without = [norm for norm in structure.norms.values() if f"{norm}.{STATISTICS[0]}" not in shapes]
     if without:
-        yield f"its norms have no running statistics ({listed(without, most=1)}): which kind they are is not visible"
+        names = join_names(without, most=1)
+        yield f"its norms have no running statistics ({names}): which kind they are is not visible"
 
 
 def _leftovers(structure: Structure, shapes: Shapes) -> Iterator[str]:
     heads = {head.rpartition(".")[0] for head in structure.heads}
     rest = [key for key in structure.rest if key.rpartition(".")[0] not in heads and not key.endswith("_tracked")]
     if rest:
-        yield f"tensors {listed(rest)} have no place in a DenseNet"
+        yield f"tensors {join_names(rest)} have no place in a DenseNet"
 
 
 def find_damage(shapes: Shapes) -> str:

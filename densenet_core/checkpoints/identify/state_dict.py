@@ -12,13 +12,13 @@ from densenet_core.checkpoints.formats.content import check_number
 from densenet_core.checkpoints.formats.onnx_file import FOLDED
 from densenet_core.checkpoints.identify.by_shape import find_structure, norm_names, with_settled_norms
 from densenet_core.checkpoints.identify.channel_graph import ChannelWalk
-from densenet_core.checkpoints.identify.concat_order import Order, block_norms, seen_order, to_old_first
+from densenet_core.checkpoints.identify.concat_order import Order, block_norms, infer_order, to_old_first
 from densenet_core.checkpoints.identify.concatenations import concat_spec, visible_order
 from densenet_core.checkpoints.identify.connectivity import ConcatSpec, ConcatTarget
 from densenet_core.checkpoints.identify.derived import compose_weights
 from densenet_core.checkpoints.identify.heads import with_plain_head
 from densenet_core.checkpoints.identify.identified_by import IdentifiedBy
-from densenet_core.checkpoints.identify.infer_spec import infer_densenet_spec, list_assumptions, listed
+from densenet_core.checkpoints.identify.infer_spec import infer_densenet_spec, join_names, list_assumptions
 from densenet_core.checkpoints.identify.layouts import LAYOUTS, OWN, Layout, find_layout
 from densenet_core.checkpoints.identify.oddities import find_damage, find_oddities
 from densenet_core.checkpoints.identify.structure import Shapes, Structure
@@ -73,7 +73,7 @@ def read_state_dict(
     if spec is not None:
         found = find_layout(tensors) if spec.HAS_PUBLIC_NAMES else None
         layout, prefix = found or (OWN, "")
-        return _read_named(_own(tensors, layout, prefix), layout, spec, (), order)
+        return _read_named(_strip_prefix(tensors, layout, prefix), layout, spec, (), order)
     used, done = compose_weights(tensors)
     used = {key: tensor for key, tensor in used.items() if not _is_bookkeeping(key)}
     known = find_layout(used)
@@ -88,21 +88,21 @@ def read_by_layout(tensors: Mapping[str, Array], layout: Layout, prefix: str) ->
     Raises:
         CheckpointError: the tensors are not those of a network that can be built.
     """
-    return _read_named(_own(tensors, layout, prefix), layout, None, (), None)
+    return _read_named(_strip_prefix(tensors, layout, prefix), layout, None, (), None)
 
 
 def _is_bookkeeping(key: str) -> bool:
     return key.rpartition(".")[2] in BOOKKEEPING
 
 
-def _own(tensors: Mapping[str, Array], layout: Layout, prefix: str) -> dict[str, Array]:
+def _strip_prefix(tensors: Mapping[str, Array], layout: Layout, prefix: str) -> dict[str, Array]:
     """Return the network's tensors without their prefix."""
     own = {key.removeprefix(prefix): tensor for key, tensor in tensors.items() if key.startswith(prefix)}
     return {key: tensor for key, tensor in own.items() if key not in layout.not_used}
 
 
 def _read_known(tensors: Mapping[str, Array], layout: Layout, prefix: str, order: Order | None) -> ReadStateDict:
-    own = _own(tensors, layout, prefix)
+    own = _strip_prefix(tensors, layout, prefix)
     ignored = tuple(key for key in tensors if key.removeprefix(prefix) not in own or not key.startswith(prefix))
     try:
         return _read_named(own, layout, None, ignored, order)
@@ -150,7 +150,7 @@ def _read_named(
     try:
         state_dict = _rename(tensors, layout)
         if spec is None:
-            state_dict, spec, assumed = _inferred(state_dict, layout)
+            state_dict, spec, assumed = _infer(state_dict, layout)
         _check_against_spec(state_dict, spec)
     except CheckpointError as error:
         raise _OddNetwork(str(error)) from error
@@ -158,7 +158,7 @@ def _read_named(
     return replace(found, assumed=assumed)
 
 
-def _inferred(state_dict: dict[str, Array], layout: Layout) -> tuple[dict[str, Array], Spec, tuple[str, ...]]:
+def _infer(state_dict: dict[str, Array], layout: Layout) -> tuple[dict[str, Array], Spec, tuple[str, ...]]:
     """Return a state dict in our names with a plain head, its spec, and what is assumed about it."""
     assumed: tuple[str, ...] = ()
     if layout.infer is infer_densenet_spec:
@@ -172,7 +172,7 @@ def _in_our_order(
 ) -> ReadStateDict:
     _check_values(state_dict)
     if isinstance(spec, DenseNetSpec):
-        order = order or seen_order(state_dict, block_norms(spec))
+        order = order or infer_order(state_dict, block_norms(spec))
         if order == "new_first":
             state_dict = to_old_first(state_dict, spec)
     return ReadStateDict(spec, state_dict, layout, ignored, order)
@@ -184,7 +184,7 @@ def _read_unknown(tensors: Mapping[str, Array], order: Order | None) -> ReadStat
     except CheckpointError as error:
         raise CheckpointError(
             f"no DenseNet or ResNet in a known layout ({', '.join(known.name for known in LAYOUTS)}): "
-            f"the tensors are named {listed(list(tensors))}, and {error}"
+            f"the tensors are named {join_names(list(tensors))}, and {error}"
         ) from error
 
 
@@ -211,17 +211,17 @@ def _structure(tensors: Mapping[str, Array]) -> Structure:
 
 
 def _read_by_structure(tensors: Mapping[str, Array], structure: Structure, order: Order | None) -> ReadStateDict:
-    ours = structure.renamed()
+    ours = structure.our_names()
     parts = {key: key.rpartition(".") for key in tensors}
     state = {f"{ours[name]}.{part}": tensors[key] for key, (name, _, part) in parts.items() if name in ours}
     try:
         if structure.rest:
-            raise CheckpointError(f"tensors {listed(list(structure.rest))} have no place in a DenseNet")
+            raise CheckpointError(f"tensors {join_names(list(structure.rest))} have no place in a DenseNet")
         if len(structure.blocks) == 1:
             raise CheckpointError(
                 "all layers form one block, and poolings between them would leave no trace in the file"
             )
-        state, spec, assumed = _inferred(state, OWN)
+        state, spec, assumed = _infer(state, OWN)
         _check_against_spec(state, spec)
     except CheckpointError as why:
         return _concatenations(tensors, structure, str(why), order)
@@ -260,7 +260,7 @@ def _shapes(tensors: Mapping[str, Array]) -> Shapes:
 def _rename(tensors: Mapping[str, Array], layout: Layout) -> dict[str, Array]:
     renamed: dict[str, Array] = {}
     for key, tensor in tensors.items():
-        new_key = layout.renamed(key)
+        new_key = layout.rename(key)
         if new_key in renamed:
             raise CheckpointError(f"two tensors of the file translate to {new_key!r}: one of them is {key!r}")
         renamed[new_key] = tensor

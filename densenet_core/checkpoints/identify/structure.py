@@ -76,7 +76,7 @@ class Structure:
         """Return the feature maps that leave a block, counted from 0."""
         return self.inputs[block] + sum(convs[-1].outputs for convs in self.blocks[block])
 
-    def renamed(self) -> dict[str, str]:
+    def our_names(self) -> dict[str, str]:
         """Return our names of the tensors that have a place, by the file's; a norm's without its last part."""
         names: dict[str, str] = {}
         for number, conv in enumerate(self.stem):

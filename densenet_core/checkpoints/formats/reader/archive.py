@@ -134,7 +134,7 @@ def chunks(content: Any, member: Member) -> Iterator[bytes]:
         raise Refused(_BROKEN)
 
 
-def whole(content: Any, member: Member) -> bytes:
+def read_member(content: Any, member: Member) -> bytes:
     """Return the whole content of a member."""
     if member.size > len(content) + READER_OUTPUT:
         raise Refused("the archive's compressed content unpacks to far more than its size: save it uncompressed")

@@ -45,7 +45,7 @@ def contents(root: Any) -> Contents:
             continue
         seen.add(id(value))
         if isinstance(value, Inert) and (modules := _module_state(value)) is not None:
-            found.candidates.append(Candidate(name, _flattened(modules), value.name))
+            found.candidates.append(Candidate(name, _flatten(modules), value.name))
             continue
         children = list(_children(value))
         own = {key: child for key, child in children if isinstance(child, TENSORS)}
@@ -54,7 +54,7 @@ def contents(root: Any) -> Contents:
         nested = [(f"{name}.{key}" if name else key, child, depth + 1) for key, child in children if key not in own]
         waiting += reversed(nested)
         if depth == 0 and isinstance(root, dict):
-            found.others = [_described(key, child) for key, child in children if key not in own][:MAX_LISTED]
+            found.others = [_describe(key, child) for key, child in children if key not in own][:MAX_LISTED]
     _join_nested(found)
     return found
 
@@ -72,12 +72,12 @@ def _children(value: Any) -> Iterator[tuple[str, Any]]:
     elif isinstance(value, dict):
         for key, child in value.items():
             if isinstance(key, str):
-                yield key, _named(child)
+                yield key, _unwrap(child)
     elif isinstance(value, (list, tuple)):
         yield from ((str(place), child) for place, child in enumerate(value) if isinstance(child, (dict, Inert)))
 
 
-def _named(value: Any) -> Any:
+def _unwrap(value: Any) -> Any:
     """Unwrap Paddle's tensors, which are stored as (name, array)."""
     is_pair = isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], str)
     return value[1] if is_pair and isinstance(value[1], NumpyArray) else value
@@ -93,7 +93,7 @@ def _pairs(value: Any) -> Any:
     return value.items if isinstance(value, Inert) and value.items else value
 
 
-def _flattened(root: dict[str, Any]) -> dict[str, Any]:
+def _flatten(root: dict[str, Any]) -> dict[str, Any]:
     """Return a module's state dict: the parameters and persistent buffers of it and its submodules."""
     tensors: dict[str, Any] = {}
     waiting = [("", root, 0)]
@@ -130,7 +130,7 @@ def _join_nested(found: Contents) -> None:
     found.candidates = [Candidate("", joined)]
 
 
-def _described(key: str, value: Any) -> str:
+def _describe(key: str, value: Any) -> str:
     return f"{key[:100]} ({value.name[:100]})" if isinstance(value, Inert) else key[:100]
 
 

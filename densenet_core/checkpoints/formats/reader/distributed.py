@@ -10,7 +10,7 @@ from .unpickle import Inert, Key
 METADATA = "torch.distributed.checkpoint.metadata.Metadata"
 
 
-def described(metadata: Inert) -> dict[str, Any]:
+def describe(metadata: Inert) -> dict[str, Any]:
     """Return [tensor, first index of the part along each axis, file, offset, length, shape of the tensor] of each part.
 
     Raises:

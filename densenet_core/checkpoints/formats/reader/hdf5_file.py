@@ -74,7 +74,7 @@ def _entry(item: Any, output: Output, base: int) -> Any:
         return tensor(name, shape, output.stretch(base + offset, int(item.nbytes)))
     if item.nbytes > output.file_size + READER_OUTPUT:
         raise Refused("its compressed content unpacks to far more than its size: save it uncompressed")
-    return tensor(name, shape, output.unpacked(item[()].astype(item.dtype.newbyteorder("<")).tobytes()))
+    return tensor(name, shape, output.store(item[()].astype(item.dtype.newbyteorder("<")).tobytes()))
 
 
 def _settings(config: str) -> dict[str, Any]:

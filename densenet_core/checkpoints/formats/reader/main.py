@@ -83,7 +83,7 @@ def _h5py(content: Any, libraries: str) -> Any:
 
 def _read(content: Any, output: Output, h5py: Any) -> dict[str, Any]:
     if content[:8] == HDF5_MAGIC:
-        return read_hdf5(_needed(h5py), content, 0, output)
+        return read_hdf5(_require(h5py), content, 0, output)
     if content[:2] == b"PK":
         return _read_zip(content, output, h5py)
     if content[:1] == b"\x08":  # protobuf's first field, the version of the format
@@ -105,7 +105,7 @@ def _read_parts(content: Any, parts: list[list[int]], output: Output) -> dict[st
     return {"format": "torch", "candidates": [{"name": "", "made_by": "", "tensors": tensors}], "others": []}
 
 
-def _needed(h5py: Any) -> Any:
+def _require(h5py: Any) -> Any:
     if h5py is None:
         raise Refused(_KERAS)
     return h5py
@@ -118,7 +118,7 @@ def _read_zip(content: Any, output: Output, h5py: Any) -> dict[str, Any]:
             if name == end or name.endswith(f"/{end}"):
                 raise Refused(f"{what}: {_COMPILED}")
     if KERAS_WEIGHTS in members:
-        return _read_keras(content, members, output, _needed(h5py))
+        return _read_keras(content, members, output, _require(h5py))
     for name in members:
         prefix = name.removesuffix("data.pkl")
         if prefix != name and prefix.count("/") <= 1:
@@ -131,6 +131,6 @@ def _read_zip(content: Any, output: Output, h5py: Any) -> dict[str, Any]:
 
 def _read_keras(content: Any, members: dict[str, archive.Member], output: Output, h5py: Any) -> dict[str, Any]:
     weights, config = members[KERAS_WEIGHTS], members.get("config.json")
-    text = archive.whole(content, config).decode("utf-8", "replace") if config is not None else ""
-    inner = io.BytesIO(archive.whole(content, weights))
+    text = archive.read_member(content, config).decode("utf-8", "replace") if config is not None else ""
+    inner = io.BytesIO(archive.read_member(content, weights))
     return read_hdf5(h5py, inner, -1 if weights.is_deflated else weights.offset, output, text)

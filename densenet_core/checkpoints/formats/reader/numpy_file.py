@@ -24,9 +24,9 @@ def read_npz(content: Any, members: dict[str, archive.Member], output: Output) -
 
 def _entry(content: Any, member: archive.Member, output: Output) -> Any:
     if member.is_deflated:
-        unpacked = archive.whole(content, member)
+        unpacked = archive.read_member(content, member)
         described, start = _header(unpacked, member.name)
-        return _tensor(described, output.unpacked(unpacked[start:]))
+        return _tensor(described, output.store(unpacked[start:]))
     described, start = _header(content[member.offset : member.offset + min(member.size, 65536)], member.name)
     return _tensor(described, output.stretch(member.offset + start, member.size - start))
 

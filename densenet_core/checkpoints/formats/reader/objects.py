@@ -98,7 +98,7 @@ def _unreadable(kind: str) -> Rebuild:
     return lambda args: Unreadable(f"{kind}: dense floating point is needed")
 
 
-def _quantized(args: Any) -> Any:
+def _quantized_tensor(args: Any) -> Any:
     storage = args[0]
     return Unreadable(f"{storage.dtype if isinstance(storage, Storage) else 'quantized'}: floating point is needed")
 
@@ -154,7 +154,7 @@ REBUILDS: dict[str, Rebuild] = {
     "torch._utils._rebuild_sparse_tensor": _unreadable("sparse"),
     "torch._utils._rebuild_nested_tensor": _unreadable("nested"),
     "torch._utils._rebuild_meta_tensor_no_storage": _unreadable("on the meta device, which holds no numbers"),
-    "torch._utils._rebuild_qtensor": _quantized,
+    "torch._utils._rebuild_qtensor": _quantized_tensor,
     "torch._tensor._rebuild_from_type_v2": _from_type,
     "torch._tensor._rebuild_from_type": _from_type,
     "torch.Size": _plain,

@@ -93,7 +93,7 @@ def _attribute(content: Any, attribute: Field, output: Output) -> tuple[str, Any
         elif part.number == 2 and part.width == 4:
             (value,) = struct.unpack("<f", bytes(content[part.start : part.end]))
         elif part.number == 3:
-            value = part.signed()
+            value = part.to_signed()
         elif part.number == 4 and part.end - part.start <= MAX_NAME:
             value = part.text(content)
         elif part.number == 5:
@@ -110,7 +110,7 @@ def _value(content: Any, value: Field) -> tuple[str, list[int]]:
         if part.number == 1:
             name = _name(content, part)
         elif part.number == 2:
-            for side in _nested(content, part, 1, 2, 1):  # TypeProto.tensor_type.shape.dim
+            for side in _nested_fields(content, part, 1, 2, 1):  # TypeProto.tensor_type.shape.dim
                 numbers = [f.value for f in fields(content, side.start, side.end) if f.number == 1 and not f.end]
                 shape.append(numbers[0] if numbers else 0)
                 if len(shape) > MAX_DIMS:
@@ -118,7 +118,7 @@ def _value(content: Any, value: Field) -> tuple[str, list[int]]:
     return name, shape
 
 
-def _nested(content: Any, outer: Field, *numbers: int) -> list[Field]:
+def _nested_fields(content: Any, outer: Field, *numbers: int) -> list[Field]:
     """Return the fields at the end of a path through nested messages."""
     found = [outer]
     for number in numbers:
@@ -176,9 +176,9 @@ def _place(
     if type_ in ("F32", "F64") and len(typed) == 1:  # packed numbers are stored as they are
         return tensor(type_, shape, output.stretch(typed[0].start, typed[0].end - typed[0].start))
     if type_ in ("F32", "F64"):
-        return tensor(type_, shape, output.unpacked(b"".join(bytes(content[f.start : f.end]) for f in typed)))
+        return tensor(type_, shape, output.store(b"".join(bytes(content[f.start : f.end]) for f in typed)))
     numbers = [number for part in typed for number in integers(content, part)]
     mask = 2 ** (8 * SIZES[type_])
     signed = type_[0] == "I"
     numbers = [number % mask - (mask if signed and number % mask >= mask // 2 else 0) for number in numbers]
-    return tensor(type_, shape, output.unpacked(struct.pack(f"<{len(numbers)}{_CODES.get(type_, 'B')}", *numbers)))
+    return tensor(type_, shape, output.store(struct.pack(f"<{len(numbers)}{_CODES.get(type_, 'B')}", *numbers)))

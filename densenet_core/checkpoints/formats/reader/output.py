@@ -37,7 +37,7 @@ class Output:
         offset += self.base if where == THE_FILE else 0
         return self._stretches.setdefault((where, offset, length), len(self._stretches))
 
-    def unpacked(self, content: bytes) -> int:
+    def store(self, content: bytes) -> int:
         """Write ``content``, which is not contiguous in the file, and return the number of its stretch."""
         start = self._end
         self.append(content)

@@ -25,7 +25,7 @@ class Field(NamedTuple):
         """Return the bytes as text."""
         return bytes(content[self.start : self.end]).decode("utf-8", "replace")
 
-    def signed(self) -> int:
+    def to_signed(self) -> int:
         """Return a varint as a signed 64-bit number."""
         return self.value - 2**64 if self.value >= 2**63 else self.value
 
@@ -75,7 +75,7 @@ def varint(content: Any, place: int, end: int) -> tuple[int, int]:
 def integers(content: Any, found: Field) -> list[int]:
     """Return the values of a repeated int64 field, packed or single."""
     if not found.end:
-        return [found.signed()]
+        return [found.to_signed()]
     values, place = [], found.start
     while place < found.end:
         value, place = varint(content, place, found.end)

@@ -22,7 +22,7 @@ Find = Callable[[Storage], "tuple[int, int]"]  # the stretch of a storage and it
 def read_zip(content: Any, members: dict[str, archive.Member], output: Output, prefix: str) -> dict[str, Any]:
     """Read a zip archive of ``torch.save``, whose files are in the folder ``prefix``."""
     root, find = _open_zip(content, members, output, prefix)
-    return described(root, output, find)
+    return describe(root, output, find)
 
 
 def single_tensor(content: Any, members: dict[str, archive.Member], output: Output, prefix: str) -> list[Any]:
@@ -33,9 +33,9 @@ def single_tensor(content: Any, members: dict[str, archive.Member], output: Outp
 
 def _open_zip(content: Any, members: dict[str, archive.Member], output: Output, prefix: str) -> tuple[Any, Find]:
     """Return the outermost object of an archive, and a function that locates its storages."""
-    pickled = archive.whole(content, members[f"{prefix}data.pkl"])
+    pickled = archive.read_member(content, members[f"{prefix}data.pkl"])
     order = members.get(f"{prefix}byteorder")
-    if order is not None and archive.whole(content, order) == b"big":
+    if order is not None and archive.read_member(content, order) == b"big":
         raise Refused(f"the file was saved on a big-endian machine: {_WAY_OUT} on another one")
     root = _load(io.BytesIO(pickled))
     places: dict[str, tuple[int, int]] = {}
@@ -65,7 +65,7 @@ def read_pickle(content: Any, output: Output) -> dict[str, Any]:
     content.seek(0)
     root = _load(content)
     if not isinstance(root, int) or root != _MAGIC:
-        return described(root, output, _find_nothing)
+        return describe(root, output, _find_nothing)
     _load(content)  # version
     system = _load(content)
     if isinstance(system, dict) and system.get("little_endian") is False:
@@ -79,7 +79,7 @@ def read_pickle(content: Any, output: Output) -> dict[str, Any]:
             raise Refused(f"the file is cut short or damaged: its storage {storage.key[:50]!r} is missing")
         return places[storage.key]
 
-    return described(root, output, find)
+    return describe(root, output, find)
 
 
 def _legacy_places(content: Any, keys: Any, used: dict[str, Storage], output: Output) -> dict[str, tuple[int, int]]:
@@ -121,14 +121,14 @@ def _find_nothing(storage: Storage) -> tuple[int, int]:
     raise pickle.UnpicklingError("no storages outside a file of torch.save")
 
 
-def described(root: Any, output: Output, find: Find) -> dict[str, Any]:
+def describe(root: Any, output: Output, find: Find) -> dict[str, Any]:
     """Return the index of a pickle.
 
     Raises:
         Refused: it holds no tensors.
     """
     if isinstance(root, Inert) and root.name == distributed.METADATA:
-        return distributed.described(root)
+        return distributed.describe(root)
     found = contents(root)
     if not found.candidates:
         raise Refused(_no_tensors(root, found))
@@ -170,7 +170,7 @@ def _array_entry(value: NumpyArray, output: Output, arrays: dict[int, int]) -> A
         return "is a big-endian numpy array: save it anew on this machine"
     if id(value.content) not in arrays:
         content = value.content
-        arrays[id(content)] = output.unpacked(content if isinstance(content, bytes) else content.encode("latin1"))
+        arrays[id(content)] = output.store(content if isinstance(content, bytes) else content.encode("latin1"))
     shape, strides = tuple(value.shape), None
     if value.is_fortran:
         strides = tuple(_product(shape[:axis]) for axis in range(len(shape)))

@@ -88,14 +88,14 @@ class Unpickler(_Base):  # type: ignore[misc]
         read, dispatch = self.read, self.dispatch
         try:
             for number in range(MAX_OPCODES):
-                dispatch[(read(1) or self._ended())[0]](self)
+                dispatch[(read(1) or self._fail_at_end())[0]](self)
                 if not number % _CHECKED_EVERY:
                     self._check_stack()
         except pickle._Stop as stopped:  # type: ignore[attr-defined]
             return stopped.value
         raise Refused(_TOO_MUCH)
 
-    def _ended(self) -> bytes:
+    def _fail_at_end(self) -> bytes:
         raise EOFError("it ends before its last instruction")
 
     def _check_stack(self) -> None:
@@ -112,7 +112,7 @@ class Unpickler(_Base):  # type: ignore[misc]
     def get_extension(self, code: int) -> None:
         self.append(Global(f"extension {code}"))
 
-    def made(self, maker: Any, args: Any) -> Any:
+    def make(self, maker: Any, args: Any) -> Any:
         """Return what stands for the result of a call."""
         name = maker.name if isinstance(maker, Global) else type(maker).__name__
         if isinstance(maker, Global) and (name in _ATTACKS or name.split(".", 1)[0] in _ATTACKS):
@@ -135,7 +135,7 @@ def _opcode(code: bytes) -> Callable[[Callable[[Unpickler], None]], Callable[[Un
 @_opcode(pickle.REDUCE)
 def _reduce(self: Unpickler) -> None:
     args = self.stack.pop()
-    self.stack[-1] = self.made(self.stack[-1], args)
+    self.stack[-1] = self.make(self.stack[-1], args)
 
 
 @_opcode(pickle.NEWOBJ)
@@ -152,13 +152,13 @@ def _new_with_keywords(self: Unpickler) -> None:
 @_opcode(pickle.OBJ)
 def _object(self: Unpickler) -> None:
     args = self.pop_mark()
-    self.append(self.made(args[0], tuple(args[1:])))
+    self.append(self.make(args[0], tuple(args[1:])))
 
 
 @_opcode(pickle.INST)
 def _instance(self: Unpickler) -> None:
     module, name = (self.readline()[:-1].decode("ascii") for _ in range(2))
-    self.append(self.made(Global(f"{module}.{name}"), tuple(self.pop_mark())))
+    self.append(self.make(Global(f"{module}.{name}"), tuple(self.pop_mark())))
 
 
 @_opcode(pickle.BUILD)

@@ -100,7 +100,7 @@ def test_every_tensor_finds_its_place(spec: DenseNetSpec, is_sorted: bool) -> No
     renamed = dict(sorted(renamed.items())) if is_sorted else renamed
     found = find_structure(renamed)
     assert found.rest == ()
-    for theirs, ours in found.renamed().items():
+    for theirs, ours in found.our_names().items():
         assert ours.replace("features", "body").replace("transition", "down") == theirs
 
 
@@ -115,7 +115,7 @@ def test_numbered_layers_find_their_norms_by_order() -> None:
         names.setdefault(module, f"{kind}_{sum(name.startswith(kind) for name in names.values())}")
     shapes = {f"{names[key.rsplit('.', 1)[0]]}.{key.rsplit('.', 1)[1]}": tuple(t.shape) for key, t in state.items()}
     found = find_structure(dict(sorted(shapes.items())))
-    assert found.renamed() == {theirs: ours for ours, theirs in names.items()}
+    assert found.our_names() == {theirs: ours for ours, theirs in names.items()}
 
 
 @pytest.mark.parametrize("name", ["resnet-20", "resnet50", "wrn-16-4", "plain-20", "preact-resnet-164"])

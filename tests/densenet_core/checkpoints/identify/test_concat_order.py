@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from analysis import connection_weights
 from densenet_core import Checkpoint, DenseNet, DenseNetSpec, load_checkpoint
-from densenet_core.checkpoints.identify.concat_order import block_norms, seen_order, to_old_first
+from densenet_core.checkpoints.identify.concat_order import block_norms, infer_order, to_old_first
 from tests.conftest import shared_file, trained_like
 
 SPECS = [
@@ -77,7 +77,7 @@ def test_sources_are_where_they_belong() -> None:
 def test_where_nothing_is_seen_the_user_can_tell(tmp_path: Path) -> None:
     model = DenseNet(SPECS[0]).eval()  # untrained: both orders agree
     for untold in (model, trained_like(SPECS[0])):  # of the second neither does
-        assert seen_order(Checkpoint(SPECS[0], untold.state_dict()).arrays, block_norms(SPECS[0])) is None
+        assert infer_order(Checkpoint(SPECS[0], untold.state_dict()).arrays, block_norms(SPECS[0])) is None
     torch.save(model.state_dict(), tmp_path / "a.pth")
     assert load_checkpoint(tmp_path / "a.pth").order is None
     told, images = load_checkpoint(tmp_path / "a.pth", order="new_first"), torch.randn(2, 3, 16, 16)
