@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,8 @@ def network_facts(checkpoint: Checkpoint) -> dict[str, str]:
     record = checkpoint.record
     facts = {"network": checkpoint.spec.title, "params": f"{checkpoint.num_params:,}"}
     facts |= {key: shown(record[key], form) for key, form in _RECORD_FACTS.items() if record.get(key) is not None}
+    if "epochs" in facts and isinstance(start := record.get("started_from"), Mapping):
+        facts["epochs"] += f", after {shown(start.get('epochs', '?'), '{}')} before"
     return facts | ({"assumed": "; ".join(checkpoint.assumed)} if checkpoint.assumed else {})
 
 

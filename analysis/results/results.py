@@ -195,7 +195,6 @@ def _spec_cost(spec: Spec, input_size: int | None = None) -> dict[str, float | N
 
 
 def _measured(spec: Spec, record: dict[str, Any]) -> dict[str, Any]:
-    is_unfinished = record["epochs"] < record["epochs_planned"]
     return _spec_cost(spec, record["image_size"]) | {
         "origin": "measured",
         "family": spec.family,
@@ -211,8 +210,16 @@ def _measured(spec: Spec, record: dict[str, Any]) -> dict[str, Any]:
         "seed": record["seed"],
         "hardware": record["hardware"],
         "source": record["name"],
-        "note": f"stopped before epoch {record['epochs_planned']}" if is_unfinished else None,
+        "note": _training_note(record),
     }
+
+
+def _training_note(record: dict[str, Any]) -> str | None:
+    """Return what sets a training apart from one of so many epochs: it was stopped, or began with trained weights."""
+    notes = [f"stopped before epoch {record['epochs_planned']}"] if record["epochs"] < record["epochs_planned"] else []
+    if isinstance(start := record.get("started_from"), dict):
+        notes.append(f"started from weights trained for {start.get('epochs', 'unknown')} epochs")
+    return "; ".join(notes) or None
 
 
 def _torchvision_results() -> pd.DataFrame:

@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,7 +43,7 @@ from densenet_core.training.distributed import (
 from densenet_core.training.evaluation import check_fit, evaluate
 from densenet_core.training.malloc import keep_freed_memory
 from densenet_core.training.progress import ProgressStyle, display
-from densenet_core.training.record import MAX_TRAIN_EVAL, kept_epoch, make_record
+from densenet_core.training.record import MAX_TRAIN_EVAL, kept_epoch, make_record, start_of
 from densenet_core.training.runs import files
 from densenet_core.training.runs.claim import claim_folder, make_folder
 from densenet_core.training.runs.files import Metric
@@ -147,6 +148,7 @@ def _train(
         nesterov=config.momentum > 0,
     )
     finished = on_first(fabric, lambda: resume(folder))
+    finished = replace(finished, start=on_first(fabric, lambda: start_of(config, finished.state)))
     load_state(folder, finished.state, model, optimizer)
     on_first(fabric, lambda: restore_weights(folder, finished.state, model))
     metrics = finished.metrics
@@ -259,7 +261,7 @@ def _keep_epoch(
     check_folder(config.folder)
     if on_epoch is not None:
         on_epoch(config.folder, model, metrics)
-    record = make_record(config, splits, metrics, finished.sessions)
+    record = make_record(config, splits, metrics, finished.sessions, finished.start)
     if config.keep != "last" and kept_epoch(config, metrics) == metrics[-1].epoch:
         finished.kept.update({key: value.detach().cpu().clone() for key, value in model.state_dict().items()})
     save(config, model, optimizer, metrics, record, finished)

@@ -4,17 +4,31 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import torch
 
+from densenet_core.checkpoints.checkpoint import load_checkpoint
 from densenet_core.data.datasets import DataSplits
 from densenet_core.hardware import hardware
 from densenet_core.training.config import PLACE_FIELDS, TrainingConfig
 from densenet_core.training.runs.files import Metric
 
+OF_THE_START = (
+    "name",
+    "arch",
+    "dataset",
+    "seed",
+    "epochs",
+    "epochs_planned",
+    "image_size",
+    "test_error",
+    "seconds",
+    "recipe",
+)
 MAX_TRAIN_EVAL = 10_000  # training images that the finished network is evaluated on, evenly spaced over the set
 
 
@@ -27,8 +41,30 @@ def kept_epoch(config: TrainingConfig, metrics: Sequence[Metric]) -> int:
     return min(whole or rows, key=lambda row: row.error).epoch
 
 
+def start_of(config: TrainingConfig, state: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Return what is known of the weights that a run started from, or None where they were random.
+
+    Args:
+        state: of the finished epochs, which keeps it: the file may be gone when a run is resumed.
+
+    Raises:
+        CheckpointError: the file can't be read.
+    """
+    if config.initial_weights is None:
+        return None
+    if state is not None:
+        start: dict[str, Any] | None = state.get("record", {}).get("started_from")
+        return start
+    record = load_checkpoint(config.initial_weights).record
+    return {"file": Path(config.initial_weights).name} | {key: record[key] for key in OF_THE_START if key in record}
+
+
 def make_record(
-    config: TrainingConfig, splits: DataSplits, metrics: Sequence[Metric], sessions: Sequence[object] = ()
+    config: TrainingConfig,
+    splits: DataSplits,
+    metrics: Sequence[Metric],
+    sessions: Sequence[object] = (),
+    start: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return where a result comes from. Losses and errors are those of the epoch that is kept.
 
@@ -37,10 +73,13 @@ def make_record(
 
     Args:
         sessions: versions and threads of each session of the run; recorded where there are several.
+        start: as from ``start_of``.
     """
     kept = kept_epoch(config, metrics)
     of = {metric.split: metric for metric in metrics if metric.epoch == kept}
     recipe = {key: value for key, value in asdict(config).items() if key not in ("name", *PLACE_FIELDS)}
+    if config.initial_weights is not None:
+        recipe["initial_weights"] = Path(config.initial_weights).name  # records travel: no folder of this machine
     return {
         "name": config.name,
         "arch": config.arch,
@@ -61,6 +100,7 @@ def make_record(
         "hardware": hardware(),
         "versions": {"torch": torch.__version__, "python": platform.python_version()},
         **({"sessions": list(sessions)} if len(sessions) > 1 else {}),
+        **({"started_from": dict(start)} if start else {}),
         "recipe": json.loads(json.dumps(recipe)),
     }
 

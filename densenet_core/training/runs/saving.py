@@ -32,6 +32,7 @@ class Finished:
     state: dict[str, Any] | None  # None where no epoch is finished
     sessions: list[Session]  # with this one, where its numbers may be rounded in another way
     kept: dict[str, Any] = field(default_factory=dict)  # the weights of an earlier epoch that the run keeps
+    start: dict[str, Any] | None = None  # what is known of the initial weights
 
 
 def save(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pandas as pd
 import pytest
 
 from analysis.results.results import COLUMNS, mean_over_seeds, measured_results, published_results, shipped_results
+from densenet_core import load_zoo, save_checkpoint
 from densenet_core.checkpoints.zoo import zoo_names
 from densenet_core.training.config import TrainingConfig
 from densenet_core.training.loop import train
@@ -102,9 +104,18 @@ def test_measured_results_are_the_runs_own_records(tmp_path: Path) -> None:
     metrics = pd.read_csv(folder / "metrics.csv")
     assert row["error"] == metrics[metrics["split"] == "test"]["error"].iloc[-1]
     assert (row["family"], row["dataset"], row["epochs"], row["source"]) == ("DenseNet", "Digits (8x8)", 1, "demo")
+    assert row["note"] is None
     assert len(table.attrs["skipped"]) == 1
     assert "empty" in table.attrs["skipped"][0]
     assert len(measured_results([])) == len(zoo_names())
+
+
+def test_a_run_from_trained_weights_says_so(tmp_path: Path) -> None:
+    network = load_zoo("densenet-40-12-digits")
+    record = network.record | {"epochs": 3, "epochs_planned": 4, "started_from": {"file": "first", "epochs": 6}}
+    save_checkpoint(replace(network, record=record), tmp_path / "again.safetensors")
+    (row,) = measured_results([tmp_path / "again.safetensors"], include_zoo=False).to_dict("records")
+    assert row["note"] == "stopped before epoch 4; started from weights trained for 6 epochs"
 
 
 def test_seeds_become_a_mean_with_its_deviation_and_nothing_else_is_mixed() -> None:

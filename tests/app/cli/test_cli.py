@@ -70,7 +70,7 @@ def test_evaluate_class_folders(
 
 def test_inspect_says_what_a_resnets_tensors_do_not(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     spec = ResNetSpec.stochastic(8)
-    network = Checkpoint(spec, build_model(spec).state_dict())
+    network = Checkpoint(spec, build_model(spec).state_dict(), {"epochs": 3, "started_from": {"epochs": 6}})
     torch.save(network.state_dict, tmp_path / "bare.pth")
     save_checkpoint(network, tmp_path / "own.safetensors")
     assert run(["inspect", str(tmp_path / "bare.pth")]) == 0
@@ -79,6 +79,7 @@ def test_inspect_says_what_a_resnets_tensors_do_not(tmp_path: Path, capsys: pyte
     out = capsys.readouterr().out
     assert "ResNet-8 with stochastic depth" in out
     assert "Identified by      the metadata saved with it" in out
+    assert "3, after 6 before" in out
     assert "no trace" not in out
 
 

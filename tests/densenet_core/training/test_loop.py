@@ -312,7 +312,10 @@ def test_a_training_starts_from_given_weights_and_resumes_without_their_file(con
     trained = {key: value for key, value in weights(folder).items() if "running" not in key and "num" not in key}
     for key, tensor in trained.items():
         torch.testing.assert_close(tensor, weights(first)[key], rtol=0, atol=1e-6)
-    assert load_checkpoint(folder).record["recipe"]["initial_weights"] == str(given)
+    record, before = load_checkpoint(folder).record, load_checkpoint(first).record
+    assert record["recipe"]["initial_weights"] == "given.safetensors"
+    start = record["started_from"]
+    assert (start["file"], start["epochs"], start["test_error"]) == ("given.safetensors", 1, before["test_error"])
 
 
 def test_initial_weights_of_another_network_are_refused_before_anything_is_written(config: TrainingConfig) -> None:
