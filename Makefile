@@ -63,10 +63,10 @@ attack: $(TEST_READY)
 	$(BIN)/python -m tools.attack --connections $(CONNECTIONS) --uploads $(UPLOADS) --megabytes $(MEGABYTES)
 
 torture: $(TEST_READY)
-	$(BIN)/python tools/torture.py --kills $(KILLS)
+	$(BIN)/python -m tools.torture --kills $(KILLS)
 
 figures: $(TEST_READY)
-	$(BIN)/python tools/make_figures.py
+	$(BIN)/python -m tools.make_figures
 	$(BIN)/python -m tools.make_formats_table
 
 bench: $(TEST_READY)

@@ -1,6 +1,6 @@
 """Make every picture and generated table of the README and docs/ again: `make figures` (needs chromium).
 
-`python tools/make_figures.py CIFAR10_JPEG` makes the picture of a prediction too; the folder has CIFAR-10's images as
+`python -m tools.make_figures CIFAR10_JPEG` makes the picture of a prediction too; the folder has CIFAR-10's images as
 JPEG files in class folders under test/ and train/.
 """
 
@@ -35,6 +35,7 @@ from analysis.reuse.baselines import BASELINE_TITLES, ORDER_TITLES
 from analysis.reuse.measures import MEASURE_TITLES
 from densenet_core import load_zoo, zoo_names
 from densenet_core.data.datasets import load_test_images
+from tools.compare_definitions import definition_rows
 
 DOCS = Path(__file__).parents[1] / "docs"
 PORT = 8654
@@ -44,6 +45,7 @@ FEATURE_REUSE = {
 }
 ABLATION = {"densenet-bc-40-12-cifar10-jpeg": "ablation_cifar10_jpeg.png"}
 SHOWN = "densenet-bc-40-12-cifar10-jpeg"  # in the pictures of agreement and pruning
+PAPERS = "densenet-40-12-cifar10-jpeg"  # the architecture and data of the paper's Figure 5
 SHOWN_ORDERS = ("mean_abs_weight", "total_abs_weight", "ablation", "random")
 SHOWN_KEEPS = (0.8, 0.6, 0.4)
 MEASURED = DOCS.parent / "analysis" / "results" / "measured"  # by tools/measure_effects.py
@@ -96,9 +98,15 @@ def network_title(name: str) -> str:
     return f"{network.spec.title}, {network.record['dataset']}"
 
 
+def measured(what: str) -> dict[str, pd.DataFrame]:
+    """The tables of one kind by network, for the networks of the zoo that it was measured for."""
+    files = {name: MEASURED / f"{what}_{name}.csv" for name in zoo_names()}
+    return {name: pd.read_csv(file) for name, file in files.items() if file.exists()}
+
+
 def network_claims_table() -> str:
-    """The paper's claims on every network of the zoo, by tools/measure_claims.py, as Markdown."""
-    tables = {name: pd.read_csv(MEASURED / f"claims_{name}.csv").set_index("claim") for name in zoo_names()}
+    """The paper's claims on the networks of the zoo, by tools/measure_claims.py, as Markdown."""
+    tables = {name: table.set_index("claim") for name, table in measured("claims").items()}
     titles = [network_title(name) for name in tables]
     lines = ["| claim | statistic | " + " | ".join(titles) + " |", "| --- " * (len(titles) + 2) + "|"]
     first = next(iter(tables.values()))
@@ -133,14 +141,9 @@ def in_table(text: str) -> str:
     return text.replace("|", "\\|")
 
 
-def effects(name: str) -> pd.DataFrame:
-    """The shipped feature-reuse table with all measures."""
-    return pd.read_csv(MEASURED / f"effects_{name}.csv")
-
-
 def agreement_rows() -> str:
-    """How each measure and structural baseline agrees with ablation on every network of the zoo, as Markdown."""
-    tables = {name: effects(name) for name in zoo_names()}
+    """How each measure and structural baseline agrees with ablation on the networks of the zoo, as Markdown."""
+    tables = measured("effects")
     lines = ["| measure | " + " | ".join(map(network_title, tables)) + " |", "| --- " * (len(tables) + 1) + "|"]
     found = [agreement_table(table).set_index(["measure", "block_input"]) for table in tables.values()]
     for measure in found[0].index.unique("measure"):
@@ -161,10 +164,10 @@ def agreement_rows() -> str:
 
 def pruning_rows() -> str:
     """Test error with ever fewer connections left, as Markdown."""
-    titles = [network_title(name) for name in zoo_names()]
+    found = measured("pruning")
+    titles = [network_title(name) for name in found]
     lines = ["| least first, by | " + " | ".join(titles) + " |", "| --- " * (len(titles) + 1) + "|"]
-    tables = [pd.read_csv(MEASURED / f"pruning_{name}.csv") for name in zoo_names()]
-    tables = [table[table["repair"] == "none"] if "repair" in table else table for table in tables]
+    tables = [table[table["repair"] == "none"] if "repair" in table else table for table in found.values()]
     for measure in tables[0]["measure"].unique():
         cells = []
         for table in tables:
@@ -176,8 +179,9 @@ def pruning_rows() -> str:
 
 def classes_rows() -> str:
     """How well the profiles of classes repeat on other images, trained and untrained, as Markdown."""
-    tables = [pd.read_csv(MEASURED / f"classes_{name}.csv").set_index("weights") for name in zoo_names()]
-    lines = ["| | " + " | ".join(map(network_title, zoo_names())) + " |", "| --- " * (len(tables) + 1) + "|"]
+    found = measured("classes")
+    tables = [table.set_index("weights") for table in found.values()]
+    lines = ["| | " + " | ".join(map(network_title, found)) + " |", "| --- " * (len(tables) + 1) + "|"]
     first = [table.loc["trained"] for table in tables]
     counts = [f"{row.num_images:.0f}, {row.num_classes:.0f}, {row.num_connections:.0f}" for row in first]
     lines.append(f"| images, classes, connections | {' | '.join(counts)} |")
@@ -259,16 +263,18 @@ def main(cifar10_jpeg: str | None = None) -> None:
         save_figure(feature_reuse_figure(connection_weights(load_zoo(name))), DOCS / picture)
     fill("docs/findings.md", "network_claims", network_claims_table())
     fill("docs/efficiency.md", "claims", published_claims_table())
+    fill("docs/findings.md", "definitions", definition_rows(connection_weights(load_zoo(PAPERS))))
     fill("docs/findings.md", "agreement", agreement_rows())
     fill("docs/findings.md", "pruning", pruning_rows())
     fill("docs/findings.md", "classes", classes_rows())
     if cifar10_jpeg:
         save_figure(prediction_figure(cifar10_jpeg), DOCS / "prediction.png")
+    effects = measured("effects")
     for name, picture in ABLATION.items():
-        save_figure(feature_reuse_figure(effects(name), "ablation"), DOCS / picture)
+        save_figure(feature_reuse_figure(effects[name], "ablation"), DOCS / picture)
     panels = [DOCS / "left.png", DOCS / "right.png"]
-    save_figure(agreement_figure(effects(SHOWN), "mean_abs_weight", "ablation"), panels[0])
-    curves = pd.read_csv(MEASURED / f"pruning_{SHOWN}.csv").query("measure in @SHOWN_ORDERS and repair == 'none'")
+    save_figure(agreement_figure(effects[SHOWN], "mean_abs_weight", "ablation"), panels[0])
+    curves = measured("pruning")[SHOWN].query("measure in @SHOWN_ORDERS and repair == 'none'")
     save_figure(pruning_figure(curves), panels[1])
     side_by_side(panels, DOCS / "effects.png")
     fill("docs/efficiency.md", "sweep", sweep_table())

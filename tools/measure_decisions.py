@@ -1,6 +1,6 @@
 """Measure where the shipped networks decide: the numbers of "Where a decision is made" in docs/findings.md.
 
-python tools/measure_decisions.py NETWORK [--dataset folder --data DIR --normalize cifar10] [--images N] [--classes N]
+python -m tools.measure_decisions NETWORK [--dataset folder --data DIR --normalize cifar10] [--images N] [--classes N]
 
 Prints the depths as JSON. With ``--classes``, it measures whether classes need connections of their own instead, and
 writes ``classes_NETWORK.csv`` into ``analysis/results/measured``: tools/make_figures.py makes the table from it.

@@ -1,14 +1,15 @@
-"""Measure what docs/findings.md says of feature reuse by effect: `python tools/measure_effects.py [CIFAR10_JPEG]`.
+"""Measure what docs/findings.md says of feature reuse by effect.
 
-Writes two tables for each network of the zoo into ``analysis/results/measured``: ``effects_NAME.csv``, the
-feature-reuse table with all measures on test images, and ``pruning_NAME.csv``. CIFAR10_JPEG is a folder that holds
-CIFAR-10's images as JPEG files in class folders under test/ and train/; without it, the network trained on them is
-left out.
+python -m tools.measure_effects [NETWORK ...] [--cifar10-jpeg DIR]
+
+Writes two tables for each network of the zoo, or those named, into ``analysis/results/measured``: ``effects_NAME.csv``,
+the feature-reuse table with all measures on test images, and ``pruning_NAME.csv``. DIR holds CIFAR-10's images as JPEG
+files in class folders under test/ and train/; without it, the networks trained on them are left out.
 """
 
 from __future__ import annotations
 
-import sys
+import argparse
 from pathlib import Path
 
 import pandas as pd
@@ -55,10 +56,14 @@ def measure_pruning(name: str, splits: DataSplits) -> None:
     print("wrote", save_table(pd.concat(curves, ignore_index=True), MEASURED / f"pruning_{name}.csv"), flush=True)
 
 
-def main(cifar10_jpeg: str | None = None) -> None:
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("networks", nargs="*", metavar="NETWORK")
+    parser.add_argument("--cifar10-jpeg")
+    options = parser.parse_args()
     for measure in (measure_effects, measure_pruning):
-        for name in zoo_names():
-            splits = load_own_splits(name, cifar10_jpeg)
+        for name in options.networks or zoo_names():
+            splits = load_own_splits(name, options.cifar10_jpeg)
             if splits is None:
                 print("left out:", name)
                 continue
@@ -66,4 +71,4 @@ def main(cifar10_jpeg: str | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

@@ -1,7 +1,7 @@
 """Kill a training many times, half of them inside a write, and compare the result with a run that was left alone.
 
-    python tools/torture.py --kills 30
-    python tools/torture.py --kills 30 --folder /tmp/torture    # interrupt it and run it again: it continues
+    python -m tools.torture --kills 30
+    python -m tools.torture --kills 30 --folder /tmp/torture    # interrupt it and run it again: it continues
 
 Small networks on digits, on the CPU. Exits with 1 where metrics or weights differ, or a training was not killed.
 """
