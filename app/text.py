@@ -45,9 +45,10 @@ def network_facts(checkpoint: Checkpoint) -> dict[str, str]:
     """
     record = checkpoint.record
     facts = {"network": checkpoint.spec.title, "params": f"{checkpoint.num_params:,}"}
-    facts |= {key: shown(record[key], form) for key, form in _RECORD_FACTS.items() if record.get(key) is not None}
+    known = {key: form for key, form in _RECORD_FACTS.items() if record.get(key) is not None}
+    facts |= {key: format_value(record[key], form) for key, form in known.items()}
     if "epochs" in facts and isinstance(start := record.get("started_from"), Mapping):
-        facts["epochs"] += f", after {shown(start.get('epochs', '?'), '{}')} before"
+        facts["epochs"] += f", after {format_value(start.get('epochs', '?'), '{}')} before"
     return facts | ({"assumed": "; ".join(checkpoint.assumed)} if checkpoint.assumed else {})
 
 
@@ -63,7 +64,7 @@ FACT_TITLES = {
 _RECORD_FACTS = {"dataset": "{}", "epochs": "{}", "seed": "{}", "test_error": "{:.2f} %"}
 
 
-def shown(value: Any, form: str) -> str:
+def format_value(value: Any, form: str) -> str:
     """Return a value of a record in its format, or unchanged where it is of another type."""
     try:
         text = form.format(value)

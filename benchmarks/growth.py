@@ -68,7 +68,7 @@ def slope(x: list[float], y: list[float]) -> float:
     return float(np.polyfit(np.log(x), np.log(y), 1)[0])
 
 
-def measured(title: str, networks: list[tuple[int, int]]) -> list[dict[str, Any]]:
+def measure(title: str, networks: list[tuple[int, int]]) -> list[dict[str, Any]]:
     """Rows of the result, and the slopes printed."""
     specs = [DenseNetSpec.cifar(depth, k, bottleneck=True, compression=0.5) for depth, k in networks]
     along = [float(depth if title.startswith("depth") else k) for depth, k in networks]
@@ -93,7 +93,7 @@ def measured(title: str, networks: list[tuple[int, int]]) -> list[dict[str, Any]
 
 def main() -> None:
     print(f"DenseNet-BC, batch {BATCH} of 32x32, {hardware()}, torch {torch.__version__}, medians of {TURNS}")
-    rows = [row for title, networks in SERIES.items() for row in measured(title, networks)]
+    rows = [row for title, networks in SERIES.items() for row in measure(title, networks)]
     recorded.write("growth", f"Growth of time and memory, batch {BATCH} of 32x32, {TURNS} turns", rows)
 
 

@@ -60,13 +60,13 @@ def serve(name: str, way: str) -> None:
     given = images.to(memory_format=torch.channels_last) if "channels_last" in way else images
     difference = (model(given) - expected).abs().max().item()
 
-    def timed() -> tuple[float, float]:
+    def time_pass() -> tuple[float, float]:
         start = perf_counter()
         model(given)
         return perf_counter() - start, difference
 
     with keep_freed_memory() if way == OURS else nullcontext():
-        answer(timed)
+        answer(time_pass)
 
 
 def main() -> None:

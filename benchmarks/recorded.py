@@ -52,7 +52,7 @@ def write(subject: str, about: str, rows: list[dict[str, Any]], folder: Path = F
         "cpu": torch.backends.cpu.get_cpu_capability(),
         "versions": _versions(),
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
-        "rows": [{key: rounded(value) for key, value in entry.items()} for entry in rows],
+        "rows": [{key: round_number(value) for key, value in entry.items()} for entry in rows],
     }
     file = folder / f"{subject}.json"
     write_whole(file, lambda temporary: temporary.write_text(json.dumps(content, indent=1) + "\n"))
@@ -60,7 +60,7 @@ def write(subject: str, about: str, rows: list[dict[str, Any]], folder: Path = F
         print(f"wrote {file.relative_to(FOLDER.parents[1]) if folder == FOLDER else file}")
 
 
-def rounded(value: Any) -> Any:
+def round_number(value: Any) -> Any:
     """Return a number with four significant digits; anything else as it is."""
     return float(f"{value:.4g}") if isinstance(value, float) else value
 

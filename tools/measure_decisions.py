@@ -54,7 +54,7 @@ def decisions(parts: PooledParts) -> dict[str, Any]:
     }
 
 
-def shuffled(parts: PooledParts) -> dict[str, Any]:
+def shuffle_labels(parts: PooledParts) -> dict[str, Any]:
     """The error by depth against labels in random order: chance, whatever the depth."""
     order = torch.randperm(len(parts.labels), generator=torch.Generator().manual_seed(0))
     table = lens_by_depth(PooledParts(parts.pooled, parts.weights, parts.bias, parts.labels[order]))
@@ -85,7 +85,8 @@ def main() -> None:
         print("wrote", save_table(table, MEASURED / f"classes_{options.network}.csv"))
         return
     trained = pooled_parts(network, images, options.images)
-    found: dict[str, Any] = {"network": options.network, "trained": decisions(trained), "shuffled": shuffled(trained)}
+    found: dict[str, Any] = {"network": options.network, "trained": decisions(trained)}
+    found["shuffled"] = shuffle_labels(trained)
     found["untrained"] = decisions(pooled_parts(build_untrained(network.architecture), images, options.images))
     print(json.dumps(found))
 

@@ -38,7 +38,7 @@ def training_activation_bytes(
     """
     layers = network_layers(spec, default_input_size(spec) if input_size is None else input_size)
     images = [_Images(layer, batch_size, spec.spatial_dims) for layer in layers]
-    kept = [_kept(image, before) for before, image in zip([None, *layers], images, strict=False)]
+    kept = [_kept_bytes(image, before) for before, image in zip([None, *layers], images, strict=False)]
     if memory_efficient and isinstance(spec, DenseNetSpec):
         kept = [_kept_in_shared_memory(image, own, spec) for image, own in zip(images, kept, strict=True)]
     return sum(kept)
@@ -53,7 +53,7 @@ class _Images:
         self.output_values: int = batch_size * layer.out_maps * layer.out_size**dims
 
 
-def _kept(image: _Images, before: Layer | None) -> int:
+def _kept_bytes(image: _Images, before: Layer | None) -> int:
     """Return the bytes that this layer keeps, without tensors that the layer before it keeps already."""
     layer, kept = image.layer, 0
     is_kept_already = (before is not None and before.kind == "relu") or layer.is_branch

@@ -58,7 +58,7 @@ def check_claims(
     test, train = (None if own is None else sample_evenly(own, num_images) for own in (images, train_images))
     evidence = Evidence(checkpoint, test, train, tuple(beside), tuple(seeds))
     observations = figure5_observations(connection_weights(checkpoint), is_order_visible(network), num_untrained)
-    untrained = [evidence.untrained(seed) for seed in range(num_untrained)]
+    untrained = [evidence.without_training(seed) for seed in range(num_untrained)]
     return pd.concat([observations, check(ON_IMAGES, evidence, untrained)], ignore_index=True)
 
 

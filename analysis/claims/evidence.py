@@ -49,7 +49,7 @@ class Evidence:
             raise NotMeasurable(NO_IMAGES)
         return self.images
 
-    def untrained(self, seed: int) -> Evidence:
+    def without_training(self, seed: int) -> Evidence:
         """Return the same evidence from a network that was only initialized."""
         return replace(self, network=build_untrained(self.spec, self.images, seed), beside=(), seeds=())
 

@@ -80,10 +80,10 @@ def untrained_weights(table: pd.DataFrame, seed: int) -> pd.DataFrame:
     n of their magnitudes is normal around one value, with the standard deviation CV / sqrt(n). That value is 1 here:
     the observations compare within a target. Connections with weight 0 (cut ones) stay 0.
     """
-    return table.assign(mean_abs_weight=_untrained(table, 1, seed)[0])
+    return table.assign(mean_abs_weight=_untrained_means(table, 1, seed)[0])
 
 
-def _untrained(table: pd.DataFrame, num_networks: int, seed: int = 0) -> np.ndarray:
+def _untrained_means(table: pd.DataFrame, num_networks: int, seed: int = 0) -> np.ndarray:
     """Mean |w| of every connection of untrained networks: (networks, connections)."""
     ratio = table["l1_per_input_map"] / table["mean_abs_weight"]  # weights per input map
     per_map = ratio.groupby([table["block"], table["target_layer"]]).transform("max").fillna(1)
@@ -150,7 +150,7 @@ def _row_0_ratios(layers: pd.DataFrame, weights: np.ndarray) -> np.ndarray:
 def _below_untrained(table: pd.DataFrame) -> Criterion:
     """Less than in 99 % of untrained networks of the same shape."""
     layers = _later_layers(table)
-    return Criterion(at_most=float(np.quantile(_row_0_ratios(layers, _untrained(layers, NUM_NULL)), 0.01)))
+    return Criterion(at_most=float(np.quantile(_row_0_ratios(layers, _untrained_means(layers, NUM_NULL)), 0.01)))
 
 
 def _row_0_least(table: pd.DataFrame) -> float:
@@ -180,7 +180,7 @@ def _leans(weights: np.ndarray) -> np.ndarray:
 
 def _above_untrained(table: pd.DataFrame) -> Criterion:
     """A tenth more, and more than in 99 % of untrained networks of the same shape."""
-    null = _leans(_untrained(_classifier(table), NUM_NULL))
+    null = _leans(_untrained_means(_classifier(table), NUM_NULL))
     return Criterion(at_least=max(MIN_LEAN, float(np.quantile(null, 0.99))))
 
 

@@ -20,7 +20,7 @@ def agreement_figure(table: pd.DataFrame, first: str, second: str, kind: str | N
         ValueError: as ``agreement``.
     """
     found = agreement(table, first, second, kind)
-    rows = _ranked(table, first, second, kind)
+    rows = _rank(table, first, second, kind)
     with mpl.rc_context(fname=STYLE):
         figure = Figure(figsize=(COLUMN_WIDTHS[1], 3.0), layout="constrained")
         ax = figure.subplots()
@@ -37,7 +37,7 @@ def agreement_figure(table: pd.DataFrame, first: str, second: str, kind: str | N
 
 def agreement_screen(table: pd.DataFrame, first: str, second: str, kind: str | None = "dense_layer") -> go.Figure:
     """The same for the screen, with each connection's numbers on hover."""
-    rows = _ranked(table, first, second, kind)
+    rows = _rank(table, first, second, kind)
     figure = go.Figure(go.Scatter(x=(0, 1), y=(0, 1), mode="lines", line={"color": GRID}, showlegend=False))
     figure.update_traces(hoverinfo="skip")
     for color, (block, own) in zip(_colors(rows), rows.groupby("block"), strict=True):
@@ -64,7 +64,7 @@ def agreement_screen(table: pd.DataFrame, first: str, second: str, kind: str | N
     return figure.update_yaxes(axis | {"title": f"rank by {measure_title(second)}"})
 
 
-def _ranked(table: pd.DataFrame, first: str, second: str, kind: str | None) -> pd.DataFrame:
+def _rank(table: pd.DataFrame, first: str, second: str, kind: str | None) -> pd.DataFrame:
     rows = table if kind is None else table[table["target_kind"] == kind]
     ranks = {axis: (rows[name].rank() - 1) / max(1, len(rows) - 1) for axis, name in (("x", first), ("y", second))}
     return rows.assign(**ranks)

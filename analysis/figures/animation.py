@@ -14,7 +14,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from PIL import Image
 
-from analysis.figures.emergence import shown_epochs
+from analysis.figures.emergence import choose_epochs
 from analysis.figures.export import figure_bytes
 from analysis.figures.figure_5 import feature_reuse_figure
 from densenet_core import RunError
@@ -49,7 +49,7 @@ def animation_bytes(tables: pd.DataFrame, file_format: str) -> bytes:
 
 
 def _figures(tables: pd.DataFrame) -> Iterator[tuple[int, Figure]]:
-    for epoch in shown_epochs(tables):
+    for epoch in choose_epochs(tables):
         figure = feature_reuse_figure(tables[tables["epoch"] == epoch].reset_index(drop=True))
         figure.text(0.01, 0.01, f"epoch {epoch}", fontsize=9, weight="bold", va="bottom")
         yield epoch, figure

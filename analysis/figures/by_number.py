@@ -58,7 +58,7 @@ def figure_4(panel: Panel, results: pd.DataFrame) -> tuple[Figure, pd.DataFrame]
     if table.empty:
         raise ValueError(f"the results have no {', no '.join(families)}: train some, or leave the runs out")
     if panel == "middle":
-        table = _published_beside(table, families)
+        table = _add_published(table, families)
     is_published = table["origin"] == "published"
     order = table["family"].map({family: place for place, family in enumerate(families)}) + 100 * is_published
     table = table.assign(order=order).sort_values(["order", "params"], kind="stable").drop(columns="order")
@@ -67,7 +67,7 @@ def figure_4(panel: Panel, results: pd.DataFrame) -> tuple[Figure, pd.DataFrame]
     return efficiency_figure(table, costs=("params",), log=True, label_points=False), table
 
 
-def _published_beside(results: pd.DataFrame, families: tuple[str, ...]) -> pd.DataFrame:
+def _add_published(results: pd.DataFrame, families: tuple[str, ...]) -> pd.DataFrame:
     """The results, and published ones of the same data sets and of C10+."""
     table = tabulated_results()
     is_shown = table["family"].isin(families) & table["source"].isin(FIGURE_4_SOURCES) & (table["error_kind"] == "test")

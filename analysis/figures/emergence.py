@@ -15,7 +15,7 @@ from analysis.reuse.scaling import Scaling, scale_measure
 MAX_FRAMES = 60  # of an animation; more epochs are thinned out evenly
 
 
-def shown_epochs(tables: pd.DataFrame, most: int = MAX_FRAMES) -> list[int]:
+def choose_epochs(tables: pd.DataFrame, most: int = MAX_FRAMES) -> list[int]:
     """The epochs to draw: all, or ``most`` of them evenly apart, the first and the last among them."""
     epochs = sorted(int(epoch) for epoch in tables["epoch"].unique())
     if len(epochs) <= most:
@@ -35,7 +35,7 @@ def emergence_screen(
         tables: as returned by ``reuse_over_training``.
         scaling: within each epoch.
     """
-    epochs = shown_epochs(tables)
+    epochs = choose_epochs(tables)
     by_epoch = {epoch: tables[tables["epoch"] == epoch].reset_index(drop=True) for epoch in epochs}
     figure = feature_reuse_screen(by_epoch[epochs[-1]], measure, scaling, color_map)
     places = [i for i, trace in enumerate(figure.data) if trace.type == "heatmap"]

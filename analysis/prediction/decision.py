@@ -182,7 +182,7 @@ def _extend(
 ) -> list[_Path]:
     maps = inputs[block - 1][:, : reader.edges[reader.target.layer]].detach().requires_grad_()
     with torch.enable_grad():
-        out = reader.whole(reader.read(reader.activation(maps)))
+        out = reader.output(reader.read(reader.activation(maps)))
         (found,) = torch.autograd.grad(out, maps, gradient)
     passed = (*layers, (block, reader.target.layer))
     sizes = widths(reader)

@@ -83,7 +83,7 @@ def pooled_parts(
     with torch.inference_mode():
         for batch, own_labels in batches_on_device(chosen, batch_size, on_batch):
             final = predictor.final_maps(batch)
-            pooled.append(tuple(own.float().cpu() for own in final.pooled()))
+            pooled.append(tuple(own.float().cpu() for own in final.pool()))
             weights = tuple(weight.float().cpu() for weight in final.weights)
             biases.append(final.bias.float().cpu())
             labels.append(own_labels.cpu())
@@ -102,7 +102,7 @@ def pool_batch(network: NetworkLike, images: Tensor) -> PooledParts:
 
 def pool_final_maps(final: FinalMaps) -> PooledParts:
     """Return the input of the classifier averaged over positions; all labels are 0."""
-    pooled = tuple(own.float().cpu() for own in final.pooled())
+    pooled = tuple(own.float().cpu() for own in final.pool())
     weights = tuple(weight.float().cpu() for weight in final.weights)
     bias = final.bias.float().cpu()
     return PooledParts(pooled, weights, bias, torch.zeros(len(bias), dtype=torch.long))

@@ -38,13 +38,13 @@ class FinalMaps:
     weights: tuple[Tensor, ...]  # of source s: (classes, C_s)
     bias: Tensor  # (N, classes): the part of the logits that no source adds
 
-    def pooled(self) -> tuple[Tensor, ...]:
+    def pool(self) -> tuple[Tensor, ...]:
         """Return the average of each map over all positions: (N, C_s) for each source."""
         return tuple(maps.flatten(2).mean(2) for maps in self.maps)
 
     def contributions(self) -> Tensor:
         """Return what each source adds to each logit: (N, sources, classes)."""
-        return compute_contributions(self.pooled(), self.weights)
+        return compute_contributions(self.pool(), self.weights)
 
 
 def compute_contributions(pooled: tuple[Tensor, ...], weights: tuple[Tensor, ...]) -> Tensor:

@@ -124,7 +124,7 @@ def measured_results(runs: Iterable[str | Path], include_zoo: bool = True) -> pd
     rows, skipped = [], []
     for place in places:
         try:
-            rows.append(_measured(*read_header(place)))
+            rows.append(_to_row(*read_header(place)))
         except CheckpointError as error:
             skipped.append(str(error))
         except (KeyError, TypeError, ValueError) as error:  # a record from elsewhere
@@ -137,7 +137,7 @@ def measured_results(runs: Iterable[str | Path], include_zoo: bool = True) -> pd
 def result_of(spec: Spec, record: dict[str, Any]) -> pd.Series | None:
     """Return one network's result, with the columns of ``COLUMNS``; None if its record lacks it."""
     try:
-        return pd.Series(_measured(spec, record)).reindex(list(COLUMNS))
+        return pd.Series(_to_row(spec, record)).reindex(list(COLUMNS))
     except (KeyError, TypeError, ValueError):
         return None
 
@@ -168,12 +168,12 @@ def mean_over_seeds(results: pd.DataFrame) -> pd.DataFrame:
         hardware=("hardware", "first"),
         source=("source", "first"),
     ).reset_index()
-    means.loc[means["seeds"] > 1, "source"] = means["arch"] + ", seeds " + groups["seed"].agg(_listed).to_numpy()
+    means.loc[means["seeds"] > 1, "source"] = means["arch"] + ", seeds " + groups["seed"].agg(_join_seeds).to_numpy()
     parts = [part for part in (results[results["origin"] != "measured"], means) if len(part)]
     return pd.concat(parts, ignore_index=True).reindex(columns=list(COLUMNS)) if parts else results
 
 
-def _listed(seeds: pd.Series) -> str:
+def _join_seeds(seeds: pd.Series) -> str:
     return ", ".join(str(int(seed)) for seed in sorted(seeds))
 
 
@@ -194,7 +194,7 @@ def _spec_cost(spec: Spec, input_size: int | None = None) -> dict[str, float | N
     return {"params": total["params"], "mult_adds": total["mult_adds"], "activation_bytes": memory}
 
 
-def _measured(spec: Spec, record: dict[str, Any]) -> dict[str, Any]:
+def _to_row(spec: Spec, record: dict[str, Any]) -> dict[str, Any]:
     return _spec_cost(spec, record["image_size"]) | {
         "origin": "measured",
         "family": spec.family,

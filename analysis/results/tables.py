@@ -55,7 +55,7 @@ def paper_table(number: int, own: pd.DataFrame | None = None) -> pd.DataFrame:
 
 def latex_table(table: pd.DataFrame) -> str:
     """Return a table as LaTeX; its first line names the package that it needs, booktabs."""
-    escaped = table.map(_escaped).rename(columns=_escaped)
+    escaped = table.map(_escape).rename(columns=_escape)
     text: str = escaped.to_latex(index=False, column_format="l" + "c" * (table.shape[1] - 1))
     return f"% \\usepackage{{booktabs}}\n{text}"
 
@@ -191,7 +191,7 @@ def _side(size: int) -> str:
     return f"{size} x {size}"
 
 
-def _escaped(cell: object) -> str:
+def _escape(cell: object) -> str:
     text = str(cell).replace("\\", r"\textbackslash ")
     text = re.sub(r"([&%$#_{}])", r"\\\1", text)
     for sign, command in (("~", r"\textasciitilde "), ("^", r"\textasciicircum "), ("±", r"$\pm$")):

@@ -163,12 +163,12 @@ def _cut_variants(reader: Reader, maps: Tensor, whole: Tensor, mean: Tensor | No
 def _continue_pass(dissection: Dissection, b: int, reader: Reader, cut: Tensor, sums: list[Tensor]) -> Tensor:
     """The scores of cut pre-activations of a target, (variants x N, ...); ``sums`` as they are at this target."""
     layer, readers = reader.target.layer, dissection.blocks[b]
-    changed = out = reader.whole(cut)
+    changed = out = reader.output(cut)
     for later in readers[layer:]:
         end = later.target.layer
         part = later.read(later.activation(changed, layer, end), layer, end)
         shared = sums[end - 1]
-        out = later.whole(part.unflatten(0, (-1, len(shared))).add_(shared).flatten(0, 1))
+        out = later.output(part.unflatten(0, (-1, len(shared))).add_(shared).flatten(0, 1))
         if later.target.kind == "dense_layer":
             changed = torch.cat((changed, out), dim=1)
     return dissection.scores_from(b + 1, out)
@@ -177,7 +177,7 @@ def _continue_pass(dissection: Dissection, b: int, reader: Reader, cut: Tensor, 
 def _add_source(reader: Reader, readers: tuple[Reader, ...], maps: Tensor, sums: list[Tensor]) -> Tensor:
     """The block's maps and this target's, whose parts are added to ``sums``; after the block, the next one's input."""
     layer = reader.target.layer
-    out = reader.whole(sums[layer - 1])
+    out = reader.output(sums[layer - 1])
     if reader.target.kind != "dense_layer":
         return out
     for later in readers[layer:]:

@@ -75,7 +75,7 @@ def agreement(
     234
     """
     rows = _choose(table, (first, second), kind, block_input)
-    a, b = _ordered(rows, first), _ordered(rows, second)
+    a, b = _tie_noise(rows, first), _tie_noise(rows, second)
     correlation = spearman(a, b)
     drawn_a, drawn_b = (_over_images(rows, name, resamples, seed) for name in (first, second))
     by_target, by_source = (
@@ -175,7 +175,7 @@ def disagreements(
         largest; ``rank_...``), and difference (the first's rank minus the second's), the largest differences first.
     """
     rows = _choose(table, (first, second), kind)
-    ranks = {name: (pd.Series(_ordered(rows, name)).rank() - 1) / (len(rows) - 1) for name in (first, second)}
+    ranks = {name: (pd.Series(_tie_noise(rows, name)).rank() - 1) / (len(rows) - 1) for name in (first, second)}
     found = rows[[*KEYS, first, second]].assign(
         **{f"rank_{name}": rank.to_numpy() for name, rank in ranks.items()},
         difference=(ranks[first] - ranks[second]).to_numpy(),
@@ -203,7 +203,7 @@ def _choose(table: pd.DataFrame, measures: Iterable[str], kind: str | None, bloc
     return rows
 
 
-def _ordered(rows: pd.DataFrame, measure: str) -> np.ndarray:
+def _tie_noise(rows: pd.DataFrame, measure: str) -> np.ndarray:
     """A measure's values, with those below its noise tied at 0."""
     noise = MEASURES[measure].noise if measure in MEASURES else 0.0
     return _without_noise(rows[measure].to_numpy(float), noise)
@@ -222,10 +222,10 @@ def _over_images(rows: pd.DataFrame, measure: str, resamples: int, seed: int) ->
     mean over a half differs from the mean over all images by what that one has as its standard error (half-sample
     replication, McCarthy 1969). All connections of a resample share their images.
     """
-    values = _ordered(rows, measure)
+    values = _tie_noise(rows, measure)
     effects = rows.attrs.get(EFFECTS)
     if measure == "ablation" and effects is not None:
-        return _without_noise(effects.resampled(rows, resamples, seed), MEASURES[measure].noise)
+        return _without_noise(effects.resample(rows, resamples, seed), MEASURES[measure].noise)
     if measure != "ablation" or any(half not in rows for half in HALVES):
         return values
     half = np.random.default_rng((seed, 1)).integers(2, size=resamples)

@@ -56,7 +56,7 @@ class Reader:
         part: Tensor = _CONV[weight.dim() - 2](activation, weight, padding=weight.shape[-1] // 2)
         return part
 
-    def whole(self, pre_activation: Tensor) -> Tensor:
+    def output(self, pre_activation: Tensor) -> Tensor:
         """Return the target's output, given the sum of all parts."""
         if self.bias is not None:
             pre_activation = pre_activation + self.bias.view(-1, *(1,) * (pre_activation.dim() - 2))
@@ -64,7 +64,7 @@ class Reader:
 
     def onward(self, maps: Tensor, activation: Tensor) -> Tensor:
         """Return the block's ``maps`` with a dense layer's output appended, or the output of what follows the block."""
-        out = self.whole(self.read(activation))
+        out = self.output(self.read(activation))
         return torch.cat((maps, out), dim=1) if self.target.kind == "dense_layer" else out
 
     def _channels(self, first: int, end: int | None) -> tuple[int, int]:

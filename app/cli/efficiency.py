@@ -79,17 +79,17 @@ def compare(
     opened = [open_spec(text, reading) for text in (a, b)]
     specs = {a: opened[0], b if b != a else f"{b} (again)": opened[1]}
     table = compare_networks(specs, input_size)
-    rows = [[str(name), *(_shown(cell) for cell in row)] for name, row in zip(table.index, table.values, strict=True)]
+    rows = [[str(name), *(_to_text(cell) for cell in row)] for name, row in zip(table.index, table.values, strict=True)]
     print_table(["", *table.columns], rows)
     print()
     stages = compare_stages(specs, input_size)
-    print_table(list(stages.columns), [[_shown(cell) for cell in row] for row in stages.itertuples(index=False)])
+    print_table(list(stages.columns), [[_to_text(cell) for cell in row] for row in stages.itertuples(index=False)])
     if measure:
         from analysis.architecture.latency import measure_latency
 
         times = measure_latency(specs, int(str(table.loc["input_size", a])))
         print()
-        print_table(list(times.columns), [[_shown(cell) for cell in row] for row in times.itertuples(index=False)])
+        print_table(list(times.columns), [[_to_text(cell) for cell in row] for row in times.itertuples(index=False)])
 
 
 def table(
@@ -124,5 +124,5 @@ def table(
         print(text, end="")
 
 
-def _shown(cell: object) -> str:
+def _to_text(cell: object) -> str:
     return f"{cell:,}" if isinstance(cell, int) else f"{cell:,.1f}" if isinstance(cell, float) else str(cell)

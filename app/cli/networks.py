@@ -56,7 +56,7 @@ def evaluate(
             ("Loss", f"{result.loss:.4f} nats"),
             ("Top-1 error", f"{result.top1_error:.2f} %"),
             ("Top-5 error", f"{result.top5_error:.2f} %"),
-            *_assumed(network),
+            *_list_assumptions(network),
         ]
     )
 
@@ -87,12 +87,12 @@ def inspect(
     available = available_analyses(network)
     tensors = [(key, array.shape, array.size) for key, array in network.arrays.items()]
     if as_json:
-        print_json(_described(network, available) | ({"tensors": tensors} if layers else {}))
+        print_json(_to_json(network, available) | ({"tensors": tensors} if layers else {}))
         return
     ignored = f"{len(network.ignored)} tensors: {', '.join(network.ignored[:3])}" if network.ignored else "-"
     found = [("Layout", network.layout), ("Identified by", _identification(network)), ("Not used", ignored)]
     facts = [(FACT_TITLES[name], value) for name, value in network_facts(network).items()]
-    print_pairs([*facts, *_held(network), *found, *_architecture(network), *_unknown(network)])
+    print_pairs([*facts, *_list_content(network), *found, *_architecture(network), *_unknown(network)])
     print("\nAvailable analyses:")
     for reason, group in available.groupby("reason", sort=False):
         for analysis in group["analysis"]:
@@ -120,7 +120,7 @@ def _print_readings(checkpoint: str, reading: Reading, as_json: bool) -> None:
     print_table(("weights", "reading", "result"), readings)
 
 
-def _held(network: Checkpoint) -> list[tuple[str, str]]:
+def _list_content(network: Checkpoint) -> list[tuple[str, str]]:
     """Return what the file holds besides the network, if anything."""
     from densenet_core.checkpoints.identify.infer_spec import join_names
 
@@ -142,7 +142,7 @@ def _identification(network: Checkpoint) -> str:
     return "; ".join((network.identified_by.value, *network.notes))
 
 
-def _described(network: Checkpoint, available: pd.DataFrame) -> dict[str, Any]:
+def _to_json(network: Checkpoint, available: pd.DataFrame) -> dict[str, Any]:
     """Return the output of ``inspect`` for JSON."""
     return {
         "network": network.spec.title,
@@ -188,7 +188,7 @@ def _unknown(network: Checkpoint) -> list[tuple[str, str]]:
     return [("Unknown", "stochastic depth leaves no trace in the tensors, and changes the scores")]
 
 
-def _assumed(network: Checkpoint) -> list[tuple[str, str]]:
+def _list_assumptions(network: Checkpoint) -> list[tuple[str, str]]:
     """Return what the scores depend on and is assumed, because the file does not show it."""
     return [("Assumed" if number == 0 else "", words) for number, words in enumerate(network.assumed)]
 

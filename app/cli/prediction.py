@@ -76,10 +76,10 @@ def explain(
         ]
         print_written(*save_figure(explanation_figure(rows), figure))
     if table:
-        print_written(save_table(_joined(images, [own.table for own in found]), table))
+        print_written(save_table(_join(images, [own.table for own in found]), table))
 
 
-def _joined(files: list[Path], tables: list[pd.DataFrame]) -> pd.DataFrame:
+def _join(files: list[Path], tables: list[pd.DataFrame]) -> pd.DataFrame:
     import pandas as pd
 
     return pd.concat([own.assign(image=str(file)) for file, own in zip(files, tables, strict=True)], ignore_index=True)

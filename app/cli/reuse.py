@@ -103,14 +103,14 @@ def reuse(
             open_network(path, reading if number == 0 else Reading(order=reading.order))
             for number, path in enumerate(paths)
         ]
-        tables = [_measured(own, measure, images, replace, (dataset, data, normalize)) for own in networks]
+        tables = [_measure(own, measure, images, replace, (dataset, data, normalize)) for own in networks]
         if seeds:
             _show_seeds(networks, tables, look, out)
         else:
             _show_difference(tables, look, out)
         return
     network = open_network(checkpoint, reading)
-    connections = _measured(network, measure, images, replace, (dataset, data, normalize))
+    connections = _measure(network, measure, images, replace, (dataset, data, normalize))
     is_visible = is_order_visible(network)
     assumed = "" if is_visible else f"; {ORDER_ASSUMED}"
     print(f"{network.spec.title}: {len(connections)} connections in {connections['block'].nunique()} blocks{assumed}")
@@ -182,7 +182,7 @@ def _show_seeds(networks: Sequence[Checkpoint], tables: Sequence[pd.DataFrame], 
     out.write(drawn, found)
 
 
-def _measured(
+def _measure(
     network: Checkpoint, measure: str, num_images: int, replace: Any, source: tuple[str | None, Path, str | None]
 ) -> pd.DataFrame:
     """Return the feature-reuse table; images are read only where the measure needs them."""

@@ -61,7 +61,7 @@ def exit_on_sigterm() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def checked(progress: str) -> Any:
+def check_progress(progress: str) -> Any:
     """Return the style of the progress display.
 
     Raises:
@@ -108,7 +108,7 @@ def train(
     config = recipe_config(recipe, arch, dataset, name or f"{arch}-{dataset}", **given)
     hooks: list[OnEpoch] = [*([record_reuse] if reuse else []), *([TensorBoardLog()] if tensorboard else [])]
     with exit_on_sigterm():
-        folder = train_run(config, checked(progress), on_epoch=lambda *epoch: [hook(*epoch) for hook in hooks])
+        folder = train_run(config, check_progress(progress), on_epoch=lambda *epoch: [hook(*epoch) for hook in hooks])
     if is_first_process():
         rows = read_metrics(folder / METRICS)
         kept = kept_epoch(config, rows)
@@ -176,7 +176,7 @@ def sweep(
     configs = load_sweep(file, str(runs), str(data))
     if ray_address is None:
         with exit_on_sigterm():
-            folders = run_sweep(configs, checked(progress), on_epoch=record_reuse)
+            folders = run_sweep(configs, check_progress(progress), on_epoch=record_reuse)
     else:
         from densenet_core.training.ray_sweep import run_sweep_on_ray
 

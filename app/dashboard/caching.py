@@ -2,7 +2,7 @@
 
 Streamlit runs a page's code again at every change, and has two caches: ``st.cache_data`` gives each caller a copy
 (tables), ``st.cache_resource`` the object itself (networks, images: read only). Both are shared by all sessions of the
-server, and both can be limited to one session. ``cached`` chooses among these four, so that nobody has to remember the
+server, and both can be limited to one session. ``cache`` chooses among these four, so that nobody has to remember the
 rules:
 
 - What belongs to one session (an upload and all that is computed from it) is kept for that session and deleted with it.
@@ -27,7 +27,7 @@ R = TypeVar("R")
 _IS_SPINNING: ContextVar[bool] = ContextVar("is_spinning", default=False)
 
 
-def cached(
+def cache(
     max_entries: int, *, private_entries: int | None = None, spinner: str | None = None, copies: bool = True
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Keep a function's results by its arguments, without those whose names begin with an underscore.
@@ -38,14 +38,14 @@ def cached(
         spinner: the key, in the catalogue's table "spinners", of the text shown while the function runs.
         copies: give each caller a copy. False: give all the same object, which they must not change.
     """
-    cache = st.cache_data if copies else st.cache_resource
+    store = st.cache_data if copies else st.cache_resource
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
         # The spinner goes under the cache: its end is sent even where none was shown, and the browser would then
         # build anew what is in its place.
         slow = _spinning(spinner)(function) if spinner else function
-        shared: Any = cache(max_entries=max_entries, show_spinner=False)(slow)
-        private: Any = cache(max_entries=private_entries or max_entries, scope="session", show_spinner=False)(slow)
+        shared: Any = store(max_entries=max_entries, show_spinner=False)(slow)
+        private: Any = store(max_entries=private_entries or max_entries, scope="session", show_spinner=False)(slow)
 
         @functools.wraps(function)
         def call(*args: P.args, **kwargs: P.kwargs) -> R:

@@ -1,6 +1,6 @@
 """How every Plotly figure of the dashboard is put on a page: in its own colours, without Plotly's tool bar.
 
-What a page draws again at each change is kept (``drawn_once``): building a figure takes longer than all else that a
+What a page draws again at each change is kept (``draw_once``): building a figure takes longer than all else that a
 change asks for, and people go back and forth.
 """
 
@@ -14,9 +14,9 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from analysis.figures.style.screen import ACCENT, GRID, INK, MUTED
-from app.dashboard.caching import cached
+from app.dashboard.caching import cache
 from app.dashboard.keys import NetworkKey
-from app.dashboard.language import language, translated
+from app.dashboard.language import language, translate
 
 _DARK = {  # the colors of ink and paper in the dark theme
     INK: "#e5e7eb",
@@ -37,25 +37,25 @@ class Kept(NamedTuple):
 
 def show_chart(figure: go.Figure | Kept, key: str, alt: str | None = None, **options: Any) -> None:
     """Draws a figure; ``alt`` says in words what it shows, and ``options`` are ``st.plotly_chart``'s."""
-    shown = figure.figure if isinstance(figure, Kept) else themed(translated(figure))
+    shown = figure.figure if isinstance(figure, Kept) else apply_theme(translate(figure))
     st.plotly_chart(shown, theme=None, key=key, alt=alt, config={"displayModeBar": False}, **options)
 
 
-def drawn_once(draw: Callable[..., go.Figure]) -> Callable[..., Kept]:
+def draw_once(draw: Callable[..., go.Figure]) -> Callable[..., Kept]:
     """Keeps the figures that ``draw(key, *options)`` gives, by network, options and language.
 
     Those of an upload are its session's own, as all that is of one.
     """
 
-    def finished(key: NetworkKey, language: str, is_dark: bool, *options: Any) -> Kept:
-        figure = themed(translated(draw(key, *options)))
+    def draw_finished(key: NetworkKey, language: str, is_dark: bool, *options: Any) -> Kept:
+        figure = apply_theme(translate(draw(key, *options)))
         content = figure.to_dict()  # copied and encoded once, not at each drawing
         figure.to_dict = lambda: content
         return Kept(figure)
 
     # the cache tells functions apart by their names and sources
-    finished.__qualname__ = f"{draw.__module__}.{draw.__qualname__}"
-    kept = cached(256, private_entries=64, copies=False)(finished)
+    draw_finished.__qualname__ = f"{draw.__module__}.{draw.__qualname__}"
+    kept = cache(256, private_entries=64, copies=False)(draw_finished)
 
     @functools.wraps(draw)
     def call(key: NetworkKey, *options: Any) -> Kept:
@@ -69,14 +69,14 @@ def is_dark() -> bool:
     return st.context.theme.type == "dark"
 
 
-def themed(figure: go.Figure) -> go.Figure:
+def apply_theme(figure: go.Figure) -> go.Figure:
     """Return the figure in the colors of the session's theme; those of data stay."""
-    return go.Figure(_darkened(figure.to_plotly_json())) if is_dark() else figure
+    return go.Figure(_darken(figure.to_plotly_json())) if is_dark() else figure
 
 
-def _darkened(part: Any) -> Any:
+def _darken(part: Any) -> Any:
     if isinstance(part, dict):
-        return {name: _darkened(value) for name, value in part.items()}
+        return {name: _darken(value) for name, value in part.items()}
     if isinstance(part, list | tuple):
-        return [_darkened(value) for value in part]
+        return [_darken(value) for value in part]
     return _DARK.get(part, part) if isinstance(part, str) else part

@@ -84,11 +84,11 @@ def names(table: str, options: Iterable[Any]) -> Callable[[Any], str]:
     return {option: t(f"{table}.{option}") for option in options}.__getitem__
 
 
-def translated(figure: go.Figure) -> go.Figure:
+def translate(figure: go.Figure) -> go.Figure:
     """A figure with the words of its axes, titles, legends and hovers in the session's language, where it has them."""
     if language() == "en":
         return figure
-    return go.Figure(_translated(figure.to_plotly_json()))
+    return go.Figure(_translate(figure.to_plotly_json()))
 
 
 def from_analysis(text: str) -> str:
@@ -107,14 +107,14 @@ def from_analysis(text: str) -> str:
     if (inner := text.strip()) != text:
         return text.replace(inner, from_analysis(inner))
     if key := _phrase_keys().get(re.sub(_NUMBER, "{}", text)):
-        return _filled(words[key], re.findall(_NUMBER, text))
+        return _fill(words[key], re.findall(_NUMBER, text))
     for pattern, key in _patterns():
         if match := pattern.fullmatch(text):
-            return _filled(words[key], [from_analysis(part) for part in match.groups()])
+            return _fill(words[key], [from_analysis(part) for part in match.groups()])
     return text
 
 
-def _filled(phrase: str, parts: Iterable[str]) -> str:
+def _fill(phrase: str, parts: Iterable[str]) -> str:
     """The phrase with parts in place of its "{}"; Plotly's "%{x}" stays."""
     rest = iter(parts)
     return re.sub(r"\{\}", lambda _: next(rest), phrase)
@@ -150,11 +150,11 @@ def value_labels(column: str, values: Iterable[str]) -> dict[str, str]:
     return {value: words.get(f"{column}s.{value}", value) for value in values}
 
 
-def _translated(part: Any, key: str = "") -> Any:
+def _translate(part: Any, key: str = "") -> Any:
     if isinstance(part, dict):
-        return {name: _translated(value, str(name)) for name, value in part.items()}
+        return {name: _translate(value, str(name)) for name, value in part.items()}
     if isinstance(part, list | tuple):
-        return [_translated(value, key) for value in part]
+        return [_translate(value, key) for value in part]
     return from_analysis(part) if isinstance(part, str) and key in _WORDS_OF_FIGURES else part
 
 

@@ -18,7 +18,7 @@ from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from analysis.architecture.cost import count_cost, total_cost
 from analysis.reuse.connections import connection_weights
-from app.dashboard.caching import cached
+from app.dashboard.caching import cache
 from app.dashboard.jobs.session import the_queue
 from app.dashboard.jobs.task import Task
 from app.dashboard.keys import ImagesKey, NetworkKey
@@ -68,7 +68,7 @@ def weights_of(key: NetworkKey) -> tuple[str, ...]:
     return _weights_of(key, None)[:MAX_WEIGHTS] if key.origin in ("file", "upload") else ()
 
 
-@cached(16, private_entries=4, copies=False)
+@cache(16, private_entries=4, copies=False)
 def _weights_of(key: NetworkKey, _upload: UploadedFile | None) -> tuple[str, ...]:
     try:
         held = _load(key, _upload).held
@@ -94,7 +94,7 @@ def spec_and_record(key: NetworkKey) -> tuple[Spec, dict[str, Any]]:
     return network.architecture, network.record
 
 
-@cached(16, private_entries=8, spinner="network", copies=False)
+@cache(16, private_entries=8, spinner="network", copies=False)
 def _load(key: NetworkKey, _upload: UploadedFile | None) -> Checkpoint:
     if key.origin == "upload":
         return _load_upload(_upload, key.weights)
@@ -129,7 +129,7 @@ def load_images(images: ImagesKey) -> Images:
     return _load_images(images.dataset, images.root, images.normalize)
 
 
-@cached(4, spinner="images", copies=False)
+@cache(4, spinner="images", copies=False)
 def _load_images(dataset: str, root: str, normalize: Normalization | None) -> Images:
     from densenet_core.data.datasets import load_test_images
 
@@ -178,7 +178,7 @@ def measured_table(key: NetworkKey, measures: tuple[str, ...], images: ImagesKey
     return _measured_table(key, measures, images)
 
 
-@cached(32, spinner="measuring")
+@cache(32, spinner="measuring")
 def _measured_table(key: NetworkKey, measures: tuple[str, ...], images: ImagesKey | None) -> pd.DataFrame:
     if images is None:
         return connection_weights(load(key))
@@ -187,7 +187,7 @@ def _measured_table(key: NetworkKey, measures: tuple[str, ...], images: ImagesKe
     return measure_reuse(load(key), measures, load_images(images), images.number, keep_in=disk_cache(key))
 
 
-@cached(32)
+@cache(32)
 def figure_file(_draw: Callable[..., Figure], name: str, table: pd.DataFrame, *options: Any) -> bytes:
     """The content of a paper-style figure's file: ``_draw(table, *options)``; the last option is the format.
 

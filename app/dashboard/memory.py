@@ -1,6 +1,6 @@
 """Choices that are kept while the session lasts, and written into the page's address.
 
-Streamlit forgets a widget's value when a page without the widget is drawn. ``remembered`` draws a widget that gets its
+Streamlit forgets a widget's value when a page without the widget is drawn. ``remember`` draws a widget that gets its
 value back, and reads it from the address when the session begins: a link opens what its sender saw. Addresses hold
 keys, not words, so that they are the same in every language.
 """
@@ -15,7 +15,7 @@ import streamlit as st
 _KEPT = "kept"  # the session's choices by their widgets' keys
 
 
-def kept(key: str, otherwise: Any = None) -> Any:
+def recall(key: str, otherwise: Any = None) -> Any:
     """The session's choice under this key, also where its widget is on another page."""
     return st.session_state.get(_KEPT, {}).get(key, otherwise)
 
@@ -31,7 +31,7 @@ def choose_for(key: str, value: Any) -> None:
     st.session_state[key] = value
 
 
-def remembered(
+def remember(
     widget: Callable[..., Any],
     *args: Any,
     key: str,
@@ -49,8 +49,8 @@ def remembered(
         in_address: write the value into the address.
     """
     allowed = None if options is None else list(options)
-    asked = _asked(key, default, allowed) if in_address else default
-    value = st.session_state[key] if key in st.session_state else kept(key, asked)
+    asked = _read_address(key, default, allowed) if in_address else default
+    value = st.session_state[key] if key in st.session_state else recall(key, asked)
     # Set at each run: a widget of the same key on another page is another widget, and would begin with its default.
     st.session_state[key] = value if allowed is None or value in allowed else default
     chosen = widget(*args, *([] if allowed is None else [allowed]), key=key, **kwargs)
@@ -60,7 +60,7 @@ def remembered(
     return chosen
 
 
-def _asked(key: str, default: Any, allowed: list[Any] | None) -> Any:
+def _read_address(key: str, default: Any, allowed: list[Any] | None) -> Any:
     """The value in the address, or the default where it has none that can be chosen."""
     text = st.query_params.get(key)
     if text is None:

@@ -32,7 +32,7 @@ def served_folders(arguments: Sequence[str] | None = None) -> tuple[Path, ...]:
 def in_served_folders() -> Iterator[None]:
     """Open files in the visitor's served folders only, wherever links lead at that time; also a decorator.
 
-    What a page opens by a path is opened within it: a path that ``served_path`` checked may be another file by then.
+    What a page opens by a path is opened within it: a path that ``resolve_served`` checked may be another file by then.
     """
     with only_in((DATA_DIR, *served_folders())):
         yield
@@ -43,7 +43,7 @@ def runs_dir() -> Path:
     return own_folder(RUNS_DIR)
 
 
-def served_path(text: str, folders: Sequence[Path]) -> Path:
+def resolve_served(text: str, folders: Sequence[Path]) -> Path:
     """The file or run folder that was typed, if it lies in a served folder.
 
     What is outside is refused by its name alone: the disk is not asked, so the answer is the same whether it is there
@@ -66,9 +66,9 @@ def data_path(text: str) -> Path:
     """The folder of a data set that was typed: data/, or one in data/ or in a served folder.
 
     Raises:
-        CheckpointError: as ``served_path``.
+        CheckpointError: as ``resolve_served``.
     """
-    return DATA_DIR if Path(text) == DATA_DIR else served_path(text, (DATA_DIR, *served_folders()))
+    return DATA_DIR if Path(text) == DATA_DIR else resolve_served(text, (DATA_DIR, *served_folders()))
 
 
 def image_folder(path: Path) -> Path:
@@ -76,7 +76,7 @@ def image_folder(path: Path) -> Path:
     return next((path / part for part in ("test", "val") if (path / part).is_dir()), path)
 
 
-def listed_image_folders() -> list[str]:
+def list_image_folders() -> list[str]:
     """Folders with folders in them below data/ and the served folders, to choose from."""
     roots = [
         folder for folder in dict.fromkeys((DATA_DIR, *served_folders())) if folder not in (runs_dir(), ZOO_FOLDER)
@@ -111,9 +111,9 @@ def _stays_in(path: Path, roots: Sequence[Path]) -> bool:
     return all(any(place.is_relative_to(root) for root in roots) for place in places)
 
 
-def listed_runs(folders: Sequence[Path]) -> list[Path]:
+def list_served_runs(folders: Sequence[Path]) -> list[Path]:
     """The run folders with weights in the served folders."""
-    return _shown((run for folder in folders for run in find_runs(folder)), folders)
+    return _drop_hidden((run for folder in folders for run in find_runs(folder)), folders)
 
 
 def distinct_names(paths: Sequence[Path]) -> dict[Path, str]:
@@ -125,10 +125,10 @@ def distinct_names(paths: Sequence[Path]) -> dict[Path, str]:
 
 def training_folders() -> list[Path]:
     """The visitor's run folders, with weights or without."""
-    return _shown(sorted(config.parent for config in runs_dir().glob(f"*/{CONFIG}")), [runs_dir()])
+    return _drop_hidden(sorted(config.parent for config in runs_dir().glob(f"*/{CONFIG}")), [runs_dir()])
 
 
-def _shown(runs: Iterable[Path], folders: Sequence[Path]) -> list[Path]:
+def _drop_hidden(runs: Iterable[Path], folders: Sequence[Path]) -> list[Path]:
     """Those that do not lead out of the folders, and whose names can be shown."""
     roots = [folder.resolve() for folder in folders]
     return [run for run in runs if run.name.isprintable() and _stays_in(run, roots)]
@@ -140,7 +140,7 @@ def check_run_folder(folder: Path) -> None:
         raise RunError(f"name {folder.name!r} leads out of {str(runs_dir())!r}: take another")
 
 
-def listed_files(folders: Sequence[Path]) -> list[str]:
+def list_files(folders: Sequence[Path]) -> list[str]:
     """Checkpoint files in the folders, by name; at most ``MAX_LISTED``."""
     files = (file for folder in folders for file in _checkpoints(folder))
     return list(islice((str(file) for file in files if is_served(file, folders)), MAX_LISTED))

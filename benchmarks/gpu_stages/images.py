@@ -29,7 +29,7 @@ def read_archive(file: Path, processes: int | None = None) -> DataSplits:
                 found[split].append((name, content.read()))
     with ProcessPoolExecutor(processes or os.cpu_count()) as pool:
         files = {split: [data for _, data in own] for split, own in found.items()}
-        pixels = {split: np.stack([*pool.map(_decoded, own, chunksize=500)]) for split, own in files.items()}
+        pixels = {split: np.stack([*pool.map(_decode, own, chunksize=500)]) for split, own in files.items()}
     names = tuple(sorted({name for name, _ in found["train"]}))
     parts = {}
     for split, stacked in pixels.items():  # (N, H, W, 3)
@@ -39,5 +39,5 @@ def read_archive(file: Path, processes: int | None = None) -> DataSplits:
     return DataSplits(TITLE, parts["train"], None, parts["test"])
 
 
-def _decoded(data: bytes) -> np.ndarray:
+def _decode(data: bytes) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))

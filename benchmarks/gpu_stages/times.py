@@ -67,10 +67,10 @@ def run(options: Options, results: Results) -> None:
             for what, ways in (("inference", INFERENCE), ("training step", TRAINING)):
                 for name, way in ways.items():
                     if way.compiled == compiled and (name != "timm" or _has_timm(case)):
-                        results.add(**_timed(what, name, way, case, passes))
+                        results.add(**_time(what, name, way, case, passes))
 
 
-def _timed(what: str, name: str, way: Way, case: Case, passes: int) -> dict[str, Any]:
+def _time(what: str, name: str, way: Way, case: Case, passes: int) -> dict[str, Any]:
     """One row; what went wrong is in its column "failed"."""
     row = {"case": f"{case.arch}, batch {case.batch} of {case.size}x{case.size}", "what": what, "way": name}
     gc.collect()
@@ -102,7 +102,7 @@ def seconds_of(step: Callable[[], object], passes: int) -> Iterator[float]:
 
 
 def _inference(way: Way, case: Case) -> Callable[[], object]:
-    model, (images, _) = _placed(way, case)
+    model, (images, _) = _place(way, case)
     model = model.eval()
     if way is INFERENCE["ours, fused"]:
         model = fuse(model)  # type: ignore[arg-type]
@@ -116,7 +116,7 @@ def _inference(way: Way, case: Case) -> Callable[[], object]:
 
 
 def _training(way: Way, case: Case) -> Callable[[], object]:
-    model, (images, labels) = _placed(way, case)
+    model, (images, labels) = _place(way, case)
     optimizer = torch.optim.SGD(model.parameters(), 0.01, 0.9, nesterov=True)
     forward = torch.compile(model.train()) if way.compiled else model.train()
 
@@ -130,7 +130,7 @@ def _training(way: Way, case: Case) -> Callable[[], object]:
     return step
 
 
-def _placed(way: Way, case: Case) -> tuple[nn.Module, tuple[Tensor, Tensor]]:
+def _place(way: Way, case: Case) -> tuple[nn.Module, tuple[Tensor, Tensor]]:
     """The network and a batch on the device, in the way's memory format."""
     torch.manual_seed(0)
     layout = torch.channels_last if way.channels_last else torch.contiguous_format

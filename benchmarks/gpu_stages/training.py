@@ -114,12 +114,12 @@ def make_step(model: nn.Module, batch_size: int, images: TensorImages) -> tuple[
     if not torch.cuda.is_available():
         return eager, "eager"
     try:
-        return graphed(model, eager, next(images.batches(batch_size))), "CUDA graph"
+        return capture_graph(model, eager, next(images.batches(batch_size))), "CUDA graph"
     except RuntimeError as error:
         return eager, f"eager (no CUDA graph: {error})"
 
 
-def graphed(model: nn.Module, eager: Step, sample: tuple[Tensor, Tensor]) -> Step:
+def capture_graph(model: nn.Module, eager: Step, sample: tuple[Tensor, Tensor]) -> Step:
     """Return the step as one CUDA graph; the network is left as it was."""
     state = {key: tensor.clone() for key, tensor in model.state_dict().items()}
     batch, labels = sample[0].to(memory_format=torch.channels_last), sample[1].clone()

@@ -86,14 +86,14 @@ def _draw_nodes(ax: Axes, layers: pd.DataFrame) -> None:
     for layer, kind in zip(layers["layer"], layers["kind"], strict=True):
         color = colors[layer] if layer < last else "white"
         ax.bar(layer, -0.2, 2.6 * NODE, color=color, edgecolor="#333333", linewidth=0.5, zorder=3)
-        if layer in _labelled(last):
+        if layer in _choose_labels(last):
             name = {0: "$x_0$", last: kind}.get(layer, f"$H_{{{layer}}}$")
             ax.text(layer, -0.25, name, ha="center", va="top", fontsize=7 if layer < last else 6)
     quiet: dict[str, Any] = {"fontsize": 6, "color": "#555555"}
     for y, word, column in ((-0.4, "reads", "input_maps"), (-0.52, "gives", "output_maps")):
         ax.annotate(word, (0, y), (-3, 0), ("axes fraction", "data"), "offset points", ha="right", va="top", **quiet)
         for layer, maps in zip(layers["layer"], layers[column], strict=True):
-            if layer in _labelled(last) and (maps or column == "output_maps"):
+            if layer in _choose_labels(last) and (maps or column == "output_maps"):
                 ax.text(layer, y, str(maps), ha="center", va="top", **quiet)
 
 
@@ -124,7 +124,7 @@ def dense_block_screen(spec: DenseNetSpec, block: int = 1, marked: int | None = 
         figure.add_trace(_node_trace(spec, block, str(kind), rows, last))
     figure.update_layout(**layout(height=320), hovermode="closest", dragmode=False, barmode="overlay")
     figure.update_layout(margin={"l": 8, "r": 8, "t": 8, "b": 44})
-    shown = sorted(_labelled(last))
+    shown = sorted(_choose_labels(last))
     names = [str(layer) if layer < last else str(layers["kind"].iloc[-1]) for layer in shown]
     figure.update_xaxes(title="layer (0: the block's input)", tickvals=shown, ticktext=names, range=[-0.6, last + 0.6])
     figure.update_yaxes(visible=False, range=[-0.16, 1.04])
@@ -176,6 +176,6 @@ def source_colors(number: int) -> list[str]:
     return [mpl.colors.to_hex(color) for color in mpl.colormaps["viridis"](np.linspace(0.05, 0.88, number))]
 
 
-def _labelled(last: int) -> set[int]:
+def _choose_labels(last: int) -> set[int]:
     """The layers whose names and numbers are written: all up to ``MAX_LABELED``, else a round step apart."""
     return {*(range(last) if last <= MAX_LABELED else ticks(last - 1)[:-1]), last}

@@ -60,7 +60,7 @@ def overlay(pixels: Tensor, own_map: Tensor, limit: float | None = None, min_sid
     return blended.round().astype(np.uint8)
 
 
-def marked(pixels: Tensor, y: float, x: float, min_side: int = MIN_PIXELS) -> np.ndarray:
+def mark_place(pixels: Tensor, y: float, x: float, min_side: int = MIN_PIXELS) -> np.ndarray:
     """Return the image with a frame around a place: (H, W, 3) uint8.
 
     Args:
@@ -89,7 +89,7 @@ def grid(maps: Tensor, columns: int = 8, min_side: int = 48) -> np.ndarray:
     Of more than ``MAX_TILES`` maps the first are drawn.
     """
     shown = maps[:MAX_TILES].float()
-    return _tiled(mpl.colormaps["viridis"](_scaled(shown))[..., :3], columns, min_side)
+    return _tile(mpl.colormaps["viridis"](_scale_tiles(shown))[..., :3], columns, min_side)
 
 
 def filter_grid(filters: Tensor, columns: int = 16, min_side: int = 48) -> np.ndarray:
@@ -108,10 +108,10 @@ def filter_grid(filters: Tensor, columns: int = 16, min_side: int = 48) -> np.nd
     shown = filters[:MAX_TILES].float()
     if shown.shape[1] != 3:
         shown = shown.mean(1, keepdim=True).expand(-1, 3, -1, -1)
-    return _tiled(_scaled(shown).transpose(0, 2, 3, 1), columns, min_side)
+    return _tile(_scale_tiles(shown).transpose(0, 2, 3, 1), columns, min_side)
 
 
-def _scaled(tiles: Tensor) -> np.ndarray:
+def _scale_tiles(tiles: Tensor) -> np.ndarray:
     """Each tile, all dimensions behind the first, from 0 (its minimum) to 1 (its maximum)."""
     flat = tiles.flatten(1)
     low, high = flat.amin(1, keepdim=True), flat.amax(1, keepdim=True)
@@ -119,7 +119,7 @@ def _scaled(tiles: Tensor) -> np.ndarray:
     return scaled
 
 
-def _tiled(tiles: np.ndarray, columns: int, min_side: int) -> np.ndarray:
+def _tile(tiles: np.ndarray, columns: int, min_side: int) -> np.ndarray:
     """Tiles (N, h, w, 3), 0 to 1, enlarged pixel by pixel, in rows with white lines between them."""
     factor = max(1, math.ceil(min_side / tiles.shape[2]))
     tiles = tiles.repeat(factor, 1).repeat(factor, 2)

@@ -17,9 +17,9 @@ from analysis.figures.style.heatmap import (
     ColorMap,
     block_matrix,
     block_title,
+    color_map_name,
     color_title,
     highlighted_targets,
-    named_color_map,
     ticks,
 )
 from analysis.figures.style.screen import INK, MUTED, layout
@@ -58,7 +58,7 @@ def measure_colors(values: pd.Series, measure: str, scaling: Scaling, color_map:
     Raises:
         ValueError: ``color_map`` is unknown.
     """
-    name = named_color_map(color_map, measure, scaling)
+    name = color_map_name(color_map, measure, scaling)
     return Colors(color_title(measure, scaling), *color_range(values, measure, scaling), name)
 
 
@@ -189,7 +189,7 @@ def _cells(
     }
     traces = [image | on, markers | on]
     if row.dotted is not None:
-        dots = _dotted(own, row.dotted)
+        dots = _rows_with_dots(own, row.dotted)
         look = {"size": 4, "color": "white", "line": {"color": "black", "width": 0.7}}
         place = {"x": dots["target_layer"], "y": dots["source_layer"]}
         about = {"mode": "markers", "marker": look, "hoverinfo": "skip", "showlegend": False}
@@ -197,7 +197,7 @@ def _cells(
     return traces
 
 
-def _dotted(table: pd.DataFrame, dotted: pd.Series) -> pd.DataFrame:
+def _rows_with_dots(table: pd.DataFrame, dotted: pd.Series) -> pd.DataFrame:
     return table[dotted.loc[table.index].fillna(False).astype(bool)]
 
 
@@ -297,7 +297,7 @@ def blocks_figure(table: pd.DataFrame, rows: Sequence[Row], columns: int = 2, wo
             draw_block(ax, block_matrix(table, row.values, block), title, **look)
             highlight(ax, highlighted_targets(table, block))
             if row.dotted is not None:
-                dots = _dotted(table[table["block"] == block], row.dotted)
+                dots = _rows_with_dots(table[table["block"] == block], row.dotted)
                 x, y = dots["target_layer"] - 0.5, dots["source_layer"] + 0.5
                 ax.plot(
                     x, y, "o", markersize=1.8, markerfacecolor="white", markeredgecolor="black", markeredgewidth=0.3

@@ -76,7 +76,7 @@ def check_color_map(color_map: str) -> None:
         raise ValueError(f"color_map {color_map!r} is unknown: choose from {', '.join(COLOR_MAPS)}")
 
 
-def named_color_map(color_map: ColorMap, measure: str, scaling: Scaling) -> str:
+def color_map_name(color_map: ColorMap, measure: str, scaling: Scaling) -> str:
     """Return Matplotlib's name of the color map: the diverging one where values below 0 have a meaning."""
     check_color_map(color_map)
     return DIVERGING if is_diverging(measure, scaling) else color_map

@@ -19,7 +19,7 @@ class ImageEffects:
     connections: pd.MultiIndex  # block, source_layer, target_layer
     values: np.ndarray  # (images, connections), nats, float32
 
-    def resampled(self, rows: pd.DataFrame, resamples: int, seed: int) -> np.ndarray:
+    def resample(self, rows: pd.DataFrame, resamples: int, seed: int) -> np.ndarray:
         """Return the mean effects over resamples of the images: (resamples, rows).
 
         Each resample draws as many images as there are, with replacement; all connections share them.

@@ -83,7 +83,7 @@ def seed_statistics(
     found = tables[0][CONNECTION].reset_index(drop=True)
     found = found.assign(mean=shown.mean(0), std=shown.std(0, ddof=1), low=shown.min(0), high=shown.max(0))
     raw = np.stack([table[measure].to_numpy(float) for table in tables])
-    found = _tested(found, raw, _noise(tables[0], measure))
+    found = _test_cells(found, raw, _noise(tables[0], measure))
     pairs = list(combinations(raw, 2))
     found.attrs = {
         "num_networks": len(tables),
@@ -152,7 +152,7 @@ def _noise(table: pd.DataFrame, measure: str) -> np.ndarray:
     return noise
 
 
-def _tested(found: pd.DataFrame, raw: np.ndarray, noise: np.ndarray) -> pd.DataFrame:
+def _test_cells(found: pd.DataFrame, raw: np.ndarray, noise: np.ndarray) -> pd.DataFrame:
     """The table with spread, noise, p_value and differs; ``raw`` (k, cells)."""
     from scipy import stats
 

@@ -25,7 +25,7 @@ MAX_FOR_SIMILARITY = 256  # images
 Report = Callable[[int, int], None]
 
 
-def _measured(
+def _measure(
     report: Report, network: Checkpoint, measures: tuple[str, ...], images: ImagesKey, keep_in: Path | None
 ) -> pd.DataFrame:
     from analysis.reuse.measuring import measure_reuse
@@ -85,7 +85,7 @@ def _by_class(report: Report, network: Checkpoint, images: ImagesKey, keep_in: P
     return reuse_by_class(network, _test_images(images), images.number, on_batch=report, keep_in=keep_in)
 
 
-def _predicted(report: Report, network: Checkpoint, images: ImagesKey) -> pd.DataFrame:
+def _predict(report: Report, network: Checkpoint, images: ImagesKey) -> pd.DataFrame:
     from analysis.prediction.explain import predicted_classes
 
     return predicted_classes(network, _used_images(images))
@@ -140,16 +140,16 @@ def _cuts(
 ) -> pd.DataFrame:
     from analysis.prediction.decision import decision_connections
 
-    return decision_connections(network, _unpacked(image, shape), for_class, against, cut=True)
+    return decision_connections(network, _unpack_image(image, shape), for_class, against, cut=True)
 
 
 def _paths(report: Report, network: Checkpoint, image: bytes, shape: tuple[int, ...], for_class: int) -> pd.DataFrame:
     from analysis.prediction.decision import strongest_paths
 
-    return strongest_paths(network, _unpacked(image, shape), for_class, beam=8)
+    return strongest_paths(network, _unpack_image(image, shape), for_class, beam=8)
 
 
-def _unpacked(image: bytes, shape: tuple[int, ...]) -> Tensor:
+def _unpack_image(image: bytes, shape: tuple[int, ...]) -> Tensor:
     """The image of a task's options: float32 values and their shape."""
     import torch
 
@@ -178,13 +178,13 @@ def _test_images(images: ImagesKey) -> Images:
 
 
 WORK: dict[str, Callable[..., Any]] = {
-    "measured": _measured,
+    "measured": _measure,
     "pruning": _pruning,
     "claims": _claims,
     "gradients": _gradients,
     "path_shares": _path_shares,
     "by_class": _by_class,
-    "predicted": _predicted,
+    "predicted": _predict,
     "lens": _lens,
     "probes": _probes,
     "similarity": _similarity,

@@ -19,7 +19,7 @@ from app.dashboard.language import names, t
 from app.dashboard.widgets.data_picker import pick_images
 from app.dashboard.widgets.downloads import download_row, take_home
 from app.dashboard.widgets.handover import agreement_code
-from app.dashboard.widgets.long_work import measured_or_offered
+from app.dashboard.widgets.long_work import measure_or_offer
 from app.dashboard.widgets.network_picker import open_page
 from app.text import literal
 
@@ -79,7 +79,7 @@ def _table(key: NetworkKey, wanted: tuple[str, ...], images: ImagesKey | None) -
     if wanted and images is None:
         return None
     try:
-        return measured_or_offered(key, wanted, images)
+        return measure_or_offer(key, wanted, images)
     except ValueError as error:
         st.error(literal(str(error)), icon=":material/error:")
         return None

@@ -8,11 +8,11 @@ import pandas as pd
 import streamlit as st
 
 from app.dashboard import loading
-from app.dashboard.caching import cached
+from app.dashboard.caching import cache
 from app.dashboard.jobs.task import Task
 from app.dashboard.keys import ImagesKey, NetworkKey, file_key
 from app.dashboard.language import from_analysis, t
-from app.dashboard.roots import listed_runs, served_folders
+from app.dashboard.roots import list_served_runs, served_folders
 from app.dashboard.widgets.claim_cards import (
     BADGES,
     badge_text,
@@ -38,7 +38,7 @@ def show() -> None:
     images = pick_images(key)
     with st.sidebar:
         st.subheader(t("claims.beside"))
-        none, runs = t("claims.none"), listed_runs(list(served_folders()))
+        none, runs = t("claims.none"), list_served_runs(list(served_folders()))
         beside = st.selectbox(
             t("claims.resnet"),
             [None, *runs],
@@ -74,7 +74,7 @@ def _table(key: NetworkKey, images: ImagesKey | None, beside: NetworkKey | None)
     return _on_weights(key)
 
 
-@cached(32, spinner="claims")
+@cache(32, spinner="claims")
 def _on_weights(key: NetworkKey) -> pd.DataFrame:
     from analysis.claims.claims import check_claims
 

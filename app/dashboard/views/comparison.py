@@ -26,7 +26,7 @@ from app.dashboard.widgets.handover import Code, comparison_code, curves_code
 from app.dashboard.widgets.long_work import result_of
 from app.dashboard.widgets.network_picker import pick_network
 from app.dashboard.widgets.tables import show_table, show_table_on_opening
-from app.text import literal, network_name, shown
+from app.text import format_value, literal, network_name
 from densenet_core import RunError
 from densenet_core.networks.spec import Spec
 
@@ -53,7 +53,7 @@ def show() -> None:
         st.write(t("comparison.choose"))
         return
     both = (keys[0], keys[1])
-    specs, records = _named(both)
+    specs, records = _name_networks(both)
     size = _choose_input_size(specs)
     try:
         table, stages = compare(specs, size), compare_stages(specs, size)
@@ -67,7 +67,7 @@ def show() -> None:
     _show_curves(both, records)
 
 
-def _named(keys: tuple[NetworkKey, NetworkKey]) -> tuple[dict[str, Spec], dict[str, dict[str, Any]]]:
+def _name_networks(keys: tuple[NetworkKey, NetworkKey]) -> tuple[dict[str, Spec], dict[str, dict[str, Any]]]:
     """Specs and records under names that differ."""
     found = [loading.spec_and_record(key) for key in keys]
     names = [network_name(key.origin, key.name, spec) for key, (spec, _) in zip(keys, found, strict=True)]
@@ -104,7 +104,7 @@ def _show_quantities(table: pd.DataFrame, records: dict[str, dict[str, Any]]) ->
 def _test_error(record: dict[str, Any]) -> str:
     if "test_error" not in record:
         return ""
-    error = shown(record["test_error"], "{:.2f} %")
+    error = format_value(record["test_error"], "{:.2f} %")
     dataset = record.get("dataset", t("comparison.unknown_data"))
     return t("comparison.reached", error=error, dataset=dataset, epochs=record.get("epochs", "?"))
 

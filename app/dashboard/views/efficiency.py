@@ -10,12 +10,12 @@ import streamlit as st
 from analysis.claims.published import published_claims
 from analysis.figures.efficiency import ERROR_TITLES, SCREEN_AXIS_TITLES, efficiency_screen
 from analysis.results.efficiency import pareto_front, parity
-from app.dashboard.caching import cached
+from app.dashboard.caching import cache
 from app.dashboard.charts import show_chart
 from app.dashboard.jobs.task import Task
 from app.dashboard.keys import NetworkKey, file_key
 from app.dashboard.language import from_analysis, names, t
-from app.dashboard.roots import in_served_folders, listed_runs, served_folders
+from app.dashboard.roots import in_served_folders, list_served_runs, served_folders
 from app.dashboard.widgets.claim_cards import show_badge, statement
 from app.dashboard.widgets.downloads import download_row, take_home
 from app.dashboard.widgets.handover import efficiency_code
@@ -72,14 +72,14 @@ def _explore(rows: pd.DataFrame) -> None:
 
 
 def _all_results() -> pd.DataFrame:
-    runs = listed_runs([folder for folder in served_folders() if folder != ZOO_FOLDER])
+    runs = list_served_runs([folder for folder in served_folders() if folder != ZOO_FOLDER])
     table = _results_table(tuple(file_key(run) for run in runs))
     if table.attrs["skipped"]:
         _warn_of(table.attrs["skipped"])
     return table
 
 
-@cached(4, spinner="results")
+@cache(4, spinner="results")
 @in_served_folders()
 def _results_table(runs: tuple[NetworkKey, ...]) -> pd.DataFrame:
     """Published results, those of the suite's sweeps and zoo, and those of these run folders."""
@@ -161,7 +161,7 @@ def _show_downloads(rows: pd.DataFrame, cost: str, log: bool) -> None:
         download_row(f"error_vs_{cost}", rows, figure_file, code=code)
 
 
-@cached(32)
+@cache(32)
 def _figure_file(results: pd.DataFrame, cost: str, log: bool, file_format: str) -> bytes:
     """The content of the paper-style figure's file."""
     from analysis.figures.efficiency import efficiency_figure

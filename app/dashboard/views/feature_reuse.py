@@ -18,16 +18,16 @@ from analysis.reuse.connections import connection_filter
 from analysis.reuse.measures import DEFAULT, IMAGE_MEASURES, MEASURES
 from analysis.reuse.scaling import SCALINGS, Scaling, default_scaling, target_share
 from app.dashboard import loading
-from app.dashboard.caching import cached
-from app.dashboard.charts import Kept, drawn_once, show_chart
+from app.dashboard.caching import cache
+from app.dashboard.charts import Kept, draw_once, show_chart
 from app.dashboard.keys import ImagesKey, NetworkKey
 from app.dashboard.language import names, t
-from app.dashboard.memory import kept, remembered, write_address
+from app.dashboard.memory import recall, remember, write_address
 from app.dashboard.pages import link_to
 from app.dashboard.widgets.claim_cards import numbers, show_badge, statement, statistic
 from app.dashboard.widgets.downloads import download_row, download_small, take_home
 from app.dashboard.widgets.handover import reuse_code
-from app.dashboard.widgets.long_work import measured_or_offered
+from app.dashboard.widgets.long_work import measure_or_offer
 from app.dashboard.widgets.network_picker import pick_network, show_network
 from app.dashboard.widgets.tables import show_table_on_opening
 from app.text import literal, network_facts
@@ -110,14 +110,14 @@ def _choose_measured(key: NetworkKey) -> Measured | None:
     from app.dashboard.widgets.data_picker import pick_images
 
     images = pick_images(key, densenet_only=True)
-    if images is None or measured_or_offered(key, measures, images) is None:
+    if images is None or measure_or_offer(key, measures, images) is None:
         return None
     return Measured(measures, images)
 
 
 def _chosen_measure() -> str:
     """The measure that the control further down has, or will have: the session's, or the address's."""
-    asked = kept("measure", st.query_params.get("measure", DEFAULT))
+    asked = recall("measure", st.query_params.get("measure", DEFAULT))
     return str(st.session_state.get("measure", asked))
 
 
@@ -133,7 +133,7 @@ def _show_heading(key: NetworkKey) -> None:
 
 def _choose_options() -> Options:
     measure, scaling, colors = st.columns(3)
-    chosen = remembered(
+    chosen = remember(
         measure.selectbox,
         t("reuse.measure"),
         options=MEASURES,
@@ -141,7 +141,7 @@ def _choose_options() -> Options:
         default=DEFAULT,
         format_func=names("measures", MEASURES),
     )
-    scaling_chosen = remembered(
+    scaling_chosen = remember(
         scaling.selectbox,
         t("reuse.scaling"),
         options=SCALINGS,
@@ -149,7 +149,7 @@ def _choose_options() -> Options:
         default=default_scaling(chosen),
         format_func=names("scalings", SCALINGS),
     )
-    color_map = remembered(
+    color_map = remember(
         colors.selectbox,
         t("reuse.colours"),
         options=COLOR_MAPS,
@@ -160,22 +160,22 @@ def _choose_options() -> Options:
     return Options(chosen, scaling_chosen, color_map)
 
 
-@drawn_once
+@draw_once
 def _heatmap(key: NetworkKey, measured: Measured, options: Options, cell: Connection) -> go.Figure:
     return feature_reuse_screen(loading.measured_table(key, *measured), *options, marked=cell)
 
 
-@drawn_once
+@draw_once
 def _weights(key: NetworkKey, cell: Connection) -> go.Figure:
     return weight_histogram(connection_filter(loading.load(key), *cell))
 
 
-@drawn_once
+@draw_once
 def _row(key: NetworkKey, measured: Measured, measure: str, cell: Connection) -> go.Figure:
     return source_profile(loading.measured_table(key, *measured), measure, cell)
 
 
-@drawn_once
+@draw_once
 def _column(key: NetworkKey, measured: Measured, measure: str, cell: Connection) -> go.Figure:
     return target_profile(loading.measured_table(key, *measured), measure, cell)
 
@@ -235,7 +235,7 @@ def _show_order(key: NetworkKey) -> None:
         st.caption(t("reuse.order_assumed"))
 
 
-@cached(64)
+@cache(64)
 def _observations(key: NetworkKey) -> pd.DataFrame:
     """The paper's observations on Figure 5, tested on this network's weights."""
     return figure5_observations(loading.measured_table(key, (), None), is_order_visible(loading.load(key)))

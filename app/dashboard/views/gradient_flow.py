@@ -19,7 +19,7 @@ from analysis.figures.gradient_flow import (
 )
 from analysis.reuse.connections import dense_spec
 from app.dashboard import loading
-from app.dashboard.caching import cached
+from app.dashboard.caching import cache
 from app.dashboard.charts import show_chart
 from app.dashboard.jobs.task import Task
 from app.dashboard.keys import ImagesKey, NetworkKey
@@ -60,7 +60,7 @@ def _gradient_flows(key: NetworkKey, images: ImagesKey) -> pd.DataFrame | None:
     return _gradient_flows_at_once(key, images)
 
 
-@cached(16, spinner="gradients")
+@cache(16, spinner="gradients")
 def _gradient_flows_at_once(key: NetworkKey, images: ImagesKey) -> pd.DataFrame:
     from analysis.claims.gradient_flow import flow_beside_controls
 

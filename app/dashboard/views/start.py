@@ -7,7 +7,7 @@ from functools import partial
 import streamlit as st
 
 from app.dashboard.language import t
-from app.dashboard.memory import keep, kept
+from app.dashboard.memory import keep, recall
 from app.dashboard.views import feature_reuse
 from app.dashboard.widgets.network_picker import START, Choice, choose_network, choose_upload
 from app.text import literal
@@ -31,7 +31,7 @@ def _show_drop_zone() -> None:
     upload = st.file_uploader(
         t("start.drop"), key="start_upload", help=t("start.drop_help", limit=st.get_option("server.maxUploadSize"))
     )
-    if upload is None or kept("start_upload_read") == upload.file_id:
+    if upload is None or recall("start_upload_read") == upload.file_id:
         return
     keep("start_upload_read", upload.file_id)
     try:

@@ -23,12 +23,12 @@ from analysis.reuse.emergence import reuse_over_training
 from analysis.reuse.measures import DEFAULT
 from analysis.reuse.scaling import default_scaling
 from app.dashboard import loading
-from app.dashboard.caching import cached
+from app.dashboard.caching import cache
 from app.dashboard.charts import show_chart
 from app.dashboard.keys import NetworkKey, file_key
 from app.dashboard.language import t
-from app.dashboard.memory import remembered
-from app.dashboard.roots import distinct_names, in_served_folders, listed_runs, served_folders
+from app.dashboard.memory import remember
+from app.dashboard.roots import distinct_names, in_served_folders, list_served_runs, served_folders
 from app.dashboard.widgets.downloads import download_row, take_home
 from app.dashboard.widgets.handover import Code, difference_code, seeds_code
 from app.dashboard.widgets.tables import show_table_on_opening
@@ -69,12 +69,12 @@ def _table(key: NetworkKey) -> pd.DataFrame | None:
 def _at_epoch(column: DeltaGenerator, key: NetworkKey, name: str, side: str) -> tuple[pd.DataFrame, bool]:
     """A network's table, or that of the epoch of a run that is chosen under its name; whether it is the network's."""
     column.markdown(f"**{literal(name)}**")
-    tables = _recorded(key)
+    tables = _recorded_tables(key)
     epoch = SAVED
     if tables is not None:
         words = {SAVED: t("comparison.saved")}
         epochs = [SAVED, *(int(number) for number in tables["epoch"].unique())]
-        epoch = remembered(
+        epoch = remember(
             column.selectbox,
             t("comparison.epoch"),
             options=epochs,
@@ -87,8 +87,8 @@ def _at_epoch(column: DeltaGenerator, key: NetworkKey, name: str, side: str) -> 
     return tables[tables["epoch"] == epoch].drop(columns="epoch").reset_index(drop=True), False
 
 
-@cached(8)
-def _recorded(key: NetworkKey) -> pd.DataFrame | None:
+@cache(8)
+def _recorded_tables(key: NetworkKey) -> pd.DataFrame | None:
     """The tables of all epochs of a run; None for another network, or a run without."""
     folder = Path(key.name)
     if key.origin != "file" or not (folder / REUSE).is_file():
@@ -128,7 +128,7 @@ def _show_seeds(keys: tuple[NetworkKey, NetworkKey]) -> None:
     """Mean and spread of every cell, where the networks are seeds of one architecture."""
     if not st.toggle(t("comparison.seeds"), key="seeds", help=t("comparison.seeds_help")):
         return
-    runs = listed_runs([folder for folder in served_folders() if folder != ZOO_FOLDER])
+    runs = list_served_runs([folder for folder in served_folders() if folder != ZOO_FOLDER])
     more = [*runs, *(zoo_path(name) for name in zoo_names())]
     labels = distinct_names(more)
     chosen = st.multiselect(t("comparison.more_seeds"), more, format_func=labels.__getitem__, key="more_seeds")

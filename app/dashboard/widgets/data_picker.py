@@ -16,8 +16,8 @@ from analysis.reuse.connections import dense_spec
 from app.dashboard import loading
 from app.dashboard.keys import ImagesKey, NetworkKey
 from app.dashboard.language import t
-from app.dashboard.memory import kept, remembered
-from app.dashboard.roots import data_path, image_folder, listed_image_folders
+from app.dashboard.memory import recall, remember
+from app.dashboard.roots import data_path, image_folder, list_image_folders
 from app.dashboard.server.options import DATA_DIR
 from app.dashboard.widgets.network_picker import DIGITS, Choice, choose_network
 from app.text import literal
@@ -69,7 +69,7 @@ def _choose(record: dict[str, Any]) -> ImagesKey | None:
         normalize = _recorded_normalize(record, dataset)
         if dataset == "folder":
             normalize = _choose_normalize(normalize)
-        number = remembered(
+        number = remember(
             st.number_input,
             t("images.number"),
             10,
@@ -88,7 +88,7 @@ def _choose(record: dict[str, Any]) -> ImagesKey | None:
 def _choose_dataset(recorded: RecordedData | None) -> str | None:
     """The data set; each recorded one has a widget of its own, so that another network begins with its own."""
     default = recorded.dataset if recorded else None
-    dataset: str | None = remembered(
+    dataset: str | None = remember(
         st.selectbox,
         t("images.dataset"),
         options=(*DATASET_NAMES, *((None,) if default is None else ())),
@@ -103,7 +103,7 @@ def _choose_dataset(recorded: RecordedData | None) -> str | None:
 
 def _choose_folder() -> str:
     return str(
-        remembered(
+        remember(
             st.selectbox,
             t("images.folder"),
             _folders(),
@@ -118,8 +118,8 @@ def _choose_folder() -> str:
 
 def _folders() -> list[str]:
     """The folders to choose from, with the one that was typed."""
-    typed = st.session_state.get("images_root") or kept("images_root") or str(DATA_DIR)
-    return list(dict.fromkeys([*listed_image_folders(), typed]))
+    typed = st.session_state.get("images_root") or recall("images_root") or str(DATA_DIR)
+    return list(dict.fromkeys([*list_image_folders(), typed]))
 
 
 def _recorded_normalize(record: dict[str, Any], dataset: str | None) -> Normalization | None:
@@ -132,7 +132,7 @@ def _recorded_normalize(record: dict[str, Any], dataset: str | None) -> Normaliz
 
 def _choose_normalize(recorded: Normalization | None) -> Normalization | None:
     choices: tuple[Normalization | None, ...] = (*get_args(Normalization), *((None,) if recorded is None else ()))
-    chosen: Normalization | None = remembered(
+    chosen: Normalization | None = remember(
         st.selectbox,
         t("images.normalize"),
         options=choices,

@@ -12,7 +12,7 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from analysis.figures.export import FORMATS, table_bytes
-from app.dashboard.caching import cached
+from app.dashboard.caching import cache
 from app.dashboard.charts import Kept
 from app.dashboard.language import t
 from app.dashboard.widgets.archive import archive
@@ -70,7 +70,7 @@ class _Screen(NamedTuple):
     figure: go.Figure
 
 
-@cached(32)
+@cache(32)
 def screen_file(name: str, table: pd.DataFrame, _screen: _Screen, file_format: str) -> bytes:
     """Return a screen's figure as a file for paper."""
     from analysis.figures.export import figure_bytes

@@ -48,7 +48,7 @@ def result_of(task: Task, amount: str = "") -> Any | None:
     return None
 
 
-def measured_or_offered(key: NetworkKey, measures: tuple[str, ...], images: ImagesKey | None) -> pd.DataFrame | None:
+def measure_or_offer(key: NetworkKey, measures: tuple[str, ...], images: ImagesKey | None) -> pd.DataFrame | None:
     """Return the feature-reuse table with these measures; None while the page offers it as a job or shows progress.
 
     Args:

@@ -19,16 +19,16 @@ from analysis.reuse.connections import dense_spec
 from app.dashboard import loading
 from app.dashboard.keys import CHECKPOINT_ENDINGS, NetworkKey, file_key
 from app.dashboard.language import names, t
-from app.dashboard.memory import choose_for, keep, kept, remembered, write_address
+from app.dashboard.memory import choose_for, keep, recall, remember, write_address
 from app.dashboard.pages import link_to
 from app.dashboard.roots import (
     distinct_names,
     in_served_folders,
-    listed_files,
-    listed_runs,
+    list_files,
+    list_served_runs,
+    resolve_served,
     runs_dir,
     served_folders,
-    served_path,
 )
 from app.text import literal, network_facts
 from densenet_core import CheckpointError
@@ -80,7 +80,7 @@ def pick_network(
         st.subheader(title or t("picker.network"))
         _show_recent(side, origins)
         words = names("picker.origins", origins)
-        origin: str = remembered(
+        origin: str = remember(
             st.selectbox,
             t("picker.origin"),
             options=origins,
@@ -93,9 +93,9 @@ def pick_network(
             key = _with_weights(_CHOICES[origin](side), side)
         except CheckpointError as wrong:
             error = str(wrong)
-    found = _checked(key, error, loading.load if table_is_enough else loading.spec_and_record)
+    found = _check(key, error, loading.load if table_is_enough else loading.spec_and_record)
     if found is not None:
-        _remember(Choice(origin, str(kept(_WIDGETS[origin] + side))), side)
+        _remember(Choice(origin, str(recall(_WIDGETS[origin] + side))), side)
         if not side and not table_is_enough:
             show_network(found)
     return found
@@ -127,7 +127,7 @@ def show_network(key: NetworkKey) -> None:
 
 def chosen_name() -> str:
     """What people call the session's network: its file's, run's or zoo's name."""
-    return _short_name(_parse(str(kept("network", ""))) or Choice("zoo", START))
+    return _short_name(_parse(str(recall("network", ""))) or Choice("zoo", START))
 
 
 def choose_network(choice: Choice, side: str = "") -> None:
@@ -156,11 +156,11 @@ def choose_upload(upload: UploadedFile, side: str = "") -> NetworkKey:
 
 def _open_address(side: str) -> None:
     """At the session's first page, choose the network that the address names."""
-    if kept(f"network{side}") is not None or f"origin{side}" in st.session_state:
+    if recall(f"network{side}") is not None or f"origin{side}" in st.session_state:
         return
     asked = _parse(st.query_params.get(f"network{side}", ""))
     if asked is None and side == "a":
-        asked = _parse(str(kept("network", st.query_params.get("network", ""))))
+        asked = _parse(str(recall("network", st.query_params.get("network", ""))))
     if asked is not None:
         choose_network(asked, side)
 
@@ -208,7 +208,7 @@ def _short_name(choice: Choice) -> str:
     return Path(choice.name).name if choice.origin in ("run", "path") else choice.name
 
 
-def _checked(key: NetworkKey | None, error: str | None, read: Callable[[NetworkKey], object]) -> NetworkKey | None:
+def _check(key: NetworkKey | None, error: str | None, read: Callable[[NetworkKey], object]) -> NetworkKey | None:
     """The key, if its network can be read; else the reason is shown on the page."""
     if key is not None:
         try:
@@ -226,7 +226,7 @@ def _with_weights(key: NetworkKey | None, side: str) -> NetworkKey | None:
     options = loading.weights_of(key) if key is not None else ()
     if key is None or len(options) < 2:
         return key
-    chosen: str = remembered(
+    chosen: str = remember(
         st.selectbox,
         t("picker.weights"),
         options=options,
@@ -239,7 +239,7 @@ def _with_weights(key: NetworkKey | None, side: str) -> NetworkKey | None:
 
 
 def _by_name(side: str) -> NetworkKey | None:
-    name: str = remembered(
+    name: str = remember(
         st.selectbox,
         t("picker.architecture"),
         MODEL_NAMES,
@@ -253,7 +253,7 @@ def _by_name(side: str) -> NetworkKey | None:
 
 
 def _zoo(side: str) -> NetworkKey:
-    name: str = remembered(
+    name: str = remember(
         st.selectbox,
         t("picker.zoo"),
         options=zoo_names(),
@@ -266,12 +266,12 @@ def _zoo(side: str) -> NetworkKey:
 
 
 def _runs(side: str) -> NetworkKey | None:
-    runs = listed_runs([folder for folder in served_folders() if folder != ZOO_FOLDER])
+    runs = list_served_runs([folder for folder in served_folders() if folder != ZOO_FOLDER])
     if not runs:
         st.info(t("picker.no_runs", folder=literal(str(runs_dir()))))
         return None
     names = distinct_names(runs)
-    run: Path = remembered(
+    run: Path = remember(
         st.selectbox,
         t("picker.run"),
         options=runs,
@@ -291,7 +291,7 @@ def _upload(side: str) -> NetworkKey | None:
     )
     if upload is not None:
         return choose_upload(upload, side)
-    before = kept(f"uploaded{side}")
+    before = recall(f"uploaded{side}")
     if before is None:
         st.info(t("picker.no_upload"))
         return None
@@ -304,10 +304,10 @@ def _upload(side: str) -> NetworkKey | None:
 
 def _server_path(side: str) -> NetworkKey | None:
     folders = served_folders()
-    path: str | None = remembered(
+    path: str | None = remember(
         st.selectbox,
         t("picker.path"),
-        listed_files(folders),
+        list_files(folders),
         accept_new_options=True,
         placeholder=t("picker.path_placeholder"),
         key=f"server_path{side}",
@@ -319,11 +319,11 @@ def _server_path(side: str) -> NetworkKey | None:
         st.info(t("picker.no_path"))
         return None
     with in_served_folders():
-        return file_key(served_path(path, folders))
+        return file_key(resolve_served(path, folders))
 
 
-def _pretrained(side: str) -> NetworkKey:
-    name: str = remembered(
+def _pick_pretrained(side: str) -> NetworkKey:
+    name: str = remember(
         st.selectbox,
         t("picker.network"),
         options=PRETRAINED_NAMES,
@@ -335,4 +335,4 @@ def _pretrained(side: str) -> NetworkKey:
     return NetworkKey("pretrained", name)
 
 
-_CHOICES = {BY_NAME: _by_name} | dict(zip(ORIGINS, (_zoo, _runs, _upload, _server_path, _pretrained), strict=True))
+_CHOICES = {BY_NAME: _by_name} | dict(zip(ORIGINS, (_zoo, _runs, _upload, _server_path, _pick_pretrained), strict=True))

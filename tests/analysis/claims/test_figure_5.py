@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from analysis import connection_weights, figure5_observations
-from analysis.claims.figure_5 import _untrained, observations_over_training, spreads, untrained_weights
+from analysis.claims.figure_5 import _untrained_means, observations_over_training, spreads, untrained_weights
 from densenet_core import DenseNet, DenseNetSpec, create_model
 
 NAMES = ["layers_spread", "transitions_spread", "row_0_less", "row_0_least", "classifier_leans"]
@@ -96,7 +96,7 @@ def test_drawn_networks_vary_as_initialized_ones(arch: str) -> None:
     torch.manual_seed(0)
     tables = [connection_weights(create_model(arch)) for _ in range(8)]
     first = tables[0]
-    drawn = [first.assign(mean_abs_weight=means) for means in _untrained(first, 8)]
+    drawn = [first.assign(mean_abs_weight=means) for means in _untrained_means(first, 8)]
     deviations = {}
     for name, networks in (("initialized", tables), ("drawn", drawn)):
         targets = [first["block"], first["target_layer"]]

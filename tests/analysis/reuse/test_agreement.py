@@ -196,7 +196,7 @@ def test_the_interval_over_images_is_that_of_new_images() -> None:
     for seed in range(20):
         effects = image_effects(rows, on_images())
         table = rows.assign(x=truth, ablation=effects.values.mean(0)).sample(frac=1, random_state=seed)
-        draws = effects.resampled(table, 200, seed)
+        draws = effects.resample(table, 200, seed)
         np.testing.assert_allclose(draws.mean(0), table["ablation"], atol=0.3)  # shuffled rows keep their values
         spreads.append(np.std(draws, axis=0).mean())
     expected = np.std([on_images().mean(0) for _ in range(400)], axis=0).mean()

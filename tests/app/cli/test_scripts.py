@@ -14,7 +14,7 @@ from analysis.reuse import measuring
 from analysis.reuse.ablation import connection_ablation
 from app.cli.main import run
 from app.cli.output import progress, quiet
-from app.cli.training import checked
+from app.cli.training import check_progress
 from densenet_core import checkpoint_from_state_dict, create_model
 from densenet_core.data.datasets import load_test_images
 
@@ -46,7 +46,7 @@ def test_agreement_and_claims_as_json(
 
 def test_quiet_leaves_results_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with quiet(True):
-        assert checked("bar") == "none"  # of a training
+        assert check_progress("bar") == "none"  # of a training
         with progress("x") as move:
             move(1, 2)
     assert capsys.readouterr().err == ""

@@ -6,19 +6,19 @@ import plotly.graph_objects as go
 import pytest
 
 from app.dashboard import charts
-from app.dashboard.charts import Kept, drawn_once
+from app.dashboard.charts import Kept, draw_once
 from app.dashboard.loading import NetworkKey
 
 drawn: list[tuple[NetworkKey, str]] = []
 
 
-@drawn_once
+@draw_once
 def bars(key: NetworkKey, color: str) -> go.Figure:
     drawn.append((key, color))
     return go.Figure(go.Bar(y=[1, 2], marker={"color": color}), {"xaxis": {"title": {"text": "target layer ℓ"}}})
 
 
-@drawn_once
+@draw_once
 def line(key: NetworkKey, color: str) -> go.Figure:
     return go.Figure(go.Scatter(y=[1, 2], line={"color": color}))
 

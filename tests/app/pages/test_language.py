@@ -24,7 +24,7 @@ from analysis.results.efficiency import Parity
 from analysis.reuse.measures import MEASURE_TITLES, MEASURES
 from analysis.reuse.scaling import SCALING_TITLES, SCALINGS
 from app.dashboard import language
-from app.dashboard.language import FOLDER, LANGUAGES, PHRASES, catalogue, from_analysis, translated
+from app.dashboard.language import FOLDER, LANGUAGES, PHRASES, catalogue, from_analysis, translate
 from app.dashboard.widgets.tables import WORDS
 from densenet_core import load_zoo, zoo_names
 
@@ -151,9 +151,9 @@ def test_korean_is_korean() -> None:
 def test_a_figures_words_are_translated_and_its_numbers_stay(monkeypatch: pytest.MonkeyPatch) -> None:
     figure = go.Figure(go.Scatter(x=[1], y=[2], name="no such words 7", customdata=["transition"]))
     figure.update_xaxes(title="learning rate").add_annotation(text="Dense block 12")
-    assert translated(figure) is figure
+    assert translate(figure) is figure
     monkeypatch.setattr(language, "language", lambda: "ko")
-    korean = translated(figure)
+    korean = translate(figure)
     assert korean.layout.xaxis.title.text == "학습률"
     assert korean.layout.annotations[0].text == "밀집 블록 12"
     assert korean.data[0].name == "no such words 7"

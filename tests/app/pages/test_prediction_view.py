@@ -11,7 +11,7 @@ import pytest
 import torch
 from streamlit.testing.v1 import AppTest
 
-from analysis.figures.prediction.style import filter_grid, marked
+from analysis.figures.prediction.style import filter_grid, mark_place
 from analysis.prediction.explain import explain_image, predicted_classes
 from analysis.prediction.image_files import prepare_dataset_image
 from analysis.prediction.predictor import Predictor
@@ -166,7 +166,7 @@ def as_file(array: np.ndarray) -> bytes:
 
 
 def test_a_frame_marks_the_place_and_filters_keep_their_colors() -> None:
-    image = marked(torch.zeros(1, 8, 8, dtype=torch.uint8), 0.25, 0.75)
+    image = mark_place(torch.zeros(1, 8, 8, dtype=torch.uint8), 0.25, 0.75)
     rows, columns = np.nonzero(image.sum(2))
     assert rows.mean() / len(image) == pytest.approx(0.25, abs=0.02)
     assert columns.mean() / len(image) == pytest.approx(0.75, abs=0.02)

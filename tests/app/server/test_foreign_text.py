@@ -16,7 +16,7 @@ from streamlit.testing.v1 import AppTest
 from analysis.figures import figure_bytes
 from analysis.figures.style.screen import plain
 from analysis.figures.training_curves import training_curves_figure, training_curves_screen
-from app.text import literal, one_line, shown
+from app.text import format_value, literal, one_line
 from densenet_core import Checkpoint, save_checkpoint
 from tests.app.pages.test_views import MAIN, page, upload
 
@@ -116,7 +116,7 @@ def test_matplotlib_takes_no_formula() -> None:
 def test_what_can_not_be_seen_is_marked() -> None:
     assert one_line("a\u202eb\0c\ud800d") == "a\ufffdb\ufffdc\ufffdd"
     assert one_line("  a\n\n b\tc ") == "a b c"
-    assert len(shown("x" * 10**6, "{}")) < 250
+    assert len(format_value("x" * 10**6, "{}")) < 250
 
 
 def test_a_file_above_the_limit_is_refused_with_a_clear_word(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:

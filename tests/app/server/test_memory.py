@@ -154,8 +154,8 @@ def test_a_folder_below_data_and_one_with_test_in_it_are_understood(tmp_path: Pa
     assert roots.data_path("data/mine") == tmp_path / "data" / "mine"
     assert roots.image_folder(Path("data/mine")) == Path("data/mine/test")
     assert roots.image_folder(Path("data/mine/test")) == Path("data/mine/test")
-    assert "data/mine" in roots.listed_image_folders()
-    assert "data/mine/test" in roots.listed_image_folders()
+    assert "data/mine" in roots.list_image_folders()
+    assert "data/mine/test" in roots.list_image_folders()
 
 
 @pytest.mark.parametrize("images", [None, ImagesKey("digits", "data", None, 20)])

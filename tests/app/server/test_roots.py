@@ -17,10 +17,10 @@ from app.dashboard.roots import (
     data_path,
     distinct_names,
     is_served,
-    listed_files,
-    listed_runs,
+    list_files,
+    list_served_runs,
+    resolve_served,
     served_folders,
-    served_path,
     training_folders,
 )
 from app.dashboard.views.training.new_run import FIRST_SETTINGS, MORE_SETTINGS
@@ -87,16 +87,16 @@ def test_what_leads_out_is_refused_with_one_and_the_same_sentence(
     text: str, folders: list[Path], tmp_path: Path
 ) -> None:
     with pytest.raises(CheckpointError, match=OUTSIDE):
-        served_path(text.format(tmp=tmp_path), folders)
+        resolve_served(text.format(tmp=tmp_path), folders)
 
 
 def test_what_is_inside_is_found(folders: list[Path], tmp_path: Path) -> None:
     weights = tmp_path / "runs" / "demo" / "model.safetensors"
     for text in ("runs/demo/model.safetensors", "runs/./demo/../demo/model.safetensors", str(weights)):
-        assert served_path(text, folders) == weights
-    assert served_path("runs/inner.safetensors", folders) == weights
+        assert resolve_served(text, folders) == weights
+    assert resolve_served("runs/inner.safetensors", folders) == weights
     with pytest.raises(CheckpointError, match="there is no 'runs/none'"):
-        served_path("runs/none", folders)
+        resolve_served("runs/none", folders)
 
 
 def test_the_disk_is_not_asked_about_what_is_outside(folders: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,22 +108,22 @@ def test_the_disk_is_not_asked_about_what_is_outside(folders: list[Path], monkey
     for name in ("stat", "lstat", "scandir", "readlink", "listdir"):
         monkeypatch.setattr(os, name, heard(getattr(os, name)))
     with pytest.raises(CheckpointError, match=OUTSIDE):
-        served_path("/etc/ssh/sshd_config", folders)
+        resolve_served("/etc/ssh/sshd_config", folders)
     assert not [path for path in asked if path.startswith("/etc")]
 
 
 def test_lists_leave_out_what_leads_out(folders: list[Path]) -> None:
     (Path("runs") / "new\nline.safetensors").write_bytes(b"x")
-    assert [run.name for run in listed_runs(folders)] == ["demo"]
+    assert [run.name for run in list_served_runs(folders)] == ["demo"]
     assert [run.name for run in training_folders()] == ["demo"]
-    assert listed_files(folders) == ["runs/demo/model.safetensors", "runs/inner.safetensors"]
+    assert list_files(folders) == ["runs/demo/model.safetensors", "runs/inner.safetensors"]
 
 
 def test_a_served_folder_may_itself_be_a_link(folders: list[Path], tmp_path: Path) -> None:
     (tmp_path / "elsewhere").symlink_to(tmp_path / "outside")
     linked = [Path("elsewhere")]
-    assert [run.name for run in listed_runs(linked)] == ["secret"]
-    assert served_path("elsewhere/secret", linked) == tmp_path / "outside" / "secret"
+    assert [run.name for run in list_served_runs(linked)] == ["secret"]
+    assert resolve_served("elsewhere/secret", linked) == tmp_path / "outside" / "secret"
     assert not is_served(tmp_path / "runs" / "demo", linked)
 
 

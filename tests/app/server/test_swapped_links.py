@@ -19,7 +19,7 @@ from analysis.reuse.emergence import reuse_over_training
 from app.dashboard import loading
 from app.dashboard.keys import file_key
 from app.dashboard.processes import LOG, last_words
-from app.dashboard.roots import in_served_folders, served_path
+from app.dashboard.roots import in_served_folders, resolve_served
 from densenet_core import Checkpoint, files, save_checkpoint
 from densenet_core.data.datasets import load_test_images
 from densenet_core.data.folders import ClassFolders
@@ -28,7 +28,7 @@ from tests.app.pages.test_views import choose, page
 
 RUN = Path("runs/demo")
 READERS: dict[str, Callable[[], object]] = {
-    "a network": lambda: loading.load(file_key(served_path(str(RUN), [Path("runs")]))).record["place"],
+    "a network": lambda: loading.load(file_key(resolve_served(str(RUN), [Path("runs")]))).record["place"],
     "a header": lambda: measured_results([RUN], include_zoo=False).attrs["skipped"],
     "settings": lambda: read_config(RUN)["arch"],
     "metrics": lambda: read_metrics(RUN / METRICS)[0].loss,

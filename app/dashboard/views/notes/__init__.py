@@ -7,7 +7,7 @@ from functools import partial
 import streamlit as st
 
 from app.dashboard.language import t
-from app.dashboard.memory import choose_for, remembered
+from app.dashboard.memory import choose_for, remember
 from app.dashboard.views.notes import blocks, connectivity, reference, short_paths
 from app.dashboard.views.notes.connectivity import TEXT_WIDTH
 
@@ -32,7 +32,7 @@ _TURNED = "notes_turned"  # of the session's state: the reader went on at the en
 def show() -> None:
     """Draw the page: the contents in the sidebar, and the chosen section."""
     titles = {name: t(f"notes.{name}.title") for name in SECTIONS}
-    name: str = remembered(
+    name: str = remember(
         st.sidebar.radio,
         t("notes.contents"),
         options=SECTIONS,

@@ -12,7 +12,7 @@ from analysis.architecture.preservation import compare_preservation
 from analysis.figures.diagrams.dense_block import dense_block_figure, dense_block_screen
 from analysis.figures.diagrams.notes import channel_growth_screen, preservation_screen
 from app.dashboard import loading
-from app.dashboard.caching import cached
+from app.dashboard.caching import cache
 from app.dashboard.charts import show_chart
 from app.dashboard.language import t
 from app.dashboard.widgets.downloads import download_row, download_small, take_home
@@ -112,7 +112,7 @@ def show_preservation() -> None:
         download_row("preservation", found.table, None, "notes_preservation_")
 
 
-@cached(16)
+@cache(16)
 def digits_as_maps(first: int, number: int) -> Tensor:
     """Handwritten digits from ``first`` on, one of each class, as the feature maps of one image: (1, number, 8, 8)."""
     from densenet_core.data.datasets import load_test_images

@@ -15,11 +15,11 @@ from analysis.architecture.paths import path_counts
 from analysis.architecture.short_paths import expected_training_cost, path_table, supervision
 from analysis.figures.diagrams.short_paths import gates_figure, gates_screen, short_paths_figure, short_paths_screen
 from app.dashboard import loading
-from app.dashboard.caching import cached
+from app.dashboard.caching import cache
 from app.dashboard.charts import show_chart
 from app.dashboard.keys import ImagesKey, NetworkKey, file_key
 from app.dashboard.language import t
-from app.dashboard.roots import distinct_names, in_served_folders, listed_runs, served_folders
+from app.dashboard.roots import distinct_names, in_served_folders, list_served_runs, served_folders
 from app.dashboard.server.options import DATA_DIR
 from app.dashboard.views.notes.connectivity import TEXT_WIDTH
 from app.dashboard.widgets.downloads import download_row, take_home
@@ -143,7 +143,7 @@ def _show_gates(spec: HighwaySpec, gates: pd.DataFrame, is_trained: bool) -> Non
     c.metric(label, f"{gates['mean_gate'].mean():.0%}", border=True)
 
 
-@cached(1, spinner="measuring")
+@cache(1, spinner="measuring")
 def _untrained_tables() -> tuple[pd.DataFrame, pd.DataFrame]:
     """The same of a network that was only initialized, on the digits."""
     from analysis.architecture.gates import carried_shares, transform_gates
@@ -154,7 +154,7 @@ def _untrained_tables() -> tuple[pd.DataFrame, pd.DataFrame]:
     return transform_gates(network, images), carried_shares(network, images)
 
 
-@cached(8, spinner="measuring")
+@cache(8, spinner="measuring")
 def _highway_tables(key: NetworkKey, dataset: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     """What a run's gates let pass, on test images of its data set: ``transform_gates`` and ``carried_shares``."""
     from analysis.architecture.gates import carried_shares, transform_gates
@@ -173,7 +173,7 @@ def _screen(table: pd.DataFrame, measure: str) -> go.Figure:
 @in_served_folders()
 def _highway_runs() -> list[Path]:
     found = []
-    for run in listed_runs(served_folders()):
+    for run in list_served_runs(served_folders()):
         try:
             if str(read_config(run).get("arch")).startswith("highway") and "dataset" in read_config(run):
                 found.append(run)

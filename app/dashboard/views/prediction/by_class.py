@@ -16,7 +16,7 @@ from app.dashboard import loading
 from app.dashboard.charts import show_chart
 from app.dashboard.jobs.task import Task
 from app.dashboard.language import names, t
-from app.dashboard.memory import remembered
+from app.dashboard.memory import remember
 from app.dashboard.widgets.downloads import download_row, take_home
 from app.dashboard.widgets.long_work import amount, result_of
 from densenet_core import DataError
@@ -40,7 +40,7 @@ def show_by_class(shown: Shown) -> None:
         return
     left, right = st.columns(2)
     classes = sorted(int(number) for number in found["class"].unique())
-    number: int = remembered(
+    number: int = remember(
         left.selectbox,
         t("prediction.class"),
         options=classes,
@@ -48,7 +48,7 @@ def show_by_class(shown: Shown) -> None:
         default=classes[0],
         format_func=shown.titles.__getitem__,
     )
-    measure: str = remembered(
+    measure: str = remember(
         right.segmented_control,
         t("prediction.shown"),
         options=MEASURES,

@@ -9,13 +9,13 @@ import streamlit as st
 from app.dashboard import loading
 from app.dashboard.keys import ImagesKey, NetworkKey
 from app.dashboard.language import names, t
-from app.dashboard.memory import choose_for, kept, remembered
+from app.dashboard.memory import choose_for, recall, remember
 from app.dashboard.views.prediction.images import (
     ChosenImage,
     image_labels,
     predictions,
+    prepare_upload,
     thumbnail,
-    uploaded,
 )
 from app.dashboard.widgets.data_picker import pick_images
 from app.text import literal
@@ -30,7 +30,7 @@ def choose_image(key: NetworkKey) -> ChosenImage | None:
     """Show the choice; None where nothing is chosen yet. What is wrong is then on the page."""
     if loading.load(key).architecture.spatial_dims != 2:
         return _upload(key, t("prediction.upload_volume"), ("npy",))
-    origin = remembered(
+    origin = remember(
         st.segmented_control,
         t("prediction.origin"),
         options=ORIGINS,
@@ -48,7 +48,7 @@ def choose_image(key: NetworkKey) -> ChosenImage | None:
 
 def _of_dataset(key: NetworkKey, images: ImagesKey) -> ChosenImage | None:
     left, right = st.columns([1, 1])
-    way = remembered(
+    way = remember(
         left.selectbox,
         t("prediction.way"),
         options=WAYS,
@@ -58,7 +58,7 @@ def _of_dataset(key: NetworkKey, images: ImagesKey) -> ChosenImage | None:
     )
     classes = loading.load_images(images).class_names
     if way == "class":
-        number = remembered(
+        number = remember(
             right.selectbox,
             t("prediction.class"),
             options=range(len(classes)),
@@ -92,11 +92,11 @@ def _rows_by_certainty(key: NetworkKey, images: ImagesKey, way: str, classes: tu
 def _choose_thumbnail(images: ImagesKey, rows: dict[int, str], kind: str) -> int:
     """A row of thumbnails with the chosen image in it, and buttons to the rows before and behind."""
     key, places = f"prediction_row_{kind}", list(rows)
-    chosen = str(st.session_state.get(key, kept(key, st.query_params.get(key))))
+    chosen = str(st.session_state.get(key, recall(key, st.query_params.get(key))))
     place = next((place for place, row in enumerate(places) if str(row) == chosen), 0)
     first = place - place % NUM_THUMBNAILS
     with st.container(key="thumbnails"):
-        row: int = remembered(
+        row: int = remember(
             st.pills,
             t("prediction.image"),
             options=places[first : first + NUM_THUMBNAILS],
@@ -136,7 +136,7 @@ def _upload(key: NetworkKey, label: str, endings: tuple[str, ...]) -> ChosenImag
     if upload is None:
         return None
     try:
-        uploaded(key, upload.file_id, upload.getvalue())
+        prepare_upload(key, upload.file_id, upload.getvalue())
     except ValueError as error:
         st.error(literal(f"{upload.name}: {error}"), icon=":material/error:")
         return None

@@ -18,13 +18,13 @@ from analysis.figures.prediction.decision import (
 from analysis.prediction.decision import decision_connections
 from analysis.prediction.feature_maps import Place, read_maps
 from app.dashboard import loading
-from app.dashboard.caching import cached
+from app.dashboard.caching import cache
 from app.dashboard.charts import show_chart
 from app.dashboard.jobs.task import Task
 from app.dashboard.keys import NetworkKey
 from app.dashboard.language import names, t
-from app.dashboard.memory import remembered
-from app.dashboard.views.prediction.images import ChosenImage, seen_image
+from app.dashboard.memory import remember
+from app.dashboard.views.prediction.images import ChosenImage, prepare_chosen
 from app.dashboard.views.prediction.layer import show_maps
 from app.dashboard.widgets.downloads import download_row, take_home
 from app.dashboard.widgets.long_work import result_of
@@ -46,7 +46,7 @@ def show_connections(shown: Shown) -> None:
     if table is None:
         return
     blocks = sorted(int(block) for block in table["block"].unique())
-    block: int = remembered(
+    block: int = remember(
         left.segmented_control,
         t("prediction.block"),
         options=blocks,
@@ -74,7 +74,7 @@ def show_connections(shown: Shown) -> None:
 
 
 def _choose_measure() -> str:
-    found: str = remembered(
+    found: str = remember(
         st.segmented_control,
         t("prediction.connection_measure"),
         options=MEASURES,
@@ -91,20 +91,20 @@ def _table(shown: Shown, measure: str) -> pd.DataFrame | None:
     found = shown.found
     if measure == "gradient_activation":
         return _by_gradient(shown.key, shown.chosen, found.for_class, found.against)
-    task = Task("cuts", shown.key, (*_packed(shown), found.for_class, found.against))
+    task = Task("cuts", shown.key, (*_pack_image(shown), found.for_class, found.against))
     table: pd.DataFrame | None = result_of(task)
     return table
 
 
-def _packed(shown: Shown) -> tuple[bytes, tuple[int, ...]]:
+def _pack_image(shown: Shown) -> tuple[bytes, tuple[int, ...]]:
     """The image as a job's options take it: its float32 values, and its shape."""
     images = shown.found.seen.images.float().contiguous()
     return images.cpu().numpy().tobytes(), tuple(images.shape)
 
 
-@cached(32, private_entries=8, spinner="measuring")
+@cache(32, private_entries=8, spinner="measuring")
 def _by_gradient(key: NetworkKey, chosen: ChosenImage, for_class: int, against: int | None) -> pd.DataFrame:
-    return decision_connections(loading.load(key), seen_image(key, chosen).images, for_class, against)
+    return decision_connections(loading.load(key), prepare_chosen(key, chosen).images, for_class, against)
 
 
 def _download(name: str, table: pd.DataFrame, draw: Callable[..., Figure], measure: str) -> None:
@@ -132,7 +132,7 @@ def _show_read(shown: Shown, rows: pd.DataFrame, measure: str) -> None:
 
 def _show_paths(shown: Shown) -> None:
     st.caption(t("prediction.paths_note"))
-    paths: pd.DataFrame | None = result_of(Task("paths", shown.key, (*_packed(shown), shown.found.for_class)))
+    paths: pd.DataFrame | None = result_of(Task("paths", shown.key, (*_pack_image(shown), shown.found.for_class)))
     if paths is None:
         return
     rows = [

@@ -13,7 +13,7 @@ from app.dashboard.charts import show_chart
 from app.dashboard.jobs.task import Task
 from app.dashboard.keys import ImagesKey, NetworkKey
 from app.dashboard.language import names, t
-from app.dashboard.memory import remembered
+from app.dashboard.memory import remember
 from app.dashboard.widgets.downloads import download_small
 from app.dashboard.widgets.long_work import amount, result_of
 
@@ -29,7 +29,7 @@ def show_depth(shown: Shown) -> None:
     """Draw the lens of the image; that of the data set, and linear probes, once they are measured."""
     images = shown.chosen.images
     replace = _choose_replacement(images is not None)
-    parts = None if images is None else _pooled(shown.key, images)
+    parts = None if images is None else _pooled_parts(shown.key, images)
     if replace == "zero" or parts is not None:
         own = shown.found.parts
         _show_image_lens(shown, lens_of_parts(own, parts if replace == "mean" and parts else own, replace))
@@ -50,7 +50,7 @@ def show_depth(shown: Shown) -> None:
 
 def _choose_replacement(has_images: bool) -> Replacement:
     options = REPLACEMENTS if has_images else REPLACEMENTS[:1]
-    found: Replacement = remembered(
+    found: Replacement = remember(
         st.segmented_control,
         t("prediction.replace"),
         options=options,
@@ -66,7 +66,7 @@ def _pooled_task(key: NetworkKey, images: ImagesKey) -> Task:
     return Task("lens", key, (images,))
 
 
-def _pooled(key: NetworkKey, images: ImagesKey) -> PooledParts | None:
+def _pooled_parts(key: NetworkKey, images: ImagesKey) -> PooledParts | None:
     """What the classifier reads of the data set's images, where that was measured."""
     from app.dashboard.jobs.session import the_queue
 
@@ -81,7 +81,7 @@ def _show_image_lens(shown: Shown, table: pd.DataFrame) -> None:
         depth = last
         if last:
             depth = int(
-                remembered(st.slider, t("prediction.depth"), 0, last, key=f"prediction_depth_{last}", default=last)
+                remember(st.slider, t("prediction.depth"), 0, last, key=f"prediction_depth_{last}", default=last)
             )
         here = table[table["source_layer"] == depth].nlargest(5, "probability")
         name, probability = t("prediction.class"), t("prediction.probability")

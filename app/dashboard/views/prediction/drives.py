@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import streamlit as st
 
-from analysis.figures.prediction.style import marked
+from analysis.figures.prediction.style import mark_place
 from analysis.prediction.image_files import prepare_dataset_image
 from app.dashboard.jobs.task import Task
 from app.dashboard.keys import ImagesKey
 from app.dashboard.language import t
-from app.dashboard.memory import remembered
-from app.dashboard.views.prediction.images import opened, used_images
+from app.dashboard.memory import remember
+from app.dashboard.views.prediction.images import open_predictor, used_images
 from app.dashboard.widgets.downloads import download_row, take_home
 from app.dashboard.widgets.long_work import amount, result_of
 from app.text import literal
@@ -31,7 +31,7 @@ def show_drives(shown: Shown) -> None:
     """Draw the choice of a layer or connection, and the images once they are found."""
     images = shown.chosen.images
     assert images is not None
-    place, channel = _choose_place(opened(shown.key).spec)
+    place, channel = _choose_place(open_predictor(shown.key).spec)
     table: pd.DataFrame | None = result_of(Task("drives", shown.key, (images, place, channel)), amount(images))
     if table is None:
         return
@@ -48,19 +48,19 @@ def _choose_place(spec: Spec) -> tuple[tuple[int, ...], int | None]:
     is_dense = isinstance(spec, DenseNetSpec)
     sizes = spec.block_config if isinstance(spec, DenseNetSpec) else getattr(spec, "stage_config", (1,))
     a, b, c, d = st.columns(4)
-    block: int = remembered(
+    block: int = remember(
         a.selectbox, t("prediction.block"), options=range(1, len(sizes) + 1), key="drives_block", default=len(sizes)
     )
     first = 0 if is_dense else 1
     sources = range(first, sizes[block - 1] + 1)
-    source: int = remembered(
+    source: int = remember(
         b.selectbox, t("prediction.source"), options=sources, key=f"drives_source_{block}", default=sources[-1]
     )
     target = ITSELF
     if is_dense:
         targets = range(source + 1, sizes[block - 1] + 2)
         titles = {ITSELF: t("prediction.no_target")} | {target: str(target) for target in targets}
-        target = remembered(
+        target = remember(
             c.selectbox,
             t("prediction.target"),
             options=titles,
@@ -81,4 +81,4 @@ def _show_images(rows: pd.DataFrame, images: ImagesKey, titles: tuple[str, ...])
         for row in rows.itertuples():
             pixels = prepare_dataset_image(used_images(images), int(row.row)).pixels  # type: ignore[arg-type]
             words = f"{literal(titles[int(row.label)])}  \n{row.value:.3g}"  # type: ignore[arg-type]
-            st.image(marked(pixels, float(row.y), float(row.x), SIDE), caption=words, width=SIDE)  # type: ignore[arg-type]
+            st.image(mark_place(pixels, float(row.y), float(row.x), SIDE), caption=words, width=SIDE)  # type: ignore[arg-type]

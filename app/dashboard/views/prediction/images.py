@@ -11,7 +11,7 @@ import streamlit as st
 from torch import Tensor
 
 from app.dashboard import loading
-from app.dashboard.caching import cached
+from app.dashboard.caching import cache
 from app.dashboard.jobs.task import Task
 from app.dashboard.keys import ImagesKey, NetworkKey
 from app.dashboard.widgets.long_work import amount, result_of
@@ -35,7 +35,7 @@ class ChosenImage(NamedTuple):
 
 
 @st.cache_resource(max_entries=8, scope="session", show_spinner=False)
-def uploaded(key: NetworkKey, file_id: str, _content: bytes | None) -> PreparedImage:
+def prepare_upload(key: NetworkKey, file_id: str, _content: bytes | None) -> PreparedImage:
     """An upload as the network sees it; kept for its session alone."""
     if _content is None:
         raise DataError("the uploaded image is gone: upload it again")
@@ -49,16 +49,16 @@ def uploaded(key: NetworkKey, file_id: str, _content: bytes | None) -> PreparedI
     return prepare_image(open_image(_content), network)
 
 
-def seen_image(key: NetworkKey, chosen: ChosenImage) -> PreparedImage:
+def prepare_chosen(key: NetworkKey, chosen: ChosenImage) -> PreparedImage:
     """The chosen image as the network sees it."""
     if chosen.images is None:
-        return uploaded(key, chosen.upload, None)
+        return prepare_upload(key, chosen.upload, None)
     from analysis.prediction.image_files import prepare_dataset_image
 
     return prepare_dataset_image(used_images(chosen.images), chosen.row)
 
 
-@cached(8, copies=False)
+@cache(8, copies=False)
 def used_images(images: ImagesKey) -> Images:
     """The images of the data set that the sidebar's number asks for; read in this process, a few at a time."""
     import torch
@@ -68,7 +68,7 @@ def used_images(images: ImagesKey) -> Images:
     return sample_evenly(loading.load_images(images), images.number).to(torch.device("cpu"), num_workers=0)
 
 
-@cached(8)
+@cache(8)
 def image_labels(images: ImagesKey) -> list[int]:
     """The classes of the images that are used."""
     used = used_images(images)
@@ -78,7 +78,7 @@ def image_labels(images: ImagesKey) -> list[int]:
     return [int(label) for _, labels in used.batches(256) for label in labels]
 
 
-@cached(1024)
+@cache(1024)
 def thumbnail(images: ImagesKey, row: int) -> str:
     """A small picture of an image, as the address of its own content."""
     from PIL import Image
@@ -93,8 +93,8 @@ def thumbnail(images: ImagesKey, row: int) -> str:
     return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
 
 
-@cached(8, private_entries=2, copies=False)
-def opened(key: NetworkKey) -> Predictor:
+@cache(8, private_entries=2, copies=False)
+def open_predictor(key: NetworkKey) -> Predictor:
     """The network, opened once for all that is asked of it."""
     from analysis.prediction.predictor import as_predictor
 
@@ -109,21 +109,21 @@ def predictions(key: NetworkKey, images: ImagesKey) -> pd.DataFrame | None:
     return found
 
 
-@cached(16, spinner="measuring")
+@cache(16, spinner="measuring")
 def _predictions_at_once(key: NetworkKey, images: ImagesKey) -> pd.DataFrame:
     from analysis.prediction.explain import predicted_classes
 
-    return predicted_classes(opened(key), used_images(images))
+    return predicted_classes(open_predictor(key), used_images(images))
 
 
-@cached(64, private_entries=16, copies=False)
-def explained(
+@cache(64, private_entries=16, copies=False)
+def explain_chosen(
     key: NetworkKey, chosen: ChosenImage, titles: tuple[str, ...], for_class: int | None, against: int | None
 ) -> Explanation:
     """The prediction for the chosen image, and what each layer adds to it."""
     from analysis.prediction.explain import explain_image
 
-    return explain_image(opened(key), seen_image(key, chosen), titles, for_class, against)
+    return explain_image(open_predictor(key), prepare_chosen(key, chosen), titles, for_class, against)
 
 
 def class_titles(key: NetworkKey, chosen: ChosenImage) -> tuple[str, ...]:

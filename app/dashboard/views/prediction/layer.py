@@ -8,11 +8,11 @@ import streamlit as st
 
 from analysis.figures.prediction.style import MAX_TILES, filter_grid, grid, overlay
 from analysis.prediction.maps import grad_cam, layer_names
-from app.dashboard.caching import cached
+from app.dashboard.caching import cache
 from app.dashboard.keys import NetworkKey
 from app.dashboard.language import t
-from app.dashboard.memory import remembered
-from app.dashboard.views.prediction.images import ChosenImage, opened, seen_image
+from app.dashboard.memory import remember
+from app.dashboard.views.prediction.images import ChosenImage, open_predictor, prepare_chosen
 from app.dashboard.views.prediction.overview import SOURCE, STRONGEST, chosen_source
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def show_layer(shown: Shown) -> None:
     with left:
         _choose_source(shown)
     with right:
-        layers = layer_names(opened(shown.key))
+        layers = layer_names(open_predictor(shown.key))
         layer = st.selectbox(t("prediction.grad_cam"), layers, index=len(layers) // 2, key="prediction_layer")
     source = chosen_source(shown)
     maps = shown.found.maps
@@ -67,7 +67,7 @@ def _choose_source(shown: Shown) -> None:
     for source in parts.index:
         if source >= 0:
             titles[int(source)] = t("prediction.source_part", source=source, part=parts[source])
-    remembered(
+    remember(
         st.selectbox,
         t("prediction.source"),
         options=titles,
@@ -77,16 +77,16 @@ def _choose_source(shown: Shown) -> None:
     )
 
 
-@cached(64, private_entries=16, copies=False)
+@cache(64, private_entries=16, copies=False)
 def _grad_cam(key: NetworkKey, chosen: ChosenImage, layer: str, for_class: int) -> Any:
-    return grad_cam(opened(key), seen_image(key, chosen).images, layer, [for_class])[0].cpu()
+    return grad_cam(open_predictor(key), prepare_chosen(key, chosen).images, layer, [for_class])[0].cpu()
 
 
 def _show_filters(shown: Shown) -> None:
     """The filters of the first convolution; of one on volumes the slice in the middle."""
     from analysis.prediction.feature_maps import first_filters
 
-    filters = first_filters(opened(shown.key))
+    filters = first_filters(open_predictor(shown.key))
     size = " × ".join(map(str, filters.shape[2:]))
     st.caption(t("prediction.filters_note", number=len(filters), channels=filters.shape[1], size=size))
     if shown.dims == 3:

@@ -14,8 +14,8 @@ from app.dashboard import loading
 from app.dashboard.charts import show_chart
 from app.dashboard.keys import NetworkKey
 from app.dashboard.language import names, t
-from app.dashboard.memory import choose_for, kept, remembered
-from app.dashboard.views.prediction.images import ChosenImage, class_titles, explained, flat, opened
+from app.dashboard.memory import choose_for, recall, remember
+from app.dashboard.views.prediction.images import ChosenImage, class_titles, explain_chosen, flat, open_predictor
 from app.dashboard.widgets.downloads import download_row, take_home
 from app.dashboard.widgets.handover import Code
 from app.text import literal
@@ -57,7 +57,7 @@ class Shown(NamedTuple):
     @property
     def is_dense(self) -> bool:
         """Whether the network is a DenseNet, whose connections can be looked at."""
-        return isinstance(opened(self.key).spec, DenseNetSpec)
+        return isinstance(open_predictor(self.key).spec, DenseNetSpec)
 
     @property
     def strongest(self) -> int:
@@ -80,8 +80,8 @@ def _show_all(key: NetworkKey, chosen: ChosenImage) -> None:
     left, right = st.columns([2, 3], gap="large")
     with right:
         for_class, against = _choose_classes(titles)
-    found = explained(key, chosen, titles, for_class, against)
-    dims = opened(key).spec.spatial_dims
+    found = explain_chosen(key, chosen, titles, for_class, against)
+    dims = open_predictor(key).spec.spatial_dims
     with left:
         position = _choose_slice(found) if dims == 3 else 0.0
         shown = Shown(key, chosen, titles, found, position, dims)
@@ -99,10 +99,10 @@ def _choose_classes(titles: tuple[str, ...]) -> tuple[int | None, int | None]:
         "index": None,
         "format_func": titles.__getitem__,
     }
-    for_class = remembered(
+    for_class = remember(
         left.selectbox, t("prediction.why"), key="prediction_for", placeholder=t("prediction.predicted"), **options
     )
-    against = remembered(
+    against = remember(
         right.selectbox,
         t("prediction.why_not"),
         key="prediction_against",
@@ -117,7 +117,7 @@ def _choose_slice(found: Explanation) -> float:
     depth = int(found.seen.pixels.shape[-3])
     if depth == 1:
         return 0.0
-    number = int(remembered(st.slider, t("prediction.slice"), 1, depth, key="prediction_slice", default=depth // 2 + 1))
+    number = int(remember(st.slider, t("prediction.slice"), 1, depth, key="prediction_slice", default=depth // 2 + 1))
     return (min(number, depth) - 0.5) / depth
 
 
@@ -151,7 +151,7 @@ def _show_bars(shown: Shown) -> None:
 
 def chosen_source(shown: Shown) -> int:
     """The source layer that is looked at: the chosen one, else the one that adds most."""
-    chosen = st.session_state.get(SOURCE, kept(SOURCE))
+    chosen = st.session_state.get(SOURCE, recall(SOURCE))
     return chosen if chosen in set(shown.found.table["source_layer"]) else shown.strongest
 
 
@@ -181,7 +181,7 @@ def _show_look(shown: Shown) -> None:
         if shown.is_dense:
             looks["by_class"] = by_class.show_by_class
     st.divider()
-    look = remembered(
+    look = remember(
         st.segmented_control,
         t("prediction.look"),
         options=looks,

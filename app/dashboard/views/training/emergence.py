@@ -12,7 +12,7 @@ from analysis.claims.figure_5 import observations_over_training
 from analysis.figures.animation import has_ffmpeg
 from analysis.figures.emergence import emergence_screen, observations_screen
 from analysis.reuse.emergence import STEADY, likeness_to_end, onset, reuse_over_training
-from app.dashboard.caching import cached
+from app.dashboard.caching import cache
 from app.dashboard.charts import show_chart
 from app.dashboard.language import t
 from app.dashboard.roots import in_served_folders
@@ -59,7 +59,7 @@ def show_emergence(folder: Path) -> None:
     download_small(f"{folder.name}_observations", observations, figure, key="observations_")
 
 
-@cached(8)
+@cache(8)
 def _animation_file(tables: pd.DataFrame, file_format: str) -> bytes:
     """The feature-reuse heatmaps over the epochs as a file of their own."""
     from analysis.figures.animation import animation_bytes
