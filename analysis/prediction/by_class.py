@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from analysis.reuse.ablation import cut_scores
 from analysis.reuse.connections import Network, as_checkpoint, connection_weights
+from analysis.reuse.cuts.partial_sums import PartialSums, measurement_file
+from analysis.reuse.cuts.scores import cut_scores
 from analysis.reuse.dissection import Dissection, dissect
 from analysis.reuse.effects import OnBatch, batches_on_device, in_halves
-from analysis.reuse.partial_sums import PartialSums, measurement_file
 from densenet_core import DataError
 from densenet_core.data.images import Images, sample_evenly
 from densenet_core.hardware import device

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from analysis.prediction.logits import check_classes
-from analysis.reuse.ablation import cut_scores
 from analysis.reuse.connections import Network, as_checkpoint, connection_weights, dense_spec
+from analysis.reuse.cuts.scores import cut_scores
 from analysis.reuse.dissection import Dissection, Reader, dissect
 from analysis.reuse.effects import widths
 from densenet_core import Checkpoint, DataError

@@ -1,12 +1,10 @@
-"""Ablation: the exact change of loss and error when one connection is cut, for every connection.
-
-The network does not run once per connection. Everything before the target is computed once, the parts of the target's
-other sources are kept as a sum, later layers read again only what changed, and the cut variants run as one batch.
-"""
+"""Ablation: the exact change of loss and error when one connection is cut, for every connection."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -17,17 +15,21 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from analysis.reuse.comparison.image_effects import EFFECTS, image_effects
-from analysis.reuse.connections import Network, as_checkpoint, connection_weights
-from analysis.reuse.dissection import Dissection, Reader, dissect
-from analysis.reuse.effects import OnBatch, batches_on_device, in_halves, parts
+from analysis.reuse.connections import Network, as_checkpoint, connection_weights, dense_spec
+from analysis.reuse.cuts.partial_sums import PartialSums, measurement_file
+from analysis.reuse.cuts.processes import in_order
+from analysis.reuse.cuts.scores import MAX_IMAGES, cut_scores, fitting_batch
+from analysis.reuse.dissection import Dissection, dissect
+from analysis.reuse.effects import OnBatch, batches_on_device, in_halves
 from analysis.reuse.measures import HALVES, with_measures
-from analysis.reuse.partial_sums import PartialSums, measurement_file
+from densenet_core import Checkpoint
 from densenet_core.data.images import Images, sample_evenly
 from densenet_core.hardware import device
 from densenet_core.training.evaluation import check_fit
 
 Replace = Literal["zero", "mean"]
-MAX_POSITIONS = 2**15  # images x height x width of the variants in one batch: more do not fit in the CPU cache
+Precision = Literal["fp32", "bf16"]
+NUM_COMPARED = 8  # images on which bf16 is compared with fp32
 
 
 def connection_ablation(
@@ -35,9 +37,11 @@ def connection_ablation(
     images: Images,
     num_images: int = 500,
     replace: Replace = "zero",
-    batch_size: int = 50,
+    batch_size: int | None = None,
     on_batch: OnBatch = lambda done, total: None,
     keep_in: Path | None = None,
+    workers: int = 1,
+    precision: Precision = "fp32",
 ) -> pd.DataFrame:
     """Return the feature-reuse table with the measured effect of cutting each connection.
 
@@ -53,10 +57,16 @@ def connection_ablation(
     Args:
         images: labelled; ``num_images`` of them are used, evenly spaced over the set (all, if there are fewer).
         replace: ``zero``; or ``mean``, each channel's mean over these images and all positions.
-        batch_size: the number of images in one batch.
-        on_batch: called after each batch with the number of images done and the number of all.
+        batch_size: the number of images in one batch; None: as many as fit in the CPU cache. Results do not depend on
+            it.
+        on_batch: called first, and after each batch, with the number of images done and the number of all.
         keep_in: a folder for the sums after every batch: an interrupted call resumes from it, and a finished one
             returns at once the second time.
+        workers: the number of processes that measure together; the results are the same. A script that asks for more
+            than one needs ``if __name__ == "__main__":``, as ``multiprocessing`` says.
+        precision: ``bf16`` computes convolutions in half precision, which is faster where the processor has
+            instructions for it. ``attrs["bf16_error"]`` is the largest difference of an ablation from fp32's on the
+            first images (nats).
 
     Returns:
         The table of ``connection_weights`` and: ablation, the mean cross-entropy with the connection cut minus the
@@ -67,37 +77,98 @@ def connection_ablation(
         of each image's loss by each cut), from which ``agreement`` makes intervals.
 
     Raises:
-        ValueError: ``replace`` is unknown.
+        ValueError: ``replace`` or ``precision`` is unknown, or ``workers`` is below 1.
+        RunError: a worker process ended before its work was done.
         CheckpointError: the network is not a DenseNet.
         DataError: the images do not fit it.
     """
-    if replace not in get_args(Replace):
-        raise ValueError(f"replace {replace!r} is unknown: choose {' or '.join(get_args(Replace))}")
+    _check_options(replace, precision, workers)
     checkpoint = as_checkpoint(network)
     table = connection_weights(checkpoint)
     check_fit(checkpoint.architecture, images)
     chosen = sample_evenly(images, num_images)
-    with torch.inference_mode():
-        dissection = dissect(checkpoint, device(), fold=True)
-        means = mean_activations(dissection, chosen, batch_size) if replace == "mean" else None
-        file = measurement_file(keep_in, "ablation", f"halves {replace}", checkpoint, chosen)
-        sums = PartialSums(file, len(chosen), (2, 1 + len(table), 3), width=len(table))
-        remaining = chosen.subset(torch.arange(sums.done, len(chosen)))
-        for batch, labels in batches_on_device(remaining, batch_size):
-            halves = in_halves(lambda x, y: _ablate_batch(dissection, x, y, means), batch, labels)
-            totals, each = zip(*halves, strict=True)
-            sums.add(len(labels), np.sum(totals, axis=0), np.concatenate(each))
-            on_batch(sums.done, len(chosen))
+    means = None
+    if replace == "mean":
+        with torch.inference_mode():
+            means = mean_activations(dissect(checkpoint, device(), fold=True), chosen, MAX_IMAGES)
+    plan = _Plan(checkpoint, chosen, means, precision, batch_size, workers)
+    options = f"halves {replace}" if precision == "fp32" else f"halves {replace} {precision}"
+    sums = plan.run(len(table), measurement_file(keep_in, "ablation", options, checkpoint, chosen), on_batch)
     table = _with_changes(table, sums.total)
     loss, wrong, _ = sums.total.sum(0)[0] / sums.done
     table.attrs |= {"loss": loss, "error": 100 * wrong, "num_images": sums.done, "replace": replace}
+    if precision == "bf16":
+        file = measurement_file(keep_in, "ablation", f"fp32 beside {options}", checkpoint, chosen)
+        table.attrs["bf16_error"] = plan.error(sums, file)
     if sums.each is not None:
         table.attrs[EFFECTS] = image_effects(table, sums.each)
     return table
 
 
+def _check_options(replace: str, precision: str, workers: int) -> None:
+    if replace not in get_args(Replace):
+        raise ValueError(f"replace {replace!r} is unknown: choose {' or '.join(get_args(Replace))}")
+    if precision not in get_args(Precision):
+        raise ValueError(f"precision {precision!r} is unknown: choose {' or '.join(get_args(Precision))}")
+    if workers < 1:
+        raise ValueError(f"workers {workers} must be 1 or more")
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What is measured, and how. Pickled to other processes; called there, it returns the function of a batch."""
+
+    checkpoint: Checkpoint
+    images: Images
+    means: list[Tensor] | None
+    precision: Precision
+    batch_size: int | None
+    workers: int
+
+    def run(self, num_connections: int, file: Path | None, on_batch: OnBatch = lambda done, total: None) -> PartialSums:
+        """Return the sums over all images, of which ``file`` may have some."""
+        sums = PartialSums(file, len(self.images), (2, 1 + num_connections, 3), width=num_connections)
+        on_batch(sums.done, len(self.images))
+        size = self.batch_size or self._default_batch_size()
+        starts = range(sums.done, len(self.images), size)
+        batches = [range(start, min(start + size, len(self.images))) for start in starts]
+        for batch, each in zip(batches, in_order(self, batches, self.workers), strict=True):
+            halves = [each[(half - batch.start) % 2 :: 2].sum(0) for half in (0, 1)]
+            sums.add(len(batch), np.stack(halves), each[:, 1:, 0])
+            on_batch(sums.done, len(self.images))
+        return sums
+
+    def error(self, sums: PartialSums, file: Path | None) -> float:
+        """Return the largest difference of these sums' ablation from that in fp32, on the first images."""
+        assert sums.each is not None  # older versions had no bf16
+        beside = dataclasses.replace(
+            self, images=self.images.subset(torch.arange(min(NUM_COMPARED, sums.done))), precision="fp32"
+        )
+        exact = beside.run(sums.each.shape[1], file)
+        assert exact.each is not None
+        return float(np.abs((sums.each[: exact.done] - exact.each).mean(0)).max())
+
+    def __call__(self) -> Callable[[range], np.ndarray]:
+        place = device()
+        dissection = dissect(self.checkpoint, place, fold=True)
+        means = None if self.means is None else [mean.to(place) for mean in self.means]
+
+        def measure(rows: range) -> np.ndarray:
+            own = self.images.subset(torch.arange(rows.start, rows.stop)).to(place, num_workers=0)
+            batch, labels = (tensor.to(place) for tensor in next(own.batches(len(rows))))
+            with torch.inference_mode(), torch.autocast(place.type, torch.bfloat16, self.precision == "bf16"):
+                return np.concatenate(in_halves(lambda x, y: _ablate_batch(dissection, x, y, means), batch, labels))
+
+        return measure
+
+    def _default_batch_size(self) -> int:
+        if device().type == "cuda":
+            return MAX_IMAGES
+        return fitting_batch(dense_spec(self.checkpoint), self.images.image_size)
+
+
 def _with_changes(table: pd.DataFrame, sums: np.ndarray) -> pd.DataFrame:
-    """The table with the changes over all images and over each half; ``sums`` (2 halves, 1 + connections, 3)."""
+    """Return the table with the changes over all images and each half; ``sums``: (2 halves, 1 + connections, 3)."""
     halves, whole = sums, sums.sum(0)
     counts = np.maximum(halves[:, 0, 2], 1)[:, None]  # one image alone leaves a half empty
     changes = np.vstack([whole[1:, :2].T / whole[0, 2], halves[:, 1:, 0] / counts])  # (4, connections)
@@ -106,83 +177,16 @@ def _with_changes(table: pd.DataFrame, sums: np.ndarray) -> pd.DataFrame:
     return found.assign(**dict(zip(HALVES, changes[2:], strict=True)))
 
 
-def _ablate_batch(
-    dissection: Dissection, images: Tensor, labels: Tensor, means: list[Tensor] | None
-) -> tuple[np.ndarray, np.ndarray]:
-    """What ``_of_each`` returns for the whole network, then its change by each cut.
-
-    Returns:
-        The sums over every other image and over the others, (2, 1 + connections, 3), and the change of each image's
-        loss, (images, connections).
-    """
+def _ablate_batch(dissection: Dissection, images: Tensor, labels: Tensor, means: list[Tensor] | None) -> np.ndarray:
+    """Return what ``_of_each`` returns for the whole network, then its change by each cut: (N, 1 + connections, 3)."""
     *cuts, whole = (_of_each(scores, labels) for scores in cut_scores(dissection, images, means))
-    each = torch.stack([whole, *(cut - whole for cut in cuts)])  # (1 + connections, images, 3)
-    sums = torch.stack([each[:, ::2].sum(1), each[:, 1::2].sum(1)])
-    return sums.cpu().numpy(), each[1:, :, 0].T.cpu().numpy()
-
-
-def cut_scores(dissection: Dissection, images: Tensor, means: list[Tensor] | None = None) -> Iterator[Tensor]:
-    """Yield the scores with each connection cut, in the table's order, then the whole network's: (N, classes)."""
-    maps = dissection.stem(images)
-    left_means = iter(means or [])
-    for b, readers in enumerate(dissection.blocks):
-        # For each target of the block, the sum of the parts of the sources that exist so far.
-        sums = [reader.read(reader.activation(maps, 0, 1), 0, 1) for reader in readers]
-        for reader in readers:
-            mean = next(left_means) if means is not None else None
-            for cut in _cut_variants(reader, maps, sums[reader.target.layer - 1], mean):
-                yield from _continue_pass(dissection, b, reader, cut, sums).split(len(images))
-            maps = _add_source(reader, readers, maps, sums)
-    yield maps  # after the last target the maps are the scores
+    return torch.stack([whole, *(cut - whole for cut in cuts)], dim=1).cpu().numpy()
 
 
 def _of_each(scores: Tensor, labels: Tensor) -> Tensor:
-    """Loss, error and 1 of each image: (N, 3)."""
+    """Return loss, error and 1 of each image: (N, 3)."""
     loss = F.cross_entropy(scores.float(), labels, reduction="none").double()
     return torch.stack([loss, (scores.argmax(1) != labels).double(), torch.ones_like(loss)], dim=1)
-
-
-def _cut_variants(reader: Reader, maps: Tensor, whole: Tensor, mean: Tensor | None) -> Iterator[Tensor]:
-    """The target's pre-activation without each of its sources in turn, in batches of variants."""
-    together = max(1, MAX_POSITIONS // (len(maps) * maps[0, 0].numel()))
-    active = reader.activation(maps)
-    own_parts = parts(reader, active)
-    instead = (
-        None
-        if mean is None
-        else list(parts(reader, mean.view(-1, *(1,) * (active.dim() - 2)).expand(1, *active.shape[1:])))
-    )
-    for first in range(0, reader.target.layer, together):
-        group = range(first, min(first + together, reader.target.layer))
-        cut = torch.cat([whole - next(own_parts) for _ in group])
-        if instead is not None:
-            cut = (cut.unflatten(0, (len(group), -1)) + torch.stack([instead[s] for s in group])).flatten(0, 1)
-        yield cut
-
-
-def _continue_pass(dissection: Dissection, b: int, reader: Reader, cut: Tensor, sums: list[Tensor]) -> Tensor:
-    """The scores of cut pre-activations of a target, (variants x N, ...); ``sums`` as they are at this target."""
-    layer, readers = reader.target.layer, dissection.blocks[b]
-    changed = out = reader.output(cut)
-    for later in readers[layer:]:
-        end = later.target.layer
-        part = later.read(later.activation(changed, layer, end), layer, end)
-        shared = sums[end - 1]
-        out = later.output(part.unflatten(0, (-1, len(shared))).add_(shared).flatten(0, 1))
-        if later.target.kind == "dense_layer":
-            changed = torch.cat((changed, out), dim=1)
-    return dissection.scores_from(b + 1, out)
-
-
-def _add_source(reader: Reader, readers: tuple[Reader, ...], maps: Tensor, sums: list[Tensor]) -> Tensor:
-    """The block's maps and this target's, whose parts are added to ``sums``; after the block, the next one's input."""
-    layer = reader.target.layer
-    out = reader.output(sums[layer - 1])
-    if reader.target.kind != "dense_layer":
-        return out
-    for later in readers[layer:]:
-        sums[later.target.layer - 1] += later.read(later.activation(out.clone(), layer, layer + 1), layer, layer + 1)
-    return torch.cat((maps, out), dim=1)
 
 
 def mean_activations(dissection: Dissection, images: Images, batch_size: int) -> list[Tensor]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,8 @@ from torch.nn import functional as F
 
 from analysis.reuse.connections import Network, as_checkpoint, dense_spec
 from densenet_core.checkpoints.identify.connectivity import ConcatTarget, targets
-from densenet_core.networks.densenet import DenseLayer, DenseNet, Transition
-from densenet_core.networks.fused import FusedDenseNet, compute_scale_and_shift, fuse
+from densenet_core.networks.densenet import DenseNet
+from densenet_core.networks.fused import FusedDenseNet, NormRelu, fold_norm, fuse
 
 _CONV: dict[int, Any] = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 
@@ -31,20 +32,19 @@ class Reader:
 
     target: ConcatTarget
     edges: tuple[int, ...]  # source s has the channels edges[s] to edges[s+1] of its input
-    scale: Tensor  # (C, 1, 1): the target's norm with its running statistics, scale * x + shift
-    shift: Tensor  # (C, 1, 1)
+    norm: NormRelu  # the target's norm with its running statistics, and the ReLU
     pool: Callable[[Tensor], Tensor] | None
     weight: Tensor  # (out, in, *kernel)
     bias: Tensor | None  # (out,)
-    finish: Callable[[Tensor], Tensor]  # from the whole pre-activation to the target's output
+    finish: Callable[[Tensor], Tensor]  # from the whole pre-activation, bias included, to the target's output
+    constants: Tensor | None = None  # (sources, out): what ``bias`` has of each source's part, which ``read`` lacks
 
     def activation(self, maps: Tensor, first: int = 0, end: int | None = None) -> Tensor:
         """Return the normalized and rectified maps of the sources ``first`` to ``end`` - 1.
 
         (N, c, H, W) -> the same, or pooled.
         """
-        low, high = self._channels(first, end)
-        active = torch.addcmul(self.shift[low:high], maps, self.scale[low:high]).relu_()
+        active: Tensor = self.norm(maps, *self._channels(first, end))
         return active if self.pool is None else self.pool(active)
 
     def read(self, activation: Tensor, first: int = 0, end: int | None = None) -> Tensor:
@@ -58,9 +58,19 @@ class Reader:
 
     def output(self, pre_activation: Tensor) -> Tensor:
         """Return the target's output, given the sum of all parts."""
-        if self.bias is not None:
-            pre_activation = pre_activation + self.bias.view(-1, *(1,) * (pre_activation.dim() - 2))
-        return self.finish(pre_activation)
+        return self.finish(self.with_bias(pre_activation))
+
+    def with_bias(self, pre_activation: Tensor) -> Tensor:
+        """Return the sum of all parts with the bias added."""
+        if self.bias is None:
+            return pre_activation
+        return pre_activation + self.bias.view(-1, *(1,) * (pre_activation.dim() - 2))
+
+    def constant(self, source: int) -> Tensor | float:
+        """Return the constant of a source's part: (out, 1, 1), (classes,), or 0."""
+        if self.constants is None:
+            return 0.0
+        return self.constants[source].view(-1, *(1,) * (self.weight.dim() - 2))
 
     def onward(self, maps: Tensor, activation: Tensor) -> Tensor:
         """Return the block's ``maps`` with a dense layer's output appended, or the output of what follows the block."""
@@ -108,8 +118,8 @@ def dissect(network: Network, device: torch.device | None = None, fold: bool = F
     """Split a network into stem and readers; norms use their running statistics, as in evaluation mode.
 
     Args:
-        fold: for speed, fold a bottleneck's second norm into its first convolution, which scales the parts, and run
-            whole blocks in the fused form.
+        fold: for speed, fold norms into the maps that follow them (``networks.fused``), and run whole blocks in the
+            fused form. Activations and parts are then scaled and lack the readers' ``constants``; outputs are the same.
 
     Raises:
         CheckpointError: the network is not a DenseNet.
@@ -138,32 +148,33 @@ def _edges(channels: tuple[int, ...], target: ConcatTarget) -> tuple[int, ...]:
 
 
 def _reader(model: DenseNet, target: ConcatTarget, edges: tuple[int, ...], fold: bool) -> Reader:
+    bn, weight, bias, pool, finish = _linear_map(model, target, fold)
+    reaches_beyond_edge = max(weight.shape[2:], default=1) > 1
+    norm = NormRelu(bn, model.spec.spatial_dims, fold and not reaches_beyond_edge)
+    if not norm.is_folded:
+        return Reader(target, edges, norm, pool, weight, bias, finish)
+    own = (weight.flatten(1) * norm.summand).T  # (in, out), for the kernel has one position
+    constants = torch.stack([own[low:high].sum(0) for low, high in pairwise(edges)])
+    return Reader(target, edges, norm, pool, *norm.fold_into(weight, bias), finish, constants)
+
+
+def _linear_map(model: DenseNet, target: ConcatTarget, fold: bool) -> tuple[Any, Tensor, Tensor | None, Any, Any]:
+    """Return the target's norm, the weight and the bias of its first linear map, the pooling before and the rest."""
     features: Any = model.features
     if target.kind == "classifier":
         head: Any = model.classifier
         linear: list[Any] = list(head) if isinstance(head, nn.Sequential) else [head]
-        norm = _affine(model, features.norm5)
-        return Reader(target, edges, *norm, _average, linear[0].weight, linear[0].bias, nn.Sequential(*linear[1:]))
+        return features.norm5, linear[0].weight, linear[0].bias, _average, nn.Sequential(*linear[1:])
     if target.kind == "transition":
-        transition: Transition = features.get_submodule(f"transition{target.block}")
-        weight: Any = transition.conv.weight
-        return Reader(target, edges, *_affine(model, transition.norm), transition.pool, weight, None, _same)
-    layer: DenseLayer = features.get_submodule(f"denseblock{target.block}.denselayer{target.layer}")
-    weight, norm = layer.conv1.weight, _affine(model, layer.norm1)
+        transition: Any = features.get_submodule(f"transition{target.block}")
+        return transition.norm, transition.conv.weight, None, transition.pool, _same
+    layer: Any = features.get_submodule(f"denseblock{target.block}.denselayer{target.layer}")
+    weight: Tensor = layer.conv1.weight
     if not layer.bottleneck:
-        return Reader(target, edges, *norm, None, weight, None, _same)
+        return layer.norm1, weight, None, None, _same
     if not fold:
-        return Reader(target, edges, *norm, None, weight, None, lambda z: layer.conv2(F.relu(layer.norm2(z))))
-    scale, bias = compute_scale_and_shift(layer.norm2)
-    folded = weight * scale.view(-1, *(1,) * (weight.dim() - 1))
-    return Reader(target, edges, *norm, None, folded, bias, lambda z: layer.conv2(F.relu(z, inplace=True)))
-
-
-def _affine(model: DenseNet, norm: nn.Module) -> tuple[Tensor, Tensor]:
-    """Scale and shift of a norm, (C, 1, 1) each."""
-    scale, shift = compute_scale_and_shift(norm)
-    shape = (-1, *(1,) * model.spec.spatial_dims)
-    return scale.view(shape), shift.view(shape)
+        return layer.norm1, weight, None, None, lambda z: layer.conv2(F.relu(layer.norm2(z)))
+    return layer.norm1, *fold_norm(weight, layer.norm2), None, lambda z: layer.conv2(F.relu(z, inplace=True))
 
 
 def _average(maps: Tensor) -> Tensor:

@@ -10,10 +10,11 @@ import shutil
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
-from analysis.reuse.ablation import Replace, connection_ablation
+from analysis.reuse.ablation import Precision, Replace, connection_ablation
 from analysis.reuse.connections import Network, connection_weights
 from analysis.reuse.effects import OnBatch, connection_effects
 from analysis.reuse.measures import MEASURES, WEIGHT_MEASURES, needs_images
@@ -30,6 +31,8 @@ def measure_reuse(
     replace: Replace = "zero",
     on_batch: OnBatch = lambda done, total: None,
     keep_in: Path | None = None,
+    workers: int = 1,
+    precision: Precision = "fp32",
 ) -> pd.DataFrame:
     """Return the feature-reuse table with a column for each measure; the measures of the weights are always there.
 
@@ -43,7 +46,7 @@ def measure_reuse(
     Args:
         measures: names of ``MEASURES``.
         images: labeled images for the measures that need some; ``num_images`` are taken, evenly spaced.
-        replace, on_batch, keep_in: as in ``connection_ablation``.
+        replace, on_batch, keep_in, workers, precision: as in ``connection_ablation``.
 
     Raises:
         ValueError: a measure is unknown, or needs images and there are none.
@@ -60,7 +63,8 @@ def measure_reuse(
     if needs & {"images", "gradients"}:
         table = connection_effects(network, images, num_images, on_batch=on_batch)
     if "cuts" in needs:
-        cut = connection_ablation(network, images, num_images, replace, on_batch=on_batch, keep_in=keep_in)
+        options: Any = {"on_batch": on_batch, "keep_in": keep_in, "workers": workers, "precision": precision}
+        cut = connection_ablation(network, images, num_images, replace, **options)
         table = table.assign(**{name: cut[name] for name in cut.columns.difference(table.columns, sort=False)})
         table.attrs |= cut.attrs
     return table

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, cast
 
 import typer
 
-from app.cli.output import progress
+from app.cli.output import is_quiet, progress
 from densenet_core.data.names import CHANNEL_STATISTICS, DATASET_NAMES
 
 if TYPE_CHECKING:
@@ -61,6 +62,16 @@ InputOption = Annotated[
     typer.Option("--input", help="Pixels per side of the images.", show_default="the network's own"),
 ]
 ImagesOption = Annotated[int, typer.Option(metavar="NUMBER", help="Number of test images, evenly spaced over the set.")]
+WorkersOption = Annotated[
+    int, typer.Option(metavar="NUMBER", help="Processes that measure an ablation together; the results are the same.")
+]
+PrecisionOption = Annotated[
+    str,
+    typer.Option(
+        help="Of the convolutions of an ablation: fp32, or bf16, which is faster only on processors with instructions "
+        "for it; its error is measured and printed."
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 
 
@@ -176,10 +187,17 @@ def open_test_images(
 
 
 def measure_network(
-    network: Checkpoint, measures: Sequence[str], images: Images | None, number: int, replace: Any = "zero"
+    network: Checkpoint, measures: Sequence[str], images: Images | None, number: int, **ablation: Any
 ) -> pd.DataFrame:
-    """Return the feature-reuse table with these measures, with a progress bar; slow measures are cached."""
+    """Return the feature-reuse table with these measures, with a progress bar; slow measures are cached.
+
+    Args:
+        ablation: options of ``connection_ablation``: replace, workers and precision.
+    """
     from analysis.reuse.measuring import cache_folder, measure_reuse
 
     with progress(f"{', '.join(measures)} of {network.spec.title}") as on_batch:
-        return measure_reuse(network, measures, images, number, replace, on_batch, cache_folder())
+        table = measure_reuse(network, measures, images, number, on_batch=on_batch, keep_in=cache_folder(), **ablation)
+    if (error := table.attrs.get("bf16_error")) is not None and not is_quiet():
+        print(f"bf16: ablations differ from fp32's by at most {error:.1g} nats on the first images", file=sys.stderr)
+    return table

@@ -20,6 +20,7 @@ from app.cli.common import (
     JsonOption,
     NormalizeOption,
     Reading,
+    WorkersOption,
     check_ending,
     measure_network,
     open_network,
@@ -41,6 +42,7 @@ def agreement(
     data: DataOption = Path("data"),
     normalize: NormalizeOption = None,
     images: ImagesOption = 500,
+    workers: WorkersOption = 1,
     every_kind: Annotated[
         bool, typer.Option("--every-kind", help="Include connections into transitions and the classifier.")
     ] = False,
@@ -58,7 +60,7 @@ def agreement(
     kind = None if every_kind else "dense_layer"
     on_images = needs_images((first, second))
     taken = open_test_images(network, dataset, data, normalize, densenet_only=True) if on_images else None
-    reuse = measure_network(network, (first, second), taken, images)
+    reuse = measure_network(network, (first, second), taken, images, workers=workers)
     found = agreement_table(reuse, second, (first,), kind)
     rows = disagreements(reuse, first, second, kind)
     if as_json:

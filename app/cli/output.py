@@ -8,8 +8,11 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
+
+from app.time_left import TimeLeft
 
 MAX_MESSAGE = 600  # characters of an error that are shown
 
@@ -95,7 +98,10 @@ def _finite(value: Any) -> Any:
 
 @contextmanager
 def progress(what: str) -> Iterator[Callable[[int, int], None]]:
-    """Show a bar with the time left on standard error; yield a function of (done, total) that moves it."""
+    """Show a bar with the time left on standard error; yield a function of (done, total) that moves it.
+
+    Report the steps done at the start as well: 0, or those of an earlier call.
+    """
     if is_quiet():
         yield lambda done, total: None
         return
@@ -104,14 +110,26 @@ def progress(what: str) -> Iterator[Callable[[int, int], None]]:
     from rich.progress import (
         BarColumn,
         Progress,
+        ProgressColumn,
+        Task,
         TaskProgressColumn,
         TextColumn,
         TimeElapsedColumn,
-        TimeRemainingColumn,
     )
+    from rich.text import Text
 
-    times = (TimeElapsedColumn(), TextColumn("left:"), TimeRemainingColumn())
+    class Left(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            seconds = left.seconds()
+            return Text("-:--:--" if seconds is None else str(timedelta(seconds=round(seconds))))
+
+    def report(done: int, total: int) -> None:
+        left.report(done, total)
+        bar.update(task, completed=done, total=total)
+
+    left = TimeLeft()
+    times = (TimeElapsedColumn(), TextColumn("left:"), Left())
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), *times)
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(escape(escape_text(what)), total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+        yield report

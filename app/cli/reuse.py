@@ -20,8 +20,10 @@ from app.cli.common import (
     FigureOption,
     ImagesOption,
     NormalizeOption,
+    PrecisionOption,
     Reading,
     TableOption,
+    WorkersOption,
     measure_network,
     open_network,
     open_test_images,
@@ -80,6 +82,8 @@ def reuse(
     normalize: NormalizeOption = None,
     images: ImagesOption = 500,
     replace: Annotated[str, typer.Option(help="What ablation puts in place of a source: zero or mean.")] = "zero",
+    workers: WorkersOption = 1,
+    precision: PrecisionOption = "fp32",
     reading: Reading = AS_FOUND,
 ) -> None:
     """Show feature reuse: the paper's Figure 5, its table, and the paper's observations on this network.
@@ -89,6 +93,7 @@ def reuse(
     from analysis import feature_reuse_figure
     from analysis.claims.figure_5 import figure5_observations, is_order_visible
 
+    ablation: Any = {"replace": replace, "workers": workers, "precision": precision}
     look: Any = {"measure": measure, "scaling": scaling}
     drawing: Any = {"color_map": color_map, "columns": columns}
     out = _Out(figure, table, drawing)
@@ -103,14 +108,14 @@ def reuse(
             open_network(path, reading if number == 0 else Reading(order=reading.order))
             for number, path in enumerate(paths)
         ]
-        tables = [_measure(own, measure, images, replace, (dataset, data, normalize)) for own in networks]
+        tables = [_measure(own, measure, images, ablation, (dataset, data, normalize)) for own in networks]
         if seeds:
             _show_seeds(networks, tables, look, out)
         else:
             _show_difference(tables, look, out)
         return
     network = open_network(checkpoint, reading)
-    connections = _measure(network, measure, images, replace, (dataset, data, normalize))
+    connections = _measure(network, measure, images, ablation, (dataset, data, normalize))
     is_visible = is_order_visible(network)
     assumed = "" if is_visible else f"; {ORDER_ASSUMED}"
     print(f"{network.spec.title}: {len(connections)} connections in {connections['block'].nunique()} blocks{assumed}")
@@ -183,7 +188,7 @@ def _show_seeds(networks: Sequence[Checkpoint], tables: Sequence[pd.DataFrame], 
 
 
 def _measure(
-    network: Checkpoint, measure: str, num_images: int, replace: Any, source: tuple[str | None, Path, str | None]
+    network: Checkpoint, measure: str, num_images: int, ablation: Any, source: tuple[str | None, Path, str | None]
 ) -> pd.DataFrame:
     """Return the feature-reuse table; images are read only where the measure needs them."""
     from analysis.reuse.connections import connection_weights
@@ -192,4 +197,4 @@ def _measure(
         return connection_weights(network)
     gc.enable()
     taken = open_test_images(network, *source, densenet_only=True)
-    return measure_network(network, (measure,), taken, num_images, replace)
+    return measure_network(network, (measure,), taken, num_images, **ablation)

@@ -1,8 +1,10 @@
 """A DenseNet for inference: the same function without concatenations and with fewer passes over memory.
 
-All layers of a block write their feature maps into one buffer. A layer's first norm and ReLU are one multiply-add on
-the channels that it reads; its second norm is folded into the convolution before it. On a CPU, the batch is processed
-in parts that fit in the cache. Nothing is compiled.
+All layers of a block write their feature maps into one buffer. A norm and a ReLU before a 1x1 convolution are one
+comparison: ``relu(scale * x + shift)`` is ``scale * max(x, -shift / scale) + shift`` if ``scale`` is above 0, and the
+convolution takes the scale and the shift. Before other convolutions they are one multiply-add and the ReLU. A layer's
+second norm is folded into the convolution before it. On a CPU, the batch is processed in parts that fit in the cache.
+Nothing is compiled.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from torch.nn import functional as F
 from densenet_core.networks.densenet import DenseLayer, DenseNet, Transition, select_channels
 
 CACHE_BYTES = 12_000_000  # the largest buffer of one part of a batch on a CPU
+MAX_BOUND = 1e4  # a larger bound of a comparison is out of the range or the precision of half-precision numbers
 _CONV: dict[int, Any] = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 
 
@@ -80,35 +83,74 @@ class FusedDenseNet(nn.Module):
         return scores
 
 
-class _Affine(nn.Module):
-    """A batch norm with its running statistics and a ReLU, as one multiply-add: relu(scale * x + shift)."""
+class NormRelu(nn.Module):
+    """A batch norm with its running statistics and a ReLU, up to factors and summands that the next layer can take.
 
-    scale: Tensor
-    shift: Tensor
+    Returns y with ``relu(norm(x)) = factor * y + summand`` per channel. They are 1 and 0 unless ``fold``, or where the
+    factors of the norm are too small to be divided by.
+    """
 
-    def __init__(self, norm: nn.Module, dims: int) -> None:
+    def __init__(self, norm: nn.Module, dims: int, fold: bool) -> None:
         super().__init__()
         scale, shift = compute_scale_and_shift(norm)
-        self.register_buffer("scale", scale.view(-1, *(1,) * dims))  # (C, 1, 1)
-        self.register_buffer("shift", shift.view(-1, *(1,) * dims))
+        bounds = clamp_bounds(scale, shift) if fold else None
+        self.is_folded = bounds is not None
+        self.factor = scale if self.is_folded else torch.ones_like(scale)  # (C,)
+        self.summand = shift if self.is_folded else torch.zeros_like(shift)  # (C,)
+        shape = (-1, *(1,) * dims)
+        names = ("scale", "shift") if bounds is None else ("low", "high")
+        for name, values in zip(names, (scale, shift) if bounds is None else bounds, strict=True):
+            self.register_buffer(name, None if values is None else values.view(shape))  # (C, 1, 1)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.addcmul(self.shift, x, self.scale).relu_()
+    def forward(self, x: Tensor, first: int = 0, end: int | None = None) -> Tensor:
+        """Apply it to the channels ``first`` to ``end`` - 1, which ``x`` has."""
+        own = slice(first, end)
+        buffers: Any = self._buffers
+        if not self.is_folded:
+            return torch.addcmul(buffers["shift"][own], x, buffers["scale"][own]).relu_()
+        low, high = buffers["low"], buffers["high"]
+        return torch.maximum(x, low[own]) if high is None else torch.clamp(x, low[own], high[own])
+
+    def fold_into(self, weight: Tensor, bias: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return the weight (out, C, ...) and the bias (out,) of a linear map of y that equals one of relu(norm(x)).
+
+        A kernel must not reach beyond the edge: it would read the padding's zeros as values of y.
+        """
+        own = weight.double()
+        added = torch.einsum("oc...,c->o", own, self.summand.double())
+        scaled = own * self.factor.double().view(-1, *(1,) * (weight.dim() - 2))
+        return scaled.to(weight.dtype), (added if bias is None else added + bias).to(weight.dtype)
+
+
+def clamp_bounds(scale: Tensor, shift: Tensor) -> tuple[Tensor, Tensor | None] | None:
+    """Return bounds with which ``relu(scale * x + shift) = scale * clamp(x, low, high) + shift``, (C,) each.
+
+    The upper bound is None if every scale is above 0: then the lower one is enough. The result is None if a bound is
+    larger than ``MAX_BOUND``, as where a scale is 0.
+    """
+    bound = -shift / scale
+    if not (bound.abs() <= MAX_BOUND).all():  # nan too
+        return None
+    if (scale > 0).all():
+        return bound, None
+    infinity = torch.full_like(bound, torch.inf)
+    return torch.where(scale > 0, bound, -infinity), torch.where(scale > 0, infinity, bound)
 
 
 class _Conv(nn.Module):
-    """A convolution, with the norm that follows it, if any, folded into its weight and bias."""
+    """A convolution, with the norm that follows it and the one before it, if any, folded into its weight and bias."""
 
     weight: Tensor
     bias: Tensor | None
 
-    def __init__(self, conv: nn.Module, norm: nn.Module | None = None) -> None:
+    def __init__(self, conv: nn.Module, norm: nn.Module | None = None, before: NormRelu | None = None) -> None:
         super().__init__()
         module: Any = conv
         weight, bias = module.weight.detach(), None
         if norm is not None:
-            scale, bias = compute_scale_and_shift(norm)
-            weight = weight * scale.view(-1, *(1,) * (weight.dim() - 1))
+            weight, bias = fold_norm(weight, norm)
+        if before is not None:
+            weight, bias = before.fold_into(weight, bias)
         if weight.dim() == 4:
             weight = weight.contiguous(memory_format=torch.channels_last)
         self.register_buffer("weight", weight.clone())
@@ -144,8 +186,8 @@ class _Layer(nn.Module):
     def __init__(self, layer: DenseLayer) -> None:
         super().__init__()
         dims = layer.conv1.weight.dim() - 2  # type: ignore[operator]
-        self.ranges, self.norm = layer.ranges, _Affine(layer.norm1, dims)
-        self.conv1 = _Conv(layer.conv1, layer.norm2 if layer.bottleneck else None)
+        self.ranges, self.norm = layer.ranges, NormRelu(layer.norm1, dims, fold=layer.bottleneck)
+        self.conv1 = _Conv(layer.conv1, layer.norm2, self.norm) if layer.bottleneck else _Conv(layer.conv1)
         self.conv2 = _Conv(layer.conv2) if layer.bottleneck else None
 
     def forward(self, x: Tensor) -> Tensor:
@@ -159,8 +201,8 @@ class _Transition(nn.Module):
     def __init__(self, transition: Transition) -> None:
         super().__init__()
         dims = transition.conv.weight.dim() - 2  # type: ignore[operator]
-        self.ranges, self.norm, self.pool = transition.ranges, _Affine(transition.norm, dims), transition.pool
-        self.conv = _Conv(transition.conv)
+        self.ranges, self.norm, self.pool = transition.ranges, NormRelu(transition.norm, dims, True), transition.pool
+        self.conv = _Conv(transition.conv, before=self.norm)
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.conv(self.pool(self.norm(select_channels(x, self.ranges))))
@@ -193,12 +235,20 @@ class _Head(nn.Module):
 
     def __init__(self, model: DenseNet) -> None:
         super().__init__()
-        self.ranges, self.norm = model.ranges, _Affine(model.features[-1], model.spec.spatial_dims)
+        self.ranges, self.norm = model.ranges, NormRelu(model.features[-1], model.spec.spatial_dims, fold=True)
         self.classifier = copy.deepcopy(model.classifier).requires_grad_(False)
+        first: Any = self.classifier[0] if isinstance(self.classifier, nn.Sequential) else self.classifier
+        first.weight.data, first.bias.data = self.norm.fold_into(first.weight, first.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         scores: Tensor = self.classifier(self.norm(select_channels(x, self.ranges)).flatten(2).mean(2))
         return scores
+
+
+def fold_norm(weight: Tensor, norm: nn.Module) -> tuple[Tensor, Tensor]:
+    """Return the weight and the bias of a convolution together with the batch norm that follows it."""
+    scale, bias = compute_scale_and_shift(norm)
+    return weight * scale.view(-1, *(1,) * (weight.dim() - 1)), bias
 
 
 def compute_scale_and_shift(norm: nn.Module) -> tuple[Tensor, Tensor]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 from app.dashboard.keys import NetworkKey
+from app.time_left import TimeLeft
 
 State = Literal["waiting", "running", "finished", "failed", "cancelled"]
 
@@ -32,14 +33,12 @@ class Job:
     title: str  # what people call the network
     owner: str  # the session that asked for it first
     state: State = "waiting"
-    done: int = 0
-    total: int = 0  # 0 while it is not known
     result: Any = None
     result_bytes: int = 0
     error: str = ""
     started: float = 0.0  # time.monotonic()
     ended: float = 0.0
-    first: tuple[int, float] | None = None  # steps done at the first report, and its time
+    left: TimeLeft = field(default_factory=TimeLeft)
 
     @property
     def is_over(self) -> bool:
@@ -52,24 +51,25 @@ class Job:
         return (self.ended if self.is_over else time.monotonic()) - self.started if self.started else 0.0
 
     @property
+    def done(self) -> int:
+        """The steps that are done."""
+        return self.left.done
+
+    @property
+    def total(self) -> int:
+        """The number of steps; 0 while it is not known."""
+        return self.left.total
+
+    @property
     def share(self) -> float:
         """The share that is done, 0 to 1."""
         return min(self.done / self.total, 1.0) if self.total else 0.0
 
     @property
     def seconds_left(self) -> float | None:
-        """Seconds left at the speed so far; None before the first step.
-
-        Steps that an earlier job had done and kept come with the first report: they say nothing about the speed.
-        """
-        if self.first is None or not self.done:
-            return None
-        begun, at = self.first
-        if self.done == begun:
-            return self.seconds * (self.total - self.done) / self.done
-        return (time.monotonic() - at) * (self.total - self.done) / (self.done - begun)
+        """Seconds left at the speed so far; None before a step was done since the first report."""
+        return self.left.seconds()
 
     def report(self, done: int, total: int) -> None:
         """Note how far it is."""
-        self.done, self.total = done, total
-        self.first = self.first or (done, time.monotonic())
+        self.left.report(done, total)

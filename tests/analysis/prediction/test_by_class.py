@@ -13,7 +13,7 @@ from analysis.prediction import by_class
 from analysis.prediction.by_class import class_profiles, cluster_classes, confusion_pairs, reuse_by_class
 from analysis.prediction.similarity import layer_similarity, similarity_matrix
 from analysis.reuse.ablation import connection_ablation
-from analysis.reuse.partial_sums import PartialSums
+from analysis.reuse.cuts.partial_sums import PartialSums
 from densenet_core import DataError
 from densenet_core.data.images import TensorImages
 from tests.analysis.prediction.networks import DENSE, RESIDUAL, checkpoint_of

@@ -15,6 +15,7 @@ from analysis.reuse import ablation, effects
 from analysis.reuse.ablation import connection_ablation
 from analysis.reuse.comparison.image_effects import EFFECTS
 from analysis.reuse.connections import connection_weights
+from analysis.reuse.cuts import scores
 from analysis.reuse.dissection import dissect
 from analysis.reuse.effects import connection_effects
 from analysis.reuse.measures import HALVES
@@ -52,6 +53,9 @@ def checkpoint_of(spec: DenseNetSpec) -> Checkpoint:
         for _ in range(20):
             model(batch)
         model.classifier.weight *= 10
+        norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+        norms[len(norms) // 2].weight[::3] *= -1  # an upper bound instead of a lower one
+        norms[-1].weight[0] = 0  # can't be divided by
     return Checkpoint(spec, {key: tensor.detach().clone() for key, tensor in model.state_dict().items()})
 
 
@@ -87,7 +91,7 @@ def test_taken_apart_it_is_the_same_network(spec: DenseNetSpec, fold: bool) -> N
 def test_ablation_is_what_cutting_one_connection_after_the_other_gives(
     spec: DenseNetSpec, replace: ablation.Replace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ablation, "MAX_POSITIONS", 2 * 12 * 16 * 16)  # two variants at once: groups and a rest
+    monkeypatch.setattr(scores, "MAX_POSITIONS", 2 * 12 * 16 * 16)  # two variants at once: groups and a rest
     checkpoint, images = checkpoint_of(spec), images_for(spec)
     table = connection_ablation(checkpoint, images, replace=replace)
     with torch.inference_mode():

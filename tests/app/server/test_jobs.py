@@ -164,7 +164,7 @@ def test_the_time_left_is_that_of_the_speed_so_far(monkeypatch: pytest.MonkeyPat
     assert job.seconds_left is None
     clock[0] = 110.0
     job.report(50, 200)
-    assert job.seconds_left == pytest.approx(30)  # 10 s for a quarter
+    assert job.seconds_left is None  # they may be an earlier job's
     clock[0] = 120.0
     job.report(100, 200)
     assert job.seconds_left == pytest.approx(20)  # 5 images a second since the first report
