@@ -36,6 +36,9 @@ def evaluate(
     data: DataOption = Path("data"),
     normalize: NormalizeOption = None,
     crops: Annotated[int, typer.Option(help="1, or 10 per photograph: corners and center, each mirrored too.")] = 1,
+    backend: Annotated[
+        str, typer.Option(help="What runs the network: torch, or onnxruntime on the CPU (extra onnx).")
+    ] = "torch",
     reading: Reading = AS_FOUND,
     as_json: JsonOption = False,
 ) -> None:
@@ -45,7 +48,7 @@ def evaluate(
     gc.enable()
     network = open_network(checkpoint, reading)
     images = open_test_images(network, dataset, data, normalize, crops)
-    result = evaluate_checkpoint(network, images)
+    result = evaluate_checkpoint(network, images, cast(Any, backend))
     if as_json:
         print_json({"network": network.spec.title, "crops": crops, "assumed": list(network.assumed), **asdict(result)})
         return

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from densenet_core.checkpoints.checkpoint import Checkpoint
+from densenet_core.checkpoints.onnx_export import onnx_model
 from densenet_core.data.images import Images
 from densenet_core.errors import DataError
 from densenet_core.hardware import device
@@ -23,6 +24,8 @@ from densenet_core.training.malloc import keep_freed_memory
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
+
+Backend = Literal["torch", "onnxruntime"]
 
 
 @dataclass(frozen=True)
@@ -61,8 +64,20 @@ def evaluate(model: nn.Module, images: Images, batch_size: int = 256, fabric: Fa
     return Evaluation(loss / n, 100 * (1 - top1 / n), 100 * (1 - top5 / n), n)
 
 
-def evaluate_checkpoint(checkpoint: Checkpoint, images: Images) -> Evaluation:
-    """Evaluate a stored network on the GPU if there is one, DenseNets in their fused form."""
+def evaluate_checkpoint(checkpoint: Checkpoint, images: Images, backend: Backend = "torch") -> Evaluation:
+    """Evaluate a stored network.
+
+    Args:
+        backend: ``torch``, on the GPU if there is one, DenseNets in their fused form; or ``onnxruntime``, on the CPU.
+
+    Raises:
+        ValueError: the backend is unknown.
+        RunError: onnxruntime is not installed.
+    """
+    if backend not in get_args(Backend):
+        raise ValueError(f"backend {backend!r} is unknown: choose {' or '.join(get_args(Backend))}")
+    if backend == "onnxruntime":
+        return evaluate(onnx_model(checkpoint, images.image_size), images)
     model = checkpoint.to_model()
     fast = fuse(model) if isinstance(model, DenseNet) else model
     return evaluate(fast.to(device()), images.to(device()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,10 +12,13 @@ import torch
 from analysis.architecture.cost import count_cost, total_cost
 from analysis.architecture.traced_cost import traced_cost
 from analysis.reuse.connections import connection_weights
-from densenet_core import Checkpoint, DenseNet, DenseNetSpec, load_checkpoint, save_checkpoint
+from densenet_core import Checkpoint, DenseNet, DenseNetSpec, RunError, load_checkpoint, save_checkpoint
+from densenet_core.checkpoints import onnx_export
 from densenet_core.checkpoints.onnx_export import export_onnx
 from densenet_core.checkpoints.pruning import with_all_connections, without_connections
 from densenet_core.data.datasets import load_splits
+from densenet_core.data.images import TensorImages
+from densenet_core.training.evaluation import evaluate_checkpoint
 from densenet_core.training.finetuning import finetune
 from tests.conftest import trained_like
 
@@ -139,7 +143,7 @@ def test_finetuning_takes_the_cut_network_further() -> None:
     assert tuned.record["finetuned"] == {"epochs": 5, "learning_rate": 0.1, "seed": 0, "data": "Digits (8x8)"}
 
 
-def test_onnx_export_has_the_same_scores(tmp_path: Path) -> None:
+def test_onnx_export_has_the_same_scores_and_evaluates_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     pruned = without_connections(checkpoint_of(SPECS[0]), CUTS)
     assert export_onnx(pruned, tmp_path / "small.onnx", input_size=16) < 1e-4
@@ -150,3 +154,15 @@ def test_onnx_export_has_the_same_scores(tmp_path: Path) -> None:
     torch.testing.assert_close(torch.from_numpy(session.run(None, {"images": images.numpy()})[0]), expected)
     with pytest.raises(ValueError, match=r"'small.pt' does not end in \.onnx"):
         export_onnx(pruned, tmp_path / "small.pt", input_size=16)
+    content = (tmp_path / "small.onnx").read_bytes()
+    monkeypatch.setattr(onnx_export, "_onnx", lambda model, images: content)  # an export takes seconds
+    pixels = torch.randint(256, (70, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    labelled = TensorImages(pixels, torch.arange(70) % SPECS[0].num_classes, tuple("abcde"), "none")
+    torchs, onnxs = (evaluate_checkpoint(pruned, labelled, backend) for backend in ("torch", "onnxruntime"))
+    assert onnxs == replace(torchs, loss=onnxs.loss)  # the errors to the image
+    assert onnxs.loss == pytest.approx(torchs.loss, abs=1e-5)
+    with pytest.raises(ValueError, match="backend 'tvm' is unknown: choose torch or onnxruntime"):
+        evaluate_checkpoint(pruned, labelled, "tvm")  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(RunError, match=r"onnxruntime is not installed: pip install 'densenet-lens\[onnx\]'"):
+        evaluate_checkpoint(pruned, labelled, "onnxruntime")
