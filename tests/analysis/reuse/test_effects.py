@@ -117,7 +117,7 @@ def test_the_effects_on_images_are_the_ablation_of_each_image_alone(tmp_path: Pa
     effects = found.attrs[EFFECTS]
     for number in (0, 7):
         alone = connection_ablation(checkpoint, images.subset(torch.tensor([number])))
-        np.testing.assert_allclose(effects.values[number], alone["ablation"], atol=1e-6)
+        np.testing.assert_allclose(effects.values[number], alone["ablation"], atol=3e-6)  # float32 of losses near 10
     again = connection_ablation(checkpoint, images, keep_in=tmp_path).attrs[EFFECTS]
     np.testing.assert_array_equal(again.values, effects.values)
     (file,) = tmp_path.iterdir()

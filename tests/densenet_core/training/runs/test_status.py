@@ -10,8 +10,9 @@ from app.cli.main import run as run_command
 from densenet_core import RunError
 from densenet_core.training.config import TrainingConfig
 from densenet_core.training.loop import train
-from densenet_core.training.runs.files import Metric
-from densenet_core.training.runs.status import list_runs, read_summary
+from densenet_core.training.runs import index, status
+from densenet_core.training.runs.files import DIVERGED, SUMMARY, Metric
+from densenet_core.training.runs.status import RunSummary, list_runs, locked, read_summary, write_summary
 
 pytestmark = pytest.mark.slow
 
@@ -95,3 +96,43 @@ def test_impossible_times_are_not_shown(seconds: str, tmp_path: Path) -> None:
     (tmp_path / "summary.json").write_text(content % seconds)
     (tmp_path / "config.json").write_text('{"arch": "a", "dataset": "d", "seed": 0, "epochs": 3}')
     assert read_summary(tmp_path).seconds_left is None
+
+
+def test_a_list_reads_only_the_records_that_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(index, "MIN_RUNS", 2)
+
+    def write(name: str, epoch: int) -> None:
+        (tmp_path / name).mkdir(exist_ok=True)
+        write_summary(tmp_path / name, RunSummary(name, "densenet-7-2", "Digits (8x8)", 0, 9, epoch, 5.0, 1.5))
+
+    def epochs() -> list[tuple[str, int, str]]:
+        read.clear()
+        return [(run.name, run.epoch, run.state) for run in list_runs(tmp_path)[0]]
+
+    read: list[str] = []
+    original = status.read_json_object
+    monkeypatch.setattr(status, "read_json_object", lambda file: read.append(file.parent.name) or original(file))
+    for name in "abc":
+        write(name, 9)
+    whole = [("a", 9, "finished"), ("b", 9, "finished"), ("c", 9, "finished")]
+    assert epochs() == whole and read == ["a", "b", "c"]
+    assert epochs() == whole and read == []
+    write("b", 4)
+    write("d", 1)
+    (tmp_path / "a" / SUMMARY).unlink()
+    changed = [("b", 4, "stopped"), ("c", 9, "finished"), ("d", 1, "stopped")]
+    assert epochs() == changed and read == ["b", "d"]
+    (tmp_path / "b" / DIVERGED).touch()  # the state is never kept
+    with locked(tmp_path / "d"):
+        assert epochs() == [("b", 4, "diverged"), changed[1], ("d", 1, "running")] and read == []
+    kept = (tmp_path / index.INDEX).read_text()
+    for damaged in (
+        "",
+        "[",
+        "[]",
+        kept.replace('"epoch":4', '"epoch":-4'),
+        kept.replace('{"version":1', '{"version":0'),
+    ):
+        (tmp_path / index.INDEX).write_text(damaged)
+        assert [run[:2] for run in epochs()] == [run[:2] for run in changed]
+        assert read and (tmp_path / index.INDEX).read_text() == kept
