@@ -1,11 +1,15 @@
-"""Networks of torchvision that do the same work as ours."""
+"""Networks of torchvision that do the same work as ours, and the runtimes that can run them."""
 
 from __future__ import annotations
 
-from torch import nn
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
 from torchvision.models import DenseNet
 
 from densenet_core import DenseNetSpec
+from densenet_core.checkpoints.onnx_export import OnnxModel, to_onnx
 
 
 def torchvision_densenet(spec: DenseNetSpec, memory_efficient: bool = False) -> nn.Module:
@@ -21,3 +25,21 @@ def torchvision_densenet(spec: DenseNetSpec, memory_efficient: bool = False) -> 
         setattr(model.features, part, nn.Identity())
     model.features.conv0 = nn.Conv2d(spec.in_channels, spec.num_init_features, 3, padding=1, bias=False)
     return model
+
+
+def onnxruntime_network(model: nn.Module, images: Tensor) -> Callable[[Tensor], Tensor]:
+    """The network in ONNX Runtime."""
+    return OnnxModel(to_onnx(model, images))
+
+
+def openvino_network(model: nn.Module, images: Tensor) -> Callable[[Tensor], Tensor]:
+    """The network in OpenVINO, in float32, tuned for the latency of one batch."""
+    import openvino
+
+    options = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+    converted = openvino.convert_model(model, example_input=images, input=list(images.shape))
+    compiled = openvino.compile_model(converted, "CPU", options)
+    return lambda batch: torch.from_numpy(compiled(batch.numpy())[0])
+
+
+RUNTIMES = {"onnxruntime": onnxruntime_network, "openvino": openvino_network}

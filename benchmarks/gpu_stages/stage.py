@@ -43,7 +43,7 @@ class Results:
         """Append a row, write the file, and print the row."""
         self.rows.append(row)
         recorded.write(self.name, self.about, self.rows, self.out, is_quiet=True)
-        print(f"  {self.name}: " + ", ".join(f"{key} {recorded.rounded(value)}" for key, value in row.items()))
+        print(f"  {self.name}: " + ", ".join(f"{key} {recorded.round_number(value)}" for key, value in row.items()))
         sys.stdout.flush()
 
 

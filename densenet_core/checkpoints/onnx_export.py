@@ -33,7 +33,7 @@ def export_onnx(checkpoint: Checkpoint, path: str | os.PathLike[str], input_size
     images = torch.randn(
         4, spec.in_channels, *(input_size,) * spec.spatial_dims, generator=torch.Generator().manual_seed(0)
     )
-    content = _onnx(model, images)
+    content = to_onnx(model, images)
     with torch.inference_mode():
         expected, scores = model(images), OnnxModel(content)(images)
     difference = float((scores - expected).abs().max())
@@ -51,7 +51,7 @@ def onnx_model(checkpoint: Checkpoint, input_size: int) -> OnnxModel:
         RunError: the packages are not installed.
     """
     spec, model = checkpoint.architecture, checkpoint.to_model()
-    return OnnxModel(_onnx(model, torch.zeros(2, spec.in_channels, *(input_size,) * spec.spatial_dims)))
+    return OnnxModel(to_onnx(model, torch.zeros(2, spec.in_channels, *(input_size,) * spec.spatial_dims)))
 
 
 class OnnxModel(nn.Module):
@@ -74,8 +74,12 @@ class OnnxModel(nn.Module):
         return torch.from_numpy(scores)
 
 
-def _onnx(model: nn.Module, images: Tensor) -> bytes:
-    """Return the network as an ONNX file with a variable batch size."""
+def to_onnx(model: nn.Module, images: Tensor) -> bytes:
+    """Return the network as an ONNX file with a variable batch size; ``images`` are an example of its input.
+
+    Raises:
+        RunError: the packages are not installed.
+    """
     _onnxruntime()
     with tempfile.TemporaryDirectory() as folder:
         written = Path(folder) / "network.onnx"

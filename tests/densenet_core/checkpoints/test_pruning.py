@@ -155,7 +155,7 @@ def test_onnx_export_has_the_same_scores_and_evaluates_alike(tmp_path: Path, mon
     with pytest.raises(ValueError, match=r"'small.pt' does not end in \.onnx"):
         export_onnx(pruned, tmp_path / "small.pt", input_size=16)
     content = (tmp_path / "small.onnx").read_bytes()
-    monkeypatch.setattr(onnx_export, "_onnx", lambda model, images: content)  # an export takes seconds
+    monkeypatch.setattr(onnx_export, "to_onnx", lambda model, images: content)  # an export takes seconds
     pixels = torch.randint(256, (70, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
     labelled = TensorImages(pixels, torch.arange(70) % SPECS[0].num_classes, tuple("abcde"), "none")
     torchs, onnxs = (evaluate_checkpoint(pruned, labelled, backend) for backend in ("torch", "onnxruntime"))
