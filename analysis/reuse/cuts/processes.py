@@ -66,8 +66,8 @@ def _collect(connections: list[Connection], items: Sequence[Item]) -> Iterator[A
     for connection in connections:
         connection.send(next(left))
     while wanted < len(items):
-        for connection in wait(busy):
-            assert isinstance(connection, Connection)
+        ready = wait(busy)
+        for connection in [one for one in busy if one in ready]:
             number, found[number] = _receive(connection)
             following = next(left, None)
             if following is None:
@@ -99,6 +99,7 @@ def _serve(connection: Connection, packed: bytes, num_threads: int) -> None:
     with contextlib.suppress(EOFError, OSError):
         while True:
             number, item = connection.recv()
+            answer: tuple[int, Any, Exception | None]
             try:
                 answer = number, function(item), None
             except Exception as error:
