@@ -72,14 +72,23 @@ def test_agreement_shows_what_the_function_gives(app: AppTest) -> None:  # noqa:
     assert not found.exception
 
 
-def test_claims_stand_beside_an_untrained_network(app: AppTest) -> None:  # noqa: F811
-    found = page(app, "claims")
-    assert "Plain-38, untrained" not in shown(found).replace("\\", "")
+@pytest.fixture
+def small_run(tmp_path: Path) -> None:
+    """A run of a small network for the digits."""
+    model = create_model("densenet-bc-16-4", in_channels=1)
+    record = {"dataset": "Digits (8x8)", "recipe": {"dataset": "digits"}}
+    save_checkpoint(Checkpoint(model.spec, model.state_dict(), record), tmp_path / "runs" / "r" / "model.safetensors")
+    (tmp_path / "runs" / "r" / "config.json").write_text("{}")
+
+
+def test_claims_stand_beside_an_untrained_network(app: AppTest, small_run: None) -> None:  # noqa: F811
+    found = page(app, "claims", origin="run")
+    assert "Plain-14, untrained" not in shown(found).replace("\\", "")
     found.button(key="start_claims").click().run()
     assert not found.exception
     assert "14. DenseNets need fewer parameters than ResNets" in shown(found).replace("\\", "")
     assert "not decidable" in shown(found)
-    assert "Plain-38, untrained" in shown(found).replace("\\", "")
+    assert "Plain-14, untrained" in shown(found).replace("\\", "")
 
 
 def test_gradient_flow_of_the_network_and_its_controls(app: AppTest) -> None:  # noqa: F811
@@ -96,8 +105,8 @@ def test_gradient_flow_of_the_network_and_its_controls(app: AppTest) -> None:  #
     assert len(found.get("plotly_chart")) == 2  # and the paths
 
 
-def test_pruning_curves_begin_at_the_networks_error(app: AppTest) -> None:  # noqa: F811
-    found = page(app, "pruning", pruning_measures=["mean_abs_weight"])
+def test_pruning_curves_begin_at_the_networks_error(app: AppTest, small_run: None) -> None:  # noqa: F811
+    found = page(app, "pruning", origin="run", pruning_measures=["mean_abs_weight"])
     found.button(key="start_pruning").click().run()
     assert not found.exception
     figure = json.loads(found.get("plotly_chart")[0].proto.spec)

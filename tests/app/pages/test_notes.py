@@ -34,14 +34,16 @@ def words(request: pytest.FixtureRequest) -> dict[str, str]:
 
 @pytest.fixture
 def app(words: dict[str, str]) -> AppTest:
+    """The page, which was not drawn yet."""
     app = AppTest.from_string(PAGE, default_timeout=240)
     app.session_state[KEY] = words["language"]
-    return app.run()
+    return app
 
 
 def section(app: AppTest, name: str) -> AppTest:
-    """The page at a section."""
-    app.sidebar.radio(key="section").set_value(name).run()
+    """The page at a section, by its address."""
+    app.query_params["section"] = name
+    app.run()
     assert not app.exception
     return app
 
@@ -61,7 +63,7 @@ def chart(app: AppTest, place: int) -> dict[str, object]:
 
 
 def test_one_section_is_shown_and_the_next_is_a_click_away(app: AppTest, words: dict[str, str]) -> None:
-    assert not app.exception
+    assert not app.run().exception
     names = list(SECTIONS)
     assert app.sidebar.radio(key="section").options == [words[f"notes.{name}.title"] for name in names]
     for place, name in enumerate(names):
@@ -73,36 +75,37 @@ def test_one_section_is_shown_and_the_next_is_a_click_away(app: AppTest, words: 
     assert app.query_params["section"] in ("training", ["training"])  # by version
 
 
-def test_a_link_opens_its_section(words: dict[str, str]) -> None:
-    app = AppTest.from_string(PAGE, default_timeout=240)
-    app.session_state[KEY] = words["language"]
-    app.query_params["section"] = "growth"
-    assert app.run().main.subheader[0].value == words["notes.growth.title"]
+def test_a_link_opens_its_section(app: AppTest, words: dict[str, str]) -> None:
+    assert section(app, "growth").main.subheader[0].value == words["notes.growth.title"]
 
 
-@pytest.mark.parametrize("layers", [1, 7, 40])
-def test_connections_are_counted(layers: int, app: AppTest, words: dict[str, str]) -> None:
-    app.slider(key="notes_layers").set_value(layers).run()
-    found = metrics(app)
-    assert found[words["notes.connections.chain"]] == f"{layers:,}"
-    assert found[words["notes.connections.dense"]] == f"{layers * (layers + 1) // 2:,}"
-    assert found[words["notes.connections.next"]] == f"{layers + 1:,}"
+def test_connections_are_counted(app: AppTest, words: dict[str, str]) -> None:
+    app.run()
+    for layers in (1, 7, 40):
+        app.slider(key="notes_layers").set_value(layers).run()
+        found = metrics(app)
+        assert found[words["notes.connections.chain"]] == f"{layers:,}"
+        assert found[words["notes.connections.dense"]] == f"{layers * (layers + 1) // 2:,}"
+        assert found[words["notes.connections.next"]] == f"{layers + 1:,}"
 
 
 def test_what_is_explained_has_the_networks_numbers(app: AppTest, words: dict[str, str]) -> None:
-    seen = "\n".join(
-        markdown(section(app, name)).replace("\\", "") for name in ("connections", "supervision", "training")
-    )
+    app.run()
+    seen = markdown(app).replace("\\", "")
+    for name in ("supervision", "training"):
+        app.sidebar.radio(key="section").set_value(name).run()
+        seen += "\n" + markdown(app).replace("\\", "")
     blocks = {"blocks": 3, "layers": 12, "per_block": 78, "all": 234, "total": 36, "single": 666}  # n(n+1)/2 by hand
     assert words["notes.connections.blocks"].format(network="DenseNet (L=40, k=12)", **blocks).strip() in seen
     assert words["notes.short_paths.supervision_text"].format(farthest=3).strip() in seen  # two transitions, classifier
     assert words["notes.training.momentum_text"].format(momentum=0.9, factor=10, dropout=0.2).strip() in seen
-    section(app, "compression")
+    app.sidebar.radio(key="section").set_value("compression").run()
     sizes = next(table.value for table in app.table if words["notes.compression.unpadded"] in table.value)
     assert sizes.loc[6].tolist() == [4, 6, 3]
 
 
 def test_one_layer_is_followed(app: AppTest, words: dict[str, str]) -> None:
+    app.run()
     app.selectbox(key="notes_follow 4").select(3).run()
     assert words["notes.connections.marked"].format(sources=3, maps=14) in markdown(app)
     app.slider(key="notes_layers").set_value(2).run()  # which has no layer 3 to follow but what follows
@@ -250,10 +253,10 @@ def test_names_of_other_families_show_the_error(name: str, message: str) -> None
     assert message in app.error[0].value.replace("\\", "")
 
 
-@pytest.mark.parametrize(("recipe", "epochs"), [("cifar", 300), ("svhn", 40), ("imagenet", 90), ("fast", 30)])
-def test_recipes(recipe: str, epochs: int, app: AppTest, words: dict[str, str]) -> None:
+def test_recipes(app: AppTest, words: dict[str, str]) -> None:
     section(app, "training")
-    app.segmented_control(key="notes_recipe").set_value(recipe).run()
-    assert not app.exception
-    facts = app.table[-1].value
-    assert facts.loc[words["notes.training.epochs"]].tolist() == [str(epochs)]
+    for recipe, epochs in {"cifar": 300, "svhn": 40, "imagenet": 90, "fast": 30}.items():
+        app.segmented_control(key="notes_recipe").set_value(recipe).run()
+        assert not app.exception
+        facts = app.table[-1].value
+        assert facts.loc[words["notes.training.epochs"]].tolist() == [str(epochs)], recipe

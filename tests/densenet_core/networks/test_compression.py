@@ -54,7 +54,7 @@ thetas = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.integers(1, 60), min_size=1, max_size=9).map(tuple),
     st.sampled_from([1, 3, 12, 32, 512, 1999]),
