@@ -130,6 +130,7 @@ def cli(words):
 """
 
 
+@pytest.mark.slow
 def test_torch_is_not_imported(small_checkpoint: Checkpoint, tmp_path: Path) -> None:
     """Importing it takes longer than all of these; one new process does them in turn and names the first that does."""
     save_checkpoint(small_checkpoint, file := tmp_path / "a.safetensors")

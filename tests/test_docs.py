@@ -46,6 +46,7 @@ def exists(dotted: str) -> bool:
     return True
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("package", ["densenet_core", "analysis"])
 def test_every_public_name_has_an_example_that_runs(package: str) -> None:
     module = importlib.import_module(package)

@@ -14,6 +14,7 @@ from densenet_core.data.datasets import load_splits, load_test_images
 from densenet_core.data.images import TensorImages
 from tests.analysis.reuse.test_effects import SPECS, checkpoint_of, some_images
 
+pytestmark = pytest.mark.slow
 ON_IMAGES = ["transition_rank", "block_rank", "transition_alike", "block_alike", "even_gradients", "short_paths_carry"]
 
 
@@ -76,7 +77,6 @@ def zoo_claims() -> pd.DataFrame:
     return check_claims(network, images, num_images=40, num_untrained=2).set_index("claim")
 
 
-@pytest.mark.slow
 def test_the_claims_on_a_network_of_the_zoo(zoo_claims: pd.DataFrame) -> None:
     assert len(zoo_claims) == 14
     assert zoo_claims["verdict"].tolist()[:5] == [
@@ -93,7 +93,6 @@ def test_the_claims_on_a_network_of_the_zoo(zoo_claims: pd.DataFrame) -> None:
     assert zoo_claims.loc["fewer_parameters", "num_untrained"] == 0  # an untrained network reaches no error
 
 
-@pytest.mark.slow
 def test_explosion_is_no_success(zoo_claims: pd.DataFrame) -> None:
     row = zoo_claims.loc["even_gradients"]
     assert row["control"] == "Plain-38, untrained"

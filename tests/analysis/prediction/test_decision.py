@@ -37,6 +37,7 @@ def logit_without(model: nn.Module, place: tuple[int, int, int], images: Tensor,
     return logit
 
 
+@pytest.mark.slow
 def test_cutting_is_what_hooks_do() -> None:
     images, model = images_for(SPEC), checkpoint_of(SPEC).to_model()
     with torch.inference_mode():

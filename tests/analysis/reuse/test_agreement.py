@@ -66,6 +66,7 @@ def clustered(generator: np.random.Generator, targets: int = 25, sources: int = 
     return rows
 
 
+@pytest.mark.slow
 def test_the_interval_holds_the_true_correlation_although_a_targets_connections_are_alike() -> None:
     generator, held, naive = np.random.default_rng(1), 0, 0
     for _ in range(60):

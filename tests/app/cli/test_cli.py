@@ -34,6 +34,7 @@ def test_reuse_writes_figure_and_table(tmp_path: Path, capsys: pytest.CaptureFix
     assert out.count("    holds: ") + out.count("    holds, as it does untrained: ") + out.count("does not hold: ") == 5
 
 
+@pytest.mark.slow
 def test_train_then_reuse_evaluate_and_inspect(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     line = ["train", "--arch", "densenet-7-2", "--dataset", "digits", "--epochs", "2", "--seed", "0", "--name", "demo"]
     assert run([*line, "--runs", str(tmp_path)]) == 0
@@ -172,6 +173,7 @@ def command(*words: str, **environment: str) -> subprocess.CompletedProcess[byte
     return subprocess.run([sys.executable, "-m", "app", *words], env=variables, capture_output=True, timeout=120)
 
 
+@pytest.mark.slow
 def test_a_terminal_without_unicode_gets_names_of_symbols() -> None:
     found = command("reuse", "densenet-40-12-digits", LC_ALL="C", PYTHONUTF8="0", PYTHONIOENCODING="ascii")
     assert found.returncode == 0
@@ -184,6 +186,7 @@ def test_symbols_have_names() -> None:
     assert "한".encode("ascii", "ascii_symbols") == b"\\ud55c"
 
 
+@pytest.mark.slow
 def test_a_reader_that_closes_the_pipe_is_no_error() -> None:
     words = f"{sys.executable} -m app inspect densenet-40-12-digits --layers | head -1; exit ${{PIPESTATUS[0]}}"
     run = subprocess.run(["bash", "-c", words], cwd=ROOT, capture_output=True, timeout=120)
@@ -205,6 +208,7 @@ def test_without_a_record_a_data_set_is_asked_for(
         assert "does not name the data set it was trained on: give --dataset" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_help_needs_no_heavy_import() -> None:
     runs = "[run(words) for words in (['--help'], ['reuse', '--help'], ['train', '--help'])]"
     code = f"import sys; from app.cli.main import run; {runs}; sys.exit('torch' in sys.modules)"
@@ -213,6 +217,7 @@ def test_help_needs_no_heavy_import() -> None:
     assert result.stdout.count("Usage: densenet-lens") == 3
 
 
+@pytest.mark.slow
 def test_the_exit_code_reaches_the_shell() -> None:
     result = subprocess.run([sys.executable, "-m", "app", "reuse", "nope"], capture_output=True, text=True)
     assert result.returncode == 2
@@ -238,6 +243,7 @@ def test_cost_of_a_name_a_shorthand_and_a_checkpoint(tmp_path: Path, capsys: pyt
     assert pd.read_csv(tmp_path / "cost.csv")["params"].sum() == load_zoo("densenet-40-12-digits").num_params
 
 
+@pytest.mark.slow
 def test_compare(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["compare", "densenet-bc-40-12", "resnet-20", "--measure"]) == 0
     out = capsys.readouterr().out
@@ -256,6 +262,7 @@ def test_tables_by_their_number(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert run(["table", "1"]) == 0
 
 
+@pytest.mark.slow
 def test_a_sweep_writes_its_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("g.toml").write_text('archs = ["densenet-7-2"]\nseeds = [0, 1]\n[training]\ndataset = "digits"\nepochs = 1\n')

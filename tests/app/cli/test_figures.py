@@ -16,6 +16,7 @@ from densenet_core.networks.relatives.highway_spec import HighwaySpec
 from densenet_core.training.runs.files import REUSE
 
 
+@pytest.mark.slow
 def test_figures_by_their_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     line = ["train", "--arch", "densenet-7-2", "--epochs", "1", "--name"]

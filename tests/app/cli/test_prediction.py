@@ -15,6 +15,7 @@ from app.cli.main import run
 from densenet_core import Checkpoint, DenseNetSpec, save_checkpoint
 from tests.conftest import trained_like
 
+pytestmark = pytest.mark.slow
 NETWORK = "densenet-40-12-digits"
 
 

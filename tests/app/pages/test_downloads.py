@@ -69,6 +69,7 @@ def test_code_is_python_whose_names_exist(name: str) -> None:
     assert called <= known
 
 
+@pytest.mark.slow
 def test_the_code_of_two_measures_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     exec(CODES["agreement of weights"].python, {})
@@ -107,6 +108,7 @@ def test_an_archive_has_files_code_and_a_readme_and_is_the_same_each_time() -> N
         assert words in readme
 
 
+@pytest.mark.slow
 def test_a_page_offers_all_its_figures(monkeypatch: pytest.MonkeyPatch, app) -> None:  # type: ignore[no-untyped-def] # noqa: F811
     app.run()
     assert not app.exception

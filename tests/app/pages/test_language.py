@@ -195,6 +195,7 @@ def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AppTest:
     return AppTest.from_file(str(ROOT / "app" / "main.py"), default_timeout=240)
 
 
+@pytest.mark.slow
 def test_the_switch_in_the_sidebar_changes_the_language(app: AppTest) -> None:
     app.run()
     assert not app.exception
@@ -204,6 +205,7 @@ def test_the_switch_in_the_sidebar_changes_the_language(app: AppTest) -> None:
     assert app.session_state[language.KEY] == "ko"
 
 
+@pytest.mark.slow
 def test_the_address_says_the_language(app: AppTest) -> None:
     app.query_params[language.KEY] = "ko"
     app.run()
@@ -214,6 +216,7 @@ def test_the_address_says_the_language(app: AppTest) -> None:
     assert app.query_params[language.KEY] in ("ko", ["ko"])  # by version
 
 
+@pytest.mark.slow
 def test_a_language_that_is_none_is_english(app: AppTest) -> None:
     app.query_params[language.KEY] = "<b>"
     app.run()
@@ -244,6 +247,7 @@ VIEWS = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("view", VIEWS)
 def test_every_page_is_shown_in_korean(
     view: str, app: AppTest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

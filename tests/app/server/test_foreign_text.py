@@ -20,6 +20,7 @@ from app.text import format_value, literal, one_line
 from densenet_core import Checkpoint, save_checkpoint
 from tests.app.pages.test_views import MAIN, page, upload
 
+pytestmark = pytest.mark.slow
 HOSTILE = {
     "html": "<img src=x onerror=alert(1)>",
     "link": "[a](javascript:alert(1))",

@@ -137,6 +137,7 @@ def test_every_setting_reaches_the_command_that_is_started(tmp_path: Path, monke
     assert asked == [config]
 
 
+@pytest.mark.slow
 def test_a_run_with_every_setting_of_its_own_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     own = {key: EVERY_SETTING[key] for key in ("schedule", "milestones", "label_smoothing", "momentum", "seed")}
     config = TrainingConfig("densenet-7-2", "digits", "demo", epochs=2, runs_dir=str(tmp_path), **own)
@@ -158,6 +159,7 @@ def child(folder: Path, code: str) -> subprocess.Popen[bytes]:
         return subprocess.Popen([sys.executable, "-c", code], stdout=log, stderr=log)
 
 
+@pytest.mark.slow
 def test_what_a_training_refuses_is_said(tmp_path: Path) -> None:
     said = "densenet-lens: runs/demo was trained with epochs 3, not 5: give it another name"
     with pytest.raises(RunError, match="the run 'demo' did not start: runs/demo was trained with epochs 3, not 5"):

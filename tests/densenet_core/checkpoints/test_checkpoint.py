@@ -171,6 +171,7 @@ def file_bytes(kind: str, checkpoint: Checkpoint, folder: Path) -> bytes:
     return buffer.getvalue()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["safetensors", "zip", "legacy"])
 def test_files_cut_short_at_50_lengths(kind: str, small_checkpoint: Checkpoint, tmp_path: Path) -> None:
     whole = file_bytes(kind, small_checkpoint, tmp_path)

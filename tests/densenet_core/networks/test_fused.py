@@ -42,6 +42,7 @@ specs = st.builds(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None, derandomize=True)
 @given(spec=specs, batch=st.integers(1, 9), size=st.integers(17, 45))
 def test_fused_scores_are_the_plain_ones(spec: DenseNetSpec, batch: int, size: int) -> None:

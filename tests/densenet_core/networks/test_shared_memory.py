@@ -143,6 +143,7 @@ def test_maps_that_hardly_vary_around_a_large_mean_keep_their_gradients() -> Non
     torch.testing.assert_close(single.double(), exact, rtol=0, atol=2e-3 * float(exact.abs().max()))
 
 
+@pytest.mark.slow
 def test_losses_are_those_of_torchvision_over_20_steps() -> None:
     torch.manual_seed(0)
     theirs = TorchvisionDenseNet(12, (4, 4, 4), 24, num_classes=10)

@@ -12,6 +12,7 @@ from densenet_core.training.runs.files import read_metrics
 from densenet_core.training.tensorboard import TensorBoardLog
 
 
+@pytest.mark.slow
 def test_tensorboard_reads_what_metrics_csv_holds(tmp_path: Path) -> None:
     reader = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     config = TrainingConfig("densenet-7-2", "digits", "demo", epochs=2, runs_dir=str(tmp_path))

@@ -222,6 +222,7 @@ def test_cuts_are_the_same_by_either_count() -> None:
         DenseNetSpec((1,), 2, 4, cuts=((1, 0, 1), (1, 0, 1)))
 
 
+@pytest.mark.slow
 def test_some_damaged_files(recwarn: pytest.WarningsRecorder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "dont_write_bytecode", sys.dont_write_bytecode)
     number = int(os.environ.get("DAMAGED_FILES", "60"))

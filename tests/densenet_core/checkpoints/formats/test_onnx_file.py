@@ -51,6 +51,7 @@ def test_what_an_exporter_folded_is_the_same_function(spec: DenseNetSpec, foldin
         torch.testing.assert_close(found.to_model()(images), model(images), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_our_own_export_comes_back(tmp_path: Path) -> None:
     variants = {"stem": "imagenet", "stem_widths": (5, 6), "transition_widths": (9, 16), "head_widths": (7,)}
     spec = DenseNetSpec((2, 2, 1), 4, 8, num_classes=5, **variants)

@@ -132,6 +132,7 @@ def test_what_is_no_network_says_so(tmp_path: Path) -> None:
         load_checkpoint(tmp_path / "a.pth")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [480, 3000])
 def test_a_thousand_layers_that_fit_everywhere_end_the_search(number: int) -> None:
     shapes: dict[str, tuple[int, ...]] = {"stem.weight": (8, 3, 3, 3), "head.weight": (2, 9)}

@@ -112,6 +112,7 @@ def test_what_does_not_fit_is_refused(make: Callable[[], object], message: str) 
         make()
 
 
+@pytest.mark.slow
 def test_it_learns_digits(learns_digits: Callable[..., Path]) -> None:
     found = load_checkpoint(learns_digits("dsn-densenet-10-6"))
     assert found.spec == spec_from_name("dsn-densenet-10-6", in_channels=1)

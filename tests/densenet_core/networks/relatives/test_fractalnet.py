@@ -135,6 +135,7 @@ def test_what_does_not_fit_is_refused(make: Callable[[], object], message: str) 
         make()
 
 
+@pytest.mark.slow
 def test_it_learns_digits_and_so_do_its_columns(learns_digits: Callable[..., Path]) -> None:
     found = load_checkpoint(learns_digits("fractalnet-2-2-8", epochs=8))
     network, test = found.to_model(), load_splits("digits").test

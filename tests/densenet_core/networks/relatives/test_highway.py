@@ -64,6 +64,7 @@ def test_a_spec_that_does_not_fit_is_refused() -> None:
         HighwaySpec((2,), (4, 8))
 
 
+@pytest.mark.slow
 def test_it_learns_digits(learns_digits: Callable[..., Path]) -> None:
     found = load_checkpoint(learns_digits("highway-7-8"))
     assert found.spec == HighwaySpec.small(7, 8, in_channels=1)

@@ -74,6 +74,7 @@ def test_what_can_not_be_dropped_is_refused() -> None:
         create_model("resnet-sd-21")
 
 
+@pytest.mark.slow
 def test_it_learns_digits_and_its_file_says_what_it_is(learns_digits: Callable[..., Path]) -> None:
     folder = learns_digits("resnet-sd-8")
     assert load_checkpoint(folder).spec == ResNetSpec.stochastic(8, in_channels=1)
