@@ -94,12 +94,11 @@ def train(
     On several GPUs or machines: torchrun --nproc-per-node 8 -m app train ..., or srun.
     """
     from analysis.reuse.emergence import record_reuse
+    from densenet_core.checkpoints.checkpoint import read_header
     from densenet_core.training.config import recipe_config
     from densenet_core.training.distributed import is_first_process
     from densenet_core.training.loop import OnEpoch
     from densenet_core.training.loop import train as train_run
-    from densenet_core.training.record import kept_epoch
-    from densenet_core.training.runs.files import METRICS, read_metrics
     from densenet_core.training.tensorboard import TensorBoardLog
 
     gc.enable()
@@ -110,10 +109,9 @@ def train(
     with exit_on_sigterm():
         folder = train_run(config, check_progress(progress), on_epoch=lambda *epoch: [hook(*epoch) for hook in hooks])
     if is_first_process():
-        rows = read_metrics(folder / METRICS)
-        kept = kept_epoch(config, rows)
-        error = next(row.error for row in rows if (row.epoch, row.split) == (kept, "test"))
-        print(f"{escape_text(folder)}: test error {error:.2f} % after epoch {kept}")
+        record = read_header(folder)[1]
+        kept = record.get("kept_epoch", record["epochs"])
+        print(f"{escape_text(folder)}: test error {record['test_error']:.2f} % after epoch {kept}")
 
 
 def runs(

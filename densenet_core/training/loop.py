@@ -48,7 +48,7 @@ from densenet_core.training.runs import files
 from densenet_core.training.runs.claim import claim_folder, make_folder
 from densenet_core.training.runs.files import Metric
 from densenet_core.training.runs.saving import Finished, check_folder, keep_diverged, save
-from densenet_core.training.runs.state import load_state, restore_weights, resume
+from densenet_core.training.runs.state import has_state, load_state, restore_weights, resume
 from densenet_core.training.runs.status import locked
 
 if TYPE_CHECKING:
@@ -122,8 +122,7 @@ def train(
 def _new_network(config: TrainingConfig, spec: Spec) -> Network:
     torch.manual_seed(config.seed)
     model = build_model(spec, config.memory_efficient)
-    is_begun = any((config.folder / name).exists() for name in (files.LAST, files.PREVIOUS))
-    if config.initial_weights is not None and not is_begun:
+    if config.initial_weights is not None and not has_state(config.folder):
         load_weights_into(model, config.initial_weights)
     if config.sync_batch_norm:
         synchronize_batch_norm(model)

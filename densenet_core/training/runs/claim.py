@@ -13,9 +13,9 @@ from densenet_core.errors import CheckpointError, RunError
 from densenet_core.files import remove_temporaries
 from densenet_core.training.config import PLACE_FIELDS, TrainingConfig
 from densenet_core.training.runs import files
-from densenet_core.training.runs.files import CONFIG, LAST, PREVIOUS, WEIGHTS
+from densenet_core.training.runs.files import CONFIG, WEIGHTS
 from densenet_core.training.runs.saving import plain, unwritable
-from densenet_core.training.runs.state import newest_state
+from densenet_core.training.runs.state import has_state, newest_state
 
 logger = logging.getLogger(__name__)
 
@@ -44,8 +44,8 @@ def claim_folder(config: TrainingConfig) -> None:
     folder, asked = config.folder, plain(asdict(config))
     try:
         remove_temporaries(folder)
-        if not any((folder / name).exists() for name in (LAST, PREVIOUS, WEIGHTS)):
-            _write_if_unreadable(folder, asked)  # no epoch is finished
+        if not has_state(folder) and not (folder / WEIGHTS).exists():  # no other file has the settings
+            _write_if_unreadable(folder, asked)
         found = recover_config(folder)
     except OSError as error:
         raise unwritable(folder, error) from error

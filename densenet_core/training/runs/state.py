@@ -27,6 +27,11 @@ from densenet_core.training.runs.saving import Finished, Session, as_checkpoint
 logger = logging.getLogger(__name__)
 
 
+def has_state(folder: Path) -> bool:
+    """Return whether the run has finished an epoch; its state may be damaged."""
+    return any((folder / name).exists() for name in (LAST, PREVIOUS))
+
+
 def resume(folder: Path) -> Finished:
     """Return the newest whole state; metrics.csv is rebuilt from it where it differs.
 
