@@ -36,7 +36,7 @@ IDEAL = {
 
 
 def ways(spec: DenseNetSpec) -> dict[str, Callable[[], Any]]:
-    """What is timed of one network."""
+    """Return what is timed of one network."""
     torch.manual_seed(0)
     model = DenseNet(spec).train()
     fused, images, labels = fuse(model), torch.randn(BATCH, 3, 32, 32), torch.randint(10, (BATCH,))
@@ -51,7 +51,7 @@ def ways(spec: DenseNetSpec) -> dict[str, Callable[[], Any]]:
 
 
 def sizes(spec: DenseNetSpec) -> dict[str, float]:
-    """What the ideal slopes are those of."""
+    """Return what the ideal slopes refer to."""
     sides = [32 // 2**block for block in range(len(spec.block_config))]
     return {
         "mult_adds": total_cost(count_cost(spec, 32))["mult_adds"],

@@ -52,14 +52,14 @@ DRAWN = """shown => new Promise(tell => {
     observer.disconnect();
     requestAnimationFrame(() => tell((performance.now() - pressed) / 1000));
   }).observe(document.body, { subtree: true, childList: true, characterData: true });
-})"""  # by the page's own clock: seconds from the press of a button until the frame in which the colour bar says it
+})"""  # by the page's own clock: seconds from the press of a button until the frame in which the color bar says it
 IMPORTS = 10  # seconds in which a server that was just started imports what later pages need (app/dashboard/warm_up.py)
 WARM_UP = 1 / 3  # of the time, before memory is compared
 
 
 @contextmanager
 def server(folder: Path) -> Iterator[tuple[str, int]]:
-    """A dashboard, started as the README says; its address and process."""
+    """Yield a dashboard, started as the README says; its address and process."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
@@ -104,7 +104,7 @@ class Session:
 
 
 def own_network(folder: Path, number: int) -> Path:
-    """A network of ordinary size that names its session."""
+    """Return a network of ordinary size that names its session."""
     spec = DenseNetSpec((12, 12, 12), 12, 16, bottleneck=False, compression=1.0, num_classes=10 + number)
     file = folder / f"{number}.safetensors"
     save_checkpoint(Checkpoint(spec, DenseNet(spec).state_dict(), {"dataset": f"own-{number:03}-network"}), file)
@@ -203,7 +203,7 @@ async def choose(page: Page, label: str, option: str) -> None:
 
 
 async def change(page: Page, session: Session, state: dict[str, str], chance: random.Random) -> None:
-    """Chooses another measure or scaling, and waits until the colour bar names it."""
+    """Chooses another measure or scaling, and waits until the color bar names it."""
     label = chance.choice(("Measure", "Scaling"))
     titles = {name: MEASURE_TITLES[name] for name in MEASURES} if label == "Measure" else SCALING_TITLES
     known = [name for name in titles if name != state[label] and name != "none"]

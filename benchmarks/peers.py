@@ -13,7 +13,7 @@ from densenet_core.checkpoints.onnx_export import OnnxModel, to_onnx
 
 
 def torchvision_densenet(spec: DenseNetSpec, memory_efficient: bool = False) -> nn.Module:
-    """A DenseNet-BC of torchvision's, with the stem for small images; its parameters have our names."""
+    """Return a DenseNet-BC of torchvision's, with the stem for small images; its parameters have our names."""
     model = DenseNet(
         spec.growth_rate,
         spec.block_config,

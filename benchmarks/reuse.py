@@ -22,7 +22,7 @@ OURS = "reuse, .safetensors to CSV and PDF"
 
 
 def process(*arguments: str) -> Callable[[], object]:
-    """A fresh interpreter with these arguments."""
+    """Return a fresh interpreter with these arguments."""
     return lambda: subprocess.run([sys.executable, *arguments], check=True, capture_output=True)
 
 

@@ -83,7 +83,7 @@ class Trained:
         self.optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9, nesterov=True)
 
     def step(self) -> float:
-        """A forward pass, a backward pass and the optimizer's step; the loss."""
+        """Return a forward pass, a backward pass and the optimizer's step; the loss."""
         with torch.autocast("cpu", torch.bfloat16, enabled=self.way.bf16):
             scores = self.model(self.images)
         loss = F.cross_entropy(scores.float(), self.labels)
@@ -111,7 +111,7 @@ def serve(name: str, depth: str, batch: str) -> None:
 
 
 def peak_kilobytes() -> int:
-    """The most memory that this process has held (Linux)."""
+    """Return the most memory that this process has held (Linux)."""
     return int(re.search(r"VmHWM:\s*(\d+)", Path("/proc/self/status").read_text())[1])
 
 

@@ -63,7 +63,7 @@ CLASS_ROWS = {  # of ``ClassAgreement``
 
 @contextmanager
 def dashboard() -> Iterator[str]:
-    """A running dashboard, and its address."""
+    """Yield a running dashboard, and its address."""
     options = ["--server.headless=true", f"--server.port={PORT}", "--client.toolbarMode=minimal"]
     command = [sys.executable, "-m", "streamlit", "run", "app/main.py", *options]
     server = subprocess.Popen(command, cwd=DOCS.parent, stdout=subprocess.DEVNULL)
@@ -80,7 +80,7 @@ def dashboard() -> Iterator[str]:
 
 
 def screenshot(address: str, file: Path, width: int = 1440, height: int = 1000) -> None:
-    """The page as a visitor sees it once its heatmaps stand."""
+    """Draw the page as a visitor sees it once its heatmaps are drawn."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
         page = browser.new_page(viewport={"width": width, "height": height})
@@ -93,19 +93,19 @@ def screenshot(address: str, file: Path, width: int = 1440, height: int = 1000) 
 
 
 def network_title(name: str) -> str:
-    """A network of the zoo and its data."""
+    """Return a network of the zoo and its data."""
     network = load_zoo(name)
     return f"{network.spec.title}, {network.record['dataset']}"
 
 
 def measured(what: str) -> dict[str, pd.DataFrame]:
-    """The tables of one kind by network, for the networks of the zoo that it was measured for."""
+    """Return the tables of one kind by network, for the networks of the zoo that it was measured for."""
     files = {name: MEASURED / f"{what}_{name}.csv" for name in zoo_names()}
     return {name: pd.read_csv(file) for name, file in files.items() if file.exists()}
 
 
 def network_claims_table() -> str:
-    """The paper's claims on the networks of the zoo, by tools/measure_claims.py, as Markdown."""
+    """Return the paper's claims on the networks of the zoo, by tools/measure_claims.py, as Markdown."""
     tables = {name: table.set_index("claim") for name, table in measured("claims").items()}
     titles = [network_title(name) for name in tables]
     lines = ["| claim | statistic | " + " | ".join(titles) + " |", "| --- " * (len(titles) + 2) + "|"]
@@ -130,7 +130,7 @@ def claim_cell(row: pd.Series) -> str:
 
 
 def published_claims_table() -> str:
-    """The paper's statements on published results, as Markdown."""
+    """Return the paper's statements on published results, as Markdown."""
     lines = ["| statement | verdict | numbers |", "| --- | --- | --- |"]
     lines += [f"| {row.statement} | {row.verdict} | {row.reason} |" for row in published_claims().itertuples()]
     return "\n".join(lines)
@@ -142,7 +142,7 @@ def in_table(text: str) -> str:
 
 
 def agreement_rows() -> str:
-    """How each measure and structural baseline agrees with ablation on the networks of the zoo, as Markdown."""
+    """Return how each measure and structural baseline agrees with ablation on the networks of the zoo, as Markdown."""
     tables = measured("effects")
     lines = ["| measure | " + " | ".join(map(network_title, tables)) + " |", "| --- " * (len(tables) + 1) + "|"]
     found = [agreement_table(table).set_index(["measure", "block_input"]) for table in tables.values()]
@@ -178,7 +178,7 @@ def pruning_rows() -> str:
 
 
 def classes_rows() -> str:
-    """How well the profiles of classes repeat on other images, trained and untrained, as Markdown."""
+    """Return how well the profiles of classes repeat on other images, trained and untrained, as Markdown."""
     found = measured("classes")
     tables = [table.set_index("weights") for table in found.values()]
     lines = ["| | " + " | ".join(map(network_title, found)) + " |", "| --- " * (len(tables) + 1) + "|"]
@@ -195,7 +195,7 @@ def classes_rows() -> str:
 
 
 def sweep_table() -> str:
-    """The shipped sweep, as Markdown."""
+    """Return the shipped sweep, as Markdown."""
     lines = ["| network | parameters | mult_adds | test error (%) |", "| --- | ---: | ---: | ---: |"]
     for row in mean_over_seeds(shipped_results()).itertuples():
         lines.append(f"| {row.model} | {row.params:,} | {row.mult_adds:,} | {row.error:.2f} ± {row.spread:.2f} |")
@@ -203,7 +203,7 @@ def sweep_table() -> str:
 
 
 def benchmarks_table() -> str:
-    """The recorded results of the benchmarks that compare, as Markdown."""
+    """Return the recorded results of the benchmarks that compare, as Markdown."""
     lines = ["| what | way | median (quartiles), ms | times ours | memory, MB |", "| --- | --- | ---: | ---: | ---: |"]
     machines = set()
     for subject in COMPARED:
@@ -225,7 +225,7 @@ def _number(milliseconds: float) -> str:
 
 
 def prediction_figure(cifar10_jpeg: str) -> Figure:
-    """What each layer adds to the class of two test images: class activation map and logit by layer."""
+    """Return what each layer adds to the class of two test images: class activation map and logit by layer."""
     network = load_zoo(SHOWN)
     test = load_test_images("folder", Path(cifar10_jpeg) / "test", "cifar10")
     rows = []

@@ -55,7 +55,7 @@ def decisions(parts: PooledParts) -> dict[str, Any]:
 
 
 def shuffle_labels(parts: PooledParts) -> dict[str, Any]:
-    """The error by depth against labels in random order: chance, whatever the depth."""
+    """Return the error by depth against labels in random order: chance, whatever the depth."""
     order = torch.randperm(len(parts.labels), generator=torch.Generator().manual_seed(0))
     table = lens_by_depth(PooledParts(parts.pooled, parts.weights, parts.bias, parts.labels[order]))
     return {"error_by_depth": table["error"].round(2).tolist()}

@@ -31,7 +31,7 @@ def check_claims(
     """Test the paper's claims on a DenseNet: the observations on Figure 5, then ``ON_IMAGES``.
 
     Args:
-        images: labelled test images, for what is measured on data; ``num_images`` of them are used, evenly spaced.
+        images: labeled test images, for what is measured on data; ``num_images`` of them are used, evenly spaced.
         beside: a ResNet that was trained on the same data, for the claim on overfitting; or several seeds of it.
         train_images: the images that both were trained on, without augmentation, for the same claim.
         seeds: further runs of the network with other seeds, for the same claim; all else is measured on ``network``.

@@ -28,7 +28,7 @@ class Evidence:
     """A DenseNet and what else is known; each measurement runs once."""
 
     network: Checkpoint
-    images: Images | None = None  # labelled test images
+    images: Images | None = None  # labeled test images
     train_images: Images | None = None  # without augmentation
     beside: tuple[Checkpoint, ...] = ()  # a ResNet that was trained on the same data, or several seeds of it
     seeds: tuple[Checkpoint, ...] = ()  # further runs of the network, which differ from it in the seed
@@ -92,5 +92,5 @@ class Evidence:
         return f"{spec.title}, untrained", share_of_short_paths(path_gradients({"": model}, *batch), spec.depth)
 
     def _control(self, shortcut: str) -> ResNetSpec:
-        """The control without shortcuts ("none"), or the one with them."""
+        """Return the control without shortcuts ("none"), or the one with them."""
         return next(spec for spec in controls(self.spec).values() if (spec.shortcut == "none") == (shortcut == "none"))

@@ -104,7 +104,7 @@ def spreads(table: pd.DataFrame) -> pd.Series:
 
 
 def _dense(table: pd.DataFrame) -> pd.DataFrame:
-    """The connections of blocks that have dense layers."""
+    """Return the connections of blocks that have dense layers."""
     return table[table["block"].isin(table.loc[table["target_kind"] == "dense_layer", "block"])]
 
 
@@ -123,7 +123,7 @@ def _transitions_spread(table: pd.DataFrame) -> float:
 
 
 def _later_layers(table: pd.DataFrame) -> pd.DataFrame:
-    """The connections into dense layers with two or more sources, after the first block."""
+    """Return the connections into dense layers with two or more sources, after the first block."""
     layers = table[(table["block"] > 1) & (table["target_kind"] == "dense_layer") & (table["target_layer"] > 1)]
     if layers.empty:
         raise NotMeasurable("no dense layer with two sources follows a transition")
@@ -160,7 +160,7 @@ def _row_0_least(table: pd.DataFrame) -> float:
 
 
 def _classifier(table: pd.DataFrame) -> pd.DataFrame:
-    """The connections into the classifier, sources in order, of a block with dense layers."""
+    """Return the connections into the classifier, sources in order, of a block with dense layers."""
     classifier = _dense(table)[_dense(table)["target_kind"] == "classifier"].sort_values("source_layer")
     if classifier.empty or not classifier["mean_abs_weight"].iloc[: -max(1, len(classifier) // 3)].any():
         raise NotMeasurable("no classifier gives weight to early feature maps of a dense block")
@@ -172,14 +172,14 @@ def _classifier_lean(table: pd.DataFrame) -> float:
 
 
 def _leans(weights: np.ndarray) -> np.ndarray:
-    """The last third of the sources over the others: (networks, sources) -> (networks,)."""
+    """Return the last third of the sources over the others: (networks, sources) -> (networks,)."""
     last_third = max(1, weights.shape[1] // 3)
     lean: np.ndarray = weights[:, -last_third:].mean(1) / weights[:, :-last_third].mean(1)
     return lean
 
 
 def _above_untrained(table: pd.DataFrame) -> Criterion:
-    """A tenth more, and more than in 99 % of untrained networks of the same shape."""
+    """Return the criterion: a tenth more, and more than in 99 % of untrained networks of the same shape."""
     null = _leans(_untrained_means(_classifier(table), NUM_NULL))
     return Criterion(at_least=max(MIN_LEAN, float(np.quantile(null, 0.99))))
 

@@ -218,7 +218,7 @@ def _name(run: Checkpoint) -> str:
 
 
 def _recorded_gap(run: Checkpoint) -> float:
-    """The gap (nats) of the record; nan where it has none."""
+    """Return the gap (nats) of the record; nan where it has none."""
     test, train = (run.record.get(name) for name in ("test_loss", "train_eval_loss"))
     if not isinstance(test, int | float) or not isinstance(train, int | float):
         return math.nan

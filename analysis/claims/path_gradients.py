@@ -86,7 +86,7 @@ class _Turn:
         return turned
 
     def gradient(self, loss: Tensor, images: Tensor, k: int, number: int) -> Tensor:
-        """The gradient by the images at the k-th root of unity, complex: (N, C, H, W)."""
+        """Return the gradient by the images at the k-th root of unity, complex: (N, C, H, W)."""
         self.by = cmath.exp(2j * cmath.pi * k / number)
         (found,) = torch.autograd.grad(loss, images, retain_graph=True)
         return torch.complex(*found.chunk(2))

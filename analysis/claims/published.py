@@ -58,7 +58,7 @@ def _error(results: pd.DataFrame, dataset: str, model: str) -> float:
 
 
 def _times_fewer(results: pd.DataFrame, dataset: str, ours: str, theirs: str) -> Measured:
-    """How many times fewer parameters our network has; 0 where its error is more than ``ON_PAR`` higher."""
+    """Return how many times fewer parameters our network has; 0 where its error is more than ``ON_PAR`` higher."""
     table = _rows(results, dataset, TABLE_2, TABLE_3, FB_RESNET)
     a, b = _row(table, ours), _row(table, theirs)
     times = b["params"] / a["params"]
@@ -87,14 +87,14 @@ def _third(results: pd.DataFrame, source: str, reference: str) -> Measured:
 
 
 def _resnets_need_fewer(results: pd.DataFrame) -> Measured:
-    """The share of pre-activation ResNets on their Pareto front at whose error DenseNet-BC needs more parameters."""
+    """Return the share of pre-activation ResNets on their front at whose error DenseNet-BC needs more parameters."""
     table = _rows(results, "C10+", OSMR)
     resnets = table[table["family"] == "ResNet (pre-activation)"]
     resnets = resnets[pareto_front(resnets)]
     found = [parity(table, "DenseNet-BC", row, "params") for _, row in resnets.iterrows()]
     times = {own.reference: own.times_fewer for own in found if own.times_fewer is not None}
     if not times:
-        raise NotMeasurable("no error of a ResNet lies between those of DenseNets")
+        raise NotMeasurable("no ResNet's error lies between the errors of two DenseNets")
     fewer = [model for model, value in times.items() if value < 1]
     rest = ", ".join(f"{model} {value:.2f} times fewer" for model, value in times.items() if value >= 1)
     numbers = f"at {len(fewer)} of {len(times)} ResNets DenseNet-BC needs more; {rest}"
@@ -113,7 +113,7 @@ def _below_fractalnet(results: pd.DataFrame) -> Measured:
 
 
 def _change_with_capacity(results: pd.DataFrame, dataset: str, models: tuple[str, ...]) -> Measured:
-    """The largest change of error (percentage points) from one network to the next larger."""
+    """Return the largest change of error (percentage points) from one network to the next larger."""
     table = _rows(results, dataset, TABLE_2)
     rows = [_row(table, model) for model in models]
     errors, sizes = " → ".join(f"{row['error']:.2f}" for row in rows), " → ".join(count(row["params"]) for row in rows)
@@ -141,7 +141,7 @@ def _best_variant(results: pd.DataFrame) -> Measured:
 
 
 def _loss_without_augmentation(results: pd.DataFrame) -> Measured:
-    """The largest C10 / C10+ of DenseNets over the smallest of pre-activation ResNets."""
+    """Return the largest C10 / C10+ of DenseNets over the smallest of pre-activation ResNets."""
     errors = {name: _rows(results, name, TABLE_2).set_index("model") for name in ("C10", "C10+")}
     ratios = (errors["C10"]["error"] / errors["C10+"]["error"]).dropna()
     families = errors["C10"]["family"].reindex(ratios.index)

@@ -103,7 +103,7 @@ def _covariances(dissection: Dissection, images: Images, batch_size: int) -> dic
 
 
 def _stages(dissection: Dissection, batch: Tensor) -> Iterator[tuple[Place, Tensor]]:
-    """The maps that leave each block and each transition, in the order in which they are computed."""
+    """Yield the maps that leave each block and each transition, in the order in which they are computed."""
     maps = dissection.stem(batch)
     for number, ((*layers, last), following) in enumerate(
         itertools.zip_longest(dissection.blocks, dissection.blocks[1:]), start=1

@@ -14,7 +14,7 @@ from analysis.reuse.measures import measure_title
 
 
 def agreement_figure(table: pd.DataFrame, first: str, second: str, kind: str | None = "dense_layer") -> Figure:
-    """A point a connection, by the ranks that two measures give it (0 = least, 1 = largest), coloured by block.
+    """Return a figure with a point per connection: its ranks by two measures (0: least, 1: largest), colored by block.
 
     Raises:
         ValueError: as ``agreement``.
@@ -36,7 +36,7 @@ def agreement_figure(table: pd.DataFrame, first: str, second: str, kind: str | N
 
 
 def agreement_screen(table: pd.DataFrame, first: str, second: str, kind: str | None = "dense_layer") -> go.Figure:
-    """The same for the screen, with each connection's numbers on hover."""
+    """Return the same figure for the screen, with each connection's numbers on hover."""
     rows = _rank(table, first, second, kind)
     figure = go.Figure(go.Scatter(x=(0, 1), y=(0, 1), mode="lines", line={"color": GRID}, showlegend=False))
     figure.update_traces(hoverinfo="skip")

@@ -24,12 +24,12 @@ ANIMATION_FORMATS = ("gif", "mp4", "zip")
 
 
 def has_ffmpeg() -> bool:
-    """Whether the program that writes MP4 is installed."""
+    """Return whether the program that writes MP4 is installed."""
     return shutil.which("ffmpeg") is not None
 
 
 def animation_bytes(tables: pd.DataFrame, file_format: str) -> bytes:
-    """The paper-style figures of the epochs, each with its epoch on it, as one file's content.
+    """Return the content of an animation: the paper-style figure of each epoch, labeled with the epoch.
 
     Args:
         tables: as returned by ``reuse_over_training``.

@@ -68,7 +68,7 @@ def figure_4(panel: Panel, results: pd.DataFrame) -> tuple[Figure, pd.DataFrame]
 
 
 def _add_published(results: pd.DataFrame, families: tuple[str, ...]) -> pd.DataFrame:
-    """The results, and published ones of the same data sets and of C10+."""
+    """Return the results, and published ones of the same data sets and of C10+."""
     table = tabulated_results()
     is_shown = table["family"].isin(families) & table["source"].isin(FIGURE_4_SOURCES) & (table["error_kind"] == "test")
     is_shown &= table["dataset"].isin({*results["dataset"], "C10+"})

@@ -17,21 +17,21 @@ from analysis.reuse.measures import measure_title
 
 
 def source_profile(table: pd.DataFrame, measure: str, cell: Connection) -> go.Figure:
-    """The cell's row: how much each target weighs this source."""
+    """Return the cell's row: how much each target weighs this source."""
     rows = table[(table["block"] == cell.block) & (table["source_layer"] == cell.source_layer)]
     marked = rows["target_layer"] == cell.target_layer
     return _profile(rows["target_layer"], rows[measure], marked, "target layer ℓ", measure)
 
 
 def target_profile(table: pd.DataFrame, measure: str, cell: Connection) -> go.Figure:
-    """The cell's column: how much this target weighs each of its sources."""
+    """Return the cell's column: how much this target weighs each of its sources."""
     rows = table[(table["block"] == cell.block) & (table["target_layer"] == cell.target_layer)]
     marked = rows["source_layer"] == cell.source_layer
     return _profile(rows["source_layer"], rows[measure], marked, "source layer s", measure)
 
 
 def weight_histogram(weights: np.ndarray) -> go.Figure:
-    """The distribution of one connection's weights.
+    """Return the distribution of one connection's weights.
 
     Args:
         weights: all of them, in any shape.

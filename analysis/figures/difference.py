@@ -88,6 +88,6 @@ def _both(
 
 
 def _difference(table: pd.DataFrame) -> Row:
-    """The difference in diverging colors: white is none."""
+    """Return the difference in diverging colors: white is none."""
     limit = float(table["difference"].abs().max()) or 1.0
     return Row(table["difference"], Colors(TITLE, -limit, limit, DIVERGING))

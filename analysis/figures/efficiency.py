@@ -54,7 +54,7 @@ _HOVER = (
 def efficiency_figure(
     results: pd.DataFrame, costs: Sequence[str] = ("params", "flops"), log: bool = False, label_points: bool = True
 ) -> Figure:
-    """The paper's Figure 3: error against parameters and against FLOPs, a line a family, each point named.
+    """Return the paper's Figure 3: error against parameters and against FLOPs, one line per family, each point named.
 
     Args:
         results: rows of one data set and one kind of error, as in ``analysis.results.results``; where a network has a
@@ -137,7 +137,7 @@ def _draw_families(
 
 
 def _draw_legend(ax: Axes, styles: dict[str, FamilyStyle], dashes: dict[str, str]) -> None:
-    """The families by color and marker, and the sources by the style of their lines, above the axes."""
+    """Draw the families by color and marker, and the sources by the style of their lines, above the axes."""
     families = {
         family: {"color": style.color, "marker": style.marker, "markeredgecolor": "white"}
         for family, style in styles.items()
@@ -151,7 +151,7 @@ def _draw_legend(ax: Axes, styles: dict[str, FamilyStyle], dashes: dict[str, str
 def _draw_lines(
     ax: Axes, table: pd.DataFrame, cost: str, styles: dict[str, FamilyStyle], line_style: str, is_hollow: bool
 ) -> None:
-    """The points of one source, a line per family."""
+    """Draw the points of one source, a line per family."""
     import seaborn as sns
 
     before = len(ax.get_lines())
@@ -199,7 +199,7 @@ def _name_points(ax: Axes, table: pd.DataFrame, cost: str) -> None:
 
 
 def _provenance(results: pd.DataFrame) -> str:
-    """Where the points come from: published and measured are told apart, and seeds counted."""
+    """Return where the points come from: published and measured are told apart, and seeds counted."""
     parts = []
     if sources := sorted(results.loc[results["origin"] == "published", "source"].unique()):
         parts.append(f"published: {'; '.join(sources)}")
@@ -218,7 +218,7 @@ def efficiency_screen(
     log: bool = True,
     pareto: bool = True,
 ) -> go.Figure:
-    """Error against cost: a colour a family, published results hollow, measured ones filled.
+    """Error against cost: a color a family, published results hollow, measured ones filled.
 
     Args:
         results: rows of one kind of error (``analysis.results.results``), seeds already averaged.

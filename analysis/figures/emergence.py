@@ -16,7 +16,7 @@ MAX_FRAMES = 60  # of an animation; more epochs are thinned out evenly
 
 
 def choose_epochs(tables: pd.DataFrame, most: int = MAX_FRAMES) -> list[int]:
-    """The epochs to draw: all, or ``most`` of them evenly apart, the first and the last among them."""
+    """Return the epochs to draw: all, or ``most`` evenly spaced ones including the first and the last."""
     epochs = sorted(int(epoch) for epoch in tables["epoch"].unique())
     if len(epochs) <= most:
         return epochs
@@ -29,7 +29,7 @@ def emergence_screen(
     scaling: Scaling = "network_max",
     color_map: ColorMap = "viridis",
 ) -> go.Figure:
-    """The feature-reuse heatmaps over the epochs, with a slider and a play button.
+    """Return the feature-reuse heatmaps over the epochs, with a slider and a play button.
 
     Args:
         tables: as returned by ``reuse_over_training``.

@@ -19,7 +19,7 @@ _METADATA: dict[str, dict[str, None]] = {"pdf": {"CreationDate": None}, "svg": {
 
 
 def figure_bytes(figure: Figure, file_format: str) -> bytes:
-    """A figure as a file's content: "pdf" and "svg" as vectors with fonts embedded, "png" at 300 dpi.
+    """Return a figure as a file's content: "pdf" and "svg" as vectors with fonts embedded, "png" at 300 dpi.
 
     Raises:
         ValueError: another format.
@@ -68,7 +68,7 @@ def _not_a_formula(value: Any) -> Any:
 
 
 def check_ending(file: Path, formats: tuple[str, ...], what: str) -> str:
-    """The format that a file's ending names.
+    """Return the format that a file's ending names.
 
     Raises:
         ValueError: it is not one of ``formats``.
@@ -80,7 +80,7 @@ def check_ending(file: Path, formats: tuple[str, ...], what: str) -> str:
 
 
 def save_table(table: pd.DataFrame, path: str | os.PathLike[str]) -> Path:
-    """Writes a table as CSV.
+    """Write a table as CSV.
 
     Raises:
         ValueError: the ending is not .csv.
@@ -93,7 +93,7 @@ def save_table(table: pd.DataFrame, path: str | os.PathLike[str]) -> Path:
 
 
 def save_figure(figure: Figure, path: str | os.PathLike[str], table: pd.DataFrame | None = None) -> list[Path]:
-    """Writes a figure by its file's ending, and the table that it shows beside it as CSV.
+    """Save a figure in the format of the file's extension, and its table as CSV next to it.
 
     >>> from analysis import connection_weights, feature_reuse_figure
     >>> from densenet_core import load_zoo

@@ -123,7 +123,7 @@ def path_shares_figure(gradients: pd.DataFrame, columns: int = 1) -> Figure:
 
 
 def path_shares_screen(gradients: pd.DataFrame) -> go.Figure:
-    """Return the same for the screen."""
+    """Return the same figure for the screen."""
     figure = go.Figure()
     for color, (network, own) in zip(COLORS, gradients.groupby("network", sort=False), strict=False):
         figure.add_trace(

@@ -55,7 +55,7 @@ def pruning_figure(curves: pd.DataFrame, x: str = "params", columns: int = 1) ->
 
 
 def pruning_screen(curves: pd.DataFrame, x: str = "params") -> go.Figure:
-    """The same for the screen."""
+    """Return the same figure for the screen."""
     figure = go.Figure()
     for name, color, own in _lines(curves, x):
         figure.add_trace(

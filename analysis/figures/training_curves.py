@@ -13,7 +13,7 @@ from analysis.figures.style.screen import GRID, layout, plain
 
 
 def training_curves_figure(curves: pd.DataFrame, columns: int = 1) -> Figure:
-    """The paper's Figure 4, right: training loss (dashed, right axis) and test error (left axis) over the epochs.
+    """Return the paper's Figure 4, right: training loss (dashed, right axis) and test error (left axis) per epoch.
 
     Args:
         curves: columns network, epoch, split (train or test), loss (nats), error (percent): ``training_curves``.

@@ -56,7 +56,7 @@ def open_volume(content: bytes, checkpoint: Checkpoint) -> PreparedImage:
 
 
 def _read(content: bytes) -> np.ndarray:
-    """The array as float32."""
+    """Return the array as float32."""
     stream = io.BytesIO(content)
     try:
         version = np.lib.format.read_magic(stream)
@@ -73,7 +73,7 @@ def _read(content: bytes) -> np.ndarray:
 
 
 def _as_pixels(values: Tensor) -> Tensor:
-    """What is shown: from the smallest value (0) to the largest (255)."""
+    """Return what is shown: from the smallest value (0) to the largest (255)."""
     low, high = values.min(), values.max()
     return (255 * (values - low) / (high - low).clamp_min(1e-12)).round().to(torch.uint8)
 

@@ -223,7 +223,7 @@ def _training_note(record: dict[str, Any]) -> str | None:
 
 
 def _torchvision_results() -> pd.DataFrame:
-    """The ImageNet errors that the installed torchvision states for its own weights; nothing is downloaded."""
+    """Return the ImageNet errors that the installed torchvision states for its own weights; nothing is downloaded."""
     from torchvision.models import get_model_weights, list_models
 
     rows = []

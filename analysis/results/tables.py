@@ -83,7 +83,7 @@ def _table_3(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def _methods(results: pd.DataFrame) -> Iterator[pd.DataFrame]:
-    """The rows of each network and training."""
+    """Yield the rows of each network and training."""
     for _, group in results.groupby(["origin", "model", "epochs"], sort=False, dropna=False):
         yield group
 

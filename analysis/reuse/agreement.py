@@ -204,7 +204,7 @@ def _choose(table: pd.DataFrame, measures: Iterable[str], kind: str | None, bloc
 
 
 def _tie_noise(rows: pd.DataFrame, measure: str) -> np.ndarray:
-    """A measure's values, with those below its noise tied at 0."""
+    """Return a measure's values, with those below its noise tied at 0."""
     noise = MEASURES[measure].noise if measure in MEASURES else 0.0
     return _without_noise(rows[measure].to_numpy(float), noise)
 
@@ -215,7 +215,7 @@ def _without_noise(values: np.ndarray, noise: float) -> np.ndarray:
 
 
 def _over_images(rows: pd.DataFrame, measure: str, resamples: int, seed: int) -> np.ndarray:
-    """A measure's values over resampled images: (resamples, rows), or (rows,) where images do not change them.
+    """Return a measure's values over resampled images: (resamples, rows), or (rows,) where images do not change them.
 
     The table's ``attrs`` hold the effect on every image, and each resample draws images with replacement. A table that
     was kept by an older version has ablation over two halves of its images, and each resample takes one of them: the
@@ -235,7 +235,7 @@ def _over_images(rows: pd.DataFrame, measure: str, resamples: int, seed: int) ->
 def _interval(
     a: np.ndarray, b: np.ndarray, correlation: float, cluster: np.ndarray, resamples: int, seed: int
 ) -> tuple[float, float]:
-    """The 95 % interval of the rank correlation from resampled clusters.
+    """Return the 95 % interval of the rank correlation from resampled clusters.
 
     Resampling adds the noise of the images a second time, which weakens every resampled correlation: the percentiles
     2.5 and 97.5 are shifted so that their median is the correlation itself (bias-corrected bootstrap).
@@ -279,7 +279,7 @@ def _weighted_ranks(values: np.ndarray, times: np.ndarray) -> np.ndarray:
 
 
 def _ranks_of_each(values: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """The same where each resample has values of its own: (resamples, rows)."""
+    """Return the same where each resample has values of its own: (resamples, rows)."""
     order = np.argsort(values, axis=1)
     ordered, counts = (np.take_along_axis(own, order, axis=1) for own in (values, times))
     ends = np.cumsum(counts, axis=1)

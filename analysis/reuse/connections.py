@@ -122,7 +122,7 @@ def connection_filter(checkpoint: Checkpoint, block: int, source_layer: int, tar
 
 
 def _statistics(arrays: Mapping[str, Array], target: ConcatTarget) -> dict[str, Array]:
-    """The statistics of one target's weights from which the measures follow, an entry per source."""
+    """Return the statistics of one target's weights from which the measures follow, an entry per source."""
     source = _source_of_channel(target)
     weight = _by_input(arrays[target.weight], target).astype(np.float32, copy=False)
     l1 = np.abs(weight).sum(axis=(0, *range(2, weight.ndim)), dtype=np.float64)  # (in,)
@@ -145,12 +145,12 @@ def _statistics(arrays: Mapping[str, Array], target: ConcatTarget) -> dict[str, 
 
 
 def _source_of_channel(target: ConcatTarget) -> Array:
-    """The source layer of each of the target's input channels."""
+    """Return the source layer of each of the target's input channels."""
     return np.repeat(*np.transpose(target.runs))
 
 
 def _by_input(weight: Array, target: ConcatTarget) -> Array:
-    """A weight as (outputs that read a channel, input channels, *kernel), grouped and transposed ones too."""
+    """Return a weight as (outputs that read a channel, input channels, *kernel), grouped and transposed ones too."""
     if target.input_axis == 0:
         return weight.swapaxes(0, 1)
     by_group = weight.reshape(target.groups, -1, *weight.shape[1:])  # (groups, outputs of one, inputs of one, *kernel)

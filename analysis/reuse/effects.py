@@ -40,7 +40,7 @@ def connection_effects(
     True
 
     Args:
-        images: labelled; ``num_images`` of them are used, evenly spaced over the set (all, if there are fewer).
+        images: labeled; ``num_images`` of them are used, evenly spaced over the set (all, if there are fewer).
         batch_size: halved, with a warning, if it does not fit in the device's memory; results do not depend on it.
         on_batch: called after each batch with the number of images done and the number of all.
 

@@ -99,7 +99,7 @@ def choose_cuts(
 def _cut_down_to(
     bound: float, table: pd.DataFrame, importance: pd.Series, price: pd.Series, whole: float
 ) -> tuple[list[Cut], float]:
-    """The cuts, and what of the budget is then left, which is above ``bound`` where no more can be cut."""
+    """Return the cuts, and what of the budget is then left, which is above ``bound`` where no more can be cut."""
     left_sources = table.groupby(["block", "target_layer"])["source_layer"].size().to_dict()
     left, cuts = whole, list[Cut]()
     places = table[KEYS].itertuples(index=False, name=None)
@@ -118,7 +118,7 @@ def _cut_down_to(
 def connection_costs(
     checkpoint: Checkpoint, table: pd.DataFrame, budget: Budget, input_size: int | None = None
 ) -> tuple[pd.Series, float]:
-    """What each connection takes of a budget (same index as ``table``), and what the whole network takes.
+    """Return what each connection takes of a budget (same index as ``table``), and what the whole network takes.
 
     A connection's params are its weights and two for each of its channels in the target's norm.
     """

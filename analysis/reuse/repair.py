@@ -50,7 +50,7 @@ def cut_loss_and_error(
 
 
 def check_repair(repair: str, training: Images | None) -> None:
-    """Raises ValueError where the repair is unknown, or has no images to take."""
+    """Raise ValueError if the repair is unknown, or needs images and has none."""
     if repair not in REPAIRS:
         raise ValueError(f"repair {repair!r} is unknown: choose from {', '.join(REPAIRS)}")
     if repair != "none" and training is None:
@@ -92,7 +92,7 @@ def _with_means(checkpoint: Checkpoint, cuts: list[Cut], images: Images, trainin
 
 
 def _put_means(reader: Reader, active: Tensor, mean: Tensor, cuts: list[Cut]) -> Tensor:
-    """The target's activation with the cut sources' channels at their means."""
+    """Return the target's activation with the cut sources' channels at their means."""
     for block, source, layer in cuts:
         if (block, layer) == (reader.target.block, reader.target.layer):
             own = slice(reader.edges[source], reader.edges[source + 1])

@@ -83,7 +83,7 @@ def scale_measure(table: pd.DataFrame, measure: str, scaling: Scaling | None = N
 
 
 def color_range(values: pd.Series, measure: str, scaling: Scaling) -> tuple[float, float]:
-    """Return the values at both ends of the colors; 0 lies in the middle for a signed measure."""
+    """Return the values at both ends of the colors; 0 is in the middle for a signed measure."""
     largest = float(values.abs().max()) or 1.0 if scaling == "none" else 1.0
     return (-largest, largest) if is_diverging(measure, scaling) else (0.0, largest)
 
@@ -94,7 +94,7 @@ def is_diverging(measure: str, scaling: Scaling) -> bool:
 
 
 def _largest(table: pd.DataFrame, sizes: pd.Series, scaling: Scaling) -> pd.Series:
-    """What each value is divided by."""
+    """Return what each value is divided by."""
     if scaling == "network_max":
         largest: pd.Series = sizes * 0 + sizes.max()
         return largest
@@ -138,7 +138,7 @@ def target_share(table: pd.DataFrame) -> pd.Series:
 
 
 def check_measure(table: pd.DataFrame, measure: str) -> None:
-    """Raises ValueError where ``table`` has no such measure; the sentence lists those it has."""
+    """Raise ValueError if ``table`` has no such measure; the message lists those it has."""
     keys = {"block", "source_layer", "target_layer", "target_kind", "num_channels"}
     known = [column for column in table.columns if column not in keys]
     if measure not in known:

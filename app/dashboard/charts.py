@@ -1,4 +1,4 @@
-"""How every Plotly figure of the dashboard is put on a page: in its own colours, without Plotly's tool bar.
+"""How every Plotly figure of the dashboard is put on a page: in its own colors, without Plotly's tool bar.
 
 What a page draws again at each change is kept (``draw_once``): building a figure takes longer than all else that a
 change asks for, and people go back and forth.
@@ -36,13 +36,13 @@ class Kept(NamedTuple):
 
 
 def show_chart(figure: go.Figure | Kept, key: str, alt: str | None = None, **options: Any) -> None:
-    """Draws a figure; ``alt`` says in words what it shows, and ``options`` are ``st.plotly_chart``'s."""
+    """Draw a figure; ``alt`` describes it in words, and ``options`` are those of ``st.plotly_chart``."""
     shown = figure.figure if isinstance(figure, Kept) else apply_theme(translate(figure))
     st.plotly_chart(shown, theme=None, key=key, alt=alt, config={"displayModeBar": False}, **options)
 
 
 def draw_once(draw: Callable[..., go.Figure]) -> Callable[..., Kept]:
-    """Keeps the figures that ``draw(key, *options)`` gives, by network, options and language.
+    """Cache the figures that ``draw(key, *options)`` returns, by network, options and language.
 
     Those of an upload are its session's own, as all that is of one.
     """
@@ -53,7 +53,7 @@ def draw_once(draw: Callable[..., go.Figure]) -> Callable[..., Kept]:
         figure.to_dict = lambda: content
         return Kept(figure)
 
-    # the cache tells functions apart by their names and sources
+    # the cache identifies functions by their names and sources
     draw_finished.__qualname__ = f"{draw.__module__}.{draw.__qualname__}"
     kept = cache(256, private_entries=64, copies=False)(draw_finished)
 
@@ -65,7 +65,7 @@ def draw_once(draw: Callable[..., go.Figure]) -> Callable[..., Kept]:
 
 
 def is_dark() -> bool:
-    """Whether the browser shows the dark theme."""
+    """Return whether the browser shows the dark theme."""
     return st.context.theme.type == "dark"
 
 

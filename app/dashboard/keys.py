@@ -42,7 +42,7 @@ class ImagesKey(NamedTuple):
 
 
 def file_key(path: Path) -> NetworkKey:
-    """The key of a checkpoint file, a run folder, or a network in several files, as it is now."""
+    """Return the key of a checkpoint file, a run folder, or a network in several files, as it is now."""
     try:
         stamps = [(file.name, *stamp_of(file)) for file in files_of(path)]
     except OSError:

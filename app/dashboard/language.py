@@ -37,7 +37,7 @@ _WORDS_OF_FIGURES = ("text", "name", "hovertemplate", "ticktext", "prefix")
 
 
 def choose_language() -> None:
-    """Shows the switch in the sidebar; the address says the language too, where it is not English: ``?language=ko``."""
+    """Show the switch in the sidebar; the address says the language too, where it is not English: ``?language=ko``."""
     if KEY not in st.session_state:
         asked = st.query_params.get(KEY)
         st.session_state[KEY] = asked if asked in LANGUAGES else "en"
@@ -63,19 +63,19 @@ def _tell_the_browser() -> None:
 
 
 def language() -> str:
-    """The session's language; English where it was not asked."""
+    """Return the session's language; English by default."""
     return str(st.session_state.get(KEY, "en"))
 
 
 @cache
 def catalogue(name: str) -> dict[str, str]:
-    """All words of a language by their keys."""
+    """Return all texts of a language by their keys."""
     tables = tomllib.loads((FOLDER / f"{name}.toml").read_text(encoding="utf-8"))
     return dict(_flat(tables))
 
 
 def t(key: str, **values: Any) -> str:
-    """The words of a key in the session's language, with values in their placeholders."""
+    """Return the text of a key in the session's language, with values in its placeholders."""
     return catalogue(language())[key].format(**values)
 
 
@@ -85,14 +85,14 @@ def names(table: str, options: Iterable[Any]) -> Callable[[Any], str]:
 
 
 def translate(figure: go.Figure) -> go.Figure:
-    """A figure with the words of its axes, titles, legends and hovers in the session's language, where it has them."""
+    """Return a figure with its axes, titles, legends and hovers in the session's language, where it has them."""
     if language() == "en":
         return figure
     return go.Figure(_translate(figure.to_plotly_json()))
 
 
 def from_analysis(text: str) -> str:
-    """What the analysis says in English, in the session's language.
+    """Translate an English text of the analysis into the session's language.
 
     Plotly figures and tables of claims come with their words in them. The English catalogue has those words under
     keys of the tables in ``PHRASES``; this finds the key, whose words in the other language are then used. A phrase has
@@ -115,20 +115,20 @@ def from_analysis(text: str) -> str:
 
 
 def _fill(phrase: str, parts: Iterable[str]) -> str:
-    """The phrase with parts in place of its "{}"; Plotly's "%{x}" stays."""
+    """Return the phrase with parts in place of its "{}"; Plotly's "%{x}" stays."""
     rest = iter(parts)
     return re.sub(r"\{\}", lambda _: next(rest), phrase)
 
 
 @cache
 def _phrase_keys() -> dict[str, str]:
-    """The keys of the analysis's phrases by their English words."""
+    """Return the keys of the analysis's phrases by their English words."""
     return {words: key for key, words in catalogue("en").items() if key.startswith(PHRASES)}
 
 
 @cache
 def _patterns() -> list[tuple[re.Pattern[str], str]]:
-    """The phrases with "{}" as patterns, the longest first, and their keys."""
+    """Return the phrases with "{}" as patterns, the longest first, and their keys."""
     phrases = [(words, key) for words, key in _phrase_keys().items() if "{}" in words]
     phrases.sort(key=lambda phrase: len(phrase[0].replace("{}", "")), reverse=True)
     return [(re.compile("(.+?)".join(map(re.escape, words.split("{}"))), re.DOTALL), key) for words, key in phrases]
@@ -145,7 +145,7 @@ def column_labels(columns: Iterable[str]) -> dict[Any, Any]:
 
 
 def value_labels(column: str, values: Iterable[str]) -> dict[str, str]:
-    """The words for a column's values, such as those of ``target_kind``, where the catalogue has them."""
+    """Return the texts of a column's values, such as those of ``target_kind``, if the catalogue has them."""
     words = catalogue(language())
     return {value: words.get(f"{column}s.{value}", value) for value in values}
 

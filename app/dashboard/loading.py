@@ -78,12 +78,12 @@ def _weights_of(key: NetworkKey, _upload: UploadedFile | None) -> tuple[str, ...
 
 
 def load(key: NetworkKey) -> Checkpoint:
-    """The network of a key, to be read only: all sessions share it, unless it is an upload."""
+    """Return the network of a key. Read only: all sessions share it, unless it is an upload."""
     return _load(key, None)
 
 
 def spec_and_record(key: NetworkKey) -> tuple[Spec, dict[str, Any]]:
-    """A network's architecture and the record of its training, which may be empty.
+    """Return a network's architecture and the record of its training, which may be empty.
 
     Raises:
         CheckpointError: the network can't be read, or only what it concatenates is known.
@@ -125,7 +125,7 @@ def disk_cache(key: NetworkKey) -> Path | None:
 
 
 def load_images(images: ImagesKey) -> Images:
-    """The data set's test images, all of them."""
+    """Return the data set's test images, all of them."""
     return _load_images(images.dataset, images.root, images.normalize)
 
 
@@ -159,7 +159,7 @@ def measured_task(key: NetworkKey, measures: tuple[str, ...], images: ImagesKey)
 
 
 def takes_long(key: NetworkKey, images: ImagesKey, passes: float) -> bool:
-    """Whether so many passes of the network for each image take more than some seconds on a CPU."""
+    """Return whether this many forward passes per image take more than a few seconds on a CPU."""
     network = load(key)
     spec = network.architecture
     size = images_size(images)
@@ -189,7 +189,7 @@ def _measured_table(key: NetworkKey, measures: tuple[str, ...], images: ImagesKe
 
 @cache(32)
 def figure_file(_draw: Callable[..., Figure], name: str, table: pd.DataFrame, *options: Any) -> bytes:
-    """The content of a paper-style figure's file: ``_draw(table, *options)``; the last option is the format.
+    """Return the content of a paper-style figure's file: ``_draw(table, *options)``; the last option is the format.
 
     Args:
         name: of the figure, under which it is cached.

@@ -16,7 +16,7 @@ _KEPT = "kept"  # the session's choices by their widgets' keys
 
 
 def recall(key: str, otherwise: Any = None) -> Any:
-    """The session's choice under this key, also where its widget is on another page."""
+    """Return the session's choice under this key, even if its widget is on another page."""
     return st.session_state.get(_KEPT, {}).get(key, otherwise)
 
 
@@ -61,7 +61,7 @@ def remember(
 
 
 def _read_address(key: str, default: Any, allowed: list[Any] | None) -> Any:
-    """The value in the address, or the default where it has none that can be chosen."""
+    """Return the value in the address, or the default if it has none that is allowed."""
     text = st.query_params.get(key)
     if text is None:
         return default

@@ -28,7 +28,7 @@ _KEY = "pages"  # of the session's state
 
 
 def navigation_pages() -> list[StreamlitPage]:
-    """The pages for ``st.navigation``; ``link_to`` finds them again."""
+    """Return the pages for ``st.navigation``; ``link_to`` finds them again."""
     pages = {
         module: st.Page(
             partial(show_page, module),

@@ -1,4 +1,4 @@
-"""Trainings that the dashboard starts: each in a process of its own, which goes on when the browser is closed."""
+"""Trainings started from the dashboard: each runs in its own process and continues when the browser is closed."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ def _settings(folder: Path) -> dict[str, Any]:
 
 
 def stop_training(folder: Path) -> None:
-    """Ends the process that trains a run; its last finished epoch stays.
+    """End the process that trains a run; its last finished epoch stays.
 
     Raises:
         RunError: no process trains it, or one on another machine.
@@ -159,7 +159,7 @@ def _check_may_train() -> None:
 
 
 def _owner(folder: Path) -> tuple[int, str]:
-    """The process that trains a run, and its machine."""
+    """Return the process that trains a run, and its machine."""
     try:
         owner = read_json_object(folder / OWNER)
         process, host = int(owner["process"]), str(owner["host"])
@@ -171,7 +171,7 @@ def _owner(folder: Path) -> tuple[int, str]:
 
 
 def last_words(folder: Path, lines: int = 3) -> str:
-    """The end of what a training said, for a run that ended before its first epoch."""
+    """Return the last lines of a training's output, for a run that ended before its first epoch."""
     try:
         with open_file(folder / LOG) as log:
             log.seek(-min(MAX_WORDS, os.fstat(log.fileno()).st_size), os.SEEK_END)

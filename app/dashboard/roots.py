@@ -44,7 +44,7 @@ def runs_dir() -> Path:
 
 
 def resolve_served(text: str, folders: Sequence[Path]) -> Path:
-    """The file or run folder that was typed, if it lies in a served folder.
+    """Return the file or run folder that was typed, if it lies in a served folder.
 
     What is outside is refused by its name alone: the disk is not asked, so the answer is the same whether it is there
     or not. ``~`` is a name like any other.
@@ -63,7 +63,7 @@ def resolve_served(text: str, folders: Sequence[Path]) -> Path:
 
 
 def data_path(text: str) -> Path:
-    """The folder of a data set that was typed: data/, or one in data/ or in a served folder.
+    """Return the folder of a data set that was typed: data/, or one in data/ or in a served folder.
 
     Raises:
         CheckpointError: as ``resolve_served``.
@@ -72,7 +72,7 @@ def data_path(text: str) -> Path:
 
 
 def image_folder(path: Path) -> Path:
-    """The folder that holds the class folders: the path itself, or test/ or val/ in it, as data sets are laid out."""
+    """Return the folder that holds the class folders: the path itself, or test/ or val/ in it."""
     return next((path / part for part in ("test", "val") if (path / part).is_dir()), path)
 
 
@@ -93,12 +93,12 @@ def _subfolders(root: Path) -> Iterator[Path]:
 
 
 def _lies_in(path: Path, folder: Path) -> bool:
-    """Whether a path begins with the folder, by names alone."""
+    """Return whether a path begins with the folder, by names alone."""
     return path.is_relative_to(os.path.abspath(folder)) or path.is_relative_to(folder.resolve())
 
 
 def is_served(path: Path, folders: Iterable[Path]) -> bool:
-    """Whether a path, and what lies right in it where it is a folder, stays in these folders behind all links."""
+    """Return whether a path, and everything directly in it if it is a folder, resolves to these folders."""
     return _stays_in(path, [folder.resolve() for folder in folders])
 
 
@@ -112,7 +112,7 @@ def _stays_in(path: Path, roots: Sequence[Path]) -> bool:
 
 
 def list_served_runs(folders: Sequence[Path]) -> list[Path]:
-    """The run folders with weights in the served folders."""
+    """Return the run folders with weights in the served folders."""
     return _drop_hidden((run for folder in folders for run in find_runs(folder)), folders)
 
 
@@ -124,18 +124,18 @@ def distinct_names(paths: Sequence[Path]) -> dict[Path, str]:
 
 
 def training_folders() -> list[Path]:
-    """The visitor's run folders, with weights or without."""
+    """Return the visitor's run folders, with weights or without."""
     return _drop_hidden(sorted(config.parent for config in runs_dir().glob(f"*/{CONFIG}")), [runs_dir()])
 
 
 def _drop_hidden(runs: Iterable[Path], folders: Sequence[Path]) -> list[Path]:
-    """Those that do not lead out of the folders, and whose names can be shown."""
+    """Return the runs that do not lead out of the folders and whose names can be shown."""
     roots = [folder.resolve() for folder in folders]
     return [run for run in runs if run.name.isprintable() and _stays_in(run, roots)]
 
 
 def check_run_folder(folder: Path) -> None:
-    """Raises RunError where a run of this name would be written outside runs/, through a link."""
+    """Raise RunError if a run of this name would be written outside runs/, through a link."""
     if not is_served(folder, [runs_dir()]):
         raise RunError(f"name {folder.name!r} leads out of {str(runs_dir())!r}: take another")
 

@@ -21,7 +21,7 @@ def import_soon(modules: tuple[str, ...]) -> None:
 
 
 def _import(modules: tuple[str, ...]) -> None:
-    """Imports, and takes all libraries' objects out of garbage collection, which takes 0.3 s over them.
+    """Import the libraries, and exclude their objects from garbage collection, which would spend 0.3 s on them.
 
     Whoever asks for something meanwhile goes first: of 40 messages each would else wait 5 ms for the interpreter.
     """

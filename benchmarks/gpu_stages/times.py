@@ -131,7 +131,7 @@ def _training(way: Way, case: Case) -> Callable[[], object]:
 
 
 def _place(way: Way, case: Case) -> tuple[nn.Module, tuple[Tensor, Tensor]]:
-    """The network and a batch on the device, in the way's memory format."""
+    """Return the network and a batch on the device, in the way's memory format."""
     torch.manual_seed(0)
     layout = torch.channels_last if way.channels_last else torch.contiguous_format
     images = torch.randn(case.batch, 3, case.size, case.size, device=device()).to(memory_format=layout)

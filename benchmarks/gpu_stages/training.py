@@ -172,7 +172,7 @@ def train_epoch(
 
 
 def whole_batches(images: TensorImages, config: TrainingConfig, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """An epoch in random order, augmented many batches at a time."""
+    """Yield an epoch in random order, augmented many batches at a time."""
     generator = torch.Generator().manual_seed(config.seed * 1_000_003 + epoch)
     for chunk, labels in images.batches(config.batch_size * CHUNK, generator):
         chunk = chunk.to(memory_format=torch.channels_last)

@@ -23,7 +23,7 @@ MAX_DEPTH = 16  # of folders in a class folder
 
 
 class ClassFolders(ImageFolder):  # type: ignore[misc]
-    """Torchvision's ``ImageFolder``, in the same order, with limits on what lies in the folders.
+    """Torchvision's ``ImageFolder``, in the same order, with limits on the content of the folders.
 
     Raises:
         DataError: the folder holds too many classes or files.
@@ -149,5 +149,5 @@ def _in_rgb(image: Any) -> Any:
         return image.convert("RGB")
     gray = np.asarray(image).astype(np.int64)  # Pillow itself would cut values above 255
     if gray.min() < 0 or gray.max() > 65_535:
-        raise ValueError("its pixels do not lie in 0..65535: save it with 8 or 16 bits per channel")
+        raise ValueError("its pixels are not in the range 0..65535: save it with 8 or 16 bits per channel")
     return Image.fromarray((gray >> 8).astype(np.uint8)).convert("RGB")

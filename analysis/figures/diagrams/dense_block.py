@@ -160,14 +160,14 @@ def _node_trace(spec: DenseNetSpec, block: int, kind: str, rows: pd.DataFrame, l
 
 
 def _sum_of(spec: DenseNetSpec, block: int, layer: int) -> str:
-    """The feature maps of a layer's sources as a sum: "6 + 3 × 4"."""
+    """Return the feature maps of a layer's sources as a sum: "6 + 3 × 4"."""
     channels = spec.source_channels(block)
     terms = [(maps, len(list(run))) for maps, run in groupby(channels[s] for s in spec.sources(block, layer))]
     return " + ".join(str(maps) if count == 1 else f"{count} × {maps}" for maps, count in terms)
 
 
 def _arc(source: int, target: int, last: int) -> np.ndarray:
-    """The longest arc of a block is 1 high; the power raises shorter ones, so that they stay visible."""
+    """Return an arc's height: the longest of a block is 1 high; the power raises shorter ones to keep them visible."""
     return arc(source + NODE, target - NODE, ((target - source) / last) ** 0.75)
 
 
@@ -177,5 +177,5 @@ def source_colors(number: int) -> list[str]:
 
 
 def _choose_labels(last: int) -> set[int]:
-    """The layers whose names and numbers are written: all up to ``MAX_LABELED``, else a round step apart."""
+    """Return the layers whose names and numbers are written: all up to ``MAX_LABELED``, else a round step apart."""
     return {*(range(last) if last <= MAX_LABELED else ticks(last - 1)[:-1]), last}

@@ -101,7 +101,7 @@ def _draw_box(ax: Axes, spec: DenseNetSpec, box: Box) -> None:
 
 
 def network_screen(spec: DenseNetSpec, input_size: int | None = None) -> go.Figure:
-    """The same for the screen, a stage's widths and sizes on hover.
+    """Return the same figure for the screen, with a stage's widths and sizes on hover.
 
     Raises:
         ValueError: the input is too small for the network; the message names the smallest size that works.
@@ -176,7 +176,7 @@ def block_arcs(spec: DenseNetSpec, box: Box) -> list[np.ndarray]:
 
 
 def _contents(spec: DenseNetSpec, input_size: int | None) -> dict[str, str]:
-    """The operations of each stage except norms and ReLUs, one per line."""
+    """Return the operations of each stage except norms and ReLUs, one per line."""
     size = default_input_size(spec) if input_size is None else input_size
     lines: dict[str, list[str]] = {}
     for layer in network_layers(spec, size):
@@ -189,5 +189,5 @@ def _contents(spec: DenseNetSpec, input_size: int | None) -> dict[str, str]:
 
 
 def _arrows(boxes: list[Box]) -> list[tuple[float, int]]:
-    """Where each arrow begins, and the feature maps that go along it."""
+    """Return where each arrow begins, and the feature maps that go along it."""
     return [(boxes[0].left - ARROW, boxes[0].in_maps), *((box.right, box.out_maps) for box in boxes)]

@@ -75,7 +75,7 @@ def design_costs_screen(costs: pd.DataFrame) -> go.Figure:
 
 
 def _unit(largest: float) -> tuple[str, float]:
-    """The unit of an axis and of all numbers on it, by the largest of them: none, K, M or G, and its size."""
+    """Return the unit of an axis and of all numbers on it, by the largest of them: none, K, M or G, and its size."""
     return next(((unit, size) for unit, size in UNITS if largest >= size), ("", 1.0))
 
 

@@ -113,7 +113,7 @@ def _pairs(labels: Sequence[str]) -> np.ndarray:
 
 
 def _blocks(matrix: pd.DataFrame) -> tuple[list[int], list[float], list[str]]:
-    """Where each block begins, its middle, and its title."""
+    """Return where each block begins, its middle, and its title."""
     blocks = np.array([block for block, _ in matrix.index])
     numbers = list(dict.fromkeys(blocks.tolist()))
     places = [np.flatnonzero(blocks == number) for number in numbers]

@@ -112,7 +112,7 @@ def filter_grid(filters: Tensor, columns: int = 16, min_side: int = 48) -> np.nd
 
 
 def _scale_tiles(tiles: Tensor) -> np.ndarray:
-    """Each tile, all dimensions behind the first, from 0 (its minimum) to 1 (its maximum)."""
+    """Return each tile, all dimensions behind the first, from 0 (its minimum) to 1 (its maximum)."""
     flat = tiles.flatten(1)
     low, high = flat.amin(1, keepdim=True), flat.amax(1, keepdim=True)
     scaled: np.ndarray = ((flat - low) / (high - low).clamp_min(1e-12)).view(tiles.shape).numpy()

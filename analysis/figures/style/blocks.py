@@ -139,7 +139,7 @@ def _suffix(number: int) -> str:
 
 
 def _color_bar(colors: Colors, number: int, count: int) -> dict[str, Any]:
-    """A color axis; several color bars are below each other."""
+    """Return a color axis; several color bars are below each other."""
     place = {} if count == 1 else {"len": 1 / count, "y": 1 - (number + 0.5) / count}
     bar = {"title": {"text": colors.title, "side": "right"}, "thickness": 12, "outlinewidth": 0, "x": 1.04}
     return {
@@ -159,7 +159,7 @@ def _cells(
     axes: tuple[str, str],
     color_axis: str,
 ) -> list[dict[str, Any]]:
-    """A block's heatmap, and transparent markers over its cells: they carry the hover, and a click selects them."""
+    """Return a block's heatmap, and transparent markers over its cells for hovering and clicking."""
     own = table[table["block"] == block]
     matrix = block_matrix(table, row.values, block)
     on = {"xaxis": f"x{axes[0]}", "yaxis": f"y{axes[1]}"}
@@ -226,7 +226,7 @@ def _heading(table: pd.DataFrame, row: Row, block: int, axes: tuple[str, str]) -
 
 
 def _labels(table: pd.DataFrame, block: int, axes: tuple[str, str]) -> list[dict[str, Any]]:
-    """The kind of the last column in words, to its right."""
+    """Return the kind of the last column in words, to its right."""
     kinds = [KIND_TITLES[kind] for kind in highlighted_targets(table, block).values()]
     words = " / ".join(dict.fromkeys(kinds))
     return [_words(words, axes, LABEL_SIZE, MUTED, x=1, y=0.5, xanchor="left", textangle=90)] if words else []

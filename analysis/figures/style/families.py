@@ -1,4 +1,4 @@
-"""One colour and one marker for each family of networks, the same on every figure, on the screen and on paper."""
+"""One color and one marker for each family of networks, the same on every figure, on the screen and on paper."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class FamilyStyle(NamedTuple):
     symbol: str  # Plotly's
 
 
-# Okabe and Ito's colours, which everyone tells apart, for those that are compared most; Tol's muted ones after them.
+# Okabe and Ito's colors, safe for color blindness, for the families compared most; then Tol's muted colors.
 _COLORS = ("#D55E00", "#0072B2", "#E69F00", "#56B4E9", "#009E73", "#CC79A7", "#882255", "#332288", "#999933", "#888888")
 _MARKERS = (("s", "square"), ("o", "circle"), ("D", "diamond"), ("^", "triangle-up"), ("v", "triangle-down"))
 _FIRST = (
@@ -35,7 +35,7 @@ _FIRST = (
 
 
 def family_styles(families: Iterable[str]) -> dict[str, FamilyStyle]:
-    """The styles of families: fixed for the known ones, the others go round. No two of the first 50 are alike."""
+    """Return the styles of families: fixed for the known ones, cycled for the others; the first 50 all differ."""
     others = sorted(set(families) - set(_FIRST))
     order = {family: place for place, family in enumerate([*_FIRST, *others])}
     return {family: _style(order[family]) for family in dict.fromkeys(families)}

@@ -1,4 +1,4 @@
-"""What the screen's and the paper's heatmaps share: matrices, ticks, colours and the words on them."""
+"""What the screen's and the paper's heatmaps share: matrices, ticks, colors and the words on them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ HIGHLIGHTED = ("transition", "classifier")  # the columns in black rectangles
 
 
 def block_matrix(table: pd.DataFrame, values: pd.Series, block: int) -> np.ndarray:
-    """The values of one block as (n+1, n+1): source layer down, target layer across; nan where no connection is."""
+    """Return one block's values as (n+1, n+1): source layer down, target layer across; nan without a connection."""
     rows = table["block"] == block
     size = int(table.loc[rows, "target_layer"].max())
     matrix = np.full((size, size), np.nan)
@@ -38,7 +38,7 @@ def block_matrix(table: pd.DataFrame, values: pd.Series, block: int) -> np.ndarr
 
 
 def block_title(table: pd.DataFrame, block: int) -> str:
-    """A dense block has layers that read it and add to it; other networks concatenate without."""
+    """Return a block's title: a dense block has layers that read it and append to it."""
     is_dense = (table.loc[table["block"] == block, "target_kind"] == "dense_layer").any()
     return f"{'Dense block' if is_dense else 'Concatenation'} {block}"
 
@@ -59,19 +59,19 @@ def ticks(last: int, first: int = 0, most: int = 7) -> list[int]:
 
 
 def color_title(measure: str, scaling: Scaling) -> str:
-    """What the colours are, such as "mean |w| / block's maximum"."""
+    """Return what the colors show, such as "mean |w| / block's maximum"."""
     title = measure_title(measure)
     return title if scaling == "none" else f"{title} / {SCALED_TITLES[scaling]}"
 
 
 def caption(measure: str, scaling: Scaling, line_break: str = " ") -> str:
-    """The line under the figure that names the measure, the scaling and the rectangles."""
+    """Return the line under the figure that names the measure, the scaling and the rectangles."""
     title = measure_title(measure)
     return f"Color: {title}, {SCALING_TITLES[scaling]}.{line_break}Source 0: the block's input."
 
 
 def check_color_map(color_map: str) -> None:
-    """Raises ValueError where ``color_map`` is not one of ``COLOR_MAPS``."""
+    """Raise ValueError if ``color_map`` is not one of ``COLOR_MAPS``."""
     if color_map not in COLOR_MAPS:
         raise ValueError(f"color_map {color_map!r} is unknown: choose from {', '.join(COLOR_MAPS)}")
 

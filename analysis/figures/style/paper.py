@@ -75,7 +75,7 @@ OVERLAP = 0.04  # of a cell with the next ones, which cover it: cells that only 
 
 
 def _cells(ax: Axes, matrix: np.ndarray, **colors: Any) -> PolyCollection:
-    """The cells that are not nan as squares: files keep one square and its places."""
+    """Return the cells that are not nan as squares: files keep one square and its places."""
     rows, columns = np.nonzero(~np.isnan(matrix))  # from left to right, from top to bottom
     side = 1 + OVERLAP
     cells = PolyCollection(
@@ -105,7 +105,7 @@ def split(bar: Axes, count: int) -> list[Axes]:
 
 
 def draw_colors(ax: Axes, title: str, low: float, high: float, color_map: str) -> None:
-    """The color bar."""
+    """Draw the color bar."""
     colors = mpl.cm.ScalarMappable(mpl.colors.Normalize(low, high), color_map)
     bar = ax.get_figure().colorbar(colors, cax=ax)  # type: ignore[union-attr]
     bar.set_label(title)
@@ -113,7 +113,7 @@ def draw_colors(ax: Axes, title: str, low: float, high: float, color_map: str) -
 
 
 def write_caption(figure: Figure, text: str) -> None:
-    """The line under the figure."""
+    """Draw the line under the figure."""
     figure.text(0.5, 0.03 / figure.get_figheight(), text, ha="center", va="bottom", fontsize=6, color="#333333")
 
 

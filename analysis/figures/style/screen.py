@@ -15,7 +15,7 @@ def plain(text: object) -> str:
 
 
 def layout(height: int) -> dict[str, Any]:
-    """A figure's layout: transparent, without a legend, ``height`` pixels high."""
+    """Return a figure's layout: transparent, without a legend, ``height`` pixels high."""
     return {
         "height": height,
         "font": FONT,

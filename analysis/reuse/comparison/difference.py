@@ -58,6 +58,6 @@ def check_same_cells(tables: Sequence[pd.DataFrame]) -> None:
 
 
 def _shape(table: pd.DataFrame) -> str:
-    """The numbers of layers of the blocks."""
+    """Return the numbers of layers of the blocks."""
     layers = table.groupby("block")["target_layer"].max() - 1
     return "(" + ", ".join(map(str, layers)) + " layers)"

@@ -143,7 +143,7 @@ def _check(tables: Sequence[pd.DataFrame], measure: str) -> None:
 
 
 def _noise(table: pd.DataFrame, measure: str) -> np.ndarray:
-    """Each cell's relative standard deviation between untrained networks; nan where it is not known."""
+    """Return each cell's relative standard deviation between untrained networks; nan where it is not known."""
     if measure not in MEANS_OF_WEIGHTS:
         return np.full(len(table), np.nan)
     num_weights = table["total_abs_weight"] / table["mean_abs_weight"]  # nan where the connection is cut
@@ -153,7 +153,7 @@ def _noise(table: pd.DataFrame, measure: str) -> np.ndarray:
 
 
 def _test_cells(found: pd.DataFrame, raw: np.ndarray, noise: np.ndarray) -> pd.DataFrame:
-    """The table with spread, noise, p_value and differs; ``raw`` (k, cells)."""
+    """Return the table with spread, noise, p_value and differs; ``raw`` (k, cells)."""
     from scipy import stats
 
     with np.errstate(divide="ignore", invalid="ignore"):  # a cut connection has a value of 0

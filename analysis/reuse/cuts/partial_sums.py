@@ -82,7 +82,7 @@ class PartialSums:
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
             write_whole(file, lambda temporary: temporary.write_bytes(buffer.getvalue()))
-        except OSError as error:  # such as a full disk: the measurement goes on
+        except OSError as error:  # such as a full disk: the measurement continues
             logger.warning("can't keep the measurement in %s: %s", file, error.strerror)
 
 

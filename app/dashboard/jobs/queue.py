@@ -1,6 +1,6 @@
 """The server's queue of jobs: one for all sessions, with a limit on how many run at a time and how many may wait.
 
-A job goes on when its page, or the browser, is closed, and is found again by its task. Results are kept, the last
+A job continues when its page or the browser is closed, and is found again by its task. Results are kept, the last
 ``MAX_KEPT`` of them while they take less than ``MAX_KEPT_BYTES``; those of an upload are forgotten with the session
 that uploaded it.
 """

@@ -59,5 +59,5 @@ def own_jobs() -> list[Job]:
 
 
 def may_cancel(job: Job) -> bool:
-    """Whether this session may end a job: its own, and one whose session is gone."""
+    """Return whether this session may end a job: its own, and one whose session is gone."""
     return job.owner == session_id() or not get_instance().is_active_session(job.owner)

@@ -150,7 +150,7 @@ def _paths(report: Report, network: Checkpoint, image: bytes, shape: tuple[int, 
 
 
 def _unpack_image(image: bytes, shape: tuple[int, ...]) -> Tensor:
-    """The image of a task's options: float32 values and their shape."""
+    """Return the image of a task's options: float32 values and their shape."""
     import torch
 
     return torch.frombuffer(bytearray(image), dtype=torch.float32).view(shape)
@@ -165,7 +165,7 @@ def _latency(
 
 
 def _used_images(images: ImagesKey) -> Images:
-    """The images of the data set that the sidebar's number asks for."""
+    """Return the images of the data set that the sidebar's number asks for."""
     from densenet_core.data.images import sample_evenly
 
     return sample_evenly(_test_images(images), images.number)

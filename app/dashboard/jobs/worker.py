@@ -39,7 +39,7 @@ def run(kind: str, network: Any, options: tuple[Any, ...], say: Callable[[Messag
 
 
 def _sparingly(say: Callable[[Message], None]) -> Callable[[int, int], None]:
-    """A report that is passed on a few times a second."""
+    """Return a report that is passed on a few times a second."""
     last = 0.0
 
     def report(done: int, total: int) -> None:
@@ -52,7 +52,7 @@ def _sparingly(say: Callable[[Message], None]) -> Callable[[int, int], None]:
 
 
 def _own_output() -> BinaryIO:
-    """The pipe to the dashboard; what libraries print goes to standard error."""
+    """Return the pipe to the dashboard; what libraries print goes to standard error."""
     pipe = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     return pipe

@@ -77,7 +77,7 @@ def own_folder(folder: Path) -> Path:
 
 
 def user_name(user: Mapping[str, Any]) -> str:
-    """Return a folder's name for a user, different for each; the provider's subject tells users apart.
+    """Return a folder's name for a user, different for each; the provider's subject identifies the user.
 
     >>> user_name({"iss": "https://id.example.org", "sub": "17", "email": "Ann@example.org"})
     'ann-example-org-d2ad98cb'

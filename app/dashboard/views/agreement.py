@@ -75,7 +75,7 @@ def _choose() -> tuple[str, str, str | None]:
 
 
 def _table(key: NetworkKey, wanted: tuple[str, ...], images: ImagesKey | None) -> pd.DataFrame | None:
-    """The table with the measures on images; None where there are no images, or the work is not done."""
+    """Return the table with the measures on images; None without images, or until the work is done."""
     if wanted and images is None:
         return None
     try:
@@ -99,7 +99,7 @@ def _show_numbers(found: Agreement) -> None:
 
 
 def _show_structure(rows: pd.DataFrame) -> None:
-    """The measure beside the structural baselines, with and without the block's input."""
+    """Show the measure beside the structural baselines, with and without the block's input."""
     title = names("measures", (*MEASURES, *BASELINES))
     inputs = {True: t("agreement.with_input"), False: t("agreement.without_input")}
     st.markdown(f"**{t('agreement.structure')}**")

@@ -66,7 +66,7 @@ def show() -> None:
 
 
 def _table(key: NetworkKey, images: ImagesKey | None, beside: NetworkKey | None) -> pd.DataFrame:
-    """The claims tested on images, once that job is done; until then those that need the weights alone."""
+    """Return the claims tested on images, once that job is done; until then those that need the weights alone."""
     if images is not None:
         found: pd.DataFrame | None = result_of(Task("claims", key, (images, beside)), amount(images))
         if found is not None:
@@ -82,7 +82,7 @@ def _on_weights(key: NetworkKey) -> pd.DataFrame:
 
 
 def _show_claim(claim: Any) -> None:
-    """What a claim's verdict rests on."""
+    """Show what a claim's verdict rests on."""
     st.markdown(f"{statistic(claim)}: {numbers(claim)}")
     if claim.reason and not pd.isna(claim.value):
         st.caption(literal(from_analysis(claim.reason)))

@@ -45,7 +45,7 @@ LATENCIES = ("network", "forward_ms", "images_per_s", "step_ms", "kept_bytes")
 
 
 def show() -> None:
-    """Draws the page."""
+    """Draw the page."""
     st.subheader(t("comparison.heading"), anchor=False)
     sides = {"a": t("comparison.first"), "b": t("comparison.second")}
     keys = [pick_network(title, side, with_names=True) for side, title in sides.items()]

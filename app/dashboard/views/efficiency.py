@@ -100,7 +100,7 @@ def _warn_of(skipped: list[str]) -> None:
 
 
 def _choose_rows(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows of one data set, kind of error, and the chosen sources and families."""
+    """Return the rows of one data set, kind of error, and the chosen sources and families."""
     with st.sidebar:
         st.subheader(t("efficiency.results"), anchor=False)
         datasets = list(table["dataset"].value_counts().index)
@@ -138,7 +138,7 @@ def _choose_axes() -> tuple[str, bool, bool]:
 
 
 def _with_latency(rows: pd.DataFrame) -> pd.DataFrame | None:
-    """The rows with their networks' time on this machine, where the suite can build them; None until it is measured."""
+    """Return the rows with their networks' time on this machine, if they can be built; None until it is measured."""
     archs = tuple(sorted(rows["arch"].dropna().unique()))
     is_imagenet = bool((rows["dataset"] == "ImageNet").any())
     size = 224 if is_imagenet else 32
@@ -163,7 +163,7 @@ def _show_downloads(rows: pd.DataFrame, cost: str, log: bool) -> None:
 
 @cache(32)
 def _figure_file(results: pd.DataFrame, cost: str, log: bool, file_format: str) -> bytes:
-    """The content of the paper-style figure's file."""
+    """Return the content of the paper-style figure's file."""
     from analysis.figures.efficiency import efficiency_figure
     from analysis.figures.export import figure_bytes
 

@@ -55,7 +55,7 @@ class Options(NamedTuple):
 
 
 def show() -> None:
-    """Draws the page."""
+    """Draw the page."""
     key = pick_network(table_is_enough=True)
     if key is None:
         st.title(t("reuse.title"))
@@ -76,7 +76,7 @@ def show() -> None:
 
 
 def _has_reuse(key: NetworkKey) -> bool:
-    """Whether the network concatenates; the page says so of one that does not, such as a ResNet."""
+    """Return whether the network concatenates; if not, as in a ResNet, the page says so."""
     try:
         loading.measured_table(key, (), None)
     except ValueError as error:
@@ -103,7 +103,7 @@ def _explore(key: NetworkKey, measured: Measured) -> None:
 
 
 def _choose_measured(key: NetworkKey) -> Measured | None:
-    """What the chosen measure asks for; None where that is images that do not fit, or work that is not done."""
+    """Return what the chosen measure needs; None if its images do not fit, or until the work is done."""
     measures = _measures_on_images(_chosen_measure())
     if not measures:
         return Measured()
@@ -116,7 +116,7 @@ def _choose_measured(key: NetworkKey) -> Measured | None:
 
 
 def _chosen_measure() -> str:
-    """The measure that the control further down has, or will have: the session's, or the address's."""
+    """Return the measure of the control further down: the session's, or the address's."""
     asked = recall("measure", st.query_params.get("measure", DEFAULT))
     return str(st.session_state.get("measure", asked))
 
@@ -151,7 +151,7 @@ def _choose_options() -> Options:
     )
     color_map = remember(
         colors.selectbox,
-        t("reuse.colours"),
+        t("reuse.colors"),
         options=COLOR_MAPS,
         key="color_map",
         default=FIRST_COLORS,
@@ -192,7 +192,7 @@ def _remember_click() -> None:
 
 
 def _chosen_cell(key: NetworkKey, table: pd.DataFrame) -> Connection:
-    """The cell that was clicked, or that the address names; else the network's connection of the largest mean |w|."""
+    """Return the clicked cell, or the one in the address; else the connection with the largest mean |w|."""
     if st.session_state.get("cell_of") != key:
         is_first = "cell_of" not in st.session_state
         asked = _cell(st.query_params.get("cell", ""), table) if is_first else None
@@ -204,7 +204,7 @@ def _chosen_cell(key: NetworkKey, table: pd.DataFrame) -> Connection:
 
 
 def _cell(text: str, table: pd.DataFrame) -> Connection | None:
-    """The cell of an address, ``BLOCK.SOURCE.TARGET``; None where the network has no such connection."""
+    """Return the cell of an address, ``BLOCK.SOURCE.TARGET``; None where the network has no such connection."""
     numbers = [int(number) for number in text.split(".") if number.isdecimal()]
     if len(numbers) != 3:
         return None
@@ -237,7 +237,7 @@ def _show_order(key: NetworkKey) -> None:
 
 @cache(64)
 def _observations(key: NetworkKey) -> pd.DataFrame:
-    """The paper's observations on Figure 5, tested on this network's weights."""
+    """Return the paper's observations on Figure 5, tested on this network's weights."""
     return figure5_observations(loading.measured_table(key, (), None), is_order_visible(loading.load(key)))
 
 

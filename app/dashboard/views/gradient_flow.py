@@ -53,7 +53,7 @@ PASSES = 12  # four networks, forward and backward
 
 
 def _gradient_flows(key: NetworkKey, images: ImagesKey) -> pd.DataFrame | None:
-    """The network's, its own architecture's at initialization, and its controls'; None until they are measured."""
+    """Return the flow of the network, of its untrained architecture and of its controls; None until measured."""
     if loading.takes_long(key, images._replace(number=NUM_IMAGES), PASSES):
         found: pd.DataFrame | None = result_of(Task("gradients", key, (images,)), t("jobs.images", number=NUM_IMAGES))
         return found

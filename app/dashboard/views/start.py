@@ -16,7 +16,7 @@ from densenet_core.checkpoints.zoo import zoo_names
 
 
 def show() -> None:
-    """Draws the page."""
+    """Draw the page."""
     st.title("DenseNet Lens", anchor=False)
     st.markdown(t("start.sentence"))
     drop, shipped = st.columns(2, gap="large")
@@ -43,7 +43,7 @@ def _show_drop_zone() -> None:
 
 
 def _show_trained_networks() -> None:
-    """The zoo's networks; those on photographs first."""
+    """Show the zoo's networks; those on photographs first."""
     st.markdown(t("start.try"))
     for name in sorted(zoo_names(), key=lambda name: (name != START, name)):
         st.button(

@@ -57,7 +57,7 @@ def show_reuse(keys: tuple[NetworkKey, NetworkKey], names: tuple[str, ...]) -> N
 
 
 def _table(key: NetworkKey) -> pd.DataFrame | None:
-    """The feature-reuse table; None for an architecture without weights, or a network without dense blocks."""
+    """Return the feature-reuse table; None for an architecture without weights, or a network without dense blocks."""
     if key.origin == "arch":
         return None
     try:
@@ -67,7 +67,7 @@ def _table(key: NetworkKey) -> pd.DataFrame | None:
 
 
 def _at_epoch(column: DeltaGenerator, key: NetworkKey, name: str, side: str) -> tuple[pd.DataFrame, bool]:
-    """A network's table, or that of the epoch of a run that is chosen under its name; whether it is the network's."""
+    """Return a network's table, or that of the chosen epoch of its run, and whether it is the network's."""
     column.markdown(f"**{literal(name)}**")
     tables = _recorded_tables(key)
     epoch = SAVED
@@ -89,7 +89,7 @@ def _at_epoch(column: DeltaGenerator, key: NetworkKey, name: str, side: str) -> 
 
 @cache(8)
 def _recorded_tables(key: NetworkKey) -> pd.DataFrame | None:
-    """The tables of all epochs of a run; None for another network, or a run without."""
+    """Return the tables of all epochs of a run; None for another network, or a run without."""
     folder = Path(key.name)
     if key.origin != "file" or not (folder / REUSE).is_file():
         return None

@@ -56,7 +56,7 @@ def pick_images(key: NetworkKey, densenet_only: bool = False) -> ImagesKey | Non
 
 
 def _choose(record: dict[str, Any]) -> ImagesKey | None:
-    """The images that were chosen; None while a question is open.
+    """Return the images that were chosen; None while a question is open.
 
     Raises:
         CheckpointError: the folder is not served.
@@ -86,7 +86,7 @@ def _choose(record: dict[str, Any]) -> ImagesKey | None:
 
 
 def _choose_dataset(recorded: RecordedData | None) -> str | None:
-    """The data set; each recorded one has a widget of its own, so that another network begins with its own."""
+    """Return the data set; each recorded one has a widget of its own, so that another network begins with its own."""
     default = recorded.dataset if recorded else None
     dataset: str | None = remember(
         st.selectbox,
@@ -117,13 +117,13 @@ def _choose_folder() -> str:
 
 
 def _folders() -> list[str]:
-    """The folders to choose from, with the one that was typed."""
+    """Return the folders to choose from, with the one that was typed."""
     typed = st.session_state.get("images_root") or recall("images_root") or str(DATA_DIR)
     return list(dict.fromkeys([*list_image_folders(), typed]))
 
 
 def _recorded_normalize(record: dict[str, Any], dataset: str | None) -> Normalization | None:
-    """The channel statistics of the network's training, where its record names them."""
+    """Return the channel statistics of the network's training, where its record names them."""
     try:
         return choose_data(record, dataset, None).normalize
     except DataError:

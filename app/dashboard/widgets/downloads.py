@@ -46,7 +46,7 @@ def download_row(
     Args:
         name: of the files, without ending.
         figure_file: called when its button is clicked. None: the table alone.
-        key: tells the rows of a page apart.
+        key: identifies the row among those of the page.
     """
     st.session_state.setdefault(_ITEMS, {})[name] = Item(table, figure_file, code)
     if figure_file is not None:

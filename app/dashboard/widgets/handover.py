@@ -178,7 +178,7 @@ def _tables(keys: Sequence[NetworkKey]) -> list[str]:
 
 
 def _networks_command(keys: Sequence[NetworkKey], rest: str) -> str | None:
-    """The command ``reuse`` for several networks; None where one is of pretrained or chosen weights."""
+    """Return the command ``reuse`` for several networks; None where one is of pretrained or chosen weights."""
     if any(key.origin == "pretrained" or key.weights for key in keys):
         return None
     return " ".join(["densenet-lens reuse", *(quote(_name(key)) for key in keys), rest])
@@ -218,7 +218,7 @@ def _load_images(images: ImagesKey | None) -> list[str]:
 
 
 def _command(name: str, key: NetworkKey, images: ImagesKey | None, options: dict[str, object], rest: str) -> str | None:
-    """The command line that does the same; None for pretrained weights, which it does not take."""
+    """Return the command line that does the same; None for pretrained weights, which it does not take."""
     if key.origin == "pretrained":
         return None
     if images is not None:

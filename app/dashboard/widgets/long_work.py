@@ -1,6 +1,6 @@
 """Long work on a page: an offer to start it, its progress while it runs, its result when it is there.
 
-Nothing long starts because a page was opened. A job goes on when the page is left, and its result is there on return.
+Opening a page never starts a long computation. A job continues when the page is left; its result is shown on return.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ def _cancel(task: Task) -> None:
 
 
 def progress_words(job: Job) -> str:
-    """Return where a job stands, in words."""
+    """Return the progress of a job in words."""
     if job.state == "waiting":
         return t("jobs.waiting", before=the_queue().before(job))
     if job.state != "running":

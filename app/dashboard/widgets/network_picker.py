@@ -126,7 +126,7 @@ def show_network(key: NetworkKey) -> None:
 
 
 def chosen_name() -> str:
-    """What people call the session's network: its file's, run's or zoo's name."""
+    """Return the name of the session's network: that of its file, run or zoo entry."""
     return _short_name(_parse(str(recall("network", ""))) or Choice("zoo", START))
 
 
@@ -179,7 +179,7 @@ def _remember(choice: Choice, side: str) -> None:
 
 
 def _show_recent(side: str, origins: tuple[str, ...]) -> None:
-    """The networks of this session, to go back to with one choice."""
+    """Show the networks of this session, to go back to with one choice."""
     recent = [choice for choice in st.session_state.get("recent_networks", ()) if choice.origin in origins]
     if len(recent) < 2:
         return
@@ -209,7 +209,7 @@ def _short_name(choice: Choice) -> str:
 
 
 def _check(key: NetworkKey | None, error: str | None, read: Callable[[NetworkKey], object]) -> NetworkKey | None:
-    """The key, if its network can be read; else the reason is shown on the page."""
+    """Return the key if its network can be read; otherwise show the reason on the page."""
     if key is not None:
         try:
             read(key)

@@ -1,4 +1,4 @@
-"""Networks that lie in several files of a folder: shards with an index, and distributed checkpoints."""
+"""Networks in several files of a folder: shards with an index, and distributed checkpoints."""
 
 from __future__ import annotations
 

@@ -114,7 +114,7 @@ class _Graph:
         return self._constants[name]
 
     def sides(self, name: str) -> list[int] | None:
-        """A value that is a few whole numbers: sides of a shape, places, axes."""
+        """Return a value that consists of a few integers: sides of a shape, positions, axes."""
         if name in self._sides:
             return self._sides[name]
         held = self.constant(name)
@@ -125,7 +125,7 @@ class _Graph:
         return self._aliases.get(name, name)
 
     def _through(self, node: Node, known: list[Maps]) -> Sequence[Maps]:
-        """The feature maps of a node's outputs."""
+        """Return the feature maps of a node's outputs."""
         maps, shape = known[0], self._shape_of(node.inputs)
         rule = _RULES.get(node.operation)
         if rule is not None and (found := rule(self, node, maps, shape)) is not None:

@@ -1,4 +1,4 @@
-"""The files that a network lies in, found without parsing them: a change of any of them is a change of the network."""
+"""The files that contain a network, found without parsing them; if any of them changes, the network changes."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from densenet_core.checkpoints.formats.limits import MAX_PARTS
 from densenet_core.files import open_file, scan_folder
 
 # An entry of a tensor's external_data in ONNX: key "location", and a file name of at most 127 bytes.
-MAX_GRAPH = 64_000_000  # bytes of an ONNX file whose tensors lie in other files
+MAX_GRAPH = 64_000_000  # bytes of an ONNX file whose tensors are in other files
 _LOCATION = re.compile(rb"\x0a\x08location\x12([\x01-\x7f])", re.DOTALL)
 
 
 def files_of(path: Path) -> list[Path]:
-    """Return the files that a network at ``path`` lies in: one, all shards of a folder, or an ONNX file's data too.
+    """Return the files that contain the network at ``path``: one, all shards of a folder, or an ONNX file's data too.
 
     Files that are missing are left out, except ``path`` itself.
 
@@ -47,7 +47,7 @@ def _files_in(folder: Path) -> list[Path]:
 
 @lru_cache(maxsize=64)
 def _external_names(file: Path, modified: int, size: int) -> tuple[str, ...]:
-    """Return the plain names of the files that an ONNX file's tensors lie in; time and size are those of ``file``."""
+    """Return the plain names of the files that contain an ONNX file's tensors; time and size are those of ``file``."""
     if size > MAX_GRAPH:
         return ()
     with open_file(file) as stream:

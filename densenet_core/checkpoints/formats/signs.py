@@ -61,7 +61,7 @@ def other_format(head: bytes, ending: str = "") -> str | None:
             f"{_ONNX}, or download the checkpoint itself"
         )
     if ending == ".distcp":
-        return "the file is a part of a distributed checkpoint: give the folder that it lies in"
+        return "the file is part of a distributed checkpoint: pass the folder that contains it"
     if head[:1] == b"\n":  # protobuf's first field is a text or message
         what, way_out = _ENDINGS[".pb" if ending == ".pb" else ".caffemodel"]
         return f"the file is {what}: {way_out}"

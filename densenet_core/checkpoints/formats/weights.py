@@ -133,7 +133,7 @@ def _of_the_largest(problem: CheckpointError, tried: Sequence[Candidate]) -> Che
 
 
 def _names(candidates: Sequence[Candidate], taken: Candidate) -> tuple[str, ...]:
-    """The names of the other mappings that may be networks."""
+    """Return the names of the other mappings that may be networks."""
     return tuple(
         c.name for c in _likely(candidates) if c.name != taken.name and not taken.name.startswith(f"{c.name}.")
     )

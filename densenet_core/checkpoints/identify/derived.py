@@ -46,7 +46,7 @@ def compose_weights(tensors: Mapping[str, Array]) -> tuple[dict[str, Array], tup
 
 
 def _places(tensors: Mapping[str, Array]) -> dict[str, int]:
-    """Where each tensor, and each module that holds one, first appears in the file."""
+    """Return where each tensor, and each module that holds one, first appears in the file."""
     places: dict[str, int] = {}
     for place, key in enumerate(tensors):
         places[key] = place
@@ -172,7 +172,7 @@ def _undo_condensing(arrays: Arrays) -> list[str]:
 
 
 def _selects(index: Array, weight: Array) -> bool:
-    """Whether ``index`` lists the channels that a grouped convolution with ``weight`` reads, of as many as it lists."""
+    """Return whether ``index`` lists the channels that a grouped convolution with ``weight`` reads."""
     groups, rest = divmod(index.size, max(weight.shape[1], 1)) if weight.ndim == 4 else (0, 0)
     if index.ndim != 1 or rest or not 1 <= groups <= MAX_GROUPS or len(weight) % groups:
         return False
@@ -208,7 +208,7 @@ def _fold_scale_layers(arrays: Arrays) -> list[str]:
 
 
 def _scale_of(arrays: Arrays, scale: str) -> tuple[str, str] | None:
-    """The keys of a scale layer's gamma and beta, however the reader of the file named them."""
+    """Return the keys of a scale layer's gamma and beta, however the reader of the file named them."""
     for gamma, beta in (("weight", "bias"), ("gamma", "beta"), (f"{scale}_gamma", f"{scale}_beta")):
         if f"{scale}.{gamma}" in arrays and f"{scale}.{beta}" in arrays:
             return f"{scale}.{gamma}", f"{scale}.{beta}"

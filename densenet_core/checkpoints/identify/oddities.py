@@ -76,7 +76,7 @@ def _norms(structure: Structure, shapes: Shapes) -> Iterator[str]:
     wanting += [conv.key for block in structure.blocks for layer in block for conv in layer[1:]]
     missing = [key for key in wanting if key not in structure.norms]
     if missing:
-        yield f"no norm stands right before {join_names(missing, most=1)}"
+        yield f"no norm directly precedes {join_names(missing, most=1)}"
     without = [norm for norm in structure.norms.values() if f"{norm}.{STATISTICS[0]}" not in shapes]
     if without:
         names = join_names(without, most=1)

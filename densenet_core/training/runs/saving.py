@@ -78,7 +78,7 @@ def unwritable(folder: Path, error: Exception) -> RunError:
 
 
 def check_folder(folder: Path) -> None:
-    """Raises RunError where the run folder was deleted."""
+    """Raise RunError if the run folder was deleted."""
     if not folder.is_dir():
         raise unwritable(folder, FileNotFoundError())
 

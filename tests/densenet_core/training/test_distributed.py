@@ -69,7 +69,7 @@ def train_an_epoch(file: Path) -> None:
 
 
 def alone_by_halves() -> torch.nn.Module:
-    """An epoch in one process that normalises each half of every batch by its own statistics; the running ones are the
+    """An epoch in one process that normalizes each half of every batch by its own statistics; the running ones are the
     halves' mean."""
     torch.manual_seed(0)
     model = create_model("densenet-7-2", in_channels=1).double().train()
@@ -89,7 +89,7 @@ def alone_by_halves() -> torch.nn.Module:
     return model
 
 
-def test_two_processes_train_as_one_that_normalises_each_half_by_itself(tmp_path: Path) -> None:
+def test_two_processes_train_as_one_that_normalizes_each_half_by_itself(tmp_path: Path) -> None:
     finish(start_two(tmp_path, (train_an_epoch, tmp_path / "together.pt")))
     together = torch.load(tmp_path / "together.pt", weights_only=True)
     # 22 steps in float64: a step's rounding of 1e-16, which training at this rate makes some 1e5 times larger (in

@@ -31,7 +31,7 @@ TEXT_WIDTH = 860  # pixels
 
 
 def one_block(layers: int, growth_rate: int, init: int) -> DenseNetSpec:
-    """A network whose first block has these layers; a transition follows it."""
+    """Return a network whose first block has these layers; a transition follows it."""
     return DenseNetSpec((layers, 1), growth_rate, init, bottleneck=False)
 
 
@@ -63,7 +63,7 @@ def show_connections() -> None:
 
 
 def _count_in_blocks(spec: DenseNetSpec) -> str:
-    """How many connections go into the layers of each block, of the whole network, and of one block of all layers."""
+    """Count the connections into the layers of each block, of the network, and of a single block of all layers."""
     blocks = range(1, len(spec.block_config) + 1)
     found = [int((block_connections(spec, block)["target_kind"] == "dense_layer").sum()) for block in blocks]
     total = sum(spec.block_config)

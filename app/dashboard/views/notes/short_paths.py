@@ -70,7 +70,7 @@ def show_stochastic_depth() -> None:
 
 
 def _show_expected(spec: ResNetSpec, table: pd.DataFrame) -> None:
-    """What a training step of stochastic depth takes on average."""
+    """Show what a training step of stochastic depth takes on average."""
     expected = expected_training_cost(spec)
     a, b, c, d = st.columns(4)
     for column, quantity in ((a, "blocks"), (b, "depth")):
@@ -135,7 +135,7 @@ def show_highway() -> None:
 
 
 def _show_gates(spec: HighwaySpec, gates: pd.DataFrame, is_trained: bool) -> None:
-    """The network's numbers, and how far its gates are open beside where they began."""
+    """Show the network's numbers, and how far its gates are open beside where they began."""
     a, b, c = st.columns(3)
     a.metric(t("notes.short_paths.layers"), f"{sum(spec.stage_config)}", border=True)
     b.metric(t("notes.short_paths.gate_start"), f"{1 / (1 + math.exp(-spec.gate_bias)):.0%}", border=True)
@@ -145,7 +145,7 @@ def _show_gates(spec: HighwaySpec, gates: pd.DataFrame, is_trained: bool) -> Non
 
 @cache(1, spinner="measuring")
 def _untrained_tables() -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The same of a network that was only initialized, on the digits."""
+    """Return the same of a network that was only initialized, on the digits."""
     from analysis.architecture.gates import carried_shares, transform_gates
     from analysis.reuse.untrained import build_untrained
 
@@ -156,7 +156,7 @@ def _untrained_tables() -> tuple[pd.DataFrame, pd.DataFrame]:
 
 @cache(8, spinner="measuring")
 def _highway_tables(key: NetworkKey, dataset: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """What a run's gates let pass, on test images of its data set: ``transform_gates`` and ``carried_shares``."""
+    """Return the tables of ``transform_gates`` and ``carried_shares`` of a run, on test images of its data set."""
     from analysis.architecture.gates import carried_shares, transform_gates
 
     images = loading.load_images(ImagesKey(dataset, str(DATA_DIR), None, 0))
@@ -164,7 +164,7 @@ def _highway_tables(key: NetworkKey, dataset: str) -> tuple[pd.DataFrame, pd.Dat
 
 
 def _screen(table: pd.DataFrame, measure: str) -> go.Figure:
-    """The heatmaps with axes and colors in words for who sees them first."""
+    """Return the heatmaps with axes and colors explained for first-time readers."""
     figure = short_paths_screen(table, measure).update_xaxes(title=t("notes.short_paths.reader"))
     figure.update_layout(yaxis={"title": t("notes.short_paths.read")})
     return figure.update_layout(coloraxis={"colorbar": {"title": {"text": t(f"notes.short_paths.colors.{measure}")}}})

@@ -78,7 +78,7 @@ def _show_heatmap(key: NetworkKey, found: pd.DataFrame, number: int) -> None:
 
 
 def _show_difference(key: NetworkKey, found: pd.DataFrame, number: int) -> None:
-    """The class's need of each connection minus the mean over classes."""
+    """Show the class's need of each connection minus the mean over classes."""
     own = class_profiles(found).T[number].reset_index(name="ablation")
     table = loading.measured_table(key, (), None).merge(own, on=CELL, how="left")
     blocks = sorted(int(block) for block in table["block"].unique())

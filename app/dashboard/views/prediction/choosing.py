@@ -80,7 +80,7 @@ def _of_dataset(key: NetworkKey, images: ImagesKey) -> ChosenImage | None:
 
 
 def _rows_by_certainty(key: NetworkKey, images: ImagesKey, way: str, classes: tuple[str, ...]) -> dict[int, str] | None:
-    """The rows with what the network takes each for; None until a long job is done."""
+    """Return the rows with the network's predictions; None until a long job is done."""
     found = predictions(key, images)
     if found is None:
         return None
@@ -90,7 +90,7 @@ def _rows_by_certainty(key: NetworkKey, images: ImagesKey, way: str, classes: tu
 
 
 def _choose_thumbnail(images: ImagesKey, rows: dict[int, str], kind: str) -> int:
-    """A row of thumbnails with the chosen image in it, and buttons to the rows before and behind."""
+    """Show a row of thumbnails and buttons to the rows before and after; return the chosen image."""
     key, places = f"prediction_row_{kind}", list(rows)
     chosen = str(st.session_state.get(key, recall(key, st.query_params.get(key))))
     place = next((place for place, row in enumerate(places) if str(row) == chosen), 0)

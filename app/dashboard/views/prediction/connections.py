@@ -87,7 +87,7 @@ def _choose_measure() -> str:
 
 
 def _table(shown: Shown, measure: str) -> pd.DataFrame | None:
-    """The connections with the measure; None until the job that cuts each of them is done."""
+    """Return the connections with the measure; None until the job that cuts each of them is done."""
     found = shown.found
     if measure == "gradient_activation":
         return _by_gradient(shown.key, shown.chosen, found.for_class, found.against)
@@ -97,7 +97,7 @@ def _table(shown: Shown, measure: str) -> pd.DataFrame | None:
 
 
 def _pack_image(shown: Shown) -> tuple[bytes, tuple[int, ...]]:
-    """The image as a job's options take it: its float32 values, and its shape."""
+    """Return the image as a job's options hold it: its float32 values and its shape."""
     images = shown.found.seen.images.float().contiguous()
     return images.cpu().numpy().tobytes(), tuple(images.shape)
 
@@ -113,7 +113,7 @@ def _download(name: str, table: pd.DataFrame, draw: Callable[..., Figure], measu
 
 
 def _show_read(shown: Shown, rows: pd.DataFrame, measure: str) -> None:
-    """What the clicked connection carries; before a click the strongest one of the block."""
+    """Show what the clicked connection carries; before a click the strongest one of the block."""
     strongest = rows.iloc[int(rows[measure].abs().argmax())]
     place = Place(int(strongest["block"]), int(strongest["source_layer"]), int(strongest["target_layer"]))
     points = st.session_state.get("prediction_heatmap", {}).get("selection", {}).get("points", [])

@@ -67,7 +67,7 @@ def _pooled_task(key: NetworkKey, images: ImagesKey) -> Task:
 
 
 def _pooled_parts(key: NetworkKey, images: ImagesKey) -> PooledParts | None:
-    """What the classifier reads of the data set's images, where that was measured."""
+    """Return the classifier's inputs for the data set's images, if they were measured."""
     from app.dashboard.jobs.session import the_queue
 
     job = the_queue().find(_pooled_task(key, images))

@@ -36,7 +36,7 @@ class ChosenImage(NamedTuple):
 
 @st.cache_resource(max_entries=8, scope="session", show_spinner=False)
 def prepare_upload(key: NetworkKey, file_id: str, _content: bytes | None) -> PreparedImage:
-    """An upload as the network sees it; kept for its session alone."""
+    """Return an upload as the network sees it; kept for its session alone."""
     if _content is None:
         raise DataError("the uploaded image is gone: upload it again")
     network = loading.load(key)
@@ -50,7 +50,7 @@ def prepare_upload(key: NetworkKey, file_id: str, _content: bytes | None) -> Pre
 
 
 def prepare_chosen(key: NetworkKey, chosen: ChosenImage) -> PreparedImage:
-    """The chosen image as the network sees it."""
+    """Return the chosen image as the network sees it."""
     if chosen.images is None:
         return prepare_upload(key, chosen.upload, None)
     from analysis.prediction.image_files import prepare_dataset_image
@@ -60,7 +60,7 @@ def prepare_chosen(key: NetworkKey, chosen: ChosenImage) -> PreparedImage:
 
 @cache(8, copies=False)
 def used_images(images: ImagesKey) -> Images:
-    """The images of the data set that the sidebar's number asks for; read in this process, a few at a time."""
+    """Return the images of the data set that the sidebar's number asks for; read in this process, a few at a time."""
     import torch
 
     from densenet_core.data.images import sample_evenly
@@ -70,7 +70,7 @@ def used_images(images: ImagesKey) -> Images:
 
 @cache(8)
 def image_labels(images: ImagesKey) -> list[int]:
-    """The classes of the images that are used."""
+    """Return the classes of the images that are used."""
     used = used_images(images)
     source = getattr(used, "source", None)
     if source is not None:  # photographs: nothing is decoded
@@ -80,7 +80,7 @@ def image_labels(images: ImagesKey) -> list[int]:
 
 @cache(1024)
 def thumbnail(images: ImagesKey, row: int) -> str:
-    """A small picture of an image, as the address of its own content."""
+    """Return a small picture of an image, as the address of its own content."""
     from PIL import Image
 
     from analysis.figures.prediction.style import picture
@@ -95,7 +95,7 @@ def thumbnail(images: ImagesKey, row: int) -> str:
 
 @cache(8, private_entries=2, copies=False)
 def open_predictor(key: NetworkKey) -> Predictor:
-    """The network, opened once for all that is asked of it."""
+    """Return the network, opened once for all questions about it."""
     from analysis.prediction.predictor import as_predictor
 
     return as_predictor(loading.load(key))
@@ -120,14 +120,14 @@ def _predictions_at_once(key: NetworkKey, images: ImagesKey) -> pd.DataFrame:
 def explain_chosen(
     key: NetworkKey, chosen: ChosenImage, titles: tuple[str, ...], for_class: int | None, against: int | None
 ) -> Explanation:
-    """The prediction for the chosen image, and what each layer adds to it."""
+    """Return the prediction for the chosen image, and what each layer adds to it."""
     from analysis.prediction.explain import explain_image
 
     return explain_image(open_predictor(key), prepare_chosen(key, chosen), titles, for_class, against)
 
 
 def class_titles(key: NetworkKey, chosen: ChosenImage) -> tuple[str, ...]:
-    """The names of the classes: the data set's, or those that are known of the network."""
+    """Return the names of the classes: the data set's, or those known for the network."""
     if chosen.images is not None:
         return loading.load_images(chosen.images).class_names
     from analysis.prediction.image_files import class_names

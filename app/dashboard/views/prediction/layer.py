@@ -83,7 +83,7 @@ def _grad_cam(key: NetworkKey, chosen: ChosenImage, layer: str, for_class: int) 
 
 
 def _show_filters(shown: Shown) -> None:
-    """The filters of the first convolution; of one on volumes the slice in the middle."""
+    """Show the filters of the first convolution; of one on volumes the slice in the middle."""
     from analysis.prediction.feature_maps import first_filters
 
     filters = first_filters(open_predictor(shown.key))

@@ -51,7 +51,7 @@ class Shown(NamedTuple):
     dims: int
 
     def flat(self, values: Any) -> Any:
-        """What a picture shows of maps (..., *spatial)."""
+        """Return what a picture shows of maps (..., *spatial)."""
         return flat(values, self.position, self.dims)
 
     @property
@@ -113,7 +113,7 @@ def _choose_classes(titles: tuple[str, ...]) -> tuple[int | None, int | None]:
 
 
 def _choose_slice(found: Explanation) -> float:
-    """The slice of the volume that all pictures show, as its middle's position from 0 to 1."""
+    """Return the slice of the volume that all pictures show, as its middle's position from 0 to 1."""
     depth = int(found.seen.pixels.shape[-3])
     if depth == 1:
         return 0.0
@@ -150,7 +150,7 @@ def _show_bars(shown: Shown) -> None:
 
 
 def chosen_source(shown: Shown) -> int:
-    """The source layer that is looked at: the chosen one, else the one that adds most."""
+    """Return the selected source layer: the chosen one, else the one that contributes most."""
     chosen = st.session_state.get(SOURCE, recall(SOURCE))
     return chosen if chosen in set(shown.found.table["source_layer"]) else shown.strongest
 

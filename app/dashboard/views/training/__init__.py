@@ -56,7 +56,7 @@ def show() -> None:
 
 @in_served_folders()
 def _runs() -> tuple[list[RunSummary], list[str]]:
-    """The runs, and why others can't be read."""
+    """Return the runs, and why others can't be read."""
     runs, unreadable = [], []
     for folder in training_folders():
         try:

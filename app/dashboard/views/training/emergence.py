@@ -61,7 +61,7 @@ def show_emergence(folder: Path) -> None:
 
 @cache(8)
 def _animation_file(tables: pd.DataFrame, file_format: str) -> bytes:
-    """The feature-reuse heatmaps over the epochs as a file of their own."""
+    """Return the feature-reuse heatmaps over the epochs as a file of their own."""
     from analysis.figures.animation import animation_bytes
 
     return animation_bytes(tables, file_format)

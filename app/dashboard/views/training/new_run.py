@@ -54,7 +54,7 @@ def show_form() -> None:
 
 
 def _usual(recipe: str, arch: str, dataset: str, name: str) -> TrainingConfig | None:
-    """The recipe's own settings; None while what is typed is no network."""
+    """Return the recipe's settings; None while the typed text is not a network."""
     try:
         return recipe_config(recipe, arch, dataset, name)
     except ValueError:
@@ -67,7 +67,7 @@ def _settings(names: Sequence[str], usual: TrainingConfig | None) -> dict[str, A
 
 
 def _hint(name: str, usual: TrainingConfig | None) -> str | None:
-    """The recipe's value of a setting, for its empty widget; None where the recipe says nothing of it."""
+    """Return the recipe's value of a setting, for its empty widget; None if the recipe does not set it."""
     if name not in RECIPE_SETTINGS:
         return None
     value = None if usual is None else getattr(usual, name)
@@ -77,7 +77,7 @@ def _hint(name: str, usual: TrainingConfig | None) -> str | None:
 
 
 def _start(recipe: str, arch: str, dataset: str, name: str, given: dict[str, Any]) -> None:
-    """Start the run and wait until it trains: what it refuses is said here."""
+    """Start the run and wait until it trains; show the error if it does not start."""
     try:
         config = recipe_config(recipe, arch, dataset, name, runs_dir=str(runs_dir()), **given)
         spec_from_name(config.arch)

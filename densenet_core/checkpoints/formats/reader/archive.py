@@ -48,7 +48,7 @@ def members(content: Any) -> dict[str, Member]:
     ends = 0
     for member in sorted(found.values(), key=lambda m: m.offset):
         if member.offset < ends or member.offset + member.stored > start:
-            raise Refused(f"the archive's files overlap: {member.name[:100]!r} lies in another")
+            raise Refused(f"the archive's files overlap: {member.name[:100]!r} is inside another")
         ends = member.offset + member.stored
     if first != 0 or position != start + size:
         raise Refused("the file is more than one archive: save it anew")

@@ -113,7 +113,7 @@ class Unpickler(_Base):  # type: ignore[misc]
         self.append(Global(f"extension {code}"))
 
     def make(self, maker: Any, args: Any) -> Any:
-        """Return what stands for the result of a call."""
+        """Return the stand-in for the result of a call."""
         name = maker.name if isinstance(maker, Global) else type(maker).__name__
         if isinstance(maker, Global) and (name in _ATTACKS or name.split(".", 1)[0] in _ATTACKS):
             raise Refused(
