@@ -26,9 +26,18 @@ from tests.processes import command
 pytestmark = pytest.mark.slow
 
 
+CONFIG = TrainingConfig("densenet-7-2", "digits", "demo", epochs=3, batch_size=256, drop_rate=0.1)
+
+
 @pytest.fixture
 def config(tmp_path: Path) -> TrainingConfig:
-    return TrainingConfig("densenet-7-2", "digits", "demo", epochs=3, runs_dir=str(tmp_path), drop_rate=0.1)
+    return replace(CONFIG, runs_dir=str(tmp_path))
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a training that nobody interrupted."""
+    return train(replace(CONFIG, name="unbroken", runs_dir=str(tmp_path_factory.mktemp("runs"))), show_progress=False)
 
 
 def numbers(folder: Path) -> list[tuple[int, str, float, float]]:
@@ -47,7 +56,7 @@ def assert_same_run(a: Path, b: Path) -> None:
 
 
 def test_it_learns_and_leaves_a_run_folder(config: TrainingConfig) -> None:
-    folder = train(replace(config, arch="densenet-10-6", epochs=6, drop_rate=0.0), show_progress=False)
+    folder = train(replace(config, arch="densenet-10-6", epochs=6, batch_size=64, drop_rate=0.0), show_progress=False)
     assert {path.name for path in folder.iterdir()} == {
         "config.json",
         "metrics.csv",
@@ -114,21 +123,19 @@ def test_the_recorded_test_error_is_that_of_the_saved_weights(config: TrainingCo
     assert [m.split for m in read_metrics(config.folder / "metrics.csv")[-3:]] == ["train", "train_eval", "test"]
 
 
-def test_runs_depend_on_the_seed_only(config: TrainingConfig) -> None:
-    first = train(config, show_progress=False)
+def test_runs_depend_on_the_seed_only(config: TrainingConfig, unbroken: Path) -> None:
     again = train(replace(config, name="again"), show_progress=False)
     other = train(replace(config, name="other", seed=1), show_progress=False)
-    assert_same_run(first, again)
-    assert numbers(first) != numbers(other)
+    assert_same_run(unbroken, again)
+    assert numbers(unbroken) != numbers(other)
 
 
 @pytest.mark.parametrize(
     "step", ["train_epoch", "_evaluations", "save", "write_metrics", "save_checkpoint", "write_summary"]
 )
 def test_interrupted_anywhere_it_ends_with_the_same_numbers(
-    step: str, config: TrainingConfig, monkeypatch: pytest.MonkeyPatch
+    step: str, config: TrainingConfig, unbroken: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    unbroken = train(replace(config, name="unbroken"), show_progress=False)
     owners = {"write_metrics": files, "save_checkpoint": saving, "write_summary": saving}
     owner = owners.get(step, loop)
     original, calls = getattr(owner, step), 0
@@ -230,8 +237,8 @@ def test_a_full_disk_ends_with_a_sentence_and_the_last_epoch_intact(
     assert {path.name: path.read_bytes() for path in first.iterdir() if path.name in before} == before
 
 
-def test_what_a_row_of_training_says(config: TrainingConfig) -> None:
-    rows = read_metrics(train(config, show_progress=False) / "metrics.csv")
+def test_what_a_row_of_training_says(unbroken: Path) -> None:
+    rows = read_metrics(unbroken / "metrics.csv")
     first, test = rows[0], rows[1]
     assert first.learning_rate == pytest.approx(0.1)
     last = [row for row in rows if row.split == "train"][-1]
@@ -264,8 +271,8 @@ def test_on_epoch_is_called_after_every_epoch(config: TrainingConfig) -> None:
     assert called == [("demo", 1), ("demo", 2), ("demo", 3)]
 
 
-def test_memory_efficient_training_has_the_same_results(config: TrainingConfig) -> None:
-    plain = read_metrics(train(config, show_progress=False) / "metrics.csv")
+def test_memory_efficient_training_has_the_same_results(config: TrainingConfig, unbroken: Path) -> None:
+    plain = read_metrics(unbroken / "metrics.csv")
     other = train(replace(config, name="efficient", memory_efficient=True), show_progress=False)
     for a, b in zip(plain, read_metrics(other / "metrics.csv"), strict=True):
         assert a.loss == pytest.approx(b.loss, rel=1e-4)
