@@ -98,7 +98,7 @@ def network_title(name: str) -> str:
     return f"{network.spec.title}, {network.record['dataset']}"
 
 
-def measured(what: str) -> dict[str, pd.DataFrame]:
+def measured_tables(what: str) -> dict[str, pd.DataFrame]:
     """Return the tables of one kind by network, for the networks of the zoo that it was measured for."""
     files = {name: MEASURED / f"{what}_{name}.csv" for name in zoo_names()}
     return {name: pd.read_csv(file) for name, file in files.items() if file.exists()}
@@ -106,7 +106,7 @@ def measured(what: str) -> dict[str, pd.DataFrame]:
 
 def network_claims_table() -> str:
     """Return the paper's claims on the networks of the zoo, by tools/measure_claims.py, as Markdown."""
-    tables = {name: table.set_index("claim") for name, table in measured("claims").items()}
+    tables = {name: table.set_index("claim") for name, table in measured_tables("claims").items()}
     titles = [network_title(name) for name in tables]
     lines = ["| claim | statistic | " + " | ".join(titles) + " |", "| --- " * (len(titles) + 2) + "|"]
     first = next(iter(tables.values()))
@@ -143,7 +143,7 @@ def in_table(text: str) -> str:
 
 def agreement_rows() -> str:
     """Return how each measure and structural baseline agrees with ablation on the networks of the zoo, as Markdown."""
-    tables = measured("effects")
+    tables = measured_tables("effects")
     lines = ["| measure | " + " | ".join(map(network_title, tables)) + " |", "| --- " * (len(tables) + 1) + "|"]
     found = [agreement_table(table).set_index(["measure", "block_input"]) for table in tables.values()]
     for measure in found[0].index.unique("measure"):
@@ -164,7 +164,7 @@ def agreement_rows() -> str:
 
 def pruning_rows() -> str:
     """Test error with ever fewer connections left, as Markdown."""
-    found = measured("pruning")
+    found = measured_tables("pruning")
     titles = [network_title(name) for name in found]
     lines = ["| least first, by | " + " | ".join(titles) + " |", "| --- " * (len(titles) + 1) + "|"]
     tables = [table[table["repair"] == "none"] if "repair" in table else table for table in found.values()]
@@ -179,7 +179,7 @@ def pruning_rows() -> str:
 
 def classes_rows() -> str:
     """Return how well the profiles of classes repeat on other images, trained and untrained, as Markdown."""
-    found = measured("classes")
+    found = measured_tables("classes")
     tables = [table.set_index("weights") for table in found.values()]
     lines = ["| | " + " | ".join(map(network_title, found)) + " |", "| --- " * (len(tables) + 1) + "|"]
     first = [table.loc["trained"] for table in tables]
@@ -269,12 +269,12 @@ def main(cifar10_jpeg: str | None = None) -> None:
     fill("docs/findings.md", "classes", classes_rows())
     if cifar10_jpeg:
         save_figure(prediction_figure(cifar10_jpeg), DOCS / "prediction.png")
-    effects = measured("effects")
+    effects = measured_tables("effects")
     for name, picture in ABLATION.items():
         save_figure(feature_reuse_figure(effects[name], "ablation"), DOCS / picture)
     panels = [DOCS / "left.png", DOCS / "right.png"]
     save_figure(agreement_figure(effects[SHOWN], "mean_abs_weight", "ablation"), panels[0])
-    curves = measured("pruning")[SHOWN].query("measure in @SHOWN_ORDERS and repair == 'none'")
+    curves = measured_tables("pruning")[SHOWN].query("measure in @SHOWN_ORDERS and repair == 'none'")
     save_figure(pruning_figure(curves), panels[1])
     side_by_side(panels, DOCS / "effects.png")
     fill("docs/efficiency.md", "sweep", sweep_table())
