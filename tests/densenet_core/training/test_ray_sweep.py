@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +19,19 @@ from densenet_core.training.ray_sweep import run_sweep_on_ray
 from densenet_core.training.runs.files import read_metrics
 from densenet_core.training.runs.status import read_summary
 
-pytestmark = pytest.mark.slow
-ray = pytest.importorskip("ray")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(find_spec("ray") is None, reason="ray is not installed")]
 EPOCHS = 12
+
+
+def test_no_cluster_at_the_address() -> None:  # before one is there
+    with pytest.raises(RunError, match=r"there is no Ray cluster at --ray-address 'here:1'"):
+        run_sweep_on_ray([], "here:1")
 
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
     """A head and one machine more, each with one CPU."""
+    import ray  # here: importing it takes seconds, in every process that collects the tests
     from ray.cluster_utils import Cluster
 
     settings = {
@@ -72,6 +78,8 @@ def test_when_a_machine_dies_all_trainings_end_and_none_is_done_twice(cluster: A
     log, ended = tmp_path / "log.txt", []
 
     def on_epoch(folder: Path, _: object, metrics: list[Any]) -> None:
+        import ray
+
         with log.open("a") as file:
             file.write(f"{folder.name} {ray.get_runtime_context().get_node_id()} {metrics[-1].epoch}\n")
 
@@ -92,8 +100,3 @@ def test_when_a_machine_dies_all_trainings_end_and_none_is_done_twice(cluster: A
     done = Counter((name, epoch) for name, _, epoch in lines)
     # The killed training may have had to do the epoch again that it was about to write; nothing else.
     assert sum(count - 1 for count in done.values()) <= 1
-
-
-def test_no_cluster_at_the_address() -> None:
-    with pytest.raises(RunError, match=r"there is no Ray cluster at --ray-address 'here:1'"):
-        run_sweep_on_ray([], "here:1")
