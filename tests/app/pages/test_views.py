@@ -218,7 +218,7 @@ FEW = 30  # images
 def page(app: AppTest, name: str, **choices: object) -> AppTest:
     """Run a page other than the first by itself, with these values of its widgets."""
     found = AppTest.from_string(
-        f"import streamlit as st\nfrom app.dashboard.views import {name}\n{name}.show()\n", default_timeout=60
+        f"import streamlit as st\nfrom app.dashboard.views import {name}\n{name}.show()\n", default_timeout=240
     )
     return choose_all(found, zoo_name=DIGITS, images_number=FEW, **choices).run()
 
