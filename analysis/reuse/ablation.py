@@ -55,7 +55,7 @@ def connection_ablation(
     'ablation_half_2'
 
     Args:
-        images: labelled; ``num_images`` of them are used, evenly spaced over the set (all, if there are fewer).
+        images: labeled; ``num_images`` of them are used, evenly spaced over the set (all, if there are fewer).
         replace: ``zero``; or ``mean``, each channel's mean over these images and all positions.
         batch_size: the number of images in one batch; None: as many as fit in the CPU cache. Results do not depend on
             it.
