@@ -23,7 +23,7 @@ from densenet_core.data.datasets import load_folder, load_splits
 from densenet_core.data.images import Images
 from densenet_core.data.names import Normalization
 from densenet_core.hardware import device
-from densenet_core.training.evaluation import check_fit
+from densenet_core.training.evaluation import check_images
 
 NUM_RESAMPLES = 2000
 MIN_IMAGES = 30  # of each set: below, an interval says little
@@ -62,7 +62,7 @@ def image_losses(network: Checkpoint, images: Images, batch_size: int = 100) -> 
     Raises:
         DataError: the images do not fit the network.
     """
-    check_fit(network.architecture, images)
+    check_images(network, images)
     model = network.to_model().to(device())
     losses = []
     with torch.inference_mode():

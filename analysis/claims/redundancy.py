@@ -15,7 +15,7 @@ from analysis.reuse.dissection import Dissection, dissect, through_block
 from analysis.reuse.effects import batches_on_device
 from densenet_core.data.images import Images, sample_evenly
 from densenet_core.hardware import device
-from densenet_core.training.evaluation import check_fit
+from densenet_core.training.evaluation import check_images
 
 Place = tuple[str, int]  # "block" or "transition", and the block's number
 
@@ -41,7 +41,7 @@ def redundancy(network: Network, images: Images, num_images: int = 500, batch_si
         DataError: the images do not fit it.
     """
     checkpoint = as_checkpoint(network)
-    check_fit(checkpoint.architecture, images)
+    check_images(checkpoint, images)
     dissection = dissect(checkpoint, device())
     rows = []
     for (place, block), covariance in _covariances(dissection, sample_evenly(images, num_images), batch_size).items():

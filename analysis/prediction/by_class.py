@@ -18,7 +18,7 @@ from analysis.reuse.effects import OnBatch, batches_on_device, in_halves
 from densenet_core import DataError
 from densenet_core.data.images import Images, sample_evenly
 from densenet_core.hardware import device
-from densenet_core.training.evaluation import check_fit
+from densenet_core.training.evaluation import check_images
 
 MAX_CONFUSIONS = 5e7  # numbers, of 8 bytes each: DenseNet-BC (L=100, k=12) on 100 classes has 4.6 million
 KEYS = ["block", "source_layer", "target_layer", "target_kind"]
@@ -62,7 +62,7 @@ def reuse_by_class(
         DataError: The images do not fit the network.
     """
     checkpoint = as_checkpoint(network)
-    check_fit(checkpoint.architecture, images)
+    check_images(checkpoint, images)
     table = connection_weights(checkpoint)[KEYS]
     chosen, number = sample_evenly(images, num_images), len(images.class_names)
     counts_pairs = len(table) * number**2 <= MAX_CONFUSIONS

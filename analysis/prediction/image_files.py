@@ -186,7 +186,8 @@ def class_names(checkpoint: Checkpoint, file: str | os.PathLike[str] | None = No
     kept = record.get("class_names")
     if isinstance(kept, Sequence) and not isinstance(kept, str) and len(kept) == number:
         return tuple(str(name)[:MAX_NAME] for name in kept)
-    data = f"{record.get('dataset', '')} {record.get('recipe', {})}".lower()
+    recorded = recorded_data(record)
+    data = f"{record.get('dataset', '')} {recorded.dataset if recorded else ''}".lower()
     if number == 10 and "digits" in data:
         return tuple("0123456789")
     if number == 10 and "cifar" in data:

@@ -25,7 +25,7 @@ from analysis.reuse.measures import HALVES, with_measures
 from densenet_core import Checkpoint
 from densenet_core.data.images import Images, sample_evenly
 from densenet_core.hardware import device
-from densenet_core.training.evaluation import check_fit
+from densenet_core.training.evaluation import check_images
 
 Replace = Literal["zero", "mean"]
 Precision = Literal["fp32", "bf16"]
@@ -85,7 +85,7 @@ def connection_ablation(
     _check_options(replace, precision, workers)
     checkpoint = as_checkpoint(network)
     table = connection_weights(checkpoint)
-    check_fit(checkpoint.architecture, images)
+    check_images(checkpoint, images)
     chosen = sample_evenly(images, num_images)
     means = None
     if replace == "mean":

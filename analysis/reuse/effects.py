@@ -18,7 +18,7 @@ from analysis.reuse.measures import with_measures
 from densenet_core import DataError
 from densenet_core.data.images import Images, sample_evenly
 from densenet_core.hardware import device
-from densenet_core.training.evaluation import check_fit
+from densenet_core.training.evaluation import check_images
 
 T = TypeVar("T")
 OnBatch = Callable[[int, int], object]  # images done, all images
@@ -54,7 +54,7 @@ def connection_effects(
     """
     checkpoint = as_checkpoint(network)
     table = connection_weights(checkpoint)
-    check_fit(checkpoint.architecture, images)
+    check_images(checkpoint, images)
     dissection = dissect(checkpoint, device())
     chosen = sample_evenly(images, num_images)
     norms, slopes = np.zeros(len(table)), np.zeros(len(table))

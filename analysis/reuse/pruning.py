@@ -19,7 +19,9 @@ from densenet_core.checkpoints.pruning import Cut, without_connections
 from densenet_core.data.datasets import DataSplits
 from densenet_core.data.images import Images, sample_evenly
 from densenet_core.hardware import device
-from densenet_core.training.evaluation import check_fit, evaluate_checkpoint
+from densenet_core.networks.densenet_spec import DenseNetSpec
+from densenet_core.training.evaluation import check_images, evaluate_checkpoint
+from densenet_core.training.record import without_results
 
 Budget = Literal["connections", "params", "mult_adds"]
 KEYS = ["block", "source_layer", "target_layer"]
@@ -37,7 +39,7 @@ def prune(
     """Return the network without its least important connections.
 
     They are cut in the order of ``measure``, the least first, until what is left is at most ``keep`` of the budget. A
-    target's last source stays.
+    target's last source stays. What was cut before stays cut, and is not part of the budget.
 
     >>> from analysis import connection_weights
     >>> from densenet_core import load_zoo
@@ -55,11 +57,21 @@ def prune(
     Raises:
         ValueError: an option is unknown or out of range, or so little cannot be reached; the sentence says what can.
     """
-    checkpoint = as_checkpoint(network)
+    checkpoint, table = _as_given(network, table)
     cuts = choose_cuts(checkpoint, table, importance(table, measure), keep, budget, input_size)
     pruned = without_connections(checkpoint, cuts)
     about = {"measure": measure, "keep": keep, "budget": budget, "connections_cut": len(cuts)}
-    return Checkpoint(pruned.spec, pruned.state_dict, checkpoint.record | {"pruned": about}, pruned.layout)
+    record = without_results(checkpoint.record) | {"pruned": about}
+    return Checkpoint(pruned.spec, pruned.state_dict, record, pruned.layout)
+
+
+def _as_given(network: Network, table: pd.DataFrame) -> tuple[Checkpoint, pd.DataFrame]:
+    """Return the network with the cuts that it came with, and the table of the connections that it has."""
+    whole = as_checkpoint(network)
+    spec = network.spec if isinstance(network, Checkpoint) else getattr(network, "spec", None)
+    cuts = set(spec.cuts) if isinstance(spec, DenseNetSpec) else set()
+    is_there = [place not in cuts for place in table[KEYS].itertuples(index=False, name=None)]
+    return without_connections(whole, cuts) if cuts else whole, table[is_there]
 
 
 def importance(table: pd.DataFrame, order: str) -> pd.Series:
@@ -182,8 +194,8 @@ def pruning_curves(
     Raises:
         ValueError, DataError: as in ``prune``, or the images do not fit the network.
     """
-    checkpoint, images = as_checkpoint(network), sample_evenly(images, num_images)
-    check_fit(checkpoint.architecture, images)
+    (checkpoint, table), images = _as_given(network, table), sample_evenly(images, num_images)
+    check_images(checkpoint, images)
     check_repair(repair, training)
     orders = [(measure, 0, importance(table, measure)) for measure in measures]
     orders += [(RANDOM, seed, _random_order(table, seed)) for seed in range(num_random)]

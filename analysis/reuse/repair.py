@@ -14,10 +14,11 @@ from analysis.reuse.ablation import mean_activations
 from analysis.reuse.dissection import Reader, dissect
 from analysis.reuse.effects import batches_on_device
 from densenet_core import Checkpoint
-from densenet_core.checkpoints.pruning import Cut, without_connections
+from densenet_core.checkpoints.pruning import Cut, with_all_connections, without_connections
 from densenet_core.data.images import Images
 from densenet_core.hardware import device
 from densenet_core.training.evaluation import evaluate_checkpoint
+from densenet_core.training.record import without_results
 
 # none: zeros replace what was cut. mean: each cut channel's mean over training images replaces it.
 # norms: zeros, and all batch norms get the running statistics of training images that pass through the cut network.
@@ -74,13 +75,13 @@ def reestimate_norms(checkpoint: Checkpoint, training: Images, batch_size: int =
             if len(batch) > 1:  # one image has no variance after a global pooling
                 model(batch)
     weights = {key: tensor.detach().cpu().clone() for key, tensor in model.state_dict().items()}
-    return replace(checkpoint, weights=weights)
+    return replace(checkpoint, weights=weights, record=without_results(checkpoint.record))
 
 
 def _with_means(checkpoint: Checkpoint, cuts: list[Cut], images: Images, training: Images) -> tuple[float, float]:
     loss = wrong = 0.0
     with torch.inference_mode():
-        dissection = dissect(checkpoint, device())
+        dissection = dissect(with_all_connections(checkpoint), device())
         means = mean_activations(dissection, training, batch_size=50)
         for batch, labels in batches_on_device(images, 50):
             maps = dissection.stem(batch)

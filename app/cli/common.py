@@ -177,12 +177,13 @@ def open_test_images(
     from analysis.reuse.connections import dense_spec
     from densenet_core.data.datasets import load_test_images
     from densenet_core.data.recorded import choose_data
-    from densenet_core.training.evaluation import check_fit
+    from densenet_core.training.evaluation import check_images
 
-    architecture = dense_spec(network) if densenet_only else network.architecture
+    if densenet_only:
+        dense_spec(network)
     chosen = choose_data(network.record, dataset, cast(Any, normalize))
     images = load_test_images(chosen.dataset, data, chosen.normalize, crops)
-    check_fit(architecture, images)
+    check_images(network, images)
     return images
 
 

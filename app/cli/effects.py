@@ -156,15 +156,15 @@ def prune(
     from densenet_core import save_checkpoint
     from densenet_core.data.datasets import load_measuring_images, load_splits
     from densenet_core.data.recorded import choose_data
-    from densenet_core.training.evaluation import check_fit
+    from densenet_core.training.evaluation import check_images
 
     gc.enable()
     options: dict[str, Any] = {"budget": budget}
     network = open_network(checkpoint, reading)
-    architecture = dense_spec(network)
+    dense_spec(network)
     chosen = choose_data(network.record, dataset, cast(Any, normalize))
     chosen_by, taken = load_measuring_images(chosen.dataset, data, chosen.normalize)
-    check_fit(architecture, taken)
+    check_images(network, taken)
     reuse = measure_network(network, () if measure in PATTERNS else (measure,), chosen_by, images)
     pruned = prune_network(network, reuse, measure, keep, input_size=taken.image_size, **options)
     if reestimate_norms:

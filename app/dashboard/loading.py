@@ -148,9 +148,9 @@ def check_images(images: ImagesKey, key: NetworkKey) -> None:
     Raises:
         DataError: they can't, or do not.
     """
-    from densenet_core.training.evaluation import check_fit
+    from densenet_core.training.evaluation import check_images as check_images_of
 
-    check_fit(load(key).architecture, load_images(images))
+    check_images_of(load(key), load_images(images))
 
 
 def measured_task(key: NetworkKey, measures: tuple[str, ...], images: ImagesKey) -> Task:

@@ -7,6 +7,8 @@ Photographs are read from disk by worker processes. Both yield an epoch as batch
 from __future__ import annotations
 
 import copy
+import hashlib
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -195,6 +197,24 @@ def sample_evenly(images: Images, number: int) -> Images:
     if number >= len(images):
         return images
     return images.subset(torch.linspace(0, len(images) - 1, number, dtype=torch.float64).round().long())
+
+
+def hash_images(images: Images) -> bytes:
+    """Return a digest that changes with any image, its label, their order or how they are prepared.
+
+    Photographs on disk are not read: their paths, sizes and modification times stand for them.
+    """
+    digest = hashlib.sha256()
+    if isinstance(images, FolderImages):
+        digest.update(f"{images.normalization} {images.crops} {images.image_size}".encode())
+        for path, label in images.source.samples:
+            about = os.stat(path)
+            digest.update(f"{path}\0{label} {about.st_size} {about.st_mtime_ns}\0".encode("utf-8", "surrogateescape"))
+        return digest.digest()
+    for tensors in images.batches(256):
+        for tensor in tensors:
+            digest.update(f"{tuple(tensor.shape)}".encode() + tensor.cpu().contiguous().numpy().tobytes())
+    return digest.digest()
 
 
 def _each(transform: Any, crops: Sequence[Any]) -> Tensor:

@@ -73,9 +73,12 @@ def evaluate_checkpoint(checkpoint: Checkpoint, images: Images, backend: Backend
     Raises:
         ValueError: the backend is unknown.
         RunError: onnxruntime is not installed.
+        CheckpointError: the network can't be built.
+        DataError: the images do not fit it.
     """
     if backend not in get_args(Backend):
         raise ValueError(f"backend {backend!r} is unknown: choose {' or '.join(get_args(Backend))}")
+    check_images(checkpoint, images)
     if backend == "onnxruntime":
         return evaluate(onnx_model(checkpoint, images.image_size), images)
     model = checkpoint.to_model()
@@ -95,6 +98,32 @@ def _sums(scores: Tensor, labels: Tensor) -> Tensor:
     best = scores.topk(min(5, scores.shape[1])).indices == labels[:, None]
     loss = F.cross_entropy(scores, labels, reduction="sum")
     return torch.stack([loss.double(), best[:, 0].sum().double(), best.sum().double()])
+
+
+def check_images(checkpoint: Checkpoint, images: Images) -> None:
+    """Check before anything runs that these images fit this network, and that their classes are those of its training.
+
+    Classes are compared where the checkpoint's record names them, since labels are numbers: a folder that is called
+    otherwise may shift them all.
+
+    Raises:
+        CheckpointError: the network can't be built.
+        DataError: as ``check_fit``, or a class has another name than in the training.
+    """
+    check_fit(checkpoint.architecture, images)
+    names = checkpoint.record.get("class_names")
+    if not isinstance(names, list) or len(names) != len(images.class_names):
+        return
+    for number, (trained, given) in enumerate(zip(names, images.class_names, strict=True)):
+        if _plain(str(trained)) != _plain(given):
+            raise DataError(
+                f"class {number} of the images is {given!r}, and {str(trained)!r} in the network's training: name the "
+                "class folders as they were"
+            )
+
+
+def _plain(name: str) -> str:
+    return "".join(sign for sign in name.casefold() if sign.isalnum()) or name
 
 
 def check_fit(spec: Spec, images: Images) -> None:

@@ -11,9 +11,10 @@ from densenet_core.checkpoints.checkpoint import Checkpoint
 from densenet_core.data.datasets import DataSplits
 from densenet_core.training.config import TrainingConfig
 from densenet_core.training.distributed import launch
-from densenet_core.training.evaluation import check_fit, evaluate
+from densenet_core.training.evaluation import check_images, evaluate
 from densenet_core.training.loop import OnStep, train_epoch
 from densenet_core.training.malloc import keep_freed_memory
+from densenet_core.training.record import without_results
 
 
 def finetune(
@@ -35,7 +36,7 @@ def finetune(
         DataError: the images do not fit the network.
         NotFiniteError: the loss is not finite.
     """
-    check_fit(checkpoint.architecture, splits.train)
+    check_images(checkpoint, splits.train)
     config = TrainingConfig(
         "finetuned", "given", "finetuned", epochs=epochs, learning_rate=learning_rate, seed=seed, schedule="one_cycle"
     )
@@ -50,6 +51,10 @@ def finetune(
             train_epoch(fabric, forward, wrapped, splits.train, config, epoch, on_step)
         result = evaluate(model, splits.test)
     about: dict[str, Any] = {"epochs": epochs, "learning_rate": learning_rate, "seed": seed, "data": splits.title}
-    record = checkpoint.record | {"finetuned": about, "test_error": result.top1_error, "test_loss": result.loss}
+    record = without_results(checkpoint.record) | {
+        "finetuned": about,
+        "test_error": result.top1_error,
+        "test_loss": result.loss,
+    }
     weights = {key: tensor.detach().cpu().clone() for key, tensor in model.state_dict().items()}
     return replace(checkpoint, weights=weights, record=record)

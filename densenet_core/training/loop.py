@@ -147,7 +147,8 @@ def _train(
         nesterov=config.momentum > 0,
     )
     finished = on_first(fabric, lambda: resume(folder))
-    finished = replace(finished, start=on_first(fabric, lambda: start_of(config, finished.state)))
+    before = (finished.state or {}) if finished.epoch else None
+    finished = replace(finished, start=on_first(fabric, lambda: start_of(config, before)))
     load_state(folder, finished.state, model, optimizer)
     on_first(fabric, lambda: restore_weights(folder, finished.state, model))
     metrics = finished.metrics

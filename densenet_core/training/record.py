@@ -29,6 +29,11 @@ OF_THE_START = (
     "seconds",
     "recipe",
 )
+RESULTS = (
+    *("train_loss", "train_eval_loss", "train_eval_error", "train_eval_images"),
+    *("test_loss", "test_error", "validation_error", "kept_epoch"),
+)
+MAX_RECORDED_CLASSES = 10_000
 MAX_TRAIN_EVAL = 10_000  # training images that the finished network is evaluated on, evenly spaced over the set
 
 
@@ -59,6 +64,15 @@ def start_of(config: TrainingConfig, state: Mapping[str, Any] | None) -> dict[st
     return {"file": Path(config.initial_weights).name} | {key: record[key] for key in OF_THE_START if key in record}
 
 
+def without_results(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a record without losses and errors, for a network that has other weights than the one it describes.
+
+    >>> without_results({"arch": "densenet-40-12", "test_error": 5.2})
+    {'arch': 'densenet-40-12'}
+    """
+    return {key: value for key, value in record.items() if key not in RESULTS}
+
+
 def make_record(
     config: TrainingConfig,
     splits: DataSplits,
@@ -87,6 +101,7 @@ def make_record(
         "train_images": len(splits.train),
         "test_images": len(splits.test),
         "image_size": splits.train.image_size,
+        **({"class_names": list(names)} if len(names := splits.train.class_names) <= MAX_RECORDED_CLASSES else {}),
         "seed": config.seed,
         "epochs": metrics[-1].epoch,
         **({"kept_epoch": kept} if config.keep != "last" else {}),

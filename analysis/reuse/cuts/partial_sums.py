@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from densenet_core import Checkpoint
-from densenet_core.data.images import Images
+from densenet_core.data.images import Images, hash_images
 from densenet_core.errors import first_line
 from densenet_core.files import read_small, write_whole
 
@@ -89,12 +89,15 @@ class PartialSums:
 def measurement_file(
     folder: Path | None, kind: str, options: str, checkpoint: Checkpoint, images: Images
 ) -> Path | None:
-    """Return the file in ``folder`` for one measurement, named by a hash of its options, its weights and its images."""
+    """Return the file in ``folder`` for one measurement, named by a hash of its options, its weights and its images.
+
+    Raises:
+        OSError: a photograph is gone.
+    """
     if folder is None:
         return None
     digest = hashlib.sha256(f"{options} {len(images)}".encode())
     for key, tensor in checkpoint.state_dict.items():
         digest.update(key.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
-    for tensor in next(images.batches(16)):
-        digest.update(tensor.cpu().contiguous().numpy().tobytes())
+    digest.update(hash_images(images))
     return folder / f"{kind}-{digest.hexdigest()[:32]}.npz"

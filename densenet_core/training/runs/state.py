@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from densenet_core.checkpoints.checkpoint import load_checkpoint, save_checkpoint
+from densenet_core.checkpoints.checkpoint import load_checkpoint, read_header, save_checkpoint
 from densenet_core.errors import CheckpointError, RunError, first_line
 from densenet_core.networks.network import Network
 from densenet_core.training.runs import files
@@ -36,15 +36,43 @@ def resume(folder: Path) -> Finished:
     """Return the newest whole state; metrics.csv is rebuilt from it where it differs.
 
     Raises:
-        RunError: no state is whole.
+        RunError: no state is whole, or there is none but the weights of an unfinished run.
     """
     (folder / DIVERGED).unlink(missing_ok=True)
     state = newest_state(folder, promote=True)
     if state is None:
-        return Finished(0, [], None, [_session(0)])
+        return _finished_without_state(folder)
     epoch = int(state["epoch"])
     metrics, kept = _restore_metrics(folder, state, epoch), dict(state.get("kept", {}))
     return Finished(epoch, metrics, state, _sessions(state, epoch), kept)
+
+
+def _finished_without_state(folder: Path) -> Finished:
+    """Return all epochs where model.safetensors is of the last one, else none: then it must not be worth keeping.
+
+    A training that is killed in its first epoch's last moment leaves weights of one epoch and no state.
+    """
+    nothing = Finished(0, [], None, [_session(0)])
+    try:
+        record = read_header(folder)[1]
+    except CheckpointError:  # missing, or damaged
+        return nothing
+    epochs = record.get("epochs")
+    if epochs == record.get("epochs_planned"):
+        return Finished(epochs, _rows_on_disk(folder), None, nothing.sessions)
+    if epochs == 1:
+        return nothing
+    raise RunError(
+        f"the run in {str(folder)!r} has the weights of {epochs} epochs ({WEIGHTS}) but no {LAST} to resume from: "
+        f"choose another name, and --initial-weights {str(folder)!r} to train them further"
+    )
+
+
+def _rows_on_disk(folder: Path) -> list[Metric]:
+    try:
+        return files.read_whole_metrics(folder / METRICS)[0]
+    except RunError:
+        return []
 
 
 def newest_state(folder: Path, promote: bool = False) -> dict[str, Any] | None:

@@ -120,6 +120,14 @@ def test_names_of_classes(tmp_path: Path) -> None:
     assert class_index(CIFAR10_CLASSES, "frog") == 6
 
 
+def test_ten_classes_trained_by_the_recipe_for_cifar_are_not_those_of_cifar() -> None:
+    spec = DenseNetSpec((2, 2), 4, 8, num_classes=10)
+    recipe = {"recipe": "cifar", "dataset": "folder", "normalize": "cifar10"}
+    assert class_names(Checkpoint(spec, {}, {"dataset": "tenfold", "recipe": recipe}))[0] == "class 0"
+    record = {"dataset": "tenfold", "recipe": recipe, "class_names": [*"abcdefghij"]}
+    assert class_names(Checkpoint(spec, {}, record)) == tuple("abcdefghij")
+
+
 def test_channel_statistics_of_the_record() -> None:
     assert channel_statistics(load_zoo("densenet-bc-40-12-cifar10-jpeg")) == "cifar10"
     assert channel_statistics(load_zoo("densenet-40-12-digits")) == "digits"

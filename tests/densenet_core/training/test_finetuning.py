@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from app.cli.main import run
 from densenet_core import Checkpoint, create_model, save_checkpoint
 from densenet_core.data.datasets import load_splits
+from densenet_core.training.evaluation import evaluate_checkpoint
 from densenet_core.training.finetuning import finetune
 from densenet_core.training.loop import NotFiniteError
 
@@ -28,6 +30,22 @@ def test_a_loss_that_is_not_finite_leaves_the_disk_as_it_was(
     with pytest.raises(NotFiniteError, match=r"the loss is \S+ at epoch 1, step \d+: use a learning_rate below 1e\+30"):
         finetune(network, load_splits("digits"), epochs=1, learning_rate=1e30)
     assert list((tmp_path / "runs").rglob("*")) == [tmp_path / "runs" / "finetuned"]
+
+
+def test_the_record_has_the_results_of_the_new_weights_only(network: Checkpoint) -> None:
+    of_the_old = {
+        "test_error": 99.0,
+        "test_loss": 9.0,
+        "train_eval_loss": 9.0,
+        "train_loss": 9.0,
+        "validation_error": 99.0,
+    }
+    splits = load_splits("digits")
+    tuned = finetune(replace(network, record=network.record | of_the_old), splits, epochs=1)
+    result = evaluate_checkpoint(tuned, splits.test)
+    assert tuned.record["test_error"] == pytest.approx(result.top1_error)
+    assert tuned.record["test_loss"] == pytest.approx(result.loss, rel=1e-4)
+    assert not {"train_eval_loss", "train_loss", "validation_error"} & tuned.record.keys()
 
 
 def test_the_command_says_so_in_one_line(

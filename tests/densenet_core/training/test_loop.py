@@ -180,6 +180,30 @@ def test_a_finished_run_returns_at_once(config: TrainingConfig, monkeypatch: pyt
     assert [path.stat().st_mtime_ns for path in files] == before
 
 
+def test_a_finished_run_without_its_state_is_left_alone_and_an_unfinished_one_is_not_replaced(
+    config: TrainingConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = train(config, show_progress=False)
+    for name in (files.LAST, files.PREVIOUS):  # deleted to save space
+        (folder / name).unlink()
+    kept = {name: (folder / name).read_bytes() for name in (files.WEIGHTS, files.METRICS)}
+    train(config, show_progress=False)
+    assert {name: (folder / name).read_bytes() for name in kept} == kept
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    other = replace(config, name="other")
+    with pytest.raises(KeyboardInterrupt):
+        train(other, show_progress=False, on_epoch=lambda folder, model, rows: rows[-1].epoch == 3 and stop())
+    for name in (files.LAST, files.PREVIOUS):
+        (other.folder / name).unlink(missing_ok=True)
+    kept = {name: (other.folder / name).read_bytes() for name in (files.WEIGHTS, files.METRICS)}
+    with pytest.raises(RunError, match=r"weights of \d epochs .* but no last.ckpt .* --initial-weights"):
+        train(other, show_progress=False)
+    assert {name: (other.folder / name).read_bytes() for name in kept} == kept
+
+
 def test_another_configuration_is_refused(config: TrainingConfig) -> None:
     train(replace(config, epochs=1), show_progress=False)
     with pytest.raises(RunError, match="run 'demo' was started with epochs 1, not 2"):
