@@ -1,4 +1,4 @@
-"""Figures to files: PDF, SVG and PNG with the same bytes for the same input, the table beside them."""
+"""Figures, pictures and tables to files, with the same bytes for the same input."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 if TYPE_CHECKING:
+    import numpy as np
     from matplotlib.figure import Figure
+    from numpy.typing import ArrayLike
 
 FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # full-width ones too
 FORMATS = ("pdf", "svg", "png")
@@ -113,3 +115,54 @@ def save_figure(figure: Figure, path: str | os.PathLike[str], table: pd.DataFram
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes(figure_bytes(figure, file_format))
     return [file] if table is None else [file, save_table(table, file.with_suffix(".csv"))]
+
+
+def picture_bytes(pixels: np.ndarray) -> bytes:
+    """Return a picture (H, W, 3) uint8 as the content of a PNG file.
+
+    >>> import numpy as np
+    >>> picture_bytes(np.zeros((2, 2, 3), np.uint8))[1:4]
+    b'PNG'
+    """
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def array_bytes(array: np.ndarray) -> bytes:
+    """Return an array as the content of a .npy file."""
+    import numpy as np
+
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    return buffer.getvalue()
+
+
+def save_picture(pixels: np.ndarray, path: str | os.PathLike[str], data: ArrayLike | None = None) -> list[Path]:
+    """Write a picture as PNG, and the array that it shows beside it as .npy.
+
+    >>> import numpy as np
+    >>> from tempfile import mkdtemp
+    >>> files = save_picture(np.zeros((4, 4, 3), np.uint8), mkdtemp() + "/map.png", np.zeros((4, 4)))
+    >>> [file.name for file in files]
+    ['map.png', 'map.npy']
+
+    Args:
+        pixels: (H, W, 3) uint8.
+
+    Raises:
+        ValueError: the ending is not .png.
+    """
+    import numpy as np
+
+    file = Path(path)
+    check_ending(file, ("png",), "picture")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(picture_bytes(pixels))
+    if data is None:
+        return [file]
+    beside = file.with_suffix(".npy")
+    beside.write_bytes(array_bytes(np.asarray(data)))
+    return [file, beside]

@@ -88,3 +88,13 @@ def slice_at(values: Tensor, position: float) -> Tensor:
     """
     depth = values.shape[-3]
     return values[..., min(int(position * depth), depth - 1), :, :]
+
+
+def strip_of(values: Tensor) -> Tensor:
+    """Return a signal (..., L) as a strip that can be seen: (..., L // 8, L), all rows alike.
+
+    >>> strip_of(torch.arange(16.0)).shape
+    torch.Size([2, 16])
+    """
+    length = values.shape[-1]
+    return values[..., None, :].expand(*values.shape[:-1], max(1, length // 8), length)

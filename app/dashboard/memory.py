@@ -37,26 +37,53 @@ def remember(
     key: str,
     default: Any,
     options: Iterable[Any] | None = None,
+    limits: tuple[int, int] | None = None,
     in_address: bool = True,
     **kwargs: Any,
 ) -> Any:
     """Draw a widget whose value is kept over pages, reruns and, by the address, over sessions.
 
     Args:
-        widget: such as ``st.selectbox``; called with ``args``, ``options``, ``key`` and ``kwargs``.
+        widget: such as ``st.selectbox``; called with ``args``, ``options`` or ``limits``, ``key`` and ``kwargs``.
         default: the value at first; an address without the key means this.
         options: the values that may be chosen, where they are limited.
+        limits: the smallest and the largest number, where the widget takes numbers.
         in_address: write the value into the address.
     """
     allowed = None if options is None else list(options)
+    between = None if limits is None else range(limits[0], limits[1] + 1)
     asked = _read_address(key, default, allowed) if in_address else default
     value = st.session_state[key] if key in st.session_state else recall(key, asked)
     # Set at each run: a widget of the same key on another page is another widget, and would begin with its default.
-    st.session_state[key] = value if allowed is None or value in allowed else default
-    chosen = widget(*args, *([] if allowed is None else [allowed]), key=key, **kwargs)
+    st.session_state[key] = value if all(value in each for each in (allowed, between) if each is not None) else default
+    given = [] if allowed is None else [allowed]
+    chosen = widget(*args, *given, *(limits or ()), key=key, **kwargs)
     keep(key, chosen)
     if in_address:
         write_address(key, None if chosen == default else str(chosen))
+    return chosen
+
+
+def remember_several(
+    widget: Callable[..., Any], *args: Any, key: str, options: Iterable[Any], **kwargs: Any
+) -> list[Any]:
+    """Draw a widget of several choices, such as ``st.multiselect``, kept like ``remember``; none at first.
+
+    The address has the key once for each choice.
+    """
+    allowed = list(options)
+    asked = st.query_params.get_all(key)
+    value = st.session_state[key] if key in st.session_state else recall(key, asked)
+    named = {str(option): option for option in allowed}
+    st.session_state[key] = [named[str(each)] for each in value if str(each) in named]
+    chosen: list[Any] = widget(*args, allowed, key=key, **kwargs)
+    keep(key, chosen)
+    texts = [str(each) for each in chosen]
+    if texts != asked:
+        if texts:
+            st.query_params[key] = texts
+        else:
+            del st.query_params[key]
     return chosen
 
 

@@ -43,9 +43,9 @@ def navigation_pages() -> list[StreamlitPage]:
 
 def show_page(module: str) -> None:
     """Draw a page. What a network or its data can't be used for is an error in words, not a traceback."""
-    from app.dashboard.widgets.downloads import begin_page, download_all
+    from app.dashboard.widgets.downloads import download_all, forget_items
 
-    begin_page()
+    forget_items()
     try:
         import_module(f"app.dashboard.views.{module}").show()
         download_all(module)

@@ -16,7 +16,7 @@ from app.dashboard.keys import CHECKPOINT_ENDINGS
 from app.dashboard.server.access import own_folder
 from app.dashboard.server.options import DATA_DIR, RUNS_DIR, server_options
 from densenet_core import CheckpointError, RunError
-from densenet_core.checkpoints.zoo import ZOO_FOLDER
+from densenet_core.checkpoints.zoo import ZOO_FOLDER, zoo_names, zoo_path
 from densenet_core.files import only_in
 from densenet_core.training.runs.files import CONFIG, find_runs
 
@@ -114,6 +114,12 @@ def _stays_in(path: Path, roots: Sequence[Path]) -> bool:
 def list_served_runs(folders: Sequence[Path]) -> list[Path]:
     """Return the run folders with weights in the served folders."""
     return _drop_hidden((run for folder in folders for run in find_runs(folder)), folders)
+
+
+def trained_networks() -> list[Path]:
+    """The run folders with weights in the served folders, then the networks that ship."""
+    runs = list_served_runs([folder for folder in served_folders() if folder != ZOO_FOLDER])
+    return [*runs, *(zoo_path(name) for name in zoo_names())]
 
 
 def distinct_names(paths: Sequence[Path]) -> dict[Path, str]:

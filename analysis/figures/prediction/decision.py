@@ -13,8 +13,9 @@ from matplotlib.figure import Figure
 
 from analysis.figures.diagrams.arcs import arc, arc_collection, arc_line
 from analysis.figures.prediction.style import AGAINST, FOR, SIGNED
-from analysis.figures.style.heatmap import block_matrix, block_title, ticks
-from analysis.figures.style.paper import COLUMN_WIDTHS, STYLE, draw_block, panels, plain_text, write_caption
+from analysis.figures.style.blocks import Colors, Row, blocks_figure, blocks_screen
+from analysis.figures.style.heatmap import block_title, ticks
+from analysis.figures.style.paper import COLUMN_WIDTHS, STYLE, plain_text
 from analysis.figures.style.screen import INK, layout
 
 MAX_ARCS = 200  # of a block, the strongest
@@ -36,52 +37,38 @@ def decision_figure(table: pd.DataFrame, measure: str = "gradient_activation", c
     Raises:
         ValueError: the table has no such column.
     """
+    words = "Blue: speaks for the class. Red: against it. Source 0: the input of the block."
+    return blocks_figure(table, [_signed(table, measure)], columns, words)
+
+
+def decision_screen(
+    table: pd.DataFrame,
+    measure: str = "gradient_activation",
+    block: int | None = None,
+    marked: tuple[int, int, int] | None = None,
+) -> go.Figure:
+    """Return the signed heatmaps for the screen; cells carry (block, source_layer, target_layer) as ``customdata``.
+
+    Args:
+        table: as ``decision_connections`` returns it.
+        measure: the column to draw; all blocks share a scale.
+        block: draw this block alone.
+        marked: a connection (block, source_layer, target_layer) to draw a frame around.
+
+    Raises:
+        ValueError: the table has no such column.
+    """
+    row = _signed(table, measure)
+    shown = table if block is None else table[table["block"] == block]
+    hover = shown[["block", "source_layer", "target_layer", measure]]
+    template = "<b>source %{y} → target %{x}</b><br>%{customdata[3]:+.4f}<extra></extra>"
+    return blocks_screen(shown, [row._replace(values=shown[measure])], hover, template, marked)
+
+
+def _signed(table: pd.DataFrame, measure: str) -> Row:
+    """The measure as a row of heatmaps, with 0 in the middle of the colors: blue above, red below."""
     limit = _limit(table, measure)
-    blocks = sorted(table["block"].unique())
-    with mpl.rc_context(fname=STYLE):
-        figure, axes, bar_axes = panels(len(blocks), columns)
-        for ax, block in zip(axes, blocks, strict=True):
-            matrix = block_matrix(table, table[measure], block)
-            draw_block(ax, matrix, block_title(table, block), vmin=-limit, vmax=limit, cmap=SIGNED)
-        colors = mpl.cm.ScalarMappable(mpl.colors.Normalize(-limit, limit), SIGNED)
-        figure.colorbar(colors, cax=bar_axes).set_label(DECISION_TITLES.get(measure, measure))
-        write_caption(figure, "Blue: speaks for the class. Red: against it. Source 0: the input of the block.")
-    return figure
-
-
-def decision_screen(table: pd.DataFrame, measure: str = "gradient_activation", block: int = 1) -> go.Figure:
-    """Return the signed heatmap of one block; cells carry (block, source_layer, target_layer) as ``customdata``."""
-    limit, rows = _limit(table, measure), table[table["block"] == block]
-    matrix = block_matrix(table, table[measure], block)
-    size = len(matrix)
-    figure = go.Figure(layout=layout(height=360) | {"dragmode": False, "clickmode": "event+select"})
-    figure.add_heatmap(
-        z=matrix,
-        x=np.arange(1, size + 1),
-        zmin=-limit,
-        zmax=limit,
-        colorscale=SIGNED,
-        hoverinfo="skip",
-        hoverongaps=False,
-        xgap=1,
-        ygap=1,
-        colorbar={"thickness": 12, "outlinewidth": 0},
-    )
-    unchanged = {"marker": {"opacity": 0}}
-    figure.add_scatter(
-        x=rows["target_layer"],
-        y=rows["source_layer"],
-        mode="markers",
-        marker={"opacity": 0, "symbol": "square"},
-        customdata=rows[["block", "source_layer", "target_layer", measure]].astype(object),
-        hovertemplate="<b>source %{y} → target %{x}</b><br>%{customdata[3]:+.4f}<extra></extra>",
-        selected=unchanged,
-        unselected=unchanged,
-    )
-    figure.update_xaxes(title="target layer ℓ", tickvals=ticks(size, first=1), showgrid=False, fixedrange=True)
-    return figure.update_yaxes(
-        title="source layer s", tickvals=ticks(size - 1), range=[size - 0.5, -0.5], showgrid=False, fixedrange=True
-    )
+    return Row(table[measure], Colors(DECISION_TITLES.get(measure, measure), -limit, limit, SIGNED))
 
 
 def decision_arcs_figure(table: pd.DataFrame, measure: str = "gradient_activation", columns: int = 2) -> Figure:

@@ -14,7 +14,8 @@ from analysis.prediction.predictor import BIAS
 
 FOR, AGAINST, NEUTRAL = "#0072B2", "#D55E00", "#9ca3af"  # Okabe and Ito's blue and vermilion
 SIGNED = "RdBu"  # Matplotlib's and Plotly's: red below 0, blue above
-MAX_ALPHA, RANGE = 0.7, 0.36  # of a map over its image: the image stays visible where the map is largest
+MAX_ALPHA, RANGE = 0.75, 0.42  # of a map over its image: the image stays visible where the map is largest
+CONTRAST = 1.5  # exponent of the opacity: above 1, so that places can be told apart where the whole map has one sign
 MAX_TILES = 256  # maps of a grid
 MIN_PIXELS = 224  # side of an image on the screen
 
@@ -55,7 +56,7 @@ def overlay(pixels: Tensor, own_map: Tensor, limit: float | None = None, min_sid
     scaled = np.clip(values / top, -1, 1)
     color = mpl.colormaps[SIGNED](0.5 + RANGE * scaled)[..., :3] * 255
     gray = base.mean(2, keepdims=True).repeat(3, 2)
-    alpha = MAX_ALPHA * np.abs(scaled)[..., None] ** 0.7
+    alpha = MAX_ALPHA * np.abs(scaled)[..., None] ** CONTRAST
     blended: np.ndarray = (1 - alpha) * gray + alpha * color
     return blended.round().astype(np.uint8)
 

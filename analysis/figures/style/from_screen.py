@@ -5,6 +5,7 @@ Figures that papers need have a function of their own; this is for the small one
 
 from __future__ import annotations
 
+import base64
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +34,7 @@ def paper_figure(screen: go.Figure) -> Figure:
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    content = screen.to_plotly_json()
+    content = _decoded(screen.to_plotly_json())
     layout = content["layout"]
     with mpl.rc_context(fname=STYLE):
         height = max(float(layout.get("height") or 300) / PIXELS_PER_INCH, 2.0)
@@ -44,6 +45,18 @@ def paper_figure(screen: go.Figure) -> Figure:
             _DRAW.get(trace.get("type", "scatter"), _line)(axes[trace.get("xaxis") or "x"], trace)
         _finish(axes, layout)
     return figure
+
+
+def _decoded(part: Any) -> Any:
+    """Return Plotly's JSON with its base64 as arrays, by which it encodes those of NumPy and pandas."""
+    if isinstance(part, list | tuple):
+        return [_decoded(value) for value in part]
+    if not isinstance(part, dict):
+        return part
+    if "bdata" not in part:
+        return {name: _decoded(value) for name, value in part.items()}
+    array = np.frombuffer(base64.b64decode(part["bdata"]), dtype=part["dtype"])
+    return array.reshape([int(size) for size in part["shape"].split(",")]) if "shape" in part else array
 
 
 def _axes(figure: Figure, content: dict[str, Any]) -> dict[str, Axes]:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from densenet_core.data.images import Images
 
 MAX_FOR_SIMILARITY = 256  # images
+PATHS_BEAM = 8  # ends that the search for strong paths keeps
 Report = Callable[[int, int], None]
 
 
@@ -56,15 +57,20 @@ def _pruning(
     return pruning_curves(network, table, orders, judged_by, **how, on_step=report)
 
 
-def _claims(report: Report, network: Checkpoint, images: ImagesKey, beside: NetworkKey | None) -> pd.DataFrame:
+def _claims(
+    report: Report,
+    network: Checkpoint,
+    images: ImagesKey,
+    beside: tuple[NetworkKey, ...],
+    seeds: tuple[NetworkKey, ...],
+) -> pd.DataFrame:
     from analysis.claims.claims import check_claims
     from analysis.claims.generalization import training_images
 
     test = _test_images(images)
-    if beside is None:
-        return check_claims(network, test, num_images=images.number)
-    train = training_images(images.dataset, images.normalize, images.root)
-    return check_claims(network, test, [load_checkpoint(beside.name, weights=beside.weights)], images.number, train)
+    train = training_images(images.dataset, images.normalize, images.root) if beside else None
+    networks, others = ([load_checkpoint(own.name, weights=own.weights) for own in side] for side in (beside, seeds))
+    return check_claims(network, test, networks, images.number, train, others)
 
 
 def _gradients(report: Report, network: Checkpoint, images: ImagesKey) -> pd.DataFrame:
@@ -146,7 +152,7 @@ def _cuts(
 def _paths(report: Report, network: Checkpoint, image: bytes, shape: tuple[int, ...], for_class: int) -> pd.DataFrame:
     from analysis.prediction.decision import strongest_paths
 
-    return strongest_paths(network, _unpack_image(image, shape), for_class, beam=8)
+    return strongest_paths(network, _unpack_image(image, shape), for_class, beam=PATHS_BEAM)
 
 
 def _unpack_image(image: bytes, shape: tuple[int, ...]) -> Tensor:

@@ -12,7 +12,8 @@ from app.dashboard.caching import cache
 from app.dashboard.jobs.task import Task
 from app.dashboard.keys import ImagesKey, NetworkKey, file_key
 from app.dashboard.language import from_analysis, t
-from app.dashboard.roots import list_served_runs, served_folders
+from app.dashboard.memory import remember_several
+from app.dashboard.roots import distinct_names, trained_networks
 from app.dashboard.widgets.claim_cards import (
     BADGES,
     badge_text,
@@ -36,17 +37,9 @@ def show() -> None:
     if key is None:
         return
     images = pick_images(key)
-    with st.sidebar:
-        st.subheader(t("claims.beside"))
-        none, runs = t("claims.none"), list_served_runs(list(served_folders()))
-        beside = st.selectbox(
-            t("claims.resnet"),
-            [None, *runs],
-            format_func=lambda run: run.name if run else none,
-            key="beside",
-        )
+    beside, seeds = _choose_runs()
     try:
-        table = _table(key, images, None if beside is None else file_key(beside))
+        table = _table(key, images, beside, seeds)
     except ValueError as error:
         st.error(literal(str(error)), icon=":material/error:")
         return
@@ -61,24 +54,48 @@ def show() -> None:
             with st.expander(f"{badge_text(str(claim.verdict))}  {number}. {statement(claim)}", key=f"claim_{number}"):
                 _show_claim(claim)
     with take_home():
-        download_row("claims", table, None, code=claims_code(key, images))
+        download_row("claims", table, None, code=claims_code(key, images, beside, seeds))
     st.caption(t("claims.note"))
 
 
-def _table(key: NetworkKey, images: ImagesKey | None, beside: NetworkKey | None) -> pd.DataFrame:
-    """Return the claims tested on images, once that job is done; until then those that need the weights alone."""
+def _choose_runs() -> tuple[tuple[NetworkKey, ...], tuple[NetworkKey, ...]]:
+    """ResNets on the same data, and further seeds of the network, by which overfitting is judged."""
+    networks = trained_networks()
+    titles = distinct_names(networks)
+    with st.sidebar:
+        st.subheader(t("claims.beside"))
+        resnets, seeds = (
+            remember_several(
+                st.multiselect,
+                t(f"claims.{key}"),
+                options=networks,
+                key=key,
+                format_func=titles.__getitem__,
+                placeholder=t("claims.none"),
+                help=t(f"claims.{key}_help"),
+            )
+            for key in ("resnets", "more_seeds")
+        )
+    return tuple(map(file_key, resnets)), tuple(map(file_key, seeds))
+
+
+def _table(
+    key: NetworkKey, images: ImagesKey | None, beside: tuple[NetworkKey, ...], seeds: tuple[NetworkKey, ...]
+) -> pd.DataFrame:
+    """The claims tested on images, once that job is done; until then those that need weights and records alone."""
     if images is not None:
-        found: pd.DataFrame | None = result_of(Task("claims", key, (images, beside)), amount(images))
+        found: pd.DataFrame | None = result_of(Task("claims", key, (images, beside, seeds)), amount(images))
         if found is not None:
             return found
-    return _on_weights(key)
+    return _without_images(key, beside, seeds)
 
 
 @cache(32, spinner="claims")
-def _on_weights(key: NetworkKey) -> pd.DataFrame:
+def _without_images(key: NetworkKey, beside: tuple[NetworkKey, ...], seeds: tuple[NetworkKey, ...]) -> pd.DataFrame:
     from analysis.claims.claims import check_claims
 
-    return check_claims(loading.load(key))
+    networks, others = ([loading.load(own) for own in side] for side in (beside, seeds))
+    return check_claims(loading.load(key), beside=networks, seeds=others)
 
 
 def _show_claim(claim: Any) -> None:

@@ -126,6 +126,8 @@ def _show_latency(specs: dict[str, Spec], size: int) -> None:
         st.caption(t("comparison.takes"))
         return
     show_table(times[list(LATENCIES)])
+    with take_home():
+        download_row("latency", times, None, key="latency_")
     st.caption(t("comparison.median", size=size, hardware=literal(str(times["hardware"].iloc[0]))))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 import pandas as pd
+import plotly.graph_objects as go
 import streamlit as st
 
 from analysis.claims.published import published_claims
@@ -17,7 +18,7 @@ from app.dashboard.keys import NetworkKey, file_key
 from app.dashboard.language import from_analysis, names, t
 from app.dashboard.roots import in_served_folders, list_served_runs, served_folders
 from app.dashboard.widgets.claim_cards import show_badge, statement
-from app.dashboard.widgets.downloads import download_row, take_home
+from app.dashboard.widgets.downloads import download_row, only_these, screen_file, take_home
 from app.dashboard.widgets.handover import efficiency_code
 from app.dashboard.widgets.long_work import result_of
 from app.dashboard.widgets.tables import show_table_on_opening
@@ -48,6 +49,11 @@ def show() -> None:
 @st.fragment
 def _explore(rows: pd.DataFrame) -> None:
     """The picture of the chosen results: a change of its controls reads no runs again."""
+    with only_these("efficiency"):
+        _draw(rows)
+
+
+def _draw(rows: pd.DataFrame) -> None:
     cost, log, pareto = _choose_axes()
     if cost == "forward_ms":
         measured = _with_latency(rows)
@@ -58,15 +64,16 @@ def _explore(rows: pd.DataFrame) -> None:
     if drawn.empty:
         st.info(t("efficiency.none"))
         return
+    screen = efficiency_screen(drawn, cost, log, pareto)
     show_chart(
-        efficiency_screen(drawn, cost, log, pareto),
+        screen,
         key="efficiency",
         alt=t("efficiency.alt", cost=from_analysis(SCREEN_AXIS_TITLES[cost])),
     )
     if len(drawn) < len(rows):
         missing, label = len(rows) - len(drawn), t(f"efficiency.costs.{cost}")
         st.caption(t("efficiency.not_drawn", missing=missing, all=len(rows), cost=label))
-    _show_downloads(drawn, cost, log)
+    _show_downloads(drawn, cost, log, screen)
     _show_parity(rows)
     show_table_on_opening(t("common.table"), partial(_table, drawn, cost), key="efficiency_table")
 
@@ -153,10 +160,10 @@ def _with_latency(rows: pd.DataFrame) -> pd.DataFrame | None:
     return rows.assign(forward_ms=rows["arch"].map(dict(zip(times["network"], times["forward_ms"], strict=True))))
 
 
-def _show_downloads(rows: pd.DataFrame, cost: str, log: bool) -> None:
+def _show_downloads(rows: pd.DataFrame, cost: str, log: bool, screen: go.Figure) -> None:
     is_drawn_on_paper = cost in ("params", "mult_adds", "activation_bytes")
     with take_home():
-        figure_file = partial(_figure_file, rows, cost, log) if is_drawn_on_paper else None
+        figure_file = partial(_figure_file, rows, cost, log) if is_drawn_on_paper else partial(screen_file, screen)
         code = efficiency_code(rows, cost, log) if is_drawn_on_paper else None
         download_row(f"error_vs_{cost}", rows, figure_file, code=code)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -11,24 +10,25 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from analysis.claims.figure_5 import figure5_observations, is_order_visible
-from analysis.figures.connection import source_profile, target_profile, weight_histogram
 from analysis.figures.figure_5 import Connection, feature_reuse_screen
 from analysis.figures.style.heatmap import COLOR_MAPS, ColorMap
-from analysis.reuse.connections import connection_filter
 from analysis.reuse.measures import DEFAULT, IMAGE_MEASURES, MEASURES
-from analysis.reuse.scaling import SCALINGS, Scaling, default_scaling, target_share
+from analysis.reuse.scaling import SCALINGS, Scaling, default_scaling
 from app.dashboard import loading
 from app.dashboard.caching import cache
 from app.dashboard.charts import Kept, draw_once, show_chart
-from app.dashboard.keys import ImagesKey, NetworkKey
+from app.dashboard.keys import NetworkKey
 from app.dashboard.language import names, t
 from app.dashboard.memory import recall, remember, write_address
 from app.dashboard.pages import link_to
+from app.dashboard.views.one_connection import Measured, show_connection
+from app.dashboard.widgets.cells import cell_text, parse_cell
 from app.dashboard.widgets.claim_cards import numbers, show_badge, statement, statistic
-from app.dashboard.widgets.downloads import download_row, download_small, take_home
+from app.dashboard.widgets.downloads import download_row, only_these, take_home
 from app.dashboard.widgets.handover import reuse_code
 from app.dashboard.widgets.long_work import measure_or_offer
 from app.dashboard.widgets.network_picker import pick_network, show_network
+from app.dashboard.widgets.scripts import TABLE, joined, script
 from app.dashboard.widgets.tables import show_table_on_opening
 from app.text import literal, network_facts
 
@@ -37,13 +37,6 @@ if TYPE_CHECKING:
 
 
 FIRST_COLORS: ColorMap = "viridis"  # perceptually uniform; jet is for figures that look like the paper's
-
-
-class Measured(NamedTuple):
-    """What is in the table beside the weights' own measures: what ``loading.measured_table`` takes with a network."""
-
-    measures: tuple[str, ...] = ()
-    images: ImagesKey | None = None
 
 
 class Options(NamedTuple):
@@ -69,7 +62,7 @@ def show() -> None:
         _choose_options()
         return
     _explore(key, measured)
-    _show_observations(_observations(key))
+    _show_observations(key, _observations(key))
     with st.expander(t("common.computed"), icon=":material/function:"):
         st.markdown(t("reuse.definitions"))
     show_table_on_opening(t("common.table"), partial(loading.measured_table, key, *measured), key="reuse_table")
@@ -90,6 +83,11 @@ def _has_reuse(key: NetworkKey) -> bool:
 @st.fragment
 def _explore(key: NetworkKey, measured: Measured) -> None:
     """The heatmap, its controls and the cell chosen in it: a change among them draws nothing else of the page again."""
+    with only_these("reuse"):
+        _draw(key, measured)
+
+
+def _draw(key: NetworkKey, measured: Measured) -> None:
     options = _choose_options()
     if measured.measures != _measures_on_images(options.measure):
         st.rerun()  # the sidebar's choice of images comes or goes
@@ -99,7 +97,7 @@ def _explore(key: NetworkKey, measured: Measured) -> None:
     _show_order(key)
     _show_scale(table, options)
     _show_export(key, measured, table, options)
-    _show_connection(key, measured, table, options.measure, cell)
+    show_connection(key, measured, table, options.measure, cell)
 
 
 def _choose_measured(key: NetworkKey) -> Measured | None:
@@ -165,21 +163,6 @@ def _heatmap(key: NetworkKey, measured: Measured, options: Options, cell: Connec
     return feature_reuse_screen(loading.measured_table(key, *measured), *options, marked=cell)
 
 
-@draw_once
-def _weights(key: NetworkKey, cell: Connection) -> go.Figure:
-    return weight_histogram(connection_filter(loading.load(key), *cell))
-
-
-@draw_once
-def _row(key: NetworkKey, measured: Measured, measure: str, cell: Connection) -> go.Figure:
-    return source_profile(loading.measured_table(key, *measured), measure, cell)
-
-
-@draw_once
-def _column(key: NetworkKey, measured: Measured, measure: str, cell: Connection) -> go.Figure:
-    return target_profile(loading.measured_table(key, *measured), measure, cell)
-
-
 def _show_heatmap(figure: Kept) -> None:
     with st.container(key="wide_heatmap"):
         show_chart(figure, key="heatmap", on_select=_remember_click, selection_mode="points", alt=t("reuse.alt"))
@@ -195,22 +178,12 @@ def _chosen_cell(key: NetworkKey, table: pd.DataFrame) -> Connection:
     """Return the clicked cell, or the one in the address; else the connection with the largest mean |w|."""
     if st.session_state.get("cell_of") != key:
         is_first = "cell_of" not in st.session_state
-        asked = _cell(st.query_params.get("cell", ""), table) if is_first else None
+        asked = parse_cell(st.query_params.get("cell", ""), table) if is_first else None
         st.session_state["cell"] = asked or _connection(table.iloc[int(table["mean_abs_weight"].argmax())])
         st.session_state["cell_of"] = key
     cell: Connection = st.session_state["cell"]
-    write_address("cell", ".".join(map(str, cell)))
+    write_address("cell", cell_text(cell))
     return cell
-
-
-def _cell(text: str, table: pd.DataFrame) -> Connection | None:
-    """Return the cell of an address, ``BLOCK.SOURCE.TARGET``; None where the network has no such connection."""
-    numbers = [int(number) for number in text.split(".") if number.isdecimal()]
-    if len(numbers) != 3:
-        return None
-    block, source, target = numbers
-    is_there = (table["block"] == block) & (table["source_layer"] == source) & (table["target_layer"] == target)
-    return Connection(block, source, target) if is_there.any() else None
 
 
 def _connection(row: pd.Series) -> Connection:
@@ -241,7 +214,7 @@ def _observations(key: NetworkKey) -> pd.DataFrame:
     return figure5_observations(loading.measured_table(key, (), None), is_order_visible(loading.load(key)))
 
 
-def _show_observations(observations: pd.DataFrame) -> None:
+def _show_observations(key: NetworkKey, observations: pd.DataFrame) -> None:
     st.markdown(f"##### {t('reuse.observations')}")
     with st.container(border=True, gap="small", key="observations_table"):
         for number, claim in enumerate(observations.itertuples(), start=1):
@@ -251,63 +224,13 @@ def _show_observations(observations: pd.DataFrame) -> None:
                 show_badge(str(claim.verdict))
             values.caption(numbers(claim), help=statistic(claim))
     with take_home():
-        download_row("observations", observations, None, key="observed_")
-
-
-def _show_connection(key: NetworkKey, measured: Measured, table: pd.DataFrame, measure: str, cell: Connection) -> None:
-    place = (table["block"] == cell.block) & (table["source_layer"] == cell.source_layer)
-    row = table.assign(share=target_share(table))[place & (table["target_layer"] == cell.target_layer)].iloc[0]
-    weights = connection_filter(loading.load(key), *cell)
-    source = t("reuse.source_layer" if cell.source_layer else "reuse.source_input", layer=cell.source_layer)
-    target = t(f"reuse.target_{row['target_kind']}", layer=cell.target_layer)
-    heading, choice = st.columns([3, 1], vertical_alignment="bottom")
-    heading.markdown(f"##### {t('reuse.connection', block=cell.block, source=source, target=target)}")
-    with choice:
-        _type_cell(table, cell)
-    st.caption(
-        t(
-            "reuse.connection_facts",
-            share=row["share"],
-            maps=row["num_channels"],
-            weights=weights.size,
-            shape=" × ".join(map(str, weights.shape)),
-            mean=row["mean_abs_weight"],
-            l1=row["l1_per_input_map"],
-        )
-    )
-    if measure in IMAGE_MEASURES:
-        st.caption(f"{t(f'measures.{measure}')}: **{row[measure]:.4g}**")
-    own = f"block_{cell.block}_source_{cell.source_layer}_target_{cell.target_layer}"
-    into = (table["block"] == cell.block) & (table["target_layer"] == cell.target_layer)
-    panels = {
-        "weights": (t("reuse.weights"), _weights(key, cell), pd.DataFrame({"weight": weights.ravel()})),
-        "row": (t("reuse.row", source=cell.source_layer), _row(key, measured, measure, cell), table[place]),
-        "column": (t("reuse.column", target=cell.target_layer), _column(key, measured, measure, cell), table[into]),
-    }
-    columns = st.columns(3, gap="medium")
-    for column, (name, (title, figure, rows)) in zip(columns, panels.items(), strict=True):
-        with column:
-            st.markdown(f"**{title}**")
-            show_chart(figure, f"connection_{name}", title)
-            download_small(f"{name}_{own}", rows, figure, key=f"connection_{name}_")
-
-
-def _type_cell(table: pd.DataFrame, cell: Connection) -> None:
-    """The chosen cell as text, to be read and typed: the heatmap's cells for the keyboard."""
-    block, source, target = cell
-    st.session_state["cell_text"] = t("reuse.cell_text", block=block, source=source, target=target)
-    st.text_input(t("reuse.cell"), key="cell_text", on_change=partial(_read_cell, table), help=t("reuse.cell_help"))
-    if wrong := st.session_state.pop("cell_wrong", None):
-        st.warning(t("reuse.no_cell", text=literal(wrong)), icon=":material/warning:")
-
-
-def _read_cell(table: pd.DataFrame) -> None:
-    text = str(st.session_state["cell_text"])
-    found = _cell(".".join(re.findall(r"\d+", text)), table)
-    if found is None:
-        st.session_state["cell_wrong"] = text
-    else:
-        st.session_state["cell"] = found
+        imports = {
+            "analysis": "connection_weights, figure5_observations",
+            "analysis.claims.figure_5": "is_order_visible",
+        }
+        found = "figure5_observations(connection_weights(network), is_order_visible(network))"
+        code = script(key, joined(TABLE, imports), [f'save_table({found}, "observations.csv")'])
+        download_row("observations", observations, None, "observed_", code)
 
 
 def _show_export(key: NetworkKey, measured: Measured, table: pd.DataFrame, options: Options) -> None:

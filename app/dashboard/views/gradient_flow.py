@@ -26,9 +26,10 @@ from app.dashboard.keys import ImagesKey, NetworkKey
 from app.dashboard.language import from_analysis, names, t
 from app.dashboard.widgets.data_picker import pick_images
 from app.dashboard.widgets.downloads import download_row, download_small, take_home
-from app.dashboard.widgets.handover import gradients_code
+from app.dashboard.widgets.handover import Code, gradients_code
 from app.dashboard.widgets.long_work import result_of
 from app.dashboard.widgets.network_picker import open_page
+from app.dashboard.widgets.scripts import SCREEN, TABLE, Imports, joined, script
 from app.text import literal
 from densenet_core.networks.spec import Spec
 
@@ -42,7 +43,7 @@ def show() -> None:
     images = pick_images(key)
     if images is not None:
         _show_flow(key, images)
-    _show_paths({spec.title: spec, **controls(spec)})
+    _show_paths(key, {spec.title: spec, **controls(spec)})
     if images is not None:
         _show_shares(key, images)
 
@@ -102,7 +103,7 @@ def _show_shares(key: NetworkKey, images: ImagesKey) -> None:
         download_row("gradient_by_path_length", shares, draw, "shares_", gradients_code(key, images, None))
 
 
-def _show_paths(specs: dict[str, Spec]) -> None:
+def _show_paths(key: NetworkKey, specs: dict[str, Spec]) -> None:
     st.markdown(f"##### {t('gradients.paths')}")
     left, right = st.columns(2, gap="medium")
     with left:
@@ -110,7 +111,14 @@ def _show_paths(specs: dict[str, Spec]) -> None:
         figure = path_lengths_screen(counts)
         show_chart(figure, key="paths", alt=t("gradients.paths_alt"))
         lengths = pd.concat([own.assign(network=title) for title, own in counts.items()], ignore_index=True)
-        download_small("path_lengths", lengths, figure, key="paths_")
+        imports = {"analysis.architecture.paths": "path_counts"}
+        imports |= {"analysis.figures.gradient_flow": "path_lengths_screen"}
+        lines = [
+            "counts = {title: path_counts(own) for title, own in specs.items()}",
+            "table = concat([own.assign(network=title) for title, own in counts.items()], ignore_index=True)",
+            'save_figure(paper_figure(path_lengths_screen(counts)), "path_lengths.pdf", table)',
+        ]
+        download_small("path_lengths", lengths, figure, "paths_", _specs_code(key, joined(SCREEN, imports), lines))
     with right:
         rows = []
         for title, spec in specs.items():
@@ -128,4 +136,14 @@ def _show_paths(specs: dict[str, Spec]) -> None:
         st.caption(t("gradients.paths_note"))
         layers = pd.concat([layer_paths(spec).assign(network=title) for title, spec in specs.items()])
         with take_home():
-            download_row("layers_to_the_loss", layers, None, "layer_paths_")
+            table = "concat([layer_paths(own).assign(network=title) for title, own in specs.items()])"
+            imports = joined(TABLE, {"analysis.architecture.paths": "layer_paths"})
+            code = _specs_code(key, imports, [f'save_table({table}, "layers_to_the_loss.csv")'])
+            download_row("layers_to_the_loss", layers, None, "layer_paths_", code)
+
+
+def _specs_code(key: NetworkKey, imports: Imports, lines: list[str]) -> Code:
+    """Code about the network and its controls, which it opens as ``specs``."""
+    more = {"analysis.claims.gradient_flow": "controls", "pandas": "concat"}
+    opening = ["spec = network.architecture", "specs = {spec.title: spec, **controls(spec)}"]
+    return script(key, joined(imports, more), [*opening, *lines])

@@ -15,7 +15,7 @@ from analysis.figures.difference import (
     two_networks_figure,
     two_networks_screen,
 )
-from analysis.figures.figure_5 import feature_reuse_screen
+from analysis.figures.figure_5 import feature_reuse_figure, feature_reuse_screen
 from analysis.figures.seeds import seeds_figure, seeds_screen
 from analysis.reuse.comparison.difference import have_same_cells, reuse_difference
 from analysis.reuse.comparison.seeds import differing_settings, seed_statistics
@@ -28,12 +28,11 @@ from app.dashboard.charts import show_chart
 from app.dashboard.keys import NetworkKey, file_key
 from app.dashboard.language import t
 from app.dashboard.memory import remember
-from app.dashboard.roots import distinct_names, in_served_folders, list_served_runs, served_folders
+from app.dashboard.roots import distinct_names, in_served_folders, trained_networks
 from app.dashboard.widgets.downloads import download_row, take_home
-from app.dashboard.widgets.handover import Code, difference_code, seeds_code
+from app.dashboard.widgets.handover import Code, difference_code, seeds_code, two_networks_code
 from app.dashboard.widgets.tables import show_table_on_opening
 from app.text import literal
-from densenet_core.checkpoints.zoo import ZOO_FOLDER, zoo_names, zoo_path
 from densenet_core.training.runs.files import REUSE
 
 SAVED = 0  # in the choice of an epoch: the weights as they are saved
@@ -51,8 +50,10 @@ def show_reuse(keys: tuple[NetworkKey, NetworkKey], names: tuple[str, ...]) -> N
     if not have_same_cells(first, second):
         _show_beside((first, second), names)
         return
-    code = difference_code(keys) if is_first_saved and is_second_saved else None
-    _show_two(reuse_difference(first, second), (names[0], names[1]), code)
+    both = (names[0], names[1])
+    is_saved = is_first_saved and is_second_saved
+    codes = (two_networks_code(keys, both), difference_code(keys)) if is_saved else (None, None)
+    _show_two(reuse_difference(first, second), both, codes)
     _show_seeds(keys)
 
 
@@ -107,19 +108,22 @@ def _show_beside(tables: tuple[pd.DataFrame, pd.DataFrame], names: tuple[str, ..
         with column:
             figure = feature_reuse_screen(table, color_map="viridis")
             show_chart(figure, f"reuse_{side}", f"{t('reuse.alt')}: {name}")
+            draw = partial(loading.figure_file, partial(feature_reuse_figure, color_map="viridis"), "reuse", table)
+            with take_home():
+                download_row(f"feature_reuse_{side}", table, draw, f"{side}_")
 
 
-def _show_two(found: pd.DataFrame, names: tuple[str, str], code: Code | None) -> None:
+def _show_two(found: pd.DataFrame, names: tuple[str, str], codes: tuple[Code | None, Code | None]) -> None:
     st.caption(t("comparison.correlation", correlation=found.attrs["rank_correlation"]))
     show_chart(two_networks_screen(found, names), "reuse_both", t("reuse.alt"))
     with take_home():
         draw = partial(loading.figure_file, two_networks_figure, "two_networks", found, names)
-        download_row("reuse_of_both", found, draw, key="both_")
+        download_row("reuse_of_both", found, draw, "both_", codes[0])
     st.markdown(f"**{t('comparison.difference')}**")
     show_chart(difference_screen(found), "reuse_difference", t("comparison.difference"))
     with take_home():
         draw = partial(loading.figure_file, difference_figure, "difference", found, 2)
-        download_row("reuse_difference", found, draw, key="difference_", code=code)
+        download_row("reuse_difference", found, draw, "difference_", codes[1])
     show_table_on_opening(t("common.table"), lambda: found, key="difference_table")
 
 
@@ -128,8 +132,7 @@ def _show_seeds(keys: tuple[NetworkKey, NetworkKey]) -> None:
     """Mean and spread of every cell, where the networks are seeds of one architecture."""
     if not st.toggle(t("comparison.seeds"), key="seeds", help=t("comparison.seeds_help")):
         return
-    runs = list_served_runs([folder for folder in served_folders() if folder != ZOO_FOLDER])
-    more = [*runs, *(zoo_path(name) for name in zoo_names())]
+    more = trained_networks()
     labels = distinct_names(more)
     chosen = st.multiselect(t("comparison.more_seeds"), more, format_func=labels.__getitem__, key="more_seeds")
     everyone = [*keys, *(file_key(path) for path in chosen)]

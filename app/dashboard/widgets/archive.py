@@ -8,10 +8,13 @@ from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
-from analysis.figures.export import FORMATS, table_bytes
+import pandas as pd
+
 from app.dashboard.language import column_labels
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from app.dashboard.widgets.downloads import Item
 
 DATE = (1980, 1, 1, 0, 0, 0)  # the same content gives the same bytes
@@ -25,7 +28,8 @@ CONVENTIONS = """
 - Tables have raw values; figures scale them as their color bar says.
 - One fused multiply-add is one `mult_add`; the paper's FLOPs are 2 x mult_adds. Errors are in percent, losses in
   nats, sizes in bytes.
-- Figures are vector files (PDF, SVG) with fonts embedded, and PNG at 300 dpi.
+- Figures are vector files (PDF, SVG) with fonts embedded, and PNG at 300 dpi. Pictures of maps, filters and images are
+  PNG, and their values are arrays (.npy).
 """
 
 
@@ -37,13 +41,12 @@ def archive(items: Mapping[str, Item], page: str, link: str) -> bytes:
         page: its title.
         link: its address.
     """
+    items = dict(items)  # the page may be drawn again meanwhile
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as file:
         for name, item in items.items():
-            for file_format in FORMATS if item.figure_file is not None else ():
-                assert item.figure_file is not None
-                _write(file, f"{name}.{file_format}", item.figure_file(file_format))
-            _write(file, f"{name}.csv", table_bytes(item.table))
+            for ending, content in item.files().items():
+                _write(file, f"{name}.{ending}", content())
             if item.code is not None:
                 _write(file, f"code/{name}.py", f"{item.code.python}\n".encode())
         _write(file, "README.md", _readme(items, page, link).encode())
@@ -61,14 +64,19 @@ def _readme(items: Mapping[str, Item], page: str, link: str) -> str:
 
 
 def _about(name: str, item: Item) -> str:
-    kinds = [*(FORMATS if item.figure_file is not None else ()), "csv"]
-    lines = [f"### {name}", "", "Files: " + ", ".join(f"`{name}.{kind}`" for kind in kinds) + "."]
-    titles = column_labels(item.table.columns)
-    lines += ["", "Columns: " + ", ".join(_column(str(column), titles.get(column)) for column in item.table) + "."]
+    lines = [f"### {name}", "", "Files: " + ", ".join(f"`{name}.{ending}`" for ending in item.files()) + "."]
+    lines += ["", _contents(item.data)]
     if item.code is not None:
         lines += ["", f"Made again by `code/{name}.py`" + (":" if item.code.command else ".")]
         lines += ["", f"    {item.code.command}"] if item.code.command else []
     return "\n".join(lines)
+
+
+def _contents(data: pd.DataFrame | np.ndarray) -> str:
+    if not isinstance(data, pd.DataFrame):
+        return f"Array of {data.dtype}, shape {data.shape}; read it with `numpy.load`."
+    titles = column_labels(data.columns)
+    return "Columns: " + ", ".join(_column(str(column), titles.get(column)) for column in data) + "."
 
 
 def _column(name: str, title: str | None) -> str:

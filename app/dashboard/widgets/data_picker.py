@@ -72,8 +72,7 @@ def _choose(record: dict[str, Any]) -> ImagesKey | None:
         number = remember(
             st.number_input,
             t("images.number"),
-            10,
-            10_000,
+            limits=(10, 10_000),
             key="images_number",
             default=200,
             step=50,

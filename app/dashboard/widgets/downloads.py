@@ -7,27 +7,40 @@ from contextlib import contextmanager
 from functools import partial
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
+from numpy.typing import ArrayLike
 
-from analysis.figures.export import FORMATS, table_bytes
-from app.dashboard.caching import cache
+from analysis.figures.export import FORMATS, array_bytes, picture_bytes, table_bytes
 from app.dashboard.charts import Kept
 from app.dashboard.language import t
 from app.dashboard.widgets.archive import archive
-from app.dashboard.widgets.handover import Code, page_link, show_handover
+from app.dashboard.widgets.handover import Code, page_link, show_code, show_handover
 
 FigureFile = Callable[[str], bytes]  # the content of a figure's file in a format
 _ITEMS = "taken_home"  # of the session's state: what the page offers, by name
 
 
 class Item(NamedTuple):
-    """A figure, or a table, that can be taken home."""
+    """A figure, a picture or a table that can be taken home."""
 
-    table: pd.DataFrame
+    data: pd.DataFrame | np.ndarray  # what it shows: a table, or the array of a picture
     figure_file: FigureFile | None
     code: Code | None
+    formats: tuple[str, ...] = FORMATS
+
+    def files(self) -> dict[str, Callable[[], bytes]]:
+        """Return what makes the content of each file, by its ending: figures first, then the data."""
+        files: dict[str, Callable[[], bytes]] = {}
+        if self.figure_file is not None:
+            files |= {ending: partial(self.figure_file, ending) for ending in self.formats}
+        if isinstance(self.data, pd.DataFrame):
+            files["csv"] = partial(table_bytes, self.data)
+        else:
+            files["npy"] = partial(array_bytes, self.data)
+        return files
 
 
 @contextmanager
@@ -38,8 +51,18 @@ def take_home() -> Iterator[None]:
         yield
 
 
+def offer(name: str, item: Item) -> None:
+    """Put an item into the page's archive."""
+    st.session_state.setdefault(_ITEMS, {})[name] = item
+
+
 def download_row(
-    name: str, table: pd.DataFrame, figure_file: FigureFile | None, key: str = "", code: Code | None = None
+    name: str,
+    table: pd.DataFrame,
+    figure_file: FigureFile | None,
+    key: str = "",
+    code: Code | None = None,
+    formats: tuple[str, ...] = FORMATS,
 ) -> None:
     """Draw buttons for PDF, SVG, PNG and CSV, and one for the page's link and the figure's code.
 
@@ -47,45 +70,83 @@ def download_row(
         name: of the files, without ending.
         figure_file: called when its button is clicked. None: the table alone.
         key: identifies the row among those of the page.
+        formats: those of ``figure_file``.
     """
-    st.session_state.setdefault(_ITEMS, {})[name] = Item(table, figure_file, code)
-    if figure_file is not None:
-        for file_format in FORMATS:
-            _button(file_format, partial(figure_file, file_format), name, key)
-    _button("csv", partial(table_bytes, table), name, key)
+    _draw_buttons(name, Item(table, figure_file, code, formats), key)
     show_handover(code, key)
 
 
-def download_small(name: str, table: pd.DataFrame, screen: go.Figure | Kept, key: str) -> None:
+def download_small(
+    name: str, table: pd.DataFrame, screen: go.Figure | Kept, key: str, code: Code | None = None
+) -> None:
     """Draw the downloads of a small figure, which has no other version for paper, behind one button."""
-    draw = partial(screen_file, name, table, _Screen(screen.figure if isinstance(screen, Kept) else screen))
-    st.session_state.setdefault(_ITEMS, {})[name] = Item(table, draw, None)
+    draw = partial(screen_file, screen.figure if isinstance(screen, Kept) else screen)
+    _draw_popover(name, Item(table, draw, code), key)
+
+
+def download_picture(name: str, pixels: np.ndarray, data: ArrayLike, key: str, code: Code | None = None) -> None:
+    """Draw the downloads of a picture, PNG and the array that it shows, behind one button.
+
+    Args:
+        pixels: (H, W, 3) uint8.
+    """
+    item = Item(np.asarray(data), lambda _: picture_bytes(pixels), code, formats=("png",))
+    _draw_popover(name, item, key)
+
+
+def download_table(name: str, table: pd.DataFrame, key: str, code: Code | None = None) -> None:
+    """Draw the download of a small table behind one button."""
+    _draw_popover(name, Item(table, None, code), key)
+
+
+def _draw_popover(name: str, item: Item, key: str) -> None:
     with st.popover(t("common.take_home"), icon=":material/download:", type="tertiary", key=f"popover_{key}"):
-        for file_format in FORMATS:
-            _button(file_format, partial(draw, file_format), name, key)
-        _button("csv", partial(table_bytes, table), name, key)
+        _draw_buttons(name, item, key)
+        show_code(item.code)
 
 
-class _Screen(NamedTuple):
-    figure: go.Figure
+def _draw_buttons(name: str, item: Item, key: str) -> None:
+    offer(name, item)
+    for ending, content in item.files().items():
+        st.download_button(
+            "LaTeX" if ending == "tex" else ending.upper(),
+            content,
+            f"{name}.{ending}",
+            key=f"download_{key}{ending}",
+            on_click="ignore",
+            icon=":material/download:",
+            type="tertiary",
+        )
 
 
-@cache(32)
-def screen_file(name: str, table: pd.DataFrame, _screen: _Screen, file_format: str) -> bytes:
+def screen_file(screen: go.Figure, file_format: str) -> bytes:
     """Return a screen's figure as a file for paper."""
     from analysis.figures.export import figure_bytes
     from analysis.figures.style.from_screen import paper_figure
 
-    return figure_bytes(paper_figure(_screen.figure), file_format)
+    return figure_bytes(paper_figure(screen), file_format)
 
 
-def begin_page() -> None:
-    """Forget what the page before offered."""
-    st.session_state[_ITEMS] = {}
+def forget_items() -> None:
+    """Forget what the page before offered; the archive button keeps the same dictionary."""
+    st.session_state.setdefault(_ITEMS, {}).clear()
+
+
+@contextmanager
+def only_these(part: str) -> Iterator[None]:
+    """What is offered within replaces what this part of the page offered before: for fragments, drawn by themselves."""
+    items = st.session_state.setdefault(_ITEMS, {})
+    for name in st.session_state.pop(f"{_ITEMS}_{part}", ()):
+        items.pop(name, None)
+    others = set(items)
+    try:
+        yield
+    finally:
+        st.session_state[f"{_ITEMS}_{part}"] = set(items) - others
 
 
 def download_all(page: str) -> None:
-    """Draw the button for everything that the page offers, as one archive; nothing where that is one figure or none."""
+    """Draw the button for everything that the page offers, as one archive; nothing where it offers none."""
     items: dict[str, Item] = st.session_state.get(_ITEMS, {})
     if not items:
         return
@@ -97,16 +158,4 @@ def download_all(page: str) -> None:
         on_click="ignore",
         icon=":material/folder_zip:",
         help=t("archive.help"),
-    )
-
-
-def _button(file_format: str, content: Callable[[], bytes], name: str, key: str) -> None:
-    st.download_button(
-        file_format.upper(),
-        content,
-        f"{name}.{file_format}",
-        key=f"download_{key}{file_format}",
-        on_click="ignore",
-        icon=":material/download:",
-        type="tertiary",
     )

@@ -16,6 +16,8 @@ from app.dashboard.language import t
 from densenet_core.checkpoints.zoo import ZOO_FOLDER
 
 SAVE = "from analysis import save_figure"
+_DIFFERENCE = """from analysis.figures.difference import difference_figure
+from analysis.reuse.comparison.difference import reuse_difference"""
 _IMPORT_SPEC = "from densenet_core.networks.names import published_spec"
 
 
@@ -28,7 +30,7 @@ class Code(NamedTuple):
 
 def page_link() -> str:
     """Return the address that opens this page with the choices made on it."""
-    query = urlencode(st.query_params.to_dict())
+    query = urlencode([(key, value) for key in st.query_params for value in st.query_params.get_all(key)])
     return (st.context.url or "") + (f"?{query}" if query else "")
 
 
@@ -38,13 +40,18 @@ def show_handover(code: Code | None, key: str = "") -> None:
     with st.popover(label, icon=":material/link:", type="tertiary", key=f"handover_{key}"):
         st.markdown(f"**{t('handover.link')}**")
         st.code(page_link(), language=None, wrap_lines=True)
-        if code is None:
-            return
-        st.markdown(f"**{t('handover.python')}**")
-        st.code(code.python, language="python", wrap_lines=True)
-        if code.command is not None:
-            st.markdown(f"**{t('handover.command')}**")
-            st.code(code.command, language="bash", wrap_lines=True)
+        show_code(code)
+
+
+def show_code(code: Code | None) -> None:
+    """Draw the Python and the command, where there are any."""
+    if code is None:
+        return
+    st.markdown(f"**{t('handover.python')}**")
+    st.code(code.python, language="python", wrap_lines=True)
+    if code.command is not None:
+        st.markdown(f"**{t('handover.command')}**")
+        st.code(code.command, language="bash", wrap_lines=True)
 
 
 def reuse_code(
@@ -73,13 +80,29 @@ def agreement_code(key: NetworkKey, images: ImagesKey | None, first: str, second
     )
 
 
-def claims_code(key: NetworkKey, images: ImagesKey | None) -> Code:
-    """Return what tests the paper's claims."""
-    given = "" if images is None else f", images, num_images={images.number}"
-    lines = ["from analysis import check_claims", _import(key), *_images(images), ""]
-    lines += [*_load_images(images), f"claims = check_claims({_load(key)}{given})"]
+def claims_code(
+    key: NetworkKey,
+    images: ImagesKey | None,
+    beside: Sequence[NetworkKey] = (),
+    seeds: Sequence[NetworkKey] = (),
+) -> Code:
+    """Return what tests the paper's claims, with ResNets to compare with and further seeds of the network."""
+    given = [] if images is None else ["images", f"num_images={images.number}"]
+    imports = {"from analysis import check_claims", *map(import_line, (key, *beside, *seeds)), *_images(images)}
+    lines = _load_images(images)
+    if images is not None and beside:
+        imports.add("from analysis.claims.generalization import training_images")
+        lines.append(f"train = training_images({images.dataset!r}, {images.normalize!r}, {images.root!r})")
+        given.append("train_images=train")
+    for name, networks in (("beside", beside), ("seeds", seeds)):
+        if networks:
+            lines.append(f"{name} = [{', '.join(map(load_expression, networks))}]")
+            given.append(f"{name}={name}")
+    lines.append(f"claims = check_claims({', '.join([load_expression(key), *given])})")
     lines.append('claims.to_csv("claims.csv", index=False)')
-    return Code("\n".join(lines), _command("claims", key, images, {}, "--table claims.csv"))
+    more = [f"--beside {quote(user_name(other))}" for other in beside]
+    command = _command("claims", key, images, {}, " ".join([*more, "--table claims.csv"]), seeds)
+    return Code("\n".join([*sorted(imports), "", *lines]), command)
 
 
 def gradients_code(key: NetworkKey, images: ImagesKey, quantity: str | None) -> Code:
@@ -87,7 +110,13 @@ def gradients_code(key: NetworkKey, images: ImagesKey, quantity: str | None) -> 
     function = "paths_beside_controls" if quantity is None else "flow_beside_controls"
     draw = "path_shares_figure" if quantity is None else "gradient_flow_figure"
     imports = f"from analysis.claims.gradient_flow import {function}\nfrom analysis.figures.gradient_flow import {draw}"
-    lines = [_import(key), *_images(images), "", *_load_images(images), f"table = {function}({_load(key)}, images)"]
+    lines = [
+        import_line(key),
+        *_images(images),
+        "",
+        *_load_images(images),
+        f"table = {function}({load_expression(key)}, images)",
+    ]
     figure = f"{draw}(table)" if quantity is None else f"{draw}(table, {quantity!r})"
     return Code(_python(imports, lines, figure, "gradients"))
 
@@ -99,7 +128,12 @@ def pruning_code(key: NetworkKey, images: ImagesKey, orders: tuple[str, ...], bu
         "from densenet_core.data.datasets import load_measuring_images"
     )
     place = f"{images.dataset!r}, {images.root!r}, {images.normalize!r}"
-    lines = [_import(key), "", f"network = {_load(key)}", f"training, test = load_measuring_images({place})"]
+    lines = [
+        import_line(key),
+        "",
+        f"network = {load_expression(key)}",
+        f"training, test = load_measuring_images({place})",
+    ]
     lines += [
         f"measured = measure_reuse(network, {orders!r}, training, {images.number})",
         f"table = pruning_curves(network, measured, {orders!r}, test, budget={budget!r}, num_images={images.number},",
@@ -113,12 +147,12 @@ def comparison_code(keys: Iterable[NetworkKey], size: int) -> Code:
     named = [*keys]
     imports = "from analysis.architecture.comparison import compare_stages\n"
     imports += "from analysis.figures.stage_costs import stage_cost_figure"
-    loaders = sorted({_import(key) if key.origin != "arch" else _IMPORT_SPEC for key in named})
+    loaders = sorted({import_line(key) if key.origin != "arch" else _IMPORT_SPEC for key in named})
     specs = [_spec(key) for key in named]
     lines = [*loaders, "", f'specs = {{"first": {specs[0]}, "second": {specs[1]}}}']
     lines.append(f"table = compare_stages(specs, {size})")
     is_named = all(key.origin != "pretrained" for key in named)
-    command = " ".join(["densenet-lens compare", *(quote(_name(key)) for key in named), f"--input {size}"])
+    command = " ".join(["densenet-lens compare", *(quote(user_name(key)) for key in named), f"--input {size}"])
     return Code(_python(imports, lines, "stage_cost_figure(table)", "costs_by_stage"), command if is_named else None)
 
 
@@ -150,11 +184,18 @@ def curves_code(folders: Mapping[str, Path]) -> Code:
 
 def difference_code(keys: Sequence[NetworkKey]) -> Code:
     """Return what draws the difference of two networks' feature reuse."""
-    imports = "from analysis.figures.difference import difference_figure\n"
-    imports += "from analysis.reuse.comparison.difference import reuse_difference"
-    lines = [*_tables(keys), "table = reuse_difference(*tables)"]
-    code = _python(imports, lines, "difference_figure(table)", "reuse_difference")
+    code = _python(_DIFFERENCE, _difference_table(keys), "difference_figure(table)", "reuse_difference")
     return Code(code, _networks_command(keys, "--figure reuse_difference.pdf"))
+
+
+def two_networks_code(keys: Sequence[NetworkKey], names: tuple[str, str]) -> Code:
+    """Return what draws two networks' feature reuse on one scale."""
+    imports = _DIFFERENCE.replace("difference_figure", "two_networks_figure")
+    return Code(_python(imports, _difference_table(keys), f"two_networks_figure(table, {names})", "reuse_of_both"))
+
+
+def _difference_table(keys: Sequence[NetworkKey]) -> list[str]:
+    return [*_tables(keys), "table = reuse_difference(*tables)"]
 
 
 def seeds_code(keys: Sequence[NetworkKey]) -> Code:
@@ -168,10 +209,10 @@ def seeds_code(keys: Sequence[NetworkKey]) -> Code:
 
 def _tables(keys: Sequence[NetworkKey]) -> list[str]:
     """Lines that make the feature-reuse tables of several networks."""
-    loaded = ", ".join(f"connection_weights({_load(key)})" for key in keys)
+    loaded = ", ".join(f"connection_weights({load_expression(key)})" for key in keys)
     return [
         "from analysis import connection_weights",
-        *sorted({_import(key) for key in keys}),
+        *sorted({import_line(key) for key in keys}),
         "",
         f"tables = [{loaded}]",
     ]
@@ -181,11 +222,11 @@ def _networks_command(keys: Sequence[NetworkKey], rest: str) -> str | None:
     """Return the command ``reuse`` for several networks; None where one is of pretrained or chosen weights."""
     if any(key.origin == "pretrained" or key.weights for key in keys):
         return None
-    return " ".join(["densenet-lens reuse", *(quote(_name(key)) for key in keys), rest])
+    return " ".join(["densenet-lens reuse", *(quote(user_name(key)) for key in keys), rest])
 
 
 def _spec(key: NetworkKey) -> str:
-    return f"published_spec({key.name!r})" if key.origin == "arch" else f"{_load(key)}.architecture"
+    return f"published_spec({key.name!r})" if key.origin == "arch" else f"{load_expression(key)}.architecture"
 
 
 def _python(imports: str, table: list[str], figure: str, name: str) -> str:
@@ -198,12 +239,12 @@ def _table(key: NetworkKey, images: ImagesKey | None, *measures: str) -> list[st
     if images is None:
         return [
             "from analysis import connection_weights",
-            _import(key),
+            import_line(key),
             "",
-            f"table = connection_weights({_load(key)})",
+            f"table = connection_weights({load_expression(key)})",
         ]
-    measure = f"table = measure_reuse({_load(key)}, {measures!r}, images, {images.number})"
-    imports = ["from analysis import measure_reuse", _import(key), *_images(images)]
+    measure = f"table = measure_reuse({load_expression(key)}, {measures!r}, images, {images.number})"
+    imports = ["from analysis import measure_reuse", import_line(key), *_images(images)]
     return [*imports, "", *_load_images(images), measure]
 
 
@@ -217,8 +258,15 @@ def _load_images(images: ImagesKey | None) -> list[str]:
     return [f"images = load_test_images({images.dataset!r}, {images.root!r}, {images.normalize!r})"]
 
 
-def _command(name: str, key: NetworkKey, images: ImagesKey | None, options: dict[str, object], rest: str) -> str | None:
-    """Return the command line that does the same; None for pretrained weights, which it does not take."""
+def _command(
+    name: str,
+    key: NetworkKey,
+    images: ImagesKey | None,
+    options: dict[str, object],
+    rest: str,
+    more: Sequence[NetworkKey] = (),
+) -> str | None:
+    """The command line that does the same with a network, and more of them; None for pretrained weights."""
     if key.origin == "pretrained":
         return None
     if images is not None:
@@ -226,14 +274,16 @@ def _command(name: str, key: NetworkKey, images: ImagesKey | None, options: dict
         options |= {"normalize": images.normalize} if images.dataset == "folder" and images.normalize else {}
     given = [f"--{option} {quote(str(value))}" for option, value in options.items()]
     given += [f"--weights {quote(key.weights)}"] if key.weights else []
-    return " ".join(["densenet-lens", name, quote(_name(key)), *given, rest])
+    return " ".join(["densenet-lens", name, *(quote(user_name(own)) for own in (key, *more)), *given, rest])
 
 
-def _import(key: NetworkKey) -> str:
+def import_line(key: NetworkKey) -> str:
+    """Return the Python line that imports what loads a network."""
     return f"from densenet_core import {_loader(key)[0]}"
 
 
-def _load(key: NetworkKey) -> str:
+def load_expression(key: NetworkKey) -> str:
+    """Return the Python expression that loads a network."""
     function, arguments = _loader(key)
     return f"{function}({arguments})"
 
@@ -241,10 +291,10 @@ def _load(key: NetworkKey) -> str:
 def _loader(key: NetworkKey) -> tuple[str, str]:
     """Return the function that loads a network, and its arguments."""
     function = "load_zoo" if _is_zoo(key) else "load_pretrained" if key.origin == "pretrained" else "load_checkpoint"
-    return function, repr(_name(key)) + (f", weights={key.weights!r}" if key.weights else "")
+    return function, repr(user_name(key)) + (f", weights={key.weights!r}" if key.weights else "")
 
 
-def _name(key: NetworkKey) -> str:
+def user_name(key: NetworkKey) -> str:
     """Return what a user calls the network: a path, or the name of an upload or of a network."""
     if key.origin == "upload":
         return str(st.session_state.get("upload_names", {}).get(key.name, key.name))

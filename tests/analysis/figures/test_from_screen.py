@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import plotly.graph_objects as go
 
 from analysis.figures.style.from_screen import paper_figure
@@ -34,3 +35,13 @@ def test_horizontal_bars_heatmaps_and_panels() -> None:
     assert np.array_equal(right.collections[0].get_array().reshape(2, 2), [[1, 2], [3, 4]])
     assert right.yaxis_inverted()
     assert [text.get_text() for text in right.get_xticklabels()] == ["p", "q"]
+
+
+def test_arrays_of_numpy_and_pandas_are_values_too() -> None:
+    table = pd.DataFrame({"x": [1, 2, 3], "y": [0.5, 1.5, 2.5]})
+    screen = go.Figure([go.Scatter(x=table["x"], y=table["y"]), go.Bar(x=table["x"], y=np.array([4, 5, 6]))])
+    screen.add_heatmap(z=np.arange(6).reshape(2, 3), x=np.arange(3), xaxis="x2", yaxis="y2")
+    left, right = paper_figure(screen).axes
+    assert [list(left.lines[0].get_xdata()), list(left.lines[0].get_ydata())] == [[1, 2, 3], [0.5, 1.5, 2.5]]
+    assert [bar.get_height() for bar in left.patches] == [4, 5, 6]
+    assert np.array_equal(right.collections[0].get_array().reshape(2, 3), [[0, 1, 2], [3, 4, 5]])

@@ -29,6 +29,7 @@ from app.dashboard.widgets.handover import (
     pruning_code,
     reuse_code,
     seeds_code,
+    two_networks_code,
 )
 from densenet_core.checkpoints.zoo import zoo_path
 from tests.app.pages.test_views import app, page  # noqa: F401 (a fixture)
@@ -47,6 +48,7 @@ CODES = {
     "pruning": pruning_code(KEY, IMAGES, ("taylor",), "params", "mean", "mult_adds"),
     "comparison": comparison_code([KEY, NetworkKey("arch", "resnet-20")], 32),
     "difference": difference_code([KEY, file_key(zoo_path("densenet-bc-76-12-digits"))]),
+    "two networks": two_networks_code([KEY, file_key(zoo_path("densenet-bc-76-12-digits"))], ("first", "it's")),
     "seeds": seeds_code([KEY, KEY._replace(weights="ema")]),
     "curves": curves_code({"demo": Path("runs/demo")}),
     "efficiency": efficiency_code(published_results(), "params", True),

@@ -4,34 +4,46 @@ from __future__ import annotations
 
 import io
 import json
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from streamlit.testing.v1 import AppTest
 
 from analysis.figures.prediction.style import filter_grid, mark_place
+from analysis.prediction import by_class
+from analysis.prediction.by_class import reuse_by_class
 from analysis.prediction.explain import explain_image, predicted_classes
 from analysis.prediction.image_files import prepare_dataset_image
 from analysis.prediction.predictor import Predictor
 from analysis.prediction.volumes import open_volume, slice_at
+from app.dashboard.widgets import downloads
 from densenet_core import Checkpoint, DataError, DenseNet, DenseNetSpec, load_zoo, save_checkpoint
 from densenet_core.data.datasets import load_test_images
 from densenet_core.data.images import sample_evenly
+from tests.app.pages.again import make_again
 from tests.app.pages.test_views import FEW, app, page, shown  # noqa: F401 (a fixture)
 
 pytestmark = pytest.mark.slow
 NAME = "densenet-40-12-digits"
 
 
-def test_the_page_shows_what_the_functions_return(app: AppTest) -> None:  # noqa: F811
+def test_the_page_shows_what_the_functions_return(
+    app: AppTest,  # noqa: F811
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     found = page(app, "prediction")
     assert not found.exception
     images = sample_evenly(load_test_images("digits"), FEW)
     row = found.pills(key="prediction_row_class0").value
     expected = explain_image(load_zoo(NAME), prepare_dataset_image(images, row), tuple("0123456789"))
     assert f"Logit of {expected.title}: {expected.logit:.2f}" in shown(found).replace("\\", "")
+    ours = {"network_input", "top_classes", "prediction", "source_map", "class_map", "grad_cam", "feature_maps"}
+    assert make_again(found, tmp_path, monkeypatch) == ours
     found.selectbox(key="prediction_for").select(3).run()
     found.selectbox(key="prediction_against").select(8).run()
     assert not found.exception
@@ -54,11 +66,19 @@ def look(app: AppTest, name: str) -> AppTest:  # noqa: F811
     return found
 
 
+def reuse_by_class_of(names: tuple[str, ...], number: int) -> pd.DataFrame:
+    return reuse_by_class(load_zoo(NAME), load_test_images("digits"), num_images=number)
+
+
 def charts(found: AppTest) -> int:
     return len(found.get("plotly_chart"))
 
 
-def test_reuse_by_class_is_measured_when_asked_for_and_an_image_is_in_the_address(app: AppTest) -> None:  # noqa: F811
+def test_reuse_by_class_is_measured_when_asked_for_and_an_image_is_in_the_address(
+    app: AppTest,  # noqa: F811
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     found = look(app, "by_class")
     assert charts(found) == 1  # the bars
     found.button(key="start_by_class").click().run()
@@ -66,13 +86,20 @@ def test_reuse_by_class_is_measured_when_asked_for_and_an_image_is_in_the_addres
     assert charts(found) == 3  # the heatmap, the clusters
     found.segmented_control(key="by_class_measure").set_value("difference").run()
     assert not found.exception
-    assert charts(found) == 5  # a block each
+    assert charts(found) == 3  # the difference in place of the heatmap
+    results = lru_cache(reuse_by_class_of)  # measured once for all scripts
+    monkeypatch.setattr(by_class, "reuse_by_class", lambda _, test, num_images: results(test.class_names, num_images))
+    assert make_again(found, tmp_path, monkeypatch) > {"class_difference", "class_clusters"}
     found.selectbox(key="prediction_class").select(3).run()
     assert not found.exception
     assert found.query_params["prediction_class"] in ("3", ["3"])  # by version
 
 
-def test_depth_is_measured_over_the_data_set_and_in_every_block(app: AppTest) -> None:  # noqa: F811
+def test_depth_is_measured_over_the_data_set_and_in_every_block(
+    app: AppTest,  # noqa: F811
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     found = look(app, "depth")
     assert charts(found) == 2
     found.button(key="start_lens").click().run()
@@ -83,26 +110,41 @@ def test_depth_is_measured_over_the_data_set_and_in_every_block(app: AppTest) ->
     found.button(key="start_probes").click().run()
     assert not found.exception
     assert charts(found) == 5
+    assert make_again(found, tmp_path, monkeypatch) > {"layer_lens", "lens_error", "lens_decided", "linear_probes"}
 
 
-def test_similarity_stands_beside_the_untrained_network(app: AppTest) -> None:  # noqa: F811
+def test_similarity_stands_beside_the_untrained_network(
+    app: AppTest,  # noqa: F811
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     found = look(app, "similarity")
     found.button(key="start_similarity").click().run()
     assert not found.exception
     drawn = json.loads(found.get("plotly_chart")[-1].proto.spec)["data"]
     assert [len(trace["customdata"]) for trace in drawn] == [39, 39]  # 3 blocks, sources 0 to 12
+    assert "layer_similarity" in make_again(found, tmp_path, monkeypatch)
 
 
-def test_driving_images_and_connections(app: AppTest) -> None:  # noqa: F811
+def test_driving_images_and_connections(
+    app: AppTest,  # noqa: F811
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     found = look(app, "drives")
     found.button(key="start_drives").click().run()
     assert not found.exception
+    assert "driving_images" in make_again(found, tmp_path, monkeypatch)
     found.segmented_control(key="prediction_look").set_value("connections").run()
     assert not found.exception
     assert charts(found) == 3
     found.button(key="start_paths").click().run()
     assert not found.exception
     assert "stem > " in found.dataframe[-1].value.iloc[0, 0]
+    carried = {"read_scores", "read_maps"} & set(found.session_state[downloads._ITEMS])
+    assert len(carried) == 1
+    ours = {"decision_heatmap", "decision_arcs", "strongest_paths", *carried}
+    assert make_again(found, tmp_path, monkeypatch) > ours
 
 
 def test_thumbnails_turn_and_the_address_names_the_image(app: AppTest) -> None:  # noqa: F811
@@ -143,7 +185,7 @@ def test_a_volume_is_uploaded_and_cut_into_slices(tmp_path: Path, monkeypatch: p
     spec = DenseNetSpec((2, 2), 2, 4, in_channels=1, spatial_dims=3)
     save_checkpoint(Checkpoint(spec, DenseNet(spec).state_dict()), tmp_path / "net.safetensors")
     monkeypatch.setattr("sys.argv", ["streamlit", "--root", str(tmp_path)])
-    app = AppTest.from_string("from app.dashboard.views import prediction\nprediction.show()\n", default_timeout=60)  # noqa: F811
+    app = AppTest.from_string("from app.dashboard.views import prediction\nprediction.show()\n", default_timeout=240)  # noqa: F811
     app.query_params["network"] = f"path:{tmp_path / 'net.safetensors'}"
     app.run()
     volume = np.random.default_rng(0).random((6, 8, 8), dtype="float32")
@@ -153,6 +195,8 @@ def test_a_volume_is_uploaded_and_cut_into_slices(tmp_path: Path, monkeypatch: p
     assert not app.error
     assert app.slider(key="prediction_slice").max == 6
     app.slider(key="prediction_slice").set_value(1).run()
+    (tmp_path / "scan.npy").write_bytes(as_file(volume))
+    assert "feature_maps" in make_again(app, tmp_path, monkeypatch)
     app.segmented_control(key="prediction_look").set_value("connections").run()
     assert not app.exception
     assert not app.error

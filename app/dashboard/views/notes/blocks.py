@@ -18,7 +18,7 @@ from app.dashboard import loading
 from app.dashboard.charts import show_chart
 from app.dashboard.language import t
 from app.dashboard.views.notes.connectivity import TEXT_WIDTH
-from app.dashboard.widgets.downloads import download_row, download_small, take_home
+from app.dashboard.widgets.downloads import download_row, download_small, download_table, take_home
 from app.dashboard.widgets.tables import show_table
 from app.text import literal
 from densenet_core import DenseNetSpec, ResNetSpec
@@ -102,6 +102,7 @@ def _show_sizes() -> None:
     st.markdown(text, width=TEXT_WIDTH)
     labels = [t(f"notes.compression.{column}") for column in sizes]
     st.table(sizes.set_axis(labels, axis=1).set_index(labels[0]))
+    download_table("sizes_after_convolutions", sizes, "notes_sizes_")
 
 
 def show_composite() -> None:

@@ -104,12 +104,12 @@ def show_preservation() -> None:
         share = inputs["identical_share"][operation]
         column.metric(t(f"notes.preservation.{operation}"), f"{share:.0%}", border=True)
     c.metric(t("notes.preservation.change"), f"{inputs['max_abs_difference']['summation']:.3g}", border=True)
-    show_chart(preservation_screen(found.first_map), "notes_preservation", t("notes.preservation.title"))
+    figure = preservation_screen(found.first_map)
+    show_chart(figure, "notes_preservation", t("notes.preservation.title"))
     st.caption(t("notes.preservation.note"), width=TEXT_WIDTH)
     with st.expander(t("notes.preservation.table"), icon=":material/table:"):
         show_table(found.table)
-    with take_home():
-        download_row("preservation", found.table, None, "notes_preservation_")
+    download_small("preservation", found.table, figure, "notes_preservation_")
 
 
 @cache(16)

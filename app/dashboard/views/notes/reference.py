@@ -42,15 +42,7 @@ def show_table_1() -> None:
         return
     show_table(table, height="content")
     with take_home():
-        download_row("table_1", table, None, "table_1_")
-        st.download_button(
-            "LaTeX",
-            latex_table(table),
-            "table_1.tex",
-            key="download_table_1_tex",
-            on_click="ignore",
-            icon=":material/download:",
-        )
+        download_row("table_1", table, lambda _: latex_table(table).encode(), "table_1_", formats=("tex",))
 
 
 def show_training() -> None:

@@ -140,4 +140,4 @@ def _upload(key: NetworkKey, label: str, endings: tuple[str, ...]) -> ChosenImag
     except ValueError as error:
         st.error(literal(f"{upload.name}: {error}"), icon=":material/error:")
         return None
-    return ChosenImage(None, upload=upload.file_id)
+    return ChosenImage(None, upload=upload.file_id, name=upload.name)

@@ -21,20 +21,27 @@ from app.dashboard import loading
 from app.dashboard.caching import cache
 from app.dashboard.charts import show_chart
 from app.dashboard.jobs.task import Task
+from app.dashboard.jobs.work import PATHS_BEAM
 from app.dashboard.keys import NetworkKey
 from app.dashboard.language import names, t
-from app.dashboard.memory import remember
+from app.dashboard.memory import keep, recall, remember, write_address
+from app.dashboard.views.prediction.code import EXPORT, IMAGE_FILES, drawn, image_code
 from app.dashboard.views.prediction.images import ChosenImage, prepare_chosen
-from app.dashboard.views.prediction.layer import show_maps
-from app.dashboard.widgets.downloads import download_row, take_home
+from app.dashboard.views.prediction.layer import grid_options, show_maps
+from app.dashboard.widgets.cells import cell_text, parse_cell
+from app.dashboard.widgets.downloads import download_row, download_table, take_home
 from app.dashboard.widgets.long_work import result_of
+from app.dashboard.widgets.scripts import joined
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from torch import Tensor
 
     from app.dashboard.views.prediction.overview import Shown
 
+CELL = "prediction_cell"  # the connection that is looked at
 MEASURES = ("gradient_activation", "cut_effect")
+READ = {"analysis.prediction.feature_maps": "Place, read_maps"}
 
 
 def show_connections(shown: Shown) -> None:
@@ -54,21 +61,22 @@ def show_connections(shown: Shown) -> None:
         default=blocks[-1],
         required=True,
     )
+    place = _chosen_place(table[table["block"] == block], measure)
     left, right = st.columns(2, gap="medium")
     with left:
         show_chart(
-            decision_screen(table, measure, block),
+            decision_screen(table, measure, block, place),
             key="prediction_heatmap",
             alt=t("prediction.connections_alt"),
-            on_select="rerun",
+            on_select=_remember_click,
             selection_mode="points",
         )
-        _download("decision_heatmap", table, decision_figure, measure)
+        _download(shown, "decision_heatmap", table, decision_figure, measure)
     with right:
-        figure = decision_arcs_screen(table, measure, block).update_layout(height=360)
+        figure = decision_arcs_screen(table, measure, block).update_layout(height=390)
         show_chart(figure, key="prediction_arcs", alt=t("prediction.arcs_alt"))
-        _download("decision_arcs", table, decision_arcs_figure, measure)
-    _show_read(shown, table[table["block"] == block], measure)
+        _download(shown, "decision_arcs", table, decision_arcs_figure, measure)
+    _show_read(shown, place)
     st.markdown(f"##### {t('prediction.paths')}")
     _show_paths(shown)
 
@@ -107,27 +115,70 @@ def _by_gradient(key: NetworkKey, chosen: ChosenImage, for_class: int, against: 
     return decision_connections(loading.load(key), prepare_chosen(key, chosen).images, for_class, against)
 
 
-def _download(name: str, table: pd.DataFrame, draw: Callable[..., Figure], measure: str) -> None:
+def _download(shown: Shown, name: str, table: pd.DataFrame, draw: Callable[..., Figure], measure: str) -> None:
+    imports = {
+        "analysis": "save_figure",
+        "analysis.figures.prediction.decision": draw.__name__,
+        "analysis.prediction.decision": "decision_connections",
+    }
+    given = f"{shown.found.for_class}, {shown.found.against}, cut={measure == 'cut_effect'}"
+    lines = [
+        f"table = decision_connections(network, seen.images, {given})",
+        f'save_figure({draw.__name__}(table, {measure!r}), "{name}.pdf", table)',
+    ]
     with take_home():
-        download_row(name, table, partial(loading.figure_file, draw, name, table, measure), f"{name}_")
+        make = partial(loading.figure_file, draw, name, table, measure)
+        download_row(name, table, make, f"{name}_", image_code(shown, imports, lines))
 
 
-def _show_read(shown: Shown, rows: pd.DataFrame, measure: str) -> None:
-    """Show what the clicked connection carries; before a click the strongest one of the block."""
+def _chosen_place(rows: pd.DataFrame, measure: str) -> Place:
+    """The connection of a block that was clicked, or that the address names; else the block's strongest one."""
+    asked = str(recall(CELL, st.query_params.get(CELL, "")))
+    found = parse_cell(asked, rows)
+    write_address(CELL, None if found is None else asked)
+    if found is not None:
+        return Place(*found)
     strongest = rows.iloc[int(rows[measure].abs().argmax())]
-    place = Place(int(strongest["block"]), int(strongest["source_layer"]), int(strongest["target_layer"]))
-    points = st.session_state.get("prediction_heatmap", {}).get("selection", {}).get("points", [])
-    if points and int(points[0]["customdata"][0]) == place.block:
-        place = Place(*(int(number) for number in points[0]["customdata"][:3]))
+    return Place(*(int(strongest[name]) for name in ("block", "source_layer", "target_layer")))
+
+
+def _remember_click() -> None:
+    points = st.session_state["prediction_heatmap"]["selection"]["points"]
+    if points:
+        block, source, target = (int(number) for number in points[0]["customdata"][:3])
+        keep(CELL, cell_text((block, source, target)))
+
+
+def _show_read(shown: Shown, place: Place) -> None:
+    """What a connection carries."""
     read = read_maps(loading.load(shown.key), shown.found.seen.images, place)[0].cpu()
     st.markdown(f"##### {t('prediction.carries', source=place.source_layer, target=place.target_layer)}")
     if read.dim() == 1:
-        st.caption(t("prediction.reads_scores"))
-        rows = pd.DataFrame({t("prediction.class"): shown.titles, t("prediction.part"): read.numpy()})
-        st.dataframe(rows.nlargest(5, t("prediction.part"), keep="all"), hide_index=True)
+        _show_scores(shown, place, read)
     else:
         st.caption(t("prediction.reads_maps", number=len(read)))
-        show_maps(shown.flat(read))
+        maps = shown.flat(read)
+        more, values = drawn(shown, f"read_maps(network, seen.images, Place{tuple(place)})[0].cpu()")
+        imports = {"analysis.figures.prediction.style": "grid", EXPORT: "save_picture"}
+        options = "".join(f", {name}={value}" for name, value in grid_options(maps).items())
+        lines = [f"maps = {values}", f'save_picture(grid(maps{options}), "read_maps.png", maps)']
+        show_maps(maps, "read_maps", image_code(shown, joined(READ, imports, more), lines))
+
+
+def _show_scores(shown: Shown, place: Place, read: Tensor) -> None:
+    """What the classifier reads from a source: a part of each class's logit; the largest are shown."""
+    st.caption(t("prediction.reads_scores"))
+    table = pd.DataFrame({"class": shown.titles, "part": read.numpy()})
+    titles = {"class": t("prediction.class"), "part": t("prediction.part")}
+    st.dataframe(table.nlargest(5, "part", keep="all").rename(columns=titles), hide_index=True)
+    names = "class_names(network)" if shown.chosen.images is None else "test.class_names"
+    imports = {"pandas": "DataFrame", EXPORT: "save_table"}
+    imports |= {IMAGE_FILES: "class_names"} if shown.chosen.images is None else {}
+    lines = [
+        f"read = read_maps(network, seen.images, Place{tuple(place)})[0].cpu()",
+        f'save_table(DataFrame({{"class": {names}, "part": read.numpy()}}), "read_scores.csv")',
+    ]
+    download_table("read_scores", table, "read_scores_", image_code(shown, joined(READ, imports), lines))
 
 
 def _show_paths(shown: Shown) -> None:
@@ -146,4 +197,7 @@ def _show_paths(shown: Shown) -> None:
     ]
     st.dataframe(rows, hide_index=True)
     with take_home():
-        download_row("strongest_paths", paths, None, "paths_")
+        imports = {"analysis.prediction.decision": "strongest_paths", EXPORT: "save_table"}
+        line = f"strongest_paths(network, seen.images, {shown.found.for_class}, beam={PATHS_BEAM})"
+        code = image_code(shown, imports, [f'save_table({line}, "strongest_paths.csv")'])
+        download_row("strongest_paths", paths, None, "paths_", code)

@@ -14,8 +14,11 @@ from app.dashboard.jobs.task import Task
 from app.dashboard.keys import ImagesKey, NetworkKey
 from app.dashboard.language import names, t
 from app.dashboard.memory import remember
+from app.dashboard.views.prediction.code import dataset_code, explanation_code
 from app.dashboard.widgets.downloads import download_small
+from app.dashboard.widgets.handover import Code
 from app.dashboard.widgets.long_work import amount, result_of
+from app.dashboard.widgets.scripts import SCREEN, joined
 
 if TYPE_CHECKING:
     from analysis.prediction.lens import PooledParts
@@ -32,7 +35,7 @@ def show_depth(shown: Shown) -> None:
     parts = None if images is None else _pooled_parts(shown.key, images)
     if replace == "zero" or parts is not None:
         own = shown.found.parts
-        _show_image_lens(shown, lens_of_parts(own, parts if replace == "mean" and parts else own, replace))
+        _show_image_lens(shown, lens_of_parts(own, parts if replace == "mean" and parts else own, replace), replace)
     else:
         st.info(t("prediction.needs_mean"), icon=":material/info:")
     if images is None:
@@ -42,7 +45,7 @@ def show_depth(shown: Shown) -> None:
     if parts is None:
         parts = result_of(_pooled_task(shown.key, images), amount(images))
     if parts is not None:
-        _show_images_lens(lens_by_depth(parts, replace))
+        _show_images_lens(shown.key, images, lens_by_depth(parts, replace), replace)
     st.markdown(f"##### {t('prediction.probes')}")
     st.caption(t("prediction.probes_note"))
     _show_probes(shown.key, images)
@@ -74,14 +77,14 @@ def _pooled_parts(key: NetworkKey, images: ImagesKey) -> PooledParts | None:
     return job.result if job is not None and job.state == "finished" else None
 
 
-def _show_image_lens(shown: Shown, table: pd.DataFrame) -> None:
+def _show_image_lens(shown: Shown, table: pd.DataFrame, replace: Replacement) -> None:
     last = int(table["source_layer"].max())
     left, right = st.columns([2, 3], gap="medium")
     with left:
         depth = last
         if last:
-            depth = int(
-                remember(st.slider, t("prediction.depth"), 0, last, key=f"prediction_depth_{last}", default=last)
+            depth = remember(
+                st.slider, t("prediction.depth"), limits=(0, last), key=f"prediction_depth_{last}", default=last
             )
         here = table[table["source_layer"] == depth].nlargest(5, "probability")
         name, probability = t("prediction.class"), t("prediction.probability")
@@ -97,15 +100,45 @@ def _show_image_lens(shown: Shown, table: pd.DataFrame) -> None:
     with right:
         figure = image_lens_screen(table, shown.titles, depth)
         show_chart(figure, key="prediction_lens", alt=t("prediction.lens_alt"))
-        download_small("layer_lens", table, figure, key="prediction_lens_")
+        download_small("layer_lens", table, figure, "prediction_lens_", _image_code(shown, replace, depth))
 
 
-def _show_images_lens(table: pd.DataFrame) -> None:
+def _image_code(shown: Shown, replace: Replacement, depth: int) -> Code:
+    images, parts = shown.chosen.images, "found.parts"
+    lens = {"analysis.prediction.lens": "lens_of_parts"}
+    if replace == "mean" and images is not None:
+        lens, parts = {"analysis.prediction.lens": "lens_of_parts, pooled_parts"}, _parts_expression(images)
+    imports = SCREEN | {"analysis.figures.prediction.lens": "image_lens_screen"}
+    lines = [
+        f"table = lens_of_parts(found.parts, {parts}, {replace!r})",
+        f'save_figure(paper_figure(image_lens_screen(table, names, {depth})), "layer_lens.pdf", table)',
+    ]
+    return explanation_code(shown, joined(imports, lens), lines)
+
+
+def _parts_expression(images: ImagesKey) -> str:
+    return f"pooled_parts(network, test, num_images={images.number})"
+
+
+def _show_images_lens(key: NetworkKey, images: ImagesKey, table: pd.DataFrame, replace: Replacement) -> None:
     for column, measure in zip(st.columns(2, gap="medium"), MEASURES, strict=True):
         with column:
             figure = lens_screen(table, measure).update_layout(height=280)
             show_chart(figure, key=f"prediction_lens_{measure}", alt=t(f"prediction.lens_{measure}"))
-            download_small(f"lens_{measure}", table, figure, key=f"prediction_lens_{measure}_")
+            code = _lens_code(key, images, replace, measure)
+            download_small(f"lens_{measure}", table, figure, f"prediction_lens_{measure}_", code)
+
+
+def _lens_code(key: NetworkKey, images: ImagesKey, replace: Replacement, measure: str) -> Code:
+    imports = SCREEN | {
+        "analysis.figures.prediction.lens": "lens_screen",
+        "analysis.prediction.lens": "lens_by_depth, pooled_parts",
+    }
+    lines = [
+        f"table = lens_by_depth({_parts_expression(images)}, {replace!r})",
+        f'save_figure(paper_figure(lens_screen(table, {measure!r})), "lens_{measure}.pdf", table)',
+    ]
+    return dataset_code(key, images, imports, lines)
 
 
 def _show_probes(key: NetworkKey, images: ImagesKey) -> None:
@@ -114,4 +147,20 @@ def _show_probes(key: NetworkKey, images: ImagesKey) -> None:
         return
     figure = probes_screen(table, t("prediction.probes_axis"), t("prediction.probes_error"), t("prediction.block"))
     show_chart(figure, key="prediction_probes", alt=t("prediction.probes"))
-    download_small("linear_probes", table, figure, key="prediction_probes_")
+    download_small("linear_probes", table, figure, "prediction_probes_", _probes_code(key, images))
+
+
+def _probes_code(key: NetworkKey, images: ImagesKey) -> Code:
+    imports = SCREEN | {
+        "analysis.claims.generalization": "training_images",
+        "analysis.figures.prediction.lens": "probes_screen",
+        "analysis.prediction.probes": "linear_probes",
+    }
+    words = [t(f"prediction.{name}") for name in ("probes_axis", "probes_error", "block")]
+    lines = [
+        f"train = training_images({images.dataset!r}, {images.normalize!r}, {images.root!r})",
+        f"table = linear_probes(network, train, test, num_test={images.number})",
+        f"screen = probes_screen(table, {', '.join(map(repr, words))})",
+        'save_figure(paper_figure(screen), "linear_probes.pdf", table)',
+    ]
+    return dataset_code(key, images, imports, lines)

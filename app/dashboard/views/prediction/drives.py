@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pandas as pd
 import streamlit as st
 
+from analysis.figures.prediction.driving import TITLES, driving_images_figure, halves
 from analysis.figures.prediction.style import mark_place
 from analysis.prediction.image_files import prepare_dataset_image
+from app.dashboard import loading
 from app.dashboard.jobs.task import Task
-from app.dashboard.keys import ImagesKey
+from app.dashboard.keys import ImagesKey, NetworkKey
 from app.dashboard.language import t
 from app.dashboard.memory import remember
+from app.dashboard.views.prediction.code import dataset_code
 from app.dashboard.views.prediction.images import open_predictor, used_images
 from app.dashboard.widgets.downloads import download_row, take_home
+from app.dashboard.widgets.handover import Code
 from app.dashboard.widgets.long_work import amount, result_of
 from app.text import literal
 from densenet_core import DenseNetSpec
 from densenet_core.networks.spec import Spec
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from app.dashboard.views.prediction.overview import Shown
 
 SIDE = 112  # pixels of an image
@@ -35,12 +42,32 @@ def show_drives(shown: Shown) -> None:
     table: pd.DataFrame | None = result_of(Task("drives", shown.key, (images, place, channel)), amount(images))
     if table is None:
         return
-    half = (len(table) + 1) // 2
-    for title, rows in (("most", table.iloc[:half]), ("least", table.iloc[half:].iloc[::-1])):
+    for title, rows in zip(TITLES, halves(table), strict=True):
         st.markdown(f"**{t(f'prediction.{title}')}**")
         _show_images(rows, images, shown.titles)
     with take_home():
-        download_row("driving_images", table, None, "drives_")
+        draw = partial(loading.figure_file, partial(_on_paper, images), f"driving_images {images}", table)
+        download_row("driving_images", table, draw, "drives_", _code(shown.key, images, place, channel))
+
+
+def _on_paper(images: ImagesKey, table: pd.DataFrame) -> Figure:
+    return driving_images_figure(table, used_images(images))
+
+
+def _code(key: NetworkKey, images: ImagesKey, place: tuple[int, ...], channel: int | None) -> Code:
+    where = f"Place{place}" if len(place) == 3 else repr(place)
+    imports = {
+        "analysis": "save_figure",
+        "analysis.figures.prediction.driving": "driving_images_figure",
+        "analysis.prediction.feature_maps": "Place, driving_images" if len(place) == 3 else "driving_images",
+        "densenet_core.data.images": "sample_evenly",
+    }
+    lines = [
+        f"images = sample_evenly(test, {images.number})",
+        f"table = driving_images(network, images, {where}, channel={channel}, num_images={images.number})",
+        'save_figure(driving_images_figure(table, images), "driving_images.pdf", table)',
+    ]
+    return dataset_code(key, images, imports, lines)
 
 
 def _choose_place(spec: Spec) -> tuple[tuple[int, ...], int | None]:

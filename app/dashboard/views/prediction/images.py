@@ -32,6 +32,7 @@ class ChosenImage(NamedTuple):
     images: ImagesKey | None
     row: int = 0
     upload: str = ""
+    name: str = ""  # of the uploaded file
 
 
 @st.cache_resource(max_entries=8, scope="session", show_spinner=False)
@@ -141,11 +142,8 @@ def flat(values: Tensor, position: float, dims: int) -> Tensor:
     Args:
         position: of the slice, 0 (the first) to 1 (the last).
     """
-    if dims == 3:
-        from analysis.prediction.volumes import slice_at
+    if dims == 2:
+        return values
+    from analysis.prediction.volumes import slice_at, strip_of
 
-        return slice_at(values, position)
-    if dims == 1:
-        length = values.shape[-1]
-        return values[..., None, :].expand(*values.shape[:-1], max(1, length // 8), length)
-    return values
+    return slice_at(values, position) if dims == 3 else strip_of(values)

@@ -15,9 +15,11 @@ from app.dashboard.charts import show_chart
 from app.dashboard.keys import NetworkKey
 from app.dashboard.language import names, t
 from app.dashboard.memory import choose_for, recall, remember
+from app.dashboard.views.prediction.code import drawn, explain_command, explanation_code, picture_code
 from app.dashboard.views.prediction.images import ChosenImage, class_titles, explain_chosen, flat, open_predictor
-from app.dashboard.widgets.downloads import download_row, take_home
+from app.dashboard.widgets.downloads import download_picture, download_row, download_table, only_these, take_home
 from app.dashboard.widgets.handover import Code
+from app.dashboard.widgets.scripts import joined
 from app.text import literal
 from densenet_core import CheckpointError, DataError, DenseNetSpec
 
@@ -29,15 +31,6 @@ if TYPE_CHECKING:
 SIDE = 280  # pixels of the image
 SOURCE = "prediction_source"  # the chosen source layer, or
 STRONGEST = "strongest"  # the one that adds most
-CODE = """
-from densenet_core import load_checkpoint
-from analysis.prediction.explain import explain_image
-from analysis.prediction.image_files import class_names, open_image, prepare_image
-
-network = load_checkpoint("CHECKPOINT")
-found = explain_image(network, prepare_image(open_image("IMAGE"), network), class_names(network){options})
-print(found.table)
-"""
 
 
 class Shown(NamedTuple):
@@ -70,7 +63,8 @@ class Shown(NamedTuple):
 def show_prediction(key: NetworkKey, chosen: ChosenImage) -> None:
     """Draw everything about one image, or say why not; a click in it draws nothing else of the page again."""
     try:  # in the fragment: Streamlit reports what leaves it as a crash
-        _show_all(key, chosen)
+        with only_these("prediction"):
+            _show_all(key, chosen)
     except (CheckpointError, DataError) as error:
         st.error(literal(str(error)), icon=":material/error:")
 
@@ -117,20 +111,32 @@ def _choose_slice(found: Explanation) -> float:
     depth = int(found.seen.pixels.shape[-3])
     if depth == 1:
         return 0.0
-    number = int(remember(st.slider, t("prediction.slice"), 1, depth, key="prediction_slice", default=depth // 2 + 1))
-    return (min(number, depth) - 0.5) / depth
+    number: int = remember(
+        st.slider, t("prediction.slice"), limits=(1, depth), key="prediction_slice", default=depth // 2 + 1
+    )
+    return (number - 0.5) / depth
 
 
 def _show_image(shown: Shown) -> None:
-    pixels = shown.flat(shown.found.seen.pixels)
+    seen, top = shown.flat(shown.found.seen.pixels), pd.DataFrame(shown.found.top, columns=["class", "probability"])
+    pixels = picture(seen, SIDE)
     with st.container(key="seen_image"):  # not wider than its column
-        st.image(picture(pixels, SIDE), caption=t("prediction.seen"), width="stretch")
-    name, probability = t("prediction.class"), t("prediction.probability")
+        st.image(pixels, caption=t("prediction.seen"), width="stretch")
+    code = picture_code(shown, "network_input", "picture", "seen.pixels", {}, min_side=SIDE)
+    download_picture("network_input", pixels, seen, "network_input_", code)
+    probability = t("prediction.probability")
     st.dataframe(
-        [{name: title, probability: p} for title, p in shown.found.top],
+        top.rename(columns={"class": t("prediction.class"), "probability": probability}),
         column_config={probability: st.column_config.ProgressColumn(min_value=0, max_value=1, format="percent")},
         hide_index=True,
     )
+    download_table("top_classes", top, "top_classes_", _classes_code(shown))
+
+
+def _classes_code(shown: Shown) -> Code:
+    imports = {"pandas": "DataFrame", "analysis.figures.export": "save_table"}
+    line = 'save_table(DataFrame(found.top, columns=["class", "probability"]), "top_classes.csv")'
+    return explanation_code(shown, imports, [line])
 
 
 def _show_bars(shown: Shown) -> None:
@@ -143,10 +149,23 @@ def _show_bars(shown: Shown) -> None:
         on_select=_remember_source,
         selection_mode="points",
     )
-    options = f", for_class={found.for_class}" + (f", against={found.against}" if found.against is not None else "")
     with take_home():
-        draw = partial(loading.figure_file, partial(_on_paper, shown), f"prediction {found.title}", found.table)
-        download_row("prediction", found.table, draw, "prediction_", Code(CODE.format(options=options).strip()))
+        draw = partial(
+            loading.figure_file, partial(_on_paper, shown), f"prediction {found.title} {shown.position}", found.table
+        )
+        download_row("prediction", found.table, draw, "prediction_", _explanation_code(shown))
+
+
+def _explanation_code(shown: Shown) -> Code:
+    imports = {"analysis": "save_figure", "analysis.figures.prediction.contributions": "Explained, explanation_figure"}
+    on_pixels, pixels = drawn(shown, "seen.pixels")
+    on_maps, maps = drawn(shown, "found.maps.sum(0)")
+    lines = [
+        'title = f"{found.title} ({found.probability:.0%})"',
+        f"figure = explanation_figure([Explained(title, {pixels}, {maps}, found.table)])",
+        'save_figure(figure, "prediction.pdf", found.table)',
+    ]
+    return explanation_code(shown, joined(imports, on_pixels, on_maps), lines, explain_command(shown))
 
 
 def chosen_source(shown: Shown) -> int:

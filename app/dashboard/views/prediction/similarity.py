@@ -12,8 +12,11 @@ from app.dashboard import loading
 from app.dashboard.charts import show_chart
 from app.dashboard.jobs.task import Task
 from app.dashboard.jobs.work import MAX_FOR_SIMILARITY
+from app.dashboard.keys import ImagesKey, NetworkKey
 from app.dashboard.language import t
+from app.dashboard.views.prediction.code import dataset_code
 from app.dashboard.widgets.downloads import download_row, take_home
+from app.dashboard.widgets.handover import Code
 from app.dashboard.widgets.long_work import amount, result_of
 
 if TYPE_CHECKING:
@@ -35,7 +38,24 @@ def show_similarity(shown: Shown) -> None:
     show_chart(figure, key="prediction_similarity", alt=t("prediction.similarity_alt"))
     with take_home():
         draw = partial(loading.figure_file, _on_paper, "layer_similarity", table)
-        download_row("layer_similarity", table, draw, "similarity_")
+        download_row("layer_similarity", table, draw, "similarity_", _code(shown.key, images))
+
+
+def _code(key: NetworkKey, images: ImagesKey) -> Code:
+    imports = {
+        "analysis": "save_figure",
+        "analysis.figures.prediction.similarity": "similarity_figure",
+        "analysis.prediction.similarity": "layer_similarity",
+        "analysis.reuse.untrained": "build_untrained",
+        "pandas": "concat",
+    }
+    lines = [
+        'networks = {"trained": network, "untrained": build_untrained(network.architecture, test)}',
+        f"tables = {{name: layer_similarity(own, test, num_images={images.number}) for name, own in networks.items()}}",
+        "table = concat([own.assign(weights=name) for name, own in tables.items()], ignore_index=True)",
+        'save_figure(similarity_figure(tables), "layer_similarity.pdf", table)',
+    ]
+    return dataset_code(key, images, imports, lines)
 
 
 def _by_title(table: pd.DataFrame, titles: dict[str, str]) -> dict[str, pd.DataFrame]:

@@ -16,7 +16,7 @@ from app.dashboard.caching import cache
 from app.dashboard.charts import show_chart
 from app.dashboard.language import t
 from app.dashboard.roots import in_served_folders
-from app.dashboard.widgets.downloads import download_row, download_small, take_home
+from app.dashboard.widgets.downloads import Item, download_row, download_small, offer, take_home
 from app.text import literal
 from densenet_core import RunError
 from densenet_core.training.runs.files import REUSE
@@ -50,6 +50,7 @@ def show_emergence(folder: Path) -> None:
                 help=t("training.zip_help") if file_format == "zip" else None,
             )
         download_row(f"{folder.name}_reuse", tables, None, key="emergence_")
+        offer(f"{folder.name}_reuse", Item(tables, partial(_animation_file, tables), None, formats=("gif",)))
     if not has_ffmpeg():
         st.caption(t("training.ffmpeg"))
     st.caption(t("training.onset", epoch=onset(likeness_to_end(tables)), steady=STEADY))

@@ -1,0 +1,66 @@
+"""Every figure, picture and table of every page has a download; ``conftest`` looks at all other tests' pages too."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from app.dashboard.pages import PAGES
+from app.dashboard.views.notes import SECTIONS
+from app.dashboard.widgets import downloads
+from tests.app.pages.again import make_again
+from tests.app.pages.conftest import without_download
+from tests.app.pages.test_views import DIGITS, FEW, app, choose_all  # noqa: F401 (a fixture)
+
+DRAWN = {  # a page that forgets a download -> what it draws without
+    "st.dataframe([{'a': 1}])": ["dataframe"],
+    "st.table([{'a': 1}])": ["table"],
+    "st.image(np.zeros((2, 2, 3), 'uint8'))": ["image"],
+    "st.plotly_chart({'data': [{'y': [1]}]}); st.download_button('CSV', b'')": ["plotly_chart"],
+    "st.dataframe([{'a': 1}]); st.markdown('##### next'); st.download_button('CSV', b'')": ["dataframe"],
+    "st.dataframe([{'a': 1}]); st.popover('x').download_button('CSV', b'')": [],
+}
+
+
+def drawn(page: str, **address: str) -> AppTest:
+    script = f"from app.dashboard.pages import show_page\nshow_page({page!r})\n"
+    found = AppTest.from_string(script, default_timeout=240)
+    for name, value in address.items():
+        found.query_params[name] = value
+    choose_all(found, zoo_name=DIGITS, images_number=FEW).run()
+    assert not found.exception
+    return found
+
+
+@pytest.mark.usefixtures("app")
+@pytest.mark.parametrize(
+    ("page", "section"),
+    [*((page, "") for page in PAGES), *(("notes", section) for section in list(SECTIONS)[1:])],
+)
+def test_a_page_has_downloads_that_work_for_all_that_it_draws(page: str, section: str) -> None:
+    found = drawn(page, section=section)
+    assert not without_download(found)
+    for name, item in found.session_state[downloads._ITEMS].items():
+        for ending, content in item.files().items():
+            if ending not in ("svg", "png") or item.formats == ("png",):
+                assert content(), (name, ending)
+
+
+@pytest.mark.parametrize("page", ["feature_reuse", "gradient_flow"])
+@pytest.mark.usefixtures("app")
+def test_code_makes_the_files_that_the_page_offers(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = drawn(page)
+    small = {"feature_reuse": ("weights", "row", "column", "observations"), "gradient_flow": ("path_lengths", "layers")}
+    items = found.session_state[downloads._ITEMS]
+    found.session_state[downloads._ITEMS] = {name: item for name, item in items.items() if name.startswith(small[page])}
+    assert len(make_again(found, tmp_path, monkeypatch)) == len(small[page])
+
+
+@pytest.mark.parametrize("page", DRAWN)
+def test_what_has_no_download_is_found(page: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()  # the look at every page, which would fail
+    found = AppTest.from_string(f"import numpy as np\nimport streamlit as st\n{page}\n").run()
+    assert not found.exception
+    assert without_download(found) == DRAWN[page]
