@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import io
+import shlex
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
-from tests.app.pages.test_views import app, page  # noqa: F401 (a fixture)
+from app.cli.main import run
+from app.dashboard.widgets import downloads
+from tests.app.pages.test_views import DIGITS, app, page  # noqa: F401 (a fixture)
 
 
 def encoded(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
@@ -69,3 +74,20 @@ def test_what_is_no_image_is_rejected_by_name(upload_page: AppTest) -> None:
         found = uploaded(upload_page, "photo.png", content)
         assert [words in error.value and "photo" in error.value for error in found.error] == [True], kind
         assert not found.get("plotly_chart"), kind
+
+
+def test_code_and_command_of_an_upload_make_what_the_page_offers(
+    upload_page: AppTest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, content = READ["CMYK"]
+    found = uploaded(upload_page, name, content)
+    monkeypatch.chdir(tmp_path)
+    Path(name).write_bytes(content)
+    items = found.session_state[downloads._ITEMS]
+    exec(items["class_map"].code.python, {})
+    assert Path("class_map.png").read_bytes() == items["class_map"].files()["png"]()
+    words = shlex.split(items["prediction"].code.command)
+    assert words[:4] == ["densenet-lens", "explain", DIGITS, name]
+    assert run(words[1:]) == 0
+    table = pd.read_csv("prediction.csv")
+    assert table["contribution"].tolist() == pytest.approx(items["prediction"].data["contribution"].tolist(), abs=1e-5)

@@ -46,10 +46,16 @@ def explain_command(shown: Shown) -> str | None:
     key, found = shown.key, shown.found
     if shown.chosen.images is not None or key.origin == "pretrained" or shown.dims != 2:
         return None
-    words = ["densenet-lens", "explain", user_name(key), shown.chosen.name, "--class", str(found.for_class)]
-    words += [] if found.against is None else ["--against", str(found.against)]
+    words = ["densenet-lens", "explain", user_name(key), shown.chosen.name]
+    words += ["--class", _class_word(shown.titles, found.for_class)]
+    words += [] if found.against is None else ["--against", _class_word(shown.titles, found.against)]
     words += ["--weights", key.weights] if key.weights else []
     return " ".join(quote(word) for word in [*words, "--figure", "prediction.pdf", "--table", "prediction.csv"])
+
+
+def _class_word(titles: Sequence[str], number: int) -> str:
+    """Return the name of a class, or its number where an earlier class has the same name."""
+    return titles[number] if titles.index(titles[number]) == number else str(number)
 
 
 def drawn(shown: Shown, values: str) -> tuple[Imports, str]:
