@@ -8,20 +8,25 @@ prints. Errors are percent.
 from __future__ import annotations
 
 import functools
+import hashlib
 from collections.abc import Iterable
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from analysis.architecture.cost import count_cost, total_cost
 from analysis.architecture.memory import training_activation_bytes
 from densenet_core import CheckpointError
-from densenet_core.checkpoints.checkpoint import read_header
+from densenet_core.checkpoints.checkpoint import RUN_WEIGHTS, read_header
 from densenet_core.checkpoints.zoo import zoo_names, zoo_path
+from densenet_core.files import allowed_folders
 from densenet_core.networks.names import spec_from_name
 from densenet_core.networks.spec import Spec
+from densenet_core.training.runs.index import FileIndex
 
 COLUMNS = (
     "origin",  # published or measured
@@ -110,28 +115,51 @@ def _with_costs(table: pd.DataFrame) -> pd.DataFrame:
     return table.reindex(columns=list(COLUMNS))
 
 
-def measured_results(runs: Iterable[str | Path], include_zoo: bool = True) -> pd.DataFrame:
+def measured_results(runs: Iterable[str | Path], include_zoo: bool = True, keep_in: Path | None = None) -> pd.DataFrame:
     """Return the results of run folders, one row per run, and of the shipped networks.
 
     >>> measured_results([])["model"].to_list()[:1]
     ['DenseNet (L=40, k=12)']
+
+    Args:
+        keep_in: a folder for an index of many runs, from which the next call takes all that did not change.
 
     Returns:
         The columns of ``COLUMNS``; ``attrs["skipped"]`` lists the errors of what could not be read.
     """
     own = {run.resolve(): run for run in map(Path, runs)}  # each once
     places = [*own.values(), *(zoo_path(name) for name in zoo_names() if include_zoo)]
-    rows, skipped = [], []
+    rows, skipped, index = [], [], FileIndex(_index_file(keep_in) if keep_in else None)
     for place in places:
+        weights = place / RUN_WEIGHTS if place.is_dir() else place
         try:
-            rows.append(_to_row(*read_header(place)))
+            rows.append(index.find(str(place), weights, partial(_read_row, place), _checked))
         except CheckpointError as error:
             skipped.append(str(error))
         except (KeyError, TypeError, ValueError) as error:  # a record from elsewhere
             skipped.append(f"{str(place)!r} has a record that can't be used ({type(error).__name__}: {error})")
+    index.save()
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     table.attrs["skipped"] = skipped
     return table
+
+
+def _index_file(folder: Path) -> Path:
+    """Return the index's file; what one process may open stays apart from what another may."""
+    digest = hashlib.sha256(repr(allowed_folders()).encode())
+    return folder / f"results-{digest.hexdigest()[:16]}.json"
+
+
+def _read_row(place: Path) -> dict[str, Any]:
+    row = _to_row(*read_header(place))
+    return {column: value.item() if isinstance(value, np.generic) else value for column, value in row.items()}
+
+
+def _checked(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row; raises ValueError where an older version of the suite made it."""
+    if not row.keys() <= set(COLUMNS):
+        raise ValueError("it has other columns")
+    return row
 
 
 def result_of(spec: Spec, record: dict[str, Any]) -> pd.Series | None:

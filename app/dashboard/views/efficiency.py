@@ -17,6 +17,7 @@ from app.dashboard.jobs.task import Task
 from app.dashboard.keys import NetworkKey, file_key
 from app.dashboard.language import from_analysis, names, t
 from app.dashboard.roots import in_served_folders, list_served_runs, served_folders
+from app.dashboard.server.options import server_options
 from app.dashboard.widgets.claim_cards import show_badge, statement
 from app.dashboard.widgets.downloads import download_row, only_these, screen_file, take_home
 from app.dashboard.widgets.handover import efficiency_code
@@ -91,8 +92,10 @@ def _all_results() -> pd.DataFrame:
 def _results_table(runs: tuple[NetworkKey, ...]) -> pd.DataFrame:
     """Published results, those of the suite's sweeps and zoo, and those of these run folders."""
     from analysis.results.results import mean_over_seeds, measured_results, published_results, shipped_results
+    from analysis.reuse.measuring import cache_folder
 
-    measured = measured_results([key.name for key in runs])
+    keep_in = None if server_options().read_only else cache_folder()
+    measured = measured_results([key.name for key in runs], keep_in=keep_in)
     table = mean_over_seeds(pd.concat([published_results(), shipped_results(), measured], ignore_index=True))
     table.attrs["skipped"] = measured.attrs["skipped"]
     return table

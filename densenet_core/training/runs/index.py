@@ -1,4 +1,4 @@
-"""Summaries of many runs from one file: a list reads again only the records that changed since the last list."""
+"""What was read from many files, kept in one: only the files that changed since are read again."""
 
 from __future__ import annotations
 
@@ -6,64 +6,67 @@ import contextlib
 import json
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 from densenet_core.files import read_small, write_whole
-from densenet_core.training.runs.files import SUMMARY
 
-INDEX = ".summaries.json"  # in the folder of the run folders
-MIN_RUNS = 100  # fewer are read as quickly without an index
+INDEX = ".summaries.json"  # of the runs in a folder
+MIN_FILES = 100  # fewer are read as quickly without an index
 MAX_BYTES = 64 * 2**20
 VERSION = 1
-Summary = TypeVar("Summary")
+Fields = dict[str, Any]
+Built = TypeVar("Built")
 
 
-@dataclass
-class RunIndex:
-    """The summaries of the runs in one folder, each with the version of the file from which it was read.
+class FileIndex:
+    """The content of files, each with the version of the file from which it was read.
 
     An index that is damaged or that can't be written costs time only.
+
+    Args:
+        file: The JSON file that keeps the index; None: nothing is kept.
     """
 
-    folder: Path
-    _known: dict[str, Any] = field(default_factory=dict)  # name: [version of summary.json, its content]
-    _seen: dict[str, Any] = field(default_factory=dict)  # the same, of the runs of this list
-
-    def __post_init__(self) -> None:
+    def __init__(self, file: Path | None) -> None:
+        self.file = file
+        self._known: dict[str, Any] = {}  # key: [version of the file, its content]
+        self._seen: dict[str, Any] = {}  # the same, of the files that were asked for
+        if file is None:
+            return
         with contextlib.suppress(OSError, ValueError, RecursionError):
-            content = json.loads(read_small(self.folder / INDEX, MAX_BYTES))
-            if isinstance(content, dict) and content.get("version") == VERSION and isinstance(content["runs"], dict):
-                self._known = content["runs"]
+            content = json.loads(read_small(file, MAX_BYTES))
+            if isinstance(content, dict) and content.get("version") == VERSION and isinstance(content["files"], dict):
+                self._known = content["files"]
 
-    def summary(self, name: str, read: Callable[[], Summary], build: Callable[[dict[str, Any]], Summary]) -> Summary:
-        """Return the summary of a run, from the index if summary.json is the file that was read for it.
+    def find(self, key: str, file: Path, read: Callable[[], Fields], build: Callable[[Fields], Built]) -> Built:
+        """Return what ``build`` makes of the content of a file, which is read unless the index has this version of it.
 
         Args:
-            read: reads the summary from its files.
-            build: makes the summary from its fields; a ValueError or TypeError means that they are damaged.
+            key: names the file in the index.
+            read: returns the content, as JSON can hold it.
+            build: raises ValueError, TypeError or KeyError if the content is damaged.
         """
-        version = _version(self.folder / name / SUMMARY)
-        if version is None:  # before the first epoch has ended
-            return read()
-        entry = self._known.get(name)
-        if isinstance(entry, list) and len(entry) == 2 and entry[0] == version and isinstance(entry[1], dict):
-            with contextlib.suppress(ValueError, TypeError):
+        version = _version(file)
+        entry = self._known.get(key)
+        if version and isinstance(entry, list) and len(entry) == 2 and entry[0] == version:
+            with contextlib.suppress(ValueError, TypeError, KeyError):
                 found = build(entry[1])
-                self._seen[name] = entry
+                self._seen[key] = entry
                 return found
-        found = read()
-        self._seen[name] = [version, {key: value for key, value in vars(found).items() if key not in ("name", "state")}]
+        content = read()
+        found = build(content)
+        if version:
+            self._seen[key] = [version, content]
         return found
 
     def save(self) -> None:
-        """Write the index if it changed and is worth its file."""
-        if self._seen == self._known or len(self._seen) < MIN_RUNS:
+        """Write the index if it changed and is worth its file; what was not asked for is left out."""
+        if self.file is None or self._seen == self._known or len(self._seen) < MIN_FILES:
             return
-        content = json.dumps({"version": VERSION, "runs": self._seen}, separators=(",", ":"))
+        content = json.dumps({"version": VERSION, "files": self._seen}, separators=(",", ":"))
         with contextlib.suppress(OSError):
-            write_whole(self.folder / INDEX, lambda file: file.write_text(content))
+            write_whole(self.file, lambda temporary: temporary.write_text(content))
 
 
 def _version(file: Path) -> list[int] | None:

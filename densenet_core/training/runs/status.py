@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 from densenet_core.errors import RunError
 from densenet_core.files import read_json_object, write_whole
 from densenet_core.training.runs.files import CONFIG, DIVERGED, LOCK, OWNER, SUMMARY, read_config
-from densenet_core.training.runs.index import RunIndex
+from densenet_core.training.runs.index import INDEX, FileIndex
 
 State = Literal["running", "finished", "stopped", "diverged"]
 MAX_COUNT = 2**53  # of epochs and seeds: larger ones come from damaged files
@@ -158,6 +158,10 @@ def read_summary(folder: Path) -> RunSummary:
     return replace(summary, state=_state(folder, summary))
 
 
+def _stored_fields(folder: Path) -> dict[str, Any]:
+    return asdict(_stored_summary(folder))
+
+
 def _from_fields(name: str, fields: dict[str, Any]) -> RunSummary:
     return RunSummary(**fields | {"name": name})
 
@@ -186,13 +190,13 @@ class Unreadable(NamedTuple):
 def list_runs(runs_dir: str | os.PathLike[str] = "runs") -> tuple[list[RunSummary], list[Unreadable]]:
     """Return the status of every run under ``runs_dir``, by name, and the run folders that can't be read.
 
-    Summaries of many runs are kept in one file (``RunIndex``), so that a list reads only the records that changed.
+    Summaries of many runs are kept in one file (``FileIndex``), so that a list reads only the records that changed.
     """
-    runs, unreadable, index = [], [], RunIndex(Path(runs_dir))
+    runs, unreadable, index = [], [], FileIndex(Path(runs_dir) / INDEX)
     for folder in _run_folders(Path(runs_dir)):
         try:
-            build = partial(_from_fields, folder.name)
-            summary = index.summary(folder.name, partial(_stored_summary, folder), build)
+            read, build = partial(_stored_fields, folder), partial(_from_fields, folder.name)
+            summary = index.find(folder.name, folder / SUMMARY, read, build)
             runs.append(replace(summary, state=_state(folder, summary)))
         except (RunError, OSError) as error:
             unreadable.append(Unreadable(folder.name, str(error)))

@@ -8,11 +8,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from analysis.results import results
 from analysis.results.results import COLUMNS, mean_over_seeds, measured_results, published_results, shipped_results
 from densenet_core import load_zoo, save_checkpoint
 from densenet_core.checkpoints.zoo import zoo_names
+from densenet_core.files import only_in
 from densenet_core.training.config import TrainingConfig
 from densenet_core.training.loop import train
+from densenet_core.training.runs import index
 from tests.conftest import shared_file
 
 
@@ -108,6 +111,34 @@ def test_measured_results_are_the_runs_own_records(tmp_path: Path) -> None:
     assert len(table.attrs["skipped"]) == 1
     assert "empty" in table.attrs["skipped"][0]
     assert len(measured_results([])) == len(zoo_names())
+
+
+def test_the_records_of_runs_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(index, "MIN_FILES", 2)
+    network, read, original = load_zoo("densenet-40-12-digits"), [], results.read_header
+    monkeypatch.setattr(results, "read_header", lambda place: read.append(Path(place).name) or original(place))
+    (cache := tmp_path / "cache").mkdir()
+    (tmp_path / "damaged.safetensors").write_text("no network")
+
+    def save(name: str, epochs: int) -> None:
+        save_checkpoint(replace(network, record=network.record | {"epochs": epochs}), tmp_path / name)
+
+    def table() -> pd.DataFrame:
+        read.clear()
+        return measured_results(sorted(tmp_path.glob("*.safetensors")), include_zoo=False, keep_in=cache)
+
+    save("a.safetensors", 1)
+    save("b.safetensors", 2)
+    first = table()
+    assert read == ["a.safetensors", "b.safetensors", "damaged.safetensors"] and len(first.attrs["skipped"]) == 1
+    pd.testing.assert_frame_equal(table(), first)
+    assert read == ["damaged.safetensors"]
+    save("b.safetensors", 3)
+    save("c.safetensors", 4)
+    assert table()["epochs"].tolist() == [1, 3, 4]
+    assert read == ["b.safetensors", "c.safetensors", "damaged.safetensors"]
+    with only_in([cache]):  # what was read without limits is not shown within them
+        assert table().empty
 
 
 def test_a_run_from_trained_weights_says_so(tmp_path: Path) -> None:

@@ -99,7 +99,7 @@ def test_impossible_times_are_not_shown(seconds: str, tmp_path: Path) -> None:
 
 
 def test_a_list_reads_only_the_records_that_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(index, "MIN_RUNS", 2)
+    monkeypatch.setattr(index, "MIN_FILES", 2)
 
     def write(name: str, epoch: int) -> None:
         (tmp_path / name).mkdir(exist_ok=True)
