@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import tempfile
 from dataclasses import asdict, replace
@@ -18,21 +19,22 @@ from densenet_core.training.runs.status import RunSummary, list_runs, read_summa
 def make_runs(folder: Path, number: int) -> None:
     """Run folders of trainings of 300 epochs, each after its 200th, as ``train`` leaves them but for the weights."""
     metrics = [Metric(epoch, split, 0.1, 5.0, 60.0) for epoch in range(1, 201) for split in ("train", "test")]
-    config = TrainingConfig("densenet-40-12", "cifar10", "run", runs_dir=str(folder))
-    for i in range(number):
-        own = replace(config, name=f"run{i:04}", seed=i)
-        own.folder.mkdir()
-        write_config(own.folder, asdict(own))
-        write_metrics(own.folder / METRICS, metrics)
-        write_summary(own.folder, RunSummary(own.name, own.arch, "CIFAR-10", i, 300, 200, 5.0, 60.0))
-        (own.folder / LOCK).touch()
+    config = TrainingConfig("densenet-40-12", "cifar10", "run00000", runs_dir=str(folder))
+    first = config.folder
+    first.mkdir()
+    write_config(first, asdict(config))
+    write_metrics(first / METRICS, metrics)
+    write_summary(first, RunSummary(config.name, config.arch, "CIFAR-10", 0, 300, 200, 5.0, 60.0))
+    (first / LOCK).touch()
+    for i in range(1, number):  # copied: each file above waits for the disk
+        shutil.copytree(first, folder / f"run{i:05}")
 
 
 def main(number: int = 10_000) -> None:
     with tempfile.TemporaryDirectory() as folder:
         make_runs(Path(folder), number)
         assert len(list_runs(folder)[0]) == number  # writes the index
-        newest = Path(folder) / "run0000"
+        newest = Path(folder) / "run00000"
 
         def after_an_epoch() -> None:
             summary = read_summary(newest)
