@@ -75,6 +75,12 @@ def _started_processes() -> tuple[int, int]:
     return 1, 1
 
 
+def is_launched_with_others() -> bool:
+    """Return whether torchrun or SLURM started this process as one of several."""
+    num_nodes, per_node = _started_processes()
+    return num_nodes * per_node > 1
+
+
 def is_first_process() -> bool:
     """Return whether this process is rank 0, after ``launch``."""
     return not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0

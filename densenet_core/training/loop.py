@@ -35,6 +35,7 @@ from densenet_core.training.distributed import (
     all_reduce,
     average_running_statistics,
     explain_lost_process,
+    is_launched_with_others,
     launch,
     on_first,
     shard_of,
@@ -47,6 +48,7 @@ from densenet_core.training.record import MAX_TRAIN_EVAL, kept_epoch, make_recor
 from densenet_core.training.runs import files
 from densenet_core.training.runs.claim import claim_folder, make_folder
 from densenet_core.training.runs.files import Metric
+from densenet_core.training.runs.finished import is_finished
 from densenet_core.training.runs.saving import Finished, check_folder, keep_diverged, save
 from densenet_core.training.runs.state import has_state, load_state, restore_weights, resume
 from densenet_core.training.runs.status import locked
@@ -96,6 +98,8 @@ def train(
         CheckpointError: ``initial_weights`` can't be read, or are another network's.
         ValueError: ``arch`` is unknown.
     """
+    if not is_launched_with_others() and is_finished(config, patience_s):
+        return config.folder
     fabric = launch(config.precision)
     with ExitStack() as held, explain_lost_process(fabric, config.folder):
         splits = load_splits(

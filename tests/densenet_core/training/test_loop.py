@@ -176,8 +176,17 @@ def test_a_finished_run_returns_at_once(config: TrainingConfig, monkeypatch: pyt
     folder = train(config, show_progress=False)
     files = [path for path in folder.iterdir() if path.name not in ("owner.json", "train.lock")]
     before = [path.stat().st_mtime_ns for path in files]
-    train(config, show_progress=False)
-    assert [path.stat().st_mtime_ns for path in files] == before
+    with monkeypatch.context() as patched:
+        patched.setattr(loop, "launch", None)  # neither Fabric nor the data set is needed
+        patched.setattr(loop, "load_splits", None)
+        train(config, show_progress=False)
+        assert [path.stat().st_mtime_ns for path in files] == before
+        with pytest.raises(RunError, match="run 'demo' was started with seed 0, not 1"):
+            train(replace(config, seed=1), show_progress=False)
+    whole = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(whole[:-1])
+    train(config, show_progress=False)  # the weights are damaged: it trains nothing, and restores them
+    assert (folder / "model.safetensors").read_bytes() == whole
 
 
 def test_a_finished_run_without_its_state_is_left_alone_and_an_unfinished_one_is_not_replaced(
