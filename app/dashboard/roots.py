@@ -117,7 +117,7 @@ def list_served_runs(folders: Sequence[Path]) -> list[Path]:
 
 
 def trained_networks() -> list[Path]:
-    """The run folders with weights in the served folders, then the networks that ship."""
+    """Return the run folders with weights in the served folders, then the networks that ship."""
     runs = list_served_runs([folder for folder in served_folders() if folder != ZOO_FOLDER])
     return [*runs, *(zoo_path(name) for name in zoo_names())]
 

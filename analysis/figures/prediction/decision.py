@@ -66,7 +66,7 @@ def decision_screen(
 
 
 def _signed(table: pd.DataFrame, measure: str) -> Row:
-    """The measure as a row of heatmaps, with 0 in the middle of the colors: blue above, red below."""
+    """Return the measure as a row of heatmaps, with 0 in the middle of the colors: blue above, red below."""
     limit = _limit(table, measure)
     return Row(table[measure], Colors(DECISION_TITLES.get(measure, measure), -limit, limit, SIGNED))
 

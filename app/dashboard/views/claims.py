@@ -59,7 +59,7 @@ def show() -> None:
 
 
 def _choose_runs() -> tuple[tuple[NetworkKey, ...], tuple[NetworkKey, ...]]:
-    """ResNets on the same data, and further seeds of the network, by which overfitting is judged."""
+    """Choose ResNets on the same data, and more seeds of the network, to compare how much they overfit."""
     networks = trained_networks()
     titles = distinct_names(networks)
     with st.sidebar:
@@ -82,7 +82,7 @@ def _choose_runs() -> tuple[tuple[NetworkKey, ...], tuple[NetworkKey, ...]]:
 def _table(
     key: NetworkKey, images: ImagesKey | None, beside: tuple[NetworkKey, ...], seeds: tuple[NetworkKey, ...]
 ) -> pd.DataFrame:
-    """The claims tested on images, once that job is done; until then those that need weights and records alone."""
+    """Return the claims tested on images, once that job is done; until then those that need only weights and records."""
     if images is not None:
         found: pd.DataFrame | None = result_of(Task("claims", key, (images, beside, seeds)), amount(images))
         if found is not None:

@@ -143,7 +143,7 @@ def _show_paths(key: NetworkKey, specs: dict[str, Spec]) -> None:
 
 
 def _specs_code(key: NetworkKey, imports: Imports, lines: list[str]) -> Code:
-    """Code about the network and its controls, which it opens as ``specs``."""
+    """Return code about the network and its controls, which it opens as ``specs``."""
     more = {"analysis.claims.gradient_flow": "controls", "pandas": "concat"}
     opening = ["spec = network.architecture", "specs = {spec.title: spec, **controls(spec)}"]
     return script(key, joined(imports, more), [*opening, *lines])

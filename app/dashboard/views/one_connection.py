@@ -95,7 +95,7 @@ def show_connection(key: NetworkKey, measured: Measured, table: pd.DataFrame, me
 def _panel_code(
     key: NetworkKey, measured: Measured, measure: str, cell: Connection, panel: str, name: str
 ) -> Code | None:
-    """Code that draws a panel and saves it as ``name``; None for measures on images."""
+    """Return code that draws a panel and saves it as ``name``; None for measures on images."""
     if panel == "weights":
         imports = {"analysis": "connection_filter", "analysis.figures.connection": "weight_histogram"}
         lines = [
@@ -120,7 +120,7 @@ def _panel_code(
 
 
 def _type_cell(table: pd.DataFrame, cell: Connection) -> None:
-    """The chosen cell as text, to be read and typed: the heatmap's cells for the keyboard."""
+    """Draw the chosen cell as text, to be read and typed: the heatmap's cells for the keyboard."""
     block, source, target = cell
     st.session_state["cell_text"] = t("reuse.cell_text", block=block, source=source, target=target)
     st.text_input(t("reuse.cell"), key="cell_text", on_change=partial(_read_cell, table), help=t("reuse.cell_help"))

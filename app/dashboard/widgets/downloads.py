@@ -134,7 +134,7 @@ def forget_items() -> None:
 
 @contextmanager
 def only_these(part: str) -> Iterator[None]:
-    """What is offered within replaces what this part of the page offered before: for fragments, drawn by themselves."""
+    """Replace what this part of a page offered before: for fragments, which are drawn again by themselves."""
     items = st.session_state.setdefault(_ITEMS, {})
     for name in st.session_state.pop(f"{_ITEMS}_{part}", ()):
         items.pop(name, None)

@@ -266,7 +266,7 @@ def _command(
     rest: str,
     more: Sequence[NetworkKey] = (),
 ) -> str | None:
-    """The command line that does the same with a network, and more of them; None for pretrained weights."""
+    """Return the command line that does the same with one or more networks; None for pretrained weights."""
     if key.origin == "pretrained":
         return None
     if images is not None:

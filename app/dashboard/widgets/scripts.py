@@ -24,7 +24,7 @@ def script(key: NetworkKey, imports: Imports, lines: Sequence[str], command: str
 
 
 def joined(*imports: Imports) -> dict[str, str]:
-    """Imports together, each name once."""
+    """Join imports: each module and each name once."""
     names: dict[str, set[str]] = {}
     for own in imports:
         for module, given in own.items():

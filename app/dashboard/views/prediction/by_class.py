@@ -92,7 +92,7 @@ def _heatmap_on_paper(table: pd.DataFrame) -> Figure:
 
 
 def _show_difference(key: NetworkKey, images: ImagesKey, found: pd.DataFrame, number: int) -> None:
-    """The class's need of each connection minus the mean over classes."""
+    """Show the class's need of each connection minus the mean over classes."""
     own = class_profiles(found).T[number].reset_index(name="ablation")
     table = loading.measured_table(key, (), None).merge(own, on=CELL, how="left")
     show_chart(decision_screen(table, "ablation"), "by_class_difference", t("prediction.difference_alt"))
@@ -112,7 +112,7 @@ def _show_difference(key: NetworkKey, images: ImagesKey, found: pd.DataFrame, nu
 
 
 def _code(key: NetworkKey, images: ImagesKey, imports: Imports, lines: list[str]) -> Code:
-    """Code about the reuse by class, which it opens as ``found``."""
+    """Return code about the reuse by class, which it opens as ``found``."""
     more = {"analysis.prediction.by_class": "reuse_by_class"}
     measured = f"found = reuse_by_class(network, test, num_images={images.number})"
     return dataset_code(key, images, joined(more, imports), [measured, *lines])

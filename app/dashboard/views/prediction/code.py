@@ -85,7 +85,7 @@ def picture_code(shown: Shown, name: str, picture: str, values: str, imports: Im
 
 
 def _opening(chosen: ChosenImage) -> tuple[Imports, list[str]]:
-    """Imports and lines that open the image as ``seen``."""
+    """Return imports and lines that open the image as ``seen``."""
     images = chosen.images
     if images is None and chosen.name.endswith(".npy"):
         imports: Imports = {"pathlib": "Path", "analysis.prediction.volumes": "open_volume"}

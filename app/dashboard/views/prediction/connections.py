@@ -132,7 +132,7 @@ def _download(shown: Shown, name: str, table: pd.DataFrame, draw: Callable[..., 
 
 
 def _chosen_place(rows: pd.DataFrame, measure: str) -> Place:
-    """The connection of a block that was clicked, or that the address names; else the block's strongest one."""
+    """Return the connection that was clicked or that the address names; else the block's strongest one."""
     asked = str(recall(CELL, st.query_params.get(CELL, "")))
     found = parse_cell(asked, rows)
     write_address(CELL, None if found is None else asked)
@@ -150,7 +150,7 @@ def _remember_click() -> None:
 
 
 def _show_read(shown: Shown, place: Place) -> None:
-    """What a connection carries."""
+    """Show what a connection carries."""
     read = read_maps(loading.load(shown.key), shown.found.seen.images, place)[0].cpu()
     st.markdown(f"##### {t('prediction.carries', source=place.source_layer, target=place.target_layer)}")
     if read.dim() == 1:
@@ -166,7 +166,7 @@ def _show_read(shown: Shown, place: Place) -> None:
 
 
 def _show_scores(shown: Shown, place: Place, read: Tensor) -> None:
-    """What the classifier reads from a source: a part of each class's logit; the largest are shown."""
+    """Show what the classifier reads from a source: a part of each class's logit; the largest are shown."""
     st.caption(t("prediction.reads_scores"))
     table = pd.DataFrame({"class": shown.titles, "part": read.numpy()})
     titles = {"class": t("prediction.class"), "part": t("prediction.part")}

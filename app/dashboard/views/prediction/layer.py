@@ -83,7 +83,7 @@ def _pictures(shown: Shown, layer: str) -> list[Overlay]:
 
 
 def _show_overlay(shown: Shown, own: Overlay) -> None:
-    """A map over the image, with its true size and range: a small one is enlarged smoothly."""
+    """Draw a map over the image, with its true size and range: a small one is enlarged smoothly."""
     values = shown.flat(own.own_map)
     pixels = overlay(shown.flat(shown.found.seen.pixels), values, min_side=MAP_SIDE)
     size, low, high = " × ".join(map(str, values.shape)), float(values.min()), float(values.max())
