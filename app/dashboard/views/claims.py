@@ -82,7 +82,7 @@ def _choose_runs() -> tuple[tuple[NetworkKey, ...], tuple[NetworkKey, ...]]:
 def _table(
     key: NetworkKey, images: ImagesKey | None, beside: tuple[NetworkKey, ...], seeds: tuple[NetworkKey, ...]
 ) -> pd.DataFrame:
-    """Return the claims tested on images, once that job is done; until then those that need only weights and records."""
+    """Return the claims tested on images, once that job is done; until then those that need no images."""
     if images is not None:
         found: pd.DataFrame | None = result_of(Task("claims", key, (images, beside, seeds)), amount(images))
         if found is not None:
