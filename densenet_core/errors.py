@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+
+# <_io.BytesIO object at 0x7f60>, <_io.BufferedReader name=4>, pyarrow's '<Buffer>'
+_OBJECT = re.compile(r"\s*(['\"]?)<(?:[\w.]+ (?:object )?(?:at 0x[0-9a-fA-F]+|name=[^<>]*)|Buffer)>\1")
 
 
 class CheckpointError(ValueError):
@@ -31,5 +35,11 @@ class RunError(ValueError):
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of another library's error, or its type where it has no message; at most 200 characters."""
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]
+    """Return the first line of another library's error, or its type where it has no message; at most 200 characters.
+
+    Python objects in it, which mean nothing to a user, are left out.
+
+    >>> first_line(ValueError("cannot identify image file <_io.BytesIO object at 0x7f60>"))
+    'cannot identify image file'
+    """
+    return _OBJECT.sub("", next(iter(str(error).strip().splitlines()), ""))[:200] or type(error).__name__

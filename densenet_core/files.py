@@ -29,7 +29,12 @@ def write_whole(path: Path, write: Callable[[Path], object], keep: Path | None =
 
     Args:
         keep: where to keep the file that is replaced.
+
+    Raises:
+        OSError: the file can't be written; its ``filename`` is ``path``, never the temporary file.
     """
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "it is a folder in the place of a file: move it away", str(path))
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
     try:
         write(temporary)
@@ -39,6 +44,10 @@ def write_whole(path: Path, write: Callable[[Path], object], keep: Path | None =
         os.replace(temporary, path)
         with contextlib.suppress(OSError):  # Windows and some network drives can't open a folder
             _flush(path.parent, os.O_RDONLY)
+    except OSError as error:
+        if str(error.filename) == str(temporary):
+            error.filename, error.filename2 = str(path), None
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 
@@ -10,25 +11,39 @@ import pandas as pd
 from analysis.reuse.agreement import spearman
 from analysis.reuse.connections import KEYS, connection_weights
 from densenet_core import DenseNet, RunError
+from densenet_core.errors import first_line
 from densenet_core.files import open_file, write_whole
 from densenet_core.networks.network import Network
 from densenet_core.training.runs.files import REUSE, Metric
+
+logger = logging.getLogger(__name__)
 
 
 def record_reuse(folder: Path, model: Network, metrics: list[Metric]) -> None:
     """Add the network's feature-reuse table to the run's reuse.parquet; pass it to ``train`` as ``on_epoch``.
 
-    Tables of this epoch and later ones, which an interrupted run may have left, are replaced. Nothing is written for a
-    network that is not a DenseNet.
+    Tables of this epoch and later ones, which an interrupted run may have left, are replaced. A damaged file is
+    replaced too, with a warning: the tables then begin at this epoch. Nothing is written for a network that is not a
+    DenseNet.
     """
     if not isinstance(model, DenseNet):
         return
     table, epoch = connection_weights(model), metrics[-1].epoch
     table.insert(0, "epoch", epoch)
-    file = folder / REUSE
-    before = pd.read_parquet(file) if file.exists() else table.head(0)
-    whole = pd.concat([before[before["epoch"] < epoch], table], ignore_index=True)
-    write_whole(file, lambda temporary: whole.to_parquet(temporary, index=False))
+    whole = pd.concat([*_tables_before(folder, epoch), table], ignore_index=True)
+    write_whole(folder / REUSE, lambda temporary: whole.to_parquet(temporary, index=False))
+
+
+def _tables_before(folder: Path, epoch: int) -> list[pd.DataFrame]:
+    """Return the tables of earlier epochs, in one; none, with a warning, where the file is damaged."""
+    if not (folder / REUSE).exists():
+        return []
+    try:
+        tables = reuse_over_training(folder)
+    except RunError as error:
+        logger.warning("%s; it is replaced, and begins anew with epoch %s", error, epoch)
+        return []
+    return [tables[tables["epoch"] < epoch]]
 
 
 def reuse_over_training(run: str | os.PathLike[str]) -> pd.DataFrame:
@@ -39,14 +54,18 @@ def reuse_over_training(run: str | os.PathLike[str]) -> pd.DataFrame:
     """
     file = Path(run) / REUSE
     if not file.exists():
-        raise RunError(f"run {Path(run).name!r} has no {REUSE}: train it with densenet-lens train (without --no-reuse)")
+        raise RunError(
+            f"run {Path(run).resolve().name!r} has no {REUSE}: train it with densenet-lens train (without --no-reuse)"
+        )
     try:
         with open_file(file) as stream:
             tables = pd.read_parquet(stream)
-    except (OSError, ValueError) as error:
-        raise RunError(f"{str(file)!r} is damaged: {error}") from error
+    except Exception as error:  # damaged files make pyarrow raise many kinds
+        raise RunError(f"{str(file)!r} is damaged: {first_line(error)}") from error
     if missing := [name for name in ("epoch", *KEYS, "mean_abs_weight") if name not in tables]:
         raise RunError(f"{str(file)!r} is damaged: it has no column {missing[0]!r}")
+    if not pd.api.types.is_integer_dtype(tables["epoch"]):
+        raise RunError(f"{str(file)!r} is damaged: its epochs are not integers")
     return tables
 
 
@@ -59,7 +78,7 @@ def reuse_at(run: str | os.PathLike[str], epoch: int) -> pd.DataFrame:
     tables = reuse_over_training(run)
     if (own := tables[tables["epoch"] == epoch]).empty:
         first, last = (int(number) for number in (tables["epoch"].min(), tables["epoch"].max()))
-        raise RunError(f"run {Path(run).name!r} has no table of epoch {epoch}: choose from {first} to {last}")
+        raise RunError(f"run {Path(run).resolve().name!r} has no table of epoch {epoch}: choose from {first} to {last}")
     return own.drop(columns="epoch").reset_index(drop=True)
 
 

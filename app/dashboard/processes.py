@@ -9,13 +9,14 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from app.dashboard.server.options import server_options
 from densenet_core import RunError
 from densenet_core.files import open_file, read_json_object
-from densenet_core.training.config import TrainingConfig, config_from, training_settings
+from densenet_core.training.config import TrainingConfig, config_from, is_complete, training_settings
 from densenet_core.training.runs.files import OWNER, read_config
 from densenet_core.training.runs.status import is_training
 
@@ -130,12 +131,12 @@ def resume_training(folder: Path) -> subprocess.Popen[bytes]:
 
 
 def _settings(folder: Path) -> dict[str, Any]:
-    try:
-        return read_config(folder)
-    except RunError:
-        from densenet_core.training.runs.claim import recover_config
+    with suppress(RunError):
+        if is_complete(found := read_config(folder)):
+            return found
+    from densenet_core.training.runs.claim import recover_config
 
-        return recover_config(folder)
+    return recover_config(folder)
 
 
 def stop_training(folder: Path) -> None:

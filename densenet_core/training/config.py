@@ -122,6 +122,11 @@ def training_settings() -> tuple[Setting, ...]:
     return settings_of(TrainingConfig)
 
 
+def is_complete(values: Mapping[str, Any]) -> bool:
+    """Return whether a config.json holds every setting; older versions wrote fewer."""
+    return all(each.name in values for each in training_settings())
+
+
 def config_from(values: Mapping[str, Any]) -> TrainingConfig:
     """Return the configuration that a config.json or TOML table holds; settings it lacks have their defaults.
 

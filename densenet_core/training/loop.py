@@ -262,9 +262,29 @@ def _keep_epoch(
     finished: Finished,
     on_epoch: OnEpoch | None,
 ) -> None:
+    """Call ``on_epoch``, then save the state.
+
+    A run that is killed between the two trains the epoch again and calls ``on_epoch`` again, so that what it writes
+    lacks no epoch. If it fails, the state is saved all the same: the epoch is not lost.
+    """
     check_folder(config.folder)
-    if on_epoch is not None:
-        on_epoch(config.folder, model, metrics)
+    try:
+        if on_epoch is not None:
+            on_epoch(config.folder, model, metrics)
+    except Exception:
+        _save_epoch(config, splits, model, optimizer, metrics, finished)
+        raise
+    _save_epoch(config, splits, model, optimizer, metrics, finished)
+
+
+def _save_epoch(
+    config: TrainingConfig,
+    splits: DataSplits,
+    model: Network,
+    optimizer: torch.optim.Optimizer,
+    metrics: list[Metric],
+    finished: Finished,
+) -> None:
     record = make_record(config, splits, metrics, finished.sessions, finished.start)
     if config.keep != "last" and kept_epoch(config, metrics) == metrics[-1].epoch:
         finished.kept.update({key: value.detach().cpu().clone() for key, value in model.state_dict().items()})

@@ -11,7 +11,7 @@ from typing import Any
 from densenet_core.checkpoints.checkpoint import load_checkpoint
 from densenet_core.errors import CheckpointError, RunError
 from densenet_core.files import remove_temporaries
-from densenet_core.training.config import PLACE_FIELDS, TrainingConfig
+from densenet_core.training.config import PLACE_FIELDS, TrainingConfig, is_complete
 from densenet_core.training.runs import files
 from densenet_core.training.runs.files import CONFIG, WEIGHTS
 from densenet_core.training.runs.saving import plain, unwritable
@@ -42,6 +42,7 @@ def claim_folder(config: TrainingConfig) -> None:
         RunError: the folder holds a run with other settings, or can't be written.
     """
     folder, asked = config.folder, plain(asdict(config))
+    _check_files(folder)
     try:
         remove_temporaries(folder)
         if not has_state(folder) and not (folder / WEIGHTS).exists():  # no other file has the settings
@@ -52,13 +53,21 @@ def claim_folder(config: TrainingConfig) -> None:
     # A setting that is newer than the run has its default value there.
     defaults = {each.name: each.default for each in fields(config) if each.default is not MISSING}
     found = defaults | found
-    differing = sorted(key for key in asked if key not in PLACE_FIELDS and plain(found.get(key)) != asked[key])
+    places = {"name", *PLACE_FIELDS}  # a run that was renamed, moved or copied is still the same
+    differing = sorted(key for key in asked if key not in places and plain(found.get(key)) != asked[key])
     if differing:
         key = differing[0]
         raise RunError(
             f"the run {config.name!r} was started with {key} {plain(found.get(key))!r}, not {asked[key]!r}: "
             "use the same settings to resume it, or another name"
         )
+
+
+def _check_files(folder: Path) -> None:
+    """Raises RunError where a folder is in the place of a file, before an epoch is trained that can't be saved."""
+    for name in files.WRITTEN:
+        if (folder / name).is_dir():
+            raise RunError(f"{str(folder / name)!r} is a folder in the place of a file: move it away to train the run")
 
 
 def _write_if_unreadable(folder: Path, asked: Mapping[str, Any]) -> None:
@@ -69,20 +78,26 @@ def _write_if_unreadable(folder: Path, asked: Mapping[str, Any]) -> None:
 
 
 def recover_config(folder: Path) -> dict[str, Any]:
-    """Return the settings of a run; a damaged or missing config.json is restored from the run's other files.
+    """Return the settings of a run; a damaged, incomplete or missing config.json is restored from the other files.
 
     Raises:
         RunError: no file of the run holds its settings.
     """
     try:
-        return files.read_config(folder)
+        found = files.read_config(folder)
     except RunError as error:
-        found = _settings_in_state(folder) or _settings_in_weights(folder)
-        if found is None:
+        restored = _settings_in_state(folder) or _settings_in_weights(folder)
+        if restored is None:
             raise error
-        logger.warning("%s was damaged or missing: restored from the run's other files", folder / CONFIG)
-        files.write_config(folder, found)
-        return found
+    else:
+        if is_complete(found):
+            return found
+        restored = (_settings_in_state(folder) or {}) | found
+        if restored == found:  # written before there were more settings
+            return found
+    logger.warning("%s was damaged, incomplete or missing: restored from the run's other files", folder / CONFIG)
+    files.write_config(folder, restored)
+    return restored
 
 
 def _settings_in_state(folder: Path) -> dict[str, Any] | None:

@@ -31,6 +31,7 @@ from densenet_core.files import read_json_object, read_small, write_whole
 CONFIG, METRICS, WEIGHTS, LAST, PREVIOUS = "config.json", "metrics.csv", RUN_WEIGHTS, "last.ckpt", "previous.ckpt"
 SUMMARY, DIVERGED, REUSE, TENSORBOARD = "summary.json", "diverged.ckpt", "reuse.parquet", "tensorboard"
 LOCK, OWNER = "train.lock", "owner.json"
+WRITTEN = (CONFIG, METRICS, WEIGHTS, LAST, PREVIOUS, SUMMARY, DIVERGED, REUSE)  # files that a training replaces
 MAX_METRICS_BYTES = 64 * 2**20  # a million rows need less
 
 
@@ -122,14 +123,18 @@ def read_config(folder: Path) -> dict[str, Any]:
     """Return the settings of the run in ``folder``.
 
     Raises:
-        RunError: there is no config.json, or it is damaged.
+        RunError: there is no config.json, or it is damaged or lacks the network or the data set.
     """
     try:
-        return read_json_object(folder / CONFIG)
+        config = read_json_object(folder / CONFIG)
     except OSError as error:
         raise RunError(f"{str(folder)!r} is not a run folder: {CONFIG}: {error.strerror}") from error
     except ValueError as error:
         raise RunError(f"{str(folder / CONFIG)!r} is damaged: {error}") from error
+    for name in ("arch", "dataset"):
+        if not isinstance(config.get(name), str):
+            raise RunError(f"{str(folder / CONFIG)!r} is damaged: its setting {name!r} is missing or not text")
+    return config
 
 
 def write_config(folder: Path, config: Mapping[str, Any]) -> None:

@@ -74,7 +74,11 @@ def unwritable(folder: Path, error: Exception) -> RunError:
         return RunError(
             f"the run folder {str(folder)!r} was deleted during the training: run the same command again to start anew"
         )
-    return RunError(f"can't write the run folder {str(folder)!r}: {error}")
+    reason: object = error
+    if isinstance(error, OSError) and error.strerror:
+        name = Path(error.filename).name if error.filename else ""
+        reason = f"{name}: {error.strerror}" if name and name != folder.name else error.strerror
+    return RunError(f"can't write the run folder {str(folder)!r}: {reason}")
 
 
 def check_folder(folder: Path) -> None:

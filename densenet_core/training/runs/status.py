@@ -191,7 +191,12 @@ def list_runs(runs_dir: str | os.PathLike[str] = "runs") -> tuple[list[RunSummar
     """Return the status of every run under ``runs_dir``, by name, and the run folders that can't be read.
 
     Summaries of many runs are kept in one file (``FileIndex``), so that a list reads only the records that changed.
+
+    Raises:
+        RunError: ``runs_dir`` is a file.
     """
+    if Path(runs_dir).exists() and not Path(runs_dir).is_dir():
+        raise RunError(f"{os.fspath(runs_dir)!r} is a file: give the folder that holds the run folders")
     runs, unreadable, index = [], [], FileIndex(Path(runs_dir) / INDEX)
     for folder in _run_folders(Path(runs_dir)):
         try:

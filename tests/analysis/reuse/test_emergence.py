@@ -4,6 +4,7 @@ import io
 import shutil
 import subprocess
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -48,6 +49,44 @@ def test_every_epoch_has_its_table_and_the_last_is_the_networks(run: Path) -> No
     pd.testing.assert_frame_equal(last, connection_weights(load_checkpoint(run)), check_dtype=False)
     first = tables[tables["epoch"] == 1]["mean_abs_weight"]
     assert (first.to_numpy() != last["mean_abs_weight"].to_numpy()).all()
+
+
+def as_folder(file: Path) -> None:
+    file.unlink()
+    file.mkdir()
+
+
+def with_epochs_as_text(file: Path) -> None:
+    tables = pd.read_parquet(file)
+    tables.assign(epoch=tables["epoch"].astype(str)).to_parquet(file)
+
+
+DAMAGE: dict[str, Callable[[Path], object]] = {
+    "cut": lambda file: file.write_bytes(file.read_bytes()[:-100]),
+    "emptied": lambda file: file.write_bytes(b""),
+    "no epochs": lambda file: pd.read_parquet(file).drop(columns="epoch").to_parquet(file),
+    "epochs as text": with_epochs_as_text,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_file_is_begun_anew_with_a_warning(damage: str, run: Path, caplog: pytest.LogCaptureFixture) -> None:
+    DAMAGE[damage](run / REUSE)
+    model = create_model("densenet-7-2", in_channels=1)
+    for rows in (4, 6):  # of epochs 2 and 3
+        record_reuse(run, model, read_metrics(run / "metrics.csv")[:rows])
+    tables = reuse_over_training(run)
+    assert tables["epoch"].unique().tolist() == [2, 3]
+    assert caplog.text.count("reuse.parquet' is damaged") == 1
+    assert "begins anew with epoch 2" in caplog.text
+    assert "<" not in caplog.text.partition("is damaged")[2]
+
+
+def test_a_file_that_can_not_be_written_is_named_and_not_its_temporary(run: Path) -> None:
+    as_folder(run / REUSE)
+    with pytest.raises(OSError, match="it is a folder in the place of a file") as e:
+        record_reuse(run, create_model("densenet-7-2", in_channels=1), read_metrics(run / "metrics.csv")[:4])
+    assert e.value.filename == str(run / REUSE)
 
 
 def test_a_killed_run_leaves_no_epoch_twice(run: Path) -> None:

@@ -89,7 +89,10 @@ def test_what_is_no_run_can_not_be_resumed(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="is not a run folder"):
         resume_training(tmp_path)
     (tmp_path / "config.json").write_text('{"flavour": 1}')
-    with pytest.raises(RunError, match="can't be resumed"):
+    with pytest.raises(RunError, match="is damaged: its setting 'arch' is missing or not text"):
+        resume_training(tmp_path)
+    (tmp_path / "config.json").write_text('{"arch": "densenet-7-2", "dataset": "digits", "flavour": 1}')
+    with pytest.raises(RunError, match="can't be resumed: unknown setting 'flavour'"):
         resume_training(tmp_path)
 
 

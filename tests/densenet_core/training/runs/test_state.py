@@ -15,10 +15,11 @@ import pytest
 import torch
 
 from densenet_core import RunError, load_checkpoint
+from densenet_core.training import loop
 from densenet_core.training.config import TrainingConfig
 from densenet_core.training.loop import train
 from densenet_core.training.runs.claim import recover_config
-from densenet_core.training.runs.files import CONFIG, LAST, METRICS, PREVIOUS, WEIGHTS, read_metrics
+from densenet_core.training.runs.files import CONFIG, LAST, METRICS, PREVIOUS, REUSE, WEIGHTS, read_metrics
 from densenet_core.training.runs.status import read_summary
 from tests.processes import command
 
@@ -123,17 +124,64 @@ def test_damaged_metrics_are_rebuilt(
     assert (config.folder / METRICS).read_bytes() == (unbroken.folder / METRICS).read_bytes()
 
 
-@pytest.mark.parametrize("content", [None, b"{", b"[" * 100_000, b"[]", b"\xff\xfe", b"x" * 2**21])
+@pytest.mark.parametrize(
+    "content",
+    [None, b"{", b"[" * 100_000, b"[]", b"{}", b'{"epochs": 4}', b'{"arch": null}', b"\xff\xfe", b"x" * 2**21],
+)
 def test_a_damaged_config_is_restored(
     content: bytes | None, config: TrainingConfig, unbroken: TrainingConfig, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = config.folder / CONFIG
     path.unlink() if content is None else path.write_bytes(content)
     recover_config(config.folder)
-    assert "config.json was damaged or missing: restored" in caplog.text
+    assert "config.json was damaged, incomplete or missing: restored" in caplog.text
     assert json.loads(path.read_text()) == json.loads((unbroken.folder / CONFIG).read_text())
     with pytest.raises(RunError, match="was started with epochs 3, not 4"):
         train(replace(config, epochs=4), show_progress=False)
+
+
+def test_settings_that_config_json_lacks_are_those_of_the_state(config: TrainingConfig) -> None:
+    (config.folder / CONFIG).write_text('{"arch": "densenet-7-2", "dataset": "digits"}')
+    train(config, show_progress=False)
+    assert recover_config(config.folder)["batch_size"] == 512
+
+
+@pytest.mark.parametrize("move", [shutil.copytree, os.rename])
+def test_a_run_that_was_renamed_or_copied_resumes(
+    move: Callable[[Path, Path], object], config: TrainingConfig, unbroken: TrainingConfig
+) -> None:
+    go_back(config.folder)
+    move(config.folder, config.folder.with_name("same"))
+    renamed = replace(config, name="same")
+    train(renamed, show_progress=False)
+    assert_same_end(renamed, unbroken)
+    assert load_checkpoint(renamed.folder).record["name"] == "same"
+
+
+@pytest.mark.parametrize("name", [CONFIG, METRICS, WEIGHTS, LAST, REUSE])
+def test_a_folder_in_the_place_of_a_file_is_named_before_anything_is_trained(
+    name: str, config: TrainingConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (config.folder / name).unlink(missing_ok=True)
+    (config.folder / name).mkdir()
+    monkeypatch.setattr(loop, "train_epoch", lambda *_: pytest.fail("trained"))
+    with pytest.raises(RunError, match=rf"demo/{name}' is a folder in the place of a file: move it away") as e:
+        train(config, show_progress=False)
+    assert ".tmp" not in str(e.value)
+
+
+def test_the_state_is_kept_where_what_is_called_after_the_epoch_fails(
+    config: TrainingConfig, unbroken: TrainingConfig
+) -> None:
+    go_back(config.folder)
+
+    def fail(*_: object) -> None:
+        raise OSError("no table today")
+
+    with pytest.raises(OSError, match="no table today"):
+        train(config, show_progress=False, on_epoch=fail)
+    train(config, show_progress=False, on_epoch=lambda *_: pytest.fail("the last epoch was trained again"))
+    assert_same_end(config, unbroken)
 
 
 def test_the_settings_of_an_old_run_are_restored_from_its_weights(config: TrainingConfig) -> None:
