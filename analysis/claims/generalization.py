@@ -32,15 +32,19 @@ MIN_IMAGES = 30  # of each set: below, an interval says little
 def training_images(name: str, normalize: Normalization | None, root: str | os.PathLike[str] = "data") -> Images | None:
     """Return the training images, without augmentation, that go with a data set's test images.
 
-    For ``folder`` they are those of the folder "train" beside a folder "test"; None where there is none.
+    For ``folder`` they are in the part for training, of ``root`` or of the data set that ``root`` is the test part of;
+    None where there is none.
 
     Raises:
         DataError: the data set is not there.
     """
+    from densenet_core.data.folders import TEST_NAMES, find_parts
+
     if name != "folder":
         return load_splits(name, root, normalize=normalize).train
-    train = Path(root).resolve().with_name("train")
-    return load_folder(train, normalize or "imagenet") if Path(root).name == "test" and train.is_dir() else None
+    folder = Path(root).resolve()
+    parts = find_parts(folder.parent if folder.name.lower() in TEST_NAMES else folder)
+    return None if parts is None or parts.train is None else load_folder(parts.train, normalize or "imagenet")
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Untrusted image files as inputs of a network: size limits before decoding, orientation, transparency."""
+"""Untrusted image files as inputs of a network: size limits before decoding, cropping, scaling, class names."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from analysis.architecture.cost import default_input_size
 from densenet_core import Checkpoint, DataError
+from densenet_core.data.decoding import decode_image
 from densenet_core.data.images import Images, normalize_pixels
 from densenet_core.data.names import CHANNEL_STATISTICS, Normalization
 from densenet_core.data.recorded import recorded_data
@@ -43,8 +44,8 @@ class PreparedImage:
 def open_image(source: str | os.PathLike[str] | bytes) -> Image:
     """Return a PNG, JPEG or WebP file as an upright Pillow image in RGB.
 
-    The size in bytes and in pixels is checked before anything is decoded. The orientation in EXIF is applied,
-    transparent pixels become white, and 16-bit gray becomes 8-bit. The first frame of an animation is used.
+    The size in bytes and in pixels is checked before anything is decoded. It is decoded as the images of data sets
+    are (``decode_image``).
 
     Args:
         source: a path, or the content of a file.
@@ -52,7 +53,7 @@ def open_image(source: str | os.PathLike[str] | bytes) -> Image:
     Raises:
         DataError: the file does not exist, is too large or damaged, or has another format.
     """
-    from PIL import Image, ImageOps
+    from PIL import Image
 
     content, name = _content(source)
     try:
@@ -64,7 +65,7 @@ def open_image(source: str | os.PathLike[str] | bytes) -> Image:
             raise DataError(
                 f"{name} has {width} x {height} pixels: at most {MAX_PIXELS // 1_000_000} megapixels are read"
             )
-        return _without_alpha(ImageOps.exif_transpose(image))
+        return decode_image(image)
     except DataError:
         raise
     except Image.DecompressionBombError as error:
@@ -87,18 +88,6 @@ def _content(source: str | os.PathLike[str] | bytes) -> tuple[bytes, str]:
     if len(content) > MAX_BYTES:
         raise DataError(f"{name} is larger than {MAX_BYTES // 2**20} MB: scale it down")
     return content, name
-
-
-def _without_alpha(image: Any) -> Image:
-    from PIL import Image
-
-    if image.mode.startswith("I") or image.mode == "F":  # 16 bits of gray: Pillow's own conversion cuts off at 255
-        image = image.point(lambda value: value / 256).convert("L")
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    found: Image.Image = image.convert("RGB")
-    return found
 
 
 def prepare_image(image: Image, checkpoint: Checkpoint, normalize: Normalization | None = None) -> PreparedImage:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from analysis.prediction.image_files import MAX_BYTES, PreparedImage
 from densenet_core import Checkpoint, DataError
+from densenet_core.errors import first_line
 from densenet_core.networks.layers import network_layers
 
 MAX_VALUES = 128**3  # of an array: the maps of all layers take many times its memory
@@ -67,7 +68,7 @@ def _read(content: bytes) -> np.ndarray:
         stream.seek(0)
         array = np.load(stream, allow_pickle=False)
     except Exception as error:  # of any kind: a damaged header can make NumPy raise anything
-        raise DataError(f"the file is not a readable .npy array of numbers: {error}") from error
+        raise DataError(f"the file is not a readable .npy array of numbers: {first_line(error)}") from error
     largest = np.iinfo(array.dtype).max if array.dtype.kind in "iu" else 1
     return np.ascontiguousarray(array, dtype=np.float32) / np.float32(largest)
 

@@ -71,11 +71,6 @@ def data_path(text: str) -> Path:
     return DATA_DIR if Path(text) == DATA_DIR else resolve_served(text, (DATA_DIR, *served_folders()))
 
 
-def image_folder(path: Path) -> Path:
-    """Return the folder that holds the class folders: the path itself, or test/ or val/ in it."""
-    return next((path / part for part in ("test", "val") if (path / part).is_dir()), path)
-
-
 def list_image_folders() -> list[str]:
     """Folders with folders in them below data/ and the served folders, to choose from."""
     roots = [

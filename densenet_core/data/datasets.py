@@ -16,9 +16,10 @@ from torch import Tensor
 from densenet_core.data.augmentation import CIFAR_AUGMENTATION, DIGITS_AUGMENTATION, Augmentation
 from densenet_core.data.images import FolderImages, Images, TensorImages
 from densenet_core.data.names import CHANNEL_STATISTICS, DATASET_NAMES, DatasetName, Normalization
-from densenet_core.errors import DataError
+from densenet_core.errors import DataError, first_line
 from densenet_core.files import allowed_folders
 
+MAX_SMALL = 64  # pixels a side of small images; larger ones are photographs
 MAX_BYTES_IN_MEMORY = 8_000_000_000  # of small images
 
 
@@ -50,7 +51,8 @@ def load_splits(
 
     Args:
         name: one of ``DATASET_NAMES``.
-        root: the folder of the data; ``digits`` needs none. A ``folder`` contains train/ and test/ (or val/).
+        root: the folder of the data; ``digits`` needs none. A ``folder`` contains train/ and test/ (or val/), each
+            with a folder of images per class.
         augment: the paper's "+": mirror and shift the training images.
         validation: hold out the paper's validation images (5,000 of CIFAR's training images, 6,000 of SVHN's).
         normalize: for ``folder``: the channel statistics; by default ImageNet's.
@@ -77,7 +79,10 @@ def load_test_images(
     normalize: Normalization | None = None,
     crops: int = 1,
 ) -> Images:
-    """Load the test images of a data set; for ``folder``, all images of the class folders directly under ``root``.
+    """Load the test images of a data set.
+
+    For ``folder``, they are in ``root``/test (or val) if there are parts, else all images of the class folders in
+    ``root``.
 
     Args:
         crops: 1, or 10 for photographs: corners and center, each mirrored too.
@@ -85,14 +90,14 @@ def load_test_images(
     Raises:
         DataError: as ``load_splits``, or ``crops`` is 10 for small images.
     """
+    if crops not in (1, 10):
+        raise DataError(f"crops {crops} must be 1 or 10")
     if name == "folder":
-        images = load_folder(Path(root), normalize or "imagenet")
+        images = load_folder(_test_folder(Path(root)), normalize or "imagenet")
     else:
         images = load_splits(name, root, normalize=normalize).test
     if crops == 1:
         return images
-    if crops != 10:
-        raise DataError(f"crops {crops} must be 1 or 10")
     if not isinstance(images, FolderImages):
         raise DataError(
             f"crops 10 is for photographs, as in the paper's ImageNet: use 1 for the small images of {name}"
@@ -103,19 +108,29 @@ def load_test_images(
 def load_measuring_images(
     name: DatasetName | str, root: str | os.PathLike[str] = "data", normalize: Normalization | None = None
 ) -> tuple[Images, Images]:
-    """Load images to choose by, and others to evaluate the choice: training images (not augmented) and test images.
+    """Load images to choose by, and others to evaluate the choice: the parts of ``load_measuring_splits``."""
+    splits = load_measuring_splits(name, root, normalize)
+    return splits.train, splits.test
 
-    For ``folder``, every other image of the class folders directly under ``root``, and the rest.
+
+def load_measuring_splits(
+    name: DatasetName | str, root: str | os.PathLike[str] = "data", normalize: Normalization | None = None
+) -> DataSplits:
+    """Load images to choose by or to fine-tune on, training images not augmented, and others to evaluate: test images.
+
+    For ``folder`` with class folders directly in ``root``, every other image takes the place of the training images,
+    and the rest that of the test images.
 
     Raises:
         DataError: as ``load_splits``.
     """
-    if name == "folder":
-        images = load_folder(Path(root), normalize or "imagenet")
-        rows = torch.arange(len(images))
-        return images.subset(rows[::2]), images.subset(rows[1::2])
-    splits = load_splits(name, root, normalize=normalize)
-    return splits.train, splits.test
+    from densenet_core.data.folders import find_parts
+
+    if name != "folder" or find_parts(Path(root)) is not None:
+        return load_splits(name, root, normalize=normalize)
+    images = load_folder(Path(root), normalize or "imagenet")
+    rows = torch.arange(len(images))
+    return DataSplits(Path(root).resolve().name, images.subset(rows[::2]), None, images.subset(rows[1::2]))
 
 
 def _digits(_: str, __: Path, augment: bool, validation: bool) -> DataSplits:
@@ -195,40 +210,59 @@ def _torchvision(dataset: Any, name: str, root: Path, **options: Any) -> Any:
         raise DataError(
             f"data set {name} is not under {str(root)!r}: put its files there, or download them with "
             f"`from torchvision import datasets; datasets.{dataset.__name__}({str(root)!r}, {arguments}, "
-            f"download=True)` ({str(error).splitlines()[0]})"
+            f"download=True)` ({first_line(error)})"
         ) from error
 
 
 def _folder_splits(name: str, root: Path, augment: bool, validation: bool, normalization: Normalization) -> DataSplits:
+    from densenet_core.data.folders import find_parts
+
     if validation:
         raise DataError(f"validation is not available for the data set {name}: its folders are its parts")
-    test_folder = next((root / part for part in ("test", "val") if (root / part).is_dir()), None)
-    if not (root / "train").is_dir() or test_folder is None:
+    parts = find_parts(root)
+    if parts is None or parts.train is None or parts.test is None:
         raise DataError(
             f"data set {name} is not under {str(root)!r}: put class folders of images into "
             f"{root / 'train'} and {root / 'test'} (or {root / 'val'})"
         )
-    train = load_folder(root / "train", normalization, augment)
-    test = load_folder(test_folder, normalization)
+    train = load_folder(parts.train, normalization, augment)
+    test = load_folder(parts.test, normalization)
     if train.class_names != test.class_names:
+        raise DataError(f"the class folders of {parts.train} and {parts.test} differ: they must have the same names")
+    return DataSplits("ImageNet" if name == "imagenet" else root.resolve().name, train, None, test)
+
+
+def _test_folder(root: Path) -> Path:
+    """Return the folder of class folders to measure on: the test images in a data set of parts, else ``root``."""
+    from densenet_core.data.folders import find_parts
+
+    parts = find_parts(root)
+    if parts is None:
+        return root
+    if parts.test is None:
         raise DataError(
-            f"the class folders of {root / 'train'} and {test_folder} differ: they must have the same names"
+            f"folder {str(root)!r} contains training images only: put class folders of test images into "
+            f"{root / 'test'}, or give {str(parts.train)!r} to measure on the training images"
         )
-    return DataSplits("ImageNet" if name == "imagenet" else root.name, train, None, test)
+    return parts.test
 
 
 def load_folder(folder: Path, normalization: Normalization, augment: bool = False) -> Images:
-    """Load class folders of images; small images of one size are read into memory once.
+    """Load class folders of images; small images, square and of one size, are read into memory once.
 
     Raises:
-        DataError: the folder is missing or too large, contains no class folders, or one without images.
+        DataError: the folder is missing or too large, contains no class folders, one without images, or the parts of a
+            data set.
     """
-    from densenet_core.data.folders import ClassFolders, read_image
+    from densenet_core.data.folders import ClassFolders, find_parts, read_image
 
     if normalization not in CHANNEL_STATISTICS:
         raise DataError(f"unknown normalize {normalization!r}: choose from {', '.join(CHANNEL_STATISTICS)}")
     if not folder.is_dir():
         raise DataError(f"folder {str(folder)!r} does not exist: give a folder with a folder of images per class")
+    if parts := find_parts(folder):
+        names = " and ".join(part.name for part in (parts.train, parts.test) if part)
+        raise DataError(f"folder {str(folder)!r} contains {names}, the parts of a data set: give one of them")
     try:
         dataset = ClassFolders(str(folder), loader=partial(read_image, folders=allowed_folders()))
     except FileNotFoundError as error:
@@ -236,11 +270,15 @@ def load_folder(folder: Path, normalization: Normalization, augment: bool = Fals
     except OSError as error:
         raise DataError(f"folder {str(folder)!r} can't be read: {error.strerror}") from error
     class_names = tuple(dataset.classes)
-    if class_names in (("test", "train"), ("train", "val")):
-        raise DataError(f"folder {str(folder)!r} contains {' and '.join(class_names)}: give one of them")
-    size = dataset.loader(dataset.samples[0][0]).size
-    if max(size) > 64:
+    first = dataset.samples[0][0]
+    size = dataset.loader(first).size
+    if max(size) > MAX_SMALL:
         return FolderImages(dataset, normalization, augment)
+    if size[0] != size[1]:
+        raise DataError(
+            f"image {first!r} has {size[0]} x {size[1]} pixels: images of at most {MAX_SMALL} pixels a side must be "
+            "square: crop or pad them"
+        )
     if (num_bytes := len(dataset.samples) * size[0] * size[1] * 3) > MAX_BYTES_IN_MEMORY:
         raise DataError(
             f"the {len(dataset.samples):,} images of folder {str(folder)!r} need {num_bytes / 1e9:.0f} GB of memory, "

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterator
+from dataclasses import dataclass
 from io import BufferedReader, FileIO
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
 from torchvision.datasets import ImageFolder
 
+from densenet_core.data.decoding import decode_image
 from densenet_core.errors import DataError, first_line
 from densenet_core.files import Folders, only_in, open_file, scan_folder
 
@@ -20,6 +23,39 @@ MAX_CLASSES = 100_000
 MAX_IMAGES = 20_000_000
 MAX_OTHER_FILES = 100_000  # files that are not images, which a wrong folder is full of
 MAX_DEPTH = 16  # of folders in a class folder
+TRAINING_NAMES = ("train", "training")
+TEST_NAMES = ("test", "testing", "val", "valid", "validation", "eval", "evaluation", "dev")  # the first is taken
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The parts of a data set in a folder, each of class folders; None for one that is missing."""
+
+    train: Path | None
+    test: Path | None
+
+
+def find_parts(root: Path) -> Parts | None:
+    """Return the parts in a folder of images, or None where it holds class folders itself, or can't be read.
+
+    Folders are parts by their names, in upper or lower case. A single one is a class all the same where it is beside
+    others and has no folders in it: CIFAR-100 has a class "train".
+    """
+    try:
+        named = {name.lower(): root / name for name in reversed(_folders_in(root))}
+        found = [path for name, path in named.items() if name in (*TRAINING_NAMES, *TEST_NAMES)]
+        if not found or (len(found) == 1 and len(named) > 1 and not _folders_in(found[0])):
+            return None
+        train, tests = ([named[name] for name in names if name in named] for names in (TRAINING_NAMES, TEST_NAMES))
+        labeled = [path for path in tests if _folders_in(path)]  # ImageNet's test images have no labels
+    except OSError:
+        return None
+    return Parts(next(iter(train), None), next(iter(labeled or tests), None))
+
+
+def _folders_in(folder: Path) -> list[str]:
+    with scan_folder(folder) as entries:
+        return sorted(entry.name for entry in entries if _is_folder(entry))
 
 
 class ClassFolders(ImageFolder):  # type: ignore[misc]
@@ -107,7 +143,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def read_image(path: str, folders: Folders | None = None) -> Any:
-    """Return an image file as a Pillow image in RGB; of an animation the first frame, of 16-bit gray the upper 8 bits.
+    """Return an image file as a Pillow image in RGB, as ``decode_image`` makes it.
 
     Args:
         folders: the image must lie in one of them, as ``only_in`` says.
@@ -115,8 +151,6 @@ def read_image(path: str, folders: Folders | None = None) -> Any:
     Raises:
         DataError: it is damaged, not a regular file, too large, or its pixels are floating-point numbers.
     """
-    from PIL import Image
-
     try:
         with only_in(folders), _open_image(path) as stream, warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # MAX_PIXELS is lower
@@ -125,7 +159,7 @@ def read_image(path: str, folders: Folders | None = None) -> Any:
                     raise ValueError(
                         f"it has {image.width:,} x {image.height:,} pixels, at most {MAX_PIXELS:,} are read"
                     )
-                return _in_rgb(image)
+                return decode_image(image)
     except Exception as error:  # damaged files make Pillow's readers raise any kind
         raise DataError(f"image {path!r} can't be read: {first_line(error)}") from error
 
@@ -137,17 +171,3 @@ def _open_image(path: str) -> BufferedReader[FileIO]:
         stream.close()
         raise ValueError(f"it has {size:,} bytes, at most {MAX_FILE_BYTES:,} are read")
     return stream
-
-
-def _in_rgb(image: Any) -> Any:
-    import numpy as np
-    from PIL import Image
-
-    if image.mode == "F":
-        raise ValueError("its pixels are floating-point numbers: save it with 8 bits per channel")
-    if not image.mode.startswith("I"):
-        return image.convert("RGB")
-    gray = np.asarray(image).astype(np.int64)  # Pillow itself would cut values above 255
-    if gray.min() < 0 or gray.max() > 65_535:
-        raise ValueError("its pixels are not in the range 0..65535: save it with 8 or 16 bits per channel")
-    return Image.fromarray((gray >> 8).astype(np.uint8)).convert("RGB")

@@ -79,7 +79,10 @@ class TensorImages:
 
     @property
     def image_size(self) -> int:
-        return int(self.pixels.shape[-1])
+        height, width = self.pixels.shape[2:]
+        if height != width:
+            raise DataError(f"the images have {width} x {height} pixels: crop or pad them to squares")
+        return int(width)
 
     def to(self, device: torch.device, num_workers: int = 0) -> TensorImages:
         return replace(self, pixels=self.pixels.to(device), labels=self.labels.to(device))

@@ -17,7 +17,7 @@ from app.dashboard import loading
 from app.dashboard.keys import ImagesKey, NetworkKey
 from app.dashboard.language import t
 from app.dashboard.memory import recall, remember
-from app.dashboard.roots import data_path, image_folder, list_image_folders
+from app.dashboard.roots import data_path, list_image_folders
 from app.dashboard.server.options import DATA_DIR
 from app.dashboard.widgets.network_picker import DIGITS, Choice, choose_network
 from app.text import literal
@@ -80,8 +80,7 @@ def _choose(record: dict[str, Any]) -> ImagesKey | None:
         )
     if dataset is None or (dataset == "folder" and normalize is None):
         return None
-    root = data_path(folder)
-    return ImagesKey(dataset, str(image_folder(root) if dataset == "folder" else root), normalize, int(number))
+    return ImagesKey(dataset, str(data_path(folder)), normalize, int(number))
 
 
 def _choose_dataset(recorded: RecordedData | None) -> str | None:

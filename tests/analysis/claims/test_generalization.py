@@ -43,5 +43,7 @@ def test_training_images_go_with_the_test_images(tmp_path: Path) -> None:
     train = training_images("folder", "none", tmp_path / "test")
     assert train is not None and len(train) == 2
     assert training_images("folder", "none", tmp_path / "train") is None
+    of_parts = training_images("folder", "none", tmp_path)
+    assert of_parts is not None and len(of_parts) == 2
     digits = training_images("digits", None)
     assert digits is not None and len(digits) > 1000

@@ -225,8 +225,8 @@ def test_wrong_folders_say_what_is_wrong(tmp_path: Path) -> None:
         load_splits("folder", tmp_path)
     write_folder(tmp_path / "train", size=16)
     write_folder(tmp_path / "test", size=16)
-    with pytest.raises(DataError, match="contains test and train: give one of them"):
-        load_test_images("folder", tmp_path)
+    with pytest.raises(DataError, match="contains train and test, the parts of a data set: give one of them"):
+        load_folder(tmp_path, "none")
     with pytest.raises(DataError, match="unknown normalize 'imagnet': choose from cifar10"):
         load_test_images("folder", tmp_path / "test", "imagnet")
     (tmp_path / "test" / "red" / "broken.png").write_bytes(b"no picture")
