@@ -12,6 +12,7 @@ import torch
 from analysis.prediction.predictor import NetworkLike, Predictor, as_predictor
 from analysis.reuse.effects import OnBatch, batches_on_device
 from densenet_core.data.images import Images, sample_evenly
+from densenet_core.errors import DataError
 from densenet_core.networks.densenet import DenseNet
 from densenet_core.training.evaluation import check_fit
 
@@ -48,11 +49,13 @@ def linear_probes(
         Columns block, source_layer, num_maps, train_error and test_error (percent).
 
     Raises:
-        DataError: the images do not fit the network.
+        DataError: the images do not fit the network, or those to train on are all of one class.
     """
     predictor = as_predictor(network)
     check_fit(predictor.spec, test)
     inputs, labels = pooled_features(predictor, sample_evenly(train, num_train))
+    if len(np.unique(labels)) < 2:
+        raise DataError("the images to train probes on are all of one class: give images of two classes or more")
     test_inputs, test_labels = pooled_features(predictor, sample_evenly(test, num_test))
     rows = []
     for done, place in enumerate(inputs, start=1):

@@ -6,7 +6,6 @@ import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -21,14 +20,12 @@ from analysis.reuse.cuts.processes import in_order
 from analysis.reuse.cuts.scores import MAX_IMAGES, cut_scores, fitting_batch
 from analysis.reuse.dissection import Dissection, dissect
 from analysis.reuse.effects import OnBatch, batches_on_device, in_halves
-from analysis.reuse.measures import HALVES, with_measures
+from analysis.reuse.measures import HALVES, PRECISIONS, REPLACEMENTS, Precision, Replace, with_measures
 from densenet_core import Checkpoint
 from densenet_core.data.images import Images, sample_evenly
 from densenet_core.hardware import device
 from densenet_core.training.evaluation import check_images
 
-Replace = Literal["zero", "mean"]
-Precision = Literal["fp32", "bf16"]
 NUM_COMPARED = 8  # images on which bf16 is compared with fp32
 
 
@@ -106,10 +103,10 @@ def connection_ablation(
 
 
 def _check_options(replace: str, precision: str, workers: int) -> None:
-    if replace not in get_args(Replace):
-        raise ValueError(f"replace {replace!r} is unknown: choose {' or '.join(get_args(Replace))}")
-    if precision not in get_args(Precision):
-        raise ValueError(f"precision {precision!r} is unknown: choose {' or '.join(get_args(Precision))}")
+    if replace not in REPLACEMENTS:
+        raise ValueError(f"replace {replace!r} is unknown: choose {' or '.join(REPLACEMENTS)}")
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision {precision!r} is unknown: choose {' or '.join(PRECISIONS)}")
     if workers < 1:
         raise ValueError(f"workers {workers} must be 1 or more")
 

@@ -155,8 +155,11 @@ def describe_reliability(table: pd.DataFrame, kind: str | None = "dense_layer") 
     """Return one sentence on how far ablation depends on its images; empty where the table has no ablation."""
     rows = table if kind is None else table[table["target_kind"] == kind]
     reliable, number = reliability(rows), int(table.attrs.get("num_images", 0))
-    if np.isnan(reliable):
+    if "ablation" not in table:
         return ""
+    if np.isnan(reliable):
+        images = f" on {number} image{'s' if number > 1 else ''}" if number else ""
+        return f"The reliability of ablation{images} is not known: it compares two halves of the images."
     found = f"Ablation on {number} images has a reliability of {reliable:.2f} (split-half, Spearman-Brown)"
     if reliable >= WANTED_RELIABILITY:
         return f"{found}."
@@ -173,7 +176,12 @@ def disagreements(
     Returns:
         Columns block, source_layer, target_layer, target_kind, the two measures, their ranks (0 = smallest, 1 =
         largest; ``rank_...``), and difference (the first's rank minus the second's), the largest differences first.
+
+    Raises:
+        ValueError: as ``agreement``, or both measures are the same.
     """
+    if first == second:
+        raise ValueError(f"first and second are both {first!r}: choose two measures")
     rows = _choose(table, (first, second), kind)
     ranks = {name: (pd.Series(_tie_noise(rows, name)).rank() - 1) / (len(rows) - 1) for name in (first, second)}
     found = rows[[*KEYS, first, second]].assign(

@@ -17,13 +17,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 if TYPE_CHECKING:  # the command line reads the table at its start
     import pandas as pd
 
 Needs = Literal["weights", "images", "gradients", "cuts"]
 Scope = Literal["target", "kind", "network"]
+Replace = Literal["zero", "mean"]  # what a cut puts in place of a source's feature maps
+REPLACEMENTS: tuple[Replace, ...] = get_args(Replace)
+Precision = Literal["fp32", "bf16"]  # of the convolutions of an ablation
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 STATISTICS: dict[Needs, tuple[str, ...]] = {
     "weights": ("num_weights", "sum_abs_weight", "sum_abs_effective", "sum_abs_gamma"),

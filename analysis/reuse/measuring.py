@@ -14,10 +14,10 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.reuse.ablation import Precision, Replace, connection_ablation
+from analysis.reuse.ablation import connection_ablation
 from analysis.reuse.connections import Network, connection_weights
 from analysis.reuse.effects import OnBatch, connection_effects
-from analysis.reuse.measures import MEASURES, WEIGHT_MEASURES, needs_images
+from analysis.reuse.measures import MEASURES, WEIGHT_MEASURES, Precision, Replace, needs_images
 from densenet_core.data.images import Images
 
 logger = logging.getLogger(__name__)

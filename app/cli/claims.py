@@ -18,11 +18,13 @@ from app.cli.common import (
     NormalizeOption,
     Reading,
     TableOption,
+    check_choice,
     open_network,
     open_test_images,
     reading_options,
 )
 from app.cli.output import escape_text, print_json, print_written
+from densenet_core.data.names import DATASET_NAMES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,7 +38,11 @@ def claims(
         typer.Argument(metavar="SEED", help="More runs of the network, with other seeds, for the gap of losses."),
     ] = None,
     dataset: Annotated[
-        str | None, typer.Option(help="For claims that are measured on images: digits, cifar10, ..., folder.")
+        str | None,
+        typer.Option(
+            callback=check_choice("--dataset", DATASET_NAMES),
+            help="For claims that are measured on images: digits, cifar10, ..., folder.",
+        ),
     ] = None,
     data: DataOption = Path("data"),
     normalize: NormalizeOption = None,

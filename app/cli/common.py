@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import inspect
+import math
+import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, cast, get_args
 
 import typer
 
+from analysis.reuse.measures import PRECISIONS
 from app.cli.output import is_quiet, progress
 from densenet_core.data.names import CHANNEL_STATISTICS, DATASET_NAMES
 
@@ -23,12 +26,56 @@ if TYPE_CHECKING:
 
 
 def check_ending(what: str, *formats: str) -> Callable[[Path | None], Path | None]:
-    """Return a callback that checks the ending of an option's file name before the command starts."""
+    """Return a callback that checks an option's file, its ending and its place, before the command starts."""
 
     def check(file: Path | None) -> Path | None:
-        if file is not None and file.suffix.lower().removeprefix(".") not in formats:
+        if file is None:
+            return None
+        if file.suffix.lower().removeprefix(".") not in formats:
             raise ValueError(f"{what} file {file.name!r} does not end in .{', .'.join(formats)}")
+        place = next(parent for parent in file.absolute().parents if parent.exists())
+        if file.is_dir() or not place.is_dir() or not os.access(place, os.W_OK):
+            raise ValueError(f"{what} file {str(file)!r} can't be written: name a file in a folder that can be written")
         return file
+
+    return check
+
+
+def check_choice(option: str, choices: Iterable[str] | Callable[[], Iterable[str]]) -> Callable[[str | None], Any]:
+    """Return a callback that checks before the command starts that an option's value is one of ``choices``.
+
+    Args:
+        choices: the values, or a function that returns them where they are slow to import.
+    """
+
+    def check(value: str | None) -> str | None:
+        known = [] if value is None else list(choices() if callable(choices) else choices)
+        if value is not None and value not in known:
+            raise ValueError(f"{option} {value!r} is unknown: choose from {', '.join(known)}")
+        return value
+
+    return check
+
+
+def check_number(
+    option: str, minimum: float | None = None, above: float = 0, maximum: float | None = None
+) -> Callable[[float | None], Any]:
+    """Return a callback that checks before the command starts that an option's value is a number in a range.
+
+    Args:
+        minimum: the smallest value; without it, values must be larger than ``above``.
+    """
+    if minimum is not None:
+        words = f"{minimum} or more" if maximum is None else f"from {minimum} to {maximum}"
+    else:
+        words = f"above {above}" if maximum is None else f"above {above} and at most {maximum}"
+
+    def check(value: float | None) -> float | None:
+        is_low = value is not None and (value < minimum if minimum is not None else value <= above)
+        is_high = value is not None and maximum is not None and value > maximum
+        if value is not None and (is_low or is_high or not math.isfinite(value)):
+            raise ValueError(f"{option} {value} must be {words}")
+        return value
 
     return check
 
@@ -49,27 +96,50 @@ DataOption = Annotated[Path, typer.Option(metavar="DIR", help="The folder of the
 NormalizeOption = Annotated[
     str | None,
     typer.Option(
+        callback=check_choice("--normalize", CHANNEL_STATISTICS),
         help=f"Channel statistics for the data set folder: {', '.join(CHANNEL_STATISTICS)}.",
         show_default="from the checkpoint's record",
     ),
 ]
 DatasetOption = Annotated[
     str | None,
-    typer.Option(help=f"{', '.join(DATASET_NAMES)}.", show_default="from the checkpoint's record"),
+    typer.Option(
+        callback=check_choice("--dataset", DATASET_NAMES),
+        help=f"{', '.join(DATASET_NAMES)}.",
+        show_default="from the checkpoint's record",
+    ),
 ]
 InputOption = Annotated[
     int | None,
-    typer.Option("--input", help="Pixels per side of the images.", show_default="the network's own"),
+    typer.Option(
+        "--input",
+        callback=check_number("--input", minimum=1),
+        help="Pixels per side of the images.",
+        show_default="the network's own",
+    ),
 ]
-ImagesOption = Annotated[int, typer.Option(metavar="NUMBER", help="Number of test images, evenly spaced over the set.")]
+ImagesOption = Annotated[
+    int,
+    typer.Option(
+        metavar="NUMBER",
+        callback=check_number("--images", minimum=1),
+        help="Number of test images, evenly spaced over the set.",
+    ),
+]
 WorkersOption = Annotated[
-    int, typer.Option(metavar="NUMBER", help="Processes that measure an ablation together; the results are the same.")
+    int,
+    typer.Option(
+        metavar="NUMBER",
+        callback=check_number("--workers", minimum=1),
+        help="Processes that measure an ablation together; the results are the same.",
+    ),
 ]
 PrecisionOption = Annotated[
     str,
     typer.Option(
+        callback=check_choice("--precision", PRECISIONS),
         help="Of the convolutions of an ablation: fp32, or bf16, which is faster only on processors with instructions "
-        "for it; its error is measured and printed."
+        "for it; its error is measured and printed.",
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
@@ -88,9 +158,22 @@ class Reading(NamedTuple):
         return [f"--{name.replace('_', '-')}" for name, value in self._asdict().items() if value is not None]
 
 
+def _orders() -> tuple[str, ...]:
+    from densenet_core.checkpoints.identify.concat_order import ORDERS
+
+    return ORDERS
+
+
+def _keras_layouts() -> tuple[str, ...]:
+    from densenet_core.checkpoints.formats.keras_file import KerasLayout
+
+    return get_args(KerasLayout)
+
+
 AS_FOUND = Reading()
 _READING_OPTIONS: dict[str, Any] = {
     "order": typer.Option(
+        callback=check_choice("--order", _orders),
         help="The order in which the network concatenates: old_first or new_first.",
         show_default="from the running statistics, else old_first",
     ),
@@ -100,6 +183,7 @@ _READING_OPTIONS: dict[str, Any] = {
         show_default="the plain weights of the only network",
     ),
     "keras_layout": typer.Option(
+        callback=check_choice("--keras-layout", _keras_layouts),
         help="How a Keras file stores its kernels: tensorflow or theano (Keras 1).",
         show_default="from its configuration, else from the shapes",
     ),
@@ -128,11 +212,8 @@ def reading_options(command: Callable[..., None]) -> Callable[..., None]:
 def open_network(text: str, reading: Reading = AS_FOUND) -> Checkpoint:
     """Return the network of a file, a run folder or a zoo name."""
     from densenet_core import load_checkpoint, load_zoo, zoo_names
-    from densenet_core.checkpoints.identify.concat_order import ORDERS
 
     order, weights, keras_layout = reading
-    if order is not None and order not in ORDERS:
-        raise ValueError(f"unknown --order {order!r}: choose from {', '.join(ORDERS)}")
     if Path(text).exists():
         return load_checkpoint(text, cast(Any, order), weights, cast(Any, keras_layout))
     if keras_layout is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 
 import typer
 
@@ -21,7 +21,9 @@ from app.cli.common import (
     NormalizeOption,
     Reading,
     WorkersOption,
+    check_choice,
     check_ending,
+    check_number,
     measure_network,
     open_network,
     open_test_images,
@@ -36,8 +38,12 @@ if TYPE_CHECKING:
 @reading_options
 def agreement(
     checkpoint: CheckpointArgument,
-    first: Annotated[str, typer.Option(help=f"A measure: {', '.join(MEASURES)}.")] = "mean_abs_weight",
-    second: Annotated[str, typer.Option(help="The measure to compare it with.")] = "ablation",
+    first: Annotated[
+        str, typer.Option(callback=check_choice("--first", MEASURES), help=f"A measure: {', '.join(MEASURES)}.")
+    ] = "mean_abs_weight",
+    second: Annotated[
+        str, typer.Option(callback=check_choice("--second", MEASURES), help="The measure to compare it with.")
+    ] = "ablation",
     dataset: DatasetOption = None,
     data: DataOption = Path("data"),
     normalize: NormalizeOption = None,
@@ -55,6 +61,8 @@ def agreement(
     from analysis.figures.export import save_figure
     from analysis.reuse.agreement import agreement_table, describe_reliability, disagreements
 
+    if first == second:
+        raise ValueError(f"--first and --second are both {first}: choose two measures")
     gc.enable()
     network = open_network(checkpoint, reading)
     kind = None if every_kind else "dense_layer"
@@ -88,11 +96,11 @@ def _print_agreement(found: pd.DataFrame) -> None:
                 row.measure,
                 "with" if row.block_input else "without",
                 str(row.num_connections),
-                f"{row.spearman:.2f}",
-                f"{row.low:.2f} to {row.high:.2f}",
-                f"{row.low_by_source:.2f} to {row.high_by_source:.2f}",
-                f"{row.corrected:.2f}",
-                f"{row.within_targets:.2f}",
+                f"{row.spearman:z.2f}",
+                f"{row.low:z.2f} to {row.high:z.2f}",
+                f"{row.low_by_source:z.2f} to {row.high_by_source:z.2f}",
+                f"{row.corrected:z.2f}",
+                f"{row.within_targets:z.2f}",
                 f"{row.overlap:.0%} of {row.top}",
             )
             for row in found.itertuples()
@@ -102,13 +110,20 @@ def _print_agreement(found: pd.DataFrame) -> None:
 
 
 def _print_disagreements(rows: pd.DataFrame, first: str, second: str) -> None:
+    shown = ["block", "source_layer", "target_layer", first, f"rank_{first}", second, f"rank_{second}"]
     print_table(
         ("block", "source", "target", first, "rank", second, "rank"),
         [
-            (str(r[0]), str(r[1]), str(r[2]), f"{r[4]:.3g}", f"{r[6]:.2f}", f"{r[5]:.3g}", f"{r[7]:.2f}")
-            for r in rows.itertuples(index=False, name=None)
+            (str(block), str(source), str(target), f"{a:.3g}", f"{rank_a:.2f}", f"{b:.3g}", f"{rank_b:.2f}")
+            for block, source, target, a, rank_a, b, rank_b in rows[shown].itertuples(index=False, name=None)
         ],
     )
+
+
+def _budgets() -> tuple[str, ...]:
+    from analysis.reuse.pruning import Budget
+
+    return get_args(Budget)
 
 
 @reading_options
@@ -120,11 +135,23 @@ def prune(
             callback=check_ending("--out", "safetensors"), help="Write the pruned network to this file: .safetensors."
         ),
     ],
-    keep: Annotated[float, typer.Option(help="Share of the budget to keep, above 0 and at most 1.")] = 0.6,
+    keep: Annotated[
+        float,
+        typer.Option(
+            callback=check_number("--keep", above=0, maximum=1),
+            help="Share of the budget to keep, above 0 and at most 1.",
+        ),
+    ] = 0.6,
     measure: Annotated[
-        str, typer.Option(help=f"Remove the connections with the least value first: {', '.join(ORDERS)}.")
+        str,
+        typer.Option(
+            callback=check_choice("--measure", ORDERS),
+            help=f"Remove the connections with the least value first: {', '.join(ORDERS)}.",
+        ),
     ] = "taylor",
-    budget: Annotated[str, typer.Option(help="connections, params or mult_adds.")] = "connections",
+    budget: Annotated[
+        str, typer.Option(callback=check_choice("--budget", _budgets), help="connections, params or mult_adds.")
+    ] = "connections",
     dataset: DatasetOption = None,
     data: DataOption = Path("data"),
     normalize: NormalizeOption = None,
@@ -132,12 +159,23 @@ def prune(
     reestimate_norms: Annotated[
         bool, typer.Option("--reestimate-norms", help="Re-estimate the batch norms' statistics on training images.")
     ] = False,
-    finetune: Annotated[int, typer.Option(metavar="EPOCHS", help="Fine-tune the pruned network for this long.")] = 0,
-    learning_rate: Annotated[float, typer.Option(help="Highest learning rate of fine-tuning.")] = 0.01,
+    finetune: Annotated[
+        int,
+        typer.Option(
+            metavar="EPOCHS",
+            callback=check_number("--finetune", minimum=0),
+            help="Fine-tune the pruned network for this long.",
+        ),
+    ] = 0,
+    learning_rate: Annotated[
+        float,
+        typer.Option(callback=check_number("--learning-rate", above=0), help="Highest learning rate of fine-tuning."),
+    ] = 0.01,
     against_scratch: Annotated[
         int,
         typer.Option(
             metavar="EPOCHS",
+            callback=check_number("--against-scratch", minimum=0),
             help="Fine-tune, and train the pruned architecture from scratch for this long, with three seeds each.",
         ),
     ] = 0,
@@ -148,13 +186,14 @@ def prune(
 ) -> None:
     """Cut the least important connections: a smaller network, with its cost and error before and after.
 
-    Measures on images use training images; errors are on all test images.
+    Measures on images, and fine-tuning, use training images; errors are on all test images. Of class folders without
+    parts for training and testing, every other image takes the place of the training images.
     """
     from analysis.reuse.connections import dense_spec
     from analysis.reuse.pruning import before_and_after, compare_with_scratch, explain_memory
     from analysis.reuse.pruning import prune as prune_network
     from densenet_core import save_checkpoint
-    from densenet_core.data.datasets import load_measuring_images, load_splits
+    from densenet_core.data.datasets import load_measuring_splits
     from densenet_core.data.recorded import choose_data
     from densenet_core.training.evaluation import check_images
 
@@ -163,7 +202,8 @@ def prune(
     network = open_network(checkpoint, reading)
     dense_spec(network)
     chosen = choose_data(network.record, dataset, cast(Any, normalize))
-    chosen_by, taken = load_measuring_images(chosen.dataset, data, chosen.normalize)
+    splits = load_measuring_splits(chosen.dataset, data, chosen.normalize)
+    chosen_by, taken = splits.train, splits.test
     check_images(network, taken)
     reuse = measure_network(network, () if measure in PATTERNS else (measure,), chosen_by, images)
     pruned = prune_network(network, reuse, measure, keep, input_size=taken.image_size, **options)
@@ -173,13 +213,11 @@ def prune(
 
         pruned = take_norms_again(pruned, sample_evenly(chosen_by, images))
     if against_scratch:
-        splits = load_splits(chosen.dataset, data, normalize=chosen.normalize)
         compared = compare_with_scratch(pruned, splits, finetune or 1, against_scratch)
         print(compared.to_string(index=False))
     if finetune:
         from densenet_core.training.finetuning import finetune as train_further
 
-        splits = load_splits(chosen.dataset, data, normalize=chosen.normalize)
         pruned = train_further(pruned, splits, finetune, learning_rate)
     save_checkpoint(pruned, out)
     costs = before_and_after(network, pruned, taken)

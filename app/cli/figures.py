@@ -167,11 +167,11 @@ def _figure(which: str, runs: list[str], reading: Reading) -> tuple[Any, pd.Data
     if which == "4-right":
         if not runs:
             raise ValueError("figure 4-right needs run folders: densenet-lens figure 4-right runs/A runs/B")
-        if len(names := {Path(run).name for run in runs}) < len(runs):
+        if len(names := {Path(run).resolve().name for run in runs}) < len(runs):
             raise ValueError(f"figure 4-right needs runs of different names: they are {', '.join(sorted(names))}")
         if len(datasets := sorted(set(measured_results(runs, include_zoo=False)["dataset"]))) > 1:
             raise ValueError(f"the runs have different data ({', '.join(datasets)}): their errors don't compare")
-        curves = training_curves({Path(run).name: run for run in runs})
+        curves = training_curves({Path(run).resolve().name: run for run in runs})
         for reason in curves.attrs["skipped"]:
             print("densenet-lens:", reason, file=sys.stderr)
         return training_curves_figure(curves), curves

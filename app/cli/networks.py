@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 
 import typer
 
@@ -17,6 +17,7 @@ from app.cli.common import (
     JsonOption,
     NormalizeOption,
     Reading,
+    check_choice,
     open_network,
     open_test_images,
     reading_options,
@@ -29,6 +30,12 @@ if TYPE_CHECKING:
     from densenet_core import Checkpoint
 
 
+def _backends() -> tuple[str, ...]:
+    from densenet_core.training.evaluation import Backend
+
+    return get_args(Backend)
+
+
 @reading_options
 def evaluate(
     checkpoint: CheckpointArgument,
@@ -37,7 +44,11 @@ def evaluate(
     normalize: NormalizeOption = None,
     crops: Annotated[int, typer.Option(help="1, or 10 per photograph: corners and center, each mirrored too.")] = 1,
     backend: Annotated[
-        str, typer.Option(help="What runs the network: torch, or onnxruntime on the CPU (extra onnx).")
+        str,
+        typer.Option(
+            callback=check_choice("--backend", _backends),
+            help="What runs the network: torch, or onnxruntime on the CPU (extra onnx).",
+        ),
     ] = "torch",
     reading: Reading = AS_FOUND,
     as_json: JsonOption = False,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from analysis.reuse.measures import REPLACEMENTS
 from app.cli.common import (
     AS_FOUND,
     CheckpointArgument,
@@ -19,6 +20,7 @@ from app.cli.common import (
     NormalizeOption,
     Reading,
     TableOption,
+    check_choice,
     open_network,
     open_test_images,
     reading_options,
@@ -57,18 +59,26 @@ def explain(
     titles = class_names(network, names)
     chosen = None if class_name is None else class_index(titles, class_name)
     other = None if against is None else class_index(titles, against)
+    if chosen is not None and chosen == other:
+        raise ValueError(f"--class and --against are both {titles[chosen]!r}: choose two classes")
     statistics: Any = normalize or channel_statistics(network)
     seen = [prepare_image(open_image(file), network, statistics) for file in images]
     predictor = as_predictor(network)
     found = [explain_image(predictor, own, titles, chosen, other) for own in seen]
+    for file, own in zip(images, found, strict=True):
+        if own.for_class == own.against:
+            raise ValueError(
+                f"image {str(file)!r} is predicted as {titles[own.for_class]!r}, the class of --against: "
+                "choose another, or give --class"
+            )
     if as_json:
         print_json([{"image": str(file), **own.summary()} for file, own in zip(images, found, strict=True)])
     else:
         for file, own in zip(images, found, strict=True):
             print_table((str(file), "probability"), [(name, f"{p:.1%}") for name, p in own.top])
             parts = zip(own.table["source_layer"], own.table["contribution"], strict=True)
-            labels = (("bias" if source < 0 else f"source {source}", f"{part:+.3f}") for source, part in parts)
-            print_table((f"logit of {own.title}", f"{own.logit:+.3f}"), labels)
+            labels = (("bias" if source < 0 else f"source {source}", f"{part:+z.3f}") for source, part in parts)
+            print_table((f"logit of {own.title}", f"{own.logit:+z.3f}"), labels)
     if figure:
         rows = [
             Explained(f"{own.title} ({own.probability:.0%})", own.seen.pixels, own.maps.sum(0), own.table)
@@ -92,7 +102,13 @@ def lens(
     data: DataOption = Path("data"),
     normalize: NormalizeOption = None,
     images: ImagesOption = 1000,
-    replace: Annotated[str, typer.Option(help="What replaces the layers that are not read: mean or zero.")] = "mean",
+    replace: Annotated[
+        str,
+        typer.Option(
+            callback=check_choice("--replace", REPLACEMENTS),
+            help="What replaces the layers that are not read: mean or zero.",
+        ),
+    ] = "mean",
     beside_untrained: Annotated[
         bool, typer.Option("--untrained", help="Measure the untrained network too, as the null.")
     ] = False,
@@ -173,7 +189,7 @@ def classes(
         print_table(
             header,
             [
-                (names[c], str(n), f"{b}: {s} -> {t}", f"{loss:+.3f}", f"{error:+.1f} points")
+                (names[c], str(n), f"{b}: {s} -> {t}", f"{loss:+z.3f}", f"{error:+z.1f} points")
                 for c, n, b, s, t, loss, error in rows.itertuples(index=False, name=None)
             ],
         )

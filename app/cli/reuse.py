@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from analysis.reuse.measures import DEFAULT, IMAGE_MEASURES, WEIGHT_MEASURES, needs_images
+from analysis.reuse.measures import DEFAULT, IMAGE_MEASURES, MEASURES, REPLACEMENTS, WEIGHT_MEASURES, needs_images
 from analysis.reuse.scaling import SCALINGS
 from app.cli.claims import print_claims
 from app.cli.common import (
@@ -24,6 +24,8 @@ from app.cli.common import (
     Reading,
     TableOption,
     WorkersOption,
+    check_choice,
+    check_number,
     measure_network,
     open_network,
     open_test_images,
@@ -42,6 +44,12 @@ MOST_DIFFERENT = 5  # cells that are listed
 ORDER_ASSUMED = (
     "the order of concatenation is not visible in the weights, old feature maps first is assumed (set it with --order)"
 )
+
+
+def _color_maps() -> tuple[str, ...]:
+    from analysis.figures.style.heatmap import COLOR_MAPS
+
+    return COLOR_MAPS
 
 
 @reading_options
@@ -66,22 +74,40 @@ def reuse(
     table: TableOption = None,
     measure: Annotated[
         str,
-        typer.Option(help=f"By the weights: {', '.join(WEIGHT_MEASURES)}. On images: {', '.join(IMAGE_MEASURES)}."),
+        typer.Option(
+            callback=check_choice("--measure", MEASURES),
+            help=f"By the weights: {', '.join(WEIGHT_MEASURES)}. On images: {', '.join(IMAGE_MEASURES)}.",
+        ),
     ] = DEFAULT,
     scaling: Annotated[
         str | None,
         typer.Option(
+            callback=check_choice("--scaling", SCALINGS),
             help=f"Of the colors: {', '.join(SCALINGS)}.",
             show_default="kind_max for weights, signed_log for measures on images",
         ),
     ] = None,
-    color_map: Annotated[str, typer.Option(help="jet (as in the paper), viridis or cividis.")] = "jet",
-    columns: Annotated[int, typer.Option(help="Width in paper columns: 1 or 2.")] = 2,
+    color_map: Annotated[
+        str,
+        typer.Option(
+            callback=check_choice("--color-map", _color_maps), help="jet (as in the paper), viridis or cividis."
+        ),
+    ] = "jet",
+    columns: Annotated[
+        int,
+        typer.Option(callback=check_number("--columns", minimum=1, maximum=2), help="Width in paper columns: 1 or 2."),
+    ] = 2,
     dataset: DatasetOption = None,
     data: DataOption = Path("data"),
     normalize: NormalizeOption = None,
     images: ImagesOption = 500,
-    replace: Annotated[str, typer.Option(help="What ablation puts in place of a source: zero or mean.")] = "zero",
+    replace: Annotated[
+        str,
+        typer.Option(
+            callback=check_choice("--replace", REPLACEMENTS),
+            help="What ablation puts in place of a source: zero or mean.",
+        ),
+    ] = "zero",
     workers: WorkersOption = 1,
     precision: PrecisionOption = "fp32",
     reading: Reading = AS_FOUND,
@@ -108,6 +134,8 @@ def reuse(
             open_network(path, reading if number == 0 else Reading(order=reading.order))
             for number, path in enumerate(paths)
         ]
+        if needs_images((measure,)):
+            _check_comparable(networks, seeds)
         tables = [_measure(own, measure, images, ablation, (dataset, data, normalize)) for own in networks]
         if seeds:
             _show_seeds(networks, tables, look, out)
@@ -123,6 +151,18 @@ def reuse(
     out.write(drawn, connections)
     print("The paper's observations on Figure 5, tested on this network:")
     print_claims(figure5_observations(connections, is_visible))
+
+
+def _check_comparable(networks: Sequence[Checkpoint], seeds: bool) -> None:
+    """Check by the weights, before anything is measured on images, that the networks can be compared."""
+    from analysis.reuse.comparison.difference import check_same_cells
+    from analysis.reuse.comparison.seeds import seed_statistics
+    from analysis.reuse.connections import connection_weights
+
+    weights = [connection_weights(own) for own in networks]
+    check_same_cells(weights)
+    if seeds:
+        seed_statistics(weights)
 
 
 class _Out(NamedTuple):
@@ -149,12 +189,11 @@ def _show_difference(tables: Sequence[pd.DataFrame], look: Any, out: _Out) -> No
     from analysis.reuse.comparison.difference import reuse_difference
 
     found = reuse_difference(tables[0], tables[1], **look)
-    print(
-        f"Rank correlation of the {len(found)} scaled cells by {look['measure']}: {found.attrs['rank_correlation']:.2f}"
-    )
+    correlation = found.attrs["rank_correlation"]
+    print(f"Rank correlation of the {len(found)} scaled cells by {look['measure']}: {correlation:z.2f}")
     print("Largest differences (first minus second, scaled):")
     for row in found.loc[found["difference"].abs().nlargest(MOST_DIFFERENT).index].itertuples():
-        print(f"  block {row.block}: {row.source_layer} -> {row.target_layer}  {row.difference:+.3f}")
+        print(f"  block {row.block}: {row.source_layer} -> {row.target_layer}  {row.difference:+z.3f}")
     out.write(difference_figure(found, out.drawing["columns"]) if out.figure else None, found)
 
 
@@ -166,7 +205,7 @@ def _show_epochs(run: str, others: Sequence[str] | None, epochs: tuple[int, int]
         raise ValueError("--epochs compares two epochs of one run: give one run folder")
     if needs_images((look["measure"],)):
         raise ValueError(f"epochs are compared by the weights, and {look['measure']} needs images")
-    print(f"Epoch {epochs[0]} (first) and epoch {epochs[1]} (second) of {Path(run).name}:")
+    print(f"Epoch {epochs[0]} (first) and epoch {epochs[1]} (second) of {Path(run).resolve().name}:")
     _show_difference([reuse_at(run, epoch) for epoch in epochs], look, out)
 
 

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from app.cli.common import check_number
 from app.dashboard.server.options import LOCAL_ADDRESSES, ServerOptions
 
 DEFAULT_PORT = 8501
@@ -19,7 +20,10 @@ def serve(
     root: Annotated[
         list[Path] | None, typer.Option(metavar="DIR", help="A folder to serve beside runs/; repeatable.")
     ] = None,
-    port: Annotated[int, typer.Option(help="The port to listen on.")] = DEFAULT_PORT,
+    port: Annotated[
+        int,
+        typer.Option(callback=check_number("--port", minimum=0, maximum=65535), help="The port to listen on."),
+    ] = DEFAULT_PORT,
     address: Annotated[str, typer.Option(help="The address to listen on.")] = "localhost",
     public: Annotated[
         bool, typer.Option("--public", help="Allow an --address other than localhost; needs --read-only.")

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 import typer
 
-from app.cli.common import DataOption, JsonOption
+from app.cli.common import DataOption, JsonOption, check_number
 from app.cli.output import escape_text, is_quiet, print_json, print_table, print_written
 from app.cli.settings import parse_values, setting_options
 from densenet_core.data.names import DATASET_NAMES
@@ -161,8 +161,12 @@ def sweep(
     ray_address: Annotated[
         str | None, typer.Option(help="Train on a Ray cluster: HOST:PORT, auto, or local.", show_default="here")
     ] = None,
-    cpus: Annotated[float, typer.Option(help="With Ray: CPUs of one training.")] = 2,
-    gpus: Annotated[float, typer.Option(help="With Ray: GPUs of one training.")] = 0,
+    cpus: Annotated[
+        float, typer.Option(callback=check_number("--cpus", above=0), help="With Ray: CPUs of one training.")
+    ] = 2,
+    gpus: Annotated[
+        float, typer.Option(callback=check_number("--gpus", minimum=0), help="With Ray: GPUs of one training.")
+    ] = 0,
 ) -> None:
     """Train a grid of networks and seeds. Run the same command again to resume."""
     from analysis.figures.export import save_table

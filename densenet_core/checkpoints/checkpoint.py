@@ -145,6 +145,8 @@ def load_checkpoint(
     >>> load_checkpoint("densenet_lens_demo.safetensors").spec.title  # doctest: +SKIP
     'DenseNet-BC (L=40, k=12)'
     """
+    if not os.fspath(path):
+        raise CheckpointError("the path is empty: give a checkpoint file or a run folder")
     place = Path(path)
     try:
         with closing(open_content(place)) as content:
@@ -155,7 +157,7 @@ def load_checkpoint(
         words = str(error)
         if len(words) > MAX_MESSAGE:  # names in a file may be of any length
             words = f"{words[:MAX_MESSAGE]} …"
-        raise CheckpointError(f"{place.name}: {words}") from error
+        raise CheckpointError(f"{place.name or place.resolve().name or place}: {words}") from error
     except OSError as error:
         raise CheckpointError(f"can't read {str(path)!r}: {error.strerror or error}") from error
 

@@ -33,6 +33,13 @@ def classifier_inputs(checkpoint: Checkpoint, images: TensorImages) -> Tensor:
     return seen[0]
 
 
+def test_probes_need_two_classes() -> None:
+    images = some_images()
+    one = TensorImages(images.pixels, torch.zeros(20, dtype=torch.long), images.class_names, "none")
+    with pytest.raises(DataError, match="are all of one class: give images of two classes or more"):
+        linear_probes(checkpoint_of(SPEC), one, images)
+
+
 @pytest.mark.parametrize("replace", ["mean", "zero"])
 def test_the_lens_is_the_classifier_on_what_is_left(replace: str) -> None:
     checkpoint, images = checkpoint_of(SPEC), some_images()

@@ -11,6 +11,7 @@ from analysis import connection_weights
 from analysis.reuse.agreement import (
     agreement,
     agreement_table,
+    describe_reliability,
     disagreements,
     images_needed,
     reliability,
@@ -117,6 +118,19 @@ def test_the_number_of_sources_alone_orders_shares() -> None:
     rows["contribution"] = 1 / rows["target_layer"]
     found = agreement_table(rows, "contribution", [], resamples=20).set_index(["measure", "block_input"])
     assert found.loc[("inverse_sources", True), "spearman"] == pytest.approx(1)
+
+
+def test_of_one_image_the_reliability_is_said_to_be_unknown() -> None:
+    rows = pd.DataFrame({"target_kind": ["dense_layer"] * 3, "ablation": [0.1, 0.2, 0.4], "taylor": [1.0, 2.0, 3.0]})
+    rows = rows.assign(ablation_half_1=[0.1, 0.2, 0.4], ablation_half_2=math.nan)
+    rows.attrs["num_images"] = 1
+    assert describe_reliability(rows).startswith("The reliability of ablation on 1 image is not known")
+    assert describe_reliability(rows[["target_kind", "taylor"]]) == ""
+
+
+def test_a_measure_is_not_compared_with_itself(table: pd.DataFrame) -> None:
+    with pytest.raises(ValueError, match="first and second are both 'mean_abs_weight': choose two measures"):
+        disagreements(table, "mean_abs_weight", "mean_abs_weight")
 
 
 def test_reliability_is_spearman_brown_of_the_halves_and_corrects_the_correlation() -> None:

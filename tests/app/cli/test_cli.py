@@ -17,6 +17,7 @@ from analysis import connection_weights
 from app.cli.main import run
 from densenet_core import Checkpoint, DenseNetSpec, ResNetSpec, load_checkpoint, load_zoo, save_checkpoint
 from densenet_core.networks.build import build_model
+from tests.conftest import trained_like
 
 ROOT = Path(__file__).parents[3]
 
@@ -335,19 +336,28 @@ def test_prune_writes_a_network_that_every_command_reads(
     assert "4 of 20 connections cut" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("parts", [("",), ("train", "test")])
+def test_prune_fine_tunes_on_every_folder_that_it_measures_on(
+    parts: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for place in (f"{part}/{name}" for part in parts for name in ("cat", "dog")):
+        (tmp_path / "data" / place).mkdir(parents=True)
+        for number in range(8):
+            Image.new("RGB", (8, 8), (30 * number, 0, 0)).save(tmp_path / "data" / place / f"{number}.png")
+    spec = DenseNetSpec((3,), 2, 4, num_classes=2)
+    save_checkpoint(Checkpoint(spec, trained_like(spec).state_dict()), tmp_path / "a.safetensors")
+    words = ["prune", str(tmp_path / "a.safetensors"), "--keep", "0.8", "--out", str(tmp_path / "b.safetensors")]
+    words += ["--dataset", "folder", "--data", str(tmp_path / "data"), "--normalize", "none"]
+    assert run([*words, "--finetune", "1", "--against-scratch", "1"]) == 0
+    assert "from scratch" in capsys.readouterr().out
+    assert load_checkpoint(tmp_path / "b.safetensors").record["finetuned"]["data"] == "data"
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["prune", SMALL, "--out", "small.pt"], "--out file 'small.pt' does not end in .safetensors"),
-        (["prune", SMALL, "--keep", "2", "--measure", "mean_abs_weight", "--out", "a.safetensors"], "keep 2.0 must be"),
-        (
-            ["prune", SMALL, "--measure", "x", "--out", "a.safetensors"],
-            "measure 'x' is unknown: choose from mean_abs_weight",
-        ),
-        (["agreement", SMALL, "--second", "x"], "measure 'x' is unknown: choose from mean_abs_weight"),
         (["reuse", SMALL, "--measure", "taylor", "--dataset", "cifar10"], "data set cifar10 is not under"),
-        (["reuse", SMALL, "--measure", "ablation", "--images", "0"], "num_images 0 must be 1 or more"),
-        (["reuse", SMALL, "--measure", "ablation", "--replace", "x"], "replace 'x' is unknown: choose zero or mean"),
         (["evaluate", SMALL, "--crops", "10"], "crops 10 is for photographs"),
         (["claims", SMALL, "--beside", "nothing"], "checkpoint 'nothing' is neither"),
     ],

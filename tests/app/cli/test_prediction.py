@@ -55,6 +55,19 @@ def test_lens_and_classes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert figure.exists()
 
 
+def test_no_change_is_printed_without_a_sign(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    columns = ["class", "num_images", "block", "source_layer", "target_layer", "ablation", "ablation_error"]
+    table = pd.DataFrame([(c, 10, 1, 0, 1, -1e-9, -1e-3) for c in range(10)], columns=columns)
+    no_pairs = pd.DataFrame(columns=["block", "source_layer", "target_layer", "class", "predicted", "images"])
+    monkeypatch.setattr("analysis.prediction.by_class.reuse_by_class", lambda *_, **__: table)
+    monkeypatch.setattr("analysis.prediction.by_class.confusion_pairs", lambda _: no_pairs)
+    assert run(["classes", NETWORK]) == 0
+    printed = capsys.readouterr().out
+    assert "+0.0 points" in printed and "+0.000" in printed and "-0.0" not in printed
+
+
 def test_classes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     spec = DenseNetSpec((2, 2), 4, 8, in_channels=1)
     save_checkpoint(Checkpoint(spec, trained_like(spec).state_dict()), tmp_path / "small.safetensors")
@@ -71,3 +84,7 @@ def test_what_is_wrong_is_one_sentence(digit: Path, tmp_path: Path, capsys: pyte
     assert "is not a readable PNG, JPEG or WebP image" in capsys.readouterr().err
     assert run(["explain", NETWORK, str(digit), "--class", "cow"]) == 2
     assert "class 'cow' is not a class of the network" in capsys.readouterr().err
+    assert run(["explain", NETWORK, str(digit), "--class", "3", "--against", "3"]) == 2
+    assert "--class and --against are both '3': choose two classes" in capsys.readouterr().err
+    assert run(["explain", NETWORK, str(digit), "--against", "3"]) == 2
+    assert "three.png' is predicted as '3', the class of --against: choose another" in capsys.readouterr().err

@@ -56,7 +56,9 @@ def test_every_reading_needs_no_choice(option: str, file: Path, capsys: pytest.C
     assert f"--why lists every reading: it takes no {option}" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("option", ["--keras-layout", "--weights", "--order"])
-def test_a_figure_that_opens_no_file_takes_none(option: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["figure", "3", option, "theano"]) == 2
+@pytest.mark.parametrize(
+    ("option", "value"), [("--keras-layout", "theano"), ("--weights", "ema"), ("--order", "new_first")]
+)
+def test_a_figure_that_opens_no_file_takes_none(option: str, value: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["figure", "3", option, value]) == 2
     assert f"{option} is for figures 1, 2 and 5" in capsys.readouterr().err

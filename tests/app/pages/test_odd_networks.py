@@ -87,4 +87,4 @@ def test_the_order_can_be_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert run(["inspect", str(tmp_path / "a.pth"), "--order", "new_first"]) == 0
     assert "new feature maps first\n" in capsys.readouterr().out
     assert run(["reuse", str(tmp_path / "a.pth"), "--order", "newest"]) == 2
-    assert "unknown --order 'newest': choose from old_first, new_first" in capsys.readouterr().err
+    assert "--order 'newest' is unknown: choose from old_first, new_first" in capsys.readouterr().err
