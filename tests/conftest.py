@@ -18,13 +18,17 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest selects by markers
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Start the files with browser and slow tests first, so that no worker begins a long one when the others are done.
+    """Mark the files that draw pages as slow, and start the files with browser and slow tests first.
 
-    Needs ``--no-loadscope-reorder``: pytest-xdist orders files by their number of tests otherwise.
+    So no worker begins a long file when the others are done. Needs ``--no-loadscope-reorder``: pytest-xdist orders
+    files by their number of tests otherwise.
     """
     weights: Counter[Path] = Counter()
     for item in items:
+        if hasattr(getattr(item, "module", None), "AppTest"):
+            item.add_marker("slow")
         weights[item.path] += 1000 * bool(item.get_closest_marker("browser")) + bool(item.get_closest_marker("slow"))
     items.sort(key=lambda item: -weights[item.path])  # stable: the order inside a file stays
 
