@@ -15,7 +15,7 @@ from analysis.prediction.predictor import BIAS
 FOR, AGAINST, NEUTRAL = "#0072B2", "#D55E00", "#9ca3af"  # Okabe and Ito's blue and vermilion
 SIGNED = "RdBu"  # Matplotlib's and Plotly's: red below 0, blue above
 MAX_ALPHA, RANGE = 0.75, 0.42  # of a map over its image: the image stays visible where the map is largest
-CONTRAST = 1.5  # exponent of the opacity: above 1, so that places can be told apart where the whole map has one sign
+CONTRAST, PALEST = 1.5, 0.35  # exponent of the opacity; the palest color of a map of one sign, of 1
 MAX_TILES = 256  # maps of a grid
 MIN_PIXELS = 224  # side of an image on the screen
 
@@ -48,17 +48,29 @@ def overlay(pixels: Tensor, own_map: Tensor, limit: float | None = None, min_sid
     Args:
         pixels: (C, H, W) uint8.
         own_map: (h, w), enlarged to the image.
-        limit: the absolute value of full color; by default the largest of the map.
+        limit: the absolute value of full color; by default the largest of the map, and the color of a map of one sign
+            begins at its smallest absolute value, so that places can be told apart where all are alike.
     """
     base = picture(pixels, min_side).astype(float)
     values = resize_maps(own_map[None].float(), (base.shape[0], base.shape[1]))[0].numpy()
-    top = (np.abs(values).max() if limit is None else limit) or 1.0
-    scaled = np.clip(values / top, -1, 1)
-    color = mpl.colormaps[SIGNED](0.5 + RANGE * scaled)[..., :3] * 255
+    strength = _strength(values, limit)
+    color = mpl.colormaps[SIGNED](0.5 + RANGE * np.sign(values) * strength)[..., :3] * 255
     gray = base.mean(2, keepdims=True).repeat(3, 2)
-    alpha = MAX_ALPHA * np.abs(scaled)[..., None] ** CONTRAST
+    alpha = MAX_ALPHA * strength[..., None] ** CONTRAST
     blended: np.ndarray = (1 - alpha) * gray + alpha * color
     return blended.round().astype(np.uint8)
+
+
+def _strength(values: np.ndarray, limit: float | None) -> np.ndarray:
+    """Return how strongly each value of a map is colored, 0 to 1."""
+    sizes = np.abs(values)
+    top = (sizes.max() if limit is None else limit) or 1.0
+    has_one_sign = values.min() * values.max() > 0
+    if limit is not None or not has_one_sign or sizes.min() == top:
+        found: np.ndarray = np.clip(sizes / top, 0, 1)
+        return found
+    low = sizes.min()
+    return PALEST + (1 - PALEST) * (sizes - low) / (top - low)
 
 
 def mark_place(pixels: Tensor, y: float, x: float, min_side: int = MIN_PIXELS) -> np.ndarray:
