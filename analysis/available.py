@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pandas as pd
 
-from analysis.reuse.connections import concatenations, dense_spec
+from analysis.reuse.connections import check_splits, concatenations, dense_spec
 from densenet_core import Checkpoint, CheckpointError
 from densenet_core.checkpoints.identify.connectivity import targets
 
@@ -45,7 +45,7 @@ def _check_images(checkpoint: Checkpoint) -> None:
 
 
 def _check_densenet_on_images(checkpoint: Checkpoint) -> None:
-    dense_spec(checkpoint)
+    check_splits(dense_spec(checkpoint))
     _check_images(checkpoint)
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 from analysis.architecture.cost import count_cost, default_input_size
 from densenet_core import DenseNetSpec
 from densenet_core.checkpoints.identify.connectivity import targets
-from densenet_core.networks.layers import network_layers
+from densenet_core.networks.layers import NormKind, network_layers
 from densenet_core.networks.spec import Spec
 
 STAGE_COLUMNS = ["stage", "kind", "block", "num_layers", "in_maps", "out_maps", "in_size", "out_size"]
@@ -84,7 +84,8 @@ def network_stages(spec: DenseNetSpec, input_size: int | None = None) -> pd.Data
     return pd.DataFrame(rows, columns=STAGE_COLUMNS)
 
 
-_OPERATIONS = {"conv": "Conv", "norm": "BN", "relu": "ReLU", "concat": "concatenate"}
+_OPERATIONS = {"conv": "Conv", "relu": "ReLU", "concat": "concatenate"}
+_NORMS: dict[NormKind, str] = {"batch": "BN", "batch_statistics": "BN", "group": "GN", "layer": "LN", "instance": "IN"}
 
 
 def composite_function(spec: Spec) -> pd.DataFrame:
@@ -106,7 +107,8 @@ def composite_function(spec: Spec) -> pd.DataFrame:
     for layer in network_layers(spec, default_input_size(spec)):
         if layer.name.startswith(f"{spec.sample_layer}."):
             kernel = f" {layer.kernel}x{layer.kernel}" if layer.kind == "conv" else ""
-            rows.append((_OPERATIONS.get(layer.kind, layer.kind) + kernel, layer.in_maps, layer.out_maps))
+            operation = _NORMS[layer.norm] if layer.kind == "norm" else _OPERATIONS.get(layer.kind, layer.kind)
+            rows.append((operation + kernel, layer.in_maps, layer.out_maps))
     return pd.DataFrame(rows, columns=["operation", "in_maps", "out_maps"])
 
 

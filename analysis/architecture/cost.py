@@ -3,7 +3,8 @@
 These conventions apply everywhere in the suite. One fused multiply-add of a convolution or a linear layer is one
 mult_add; their biases are not counted. ``flops`` is 2 x mult_adds, as in the paper's Figure 3. Everything else is
 ``other_ops``, a separate column because tools count it differently: a batch norm has 2 operations a value (scale and
-shift), a ReLU, a sigmoid or an addition 1, the mixture of a gate 3, a join or a pooling 1 for each value that it reads.
+shift), a norm that computes its statistics 5 (mean 1, variance 2), a ReLU, a sigmoid or an addition 1, the mixture of a
+gate 3, a join or a pooling 1 for each value that it reads.
 Bytes are for float32. All numbers except the parameters are for one image.
 """
 
@@ -107,7 +108,7 @@ def _count_layer(layer: Layer, dims: int) -> tuple[Any, ...]:
     elif layer.kind == "companion":
         params = (layer.in_maps + 1) * layer.out_maps
     elif layer.kind == "norm":
-        params, other_ops = 2 * layer.out_maps, 2 * values
+        params, other_ops = 2 * layer.out_maps, (2 if layer.norm == "batch" else 5) * values
     elif layer.kind in ("relu", "add", "sigmoid"):
         other_ops = values
     elif layer.kind == "join":  # additions and a division

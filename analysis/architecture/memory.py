@@ -1,9 +1,9 @@
 """Memory of the activations in training: the tensors that the forward pass keeps for the backward pass.
 
-Convolutions, linear layers, norms and poolings keep their input, ReLUs and sigmoids their output. A norm also keeps the
-batch's mean and deviation, a max pooling the indices of the maxima, and a gate the difference that it scales. A tensor
-that two layers keep counts once. The sum equals what PyTorch's autograd keeps, to the byte, for networks without
-dropout, whose masks are not counted.
+Convolutions, linear layers, norms and poolings keep their input, ReLUs and sigmoids their output. A norm also keeps
+means and deviations, a max pooling the indices of the maxima, and a gate the difference that it scales. A tensor
+that two layers keep counts once. The sum equals what PyTorch's autograd keeps, to the byte, for networks with
+batch or group norms and without dropout, whose masks are not counted.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class _Images:
     """A batch of images at one layer."""
 
     def __init__(self, layer: Layer, batch_size: int, dims: int) -> None:
-        self.layer = layer
+        self.layer, self.dims = layer, dims
         self.input_bytes: int = batch_size * layer.in_maps * layer.in_size**dims * BYTES
         self.output_values: int = batch_size * layer.out_maps * layer.out_size**dims
 
@@ -60,10 +60,21 @@ def _kept_bytes(image: _Images, before: Layer | None) -> int:
     if layer.kind in ("relu", "sigmoid", "gate") or (layer.kind in KEEP_THEIR_INPUT and not is_kept_already):
         kept = image.input_bytes
     if layer.kind == "norm":
-        kept += 2 * layer.in_maps * BYTES
+        kept += 2 * _num_statistics(image) * BYTES
     if layer.kind == "max_pool":
         kept += image.output_values * INDEX_BYTES
     return kept
+
+
+def _num_statistics(image: _Images) -> int:
+    """Return how many means a norm computes in a training step."""
+    layer = image.layer
+    if layer.norm in ("batch", "batch_statistics"):
+        return layer.in_maps
+    positions, pixels = image.output_values // layer.in_maps, max(1, layer.out_size) ** image.dims
+    num_images = int(positions // pixels)
+    counts = {"group": num_images * layer.norm_groups, "instance": num_images * layer.in_maps}
+    return counts.get(layer.norm, positions)
 
 
 def _kept_in_shared_memory(image: _Images, own: int, spec: DenseNetSpec) -> int:

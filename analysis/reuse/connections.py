@@ -94,6 +94,15 @@ def dense_spec(checkpoint: Checkpoint) -> DenseNetSpec:
     return spec
 
 
+def check_splits(spec: DenseNetSpec) -> None:
+    """Raise CheckpointError unless every norm treats each feature map by itself, so that a layer's sources split."""
+    if spec.norm != "batch":
+        raise CheckpointError(
+            f"the network's norms ({spec.norm}) compute their scale from the images: effects of single sources are "
+            "measured on networks whose batch norms have running statistics"
+        )
+
+
 def concatenations(checkpoint: Checkpoint) -> DenseNetSpec | ConcatSpec:
     """Return the network's concatenations.
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from analysis.reuse.connections import Network, as_checkpoint, dense_spec
+from analysis.reuse.connections import Network, as_checkpoint, check_splits, dense_spec
 from densenet_core.checkpoints.identify.connectivity import ConcatTarget, targets
 from densenet_core.networks.densenet import DenseNet
 from densenet_core.networks.fused import FusedDenseNet, NormRelu, fold_norm, fuse
@@ -126,6 +126,7 @@ def dissect(network: Network, device: torch.device | None = None, fold: bool = F
     """
     checkpoint = as_checkpoint(network)
     spec = dense_spec(checkpoint)
+    check_splits(spec)
     model = checkpoint.to_model()
     assert isinstance(model, DenseNet)
     model.to(device or torch.device("cpu")).eval().requires_grad_(False)

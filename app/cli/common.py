@@ -151,6 +151,7 @@ class Reading(NamedTuple):
     order: str | None = None
     weights: str | None = None
     keras_layout: str | None = None
+    norm: str | None = None
 
     @property
     def given(self) -> list[str]:
@@ -187,6 +188,10 @@ _READING_OPTIONS: dict[str, Any] = {
         help="How a Keras file stores its kernels: tensorflow or theano (Keras 1).",
         show_default="from its configuration, else from the shapes",
     ),
+    "norm": typer.Option(
+        help="The kind of norms without running statistics: group-N for N groups, layer, instance or batch_statistics.",
+        show_default="from their names, else group-32",
+    ),
 }
 
 
@@ -213,11 +218,13 @@ def open_network(text: str, reading: Reading = AS_FOUND) -> Checkpoint:
     """Return the network of a file, a run folder or a zoo name."""
     from densenet_core import load_checkpoint, load_zoo, zoo_names
 
-    order, weights, keras_layout = reading
+    order, weights, keras_layout, norm = reading
     if Path(text).exists():
-        return load_checkpoint(text, cast(Any, order), weights, cast(Any, keras_layout))
+        return load_checkpoint(text, cast(Any, order), weights, cast(Any, keras_layout), norm)
     if keras_layout is not None:
         raise ValueError(f"--keras-layout {keras_layout!r} is for a Keras file, and {text!r} is not a file")
+    if norm is not None:
+        raise ValueError(f"--norm {norm!r} is for a file whose norms have no running statistics, and {text!r} is none")
     if text in zoo_names() and weights is None:
         return load_zoo(text)
     if text in zoo_names():

@@ -47,7 +47,7 @@ def cost(
     first = ["name", "kind", "output_shape"] if layers else ["stage"]
     total = {key: total_cost(counted)[key] for key in SUMMED}
     memory = {"training": training_activation_bytes(spec, input_size)}
-    if isinstance(spec, DenseNetSpec):
+    if isinstance(spec, DenseNetSpec) and spec.norm == "batch":
         memory["memory_efficient"] = training_activation_bytes(spec, input_size, memory_efficient=True)
     if as_json:
         rows = per[[*first, *SUMMED]].to_dict("records")

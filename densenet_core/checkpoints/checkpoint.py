@@ -12,20 +12,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from densenet_core.arrays import Array, as_array, as_tensor
-from densenet_core.checkpoints.formats.content import Candidate, FileContent
+from densenet_core.checkpoints.formats.content import FileContent
 from densenet_core.checkpoints.formats.folders import RUN_WEIGHTS as RUN_WEIGHTS
-from densenet_core.checkpoints.formats.keras_file import KerasLayout, check_keras_layout, keras_state_dict
-from densenet_core.checkpoints.formats.onnx_file import walk_onnx
+from densenet_core.checkpoints.formats.keras_file import KerasLayout, check_keras_layout
 from densenet_core.checkpoints.formats.read import open_content
 from densenet_core.checkpoints.formats.safetensors_file import read_safetensors
-from densenet_core.checkpoints.formats.weights import choose
 from densenet_core.checkpoints.identify.concat_order import Order
 from densenet_core.checkpoints.identify.connectivity import ConcatSpec
-from densenet_core.checkpoints.identify.identified_by import IdentifiedBy
-from densenet_core.checkpoints.identify.state_dict import ReadStateDict, read_graph, read_state_dict
+from densenet_core.checkpoints.identify.identified_by import IdentifiedBy, ReadStateDict
+from densenet_core.checkpoints.identify.state_dict import read_state_dict
+from densenet_core.checkpoints.read_network import About, FileFacts, read_network
 from densenet_core.errors import CheckpointError, SeveralNetworksError
 from densenet_core.files import open_file, write_whole
 from densenet_core.networks.families import FAMILY_BY_NAME, family_of
+from densenet_core.networks.layers import parse_norm
 from densenet_core.networks.spec import Spec
 
 if TYPE_CHECKING:
@@ -37,17 +37,6 @@ MAX_DIGITS = 30  # of a whole number in a record
 MAX_MESSAGE = 1000  # characters of an error message
 MAX_ASSUMED = 20
 _METADATA_KEY = "densenet_lens"
-
-
-@dataclass(frozen=True)
-class FileFacts:
-    """What a checkpoint's file holds besides the network."""
-
-    format: str  # safetensors, torch, hdf5, onnx or numpy
-    weights: str = ""  # the name of the weights that were taken, "" where the file holds nothing else
-    other_weights: tuple[str, ...] = ()  # names that `weights` of load_checkpoint takes instead
-    others: tuple[str, ...] = ()  # names of what was not read, such as the epoch or the optimizer
-    made_by: str = ""  # the class of the module, where the file is a pickle of a whole one
 
 
 @dataclass(frozen=True)
@@ -119,6 +108,7 @@ def load_checkpoint(
     order: Order | None = None,
     weights: str | None = None,
     keras_layout: KerasLayout | None = None,
+    norm: str | None = None,
 ) -> Checkpoint:
     """Read a trained network from a file or folder.
 
@@ -137,9 +127,13 @@ def load_checkpoint(
         keras_layout: how a Keras file stores its kernels: "tensorflow", (height, width, in, out), or "theano",
             (out, in, height, width) and flipped, as Keras 1 could. By default as its configuration says, or else as
             the shapes of its kernels show.
+        norm: the kind of norms that have no running statistics, which their tensors do not show: "group-16" (for 16
+            groups), "layer", "instance" or "batch_statistics". By default as their names say, else group norms of 32
+            groups, if these fit; ``Checkpoint.assumed`` says so.
 
     Raises:
         CheckpointError: the file does not exist, is damaged, would run code, or does not contain such a network.
+        ValueError: `norm` is unknown.
         SeveralNetworksError: it holds several networks, and `weights` names none of them.
 
     >>> load_checkpoint("densenet_lens_demo.safetensors").spec.title  # doctest: +SKIP
@@ -148,9 +142,11 @@ def load_checkpoint(
     if not os.fspath(path):
         raise CheckpointError("the path is empty: give a checkpoint file or a run folder")
     place = Path(path)
+    if norm is not None:
+        parse_norm(norm)
     try:
         with closing(open_content(place)) as content:
-            return _read(content, order, weights, keras_layout)
+            return _read(content, weights, keras_layout, {"order": order, "norm": norm})
     except SeveralNetworksError:
         raise
     except CheckpointError as error:
@@ -183,9 +179,12 @@ def read_header(path: str | os.PathLike[str]) -> tuple[Spec, dict[str, Any]]:
 
 
 def checkpoint_from_state_dict(
-    tensors: Mapping[str, Tensor], record: dict[str, Any] | None = None, order: Order | None = None
+    tensors: Mapping[str, Tensor],
+    record: dict[str, Any] | None = None,
+    order: Order | None = None,
+    norm: str | None = None,
 ) -> Checkpoint:
-    """Return a checkpoint for a state dict in memory, in any known layout; ``order`` as in ``load_checkpoint``.
+    """Return a checkpoint for a state dict in memory, in any layout; ``order`` and ``norm`` as in ``load_checkpoint``.
 
     >>> from densenet_core import create_model
     >>> checkpoint_from_state_dict(create_model("densenet-10-4").state_dict()).spec.title
@@ -196,7 +195,7 @@ def checkpoint_from_state_dict(
     """
     from densenet_core.checkpoints.formats.tensors import to_arrays
 
-    found = read_state_dict(to_arrays(tensors), order=order)
+    found = read_state_dict(to_arrays(tensors), order=order, norm=norm)
     return _checkpoint(found, record or {})
 
 
@@ -224,44 +223,14 @@ def save_checkpoint(checkpoint: Checkpoint, path: str | os.PathLike[str]) -> Non
     write_whole(file, lambda temporary: temporary.write_bytes(content))
 
 
-def _read(
-    content: FileContent, order: Order | None, weights: str | None, keras_layout: KerasLayout | None
-) -> Checkpoint:
+def _read(content: FileContent, weights: str | None, keras_layout: KerasLayout | None, about: About) -> Checkpoint:
+    """Read a network of a file; ``about`` are the caller's ``order`` and ``norm``."""
     check_keras_layout(content, keras_layout)
     metadata = content.about.get("metadata", {})
     if _METADATA_KEY in metadata:
         return _read_own(content, *_own_metadata(metadata[_METADATA_KEY]))
-    notes: tuple[str, ...] = ()
-
-    def read(candidate: Candidate) -> ReadStateDict:
-        nonlocal notes
-        if content.format == "onnx":
-            return read_graph(*walk_onnx(content, candidate))
-        if content.format == "hdf5":
-            tensors, notes = keras_state_dict(content, candidate, keras_layout)
-            return read_state_dict(tensors, order=order)
-        return _without_large(content, candidate, order) or read_state_dict(content.arrays(candidate), order=order)
-
-    found, taken, other_weights = choose(content, weights, read)
-    held = FileFacts(content.format, taken.name, other_weights, _others(content, taken, other_weights), taken.made_by)
-    return replace(_checkpoint(found, {}), held=held, notes=(*found.notes, *notes))
-
-
-def _without_large(content: FileContent, candidate: Candidate, order: Order | None) -> ReadStateDict | None:
-    """Return the network if it uses no large tensor, without reading these; else None."""
-    large = candidate.large_tensors()
-    if not large:
-        return None
-    found = read_state_dict(content.arrays(candidate, hollow=large), order=order)
-    if not large <= {*found.ignored}:
-        return None
-    return replace(found, arrays={key: array for key, array in found.arrays.items() if key not in large})
-
-
-def _others(content: FileContent, taken: Candidate, other_weights: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the names of what else is in the file, except the sets of weights."""
-    weights = {name.split(".", 1)[0] for name in (taken.name, *other_weights)}
-    return tuple(other for other in content.others if other.split(" (", 1)[0] not in weights)
+    found, held = read_network(content, weights, keras_layout, about)
+    return replace(_checkpoint(found, {}), held=held)
 
 
 def _read_own(content: FileContent, spec: Spec, record: dict[str, Any], assumed: tuple[str, ...]) -> Checkpoint:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -31,8 +31,8 @@ def without_connections(checkpoint: Checkpoint, cuts: Iterable[Cut]) -> Checkpoi
     for target, weight, norm in _cut_targets(spec):
         kept = _kept_channels(spec, *target)
         state[weight] = state[weight][:, kept]
-        for name in _NORM_TENSORS:
-            state[f"{norm}.{name}"] = state[f"{norm}.{name}"][kept]
+        for key, _ in _norm_tensors(state, norm):
+            state[key] = state[key][kept]
     return replace(checkpoint, spec=spec, weights=state)
 
 
@@ -49,9 +49,15 @@ def with_all_connections(checkpoint: Checkpoint) -> Checkpoint:
         kept = _kept_channels(spec, *target)
         width = sum(spec.source_channels(target[0])[: target[1]])
         state[weight] = np.ascontiguousarray(_spread(state[weight].swapaxes(0, 1), kept, width, 0.0).swapaxes(0, 1))
-        for name, neutral in _NORM_TENSORS.items():
-            state[f"{norm}.{name}"] = _spread(state[f"{norm}.{name}"], kept, width, neutral)
+        for key, neutral in _norm_tensors(state, norm):
+            state[key] = _spread(state[key], kept, width, neutral)
     return replace(checkpoint, spec=replace(spec, cuts=()), weights=state)
+
+
+def _norm_tensors(state: Mapping[str, Array], norm: str) -> list[tuple[str, float]]:
+    """Return the names of a norm's tensors and what cut channels get back; some norms have no running statistics."""
+    keys = ((f"{norm}.{name}", neutral) for name, neutral in _NORM_TENSORS.items())
+    return [(key, neutral) for key, neutral in keys if key in state]
 
 
 def _cut_targets(spec: DenseNetSpec) -> Iterator[tuple[tuple[int, int], str, str]]:

@@ -11,12 +11,14 @@ from typing import NamedTuple
 from densenet_core.arrays import Array
 from densenet_core.checkpoints.formats.content import Candidate, FileContent
 from densenet_core.checkpoints.formats.keras_file import KerasLayout, check_keras_layout, keras_state_dict
-from densenet_core.checkpoints.formats.onnx_file import walk_onnx
+from densenet_core.checkpoints.formats.onnx.graph import walk_onnx
 from densenet_core.checkpoints.formats.read import open_content
 from densenet_core.checkpoints.identify.derived import compose_weights
 from densenet_core.checkpoints.identify.layouts import LAYOUTS, matching_prefixes
-from densenet_core.checkpoints.identify.shape_search import LEVELS, convolutions, find_at_level
+from densenet_core.checkpoints.identify.plain_names import plain_names
+from densenet_core.checkpoints.identify.shape_search import LEVELS, find_at_level
 from densenet_core.checkpoints.identify.state_dict import read_by_layout, read_graph
+from densenet_core.checkpoints.identify.structure import find_weights
 from densenet_core.errors import CheckpointError
 
 
@@ -56,10 +58,12 @@ def _readings(content: FileContent, candidate: Candidate, keras_layout: KerasLay
             return
         is_keras = content.format == "hdf5"
         named = keras_state_dict(content, candidate, keras_layout)[0] if is_keras else content.arrays(candidate)
-        tensors, composed = compose_weights(named)
+        plain, renamed = plain_names(named)
+        tensors, composed = compose_weights(plain)
     except CheckpointError as error:
         yield row("tensors", str(error))
         return
+    yield from (row("names of parts", done) for done in renamed)
     yield from (row("derived weights", done) for done in composed)
     yield from (row(name, result) for name, result in _by_name(tensors))
     yield from (row(f"by shapes: {level}", result) for level, result in _by_shape(tensors))
@@ -80,7 +84,7 @@ def _by_name(tensors: Mapping[str, Array]) -> Iterator[tuple[str, str]]:
 
 def _by_shape(tensors: Mapping[str, Array]) -> Iterator[tuple[str, str]]:
     try:
-        convs, heads = convolutions({key: tensor.shape for key, tensor in tensors.items()})
+        convs, heads = find_weights({key: tensor.shape for key, tensor in tensors.items()})
     except CheckpointError as error:
         yield "all", str(error)
         return

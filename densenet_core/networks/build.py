@@ -24,13 +24,15 @@ def build_model(spec: Spec, memory_efficient: bool = False) -> Network:
         memory_efficient: Train a DenseNet in memory linear in its depth (see ``DenseNet``).
 
     Raises:
-        ValueError: ``memory_efficient`` is set, but the network is not a DenseNet.
+        ValueError: ``memory_efficient`` is set, but the network is not a DenseNet with batch norms.
     """
     network_class = family_of(spec).load_network()
     if not memory_efficient:
         return network_class(spec)
     if not isinstance(spec, DenseNetSpec):
         raise ValueError(f"memory_efficient=True is only supported for DenseNets, and {spec.title} is not one")
+    if spec.norm != "batch":
+        raise ValueError(f"memory_efficient=True is only supported for batch norms, and norm is {spec.norm!r}")
     return network_class(spec, memory_efficient)
 
 

@@ -21,7 +21,8 @@ from densenet_core.networks.shared_memory import (
 )
 
 _CONV: dict[int, type[nn.Conv1d] | type[nn.Conv2d] | type[nn.Conv3d]] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
-_NORM: dict[int, type[nn.Module]] = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
+_BATCH_NORM: dict[int, type[nn.Module]] = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
+_INSTANCE_NORM: dict[int, type[nn.Module]] = {1: nn.InstanceNorm1d, 2: nn.InstanceNorm2d, 3: nn.InstanceNorm3d}
 _MAX_POOL: dict[int, type[nn.Module]] = {1: nn.MaxPool1d, 2: nn.MaxPool2d, 3: nn.MaxPool3d}
 _AVG_POOL: dict[int, type[nn.Module]] = {1: nn.AvgPool1d, 2: nn.AvgPool2d, 3: nn.AvgPool3d}
 
@@ -31,7 +32,22 @@ def _conv(spec: DenseNetSpec, in_maps: int, out_maps: int, kernel: int, stride: 
 
 
 def _norm(spec: DenseNetSpec, num_maps: int) -> nn.Module:
-    return _NORM[spec.spatial_dims](num_maps)
+    match spec.norm:
+        case "group":
+            return nn.GroupNorm(min(spec.norm_groups, num_maps), num_maps)
+        case "layer":
+            return ChannelNorm(num_maps)
+        case "instance":
+            return _INSTANCE_NORM[spec.spatial_dims](num_maps, affine=True)
+    return _BATCH_NORM[spec.spatial_dims](num_maps, track_running_stats=spec.norm == "batch")
+
+
+class ChannelNorm(nn.LayerNorm):
+    """A layer norm over the feature maps at each position: (N, C, *pixels) -> the same."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = super().forward(x.movedim(1, -1)).movedim(-1, 1)
+        return out
 
 
 class BlurPool(nn.Module):

@@ -33,6 +33,7 @@ def stem_convs(spec: DenseNetSpec) -> tuple[StemConv, ...]:
 
 def add_densenet_layers(spec: DenseNetSpec, walk: LayerWalk) -> None:
     """Add every layer of the network to ``walk``."""
+    walk.norm, walk.norm_groups = spec.norm, spec.norm_groups
     _add_stem(spec, walk)
     num_blocks = len(spec.block_config)
     for block, num_layers in enumerate(spec.block_config, start=1):

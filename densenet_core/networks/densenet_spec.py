@@ -11,7 +11,7 @@ from itertools import accumulate
 from typing import ClassVar, Literal
 
 from densenet_core.networks.densenet_layers import add_densenet_layers, densenet_paths
-from densenet_core.networks.layers import LayerWalk
+from densenet_core.networks.layers import NORM_KINDS, LayerWalk, NormKind, unchecked_layers
 from densenet_core.networks.paths import PathGraph
 from densenet_core.networks.spec import (
     DirectRead,
@@ -75,6 +75,8 @@ class DenseNetSpec(Spec):
     transition_widths: tuple[int, ...] = ()  # feature maps of each transition, instead of ``compression``
     head_widths: tuple[int, ...] = ()  # hidden features of a classifier with several linear layers, ReLUs between them
     blur_pool: bool = False  # binomial filters reduce the resolution (Zhang 2019), as in timm's densenetblur121d
+    norm: NormKind = "batch"  # the kind of every norm
+    norm_groups: int = 0  # of group norms; norms of fewer feature maps have a group for each
 
     EXAMPLES: ClassVar = (
         "densenet-40-12",
@@ -87,7 +89,7 @@ class DenseNetSpec(Spec):
     )
     PATTERNS: ClassVar = ("densenet-DEPTH-GROWTH", "densenet-bc-DEPTH-GROWTH", "densenet121")
     HAS_PUBLIC_NAMES: ClassVar = True
-    VARIANT_FIELDS: ClassVar = ("stem_norm", "stem_widths", "transition_widths", "head_widths", "blur_pool")
+    VARIANT_FIELDS: ClassVar = (*_OPTIONAL_WIDTHS, "stem_norm", "blur_pool", "norm", "norm_groups")
 
     def __post_init__(self) -> None:
         check_counts(self, "block_config", "growth_rate", "num_init_features", "num_classes", "in_channels", "bn_size")
@@ -104,6 +106,7 @@ class DenseNetSpec(Spec):
             raise ValueError(f"compression {self.compression} leaves a block without feature maps: {self.block_inputs}")
         object.__setattr__(self, "cuts", tuple(sorted(tuple(cut) for cut in self.cuts)))
         self._check_cuts()
+        self._check_norm()
 
     def _check_variant(self) -> None:
         for field in _OPTIONAL_WIDTHS:
@@ -121,6 +124,21 @@ class DenseNetSpec(Spec):
             raise ValueError("stem_widths and blur_pool need the stem 'imagenet'")
         if self.blur_pool and self.spatial_dims != 2:
             raise ValueError(f"blur_pool needs spatial_dims 2, not {self.spatial_dims}")
+
+    def _check_norm(self) -> None:
+        if self.norm not in NORM_KINDS:
+            raise ValueError(f"norm {self.norm!r} is unknown: choose from {', '.join(NORM_KINDS)}")
+        if type(self.norm_groups) is not int or (self.norm_groups > 0) != (self.norm == "group"):
+            raise ValueError(f"norm_groups {self.norm_groups} must be 1 or more for group norms, and 0 for others")
+        if self.cuts and self.norm in ("group", "layer"):
+            raise ValueError(f"cuts need norms that treat each feature map by itself: {self.norm} norms do not")
+        if self.norm == "group" and (odd := self._widths_without_groups()):
+            raise ValueError(f"norm_groups {self.norm_groups} does not divide the {odd[0]} feature maps of a norm")
+
+    def _widths_without_groups(self) -> list[int]:
+        """The widths of norms that can't be divided into ``norm_groups`` groups of equal size."""
+        layers = {layer.in_maps for layer in unchecked_layers(self, input_size=1) if layer.kind == "norm"}
+        return sorted(width for width in layers if width % min(self.norm_groups, width))
 
     def _check_cuts(self) -> None:
         for cut in self.cuts:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from densenet_core.errors import CheckpointError
 from densenet_core.networks.densenet import DenseLayer, DenseNet, Transition, select_channels
 
 CACHE_BYTES = 12_000_000  # the largest buffer of one part of a batch on a CPU
@@ -60,7 +61,8 @@ class FusedDenseNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.spec.spatial_dims == 2:
             x = x.contiguous(memory_format=torch.channels_last)
-        parts = 1 if x.is_cuda else -(-len(x) // max(1, self._max_batch_size(x)))
+        is_one_batch = x.is_cuda or self.spec.norm == "batch_statistics"
+        parts = 1 if is_one_batch else -(-len(x) // max(1, self._max_batch_size(x)))
         return torch.cat([self._scores(part) for part in x.tensor_split(max(1, parts))])
 
     def _max_batch_size(self, x: Tensor) -> int:
@@ -81,6 +83,36 @@ class FusedDenseNet(nn.Module):
             x = following(x)
         scores: Tensor = self.head(x)
         return scores
+
+
+def _norm_relu(norm: nn.Module, dims: int, fold: bool) -> NormRelu | _NormThenRelu:
+    """Return a norm and a ReLU as one operation, or one after the other where the norm depends on its input."""
+    return NormRelu(norm, dims, fold) if has_running_statistics(norm) else _NormThenRelu(norm)
+
+
+def _conv_norm(
+    conv: nn.Module, norm: nn.Module | None, before: NormRelu | _NormThenRelu | None = None
+) -> _Conv | nn.Sequential:
+    """Return a convolution and the norm behind it, if any, as one convolution where possible."""
+    if norm is None or has_running_statistics(norm):
+        return _Conv(conv, norm, before)
+    return nn.Sequential(_Conv(conv, before=before), copy.deepcopy(norm).requires_grad_(False))
+
+
+class _NormThenRelu(nn.Module):
+    """A norm whose scale depends on its input, and a ReLU."""
+
+    def __init__(self, norm: nn.Module) -> None:
+        super().__init__()
+        self.norm = copy.deepcopy(norm).requires_grad_(False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.norm(x)
+        return out.relu_()
+
+    def fold_into(self, weight: Tensor, bias: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """Return the weight and the bias of the next layer as they are."""
+        return weight, bias
 
 
 class NormRelu(nn.Module):
@@ -143,7 +175,9 @@ class _Conv(nn.Module):
     weight: Tensor
     bias: Tensor | None
 
-    def __init__(self, conv: nn.Module, norm: nn.Module | None = None, before: NormRelu | None = None) -> None:
+    def __init__(
+        self, conv: nn.Module, norm: nn.Module | None = None, before: NormRelu | _NormThenRelu | None = None
+    ) -> None:
         super().__init__()
         module: Any = conv
         weight, bias = module.weight.detach(), None
@@ -169,7 +203,7 @@ class _Stem(nn.Module):
         super().__init__()
         names = [name for name in parts if name.startswith("conv")]
         norms = [parts.get(name.replace("conv", "norm")) for name in names]
-        self.convs = nn.ModuleList(_Conv(parts[name], norm) for name, norm in zip(names, norms, strict=True))
+        self.convs = nn.ModuleList(_conv_norm(parts[name], norm) for name, norm in zip(names, norms, strict=True))
         self.pool, self.has_relu = parts.get("pool0"), norms[0] is not None
 
     def forward(self, x: Tensor) -> Tensor:
@@ -186,8 +220,10 @@ class _Layer(nn.Module):
     def __init__(self, layer: DenseLayer) -> None:
         super().__init__()
         dims = layer.conv1.weight.dim() - 2  # type: ignore[operator]
-        self.ranges, self.norm = layer.ranges, NormRelu(layer.norm1, dims, fold=layer.bottleneck)
-        self.conv1 = _Conv(layer.conv1, layer.norm2, self.norm) if layer.bottleneck else _Conv(layer.conv1)
+        self.ranges, self.norm = layer.ranges, _norm_relu(layer.norm1, dims, fold=layer.bottleneck)
+        self.conv1 = (
+            _conv_norm(layer.conv1, layer.norm2, self.norm) if layer.bottleneck else _conv_norm(layer.conv1, None)
+        )
         self.conv2 = _Conv(layer.conv2) if layer.bottleneck else None
 
     def forward(self, x: Tensor) -> Tensor:
@@ -201,7 +237,7 @@ class _Transition(nn.Module):
     def __init__(self, transition: Transition) -> None:
         super().__init__()
         dims = transition.conv.weight.dim() - 2  # type: ignore[operator]
-        self.ranges, self.norm, self.pool = transition.ranges, NormRelu(transition.norm, dims, True), transition.pool
+        self.ranges, self.norm, self.pool = transition.ranges, _norm_relu(transition.norm, dims, True), transition.pool
         self.conv = _Conv(transition.conv, before=self.norm)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -235,7 +271,7 @@ class _Head(nn.Module):
 
     def __init__(self, model: DenseNet) -> None:
         super().__init__()
-        self.ranges, self.norm = model.ranges, NormRelu(model.features[-1], model.spec.spatial_dims, fold=True)
+        self.ranges, self.norm = model.ranges, _norm_relu(model.features[-1], model.spec.spatial_dims, fold=True)
         self.classifier = copy.deepcopy(model.classifier).requires_grad_(False)
         first: Any = self.classifier[0] if isinstance(self.classifier, nn.Sequential) else self.classifier
         first.weight.data, first.bias.data = self.norm.fold_into(first.weight, first.bias)
@@ -251,8 +287,22 @@ def fold_norm(weight: Tensor, norm: nn.Module) -> tuple[Tensor, Tensor]:
     return weight * scale.view(-1, *(1,) * (weight.dim() - 1)), bias
 
 
+def has_running_statistics(norm: nn.Module) -> bool:
+    """Return whether a norm computes the same for every input: a batch norm in evaluation mode."""
+    return getattr(norm, "running_var", None) is not None
+
+
 def compute_scale_and_shift(norm: nn.Module) -> tuple[Tensor, Tensor]:
-    """Return scale and shift of a batch norm in evaluation mode, (C,) each: y = scale * x + shift."""
+    """Return scale and shift of a batch norm in evaluation mode, (C,) each: y = scale * x + shift.
+
+    Raises:
+        CheckpointError: the norm has no running statistics, so its scale depends on the input.
+    """
+    if not has_running_statistics(norm):
+        raise CheckpointError(
+            f"the network's norms ({type(norm).__name__}) compute their scale from the image: only batch norms with "
+            "running statistics treat each feature map by itself"
+        )
     module: Any = norm
     scale = (module.weight / (module.running_var + module.eps).sqrt()).detach()
     return scale, (module.bias - scale * module.running_mean).detach()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
 if TYPE_CHECKING:
     from densenet_core.networks.spec import Spec
@@ -25,6 +26,11 @@ Kind = Literal[
     "join",  # the mean of several columns
     "gate",  # x + T (h - x) for an input x, a layer's output h and the openness T of its gate
 ]
+# batch: a batch norm with running statistics; batch_statistics: one without, which uses those of the batch;
+# layer: over the feature maps at each position.
+NormKind = Literal["batch", "batch_statistics", "group", "layer", "instance"]
+NORM_KINDS: tuple[NormKind, ...] = get_args(NormKind)
+USUAL_GROUPS = 32  # of a group norm (Wu and He 2018)
 Shape = tuple[int, ...]
 MAX_PIXELS = 65_536  # a side; counts of larger images would not fit in 64 bits
 MAX_TRIED_LAYERS = 10_000  # in a larger network, the search for the smallest input would take too long
@@ -44,6 +50,8 @@ class Layer(NamedTuple):
     out_size: int
     is_branch: bool = False  # reads the same as a layer on the longest path: a projection, a gate, a shorter column
     has_bias: bool = False  # for convolutions; linear layers always have one
+    norm: NormKind = "batch"  # for norms
+    norm_groups: int = 0  # for group norms
 
 
 def network_layers(spec: Spec, input_size: int) -> list[Layer]:
@@ -67,6 +75,23 @@ def network_layers(spec: Spec, input_size: int) -> list[Layer]:
             f"input size {input_size} is too small for {spec.title}: the smallest that works is {smallest}"
         )
     return list(layers)
+
+
+def parse_norm(text: str) -> tuple[NormKind, int]:
+    """Return the kind of a norm and its number of groups, 0 for all but group norms.
+
+    >>> parse_norm("group-16"), parse_norm("layer")
+    (('group', 16), ('layer', 0))
+
+    Raises:
+        ValueError: There is no such kind.
+    """
+    if match := re.fullmatch(r"group-(\d{1,4})", text):
+        return "group", int(match[1])
+    kinds = [kind for kind in NORM_KINDS if kind == text]
+    if not kinds:
+        raise ValueError(f"norm {text!r} is unknown: choose from {', '.join(NORM_KINDS)}, or group-16 for 16 groups")
+    return kinds[0], USUAL_GROUPS if text == "group" else 0
 
 
 @lru_cache(maxsize=2)  # cost and memory of a network are usually computed one after the other
@@ -102,7 +127,7 @@ def _tensors(layer: Layer, dims: int) -> Iterator[tuple[str, Shape]]:
         return
     if layer.kind != "conv" or layer.has_bias:
         yield f"{name}.bias", (maps,)
-    if layer.kind == "norm":
+    if layer.kind == "norm" and layer.norm == "batch":
         yield f"{name}.running_mean", (maps,)
         yield f"{name}.running_var", (maps,)
         yield f"{name}.num_batches_tracked", ()
@@ -119,6 +144,8 @@ class LayerWalk:
 
     def __init__(self, maps: int, size: int) -> None:
         self.maps, self.size, self.stage = maps, size, "stem"
+        self.norm: NormKind = "batch"  # the kind of every norm that is added
+        self.norm_groups = 0
         self.layers: list[Layer] = []
 
     def add(
@@ -133,15 +160,18 @@ class LayerWalk:
         """Append a layer that reads the main path, which continues from its output."""
         maps = self.maps if out_maps is None else out_maps
         size = self._out_size(kind, kernel, stride)
-        self.layers.append(
-            Layer(name, kind, self.stage, self.maps, maps, kernel, stride, self.size, size, has_bias=has_bias)
-        )
+        layer = Layer(name, kind, self.stage, self.maps, maps, kernel, stride, self.size, size, has_bias=has_bias)
+        if kind == "norm":
+            layer = layer._replace(norm=self.norm, norm_groups=min(self.norm_groups, maps))
+        self.layers.append(layer)
         self.maps, self.size = maps, size
 
     def _out_size(self, kind: Kind, kernel: int, stride: int) -> int:
         if kind in ("global_pool", "linear"):
             return min(1, self.size)
         if kind == "avg_pool" and kernel == 3 and self.size < 2:  # padded by reflection, which needs two positions
+            return 0
+        if kind == "norm" and self.norm == "instance" and self.size < 2:  # the statistics of one value
             return 0
         if kernel % 2 == 0:  # a pooling without padding
             return (self.size - kernel) // stride + 1
@@ -159,7 +189,7 @@ class LayerWalk:
             self.add(pool, "max_pool", kernel=3, stride=2)
 
     def add_norm_relu(self, norm: str, relu: str) -> None:
-        """Append a batch norm and a ReLU."""
+        """Append a norm and a ReLU."""
         self.add(norm, "norm")
         self.add(relu, "relu")
 

@@ -54,6 +54,8 @@ class Candidate:
     name: str  # its place in the file: keys joined by dots, "" for the whole file
     tensors: Mapping[str, Entry | str]  # a text is the reason why the tensor can't be read
     made_by: str = ""  # the class of the module, if the file holds a whole one
+    # Of a whole module: class, groups, epsilon and whether there are running statistics of each submodule, by name
+    modules: Mapping[str, tuple[str, Any, Any, bool]] = field(default_factory=dict)
 
     def large_tensors(self) -> frozenset[str]:
         """Return the names of the tensors of more than ``LARGE`` bytes."""
@@ -205,7 +207,11 @@ def _candidate(part: Mapping[str, Any], stretches: Sequence[Stretch]) -> Candida
             continue
         dtype, shape, number, first, strides = entry
         tensors[name] = parse_entry(name, dtype, shape, stretches[_count(number)], first, strides)
-    return Candidate(str(part["name"])[:MAX_NAME], tensors, str(part["made_by"])[:MAX_NAME])
+    modules = {
+        str(name): (str(kind), groups, epsilon, bool(tracks))
+        for name, (kind, groups, epsilon, tracks) in part.get("modules", {}).items()
+    }
+    return Candidate(str(part["name"])[:MAX_NAME], tensors, str(part["made_by"])[:MAX_NAME], modules)
 
 
 def _count(value: Any) -> int:

@@ -68,6 +68,13 @@ def keras_state_dict(
     return dict(sorted(tensors.items())), note  # HDF5 keeps no order
 
 
+def find_other_functions(content: FileContent) -> str:
+    """Return what the network's configuration has that DenseNets do not compute, or an empty text."""
+    functions = content.about.get("functions")
+    named = sorted({str(name)[:40] for name in functions}) if isinstance(functions, list) else []
+    return f"its configuration has {', '.join(named[:5])}, which DenseNets do not have" if named else ""
+
+
 def _layers(content: FileContent, candidate: Candidate) -> dict[str, dict[str, Array]]:
     """Return the arrays of each layer by Keras's names."""
     names = content.about.get("layers")

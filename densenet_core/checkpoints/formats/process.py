@@ -74,10 +74,14 @@ def _run(file: BinaryIO, output: BinaryIO, size: int) -> None:
         )
     except OSError as error:
         raise CheckpointError(f"the process that reads files can't be started ({error}): free some memory") from error
+    wall = READER_WALL_SECONDS + size // READER_RATE
     try:
-        code = process.wait(READER_WALL_SECONDS + size // READER_RATE)
+        code = process.wait(wall)
     except subprocess.TimeoutExpired as error:
-        raise CheckpointError(f"reading it takes more than {seconds} s, which no network needs: {_HARM}") from error
+        raise CheckpointError(
+            f"reading it is not done after {wall} s, which no network needs: the file is made to harm, or the machine "
+            "is busy with other work (try again when it is not)"
+        ) from error
     finally:
         process.kill()
         process.wait()

@@ -13,13 +13,15 @@ from dataclasses import replace
 from itertools import pairwise
 
 from densenet_core.arrays import Array
-from densenet_core.checkpoints.identify.concat_order import ORDERS, num_agreeing
+from densenet_core.checkpoints.identify.concat_order import ORDERS, Order, infer_order, num_agreeing
+from densenet_core.checkpoints.identify.connectivity import ConcatSpec, ConcatTarget
 from densenet_core.checkpoints.identify.shape_search import find_convolutions, num_common
-from densenet_core.checkpoints.identify.structure import Shapes, Structure
+from densenet_core.checkpoints.identify.structure import Reader, Shapes, Structure
 
 MAX_HEAD_LAYERS = 8
 MAX_PAIRS = 250_000  # of norms and the weights that they may belong to
 STATISTICS = ("running_mean", "running_var")
+_PARTS = ("weight", "bias", *STATISTICS, "num_batches_tracked")  # of convolutions, norms and linear layers
 
 
 def find_structure(shapes: Shapes, is_in_order: bool = False) -> Structure:
@@ -51,6 +53,11 @@ def _parts(key: str) -> list[str]:
     return re.findall(r"\d{1,9}|[^\d._/]+", key)
 
 
+def _components(name: str) -> list[str]:
+    """Return the components of a module's name, which Keras does not separate by dots."""
+    return name.split(".") if "." in name else _parts(name)
+
+
 def _with_norms(found: Structure, shapes: Shapes, is_in_order: bool, is_sorted: bool) -> Structure:
     """Place each norm before its reader; the norms of a stem behind its convolutions."""
     demands = list(_weights_behind_norms(found, shapes))
@@ -69,8 +76,8 @@ def _with_norms(found: Structure, shapes: Shapes, is_in_order: bool, is_sorted: 
         if shapes[head][1] == shapes[found.heads[0]][1] and found.heads[0] in matched:
             matched[head] = matched[found.heads[0]]
     found = replace(found, norms=matched, hidden=_hidden_layers(found.heads, shapes))
-    placed = set(found.our_names())
-    return replace(found, rest=tuple(key for key in shapes if key.rsplit(".", 1)[0] not in placed))
+    placed = {f"{name}.{part}" for name in found.our_names() for part in _PARTS}
+    return replace(found, rest=tuple(key for key in shapes if key not in placed))
 
 
 def _hidden_layers(heads: Sequence[str], shapes: Shapes) -> tuple[str, ...]:
@@ -104,7 +111,7 @@ def _match(keys: Sequence[str], norms: Sequence[str], places: Mapping[str, int],
     key_places = range(len(keys)) if is_full else [places[key] for key in keys]
     norm_places = range(len(norms)) if is_full else [places[f"{norm}.weight"] for norm in norms]
     far = 0 if is_in_order else len(places) + 1
-    key_parts, norm_parts = [key.split(".") for key in keys], [norm.split(".") for norm in norms]
+    key_parts, norm_parts = [_components(key.removesuffix(".weight")) for key in keys], [*map(_components, norms)]
     shared = min(num_common(key_parts[0], parts) for parts in (*key_parts, *norm_parts))  # decides nothing
     key_parts, norm_parts = ([parts[shared:] for parts in names] for names in (key_parts, norm_parts))
     cost = [
@@ -136,3 +143,42 @@ def _doubtful(structure: Structure) -> Iterator[tuple[str, str, str]]:
             behind = readers.get((block, layer + 1))
             if len(convs) == 2 and convs[0].inputs == convs[0].outputs and behind and not behind.first_source:
                 yield convs[0].key, convs[1].key, behind.key
+
+
+def concat_spec(tensors: Mapping[str, Array], structure: Structure, order: Order | None, why: str) -> ConcatSpec:
+    """Return who reads whose feature maps; old feature maps come first unless ``order`` is "new_first"."""
+    targets = tuple(_target(tensors, structure, reader, order) for reader in structure.readers())
+    names = tuple(tuple(name for name, _ in structure.sources(block)) for block in _blocks(structure))
+    in_channels = structure.stem[0].inputs if structure.stem else structure.inputs[0]
+    heads = [*structure.heads[:1], *structure.hidden]
+    num_classes = tensors[heads[-1]].shape[0] if heads else 0
+    return ConcatSpec(targets, names, in_channels, num_classes, why)
+
+
+def visible_order(tensors: Mapping[str, Array], structure: Structure) -> Order | None:
+    """Return the order of concatenation that running statistics show, of the norms that have some."""
+    blocks: dict[int, list[str]] = {block: [] for block in _blocks(structure)}
+    widths = {block: [width for _, width in structure.sources(block)] for block in blocks}
+    for reader in structure.readers():
+        norm = structure.norms.get(reader.key)
+        if norm is None or not all(f"{norm}.{part}" in tensors for part in STATISTICS):
+            continue
+        if len(tensors[f"{norm}.running_mean"]) == sum(widths[reader.block][: reader.layer]):
+            blocks[reader.block].append(norm)
+    return infer_order(tensors, blocks.values())
+
+
+def _blocks(structure: Structure) -> range:
+    return range(1, len(structure.blocks) + 1)
+
+
+def _target(tensors: Mapping[str, Array], structure: Structure, reader: Reader, order: Order | None) -> ConcatTarget:
+    widths = [width for _, width in structure.sources(reader.block)]
+    numbers = range(reader.first_source, min(reader.layer, len(widths)))
+    runs = tuple((number, widths[number]) for number in numbers)
+    runs = runs[::-1] if order == "new_first" else runs
+    copies = tensors[reader.key].shape[reader.input_axis] // sum(width for _, width in runs)
+    norm = structure.norms.get(reader.key)
+    return ConcatTarget(
+        reader.block, reader.layer, reader.kind, reader.key, norm, runs * copies, input_axis=reader.input_axis
+    )

@@ -66,8 +66,9 @@ def to_old_first(state_dict: Mapping[str, Array], spec: DenseNetSpec) -> dict[st
         for layer, (weight, norm) in enumerate(_block_tensors(spec, block), start=1):
             place = _places(spec.source_channels(block)[:layer])
             state[weight] = state[weight][:, place]
-            for name in ("weight", "bias", "running_mean", "running_var"):
-                state[f"{norm}.{name}"] = state[f"{norm}.{name}"][place]
+            for key in (f"{norm}.{name}" for name in ("weight", "bias", "running_mean", "running_var")):
+                if key in state:  # norms of other kinds have no running statistics
+                    state[key] = state[key][place]
     return state
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from densenet_core.networks.densenet_spec import DenseNetSpec
+from densenet_core.networks.spec import Spec
 
 TargetKind = Literal["dense_layer", "transition", "classifier"]
 
@@ -70,3 +71,21 @@ def targets(spec: DenseNetSpec | ConcatSpec) -> Iterator[ConcatTarget]:
             kind: TargetKind = "dense_layer" if layer <= num_layers else behind
             runs = tuple(enumerate(spec.source_channels(block)[:layer]))
             yield ConcatTarget(block, layer, kind, *spec.target_names(block, layer), runs)
+
+
+def as_concatenations(spec: Spec | ConcatSpec, why: str) -> Spec | ConcatSpec:
+    """Return the concatenations of a network that computes something else than its spec, for the reason ``why``.
+
+    Networks of other families than DenseNets stay as they are.
+    """
+    if isinstance(spec, ConcatSpec):
+        return replace(spec, why=f"{why}; {spec.why}")
+    if not isinstance(spec, DenseNetSpec):
+        return spec
+    convs = "conv2" if spec.bottleneck else "conv1"
+    sources = []
+    for block, num_layers in enumerate(spec.block_config, start=1):
+        entry = f"features.transition{block - 1}.conv" if block > 1 else f"features.conv{len(spec.stem_widths)}"
+        layers = (f"features.denseblock{block}.denselayer{layer}.{convs}" for layer in range(1, num_layers + 1))
+        sources.append((entry, *layers))
+    return ConcatSpec(tuple(targets(spec)), tuple(sources), spec.in_channels, spec.num_classes, why)

@@ -1,8 +1,20 @@
-"""The kinds of evidence by which the layers of a network are identified."""
+"""An identified network, and the kinds of evidence by which its layers were identified."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import Enum
+
+import numpy as np
+
+from densenet_core.arrays import Array
+from densenet_core.checkpoints.identify.concat_order import Order
+from densenet_core.checkpoints.identify.connectivity import ConcatSpec, ConcatTarget
+from densenet_core.errors import CheckpointError
+from densenet_core.networks.spec import Spec
+
+BY_STRUCTURE = "unknown names, read by shapes"  # in place of a layout's name
 
 
 class IdentifiedBy(Enum):
@@ -13,3 +25,44 @@ class IdentifiedBy(Enum):
     SHAPES = "shapes alone"
     GRAPH = "the graph of its operations"
     TRACE = "one traced pass"
+
+
+@dataclass(frozen=True)
+class ReadStateDict:
+    """A state dict identified as a network.
+
+    The arrays have our names, or those of the file where only the concatenations are known.
+    """
+
+    spec: Spec | ConcatSpec
+    arrays: dict[str, Array]
+    layout: str  # a Layout's name, or BY_STRUCTURE
+    ignored: tuple[str, ...] = ()  # tensors of the file that are not used
+    order: Order | None = None  # order in which the network concatenates; None: not visible
+    identified_by: IdentifiedBy = IdentifiedBy.NAMES
+    notes: tuple[str, ...] = ()  # what was computed or found when the tensors were read
+    assumed: tuple[str, ...] = ()  # what its scores depend on and its tensors do not show
+
+
+def check_read_values(found: ReadStateDict) -> None:
+    """Raise CheckpointError if a tensor that the network uses holds NaN or infinite values."""
+    if isinstance(spec := found.spec, ConcatSpec):
+        check_values({key: found.arrays[key] for target in spec.targets for key in tensors_of(target)})
+    else:
+        check_values(found.arrays)
+
+
+def tensors_of(target: ConcatTarget) -> tuple[str, ...]:
+    """Return the names of the tensors that the table of a target is computed from."""
+    return (target.weight,) if target.norm is None else (target.weight, f"{target.norm}.weight")
+
+
+def check_values(state_dict: Mapping[str, Array]) -> None:
+    """Raise CheckpointError if a tensor is not of floating point, or holds NaN or infinite values."""
+    for key, tensor in state_dict.items():
+        if key.endswith("num_batches_tracked"):
+            continue
+        if tensor.dtype.kind != "f":
+            raise CheckpointError(f"tensor {key!r} is {tensor.dtype}: floating point is needed")
+        if not np.isfinite(tensor).all():
+            raise CheckpointError(f"tensor {key!r} holds NaN or infinite values: the training that made it diverged")

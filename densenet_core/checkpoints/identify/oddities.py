@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-from densenet_core.checkpoints.identify.by_shape import STATISTICS
+from densenet_core.arrays import Array
+from densenet_core.checkpoints.identify.by_shape import STATISTICS, concat_spec, visible_order
+from densenet_core.checkpoints.identify.concat_order import Order
+from densenet_core.checkpoints.identify.identified_by import (
+    BY_STRUCTURE,
+    IdentifiedBy,
+    ReadStateDict,
+    check_values,
+    tensors_of,
+)
 from densenet_core.checkpoints.identify.infer_spec import join_names
 from densenet_core.checkpoints.identify.structure import Shapes, Structure
 
@@ -77,10 +86,6 @@ def _norms(structure: Structure, shapes: Shapes) -> Iterator[str]:
     missing = [key for key in wanting if key not in structure.norms]
     if missing:
         yield f"no norm directly precedes {join_names(missing, most=1)}"
-    without = [norm for norm in structure.norms.values() if f"{norm}.{STATISTICS[0]}" not in shapes]
-    if without:
-        names = join_names(without, most=1)
-        yield f"its norms have no running statistics ({names}): which kind they are is not visible"
 
 
 def _leftovers(structure: Structure, shapes: Shapes) -> Iterator[str]:
@@ -106,3 +111,25 @@ def find_damage(shapes: Shapes) -> str:
         if module in norms and len(set(own.values())) > 1:
             return f"; the tensors of {module!r} have different lengths"
     return ""
+
+
+def describe_places(structure: Structure, order: Order | None) -> tuple[str, ...]:
+    """Return how well the shapes settle the places of the layers, in words; ``order`` if running statistics agree."""
+    convs = len(structure.stem) + len(structure.transitions) + sum(len(c) for block in structure.blocks for c in block)
+    places = f"{convs} convolutions and {len(structure.norms)} norms have one place each"
+    return (places, "running statistics of the feature maps agree with it") if order else (places,)
+
+
+def read_concatenations(
+    tensors: Mapping[str, Array], structure: Structure, why: str, order: Order | None
+) -> ReadStateDict:
+    """Return what the table needs of a network that can't be built here."""
+    seen = visible_order(tensors, structure)
+    reasons = find_oddities(structure, {key: tuple(tensor.shape) for key, tensor in tensors.items()}) or [why]
+    spec = concat_spec(tensors, structure, order or seen, "; ".join(reasons))
+    check_values({key: tensors[key] for target in spec.targets for key in tensors_of(target)})
+    heads = {head.rpartition(".")[0] for head in structure.heads}
+    unused = (key for key in structure.rest if key.rpartition(".")[0] not in heads)
+    ignored = tuple(key for key in unused if not key.endswith("num_batches_tracked"))
+    about = (order or seen, IdentifiedBy.SHAPES, describe_places(structure, seen))
+    return ReadStateDict(spec, dict(tensors), BY_STRUCTURE, ignored, *about)

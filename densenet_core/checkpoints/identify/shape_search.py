@@ -10,12 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from densenet_core.checkpoints.identify.structure import Conv, Shapes, Structure
+from densenet_core.checkpoints.identify.structure import Conv, Shapes, Structure, find_weights
 from densenet_core.errors import CheckpointError
 
 MAX_STEPS = 2_000  # candidates of one search; DenseNets take a few, and what takes more fits in too many ways
 MAX_ALL_STEPS = 20_000  # of all levels together
-MAX_CONVS = 1_000
 MAX_STEM = 3  # convolutions
 MAX_COPIES = 4  # of the feature maps, where several poolings of them are concatenated
 MIN_LAYERS = 3  # of a network that is recognized without a linear classifier
@@ -30,17 +29,20 @@ class Allowed:
     growth: bool = False  # layers of a block that add different numbers of feature maps
     copies: bool = False  # transitions and heads that read several poolings of the feature maps
     no_stem: bool = False  # the input itself as the first source
+    widening: bool = False  # transitions with more outputs than inputs
     up: bool = False  # a second half with skip connections, which only sends new feature maps up (Tiramisu)
     depthwise: bool = False  # layers of a depthwise and two 1x1 convolutions, transitions of any kernel (RDNet)
 
 
-_ODD = Allowed(any_head=True, growth=True, copies=True, no_stem=True)
+_ODD = Allowed(any_head=True, growth=True, copies=True, no_stem=True, widening=True)
 LEVELS: dict[str, Allowed] = {
     "a plain DenseNet": Allowed(),
     "with gates or attention": Allowed(leftovers=True),
     "with poolings side by side": Allowed(copies=True),
     "with another head or none": Allowed(any_head=True),
     "with gates, and another head or none": Allowed(any_head=True, leftovers=True),
+    "with transitions that widen": Allowed(any_head=True, widening=True),
+    "with gates, and transitions that widen": Allowed(leftovers=True, widening=True),
     "with uneven growth, copied maps or no stem": _ODD,
     "with transitions up": Allowed(any_head=True, up=True),
     "with uneven growth and gates": replace(_ODD, any_head=False, leftovers=True),
@@ -54,7 +56,7 @@ def find_convolutions(shapes: Shapes) -> Structure:
     Raises:
         CheckpointError: the convolutions are not a DenseNet's, or can be read in two ways.
     """
-    convs, heads = convolutions(shapes)
+    convs, heads = find_weights(shapes)
     steps, seconds = 0, dict[str, list[Conv]]()
     for allowed in LEVELS.values():
         found, taken = find_at_level(convs, heads, allowed, seconds)
@@ -66,22 +68,6 @@ def find_convolutions(shapes: Shapes) -> Structure:
     raise CheckpointError(
         "its shapes are not those of a DenseNet: in no block do the inputs grow by what the layers add"
     )
-
-
-def convolutions(shapes: Shapes) -> tuple[list[Conv], dict[str, int]]:
-    """Return the convolutions in the order of the file, and the number of inputs of each linear layer.
-
-    Raises:
-        CheckpointError: there are none, or more than are searched.
-    """
-    weights = [key for key in shapes if key.endswith("weight") and len(shapes[key]) > 2]
-    convs = [_conv(key, shapes[key], place) for place, key in enumerate(weights)]
-    if len(convs) > MAX_CONVS:
-        raise CheckpointError(f"it has {len(convs)} convolutions: at most {MAX_CONVS} are searched")
-    if not convs:
-        raise CheckpointError("its shapes are not those of a DenseNet: it has no convolutions")
-    heads = {key: shapes[key][1] for key in shapes if key.endswith("weight") and len(shapes[key]) == 2}
-    return convs, heads
 
 
 def find_at_level(
@@ -103,10 +89,6 @@ def find_at_level(
     if len(found) > 1:
         raise CheckpointError("its shapes fit a DenseNet with bottlenecks and one without: rename it to torchvision's")
     return (found[0] if found else None), sum(search.all_steps for search in searches)
-
-
-def _conv(key: str, shape: tuple[int, ...], place: int) -> Conv:
-    return Conv(key, shape[0], shape[1], all(side == 1 for side in shape[2:]), place, tuple(key.split(".")))
 
 
 @dataclass(frozen=True)
@@ -185,6 +167,8 @@ class _Search:
     def _heads(self, state: _State) -> tuple[str, ...] | None:
         """Return the heads of a state in which every convolution has a place; None otherwise."""
         if not state.layers or len(state.blocks) + len(state.layers) < 2:
+            return None
+        if self.allowed.widening and max(map(len, (*state.blocks, state.layers))) < 2:
             return None
         left = [conv for conv in self.convs if not state.taken >> conv.place & 1]
         widths = [copies * state.width for copies in self.copies]
@@ -280,7 +264,9 @@ class _Search:
         return tuple(c for c in found if not state.taken >> c.place & 1)[:1]
 
     def _transition(self, state: _State, conv: Conv) -> _State | None:
-        if not (conv.is_pointwise or self.allowed.depthwise) or not state.layers or conv.outputs > state.width:
+        if not (conv.is_pointwise or self.allowed.depthwise) or not state.layers:
+            return None
+        if conv.outputs > state.width and not self.allowed.widening:
             return None
         skips = (*state.skips, state.width) if self.allowed.up else ()
         return self._behind(state, conv, conv.outputs, skips)

@@ -2,58 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-
-import numpy as np
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import NamedTuple
 
 from densenet_core.arrays import Array
 from densenet_core.checkpoints.formats.content import check_number
-from densenet_core.checkpoints.formats.onnx_file import FOLDED
-from densenet_core.checkpoints.identify.by_shape import find_structure, norm_names, with_settled_norms
-from densenet_core.checkpoints.identify.channel_graph import ChannelWalk
+from densenet_core.checkpoints.formats.onnx.rules import FOLDED
+from densenet_core.checkpoints.identify.by_shape import (
+    STATISTICS,
+    find_structure,
+    norm_names,
+    with_settled_norms,
+)
+from densenet_core.checkpoints.identify.channel_graph import ChannelWalk, find_difference
 from densenet_core.checkpoints.identify.concat_order import Order, block_norms, infer_order, to_old_first
-from densenet_core.checkpoints.identify.concatenations import concat_spec, visible_order
-from densenet_core.checkpoints.identify.connectivity import ConcatSpec, ConcatTarget
+from densenet_core.checkpoints.identify.connectivity import as_concatenations
 from densenet_core.checkpoints.identify.derived import compose_weights
-from densenet_core.checkpoints.identify.heads import with_plain_head
-from densenet_core.checkpoints.identify.identified_by import IdentifiedBy
+from densenet_core.checkpoints.identify.identified_by import (
+    BY_STRUCTURE,
+    IdentifiedBy,
+    ReadStateDict,
+    check_values,
+    tensors_of,
+)
 from densenet_core.checkpoints.identify.infer_spec import infer_densenet_spec, join_names, list_assumptions
 from densenet_core.checkpoints.identify.layouts import LAYOUTS, OWN, Layout, find_layout
-from densenet_core.checkpoints.identify.oddities import find_damage, find_oddities
+from densenet_core.checkpoints.identify.oddities import describe_places, find_damage, read_concatenations
+from densenet_core.checkpoints.identify.plain_names import EPSILON, PADDED, is_counter, plain_names, split_parts
 from densenet_core.checkpoints.identify.structure import Shapes, Structure
-from densenet_core.errors import CheckpointError
+from densenet_core.checkpoints.identify.variants import with_norm_kind, with_plain_head
+from densenet_core.errors import CheckpointError, SeveralNetworksError
 from densenet_core.networks.densenet_spec import DenseNetSpec
 from densenet_core.networks.layers import tensor_shapes
 from densenet_core.networks.spec import Spec
 
-BY_STRUCTURE = "unknown names, read by shapes"
-BOOKKEEPING = ("total_ops", "total_params", "_count", "_stage")  # counters of profilers and CondenseNet's training
-
-
-@dataclass(frozen=True)
-class ReadStateDict:
-    """A state dict identified as a network.
-
-    The arrays have our names, or those of the file where only the concatenations are known.
-    """
-
-    spec: Spec | ConcatSpec
-    arrays: dict[str, Array]
-    layout: str  # a Layout's name, or BY_STRUCTURE
-    ignored: tuple[str, ...] = ()  # tensors of the file that are not used
-    order: Order | None = None  # order in which the network concatenates; None: not visible
-    identified_by: IdentifiedBy = IdentifiedBy.NAMES
-    notes: tuple[str, ...] = ()  # what was computed or found when the tensors were read
-    assumed: tuple[str, ...] = ()  # what its scores depend on and its tensors do not show
+MAX_PARTS = 4  # of a network that are tried, the largest first
+PLACES = "the places of the norms, as their running statistics agree with no order of concatenation"
+OLD_FIRST = "old feature maps are concatenated first"
+_NORM_WEIGHTS = tuple(f"{name}.weight" for name in ("norm0", "norm1", "norm2", "norm3", "norm5", "norm"))
 
 
 class _OddNetwork(CheckpointError):
     """A network that seems complete but does not have a shape that can be built here."""
 
 
+class _Asked(NamedTuple):
+    """What the caller says about the network; None where the tensors show it."""
+
+    order: Order | None = None
+    norm: str | None = None
+
+
 def read_state_dict(
-    tensors: Mapping[str, Array], spec: Spec | None = None, order: Order | None = None
+    tensors: Mapping[str, Array],
+    spec: Spec | None = None,
+    order: Order | None = None,
+    norm: str | None = None,
 ) -> ReadStateDict:
     """Rename a network's state dict to torchvision's names, infer its spec, and put its feature maps in our order.
 
@@ -64,6 +69,7 @@ def read_state_dict(
         tensors: the state dict, in any layout of ``LAYOUTS``, with any prefix in front, or in unknown names.
         spec: the network's architecture where the suite itself wrote it; the tensors must fit it.
         order: order in which the network concatenates; None: as its running statistics show, else old maps first.
+        norm: kind of norms without running statistics, such as "layer" or "group-16"; None: see ``with_norm_kind``.
 
     Raises:
         CheckpointError: no DenseNet or ResNet is found, or a tensor is missing, unexpected, of the wrong shape or type,
@@ -73,13 +79,19 @@ def read_state_dict(
     if spec is not None:
         found = find_layout(tensors) if spec.HAS_PUBLIC_NAMES else None
         layout, prefix = found or (OWN, "")
-        return _read_named(_strip_prefix(tensors, layout, prefix), layout, spec, (), order)
-    used, done = compose_weights(tensors)
-    used = {key: tensor for key, tensor in used.items() if not _is_bookkeeping(key)}
+        return _read_named(_strip_prefix(tensors, layout, prefix), layout, spec, (), _Asked(order))
+    if norm is not None and (held := [key for key in tensors if key.endswith(STATISTICS)]):
+        raise CheckpointError(f"norm {norm!r} is for norms without running statistics, and the file holds {held[0]!r}")
+    asked = _Asked(order, norm)
+    named, renamed = plain_names(tensors)
+    counters = tuple(key for key, tensor in named.items() if is_counter(key, tensor))
+    used, done = compose_weights({key: tensor for key, tensor in named.items() if key not in counters})
     known = find_layout(used)
-    read = _read_known(used, *known, order) if known else _read_unknown(used, order)
-    counters = tuple(key for key in tensors if _is_bookkeeping(key))
-    return replace(read, ignored=(*read.ignored, *counters), notes=(*read.notes, *done))
+    read = _read_known(used, *known, asked) if known else _read_unknown(used, asked)
+    if renamed and isinstance(read.spec, DenseNetSpec):  # of Flax or TensorFlow
+        padded = (PADDED,) if read.spec.stem == "imagenet" else ()
+        read = replace(read, assumed=(*read.assumed, EPSILON, *padded))
+    return replace(read, ignored=(*read.ignored, *counters), notes=(*read.notes, *renamed, *done))
 
 
 def read_by_layout(tensors: Mapping[str, Array], layout: Layout, prefix: str) -> ReadStateDict:
@@ -88,11 +100,7 @@ def read_by_layout(tensors: Mapping[str, Array], layout: Layout, prefix: str) ->
     Raises:
         CheckpointError: the tensors are not those of a network that can be built.
     """
-    return _read_named(_strip_prefix(tensors, layout, prefix), layout, None, (), None)
-
-
-def _is_bookkeeping(key: str) -> bool:
-    return key.rpartition(".")[2] in BOOKKEEPING
+    return _read_named(_strip_prefix(tensors, layout, prefix), layout, None, (), _Asked())
 
 
 def _strip_prefix(tensors: Mapping[str, Array], layout: Layout, prefix: str) -> dict[str, Array]:
@@ -101,16 +109,19 @@ def _strip_prefix(tensors: Mapping[str, Array], layout: Layout, prefix: str) -> 
     return {key: tensor for key, tensor in own.items() if key not in layout.not_used}
 
 
-def _read_known(tensors: Mapping[str, Array], layout: Layout, prefix: str, order: Order | None) -> ReadStateDict:
+def _read_known(tensors: Mapping[str, Array], layout: Layout, prefix: str, asked: _Asked) -> ReadStateDict:
     own = _strip_prefix(tensors, layout, prefix)
     ignored = tuple(key for key in tensors if key.removeprefix(prefix) not in own or not key.startswith(prefix))
+    beside = [key for key in ignored if not key.startswith(prefix) and tensors[key].dtype.kind == "f"]
+    alone = (f"the network under {prefix!r} alone, without {join_names(beside, most=1)}",) if beside else ()
     try:
-        return _read_named(own, layout, None, ignored, order)
+        found = _read_named(own, layout, None, ignored, asked)
+        return replace(found, assumed=(*found.assumed, *alone))
     except _OddNetwork as odd:
         if problem := find_damage(_shapes(own)):
             raise CheckpointError(f"{odd}{problem}") from odd
         heads = {key: tensors[key] for key in ignored if tensors[key].ndim <= 2}
-        read = _read_odd({f"{prefix}{key}": t for key, t in own.items()}, heads, odd, order)
+        read = _read_odd({f"{prefix}{key}": t for key, t in own.items()}, heads, odd, asked.order)
         outside = (key for key in ignored if key not in read.arrays and not key.endswith("num_batches_tracked"))
         return replace(read, ignored=(*read.ignored, *outside))
 
@@ -127,65 +138,110 @@ def read_graph(walk: ChannelWalk, tensors: Mapping[str, Array], in_channels: int
     """
     spec = walk.spec(in_channels, why="it was read from a graph of operations that are not those of a DenseNet")
     order: Order = "old_first" if spec.is_old_first else "new_first"
-    _check_values({key: tensors[key] for target in spec.targets for key in _tensors_of(target)})
+    check_values({key: tensors[key] for target in spec.targets for key in tensors_of(target)})
     folded = sum(key.endswith(f"{FOLDED}.weight") for key in tensors)
     notes = (f"{folded} convolutions have a bias: their weights may hold the scale of a batch norm",) if folded else ()
     found = ReadStateDict(spec, dict(tensors), "graph", (), order, IdentifiedBy.GRAPH, notes)
     try:
         structure = find_structure(_shapes(tensors), is_in_order=True)
-        densenet = _read_by_structure(tensors, structure, order)
+        densenet = _read_by_structure(tensors, structure, _Asked(order))
     except CheckpointError:
         return found
     same = {(t.block, t.layer, t.weight) for t in spec.targets} == {reader[:3] for reader in structure.readers()}
-    if isinstance(densenet.spec, ConcatSpec) or not same:
+    if not isinstance(densenet.spec, DenseNetSpec) or not same:
         return found
-    return replace(densenet, layout=found.layout, identified_by=found.identified_by, notes=notes)
+    if difference := find_difference(walk, densenet.spec):
+        return replace(found, spec=replace(spec, why=difference))
+    assumed = densenet.assumed if densenet.spec.blur_pool else ()  # compared with the graph, except blur pooling
+    return replace(densenet, layout=found.layout, identified_by=found.identified_by, notes=notes, assumed=assumed)
 
 
 def _read_named(
-    tensors: Mapping[str, Array], layout: Layout, spec: Spec | None, ignored: tuple[str, ...], order: Order | None
+    tensors: Mapping[str, Array], layout: Layout, spec: Spec | None, ignored: tuple[str, ...], asked: _Asked
 ) -> ReadStateDict:
-    is_ours = spec is not None
     assumed: tuple[str, ...] = ()
+    asked = asked if spec is None else _Asked("old_first")
     try:
         state_dict = _rename(tensors, layout)
         if spec is None:
-            state_dict, spec, assumed = _infer(state_dict, layout)
+            norms = [key.removesuffix(".weight") for key in tensors if layout.rename(key).endswith(_NORM_WEIGHTS)]
+            state_dict, spec, assumed = _infer(state_dict, layout, norms, asked)
         _check_against_spec(state_dict, spec)
     except CheckpointError as error:
         raise _OddNetwork(str(error)) from error
-    found = _in_our_order(spec, state_dict, layout.name, ignored, "old_first" if is_ours else order)
-    return replace(found, assumed=assumed)
+    found = _in_our_order(spec, state_dict, layout.name, ignored, asked.order)
+    return replace(found, assumed=(*assumed, *found.assumed))
 
 
-def _infer(state_dict: dict[str, Array], layout: Layout) -> tuple[dict[str, Array], Spec, tuple[str, ...]]:
-    """Return a state dict in our names with a plain head, its spec, and what is assumed about it."""
+def _infer(
+    state_dict: dict[str, Array], layout: Layout, norms: Sequence[str], asked: _Asked
+) -> tuple[dict[str, Array], Spec, tuple[str, ...]]:
+    """Return a state dict in our names with a plain head, its spec, and what is assumed about it.
+
+    Args:
+        norms: the names of the norms in the file.
+    """
     assumed: tuple[str, ...] = ()
     if layout.infer is infer_densenet_spec:
         state_dict, assumed = with_plain_head(state_dict)
-    spec = layout.infer(_shapes(state_dict))
-    return state_dict, spec, (*list_assumptions(spec), *assumed)
+    has_statistics = any(key.endswith(STATISTICS) for key in state_dict)
+    spec, norm_kind = with_norm_kind(layout.infer(_shapes(state_dict)), has_statistics, norms, asked.norm)
+    if isinstance(spec, DenseNetSpec) and spec.norm == "group" and asked.order == "new_first":
+        raise CheckpointError("it concatenates new feature maps first, and group norms do not allow another order")
+    return state_dict, spec, (*list_assumptions(spec), *assumed, *norm_kind)
 
 
 def _in_our_order(
     spec: Spec, state_dict: dict[str, Array], layout: str, ignored: tuple[str, ...], order: Order | None
 ) -> ReadStateDict:
-    _check_values(state_dict)
+    check_values(state_dict)
+    assumed: tuple[str, ...] = ()
     if isinstance(spec, DenseNetSpec):
-        order = order or infer_order(state_dict, block_norms(spec))
+        has_statistics = spec.norm == "batch"
+        order = order or (infer_order(state_dict, block_norms(spec)) if has_statistics else None)
         if order == "new_first":
             state_dict = to_old_first(state_dict, spec)
-    return ReadStateDict(spec, state_dict, layout, ignored, order)
+        if order is None and not has_statistics:
+            assumed = (OLD_FIRST,)
+    return ReadStateDict(spec, state_dict, layout, ignored, order, assumed=assumed)
 
 
-def _read_unknown(tensors: Mapping[str, Array], order: Order | None) -> ReadStateDict:
+def _read_unknown(tensors: Mapping[str, Array], asked: _Asked) -> ReadStateDict:
     try:
-        return _read_by_structure(tensors, _structure(tensors), order)
+        structure = _structure(tensors)
     except CheckpointError as error:
+        if (part := _read_part(tensors, asked)) is not None:
+            return part
         raise CheckpointError(
             f"no DenseNet or ResNet in a known layout ({', '.join(known.name for known in LAYOUTS)}): "
             f"the tensors are named {join_names(list(tensors))}, and {error}"
         ) from error
+    return _read_by_structure(tensors, structure, asked)
+
+
+def _read_part(tensors: Mapping[str, Array], asked: _Asked) -> ReadStateDict | None:
+    """Return the table of the only part of a network that is a DenseNet, such as the encoder of a segmentation network.
+
+    Raises:
+        SeveralNetworksError: several parts are.
+    """
+    parts = split_parts(tensors)
+    found: dict[str, Structure] = {}
+    for name in sorted(parts, key=lambda name: -len(parts[name]))[:MAX_PARTS] if len(parts) > 1 else ():
+        try:
+            structure = _structure(parts[name])
+        except CheckpointError:
+            continue
+        if structure.stem:
+            found[name] = structure
+    if len(found) > 1:
+        raise SeveralNetworksError(sorted(found))
+    for name, structure in found.items():
+        read = _read_by_structure(parts[name], structure, asked)
+        others = tuple(key for key in tensors if key not in parts[name])
+        why = f"{name!r} is part of a network that goes on with {join_names([n for n in parts if n != name])}"
+        return replace(read, spec=as_concatenations(read.spec, why), ignored=(*read.ignored, *others))
+    return None
 
 
 def _read_odd(
@@ -202,7 +258,7 @@ def _read_odd(
         except CheckpointError:
             continue
         if structure.norms or not norm_names(_shapes(tensors)):
-            return _concatenations(candidates, structure, str(odd), order)
+            return read_concatenations(candidates, structure, str(odd), order)
     raise odd
 
 
@@ -210,7 +266,7 @@ def _structure(tensors: Mapping[str, Array]) -> Structure:
     return with_settled_norms(find_structure(_shapes(tensors)), tensors)
 
 
-def _read_by_structure(tensors: Mapping[str, Array], structure: Structure, order: Order | None) -> ReadStateDict:
+def _read_by_structure(tensors: Mapping[str, Array], structure: Structure, asked: _Asked) -> ReadStateDict:
     ours = structure.our_names()
     parts = {key: key.rpartition(".") for key in tensors}
     state = {f"{ours[name]}.{part}": tensors[key] for key, (name, _, part) in parts.items() if name in ours}
@@ -221,36 +277,15 @@ def _read_by_structure(tensors: Mapping[str, Array], structure: Structure, order
             raise CheckpointError(
                 "all layers form one block, and poolings between them would leave no trace in the file"
             )
-        state, spec, assumed = _infer(state, OWN)
+        state, spec, assumed = _infer(state, OWN, [*structure.norms.values()], asked)
         _check_against_spec(state, spec)
     except CheckpointError as why:
-        return _concatenations(tensors, structure, str(why), order)
-    found = _in_our_order(spec, state, BY_STRUCTURE, (), order)
-    notes = _notes(structure, None if order else found.order)
+        return read_concatenations(tensors, structure, str(why), asked.order)
+    found = _in_our_order(spec, state, BY_STRUCTURE, (), asked.order)
+    notes = describe_places(structure, None if asked.order else found.order)
+    doubt = (PLACES,) if found.order is None and any(state[k].any() for k in state if k.endswith(STATISTICS[0])) else ()
+    assumed = (*assumed, *found.assumed, *doubt)
     return replace(found, identified_by=IdentifiedBy.SHAPES, notes=notes, assumed=assumed)
-
-
-def _notes(structure: Structure, order: Order | None) -> tuple[str, ...]:
-    convs = len(structure.stem) + len(structure.transitions) + sum(len(c) for block in structure.blocks for c in block)
-    places = f"{convs} convolutions and {len(structure.norms)} norms have one place each"
-    return (places, "running statistics of the feature maps agree with it") if order else (places,)
-
-
-def _concatenations(tensors: Mapping[str, Array], structure: Structure, why: str, order: Order | None) -> ReadStateDict:
-    """Return what the table needs of a network that can't be built here."""
-    seen = visible_order(tensors, structure)
-    reasons = find_oddities(structure, _shapes(tensors)) or [why]
-    spec = concat_spec(tensors, structure, order or seen, "; ".join(reasons))
-    _check_values({key: tensors[key] for target in spec.targets for key in _tensors_of(target)})
-    heads = {head.rpartition(".")[0] for head in structure.heads}
-    unused = (key for key in structure.rest if key.rpartition(".")[0] not in heads)
-    ignored = tuple(key for key in unused if not key.endswith("num_batches_tracked"))
-    about = (order or seen, IdentifiedBy.SHAPES, _notes(structure, seen))
-    return ReadStateDict(spec, dict(tensors), BY_STRUCTURE, ignored, *about)
-
-
-def _tensors_of(target: ConcatTarget) -> tuple[str, ...]:
-    return (target.weight,) if target.norm is None else (target.weight, f"{target.norm}.weight")
 
 
 def _shapes(tensors: Mapping[str, Array]) -> Shapes:
@@ -281,13 +316,3 @@ def _check_against_spec(state_dict: Mapping[str, Array], spec: Spec) -> None:
             raise CheckpointError(
                 f"tensor {key!r} has shape {tuple(tensor.shape)}: a {spec.title} needs {expected[key]}"
             )
-
-
-def _check_values(state_dict: Mapping[str, Array]) -> None:
-    for key, tensor in state_dict.items():
-        if key.endswith("num_batches_tracked"):
-            continue
-        if tensor.dtype.kind != "f":
-            raise CheckpointError(f"tensor {key!r} is {tensor.dtype}: floating point is needed")
-        if not np.isfinite(tensor).all():
-            raise CheckpointError(f"tensor {key!r} holds NaN or infinite values: the training that made it diverged")

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from densenet_core.checkpoints.identify.connectivity import TargetKind
+from densenet_core.errors import CheckpointError
 
 Shapes = Mapping[str, tuple[int, ...]]
+MAX_CONVS = 1_000
 
 
 @dataclass(frozen=True)
@@ -99,3 +101,30 @@ class Structure:
     def _pair(self, key: str, ours: str, our_norm: str) -> dict[str, str]:
         norm = {self.norms[key]: our_norm} if key in self.norms else {}
         return {key.removesuffix(".weight"): ours, **norm}
+
+
+def find_weights(shapes: Shapes) -> tuple[list[Conv], dict[str, int]]:
+    """Return the convolutions in the order of the file, and the number of inputs of each linear layer.
+
+    Raises:
+        CheckpointError: there are none, or more than are searched.
+    """
+    weights = [key for key in shapes if key.endswith("weight") and len(shapes[key]) > 2]
+    convs = [_conv(key, shapes[key], place) for place, key in enumerate(weights)]
+    if len(convs) > MAX_CONVS:
+        raise CheckpointError(f"it has {len(convs)} convolutions: at most {MAX_CONVS} are searched")
+    if not convs:
+        raise CheckpointError("no tensor of three or more dimensions has a name that ends in weight or kernel")
+    linear = {key: shapes[key] for key in shapes if key.endswith("weight") and len(shapes[key]) == 2}
+    return convs, {key: shape[1] for key, shape in linear.items() if not _is_gate(key, linear)}
+
+
+def _is_gate(key: str, linear: Shapes) -> bool:
+    """Return whether another linear layer leads back to the width that this one reads, beside a third reader."""
+    outputs, inputs = linear[key]
+    returns = any(shape == (inputs, outputs) for other, shape in linear.items() if other != key)
+    return returns and outputs < inputs and sum(shape[1] == inputs for shape in linear.values()) > 1
+
+
+def _conv(key: str, shape: tuple[int, ...], place: int) -> Conv:
+    return Conv(key, shape[0], shape[1], all(side == 1 for side in shape[2:]), place, tuple(key.split(".")))

@@ -23,6 +23,7 @@ class Candidate(NamedTuple):
     name: str  # keys joined by dots; "" for the whole file
     tensors: dict[str, Any]
     made_by: str = ""
+    modules: dict[str, list[Any]] = {}  # noqa: RUF012 (never changed)
 
 
 class Contents:
@@ -45,7 +46,7 @@ def contents(root: Any) -> Contents:
             continue
         seen.add(id(value))
         if isinstance(value, Inert) and (modules := _module_state(value)) is not None:
-            found.candidates.append(Candidate(name, _flatten(modules), value.name))
+            found.candidates.append(Candidate(name, *_flatten(modules, value.name)))
             continue
         children = list(_children(value))
         own = {key: child for key, child in children if isinstance(child, TENSORS)}
@@ -93,13 +94,15 @@ def _pairs(value: Any) -> Any:
     return value.items if isinstance(value, Inert) and value.items else value
 
 
-def _flatten(root: dict[str, Any]) -> dict[str, Any]:
-    """Return a module's state dict: the parameters and persistent buffers of it and its submodules."""
+def _flatten(root: dict[str, Any], made_by: str) -> tuple[dict[str, Any], str, dict[str, list[Any]]]:
+    """Return a module's state dict (the parameters and persistent buffers of it and its submodules), its class, and
+    the facts about every submodule, by name: class, groups, epsilon, whether it has running statistics."""
     tensors: dict[str, Any] = {}
-    waiting = [("", root, 0)]
+    found: dict[str, list[Any]] = {}
+    waiting = [("", root, made_by, 0)]
     while waiting:
-        prefix, state, depth = waiting.pop()
-        if depth > MAX_DEPTH or len(tensors) > MAX_TENSORS or len(prefix) > MAX_NAME:
+        prefix, state, class_name, depth = waiting.pop()
+        if depth > MAX_DEPTH or max(len(tensors), len(found)) > MAX_TENSORS or len(prefix) > MAX_NAME:
             raise Refused("its modules are nested more deeply, or are more, than those of any network")
         transient = state.get("_non_persistent_buffers_set") or ()
         transient = {key for key in transient if isinstance(key, str)} if isinstance(transient, list) else set()
@@ -108,13 +111,21 @@ def _flatten(root: dict[str, Any]) -> dict[str, Any]:
             for key, value in held.items() if isinstance(held, dict) else ():
                 if isinstance(value, TENSORS) and key not in transient:
                     tensors[f"{prefix}{key}"] = value
+        found[prefix[:-1]] = _facts(class_name, state)
         modules = _pairs(state.get("_modules"))
         children = list(modules.items()) if isinstance(modules, dict) else []
         for key, child in reversed(children):
             inner = child.state if isinstance(child, Inert) else None
             if isinstance(inner, dict):
-                waiting.append((f"{prefix}{key}.", inner, depth + 1))
-    return tensors
+                waiting.append((f"{prefix}{key}.", inner, child.name, depth + 1))
+    return tensors, made_by, found
+
+
+def _facts(class_name: str, state: dict[str, Any]) -> list[Any]:
+    groups, epsilon, buffers = state.get("num_groups"), state.get("eps"), _pairs(state.get("_buffers"))
+    has_statistics = isinstance(buffers, dict) and isinstance(buffers.get("running_var"), TENSORS)
+    numbers = groups if isinstance(groups, int) else 0, epsilon if isinstance(epsilon, float) else None
+    return [class_name[:MAX_NAME], *numbers, has_statistics]
 
 
 def _join_nested(found: Contents) -> None:

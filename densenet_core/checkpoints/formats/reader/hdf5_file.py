@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Iterator
 from itertools import count
 from typing import Any
 
@@ -11,6 +12,12 @@ from ..limits import MAX_DEPTH, MAX_MEMBERS, MAX_NAME, READER_OUTPUT
 from .output import Output, Refused, check_names, tensor
 
 _KINDS = {"f": "F", "i": "I", "u": "U"}
+_NAME, _FEW = 60, 20  # characters, and functions
+_USUAL = ("linear", "relu", "softmax", "sigmoid")  # of a DenseNet and its head
+_OTHER_LAYERS = {
+    "LeakyReLU", "PReLU", "ELU", "ThresholdedReLU", "SeparableConv2D", "DepthwiseConv2D", "GroupNormalization",
+    "LayerNormalization", "UnitNormalization", "GlobalMaxPooling2D",
+}  # fmt: skip
 _LARGE_ATTRIBUTE = 4_000_000  # characters: the configuration of DenseNet-201 has 0.2 million
 
 
@@ -80,6 +87,7 @@ def _entry(item: Any, output: Output, base: int) -> Any:
 def _settings(config: str) -> dict[str, Any]:
     """Return the settings of the norms, by name, and the dimension order of the kernels in a configuration."""
     norms: dict[str, Any] = {}
+    functions: set[str] = set()
     order = ""
     try:
         waiting = [json.loads(config)] if config else []
@@ -88,11 +96,35 @@ def _settings(config: str) -> dict[str, Any]:
     while waiting:
         value = waiting.pop()
         waiting += value if isinstance(value, list) else value.values() if isinstance(value, dict) else ()
+        if isinstance(value, dict) and isinstance(value.get("class_name"), str):
+            functions.update(_other_functions(value["class_name"][:_NAME], value.get("config")))
         if isinstance(value, dict) and isinstance(name := value.get("name"), str):
             order = value["dim_ordering"] if value.get("dim_ordering") in ("th", "tf") else order
             if isinstance(epsilon := value.get("epsilon"), (int, float)):
                 norms[name] = [float(epsilon), value.get("scale") is not False, value.get("center") is not False]
-    return {"norms": norms, "dim_ordering": order}
+    found = {"norms": norms, "dim_ordering": order}
+    return found | {"functions": sorted(functions)[:_FEW]} if norms else found
+
+
+def _other_functions(layer: str, config: Any) -> Iterator[str]:
+    """Yield what a layer has that DenseNets do not: other functions than ReLU, max pooling by 2, uneven padding."""
+    if not isinstance(config, dict):
+        return
+    activation = config.get("activation")
+    if isinstance(activation, str) and activation not in _USUAL:
+        yield activation[:_NAME]
+    if layer in _OTHER_LAYERS or any(config.get(name) for name in ("max_value", "negative_slope", "alpha")):
+        yield layer
+    sizes = [config.get(name) for name in ("kernel_size", "pool_size", "strides")]
+    kernel, stride = next((size for size in sizes[:2] if size), None), sizes[2]
+    if isinstance(kernel, list) and isinstance(stride, list) and len(kernel) == len(stride) and kernel and stride:
+        kernel, stride = kernel[0], stride[0]
+    if not isinstance(kernel, int) or not isinstance(stride, int):
+        return
+    if layer.startswith("MaxPool") and kernel == 2:
+        yield layer
+    if config.get("padding") == "same" and kernel > stride > 1:
+        yield f"{layer} with strides and padding 'same'"
 
 
 def _text(value: Any) -> str:

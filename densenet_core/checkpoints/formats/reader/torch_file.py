@@ -137,7 +137,8 @@ def describe(root: Any, output: Output, find: Find) -> dict[str, Any]:
     for candidate in found.candidates:
         check_names(list(candidate.tensors))
         tensors = {key: _entry(value, output, find, arrays) for key, value in candidate.tensors.items()}
-        candidates.append({"name": candidate.name, "made_by": candidate.made_by, "tensors": tensors})
+        about = {"name": candidate.name, "made_by": candidate.made_by, "modules": candidate.modules}
+        candidates.append({**about, "tensors": tensors})
     return {"format": "torch", "candidates": candidates, "others": found.others, "kind": found.kind}
 
 

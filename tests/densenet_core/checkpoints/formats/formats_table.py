@@ -10,11 +10,17 @@ import torch
 
 from analysis import connection_weights
 from densenet_core import Checkpoint, CheckpointError, checkpoint_from_state_dict, load_checkpoint
-from densenet_core.checkpoints.identify.state_dict import BY_STRUCTURE
+from densenet_core.checkpoints.identify.identified_by import BY_STRUCTURE
 from tests.conftest import trained_like
 from tests.densenet_core.checkpoints.formats import test_folders, test_odd_files
 from tests.densenet_core.checkpoints.formats.foreign import ForeignDenseNet
-from tests.densenet_core.checkpoints.identify import test_derived, test_layouts, test_variants
+from tests.densenet_core.checkpoints.identify import (
+    test_derived,
+    test_layouts,
+    test_norm_kinds,
+    test_plain_names,
+    test_variants,
+)
 from tests.densenet_core.checkpoints.identify.test_relatives_of_densenet import RDNet, Tiramisu
 
 HEADER = ("what the file holds", "recognized by", "table", "scores", "why there are no scores, or what they assume")
@@ -60,6 +66,11 @@ def _cases() -> Iterator[tuple[str, Callable[[], Checkpoint]]]:
         yield name, lambda state=state: checkpoint_from_state_dict(state)
     for name in test_variants.CASES:
         yield name, lambda name=name: checkpoint_from_state_dict(test_variants.handmade(name).state_dict())
+    for name, (norm, module, told, _, _) in test_norm_kinds.CASES.items():
+        state = test_norm_kinds.filled(norm, name=module).state_dict()
+        yield name, lambda state=state, told=told: checkpoint_from_state_dict(state, norm=told)
+    for name, state in test_plain_names.FILES.items():
+        yield name, lambda state=state: checkpoint_from_state_dict(state())
     for model in (Tiramisu, RDNet):
         yield model.__name__, lambda model=model: checkpoint_from_state_dict(model().state_dict())
     for name, make in {**test_folders.ARRAYS, **_folders()}.items():

@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 
 from analysis import connection_weights
 from densenet_core import Checkpoint, CheckpointError, load_checkpoint
+from densenet_core.checkpoints import checkpoint
 from densenet_core.checkpoints.formats import content
 from densenet_core.checkpoints.formats.content import FileContent, Stretch
 
@@ -55,11 +56,30 @@ def test_large_tensors_beside_the_network_are_not_read(
 def test_large_tensors_of_the_network_are_read(
     tmp_path: Path, small_checkpoint: Checkpoint, read_lengths: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(content, "LARGE", 100)
+    monkeypatch.setattr(content, "LARGE", 2_000)
     file = saved(small_checkpoint.state_dict, "safetensors", tmp_path)
-    for key, array in load_checkpoint(file).arrays.items():
+    times = []
+    identify = checkpoint.read_state_dict
+    monkeypatch.setattr(
+        checkpoint, "read_state_dict", lambda *args, **about: times.append(1) or identify(*args, **about)
+    )
+    found = load_checkpoint(file)
+    assert len(times) == 1  # the network is identified once
+    for key, array in found.arrays.items():
         np.testing.assert_array_equal(array, small_checkpoint.state_dict[key].numpy())
     broken = small_checkpoint.state_dict["features.denseblock1.denselayer1.conv1.weight"].clone().fill_(torch.nan)
     weights = {**small_checkpoint.state_dict, "features.denseblock1.denselayer1.conv1.weight": broken}
     with pytest.raises(CheckpointError, match=r"denselayer1\.conv1\.weight.* holds NaN"):
         load_checkpoint(saved(weights, "safetensors", tmp_path))
+
+
+def test_large_tensors_that_others_are_computed_from_are_read(
+    tmp_path: Path, small_checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(content, "LARGE", 2_000)
+    state = dict(small_checkpoint.state_dict)
+    key = "features.denseblock1.denselayer2.conv1.weight"
+    state |= {f"{key}_orig": state[key], f"{key}_mask": torch.ones_like(state.pop(key))}
+    state[f"{key}_mask"][0] = 0
+    found = load_checkpoint(saved(state, "safetensors", tmp_path)).arrays[key]
+    np.testing.assert_array_equal(found, (state[f"{key}_orig"] * state[f"{key}_mask"]).numpy())

@@ -15,7 +15,7 @@ from analysis import connection_weights, count_cost, feature_reuse_figure, figur
 from densenet_core import CheckpointError, DenseNetSpec, create_model, load_checkpoint, save_checkpoint
 from densenet_core.checkpoints.identify.by_shape import find_structure
 from densenet_core.checkpoints.identify.connectivity import ConcatSpec
-from densenet_core.checkpoints.identify.state_dict import BY_STRUCTURE
+from densenet_core.checkpoints.identify.identified_by import BY_STRUCTURE
 from densenet_core.networks.build import build_model
 from tests.densenet_core.checkpoints.formats.foreign import ForeignDenseNet, trained
 
@@ -88,6 +88,8 @@ SPECS = [
     DenseNetSpec.cifar(250, 24, bottleneck=True, compression=0.5),
     DenseNetSpec((2, 1, 3), 3, 7, bottleneck=False, compression=1.0),
     DenseNetSpec((2, 2), 4, 8, spatial_dims=3, in_channels=1),
+    DenseNetSpec((2, 3, 2), 4, 8, transition_widths=(24, 40)),
+    DenseNetSpec((3, 2), 4, 8, bottleneck=False, transition_widths=(21,)),
 ]
 
 

@@ -29,9 +29,9 @@ from densenet_core import (
     load_checkpoint,
     save_checkpoint,
 )
-from densenet_core.checkpoints.identify.heads import POOLED, with_plain_head
+from densenet_core.checkpoints.identify.identified_by import BY_STRUCTURE
 from densenet_core.checkpoints.identify.infer_spec import infer_densenet_spec, list_assumptions
-from densenet_core.checkpoints.identify.state_dict import BY_STRUCTURE
+from densenet_core.checkpoints.identify.variants import POOLED, with_plain_head
 from densenet_core.checkpoints.pruning import with_all_connections, without_connections
 from densenet_core.networks.build import build_model
 from densenet_core.networks.layers import network_layers, tensor_shapes
@@ -127,6 +127,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], list[str]]] = {
     "stem with a norm": ({"stem": normed_stem}, {"stem_norm": True}, ["ReLU behind the norm of the stem"]),
     "deep stem of three convolutions": ({"stem": deep_stem}, DEEP, ["stride 2", "average pooling"]),
     "uneven transitions": ({"kept": (6, 11)}, {"transition_widths": (6, 11)}, []),
+    "widening transitions": ({"kept": (24, 40)}, {"transition_widths": (24, 40)}, []),
     "MLP head": ({"head": mlp}, {"head_widths": (7,)}, ["ReLU between the linear"]),
     "1x1 convolution before global average pooling": (
         {"head": pixelwise, "pools_first": False},

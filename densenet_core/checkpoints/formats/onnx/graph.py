@@ -1,0 +1,166 @@
+"""ONNX graphs, followed node by node to see which layer reads which feature maps, whatever the names are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from densenet_core.arrays import Array
+from densenet_core.checkpoints.formats.content import Candidate, FileContent
+from densenet_core.checkpoints.formats.limits import (
+    MAX_CHANNELS,
+    MAX_DIMS,
+    MAX_NODES,
+    MAX_READERS,
+    MAX_WALKED_CHANNELS,
+)
+from densenet_core.checkpoints.formats.onnx.rules import CHANNELWISE, RULES, SAME, Node
+from densenet_core.checkpoints.formats.onnx.shapes import Shape, broadcast, compute
+from densenet_core.checkpoints.identify.channel_graph import ChannelWalk, Maps
+from densenet_core.errors import CheckpointError, first_line
+
+
+def walk_onnx(content: FileContent, candidate: Candidate) -> tuple[ChannelWalk, dict[str, Array], int]:
+    """Return a pass through an ONNX graph, its tensors in the order in which they are used, and its input channels.
+
+    Exporters fold a batch norm behind a convolution into its weights and bias. Such a bias becomes a batch norm that
+    only adds it, which computes the same.
+
+    Raises:
+        CheckpointError: the graph has more nodes or channels than any network, or is damaged.
+    """
+    try:
+        graph = Graph(content, candidate)
+        graph.run()
+    except CheckpointError:
+        raise
+    except (KeyError, IndexError, ValueError, TypeError, AttributeError, ZeroDivisionError, OverflowError) as error:
+        raise CheckpointError(f"the ONNX graph is damaged: {first_line(error)}") from error
+    return graph.walk, graph.tensors, graph.in_channels
+
+
+class Graph:
+    """A graph that is followed node by node."""
+
+    def __init__(self, content: FileContent, candidate: Candidate) -> None:
+        graph = content.about["graph"]
+        self.nodes = [Node(*node) for node in graph["nodes"]]
+        if len(self.nodes) > MAX_NODES:
+            raise CheckpointError(f"the graph has more than {MAX_NODES:,} nodes, which no network needs")
+        self.shapes: dict[str, Shape] = {name: tuple(map(int, shape)) for name, shape in graph["shapes"].items()}
+        self._content, self._candidate = content, candidate
+        self._constants: dict[str, Array] = {}
+        self._aliases: dict[str, str] = {}
+        self._sides: dict[str, list[int]] = {}
+        self.biases: dict[str, str] = {}  # of a linear layer's output: the name of its bias
+        self._left, self._num_readers = MAX_WALKED_CHANNELS, 0
+        self.walk, self.tensors = ChannelWalk(), dict[str, Array]()
+        self.maps: dict[str, Maps] = {}
+        self.in_channels = 0
+        for name in graph["inputs"]:
+            shape = self.shapes.get(name, ())
+            if name not in candidate.tensors and len(shape) > 2 and shape[1]:
+                self.in_channels = shape[1]
+                self.maps[name] = self.source("input", shape[1])
+
+    def run(self) -> None:
+        """Follow the feature maps from the inputs on."""
+        for node in self.nodes:
+            if node.operation == "Shape":
+                self._sides[node.outputs[0]] = list(self.shapes.get(node.inputs[0], ()))[:MAX_DIMS]
+                continue
+            known = [self.maps[name] for name in node.inputs if name in self.maps]
+            if known:
+                found = self._through(node, known)
+                for name, maps in zip(node.outputs, found, strict=False):
+                    self.maps[name] = maps
+            elif (sides := compute(node.operation, node.attributes, [self.sides(n) for n in node.inputs])) is not None:
+                self._sides[node.outputs[0]] = sides[:MAX_DIMS]
+            elif node.operation == "Identity" and self.constant(node.inputs[0]) is not None:
+                self._aliases[node.outputs[0]] = self._name(node.inputs[0])
+
+    def constant(self, name: str | None) -> Array | None:
+        """Return the value of a weight, or None if it is not a constant."""
+        name = self._name(name or "")
+        if name not in self._candidate.tensors:
+            return None
+        if name not in self._constants:
+            self._constants |= self._content.arrays(self._candidate, [name])
+        return self._constants[name]
+
+    def sides(self, name: str) -> list[int] | None:
+        """Return a value that consists of a few integers: sides of a shape, positions, axes."""
+        if name in self._sides:
+            return self._sides[name]
+        held = self.constant(name)
+        is_few = held is not None and held.dtype.kind == "i" and held.size <= MAX_DIMS
+        return [int(number) for number in np.ravel(held)] if is_few and held is not None else None
+
+    def _name(self, name: str) -> str:
+        return self._aliases.get(name, name)
+
+    def _through(self, node: Node, known: list[Maps]) -> Sequence[Maps]:
+        """Return the feature maps of a node's outputs."""
+        maps, shape = known[0], self._shape_of(node.inputs)
+        rule = RULES.get(node.operation)
+        if rule is not None and (found := rule(self, node, maps, shape)) is not None:
+            return found
+        if node.operation in CHANNELWISE and len(known) == 1:
+            if node.operation not in SAME:
+                self.walk.functions[node.operation.lower()] += 1
+            shapes = [self.shapes[name] for name in node.inputs[:2] if name in self.shapes] or [shape]
+            shapes += [c.shape for name in node.inputs[1:2] if (c := self.constant(name)) is not None and c.ndim]
+            whole = broadcast(shapes)
+            self.set_shape(node, whole)
+            if len(whole) < 2 or whole[1] in (len(maps.channels), 0):
+                return [maps]
+        return self._new(node, known, shape)
+
+    def _new(self, node: Node, known: list[Maps], shape: Shape) -> list[Maps]:
+        """Return the new source of an operation that mixes feature maps."""
+        number = self.channels(node.outputs[0]) or len(known[0].channels)
+        self.set_shape(node, (*shape[:1], number, *shape[2:]))
+        return [self.source(node.name or node.operation, number, known)] * len(node.outputs)
+
+    def _shape_of(self, names: list[str]) -> Shape:
+        """Return the shape of the first of these values that has feature maps."""
+        for name in names:
+            if name in self.maps:
+                return self.shapes.get(name, (0, len(self.maps[name].channels), 0, 0))
+        return ()
+
+    def set_shape(self, node: Node, shape: Shape) -> None:
+        for name in node.outputs:
+            self.shapes.setdefault(name, shape)
+
+    def channels(self, value: str) -> int:
+        """Return the number of channels of a value, 0 if its shape is not known."""
+        shape = self.shapes.get(value, ())
+        return shape[1] if len(shape) > 1 else 0
+
+    def source(self, name: str, number: int, made_of: Sequence[Maps] = ()) -> Maps:
+        self.spend(number)
+        return self.walk.source(name, number, made_of)
+
+    def spend(self, number: int) -> None:
+        """Count channels; raise CheckpointError if they are more than any network has."""
+        self._left -= number
+        if not 0 < number <= MAX_CHANNELS or self._left < 0:
+            raise CheckpointError(f"a value of the graph has {number:,} channels, which no network needs")
+
+    def key(self, node: Node, weight: Array, outputs: int) -> str:
+        """Keep a layer's weight, and return its name as PyTorch would have it."""
+        self.spend(outputs)
+        self._num_readers += 1
+        if self._num_readers > MAX_READERS:
+            raise CheckpointError(f"the graph has more than {MAX_READERS:,} layers with weights")
+        name = self._name(node.inputs[1])
+        key = name if name.endswith(".weight") else f"{name}.weight"
+        self.tensors[key] = weight
+        return key
+
+    def spread(self, node: Node, maps: Maps, shape: Shape) -> list[Maps]:
+        """Return unchanged feature maps for every output."""
+        self.set_shape(node, shape)
+        return [maps] * len(node.outputs)

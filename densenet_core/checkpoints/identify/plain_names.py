@@ -1,0 +1,110 @@
+"""A state dict as PyTorch would name it: other libraries' names for the parts of a module, and wrappers, are undone.
+
+Names of modules stay as they are: ``layouts`` and ``by_shape`` know what they mean.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from itertools import takewhile
+
+import numpy as np
+
+from densenet_core.arrays import Array
+from densenet_core.errors import CheckpointError
+
+# wrappers of training frameworks, which may stand anywhere in a name
+_WRAPPERS = re.compile(r"(?:_fsdp_wrapped_module|_checkpoint_wrapped_module|_orig_mod)\.")
+_COLLECTIONS = ("params", "batch_stats")  # of Flax
+_MEANS = ("running_mean", "_mean", "moving_mean", "mean")
+_VARIANCES = ("running_var", "_variance", "moving_variance", "moving_var", "var")
+_SCALES = ("weight", "gamma", "scale")
+_SHIFTS = ("bias", "beta", "offset")
+_PARTS = {  # of a norm, by PyTorch's names
+    **dict.fromkeys(_MEANS, "running_mean"),
+    **dict.fromkeys(_VARIANCES, "running_var"),
+    **dict.fromkeys(_SCALES, "weight"),
+    **dict.fromkeys(_SHIFTS, "bias"),
+}
+# MXNet's symbols join a layer's name and the part by an underscore
+_JOINED = re.compile(r"(?:arg:|aux:)?(.+)_(weight|bias|gamma|beta|(?:running|moving)_(?:mean|var))")
+_KERNELS = ("kernel", "weights")  # of Flax and TensorFlow: (*kernel, in, out)
+COUNTERS = ("total_ops", "total_params", "_count", "_stage", "decay")  # of profilers, CondenseNet and averages
+EPSILON = "an epsilon of 1e-05 in the batch norms, where TensorFlow's usual one is 0.001"
+PADDED = "the stem is padded on both sides by half its kernels, where padding 'same' with strides is uneven"
+# what is added to a weight with a factor that is in no state dict
+_ADAPTERS = re.compile(r"(?:^|[._])(lora_[a-zA-Z]+|ia3_l|hada_w\d|lokr_w\d)(?:[._]|$)")
+
+
+def plain_names(tensors: Mapping[str, Array]) -> tuple[dict[str, Array], tuple[str, ...]]:
+    """Return the tensors under PyTorch's names for their parts, and what was done, in words.
+
+    >>> sorted(plain_names({"a._mean": np.ones(2), "a._variance": np.ones(2), "a.weight": np.ones(2)})[0])
+    ['a.running_mean', 'a.running_var', 'a.weight']
+
+    Raises:
+        CheckpointError: some weights are the sum of others, with a factor that is not in the file (LoRA).
+    """
+    for key in tensors:
+        if _ADAPTERS.search(key):
+            raise CheckpointError(
+                f"its weights have updates of low rank, such as {key!r}, whose factor is not in the file: merge them "
+                "where it was made (in peft: merge_and_unload) and save the state dict again"
+            )
+    is_flax = {key.split(".", 1)[0] for key in tensors} == {*_COLLECTIONS}
+    plain = {_unwrapped(key, is_flax): key for key in tensors}
+    if len(plain) < len(tensors):
+        plain = {key: key for key in tensors}
+    plain = {_renamed(key, plain): theirs for key, theirs in plain.items()}
+    arrays = {key: tensors[theirs] for key, theirs in plain.items()}
+    return _in_torchs_layout(arrays)
+
+
+def _unwrapped(key: str, is_flax: bool) -> str:
+    key = _WRAPPERS.sub("", key)
+    if "." not in key and "/" in key:
+        key = key.removesuffix(":0").replace("/", ".")
+    if "." not in key and (joined := _JOINED.fullmatch(key)):
+        key = f"{joined[1]}.{joined[2]}"
+    return key.split(".", 1)[1] if is_flax else key
+
+
+def _renamed(key: str, keys: Mapping[str, str]) -> str:
+    """Return a norm's part by PyTorch's name: of modules that have a mean and a variance, or gamma and beta alone."""
+    module, _, part = key.rpartition(".")
+    has_statistics = all(any(f"{module}.{name}" in keys for name in names) for names in (_MEANS, _VARIANCES))
+    is_affine = part in ("gamma", "beta") and {f"{module}.gamma", f"{module}.beta"} <= keys.keys()
+    ours = f"{module}.{_PARTS.get(part, part)}" if has_statistics or is_affine else key
+    return key if ours in keys else ours
+
+
+def _in_torchs_layout(arrays: dict[str, Array]) -> tuple[dict[str, Array], tuple[str, ...]]:
+    """Transpose kernels to (out, in, *kernel) where they have the names that Flax and TensorFlow give them."""
+    kernels = [key for key in arrays if key.rpartition(".")[2] in _KERNELS and arrays[key].ndim > 1]
+    if not kernels or any(key.endswith(".weight") and array.ndim > 1 for key, array in arrays.items()):
+        return arrays, ()
+    found: dict[str, Array] = {}
+    for key, array in arrays.items():
+        if key in kernels:
+            order = (-1, -2, *range(array.ndim - 2))
+            found[f"{key.rpartition('.')[0]}.weight"] = np.ascontiguousarray(array.transpose(order))
+        else:
+            found[f"{key.removesuffix('.biases')}.bias" if key.endswith(".biases") else key] = array
+    return found, (f"{len(kernels)} kernels transposed from (*kernel, in, out)",)
+
+
+def is_counter(key: str, tensor: Array) -> bool:
+    """Return whether a tensor only counts: updates of an average, operations, stages of a training."""
+    is_number = tensor.dtype.kind in "iub" and tensor.size == 1 and not key.endswith("num_batches_tracked")
+    return is_number or key.rpartition(".")[2] in COUNTERS
+
+
+def split_parts(tensors: Mapping[str, Array]) -> dict[str, dict[str, Array]]:
+    """Return the parts of a network by the first component in which its tensors' names differ."""
+    columns = zip(*(key.split(".")[:-1] for key in tensors), strict=False)
+    shared = len([*takewhile(lambda column: len({*column}) == 1, columns)])
+    parts: dict[str, dict[str, Array]] = {}
+    for key, tensor in tensors.items():
+        parts.setdefault(".".join(key.split(".")[: shared + 1]), {})[key] = tensor
+    return parts
