@@ -63,14 +63,13 @@ def overlay(pixels: Tensor, own_map: Tensor, limit: float | None = None, min_sid
 
 def _strength(values: np.ndarray, limit: float | None) -> np.ndarray:
     """Return how strongly each value of a map is colored, 0 to 1."""
-    sizes = np.abs(values)
+    sizes: np.ndarray = np.abs(values)
     top = (sizes.max() if limit is None else limit) or 1.0
-    has_one_sign = values.min() * values.max() > 0
-    if limit is not None or not has_one_sign or sizes.min() == top:
-        found: np.ndarray = np.clip(sizes / top, 0, 1)
-        return found
-    low = sizes.min()
-    return PALEST + (1 - PALEST) * (sizes - low) / (top - low)
+    strength: np.ndarray = np.clip(sizes / top, 0, 1)
+    if limit is None and values.min() * values.max() > 0 and sizes.min() < top:  # of one sign
+        low = sizes.min()
+        strength = PALEST + (1 - PALEST) * (sizes - low) / (top - low)
+    return strength
 
 
 def mark_place(pixels: Tensor, y: float, x: float, min_side: int = MIN_PIXELS) -> np.ndarray:
