@@ -336,11 +336,11 @@ def test_prune_writes_a_network_that_every_command_reads(
     assert "4 of 20 connections cut" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("parts", [("",), ("train", "test")])
+@pytest.mark.parametrize("parts", [(".",), ("train", "test")])
 def test_prune_fine_tunes_on_every_folder_that_it_measures_on(
     parts: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for place in (f"{part}/{name}" for part in parts for name in ("cat", "dog")):
+    for place in (Path(part) / name for part in parts for name in ("cat", "dog")):
         (tmp_path / "data" / place).mkdir(parents=True)
         for number in range(8):
             Image.new("RGB", (8, 8), (30 * number, 0, 0)).save(tmp_path / "data" / place / f"{number}.png")
