@@ -71,7 +71,8 @@ def _turn_upright(image: Image.Image) -> Image.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            turn = TURNS.get(image.getexif().get(ORIENTATION))
+            orientation: Any = image.getexif().get(ORIENTATION)
+            turn = TURNS.get(orientation)
     except Exception:  # of any kind: damaged EXIF data do not hide the image
         return image
     return image if turn is None else image.transpose(turn)
