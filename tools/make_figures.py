@@ -41,11 +41,13 @@ DOCS = Path(__file__).parents[1] / "docs"
 PORT = 8654
 FEATURE_REUSE = {
     "densenet-40-12-digits": "feature_reuse_digits.png",
+    "densenet-40-12-cifar10-jpeg": "figure_5.png",
     "densenet-bc-40-12-cifar10-jpeg": "feature_reuse_cifar10_jpeg.png",
 }
 ABLATION = {"densenet-bc-40-12-cifar10-jpeg": "ablation_cifar10_jpeg.png"}
 SHOWN = "densenet-bc-40-12-cifar10-jpeg"  # in the pictures of agreement and pruning
 PAPERS = "densenet-40-12-cifar10-jpeg"  # the architecture and data of the paper's Figure 5
+DEFINITIONS = {"mean_abs_weight": "figure_5_mean.png", "l1_per_input_map": "figure_5_l1.png"}  # of its weight
 SHOWN_ORDERS = ("mean_abs_weight", "total_abs_weight", "ablation", "random")
 SHOWN_KEEPS = (0.8, 0.6, 0.4)
 MEASURED = DOCS.parent / "analysis" / "results" / "measured"  # by tools/measure_effects.py
@@ -263,7 +265,10 @@ def main(cifar10_jpeg: str | None = None) -> None:
         save_figure(feature_reuse_figure(connection_weights(load_zoo(name))), DOCS / picture)
     fill("docs/findings.md", "network_claims", network_claims_table())
     fill("docs/efficiency.md", "claims", published_claims_table())
-    fill("docs/findings.md", "definitions", definition_rows(connection_weights(load_zoo(PAPERS))))
+    papers = connection_weights(load_zoo(PAPERS))
+    for measure, picture in DEFINITIONS.items():
+        save_figure(feature_reuse_figure(papers, measure, "block_max"), DOCS / picture)
+    fill("docs/findings.md", "definitions", definition_rows(papers))
     fill("docs/findings.md", "agreement", agreement_rows())
     fill("docs/findings.md", "pruning", pruning_rows())
     fill("docs/findings.md", "classes", classes_rows())

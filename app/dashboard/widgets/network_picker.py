@@ -38,7 +38,7 @@ from densenet_core.networks.names import MODEL_NAMES
 
 ORIGINS = ("zoo", "run", "upload", "path", "pretrained")
 BY_NAME = "arch"
-START = "densenet-bc-40-12-cifar10-jpeg"  # what the dashboard opens on: the shipped network on photographs
+START = "densenet-40-12-cifar10-jpeg"  # what the dashboard opens on: the network of the paper's Figure 5
 DIGITS = "densenet-40-12-digits"  # whose images come with scikit-learn: it can be measured everywhere
 MAX_RECENT = 6
 _WIDGETS = {  # the key of the widget that holds an origin's choice
