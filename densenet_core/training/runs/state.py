@@ -58,7 +58,7 @@ def _finished_without_state(folder: Path) -> Finished:
     except CheckpointError:  # missing, or damaged
         return nothing
     epochs = record.get("epochs")
-    if epochs == record.get("epochs_planned"):
+    if isinstance(epochs, int) and epochs == record.get("epochs_planned"):
         return Finished(epochs, _rows_on_disk(folder), None, nothing.sessions)
     if epochs == 1:
         return nothing
