@@ -7,7 +7,7 @@ from densenet_core.errors import CheckpointError, RunError
 from densenet_core.training.config import TrainingConfig
 from densenet_core.training.runs.claim import claim_folder
 from densenet_core.training.runs.files import WEIGHTS
-from densenet_core.training.runs.state import resume
+from densenet_core.training.runs.state import newest_state, resume
 from densenet_core.training.runs.status import locked, read_summary
 
 
@@ -30,6 +30,9 @@ def is_finished(config: TrainingConfig, patience_s: float = 0.0) -> bool:
         return False
     with locked(folder, patience_s):
         claim_folder(config)
+        state = newest_state(folder)
+        if state is not None and state["epoch"] < config.epochs:
+            return False
         if resume(folder).epoch < config.epochs:
             return False
         try:

@@ -150,6 +150,8 @@ def _sessions(state: Mapping[str, Any], epoch: int) -> list[Session]:
     before, now = list(state.get("sessions", [])), _session(epoch)
     if not before:
         return [now]
+    if epoch == state.get("config", {}).get("epochs"):
+        return before
     changed = [key for key in ("torch", "threads") if before[-1].get(key) != now[key]]
     if not changed:
         return before

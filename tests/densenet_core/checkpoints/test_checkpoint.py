@@ -131,11 +131,11 @@ def test_the_zoo_has_records(name: str) -> None:
 
 def test_the_zoo_is_small_enough_to_ship() -> None:
     assert zoo_names()
-    assert sum(file.stat().st_size for file in ZOO_FOLDER.glob("*.safetensors")) < 8_000_000
+    assert sum(file.stat().st_size for file in ZOO_FOLDER.glob("*.safetensors")) < 12_000_000
 
 
 def test_an_unknown_zoo_name_lists_the_known() -> None:
-    with pytest.raises(CheckpointError, match="unknown zoo network 'x': choose from densenet-40-12-digits"):
+    with pytest.raises(CheckpointError, match="unknown zoo network 'x': choose from densenet-40-12-cifar10-jpeg, "):
         load_zoo("x")
 
 

@@ -244,7 +244,7 @@ def test_a_folder_deleted_during_the_training_is_named(config: TrainingConfig) -
 
 
 def test_another_torch_or_number_of_threads_is_said_once_and_recorded(
-    config: TrainingConfig, caplog: pytest.LogCaptureFixture
+    config: TrainingConfig, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     go_back(config.folder)
     state = torch.load(config.folder / LAST, weights_only=True)
@@ -257,6 +257,10 @@ def test_another_torch_or_number_of_threads_is_said_once_and_recorded(
     assert caplog.text.count(said) == 1
     now = {"first_epoch": 3, "torch": str(torch.__version__), "threads": threads}
     assert load_checkpoint(config.folder).record["sessions"] == [*state["sessions"], now]
+    caplog.clear()
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads + 1)
+    train(config, show_progress=False)
+    assert not caplog.text  # nothing is resumed
 
 
 def test_a_clock_that_goes_backwards_leaves_times_sane(config: TrainingConfig, monkeypatch: pytest.MonkeyPatch) -> None:
