@@ -9,6 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from app.dashboard.language import column_labels, value_labels
+from app.dashboard.widgets.downloads import download_table
 
 NUMBERS = "%.4g"  # four significant digits
 MISSING = "–"
@@ -40,4 +41,6 @@ def show_table_on_opening(title: str, table: Callable[[], pd.DataFrame], key: st
     expander = st.expander(title, icon=":material/table:", key=key, on_change="rerun")
     if expander.open:
         with expander:
-            show_table(table())
+            content = table()
+            show_table(content)
+            download_table(key, content, key=f"{key}_")

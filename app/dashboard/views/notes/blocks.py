@@ -68,11 +68,11 @@ def show_compression() -> None:
     _show_sizes()
     show_chart(figure, "notes_network_chart", t("notes.compression.title"))
     stages = network_stages(spec, int(size))
+    with st.expander(t("notes.compression.table"), icon=":material/table:"):
+        show_table(stages[["stage", "num_layers", "in_maps", "out_maps", "in_size", "out_size"]])
     with take_home():
         draw = partial(loading.figure_file, lambda _: network_figure(spec, int(size)), f"figure_2 {spec}", stages)
         download_row("figure_2", stages, draw, "2_")
-    with st.expander(t("notes.compression.table"), icon=":material/table:"):
-        show_table(stages[["stage", "num_layers", "in_maps", "out_maps", "in_size", "out_size"]])
 
 
 def _show_savings(spec: DenseNetSpec, size: int) -> None:
