@@ -158,7 +158,7 @@ def test_tensors_that_were_split_over_processes_are_put_together(tmp_path: Path)
     split_over_two_processes(tmp_path)
     assert len(list(tmp_path.glob("*.distcp"))) == 2
     assert_same(tmp_path)
-    with pytest.raises(CheckpointError, match="part of a distributed checkpoint: give the folder"):
+    with pytest.raises(CheckpointError, match="part of a distributed checkpoint: pass the folder"):
         load_checkpoint(tmp_path / "__0_0.distcp")
     (tmp_path / "__1_0.distcp").unlink()
     with pytest.raises(CheckpointError, match=r"lacks '__1_0\.distcp', one of the network's files"):
