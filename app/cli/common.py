@@ -267,8 +267,8 @@ def open_test_images(
     from densenet_core.data.recorded import choose_data
     from densenet_core.training.evaluation import check_images
 
-    if densenet_only:
-        dense_spec(network)
+    # a network that can't be built is refused before a data set is asked for
+    _ = dense_spec(network) if densenet_only else network.architecture
     chosen = choose_data(network.record, dataset, cast(Any, normalize))
     images = load_test_images(chosen.dataset, data, chosen.normalize, crops)
     check_images(network, images)
