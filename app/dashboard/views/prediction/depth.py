@@ -126,7 +126,7 @@ def _show_images_lens(key: NetworkKey, images: ImagesKey, table: pd.DataFrame, r
             figure = lens_screen(table, measure).update_layout(height=280)
             show_chart(figure, key=f"prediction_lens_{measure}", alt=t(f"prediction.lens_{measure}"))
             code = _lens_code(key, images, replace, measure)
-            download_small(f"lens_{measure}", table, figure, f"prediction_lens_{measure}_", code)
+            download_small(f"lens_{measure}", table, lens_screen(table, measure), f"prediction_lens_{measure}_", code)
 
 
 def _lens_code(key: NetworkKey, images: ImagesKey, replace: Replacement, measure: str) -> Code:

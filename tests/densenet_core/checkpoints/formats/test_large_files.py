@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from analysis import connection_weights
 from densenet_core import Checkpoint, CheckpointError, load_checkpoint
-from densenet_core.checkpoints import checkpoint
+from densenet_core.checkpoints import read_network
 from densenet_core.checkpoints.formats import content
 from densenet_core.checkpoints.formats.content import FileContent, Stretch
 
@@ -59,9 +59,9 @@ def test_large_tensors_of_the_network_are_read(
     monkeypatch.setattr(content, "LARGE", 2_000)
     file = saved(small_checkpoint.state_dict, "safetensors", tmp_path)
     times = []
-    identify = checkpoint.read_state_dict
+    identify = read_network.read_state_dict
     monkeypatch.setattr(
-        checkpoint, "read_state_dict", lambda *args, **about: times.append(1) or identify(*args, **about)
+        read_network, "read_state_dict", lambda *args, **about: times.append(1) or identify(*args, **about)
     )
     found = load_checkpoint(file)
     assert len(times) == 1  # the network is identified once
