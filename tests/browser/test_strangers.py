@@ -166,9 +166,10 @@ def test_an_upload_goes_with_its_session(browser: Browser, server: Server, tmp_p
     model = trained_like(DenseNetSpec((3, 4, 2), 96, 192, num_classes=5))
     torch.save(model.state_dict(), file := tmp_path / "a.pth")
     first = visit(browser, server, file)  # what the allocator keeps for later use is kept from here on
-    visits = 3  # one visit's memory is too noisy: what the allocator splits may cost most of a file once
+    visits = 3  # one visit's memory is too noisy
     last = [visit(browser, server, file) for _ in range(visits)][-1]
-    assert (last - first) / visits < file.stat().st_size / 2**20 / 2
+    # An upload that stays costs two of its files a visit: its bytes and its tensors. About half a file a visit is seen.
+    assert (last - first) / visits < file.stat().st_size / 2**20
 
 
 def tmp_path_of(server: Server) -> Path:
