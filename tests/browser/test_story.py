@@ -13,7 +13,8 @@ import pytest
 from playwright.sync_api import BrowserContext, Page, expect, sync_playwright
 
 from app.dashboard.pages import PAGES
-from densenet_core.checkpoints.zoo import zoo_path
+from app.dashboard.widgets.network_picker import START
+from densenet_core.checkpoints.zoo import load_zoo, zoo_path
 from tests.browser.serving import serving
 from tests.browser.test_dashboard import FLAGS
 
@@ -82,7 +83,7 @@ def _open_the_link_elsewhere(page: Page, browser: BrowserContext) -> None:
     open_page(page, "feature_reuse")
     page.get_by_role("combobox", name="Load from").click()
     page.get_by_role("option", name="Shipped with the suite").click()
-    expect(page.get_by_text("176,122").first).to_be_visible()
+    expect(page.get_by_text(f"{load_zoo(START).num_params:,}").first).to_be_visible()
     cell = page.get_by_role("textbox", name="Connection")
     cell.fill("block 2, 1 -> 3")
     cell.press("Enter")
