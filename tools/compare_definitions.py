@@ -30,7 +30,7 @@ def definition_rows(table: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
-def draw(table: pd.DataFrame, out: Path) -> list[Path]:
+def draw_definitions(table: pd.DataFrame, out: Path) -> list[Path]:
     """Draw the heatmap of each definition, scaled as the paper's, and return the files."""
     files = [out.with_name(f"{out.name}_{ending}.png") for ending in DEFINITIONS.values()]
     for measure, file in zip(DEFINITIONS, files, strict=True):
@@ -42,7 +42,7 @@ def main(checkpoint: str, out: str | None = None) -> None:
     table = connection_weights(load_checkpoint(checkpoint))
     print(definition_rows(table))
     if out is not None:
-        print("wrote", *draw(table, Path(out)))
+        print("wrote", *draw_definitions(table, Path(out)))
 
 
 if __name__ == "__main__":

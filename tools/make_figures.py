@@ -35,7 +35,7 @@ from analysis.reuse.baselines import BASELINE_TITLES, ORDER_TITLES
 from analysis.reuse.measures import MEASURE_TITLES
 from densenet_core import load_zoo, zoo_names
 from densenet_core.data.datasets import load_test_images
-from tools.compare_definitions import definition_rows
+from tools.compare_definitions import definition_rows, draw_definitions
 
 DOCS = Path(__file__).parents[1] / "docs"
 PORT = 8654
@@ -47,7 +47,6 @@ FEATURE_REUSE = {
 ABLATION = {"densenet-bc-40-12-cifar10-jpeg": "ablation_cifar10_jpeg.png"}
 SHOWN = "densenet-bc-40-12-cifar10-jpeg"  # in the pictures of agreement and pruning
 PAPERS = "densenet-40-12-cifar10-jpeg"  # the architecture and data of the paper's Figure 5
-DEFINITIONS = {"mean_abs_weight": "figure_5_mean.png", "l1_per_input_map": "figure_5_l1.png"}  # of its weight
 SHOWN_ORDERS = ("mean_abs_weight", "total_abs_weight", "ablation", "random")
 SHOWN_KEEPS = (0.8, 0.6, 0.4)
 MEASURED = DOCS.parent / "analysis" / "results" / "measured"  # by tools/measure_effects.py
@@ -266,8 +265,7 @@ def main(cifar10_jpeg: str | None = None) -> None:
     fill("docs/findings.md", "network_claims", network_claims_table())
     fill("docs/efficiency.md", "claims", published_claims_table())
     papers = connection_weights(load_zoo(PAPERS))
-    for measure, picture in DEFINITIONS.items():
-        save_figure(feature_reuse_figure(papers, measure, "block_max"), DOCS / picture)
+    draw_definitions(papers, DOCS / "figure_5")
     fill("docs/findings.md", "definitions", definition_rows(papers))
     fill("docs/findings.md", "agreement", agreement_rows())
     fill("docs/findings.md", "pruning", pruning_rows())

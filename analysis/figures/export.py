@@ -69,16 +69,18 @@ def _not_a_formula(value: Any) -> Any:
     return text
 
 
-def check_ending(file: Path, formats: tuple[str, ...], what: str) -> str:
-    """Return the format that a file's ending names.
+def _prepare(path: str | os.PathLike[str], formats: tuple[str, ...], what: str) -> tuple[Path, str]:
+    """Return a file to write and the format that its ending names; its folder is made.
 
     Raises:
-        ValueError: it is not one of ``formats``.
+        ValueError: the ending is not one of ``formats``.
     """
+    file = Path(path)
     file_format = file.suffix.lower().removeprefix(".")
     if file_format not in formats:
         raise ValueError(f"{what} file {file.name!r} does not end in .{', .'.join(formats)}")
-    return file_format
+    file.parent.mkdir(parents=True, exist_ok=True)
+    return file, file_format
 
 
 def save_table(table: pd.DataFrame, path: str | os.PathLike[str]) -> Path:
@@ -87,9 +89,7 @@ def save_table(table: pd.DataFrame, path: str | os.PathLike[str]) -> Path:
     Raises:
         ValueError: the ending is not .csv.
     """
-    file = Path(path)
-    check_ending(file, ("csv",), "table")
-    file.parent.mkdir(parents=True, exist_ok=True)
+    file, _ = _prepare(path, ("csv",), "table")
     file.write_bytes(table_bytes(table))
     return file
 
@@ -110,9 +110,7 @@ def save_figure(figure: Figure, path: str | os.PathLike[str], table: pd.DataFram
     Raises:
         ValueError: the ending is not .pdf, .svg or .png.
     """
-    file = Path(path)
-    file_format = check_ending(file, FORMATS, "figure")
-    file.parent.mkdir(parents=True, exist_ok=True)
+    file, file_format = _prepare(path, FORMATS, "figure")
     file.write_bytes(figure_bytes(figure, file_format))
     return [file] if table is None else [file, save_table(table, file.with_suffix(".csv"))]
 
@@ -157,9 +155,7 @@ def save_picture(pixels: np.ndarray, path: str | os.PathLike[str], data: ArrayLi
     """
     import numpy as np
 
-    file = Path(path)
-    check_ending(file, ("png",), "picture")
-    file.parent.mkdir(parents=True, exist_ok=True)
+    file, _ = _prepare(path, ("png",), "picture")
     file.write_bytes(picture_bytes(pixels))
     if data is None:
         return [file]

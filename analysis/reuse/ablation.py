@@ -90,13 +90,13 @@ def connection_ablation(
             means = mean_activations(dissect(checkpoint, device(), fold=True), chosen, MAX_IMAGES)
     plan = _Plan(checkpoint, chosen, means, precision, batch_size, workers)
     options = f"halves {replace}" if precision == "fp32" else f"halves {replace} {precision}"
-    sums = plan.run(len(table), measurement_file(keep_in, "ablation", options, checkpoint, chosen), on_batch)
+    file = measurement_file(keep_in, "ablation", options, checkpoint, chosen)
+    sums = plan.run(len(table), file, on_batch)
     table = _with_changes(table, sums.total)
     loss, wrong, _ = sums.total.sum(0)[0] / sums.done
     table.attrs |= {"loss": loss, "error": 100 * wrong, "num_images": sums.done, "replace": replace}
     if precision == "bf16":
-        file = measurement_file(keep_in, "ablation", f"fp32 beside {options}", checkpoint, chosen)
-        table.attrs["bf16_error"] = plan.error(sums, file)
+        table.attrs["bf16_error"] = plan.error(sums, file and file.with_stem(f"{file.stem}-fp32"))
     if sums.each is not None:
         table.attrs[EFFECTS] = image_effects(table, sums.each)
     return table

@@ -111,10 +111,14 @@ def list_served_runs(folders: Sequence[Path]) -> list[Path]:
     return _drop_hidden((run for folder in folders for run in find_runs(folder)), folders)
 
 
+def trained_runs() -> list[Path]:
+    """Return the run folders with weights in the served folders, without the networks that ship."""
+    return list_served_runs([folder for folder in served_folders() if folder != ZOO_FOLDER])
+
+
 def trained_networks() -> list[Path]:
     """Return the run folders with weights in the served folders, then the networks that ship."""
-    runs = list_served_runs([folder for folder in served_folders() if folder != ZOO_FOLDER])
-    return [*runs, *(zoo_path(name) for name in zoo_names())]
+    return [*trained_runs(), *(zoo_path(name) for name in zoo_names())]
 
 
 def distinct_names(paths: Sequence[Path]) -> dict[Path, str]:

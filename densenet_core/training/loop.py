@@ -44,7 +44,7 @@ from densenet_core.training.distributed import (
 from densenet_core.training.evaluation import check_fit, evaluate
 from densenet_core.training.malloc import keep_freed_memory
 from densenet_core.training.progress import ProgressStyle, display
-from densenet_core.training.record import MAX_TRAIN_EVAL, kept_epoch, make_record, start_of
+from densenet_core.training.record import MAX_TRAIN_EVAL, describe_start, kept_epoch, make_record
 from densenet_core.training.runs import files
 from densenet_core.training.runs.claim import claim_folder, make_folder
 from densenet_core.training.runs.files import Metric
@@ -151,8 +151,8 @@ def _train(
         nesterov=config.momentum > 0,
     )
     finished = on_first(fabric, lambda: resume(folder))
-    before = (finished.state or {}) if finished.epoch else None
-    finished = replace(finished, start=on_first(fabric, lambda: start_of(config, before)))
+    if not finished.epoch:
+        finished = replace(finished, start=on_first(fabric, lambda: describe_start(config)))
     load_state(folder, finished.state, model, optimizer)
     on_first(fabric, lambda: restore_weights(folder, finished.state, model))
     metrics = finished.metrics
@@ -268,24 +268,15 @@ def _keep_epoch(
     lacks no epoch. If it fails, the state is saved all the same: the epoch is not lost.
     """
     check_folder(config.folder)
+    failure: Exception | None = None
     try:
         if on_epoch is not None:
             on_epoch(config.folder, model, metrics)
-    except Exception:
-        _save_epoch(config, splits, model, optimizer, metrics, finished)
-        raise
-    _save_epoch(config, splits, model, optimizer, metrics, finished)
-
-
-def _save_epoch(
-    config: TrainingConfig,
-    splits: DataSplits,
-    model: Network,
-    optimizer: torch.optim.Optimizer,
-    metrics: list[Metric],
-    finished: Finished,
-) -> None:
+    except Exception as error:
+        failure = error
     record = make_record(config, splits, metrics, finished.sessions, finished.start)
     if config.keep != "last" and kept_epoch(config, metrics) == metrics[-1].epoch:
         finished.kept.update({key: value.detach().cpu().clone() for key, value in model.state_dict().items()})
     save(config, model, optimizer, metrics, record, finished)
+    if failure is not None:
+        raise failure

@@ -30,8 +30,14 @@ OF_THE_START = (
     "recipe",
 )
 RESULTS = (
-    *("train_loss", "train_eval_loss", "train_eval_error", "train_eval_images"),
-    *("test_loss", "test_error", "validation_error", "kept_epoch"),
+    "train_loss",
+    "train_eval_loss",
+    "train_eval_error",
+    "train_eval_images",
+    "test_loss",
+    "test_error",
+    "validation_error",
+    "kept_epoch",
 )
 MAX_RECORDED_CLASSES = 10_000
 MAX_TRAIN_EVAL = 10_000  # training images that the finished network is evaluated on, evenly spaced over the set
@@ -46,20 +52,14 @@ def kept_epoch(config: TrainingConfig, metrics: Sequence[Metric]) -> int:
     return min(whole or rows, key=lambda row: row.error).epoch
 
 
-def start_of(config: TrainingConfig, state: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """Return what is known of the weights that a run started from, or None where they were random.
-
-    Args:
-        state: of the finished epochs, which keeps it: the file may be gone when a run is resumed.
+def describe_start(config: TrainingConfig) -> dict[str, Any] | None:
+    """Return what is known of the weights that a run starts from, or None if they are random.
 
     Raises:
         CheckpointError: the file can't be read.
     """
     if config.initial_weights is None:
         return None
-    if state is not None:
-        start: dict[str, Any] | None = state.get("record", {}).get("started_from")
-        return start
     record = load_checkpoint(config.initial_weights).record
     return {"file": Path(config.initial_weights).name} | {key: record[key] for key in OF_THE_START if key in record}
 
@@ -87,7 +87,7 @@ def make_record(
 
     Args:
         sessions: versions and threads of each session of the run; recorded where there are several.
-        start: as from ``start_of``.
+        start: as from ``describe_start``.
     """
     kept = kept_epoch(config, metrics)
     of = {metric.split: metric for metric in metrics if metric.epoch == kept}

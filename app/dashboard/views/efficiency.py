@@ -16,7 +16,7 @@ from app.dashboard.charts import show_chart
 from app.dashboard.jobs.task import Task
 from app.dashboard.keys import NetworkKey, file_key
 from app.dashboard.language import from_analysis, names, t
-from app.dashboard.roots import in_served_folders, list_served_runs, served_folders
+from app.dashboard.roots import in_served_folders, trained_runs
 from app.dashboard.server.options import server_options
 from app.dashboard.widgets.claim_cards import show_badge, statement
 from app.dashboard.widgets.downloads import download_row, only_these, screen_file, take_home
@@ -24,7 +24,6 @@ from app.dashboard.widgets.handover import efficiency_code
 from app.dashboard.widgets.long_work import result_of
 from app.dashboard.widgets.tables import show_table_on_opening
 from app.text import literal
-from densenet_core.checkpoints.zoo import ZOO_FOLDER
 from densenet_core.networks.names import spec_from_name
 
 COSTS = ("params", "mult_adds", "activation_bytes", "images_per_s", "forward_ms")
@@ -80,7 +79,7 @@ def _draw(rows: pd.DataFrame) -> None:
 
 
 def _all_results() -> pd.DataFrame:
-    runs = list_served_runs([folder for folder in served_folders() if folder != ZOO_FOLDER])
+    runs = trained_runs()
     table = _results_table(tuple(file_key(run) for run in runs))
     if table.attrs["skipped"]:
         _warn_of(table.attrs["skipped"])

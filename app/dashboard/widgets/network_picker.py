@@ -25,15 +25,15 @@ from app.dashboard.roots import (
     distinct_names,
     in_served_folders,
     list_files,
-    list_served_runs,
     resolve_served,
     runs_dir,
     served_folders,
+    trained_runs,
 )
 from app.text import literal, network_facts
 from densenet_core import CheckpointError
 from densenet_core.checkpoints.pretrained import PRETRAINED_NAMES
-from densenet_core.checkpoints.zoo import ZOO_FOLDER, zoo_names, zoo_path
+from densenet_core.checkpoints.zoo import zoo_names, zoo_path
 from densenet_core.networks.names import MODEL_NAMES
 
 ORIGINS = ("zoo", "run", "upload", "path", "pretrained")
@@ -266,7 +266,7 @@ def _zoo(side: str) -> NetworkKey:
 
 
 def _runs(side: str) -> NetworkKey | None:
-    runs = list_served_runs([folder for folder in served_folders() if folder != ZOO_FOLDER])
+    runs = trained_runs()
     if not runs:
         st.info(t("picker.no_runs", folder=literal(str(runs_dir()))))
         return None

@@ -7,7 +7,7 @@ from densenet_core.errors import CheckpointError, RunError
 from densenet_core.training.config import TrainingConfig
 from densenet_core.training.runs.claim import claim_folder
 from densenet_core.training.runs.files import WEIGHTS
-from densenet_core.training.runs.state import newest_state, resume
+from densenet_core.training.runs.state import finished_in, newest_state
 from densenet_core.training.runs.status import locked, read_summary
 
 
@@ -33,7 +33,7 @@ def is_finished(config: TrainingConfig, patience_s: float = 0.0) -> bool:
         state = newest_state(folder)
         if state is not None and state["epoch"] < config.epochs:
             return False
-        if resume(folder).epoch < config.epochs:
+        if finished_in(folder, state).epoch < config.epochs:
             return False
         try:
             load_checkpoint(folder / WEIGHTS)

@@ -39,12 +39,17 @@ def resume(folder: Path) -> Finished:
         RunError: no state is whole, or there is none but the weights of an unfinished run.
     """
     (folder / DIVERGED).unlink(missing_ok=True)
-    state = newest_state(folder, promote=True)
+    return finished_in(folder, newest_state(folder, promote=True))
+
+
+def finished_in(folder: Path, state: dict[str, Any] | None) -> Finished:
+    """Return what a run has finished, given its newest state; the rest is that of ``resume``."""
     if state is None:
         return _finished_without_state(folder)
     epoch = int(state["epoch"])
     metrics, kept = _restore_metrics(folder, state, epoch), dict(state.get("kept", {}))
-    return Finished(epoch, metrics, state, _sessions(state, epoch), kept)
+    start = state.get("record", {}).get("started_from")  # the file of the weights may be gone
+    return Finished(epoch, metrics, state, _sessions(state, epoch), kept, start)
 
 
 def _finished_without_state(folder: Path) -> Finished:
@@ -59,7 +64,7 @@ def _finished_without_state(folder: Path) -> Finished:
         return nothing
     epochs = record.get("epochs")
     if isinstance(epochs, int) and epochs == record.get("epochs_planned"):
-        return Finished(epochs, _rows_on_disk(folder), None, nothing.sessions)
+        return Finished(epochs, _rows_on_disk(folder)[0], None, nothing.sessions)
     if epochs == 1:
         return nothing
     raise RunError(
@@ -68,11 +73,12 @@ def _finished_without_state(folder: Path) -> Finished:
     )
 
 
-def _rows_on_disk(folder: Path) -> list[Metric]:
+def _rows_on_disk(folder: Path) -> tuple[list[Metric], int]:
+    """Return the whole rows of metrics.csv, and the number of damaged ones; none of a file that can't be read."""
     try:
-        return files.read_whole_metrics(folder / METRICS)[0]
+        return files.read_whole_metrics(folder / METRICS)
     except RunError:
-        return []
+        return [], 0
 
 
 def newest_state(folder: Path, promote: bool = False) -> dict[str, Any] | None:
@@ -125,10 +131,7 @@ def _without_none(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _restore_metrics(folder: Path, state: Mapping[str, Any], epoch: int) -> list[Metric]:
-    try:
-        rows, num_damaged = files.read_whole_metrics(folder / METRICS)
-    except RunError:
-        rows, num_damaged = [], 0
+    rows, num_damaged = _rows_on_disk(folder)
     on_disk = [row for row in rows if row.epoch <= epoch]
     metrics: list[Metric] | None = state["metrics"]
     if metrics is None:  # written before states held the rows

@@ -28,11 +28,17 @@ def explanation_code(shown: Shown, imports: Imports, lines: Sequence[str], comma
     """Return code about the explanation of the image, which it opens as ``found``."""
     given = {"for_class": shown.found.for_class, "against": shown.found.against}
     options = "".join(f", {name}={value}" for name, value in given.items() if value is not None)
-    names = "class_names(network)" if shown.chosen.images is None else "test.class_names"
-    more = {"analysis.prediction.explain": "explain_image"}
-    more |= {IMAGE_FILES: "class_names"} if shown.chosen.images is None else {}
+    on_names, names = names_code(shown)
+    more = joined(on_names, {"analysis.prediction.explain": "explain_image"})
     opening = [f"names = {names}", f"found = explain_image(network, seen, names{options})"]
     return image_code(shown, joined(more, imports), [*opening, *lines], command)
+
+
+def names_code(shown: Shown) -> tuple[Imports, str]:
+    """Return imports and an expression for the names of the classes, in code that opens the image."""
+    if shown.chosen.images is None:
+        return {IMAGE_FILES: "class_names"}, "class_names(network)"
+    return {}, "test.class_names"
 
 
 def dataset_code(key: NetworkKey, images: ImagesKey, imports: Imports, lines: Sequence[str]) -> Code:

@@ -25,7 +25,7 @@ from app.dashboard.jobs.work import PATHS_BEAM
 from app.dashboard.keys import NetworkKey
 from app.dashboard.language import names, t
 from app.dashboard.memory import keep, recall, remember, write_address
-from app.dashboard.views.prediction.code import EXPORT, IMAGE_FILES, drawn, image_code
+from app.dashboard.views.prediction.code import EXPORT, drawn, image_code, names_code
 from app.dashboard.views.prediction.images import ChosenImage, prepare_chosen
 from app.dashboard.views.prediction.layer import grid_options, show_maps
 from app.dashboard.widgets.cells import cell_text, parse_cell
@@ -171,9 +171,8 @@ def _show_scores(shown: Shown, place: Place, read: Tensor) -> None:
     table = pd.DataFrame({"class": shown.titles, "part": read.numpy()})
     titles = {"class": t("prediction.class"), "part": t("prediction.part")}
     st.dataframe(table.nlargest(5, "part", keep="all").rename(columns=titles), hide_index=True)
-    names = "class_names(network)" if shown.chosen.images is None else "test.class_names"
-    imports = {"pandas": "DataFrame", EXPORT: "save_table"}
-    imports |= {IMAGE_FILES: "class_names"} if shown.chosen.images is None else {}
+    more, names = names_code(shown)
+    imports = joined(more, {"pandas": "DataFrame", EXPORT: "save_table"})
     lines = [
         f"read = read_maps(network, seen.images, Place{tuple(place)})[0].cpu()",
         f'save_table(DataFrame({{"class": {names}, "part": read.numpy()}}), "read_scores.csv")',

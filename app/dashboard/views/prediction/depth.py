@@ -9,6 +9,7 @@ import streamlit as st
 
 from analysis.figures.prediction.lens import image_lens_screen, lens_screen, probes_screen
 from analysis.prediction.lens import Replacement, lens_by_depth, lens_of_parts
+from analysis.reuse.measures import REPLACEMENTS
 from app.dashboard.charts import show_chart
 from app.dashboard.jobs.task import Task
 from app.dashboard.keys import ImagesKey, NetworkKey
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from analysis.prediction.lens import PooledParts
     from app.dashboard.views.prediction.overview import Shown
 
-REPLACEMENTS: tuple[Replacement, ...] = ("zero", "mean")
 MEASURES = ("error", "decided")
 
 
