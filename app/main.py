@@ -7,6 +7,7 @@ from app.dashboard.pages import PAGES, navigation_pages
 from app.dashboard.server.access import check_access, show_account
 from app.dashboard.warm_up import import_soon
 from app.dashboard.widgets.long_work import show_jobs
+from densenet_core.training.malloc import return_freed_memory
 
 st.set_page_config(page_title="DenseNet Lens", page_icon=":material/grid_on:", layout="wide")
 st.html(
@@ -21,6 +22,7 @@ st.html(
     ".katex-display {overflow-x: auto; overflow-y: hidden;} "  # long formulas scroll on a phone
     ".stApp :is(p, h1, h2, h3) {word-break: keep-all;}</style>"  # Korean words are not broken at a line's end
 )
+return_freed_memory()
 check_access()
 choose_language()
 show_account()

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from densenet_core.training import malloc
-from densenet_core.training.malloc import keep_freed_memory
+from densenet_core.training.malloc import keep_freed_memory, return_freed_memory
 
 ROOT = Path(__file__).parents[3]
 HAS_GLIBC = sys.platform == "linux" and hasattr(ctypes.CDLL(None), "malloc_trim")
@@ -66,6 +66,51 @@ def test_it_is_given_back_when_the_last_has_left(monkeypatch: pytest.MonkeyPatch
             pass
         assert (0, 0) not in said
     assert said[-1] == (0, 0)
+
+
+THREADS = """
+import sys, threading
+from densenet_core.training.malloc import keep_freed_memory, return_freed_memory
+
+if sys.argv[1] == "returned":
+    return_freed_memory()
+with keep_freed_memory():  # an evaluation that a page has made
+    pass
+kept, rooms = [], threading.Barrier(8)
+
+def visit():
+    rooms.wait()  # all at once: each thread has an arena of its own
+    upload = [b"x" * 10_000_000 for _ in range(2)]
+    kept.append(b"x" * 1000)  # lies behind the upload
+    rooms.wait()
+
+threads = [threading.Thread(target=visit) for _ in range(8)]
+[each.start() for each in threads]
+[each.join() for each in threads]
+print(next(line for line in open("/proc/self/status") if line.startswith("VmRSS")).split()[1])
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not HAS_GLIBC, reason="needs glibc")
+def test_a_server_returns_what_its_threads_have_freed() -> None:
+    held = {}
+    for name in ("usual", "returned"):
+        command = [sys.executable, "-c", THREADS, name]
+        held[name] = int(subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout) / 1024
+    assert held["returned"] < held["usual"] - 80  # MB; the eight threads have freed 160
+
+
+def test_a_server_stays_one_after_an_evaluation(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: dict[int, int] = {}
+    library = SimpleNamespace(mallopt=said.__setitem__, malloc_trim=lambda pad: None)
+    monkeypatch.setattr(malloc.ctypes, "CDLL", lambda name: library)
+    monkeypatch.setattr(malloc, "_resting", malloc._resting)
+    return_freed_memory()
+    first = dict(said)
+    with keep_freed_memory():
+        assert said[malloc._TRIM_THRESHOLD] == -1
+    assert said == first | {malloc._TOP_PAD: said[malloc._TOP_PAD]}
 
 
 def test_on_another_device_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
