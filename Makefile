@@ -16,6 +16,7 @@ BIN := .venv/bin
 APP_READY := .venv/.installed
 TEST_READY := .venv/.installed-test
 DOCS_READY := .venv/.installed-docs
+BENCH_READY := .venv/.installed-bench
 
 .PHONY: app test check fast-tests coverage docs install figures bench gpu fuzz lint soak attack torture
 # a file's tests share its fixtures, so they stay in one process
@@ -69,7 +70,7 @@ figures: $(TEST_READY)
 	$(BIN)/python -m tools.make_figures
 	$(BIN)/python -m tools.make_formats_table
 
-bench: $(TEST_READY)
+bench: $(BENCH_READY)
 	for subject in $(BENCHMARKS); do echo; $(BIN)/python benchmarks/$$subject.py || exit 1; done
 
 # Not in .venv: it runs beside the machine's own torch, from the sources alone.
@@ -94,6 +95,10 @@ $(APP_READY): pyproject.toml | $(BIN)/python
 $(TEST_READY): pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install -e '.[test]'
 	touch $(APP_READY) $@
+
+$(BENCH_READY): pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install -e '.[bench]'
+	touch $(APP_READY) $(TEST_READY) $@
 
 $(DOCS_READY): pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install -e '.[docs]'
