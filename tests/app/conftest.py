@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
 import pytest
 from streamlit import config
+from streamlit.components.v2.component_manager import BidiComponentManager
+from streamlit.testing.v1 import local_script_runner
+from streamlit.testing.v1.local_script_runner import LocalScriptRunner
 
 from app.dashboard.jobs import session
 from app.dashboard.jobs.queue import Queue
@@ -15,6 +18,25 @@ from app.dashboard.jobs.task import Task
 from app.dashboard.jobs.worker import Message, run
 
 config.set_option("server.address", "localhost")  # as the server's settings have it: strangers are refused
+
+
+@pytest.fixture(scope="session", autouse=True)
+def pages_are_drawn_at_once() -> Iterator[None]:
+    """Leave out what AppTest spends most of its time on.
+
+    Every new one searches all installed packages for Streamlit components, of which the pages use none, and a thousand
+    times a second the thread that draws is interrupted to see whether it is done.
+    """
+    wait = local_script_runner.require_widgets_deltas
+
+    def wait_for_the_thread(runner: LocalScriptRunner, timeout: float = 3) -> None:
+        runner._script_thread.join(timeout)
+        wait(runner, 1)  # raises the usual error where the thread is not done
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(BidiComponentManager, "discover_and_register_components", lambda *_, **__: None)
+        patch.setattr(local_script_runner, "require_widgets_deltas", wait_for_the_thread)
+        yield
 
 
 class AtOnce:
