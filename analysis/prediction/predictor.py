@@ -21,7 +21,7 @@ from densenet_core import Checkpoint, CheckpointError, DataError, checkpoint_fro
 from densenet_core.hardware import device
 from densenet_core.networks.densenet import DenseNet
 from densenet_core.networks.densenet_spec import DenseNetSpec
-from densenet_core.networks.fused import compute_scale_and_shift
+from densenet_core.networks.fused.norms import compute_scale_and_shift
 from densenet_core.networks.network import Network
 from densenet_core.networks.relatives.deeply_supervised import DeeplySupervised
 from densenet_core.networks.resnet import ResidualBlock, ResNet

@@ -21,7 +21,8 @@ from torch.nn import functional as F
 from analysis.reuse.connections import Network, as_checkpoint, check_splits, dense_spec
 from densenet_core.checkpoints.identify.connectivity import ConcatTarget, targets
 from densenet_core.networks.densenet import DenseNet
-from densenet_core.networks.fused import FusedDenseNet, NormRelu, fold_norm, fuse
+from densenet_core.networks.fused import FusedDenseNet, fuse
+from densenet_core.networks.fused.norms import NormRelu, fold_norm
 
 _CONV: dict[int, Any] = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 

@@ -10,19 +10,11 @@ from functools import cached_property
 from itertools import accumulate
 from typing import ClassVar, Literal
 
+from densenet_core.networks.densenet_checks import OPTIONAL_WIDTHS, check_cuts, check_norm, check_sizes
 from densenet_core.networks.densenet_layers import add_densenet_layers, densenet_paths
-from densenet_core.networks.layers import NORM_KINDS, LayerWalk, NormKind, unchecked_layers
+from densenet_core.networks.layers import LayerWalk, NormKind
 from densenet_core.networks.paths import PathGraph
-from densenet_core.networks.spec import (
-    DirectRead,
-    Spec,
-    Stem,
-    check_counts,
-    check_num_layers,
-    check_probability,
-    layers_from_depth,
-    target_kind,
-)
+from densenet_core.networks.spec import DirectRead, Spec, Stem, layers_from_depth, target_kind
 
 ChannelRanges = tuple[tuple[int, int], ...]  # of feature maps, as (first, end)
 ImageNetVariant = Literal["121", "161", "169", "201", "264"]
@@ -37,8 +29,6 @@ IMAGENET_VARIANTS: dict[str, tuple[tuple[int, ...], int]] = {
     "264": ((6, 12, 64, 48), 32),
 }
 CIFAR_BLOCKS = 3
-MAX_WIDTHS = 100  # of a stem, of transitions or of a classifier: they may come from a file
-_OPTIONAL_WIDTHS = ("stem_widths", "transition_widths", "head_widths")
 
 
 @dataclass(frozen=True)
@@ -89,65 +79,13 @@ class DenseNetSpec(Spec):
     )
     PATTERNS: ClassVar = ("densenet-DEPTH-GROWTH", "densenet-bc-DEPTH-GROWTH", "densenet121")
     HAS_PUBLIC_NAMES: ClassVar = True
-    VARIANT_FIELDS: ClassVar = (*_OPTIONAL_WIDTHS, "stem_norm", "blur_pool", "norm", "norm_groups")
+    VARIANT_FIELDS: ClassVar = (*OPTIONAL_WIDTHS, "stem_norm", "blur_pool", "norm", "norm_groups")
 
     def __post_init__(self) -> None:
-        check_counts(self, "block_config", "growth_rate", "num_init_features", "num_classes", "in_channels", "bn_size")
-        check_num_layers("block_config", sum(self.block_config))
-        if not 0 < self.compression <= 1:
-            raise ValueError(f"compression {self.compression} must be above 0 and at most 1")
-        check_probability("drop_rate", self.drop_rate)
-        if self.stem not in ("cifar", "imagenet"):
-            raise ValueError(f"stem {self.stem!r} is neither 'cifar' nor 'imagenet'")
-        if self.spatial_dims not in (1, 2, 3):
-            raise ValueError(f"spatial_dims {self.spatial_dims} is not 1, 2 or 3")
-        self._check_variant()
-        if min(self.block_inputs) < 1:
-            raise ValueError(f"compression {self.compression} leaves a block without feature maps: {self.block_inputs}")
+        check_sizes(self)
         object.__setattr__(self, "cuts", tuple(sorted(tuple(cut) for cut in self.cuts)))
-        self._check_cuts()
-        self._check_norm()
-
-    def _check_variant(self) -> None:
-        for field in _OPTIONAL_WIDTHS:
-            if not isinstance(widths := getattr(self, field), tuple) or len(widths) > MAX_WIDTHS:
-                raise ValueError(f"{field} must be a tuple of at most {MAX_WIDTHS} numbers")
-        check_counts(self, *(field for field in _OPTIONAL_WIDTHS if getattr(self, field)))
-        num_transitions = len(self.block_config) - 1
-        if self.transition_widths and len(self.transition_widths) != num_transitions:
-            raise ValueError(
-                f"transition_widths {self.transition_widths} must have {num_transitions} numbers: one a transition"
-            )
-        if self.stem == "imagenet" and self.stem_norm:
-            raise ValueError("stem_norm is for the stem 'cifar': the stem 'imagenet' always has norms")
-        if self.stem == "cifar" and (self.stem_widths or self.blur_pool):
-            raise ValueError("stem_widths and blur_pool need the stem 'imagenet'")
-        if self.blur_pool and self.spatial_dims != 2:
-            raise ValueError(f"blur_pool needs spatial_dims 2, not {self.spatial_dims}")
-
-    def _check_norm(self) -> None:
-        if self.norm not in NORM_KINDS:
-            raise ValueError(f"norm {self.norm!r} is unknown: choose from {', '.join(NORM_KINDS)}")
-        if type(self.norm_groups) is not int or (self.norm_groups > 0) != (self.norm == "group"):
-            raise ValueError(f"norm_groups {self.norm_groups} must be 1 or more for group norms, and 0 for others")
-        if self.cuts and self.norm in ("group", "layer"):
-            raise ValueError(f"cuts need norms that treat each feature map by itself: {self.norm} norms do not")
-        if self.norm == "group" and (odd := self._widths_without_groups()):
-            raise ValueError(f"norm_groups {self.norm_groups} does not divide the {odd[0]} feature maps of a norm")
-
-    def _widths_without_groups(self) -> list[int]:
-        """The widths of norms that can't be divided into ``norm_groups`` groups of equal size."""
-        layers = {layer.in_maps for layer in unchecked_layers(self, input_size=1) if layer.kind == "norm"}
-        return sorted(width for width in layers if width % min(self.norm_groups, width))
-
-    def _check_cuts(self) -> None:
-        for cut in self.cuts:
-            block, source, target = cut
-            if not (1 <= block <= len(self.block_config) and 0 <= source < target <= self.block_config[block - 1] + 1):
-                raise ValueError(f"cuts contain {cut}, which is no connection (block, source layer, target layer)")
-        for (block, target), sources in self._cut_sources.items():
-            if len(sources) == target:
-                raise ValueError(f"cuts leave layer {target} of block {block} without a source: keep at least one")
+        check_cuts(self)
+        check_norm(self)
 
     @classmethod
     def cifar(

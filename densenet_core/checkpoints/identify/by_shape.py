@@ -15,8 +15,8 @@ from itertools import pairwise
 from densenet_core.arrays import Array
 from densenet_core.checkpoints.identify.concat_order import ORDERS, Order, infer_order, num_agreeing
 from densenet_core.checkpoints.identify.connectivity import ConcatSpec, ConcatTarget
-from densenet_core.checkpoints.identify.shape_search import find_convolutions, num_common
-from densenet_core.checkpoints.identify.structure import Reader, Shapes, Structure
+from densenet_core.checkpoints.identify.shape_search import find_convolutions
+from densenet_core.checkpoints.identify.structure import Reader, Shapes, Structure, num_common
 
 MAX_HEAD_LAYERS = 8
 MAX_PAIRS = 250_000  # of norms and the weights that they may belong to

@@ -12,6 +12,7 @@ from densenet_core.arrays import Array
 from densenet_core.checkpoints.identify.concat_order import Order
 from densenet_core.checkpoints.identify.connectivity import ConcatSpec, ConcatTarget
 from densenet_core.errors import CheckpointError
+from densenet_core.networks.layers import tensor_shapes
 from densenet_core.networks.spec import Spec
 
 BY_STRUCTURE = "unknown names, read by shapes"  # in place of a layout's name
@@ -66,3 +67,20 @@ def check_values(state_dict: Mapping[str, Array]) -> None:
             raise CheckpointError(f"tensor {key!r} is {tensor.dtype}: floating point is needed")
         if not np.isfinite(tensor).all():
             raise CheckpointError(f"tensor {key!r} holds NaN or infinite values: the training that made it diverged")
+
+
+def check_against_spec(state_dict: Mapping[str, Array], spec: Spec) -> None:
+    """Raise CheckpointError unless the tensors have the names and the shapes of this network's."""
+    expected = tensor_shapes(spec)
+    required = {key for key in expected if not key.endswith("num_batches_tracked")}  # newer than many files
+    for problem, keys in (
+        ("missing", required - state_dict.keys()),
+        ("unexpected", state_dict.keys() - expected.keys()),
+    ):
+        if keys:
+            raise CheckpointError(f"tensor {min(keys)!r} is {problem} for a {spec.title} ({len(keys)} in all)")
+    for key, tensor in state_dict.items():
+        if tuple(tensor.shape) != expected[key]:
+            raise CheckpointError(
+                f"tensor {key!r} has shape {tuple(tensor.shape)}: a {spec.title} needs {expected[key]}"
+            )

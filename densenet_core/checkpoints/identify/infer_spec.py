@@ -11,7 +11,8 @@ from math import ceil
 from typing import Any
 
 from densenet_core.errors import CheckpointError
-from densenet_core.networks.densenet_spec import IMAGENET_VARIANTS, MAX_WIDTHS, DenseNetSpec, compress
+from densenet_core.networks.densenet_checks import MAX_WIDTHS
+from densenet_core.networks.densenet_spec import IMAGENET_VARIANTS, DenseNetSpec, compress
 from densenet_core.networks.resnet_spec import ResNetSpec
 from densenet_core.networks.spec import Spec
 

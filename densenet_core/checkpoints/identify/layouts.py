@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
+from densenet_core.arrays import Array
 from densenet_core.checkpoints.identify.infer_spec import Shapes, infer_densenet_spec, infer_resnet_spec
-from densenet_core.errors import SeveralNetworksError
+from densenet_core.errors import CheckpointError, SeveralNetworksError
 from densenet_core.networks.spec import Spec
 
 OUR_EPSILON = 1e-5  # of our batch norms; a difference to another library's is added to the running variance
@@ -39,6 +40,20 @@ class Layout:
             if match := re.fullmatch(pattern, key):
                 return re.sub(r"\{(\d+)([+-]1)\}", lambda m: str(int(m[1]) + int(m[2])), match.expand(replacement))
         return key
+
+    def rename_all(self, tensors: Mapping[str, Array]) -> dict[str, Array]:
+        """Return the tensors under our names.
+
+        Raises:
+            CheckpointError: two tensors get the same name.
+        """
+        renamed: dict[str, Array] = {}
+        for key, tensor in tensors.items():
+            new_key = self.rename(key)
+            if new_key in renamed:
+                raise CheckpointError(f"two tensors of the file translate to {new_key!r}: one of them is {key!r}")
+            renamed[new_key] = tensor
+        return renamed
 
 
 _TENSOR = r"(weight|bias|running_mean|running_var|num_batches_tracked)"

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from densenet_core.checkpoints.identify.structure import Conv, Shapes, Structure, find_weights
+from densenet_core.checkpoints.identify.structure import Conv, Shapes, Structure, find_weights, num_common
 from densenet_core.errors import CheckpointError
 
 MAX_STEPS = 2_000  # candidates of one search; DenseNets take a few, and what takes more fits in too many ways
@@ -294,13 +294,3 @@ class _Search:
             (*state.transitions, conv),
             skips,
         )
-
-
-def num_common(one: Sequence[str], other: Sequence[str]) -> int:
-    """Return how many parts two names begin with in common."""
-    number = 0
-    for a, b in zip(one, other, strict=False):
-        if a != b:
-            break
-        number += 1
-    return number

@@ -23,6 +23,7 @@ from densenet_core.checkpoints.identify.identified_by import (
     BY_STRUCTURE,
     IdentifiedBy,
     ReadStateDict,
+    check_against_spec,
     check_values,
     tensors_of,
 )
@@ -34,7 +35,6 @@ from densenet_core.checkpoints.identify.structure import Shapes, Structure
 from densenet_core.checkpoints.identify.variants import with_norm_kind, with_plain_head
 from densenet_core.errors import CheckpointError, SeveralNetworksError
 from densenet_core.networks.densenet_spec import DenseNetSpec
-from densenet_core.networks.layers import tensor_shapes
 from densenet_core.networks.spec import Spec
 
 MAX_PARTS = 4  # of a network that are tried, the largest first
@@ -162,11 +162,11 @@ def _read_named(
     assumed: tuple[str, ...] = ()
     asked = asked if spec is None else _Asked("old_first")
     try:
-        state_dict = _rename(tensors, layout)
+        state_dict = layout.rename_all(tensors)
         if spec is None:
             norms = [key.removesuffix(".weight") for key in tensors if layout.rename(key).endswith(_NORM_WEIGHTS)]
             state_dict, spec, assumed = _infer(state_dict, layout, norms, asked)
-        _check_against_spec(state_dict, spec)
+        check_against_spec(state_dict, spec)
     except CheckpointError as error:
         raise _OddNetwork(str(error)) from error
     found = _in_our_order(spec, state_dict, layout.name, ignored, asked.order)
@@ -278,7 +278,7 @@ def _read_by_structure(tensors: Mapping[str, Array], structure: Structure, asked
                 "all layers form one block, and poolings between them would leave no trace in the file"
             )
         state, spec, assumed = _infer(state, OWN, [*structure.norms.values()], asked)
-        _check_against_spec(state, spec)
+        check_against_spec(state, spec)
     except CheckpointError as why:
         return read_concatenations(tensors, structure, str(why), asked.order)
     found = _in_our_order(spec, state, BY_STRUCTURE, (), asked.order)
@@ -290,29 +290,3 @@ def _read_by_structure(tensors: Mapping[str, Array], structure: Structure, asked
 
 def _shapes(tensors: Mapping[str, Array]) -> Shapes:
     return {key: tuple(tensor.shape) for key, tensor in tensors.items()}
-
-
-def _rename(tensors: Mapping[str, Array], layout: Layout) -> dict[str, Array]:
-    renamed: dict[str, Array] = {}
-    for key, tensor in tensors.items():
-        new_key = layout.rename(key)
-        if new_key in renamed:
-            raise CheckpointError(f"two tensors of the file translate to {new_key!r}: one of them is {key!r}")
-        renamed[new_key] = tensor
-    return renamed
-
-
-def _check_against_spec(state_dict: Mapping[str, Array], spec: Spec) -> None:
-    expected = tensor_shapes(spec)
-    required = {key for key in expected if not key.endswith("num_batches_tracked")}  # newer than many files
-    for problem, keys in (
-        ("missing", required - state_dict.keys()),
-        ("unexpected", state_dict.keys() - expected.keys()),
-    ):
-        if keys:
-            raise CheckpointError(f"tensor {min(keys)!r} is {problem} for a {spec.title} ({len(keys)} in all)")
-    for key, tensor in state_dict.items():
-        if tuple(tensor.shape) != expected[key]:
-            raise CheckpointError(
-                f"tensor {key!r} has shape {tuple(tensor.shape)}: a {spec.title} needs {expected[key]}"
-            )

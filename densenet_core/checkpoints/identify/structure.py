@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -128,3 +128,13 @@ def _is_gate(key: str, linear: Shapes) -> bool:
 
 def _conv(key: str, shape: tuple[int, ...], place: int) -> Conv:
     return Conv(key, shape[0], shape[1], all(side == 1 for side in shape[2:]), place, tuple(key.split(".")))
+
+
+def num_common(one: Sequence[str], other: Sequence[str]) -> int:
+    """Return how many parts two names begin with in common."""
+    number = 0
+    for a, b in zip(one, other, strict=False):
+        if a != b:
+            break
+        number += 1
+    return number
