@@ -34,7 +34,7 @@ from playwright.async_api import Browser, Page, async_playwright
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
-from analysis.figures.style.heatmap import SCALED_TITLES
+from analysis.figures.style.words import SCALED_TITLES
 from analysis.reuse.measures import MEASURE_TITLES
 from analysis.reuse.scaling import SCALING_TITLES
 from densenet_core import Checkpoint, DenseNet, DenseNetSpec, load_zoo, save_checkpoint, zoo_names

@@ -24,7 +24,13 @@ FORBIDDEN = {
 # The floors of each package, lowest first; a room imports from its own floor's rooms never, from lower floors freely.
 FLOORS = {
     "densenet_core": (("errors", "files", "arrays", "hardware"), ("networks", "data"), ("checkpoints",), ("training",)),
-    "analysis": (("architecture",), ("reuse", "results"), ("available", "claims", "prediction"), ("figures",)),
+    "analysis": (
+        ("words",),
+        ("architecture",),
+        ("reuse", "results"),
+        ("available", "claims", "prediction"),
+        ("figures",),
+    ),
     "app": (("time_left",), ("text", "dashboard", "cli"), ("main", "__main__")),
 }
 SIDE_BY_SIDE = {"text", "dashboard", "cli", "hardware", "errors", "files", "arrays"}  # may use each other

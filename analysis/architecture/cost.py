@@ -38,7 +38,7 @@ SUMMED = ("params", "mult_adds", "other_ops", "activation_bytes", "weight_bytes"
 
 
 def count_cost(network: Spec | nn.Module, input_size: int | None = None) -> pd.DataFrame:
-    """Count every layer of a network: one row a layer, in the order in which they run.
+    """Count every layer of a network: one row per layer, in the order in which they run.
 
     A spec, or a network that was built here and not changed since, is counted by arithmetic on the spec. Any other
     module is counted by one pass on PyTorch's meta device, which has shapes and no data: then only modules

@@ -15,7 +15,10 @@ from typing import Generic, TypeVar
 import numpy as np
 import pandas as pd
 
+from analysis.words import Phrase
+
 PAPER = "Huang et al. 2017"
+UNDEFINED = Phrase("claim_reasons.undefined", "the statistic is not defined on this evidence")
 COLUMNS = (
     "claim",  # its name, also the key of its words in the language files
     "statement",
@@ -35,6 +38,7 @@ COLUMNS = (
     "verdict",
     "reason",  # why it can not be decided; else what the value was computed from
 )
+IN_WORDS = ("statement", "section", "statistic", "control", "criterion", "reason")  # columns of phrases
 E = TypeVar("E")
 
 
@@ -77,9 +81,15 @@ class Criterion:
 
     def __str__(self) -> str:
         low, high = f"{self.at_least:.3g}", f"{self.at_most:.3g}"
-        bounds = f"from {low} to {high}" if "inf" not in low + high else f"at most {high}"
-        bounds = f"at least {low}" if high == "inf" else bounds
-        return f"{bounds} and below the control" if self.below_control else bounds
+        if high == "inf":
+            bounds = Phrase("claim_criteria.at_least", "at least {low}", low=low)
+        elif low == "-inf":
+            bounds = Phrase("claim_criteria.at_most", "at most {high}", high=high)
+        else:
+            bounds = Phrase("claim_criteria.between", "from {low} to {high}", low=low, high=high)
+        if not self.below_control:
+            return bounds
+        return Phrase("claim_criteria.below_control", "{bounds} and below the control", bounds=bounds)
 
 
 @dataclass(frozen=True)
@@ -94,6 +104,16 @@ class Claim(Generic[E]):
     criterion: Criterion | Callable[[E], Criterion]
     control: Callable[[E], tuple[str, float]] | None = None  # title and value of the network without it
     paper: str = PAPER
+
+    @property
+    def said_statement(self) -> Phrase:
+        """The statement, by the claim's name."""
+        return Phrase(f"claim_statements.{self.name}", self.statement)
+
+    @property
+    def said_statistic(self) -> Phrase:
+        """The statistic, by the claim's name."""
+        return Phrase(f"claim_statistics.{self.name}", self.statistic)
 
 
 def check(
@@ -113,21 +133,23 @@ def check(
         >>> check([half], 0.5, untrained=[0.0, 0.1])["verdict"].item()
         'holds'
     """
-    return pd.DataFrame([_row(claim, evidence, untrained, missing) for claim in claims], columns=list(COLUMNS))
+    rows = [_row(claim, evidence, untrained, missing) for claim in claims]
+    kinds = dict.fromkeys(IN_WORDS, object)  # keeps phrases, which a column of plain strings does not
+    return pd.DataFrame({name: pd.Series([row[name] for row in rows], dtype=kinds.get(name)) for name in COLUMNS})
 
 
 def _row(claim: Claim[E], evidence: E, untrained: Sequence[E], missing: str | None) -> dict[str, object]:
     row: dict[str, object] = dict.fromkeys(COLUMNS, math.nan)
-    about = ("statement", "paper", "section", "statistic")
     row |= {"claim": claim.name, "num_untrained": 0, "control": "", "criterion": "", "reason": missing or ""}
-    row |= {column: getattr(claim, column) for column in about}
+    row |= {"statement": claim.said_statement, "statistic": claim.said_statistic}
+    row |= {"paper": claim.paper, "section": claim.section}
     try:
         if missing is not None:
             raise NotMeasurable(missing)
         found = claim.measure(evidence)
         measured = found if isinstance(found, Measured) else Measured(found)
         if math.isnan(measured.value):
-            raise NotMeasurable("the statistic is not defined on this evidence")
+            raise NotMeasurable(UNDEFINED)
     except NotMeasurable as why:
         return row | {"verdict": str(Verdict.NOT_DECIDABLE), "reason": str(why)}
     criterion = claim.criterion if isinstance(claim.criterion, Criterion) else claim.criterion(evidence)

@@ -9,14 +9,23 @@ import pandas as pd
 from analysis.architecture.paths import layer_paths
 from analysis.claims.claim import Claim, Criterion, Measured, NotMeasurable, check
 from analysis.claims.evidence import NUM_SEEDS, Evidence
+from analysis.claims.figure_5 import SECTION as FIGURE_5_SECTION
 from analysis.claims.figure_5 import figure5_observations, is_order_visible
 from analysis.claims.gradient_flow import controls
 from analysis.results.efficiency import parity
 from analysis.results.results import mean_over_seeds, published_results, result_of, shipped_results
 from analysis.reuse.connections import as_checkpoint, connection_weights, dense_spec
+from analysis.words import VALUE_TITLES, Phrase
 from densenet_core import Checkpoint, DenseNetSpec, ResNetSpec
 from densenet_core.data.images import Images, sample_evenly
 from densenet_core.training.evaluation import check_fit
+
+PLACES = {
+    "transition": VALUE_TITLES["target_kind"]["transition"],
+    "block": Phrase("claim_reasons.block", "block"),
+}
+NO_RESULT = Phrase("claim_reasons.no_result", "its record does not say which error it reaches on which data")
+INTRODUCTION_AND_DISCUSSION = Phrase("claim_sections.sections_1_and_5", "1 and 5")
 
 
 def check_claims(
@@ -66,12 +75,18 @@ def _mean(evidence: Evidence, place: str, column: str) -> float:
     table = evidence.redundancy
     own = table.loc[table["place"] == place, column].dropna()
     if own.empty:
-        raise NotMeasurable(f"no {place} gives two sources that vary over the images")
+        raise NotMeasurable(
+            Phrase(
+                "claim_reasons.no_sources",
+                "no {place} has two sources that vary over the images",
+                place=PLACES[place],
+            )
+        )
     return float(own.mean())
 
 
 def _depth_to_loss(spec: DenseNetSpec | ResNetSpec) -> float:
-    """Mean number of layers from a layer to the scores, over that of a chain of the same depth (half the depth)."""
+    """Return the mean number of layers from a layer to the scores, divided by a chain's (half its depth)."""
     return float(layer_paths(spec)["shortest"].mean()) / (spec.depth / 2)
 
 
@@ -87,18 +102,24 @@ def _overfitting(evidence: Evidence) -> Measured:
 
 def _gap_beside(evidence: Evidence) -> tuple[str, float]:
     gaps, title = evidence.gaps.theirs, evidence.beside[0].spec.title
-    name = f"gap of {title}" if len(gaps) == 1 else f"gap of {title}, mean of {len(gaps)} seeds"
+    name = Phrase("claim_controls.gap_of", "gap of {network}", network=title)
+    if len(gaps) > 1:
+        name = Phrase(
+            "claim_controls.mean_gap", "gap of {network}, mean of {number} seeds", network=title, number=len(gaps)
+        )
     return name, sum(gaps) / len(gaps)
 
 
 def _parameters_of_resnets(evidence: Evidence) -> Measured:
     own = result_of(evidence.network.architecture, evidence.network.record)
     if own is None:
-        raise NotMeasurable("its record does not say which error it reaches on which data")
+        raise NotMeasurable(NO_RESULT)
     everything = pd.concat([published_results(), mean_over_seeds(shipped_results())], ignore_index=True)
     same = everything[(everything["dataset"] == own["dataset"]) & (everything["error_kind"] == own["error_kind"])]
     if not (same["family"] == "ResNet").any():
-        raise NotMeasurable(f"there are no ResNets with results on {own['dataset']}")
+        raise NotMeasurable(
+            Phrase("claim_reasons.no_resnets", "there are no ResNets with results on {data}", data=own["dataset"])
+        )
     found = parity(same, "ResNet", own, "params")
     low, high = found.bounds  # of how many times fewer the ResNets need
     least, most = (1 / high if high else float("inf")), (1 / low if low else float("inf"))
@@ -110,7 +131,7 @@ ON_IMAGES: tuple[Claim[Evidence], ...] = (
     Claim(
         "transition_rank",
         "The outputs of transitions are redundant: they span few dimensions.",
-        "5, Figure 5",
+        FIGURE_5_SECTION,
         "effective rank of the maps' correlations / number of maps, after the transitions, mean",
         lambda e: _mean(e, "transition", "rank_share"),
         Criterion(at_most=0.5),
@@ -118,7 +139,7 @@ ON_IMAGES: tuple[Claim[Evidence], ...] = (
     Claim(
         "block_rank",
         "The feature maps that leave a dense block are redundant: they span few dimensions.",
-        "5, Figure 5",
+        FIGURE_5_SECTION,
         "effective rank of the maps' correlations / number of maps, after the blocks, mean",
         lambda e: _mean(e, "block", "rank_share"),
         Criterion(at_most=0.5),
@@ -126,7 +147,7 @@ ON_IMAGES: tuple[Claim[Evidence], ...] = (
     Claim(
         "transition_alike",
         "The outputs of transitions are redundant: the maps are alike.",
-        "5, Figure 5",
+        FIGURE_5_SECTION,
         "squared correlation of two maps after the transitions, mean over the pairs",
         lambda e: _mean(e, "transition", "mean_cka"),
         Criterion(at_least=0.5),
@@ -134,7 +155,7 @@ ON_IMAGES: tuple[Claim[Evidence], ...] = (
     Claim(
         "block_alike",
         "The feature maps that leave a dense block are redundant: the layers' maps are alike.",
-        "5, Figure 5",
+        FIGURE_5_SECTION,
         "linear CKA between the maps of two sources, mean over the pairs and the blocks",
         lambda e: _mean(e, "block", "mean_cka"),
         Criterion(at_least=0.5),
@@ -142,7 +163,7 @@ ON_IMAGES: tuple[Claim[Evidence], ...] = (
     Claim(
         "even_gradients",
         "The loss supervises early layers directly: gradients neither vanish nor explode on their way to them.",
-        "1 and 5",
+        INTRODUCTION_AND_DISCUSSION,
         "gradient by the layers' outputs, first third of the layers against last third, larger over smaller median",
         lambda e: e.unevenness,
         Criterion(at_most=10, below_control=True),
@@ -151,7 +172,7 @@ ON_IMAGES: tuple[Claim[Evidence], ...] = (
     Claim(
         "short_paths_carry",
         "Most of the gradient arrives by short paths.",
-        "1 and 5",
+        INTRODUCTION_AND_DISCUSSION,
         "share of the gradient by the image that arrives by paths of at most half the network's depth",
         lambda e: e.short_share,
         Criterion(at_least=0.5),

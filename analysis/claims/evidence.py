@@ -14,10 +14,11 @@ from analysis.claims.path_gradients import path_gradients, share_of_short_paths
 from analysis.claims.redundancy import redundancy
 from analysis.reuse.connections import dense_spec
 from analysis.reuse.untrained import build_untrained
+from analysis.words import Phrase
 from densenet_core import Checkpoint, DenseNetSpec, ResNetSpec
 from densenet_core.data.images import Images, sample_evenly
 
-NO_IMAGES = "it is measured on images, and none were given"
+NO_IMAGES = Phrase("claim_reasons.no_images", "it is measured on images, and none were given")
 NUM_FOR_GRADIENTS = 64  # images, one batch
 NUM_FOR_PATHS = 4  # images: their gradients are computed once for each path length
 NUM_SEEDS = 5
@@ -75,7 +76,7 @@ class Evidence:
         spec = self._control("none")
         batch = next(sample_evenly(self.seen, NUM_FOR_GRADIENTS).batches(NUM_FOR_GRADIENTS))
         networks = {str(seed): build_untrained(spec, seed=seed).to_model() for seed in range(NUM_SEEDS)}
-        return f"{spec.title}, untrained", float(unevenness(gradient_flow(networks, *batch)).mean())
+        return _untrained(spec), float(unevenness(gradient_flow(networks, *batch)).mean())
 
     @cached_property
     def short_share(self) -> float:
@@ -89,8 +90,12 @@ class Evidence:
         spec = self._control("identity")
         model = build_untrained(spec, self.seen).to_model()
         batch = next(sample_evenly(self.seen, NUM_FOR_PATHS).batches(NUM_FOR_PATHS))
-        return f"{spec.title}, untrained", share_of_short_paths(path_gradients({"": model}, *batch), spec.depth)
+        return _untrained(spec), share_of_short_paths(path_gradients({"": model}, *batch), spec.depth)
 
     def _control(self, shortcut: str) -> ResNetSpec:
         """Return the control without shortcuts ("none"), or the one with them."""
         return next(spec for spec in controls(self.spec).values() if (spec.shortcut == "none") == (shortcut == "none"))
+
+
+def _untrained(spec: ResNetSpec) -> Phrase:
+    return Phrase("claim_controls.untrained", "{network}, untrained", network=spec.title)

@@ -10,13 +10,15 @@ import numpy as np
 import pandas as pd
 
 from analysis.claims.claim import Claim, Criterion, NotMeasurable, check
+from analysis.words import Phrase
 from densenet_core import Checkpoint
 
 NUM_SEEDS = 5  # untrained networks beside the trained one
 NUM_NULL = 1000  # untrained networks whose statistic sets a criterion
-ORDER_UNKNOWN = (
-    "the order in which the network concatenates is not visible in its weights, so its sources can not be told apart: "
-    "give it (--order old_first or new_first)"
+ORDER_UNKNOWN = Phrase(
+    "claim_reasons.order_unknown",
+    "the order in which the network concatenates is not visible in its weights, so its sources cannot be told apart: "
+    "pass it (--order old_first or new_first)",
 )
 # Spread: the effective number of sources (the exponential of the entropy of their weights' shares) over their number.
 # 1: all equal, 1/n: one alone. Half says that a layer uses at least half of its sources' worth.
@@ -111,14 +113,14 @@ def _dense(table: pd.DataFrame) -> pd.DataFrame:
 def _layers_spread(table: pd.DataFrame) -> float:
     layers = table[(table["target_kind"] == "dense_layer") & (table["target_layer"] > 1)]
     if layers.empty:
-        raise NotMeasurable("no dense layer has two sources")
+        raise NotMeasurable(Phrase("claim_reasons.no_dense_layer", "no dense layer has two sources"))
     return float(spreads(layers).mean())
 
 
 def _transitions_spread(table: pd.DataFrame) -> float:
     transitions = _dense(table)[_dense(table)["target_kind"] == "transition"]
     if transitions.empty:
-        raise NotMeasurable("no transition reads a dense block")
+        raise NotMeasurable(Phrase("claim_reasons.no_transition", "no transition reads a dense block"))
     return float(spreads(transitions).min())
 
 
@@ -126,7 +128,9 @@ def _later_layers(table: pd.DataFrame) -> pd.DataFrame:
     """Return the connections into dense layers with two or more sources, after the first block."""
     layers = table[(table["block"] > 1) & (table["target_kind"] == "dense_layer") & (table["target_layer"] > 1)]
     if layers.empty:
-        raise NotMeasurable("no dense layer with two sources follows a transition")
+        raise NotMeasurable(
+            Phrase("claim_reasons.no_later_layer", "no dense layer with two sources follows a transition")
+        )
     return layers
 
 
@@ -163,7 +167,9 @@ def _classifier(table: pd.DataFrame) -> pd.DataFrame:
     """Return the connections into the classifier, sources in order, of a block with dense layers."""
     classifier = _dense(table)[_dense(table)["target_kind"] == "classifier"].sort_values("source_layer")
     if classifier.empty or not classifier["mean_abs_weight"].iloc[: -max(1, len(classifier) // 3)].any():
-        raise NotMeasurable("no classifier gives weight to early feature maps of a dense block")
+        raise NotMeasurable(
+            Phrase("claim_reasons.no_lean", "no classifier gives weight to early feature maps of a dense block")
+        )
     return classifier
 
 
@@ -184,7 +190,7 @@ def _above_untrained(table: pd.DataFrame) -> Criterion:
     return Criterion(at_least=max(MIN_LEAN, float(np.quantile(null, 0.99))))
 
 
-SECTION = "5, Figure 5"
+SECTION = Phrase("claim_sections.section_5_figure_5", "5, Figure 5")
 FIGURE_5: tuple[Claim[pd.DataFrame], ...] = (
     Claim(
         "layers_spread",

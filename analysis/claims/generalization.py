@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from analysis.claims.claim import NotMeasurable
 from analysis.reuse.comparison.seeds import differing_settings
+from analysis.words import Phrase
 from densenet_core import Checkpoint
 from densenet_core.data.datasets import load_folder, load_splits
 from densenet_core.data.images import Images
@@ -27,6 +28,14 @@ from densenet_core.training.evaluation import check_images
 
 NUM_RESAMPLES = 2000
 MIN_IMAGES = 30  # of each set: below, an interval says little
+NO_RESNET = Phrase("claim_reasons.no_resnet", "no ResNet trained on the same data was given beside it")
+FEW_IMAGES = Phrase(
+    "claim_reasons.few_images", "it is measured on {number} or more training and as many test images", number=MIN_IMAGES
+)
+FROM_RECORDS = Phrase("claim_reasons.from_records", "from the records")
+SAME_GAPS = Phrase(
+    "claim_reasons.same_gaps", "the gaps of both sides are the same for every seed: are the runs copies?"
+)
 
 
 def training_images(name: str, normalize: Normalization | None, root: str | os.PathLike[str] = "data") -> Images | None:
@@ -98,7 +107,7 @@ def _resampled_means(values: np.ndarray, generator: np.random.Generator) -> np.n
 class GapComparison:
     """The generalization gaps (nats) of two sides' runs, and the 95 % interval of the difference of their means."""
 
-    ours: tuple[float, ...]  # one value a run
+    ours: tuple[float, ...]  # one value per run
     theirs: tuple[float, ...]
     low: float
     high: float
@@ -153,16 +162,30 @@ def compare_gaps(
     (-0.1, -0.123, -0.077)
     """
     if not theirs:
-        raise NotMeasurable("no ResNet trained on the same data was given beside it")
+        raise NotMeasurable(NO_RESNET)
     datasets = [side[0].record.get("dataset") for side in (theirs, ours)]
     if datasets[0] != datasets[1]:
-        raise NotMeasurable(f"the other was trained on {datasets[0]}, this on {datasets[1]}")
+        raise NotMeasurable(
+            Phrase(
+                "claim_reasons.other_data",
+                "the other was trained on {theirs}, this on {ours}",
+                theirs=datasets[0],
+                ours=datasets[1],
+            )
+        )
     for side in (ours, theirs):
         _check_seeds(side)
     if len(ours) == len(theirs) == 1:
         return _on_images(ours[0], theirs[0], train, test)
     if 1 in (len(ours), len(theirs)):
-        raise NotMeasurable(f"{len(ours)} against {len(theirs)} runs: give two or more of each, or one of each")
+        raise NotMeasurable(
+            Phrase(
+                "claim_reasons.uneven_sides",
+                "{ours} against {theirs} runs: give two or more of each, or one of each",
+                ours=len(ours),
+                theirs=len(theirs),
+            )
+        )
     return _over_seeds(ours, theirs, train, test)
 
 
@@ -175,18 +198,32 @@ def _check_seeds(side: Sequence[Checkpoint]) -> None:
         if settings := dict.fromkeys(arch + differing_settings([first.record, run.record])):
             differing.append(f"{name} ({', '.join(settings)})")
     if differing:
-        raise NotMeasurable(f"more than the seed differs from {names[0]} in {', '.join(differing)}")
+        raise NotMeasurable(
+            Phrase(
+                "claim_reasons.more_than_seed",
+                "more than the seed differs from {run} in {others}",
+                run=names[0],
+                others=", ".join(differing),
+            )
+        )
     seeds = [str(run.record.get("seed", "none recorded")) for run in side]
     if len(set(seeds)) < len(seeds):
         named = ", ".join(f"{name} ({seed})" for name, seed in zip(names, seeds, strict=True))
-        raise NotMeasurable(f"the runs of a side need a seed of their own each: {named}")
+        raise NotMeasurable(
+            Phrase("claim_reasons.same_seeds", "the runs of a side need a seed of their own each: {runs}", runs=named)
+        )
 
 
 def _on_images(our: Checkpoint, their: Checkpoint, train: Images | None, test: Images | None) -> GapComparison:
-    train, test = _enough(train, test, f"it is measured on {MIN_IMAGES} or more training and as many test images")
+    train, test = _enough(train, test, FEW_IMAGES)
     ours, theirs = (Losses(image_losses(own, train), image_losses(own, test)) for own in (our, their))
     _, low, high = gap_difference(ours, theirs)
-    detail = f"{len(train)} training and {len(test)} test images, one seed each"
+    detail = Phrase(
+        "claim_reasons.images_used",
+        "{train} training and {test} test images, one seed each",
+        train=len(train),
+        test=len(test),
+    )
     return GapComparison((ours.gap,), (theirs.gap,), low, high, _with_other_settings(detail, our, their))
 
 
@@ -194,18 +231,35 @@ def _over_seeds(
     ours: Sequence[Checkpoint], theirs: Sequence[Checkpoint], train: Images | None, test: Images | None
 ) -> GapComparison:
     runs = [*ours, *theirs]
-    gaps, source = [_recorded_gap(run) for run in runs], "from the records"
+    gaps, source = [_recorded_gap(run) for run in runs], FROM_RECORDS
     if missing := [_name(run) for run, gap in zip(runs, gaps, strict=True) if math.isnan(gap)]:
-        reason = f"the records of {', '.join(missing)} have no finite test_loss and train_eval_loss: give "
-        train, test = _enough(train, test, f"{reason}{MIN_IMAGES} or more training and as many test images")
+        reason = Phrase(
+            "claim_reasons.no_losses",
+            "the records of {runs} have no finite test_loss and train_eval_loss: give {number} or more training and as "
+            "many test images",
+            runs=", ".join(missing),
+            number=MIN_IMAGES,
+        )
+        train, test = _enough(train, test, reason)
         gaps = [Losses(image_losses(run, train), image_losses(run, test)).gap for run in runs]
-        source = f"on {len(train)} training and {len(test)} test images"
+        source = Phrase(
+            "claim_reasons.on_images",
+            "on {train} training and {test} test images",
+            train=len(train),
+            test=len(test),
+        )
     our_gaps, their_gaps = tuple(gaps[: len(ours)]), tuple(gaps[len(ours) :])
     if len(set(our_gaps)) == len(set(their_gaps)) == 1:
-        raise NotMeasurable("the gaps of both sides are the same for every seed: are the runs copies?")
-    detail = (
-        f"{len(ours)} against {len(theirs)} seeds, {source}: gap {_spread(our_gaps)} against {_spread(their_gaps)} "
-        f"(mean ± standard deviation); Welch's 95 % interval over seeds"
+        raise NotMeasurable(SAME_GAPS)
+    detail = Phrase(
+        "claim_reasons.seeds_compared",
+        "{ours} against {theirs} seeds, {source}: gap {our_gap} against {their_gap} (mean ± standard deviation); "
+        "Welch's 95 % interval over seeds",
+        ours=len(ours),
+        theirs=len(theirs),
+        source=source,
+        our_gap=_spread(our_gaps),
+        their_gap=_spread(their_gaps),
     )
     detail = _with_other_settings(detail, ours[0], theirs[0])
     return GapComparison(our_gaps, their_gaps, *welch_interval(our_gaps, their_gaps), detail)
@@ -239,6 +293,19 @@ def _with_other_settings(detail: str, our: Checkpoint, their: Checkpoint) -> str
     records = [our.record, their.record]
     rates = [float(record.get("recipe", {}).get("drop_rate", 0)) for record in records]
     if rates[0] != rates[1]:
-        detail = f"{detail}; trained with dropout {rates[0]:g} against {rates[1]:g}"
+        detail = Phrase(
+            "claim_reasons.other_dropout",
+            "{detail}; trained with dropout {ours:g} against {theirs:g}",
+            detail=detail,
+            ours=rates[0],
+            theirs=rates[1],
+        )
     others = [name for name in differing_settings(records) if name not in ("arch", "drop_rate")]
-    return f"{detail}; the sides also differ in {', '.join(others)}" if others else detail
+    if not others:
+        return detail
+    return Phrase(
+        "claim_reasons.other_settings",
+        "{detail}; the sides also differ in {settings}",
+        detail=detail,
+        settings=", ".join(others),
+    )

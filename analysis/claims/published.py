@@ -11,6 +11,7 @@ import pandas as pd
 from analysis.claims.claim import PAPER, Claim, Criterion, Measured, NotMeasurable, check
 from analysis.results.efficiency import count, pareto_front, parity
 from analysis.results.results import tabulated_results
+from analysis.words import Phrase
 
 ON_PAR = 0.25  # percentage points that count as the same error
 TABLE_2, TABLE_3 = f"{PAPER}, Table 2", f"{PAPER}, Table 3"
@@ -49,7 +50,14 @@ def _rows(results: pd.DataFrame, dataset: str, *sources: str) -> pd.DataFrame:
 def _row(table: pd.DataFrame, model: str) -> pd.Series:
     found = table[table["model"] == model]
     if len(found) != 1:
-        raise NotMeasurable(f"the results have {len(found)} rows of {model}, one is needed")
+        raise NotMeasurable(
+            Phrase(
+                "published.no_row",
+                "the results have {number} rows of {model}, one is needed",
+                number=len(found),
+                model=model,
+            )
+        )
     return found.iloc[0]
 
 
@@ -62,19 +70,29 @@ def _times_fewer(results: pd.DataFrame, dataset: str, ours: str, theirs: str) ->
     table = _rows(results, dataset, TABLE_2, TABLE_3, FB_RESNET)
     a, b = _row(table, ours), _row(table, theirs)
     times = b["params"] / a["params"]
-    numbers = f"{a['error']:.2f} % against {b['error']:.2f} %; {times:.2f} times fewer parameters"
+    numbers = Phrase(
+        "published.times_fewer",
+        "{ours:.2f} % against {theirs:.2f} %; {times:.2f} times fewer parameters",
+        ours=a["error"],
+        theirs=b["error"],
+        times=times,
+    )
     return Measured(float(times) if a["error"] <= b["error"] + ON_PAR else 0.0, detail=numbers)
 
 
 def _same_computation(results: pd.DataFrame) -> Measured:
-    """Error of the DenseNet nearest to ResNet-50's mult_adds, less that of ResNet-101."""
+    """Return the error of the DenseNet nearest to ResNet-50's mult_adds, minus ResNet-101's error."""
     table = _rows(results, "ImageNet", TABLE_3, FB_RESNET)
     resnet50, resnet101 = _row(table, "ResNet-50"), _row(table, "ResNet-101")
     densenets = table[table["family"] == "DenseNet-BC"]
     nearest = densenets.loc[(densenets["mult_adds"] / resnet50["mult_adds"]).sub(1).abs().idxmin()]
-    numbers = (
-        f"{nearest['model']} has {nearest['mult_adds'] / resnet50['mult_adds']:.2f} times ResNet-50's mult_adds: "
-        f"{nearest['error']:.2f} % against ResNet-101's {resnet101['error']:.2f} %"
+    numbers = Phrase(
+        "published.same_computation",
+        "{model} has {times:.2f} times ResNet-50's mult_adds: {ours:.2f} % against ResNet-101's {theirs:.2f} %",
+        model=nearest["model"],
+        times=nearest["mult_adds"] / resnet50["mult_adds"],
+        ours=nearest["error"],
+        theirs=resnet101["error"],
     )
     return Measured(float(nearest["error"] - resnet101["error"]), detail=numbers)
 
@@ -94,10 +112,18 @@ def _resnets_need_fewer(results: pd.DataFrame) -> Measured:
     found = [parity(table, "DenseNet-BC", row, "params") for _, row in resnets.iterrows()]
     times = {own.reference: own.times_fewer for own in found if own.times_fewer is not None}
     if not times:
-        raise NotMeasurable("no ResNet's error lies between the errors of two DenseNets")
+        raise NotMeasurable(
+            Phrase("published.no_overlap", "no ResNet's error lies between the errors of two DenseNets")
+        )
     fewer = [model for model, value in times.items() if value < 1]
-    rest = ", ".join(f"{model} {value:.2f} times fewer" for model, value in times.items() if value >= 1)
-    numbers = f"at {len(fewer)} of {len(times)} ResNets DenseNet-BC needs more; {rest}"
+    rest = ", ".join(f"{model} ({value:.2f})" for model, value in times.items() if value >= 1)
+    numbers = Phrase(
+        "published.at_resnets",
+        "at {number} of {all} ResNets DenseNet-BC needs more; times fewer at the others: {others}",
+        number=len(fewer),
+        all=len(times),
+        others=rest,
+    )
     return Measured(len(fewer) / len(times), detail=numbers)
 
 
@@ -105,9 +131,12 @@ def _below_fractalnet(results: pd.DataFrame) -> Measured:
     fractalnet = "FractalNet with dropout and drop-path"
     a, b = ((_error(results, name, BC_250), _error(results, name, fractalnet)) for name in ("C10", "C100"))
     lower = [1 - ours / theirs for ours, theirs in (a, b)]
-    numbers = (
-        f"C10: {a[0]:.2f} % against {a[1]:.2f} % ({lower[0]:.1%} lower); "
-        f"C100: {b[0]:.2f} % against {b[1]:.2f} % ({lower[1]:.1%} lower)"
+    numbers = Phrase(
+        "published.below_fractalnet",
+        "C10: {ours_10:.2f} % against {theirs_10:.2f} % ({lower_10:.1%} lower); "
+        "C100: {ours_100:.2f} % against {theirs_100:.2f} % ({lower_100:.1%} lower)",
+        **dict(zip(("ours_10", "theirs_10", "ours_100", "theirs_100"), (*a, *b), strict=True)),
+        **dict(zip(("lower_10", "lower_100"), lower, strict=True)),
     )
     return Measured(min(lower), detail=numbers)
 
@@ -117,7 +146,7 @@ def _change_with_capacity(results: pd.DataFrame, dataset: str, models: tuple[str
     table = _rows(results, dataset, TABLE_2)
     rows = [_row(table, model) for model in models]
     errors, sizes = " → ".join(f"{row['error']:.2f}" for row in rows), " → ".join(count(row["params"]) for row in rows)
-    numbers = f"error {errors} %, parameters {sizes}"
+    numbers = Phrase("published.with_size", "error {errors} %, parameters {sizes}", errors=errors, sizes=sizes)
     return Measured(float(np.diff([row["error"] for row in rows]).max()), detail=numbers)
 
 
@@ -128,7 +157,14 @@ def _against_many_parameters(results: pd.DataFrame) -> Measured:
         table = _rows(results, dataset, TABLE_2)
         large = table[(table["params_printed"] > MANY_PARAMS) & ~table["family"].str.startswith("DenseNet")]
         ours, best = _row(table, BC_250)["error"], large.iloc[int(large["error"].argmin())]
-        numbers = f"closest on {dataset}: {ours:.2f} % against {best['error']:.2f} % of {best['model']}"
+        numbers = Phrase(
+            "published.closest",
+            "closest on {data}: {ours:.2f} % against {theirs:.2f} % of {model}",
+            data=dataset,
+            ours=ours,
+            theirs=best["error"],
+            model=best["model"],
+        )
         found.append(Measured(float(ours - best["error"]), detail=numbers))
     return max(found, key=lambda own: own.value)
 
@@ -137,7 +173,8 @@ def _best_variant(results: pd.DataFrame) -> Measured:
     table = _rows(results, "C10+", TABLE_2)
     best = table[table["family"] == "DenseNet-BC"]["error"].min()
     others = table[table["family"].isin(["DenseNet", "DenseNet-B", "DenseNet-C"])]["error"].min()
-    return Measured(float(best - others), detail=f"{best:.2f} % against {others:.2f} %")
+    numbers = Phrase("published.against", "{ours:.2f} % against {theirs:.2f} %", ours=best, theirs=others)
+    return Measured(float(best - others), detail=numbers)
 
 
 def _loss_without_augmentation(results: pd.DataFrame) -> Measured:
@@ -147,8 +184,13 @@ def _loss_without_augmentation(results: pd.DataFrame) -> Measured:
     families = errors["C10"]["family"].reindex(ratios.index)
     ours = ratios[families.str.startswith("DenseNet")].max()
     theirs = ratios[families == "ResNet (pre-activation)"].min()
-    times = f"at most {ours:.2f} times against at least {theirs:.2f} times"
-    return Measured(float(ours / theirs), detail=f"{times}; the DenseNets have dropout, the ResNets none")
+    numbers = Phrase(
+        "published.without_augmentation",
+        "at most {ours:.2f} times against at least {theirs:.2f} times; the DenseNets have dropout, the ResNets none",
+        ours=ours,
+        theirs=theirs,
+    )
+    return Measured(float(ours / theirs), detail=numbers)
 
 
 TIMES_FEWER = "times fewer parameters, where the error is at most 0.25 points higher (else 0)"

@@ -11,6 +11,7 @@ from analysis.figures.style.paper import COLORS, COLUMN_WIDTHS, STYLE
 from analysis.figures.style.screen import GRID, layout
 from analysis.reuse.agreement import agreement
 from analysis.reuse.measures import measure_title
+from analysis.words import Phrase
 
 
 def agreement_figure(table: pd.DataFrame, first: str, second: str, kind: str | None = "dense_layer") -> Figure:
@@ -25,10 +26,10 @@ def agreement_figure(table: pd.DataFrame, first: str, second: str, kind: str | N
         figure = Figure(figsize=(COLUMN_WIDTHS[1], 3.0), layout="constrained")
         ax = figure.subplots()
         for color, (block, own) in zip(_colors(rows), rows.groupby("block"), strict=True):
-            ax.scatter(own["x"], own["y"], s=9, color=color, linewidths=0, alpha=0.75, label=f"block {block}")
+            ax.scatter(own["x"], own["y"], s=9, color=color, linewidths=0, alpha=0.75, label=_block(block))
         ax.plot((0, 1), (0, 1), color="#999999", linewidth=0.6, zorder=0)
-        ax.set_xlabel(f"rank by {measure_title(first)}")
-        ax.set_ylabel(f"rank by {measure_title(second)}")
+        ax.set_xlabel(_axis_title(first))
+        ax.set_ylabel(_axis_title(second))
         ax.set_aspect("equal")
         ax.set_title(f"Spearman {found.spearman:.2f} [{found.low:.2f}, {found.high:.2f}]", fontsize=8)
         figure.legend(frameon=False, fontsize=7, loc="outside lower center", ncols=4, handletextpad=0.1)
@@ -47,21 +48,36 @@ def agreement_screen(table: pd.DataFrame, first: str, second: str, kind: str | N
                 x=own["x"],
                 y=own["y"],
                 mode="markers",
-                name=f"block {block}",
+                name=_block(block),
                 marker={"color": color, "size": 8, "opacity": 0.75},
                 customdata=custom,
-                hovertemplate=(
-                    "<b>block %{customdata[0]}: source %{customdata[1]} → target %{customdata[2]}</b><br>"
-                    f"{measure_title(first)}: %{{customdata[3]:.4g}}<br>"
-                    f"{measure_title(second)}: %{{customdata[4]:.4g}}<extra></extra>"
-                ),
+                hovertemplate=_hover(first, second),
             )
         )
     figure.update_layout(layout(height=480))
     figure.update_layout(showlegend=True, legend={"orientation": "h", "y": 1.08})
     axis = {"gridcolor": GRID, "fixedrange": True, "range": (-0.03, 1.03), "zeroline": False}
-    figure.update_xaxes(axis | {"title": f"rank by {measure_title(first)} (1 = largest)"})
-    return figure.update_yaxes(axis | {"title": f"rank by {measure_title(second)}"})
+    largest = Phrase("figures.rank_from_largest", "rank by {measure} (1 = largest)", measure=measure_title(first))
+    figure.update_xaxes(axis | {"title": largest})
+    return figure.update_yaxes(axis | {"title": _axis_title(second)})
+
+
+def _axis_title(measure: str) -> Phrase:
+    return Phrase("figures.rank", "rank by {measure}", measure=measure_title(measure))
+
+
+def _block(number: object) -> Phrase:
+    return Phrase("figures.block_lower", "block {number}", number=number)
+
+
+def _hover(first: str, second: str) -> Phrase:
+    return Phrase(
+        "figures.agreement_hover",
+        "<b>block %{customdata[0]}: source %{customdata[1]} → target %{customdata[2]}</b><br>"
+        "{first}: %{customdata[3]:.4g}<br>{second}: %{customdata[4]:.4g}<extra></extra>",
+        first=measure_title(first),
+        second=measure_title(second),
+    )
 
 
 def _rank(table: pd.DataFrame, first: str, second: str, kind: str | None) -> pd.DataFrame:

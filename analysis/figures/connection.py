@@ -9,25 +9,25 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from analysis.figures.figure_5 import Connection
-from analysis.figures.style.heatmap import (
-    ticks,
-)
+from analysis.figures.style.heatmap import ticks
 from analysis.figures.style.screen import ACCENT, GRID, layout
+from analysis.figures.style.words import SOURCE_LAYER, TARGET_LAYER
 from analysis.reuse.measures import measure_title
+from analysis.words import Phrase
 
 
 def source_profile(table: pd.DataFrame, measure: str, cell: Connection) -> go.Figure:
     """Return the cell's row: how much each target weighs this source."""
     rows = table[(table["block"] == cell.block) & (table["source_layer"] == cell.source_layer)]
     marked = rows["target_layer"] == cell.target_layer
-    return _profile(rows["target_layer"], rows[measure], marked, "target layer ℓ", measure)
+    return _profile(rows["target_layer"], rows[measure], marked, TARGET_LAYER, measure)
 
 
 def target_profile(table: pd.DataFrame, measure: str, cell: Connection) -> go.Figure:
     """Return the cell's column: how much this target weighs each of its sources."""
     rows = table[(table["block"] == cell.block) & (table["target_layer"] == cell.target_layer)]
     marked = rows["source_layer"] == cell.source_layer
-    return _profile(rows["source_layer"], rows[measure], marked, "source layer s", measure)
+    return _profile(rows["source_layer"], rows[measure], marked, SOURCE_LAYER, measure)
 
 
 def weight_histogram(weights: np.ndarray) -> go.Figure:
@@ -42,9 +42,10 @@ def weight_histogram(weights: np.ndarray) -> go.Figure:
         "y": counts,
         "width": np.diff(edges),
         "marker": {"color": ACCENT, "line": {"width": 0}},
-        "hovertemplate": "w ≈ %{x:.3g}: %{y} weights<extra></extra>",
+        "hovertemplate": Phrase("figures.weight_hover", "w ≈ %{x:.3g}: %{y} weights<extra></extra>"),
     }
-    return _bar_chart(bars, {"title": {"text": "weight w"}}, "number of weights")
+    x_axis = {"title": {"text": Phrase("figures.weight", "weight w")}}
+    return _bar_chart(bars, x_axis, Phrase("figures.num_weights", "number of weights"))
 
 
 def _profile(x: pd.Series, y: pd.Series, marked: pd.Series, x_title: str, measure: str) -> go.Figure:
@@ -52,7 +53,7 @@ def _profile(x: pd.Series, y: pd.Series, marked: pd.Series, x_title: str, measur
         "x": x,
         "y": y,
         "marker": {"color": [ACCENT if m else "#bfdbfe" for m in marked]},
-        "hovertemplate": f"{x_title} %{{x}}: %{{y:.4g}}<extra></extra>",
+        "hovertemplate": Phrase("figures.value_hover", "{axis} %{x}: %{y:.4g}<extra></extra>", axis=x_title),
     }
     x_axis = {"title": {"text": x_title}, "tickvals": ticks(int(x.max()), int(x.min()))}
     return _bar_chart(bars, x_axis, measure_title(measure))

@@ -11,15 +11,17 @@ from analysis.figures.style.heatmap import DIVERGING, ColorMap
 from analysis.figures.style.screen import plain
 from analysis.reuse.measures import DEFAULT
 from analysis.reuse.scaling import Scaling, default_scaling
+from analysis.words import Phrase
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
     from matplotlib.figure import Figure
 
-TITLE = "first minus second"
-HOVER = (
+TITLE = Phrase("figures.difference", "first minus second")
+HOVER = Phrase(
+    "figures.difference_hover",
     "<b>block %{customdata[0]}: source %{customdata[1]} → target %{customdata[2]}</b><br>"
-    "first: %{customdata[3]:.3f}<br>second: %{customdata[4]:.3f}<br>difference: %{customdata[5]:+.3f}<extra></extra>"
+    "first: %{customdata[3]:.3f}<br>second: %{customdata[4]:.3f}<br>difference: %{customdata[5]:+.3f}<extra></extra>",
 )
 COLUMNS = ["block", "source_layer", "target_layer", "first", "second", "difference"]
 

@@ -20,8 +20,10 @@ from matplotlib.ticker import FuncFormatter
 from analysis.figures.style.families import FamilyStyle, family_styles
 from analysis.figures.style.paper import COLUMN_WIDTHS, STYLE, plain_text
 from analysis.figures.style.screen import GRID, MUTED, layout, plain
+from analysis.figures.style.words import ERROR_TITLES
 from analysis.results.efficiency import count, pareto_front
 from analysis.results.results import mean_over_seeds
+from analysis.words import Phrase, phrases
 
 AXIS_TITLES = {
     "params": "number of parameters",
@@ -29,25 +31,22 @@ AXIS_TITLES = {
     "flops": "FLOPs (2 x mult_adds)",
     "activation_bytes": "activation memory in training (bytes)",
 }
-SCREEN_AXIS_TITLES = {
-    "params": "parameters",
-    "mult_adds": "mult_adds (FLOPs are twice as many)",
-    "activation_bytes": "activations kept in training, one image (bytes)",
-    "images_per_s": "images per second (RTX 3090, mixed precision, as timm measured it)",
-    "forward_ms": "time of a forward pass of one image, measured on this machine (ms)",
-}
-ERROR_TITLES = {
-    "test": "test error (%)",
-    "top1_single_crop": "top-1 validation error (%)",
-    "top5_single_crop": "top-5 validation error (%)",
-    "top1_10_crop": "top-1 validation error, 10-crop (%)",
-    "top5_10_crop": "top-5 validation error, 10-crop (%)",
-}
-MAX_NAMED = 16  # points whose names stand beside them
+SCREEN_AXIS_TITLES = phrases(
+    "cost_axes",
+    {
+        "params": "parameters",
+        "mult_adds": "mult_adds (FLOPs are twice as many)",
+        "activation_bytes": "activations kept in training, one image (bytes)",
+        "images_per_s": "images per second (RTX 3090, mixed precision, as timm measured it)",
+        "forward_ms": "time of a forward pass of one image, measured on this machine (ms)",
+    },
+)
+MAX_NAMED = 16  # points whose names are written beside them
 LINE_STYLES = ("-", "--", ":", "-.")  # of the sources of results
-_HOVER = (
+_HOVER = Phrase(
+    "figures.result_hover",
     "<b>%{customdata[0]}</b><br>error %{y:.2f} %%{customdata[1]}<br>%{customdata[2]} parameters, "
-    "%{customdata[3]} mult_adds<br>%{customdata[4]}<extra></extra>"
+    "%{customdata[3]} mult_adds<br>%{customdata[4]}<extra></extra>",
 )
 
 
@@ -58,7 +57,7 @@ def efficiency_figure(
 
     Args:
         results: rows of one data set and one kind of error, as in ``analysis.results.results``; where a network has a
-            row a seed, the mean is drawn with its standard deviation.
+            row per seed, the mean is drawn with its standard deviation.
         costs: params, mult_adds, flops (2 x mult_adds, the paper's) or activation_bytes, one panel each.
         log: a logarithmic cost axis.
 
@@ -199,7 +198,7 @@ def _name_points(ax: Axes, table: pd.DataFrame, cost: str) -> None:
 
 
 def _provenance(results: pd.DataFrame) -> str:
-    """Return where the points come from: published and measured are told apart, and seeds counted."""
+    """Return where the points come from, published and measured ones separately, with the number of seeds."""
     parts = []
     if sources := sorted(results.loc[results["origin"] == "published", "source"].unique()):
         parts.append(f"published: {'; '.join(sources)}")
@@ -218,7 +217,7 @@ def efficiency_screen(
     log: bool = True,
     pareto: bool = True,
 ) -> go.Figure:
-    """Error against cost: a color a family, published results hollow, measured ones filled.
+    """Error against cost: one color per family, published results hollow, measured ones filled.
 
     Args:
         results: rows of one kind of error (``analysis.results.results``), seeds already averaged.
@@ -232,7 +231,13 @@ def efficiency_screen(
     if pareto and len(table):
         front = table[pareto_front(table, cost)].sort_values(cost)
         line = {"color": MUTED, "width": 1, "dash": "dot"}
-        trace = go.Scatter(x=front[cost], y=front["error"], mode="lines", line=line, name="Pareto front")
+        trace = go.Scatter(
+            x=front[cost],
+            y=front["error"],
+            mode="lines",
+            line=line,
+            name=Phrase("figures.pareto_front", "Pareto front"),
+        )
         figure.add_trace(trace.update(hoverinfo="skip"))
     for family, rows in table.groupby("family", sort=False):
         for origin, points in rows.groupby("origin"):
@@ -253,7 +258,7 @@ def efficiency_screen(
         ticks = _log_ticks(table[cost].min(), table[cost].max())
         figure.update_xaxes(tickvals=ticks, ticktext=[count(tick) for tick in ticks])
     kinds = table["error_kind"].unique()
-    title = ERROR_TITLES[kinds[0]] if len(kinds) == 1 else "error (%)"
+    title = ERROR_TITLES[kinds[0]] if len(kinds) == 1 else Phrase("figures.error", "error (%)")
     return figure.update_yaxes(axis | {"title": title})
 
 
@@ -273,7 +278,7 @@ def _points(points: pd.DataFrame, origin: str, cost: str, style: FamilyStyle, wi
         textposition="top right",
         cliponaxis=False,
         textfont={"size": 11, "color": MUTED},
-        name=f"{family}, measured" if is_measured else f"{family}, published",
+        name=_legend_name(family, is_measured),
         marker={
             "color": style.color if is_measured else "white",
             "symbol": style.symbol,
@@ -283,6 +288,12 @@ def _points(points: pd.DataFrame, origin: str, cost: str, style: FamilyStyle, wi
         customdata=list(zip(*shown, strict=True)),
         hovertemplate=_HOVER,
     )
+
+
+def _legend_name(family: str, is_measured: bool) -> Phrase:
+    if is_measured:
+        return Phrase("figures.family_measured", "{family}, measured", family=family)
+    return Phrase("figures.family_published", "{family}, published", family=family)
 
 
 def _count(value: float) -> str:

@@ -10,7 +10,9 @@ from analysis.figures.figure_5 import feature_reuse_screen
 from analysis.figures.style.heatmap import ColorMap, block_matrix
 from analysis.figures.style.paper import COLORS
 from analysis.figures.style.screen import GRID, layout
+from analysis.figures.style.words import EPOCH
 from analysis.reuse.scaling import Scaling, scale_measure
+from analysis.words import Phrase
 
 MAX_FRAMES = 60  # of an animation; more epochs are thinned out evenly
 
@@ -59,7 +61,7 @@ def _matrices(table: pd.DataFrame, measure: str, scaling: Scaling) -> list[np.nd
 def _slider(epochs: list[int]) -> dict[str, object]:
     jump = {"mode": "immediate", "frame": {"duration": 0, "redraw": True}, "transition": {"duration": 0}}
     steps = [{"label": str(epoch), "method": "animate", "args": [[str(epoch)], jump]} for epoch in epochs]
-    shown = {"prefix": "epoch ", "font": {"size": 14}}
+    shown = {"prefix": Phrase("figures.epoch_prefix", "epoch "), "font": {"size": 14}}
     return {"active": len(epochs) - 1, "steps": steps, "currentvalue": shown, "x": 0.12, "len": 0.88, "y": -0.12}
 
 
@@ -83,10 +85,10 @@ def observations_screen(observations: pd.DataFrame) -> go.Figure:
     claims = observations[["claim", "statement"]].drop_duplicates().itertuples(index=False)
     for number, ((claim, statement), color) in enumerate(zip(claims, COLORS, strict=False), start=1):
         own = observations[observations["claim"] == claim]
-        figure.add_trace(
-            go.Scatter(x=own["epoch"], y=own["value"], name=f"{number}. {statement}", line={"color": color})
-        )
+        name = Phrase("figures.numbered", "{number}. {statement}", number=number, statement=statement)
+        figure.add_trace(go.Scatter(x=own["epoch"], y=own["value"], name=name, line={"color": color}))
     figure.update_layout(layout(height=340))
     figure.update_layout(showlegend=True, legend={"orientation": "h", "y": -0.32}, hovermode="x unified")
-    figure.update_xaxes(title="epoch", gridcolor=GRID, fixedrange=True)
-    return figure.update_yaxes(title="the observation's number", gridcolor=GRID, fixedrange=True, rangemode="tozero")
+    figure.update_xaxes(title=EPOCH, gridcolor=GRID, fixedrange=True)
+    title = Phrase("figures.observation_value", "the observation's number")
+    return figure.update_yaxes(title=title, gridcolor=GRID, fixedrange=True, rangemode="tozero")

@@ -10,6 +10,7 @@ from analysis.figures.style.blocks import Row, blocks_figure, blocks_screen, mea
 from analysis.figures.style.heatmap import ColorMap, caption
 from analysis.reuse.measures import measure_title
 from analysis.reuse.scaling import Scaling, default_scaling, scale_measure
+from analysis.words import Phrase
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -82,10 +83,11 @@ def feature_reuse_screen(
     return blocks_screen(table, [Row(values, colors)], hover, _hover(measure), marked)
 
 
-def _hover(measure: str) -> str:
-    return (
+def _hover(measure: str) -> Phrase:
+    return Phrase(
+        "figures.cell_hover",
         "<b>block %{customdata[0]}: source %{customdata[1]} → target %{customdata[2]}</b><br>"
-        "target: %{text}<br>source gives %{customdata[3]} feature maps<br>"
-        f"{measure_title(measure)}: %{{customdata[4]:.4g}}<br>"
-        "scaled: %{customdata[5]:.3f}<extra></extra>"
+        "target: %{text}<br>source: %{customdata[3]} feature maps<br>"
+        "{measure}: %{customdata[4]:.4g}<br>scaled: %{customdata[5]:.3f}<extra></extra>",
+        measure=measure_title(measure),
     )

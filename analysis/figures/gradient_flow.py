@@ -9,14 +9,28 @@ from matplotlib.figure import Figure
 
 from analysis.figures.style.paper import COLORS, COLUMN_WIDTHS, STYLE
 from analysis.figures.style.screen import GRID, layout, plain
+from analysis.words import Phrase, phrases
 
-QUANTITIES = {
-    "output_gradient": "gradient by the layer's output (L2 norm)",
-    "weight_gradient": "gradient by the layer's weights (L2 norm)",
-}
+QUANTITIES = phrases(
+    "gradient_quantities",
+    {
+        "output_gradient": "gradient by the layer's output (L2 norm)",
+        "weight_gradient": "gradient by the layer's weights (L2 norm)",
+    },
+)
+POSITION = Phrase("figures.relative_depth", "layer (0: first, 1: last)")
+PATH_LENGTH = Phrase("figures.path_length", "layers with weights on the path")
+GRADIENT_SHARE = Phrase("figures.gradient_share", "share of the gradient by the image")
 
-PATH_LENGTH = "layers with weights on the path"
-GRADIENT_SHARE = "share of the gradient by the image"
+
+def network_title(network: object) -> str:
+    """Return a network's name in the tables of ``analysis.claims.gradient_flow``, for the screen: a phrase."""
+    name = plain(network)
+    if (own := name.removesuffix(", untrained")) != name:
+        return Phrase("figures.untrained", "{network}, untrained", network=own)
+    if (own := name.removesuffix(", this network")) != name:
+        return Phrase("figures.this_network", "{network}, this network", network=own)
+    return name
 
 
 def gradient_flow_figure(flow: pd.DataFrame, quantity: str = "output_gradient", columns: int = 1) -> Figure:
@@ -37,7 +51,7 @@ def gradient_flow_figure(flow: pd.DataFrame, quantity: str = "output_gradient", 
         for color, (network, own) in zip(COLORS, flow.groupby("network", sort=False), strict=False):
             ax.plot(own["position"], own[quantity], color=color, linewidth=1, label=str(network))
         ax.set_yscale("log")
-        ax.set_xlabel("layer (0: first, 1: last)")
+        ax.set_xlabel(POSITION)
         ax.set_ylabel(QUANTITIES[quantity])
         ax.grid(linewidth=0.3, color="#cccccc")
         figure.legend(frameon=False, fontsize=7, loc="outside lower center", ncols=2)
@@ -53,20 +67,21 @@ def gradient_flow_screen(flow: pd.DataFrame, quantity: str = "output_gradient") 
             go.Scatter(
                 x=own["position"],
                 y=own[quantity],
-                name=plain(network),
+                name=network_title(network),
                 mode="lines+markers",
                 line={"color": color, "width": 2},
                 marker={"size": 5},
                 customdata=own[["layer", "name"]].to_numpy(),
-                hovertemplate=(
-                    f"<b>{plain(network)}</b><br>layer %{{customdata[0]}}: %{{customdata[1]}}<br>"
-                    "%{y:.3g}<extra></extra>"
+                hovertemplate=Phrase(
+                    "figures.gradient_hover",
+                    "<b>{network}</b><br>layer %{customdata[0]}: %{customdata[1]}<br>%{y:.3g}<extra></extra>",
+                    network=network_title(network),
                 ),
             )
         )
     figure.update_layout(layout(height=440))
     figure.update_layout(showlegend=True, legend={"orientation": "h", "y": 1.1})
-    figure.update_xaxes(title="layer (0: first, 1: last)", gridcolor=GRID, fixedrange=True, zeroline=False)
+    figure.update_xaxes(title=POSITION, gridcolor=GRID, fixedrange=True, zeroline=False)
     return figure.update_yaxes(
         title=QUANTITIES[quantity], type="log", nticks=8, exponentformat="power", gridcolor=GRID, fixedrange=True
     )
@@ -85,21 +100,30 @@ def path_lengths_screen(counts: dict[str, pd.DataFrame]) -> go.Figure:
             go.Scatter(
                 x=own["length"],
                 y=numbers,
-                name=plain(network),
+                name=network_title(network),
                 mode="lines+markers",
                 line={"color": color, "width": 2},
                 marker={"size": 5},
                 customdata=[
                     f"{number:,}" if number < 10**15 else f"{float(number):.3g}" for number in own["num_paths"]
                 ],
-                hovertemplate=f"<b>{plain(network)}</b><br>%{{customdata}} paths of %{{x}} layers<extra></extra>",
+                hovertemplate=Phrase(
+                    "figures.paths_hover",
+                    "<b>{network}</b><br>%{customdata} paths of %{x} layers<extra></extra>",
+                    network=network_title(network),
+                ),
             )
         )
     figure.update_layout(layout(height=340))
     figure.update_layout(showlegend=True, legend={"orientation": "h", "y": 1.14})
     figure.update_xaxes(title=PATH_LENGTH, gridcolor=GRID, fixedrange=True, rangemode="tozero")
     return figure.update_yaxes(
-        title="number of paths", type="log", nticks=8, exponentformat="power", gridcolor=GRID, fixedrange=True
+        title=Phrase("figures.num_paths", "number of paths"),
+        type="log",
+        nticks=8,
+        exponentformat="power",
+        gridcolor=GRID,
+        fixedrange=True,
     )
 
 
@@ -130,11 +154,15 @@ def path_shares_screen(gradients: pd.DataFrame) -> go.Figure:
             go.Scatter(
                 x=own["length"],
                 y=own["share"],
-                name=plain(network),
+                name=network_title(network),
                 mode="lines+markers",
                 line={"color": color, "width": 2},
                 marker={"size": 5},
-                hovertemplate=f"<b>{plain(network)}</b><br>%{{x}}: %{{y:.1%}}<extra></extra>",
+                hovertemplate=Phrase(
+                    "figures.share_hover",
+                    "<b>{network}</b><br>%{x}: %{y:.1%}<extra></extra>",
+                    network=network_title(network),
+                ),
             )
         )
     figure.update_layout(layout(height=340))

@@ -1,4 +1,4 @@
-"""Error as connections go, a curve a measure beside random pruning: for the screen and for paper."""
+"""Error as connections go, one curve per measure beside random pruning: for the screen and for paper."""
 
 from __future__ import annotations
 
@@ -12,14 +12,18 @@ from matplotlib.ticker import FuncFormatter
 
 from analysis.figures.style.paper import COLORS, COLUMN_WIDTHS, STYLE
 from analysis.figures.style.screen import GRID, MUTED, layout
+from analysis.figures.style.words import TEST_ERROR
 from analysis.results.efficiency import count
 from analysis.reuse.baselines import ORDER_TITLES
 from analysis.reuse.pruning import RANDOM
+from analysis.words import Phrase, phrases
 
 MAX_NAME = 26  # characters of a name in the legend that has two columns in one column of a paper
 LEGEND_ROW = 0.15  # inches
-RANDOM_TITLE = "random (mean over seeds)"
-X_TITLES = {"params": "parameters left", "mult_adds": "mult_adds left", "keep": "share of the budget left"}
+RANDOM_TITLE = Phrase("figures.random", "random (mean over seeds)")
+X_TITLES = phrases(
+    "pruning_axes", {"params": "parameters left", "mult_adds": "mult_adds left", "keep": "share of the budget left"}
+)
 
 
 def pruning_figure(curves: pd.DataFrame, x: str = "params", columns: int = 1) -> Figure:
@@ -45,7 +49,7 @@ def pruning_figure(curves: pd.DataFrame, x: str = "params", columns: int = 1) ->
             if name.startswith(RANDOM_TITLE):
                 ax.fill_between(own[x], own["least"], own["most"], color=color, alpha=0.15, linewidth=0)
         ax.set_xlabel(X_TITLES[x])
-        ax.set_ylabel("test error (%)")
+        ax.set_ylabel(TEST_ERROR)
         if x != "keep":
             ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: count(value)))
         ax.grid(linewidth=0.3, color="#cccccc")
@@ -66,17 +70,19 @@ def pruning_screen(curves: pd.DataFrame, x: str = "params") -> go.Figure:
                 mode="lines+markers",
                 line={"color": color, "width": 2, "dash": "dash" if name.startswith(RANDOM_TITLE) else "solid"},
                 customdata=own[["keep", "params", "mult_adds", "least", "most"]].to_numpy(),
-                hovertemplate=(
-                    f"<b>{name}</b><br>%{{customdata[0]:.0%}} left: %{{customdata[1]:,.0f}} parameters, "
+                hovertemplate=Phrase(
+                    "figures.pruning_hover",
+                    "<b>{name}</b><br>%{customdata[0]:.0%} left: %{customdata[1]:,.0f} parameters, "
                     "%{customdata[2]:,.0f} mult_adds<br>error %{y:.2f} % (%{customdata[3]:.2f} to %{customdata[4]:.2f})"
-                    "<extra></extra>"
+                    "<extra></extra>",
+                    name=name,
                 ),
             )
         )
     figure.update_layout(layout(height=460))
     figure.update_layout(showlegend=True, legend={"orientation": "h", "y": 1.12})
     figure.update_xaxes(title=X_TITLES[x], gridcolor=GRID, fixedrange=True, exponentformat="SI")
-    return figure.update_yaxes(title="test error (%)", gridcolor=GRID, fixedrange=True, rangemode="tozero")
+    return figure.update_yaxes(title=TEST_ERROR, gridcolor=GRID, fixedrange=True, rangemode="tozero")
 
 
 def _lines(curves: pd.DataFrame, x: str) -> list[tuple[str, str, pd.DataFrame]]:
@@ -101,5 +107,7 @@ def _lines(curves: pd.DataFrame, x: str) -> list[tuple[str, str, pd.DataFrame]]:
 def _name(measure: str, repair: str) -> str:
     title = RANDOM_TITLE if measure == RANDOM else ORDER_TITLES.get(measure, measure)
     if repair == "mean":
-        return f"{title}, means in place of cuts"
-    return f"{title}, norms estimated again" if repair == "norms" else title
+        return Phrase("figures.repaired_means", "{measure}, means in place of cuts", measure=title)
+    if repair == "norms":
+        return Phrase("figures.repaired_norms", "{measure}, norms estimated again", measure=title)
+    return title

@@ -10,18 +10,23 @@ from analysis.figures.style.blocks import Colors, Row, blocks_figure, blocks_scr
 from analysis.figures.style.heatmap import ColorMap
 from analysis.reuse.measures import DEFAULT
 from analysis.reuse.scaling import Scaling, default_scaling
+from analysis.words import Phrase
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
     from matplotlib.figure import Figure
 
 COLUMNS = ["block", "source_layer", "target_layer", "mean", "std", "low", "high", "spread", "noise", "p_value"]
-HOVER = (
+HOVER = Phrase(
+    "figures.seeds_hover",
     "<b>block %{customdata[0]}: source %{customdata[1]} → target %{customdata[2]}</b><br>"
     "mean %{customdata[3]:.3f}, standard deviation %{customdata[4]:.3f}<br>"
     "from %{customdata[5]:.3f} to %{customdata[6]:.3f}<br>"
-    "relative spread %{customdata[7]:.3f}, untrained %{customdata[8]:.3f} (p = %{customdata[9]:.2g})<extra></extra>"
+    "relative spread %{customdata[7]:.3f}, untrained %{customdata[8]:.3f} (p = %{customdata[9]:.2g})<extra></extra>",
 )
+
+MEAN = Phrase("figures.mean_of_networks", "mean")
+STANDARD_DEVIATION = Phrase("figures.standard_deviation", "standard deviation")
 
 
 def seeds_screen(
@@ -52,8 +57,8 @@ def seeds_figure(
 def _rows(table: pd.DataFrame, measure: str, scaling: Scaling | None, color_map: ColorMap) -> list[Row]:
     scaling = default_scaling(measure) if scaling is None else scaling
     mean = measure_colors(table["mean"], measure, scaling, color_map)
-    std = Colors("standard deviation", 0.0, float(table["std"].max()) or 1.0, color_map)
+    std = Colors(STANDARD_DEVIATION, 0.0, float(table["std"].max()) or 1.0, color_map)
     return [
-        Row(table["mean"], mean, "mean"),
-        Row(table["std"], std, "standard deviation", dotted=~table["differs"].fillna(True)),
+        Row(table["mean"], mean, MEAN),
+        Row(table["std"], std, STANDARD_DEVIATION, dotted=~table["differs"].fillna(True)),
     ]

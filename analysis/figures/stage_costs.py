@@ -12,6 +12,7 @@ from plotly.subplots import make_subplots
 from analysis.figures.style.paper import COLORS, COLUMN_WIDTHS, STYLE, plain_text
 from analysis.figures.style.screen import GRID, layout, plain
 from analysis.results.efficiency import count
+from analysis.words import Phrase
 
 AXIS_TITLES = {
     "params": "number of parameters",
@@ -22,7 +23,7 @@ AXIS_TITLES = {
 
 
 def stage_cost_figure(stages: pd.DataFrame) -> Figure:
-    """Parameters and mult_adds by stage, a row of panels a network, on common axes.
+    """Parameters and mult_adds by stage, one row of panels per network, on common axes.
 
     Args:
         stages: as returned by ``compare_stages``.
@@ -44,13 +45,13 @@ def stage_cost_figure(stages: pd.DataFrame) -> Figure:
 
 
 def stages_screen(stages: pd.DataFrame) -> go.Figure:
-    """Parameters and mult_adds by stage, a row of panels a network, on common axes.
+    """Parameters and mult_adds by stage, one row of panels per network, on common axes.
 
     Args:
         stages: as returned by ``compare_stages``.
     """
     networks = list(dict.fromkeys(stages["network"]))
-    titles = [title for name in map(plain, networks) for title in (f"parameters: {name}", f"mult_adds: {name}")]
+    titles = [title for name in map(plain, networks) for title in (_parameters(name), f"mult_adds: {name}")]
     figure = make_subplots(len(networks), 2, subplot_titles=titles, shared_xaxes="columns", vertical_spacing=0.14)
     for row, (name, color) in enumerate(zip(networks, COLORS, strict=False), start=1):
         own = stages[stages["network"] == name]
@@ -68,3 +69,7 @@ def stages_screen(stages: pd.DataFrame) -> go.Figure:
     figure.update_xaxes(gridcolor=GRID, fixedrange=True, exponentformat="SI", showticklabels=True, nticks=6)
     figure.update_annotations(font={"size": 14})
     return figure.update_yaxes(autorange="reversed", fixedrange=True)
+
+
+def _parameters(network: str) -> Phrase:
+    return Phrase("figures.result_parameters", "parameters: {network}", network=network)

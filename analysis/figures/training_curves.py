@@ -10,6 +10,10 @@ from plotly.subplots import make_subplots
 
 from analysis.figures.style.paper import COLORS, COLUMN_WIDTHS, STYLE, plain_text
 from analysis.figures.style.screen import GRID, layout, plain
+from analysis.figures.style.words import EPOCH, TEST_ERROR
+from analysis.words import Phrase
+
+TRAINING_LOSS = Phrase("figures.training_loss", "training loss (nats)")
 
 
 def training_curves_figure(curves: pd.DataFrame, columns: int = 1) -> Figure:
@@ -34,8 +38,8 @@ def training_curves_figure(curves: pd.DataFrame, columns: int = 1) -> Figure:
             ax.plot(test["epoch"], test["error"], color=color, linewidth=1, label=f"test error: {plain_text(network)}")
             label = f"training loss: {plain_text(network)}"
             right.plot(train["epoch"], train["loss"], "--", color=color, linewidth=0.8, label=label)
-        ax.set(xlabel="epoch", ylabel="test error (%)")
-        right.set(ylabel="training loss (nats)", yscale="log")
+        ax.set(xlabel=EPOCH, ylabel=TEST_ERROR)
+        right.set(ylabel=TRAINING_LOSS, yscale="log")
         lines = [*ax.get_lines(), *right.get_lines()]
         ax.legend(lines, [str(line.get_label()) for line in lines], frameon=False, fontsize=6)
         ax.grid(linewidth=0.3, color="#cccccc")
@@ -53,11 +57,17 @@ def training_curves_screen(curves: pd.DataFrame) -> go.Figure:
         own = curves[curves["network"] == network]
         for split, column, dash, is_right in (("test", "error", None, False), ("train", "loss", "dash", True)):
             rows = own[own["split"] == split]
-            name = f"{plain(network)}: training loss" if is_right else f"{plain(network)}: test error"
+            name = _line_name(plain(network), is_right)
             line = {"color": color, "width": 1 if is_right else 2, "dash": dash}
             figure.add_trace(go.Scatter(x=rows["epoch"], y=rows[column], name=name, line=line), secondary_y=is_right)
     figure.update_layout(layout(height=380))
     figure.update_layout(showlegend=True, legend={"orientation": "h", "y": -0.22}, hovermode="x unified")
-    figure.update_xaxes(title="epoch", gridcolor=GRID, fixedrange=True)
-    figure.update_yaxes(title="test error (%)", gridcolor=GRID, fixedrange=True, secondary_y=False)
-    return figure.update_yaxes(title="training loss (nats)", type="log", fixedrange=True, secondary_y=True)
+    figure.update_xaxes(title=EPOCH, gridcolor=GRID, fixedrange=True)
+    figure.update_yaxes(title=TEST_ERROR, gridcolor=GRID, fixedrange=True, secondary_y=False)
+    return figure.update_yaxes(title=TRAINING_LOSS, type="log", fixedrange=True, secondary_y=True)
+
+
+def _line_name(network: str, is_loss: bool) -> Phrase:
+    if is_loss:
+        return Phrase("figures.run_training_loss", "{network}: training loss", network=network)
+    return Phrase("figures.run_test_error", "{network}: test error", network=network)

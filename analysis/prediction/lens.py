@@ -7,7 +7,6 @@ all layers of the last block side by side, so later layers can be replaced by th
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -17,11 +16,11 @@ from torch import Tensor
 from analysis.prediction.logits import BATCH
 from analysis.prediction.predictor import FinalMaps, NetworkLike, as_predictor, compute_contributions
 from analysis.reuse.effects import OnBatch, batches_on_device
+from analysis.reuse.measures import REPLACEMENTS, Replacement
 from densenet_core import DataError
 from densenet_core.data.images import Images, sample_evenly
 from densenet_core.training.evaluation import check_fit
 
-Replacement = Literal["mean", "zero"]
 CHUNK = 64  # images whose scores at all depths are in memory together
 
 
@@ -215,5 +214,5 @@ def decision_depths(parts: PooledParts, replace: Replacement = "mean") -> np.nda
 
 
 def _check_replacement(replace: str) -> None:
-    if replace not in get_args(Replacement):
-        raise DataError(f"replace {replace!r} is not one of {', '.join(get_args(Replacement))}")
+    if replace not in REPLACEMENTS:
+        raise DataError(f"replace {replace!r} is not one of {', '.join(REPLACEMENTS)}")

@@ -8,12 +8,17 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-COST_TITLES = {
-    "params": "parameters",
-    "mult_adds": "mult_adds",
-    "activation_bytes": "activation memory in training",
-    "images_per_s": "images per second",
-}
+from analysis.words import Phrase, phrases
+
+COST_TITLES = phrases(
+    "costs",
+    {
+        "params": "parameters",
+        "mult_adds": "mult_adds",
+        "activation_bytes": "activation memory in training",
+        "images_per_s": "images per second",
+    },
+)
 MORE_IS_BETTER = ("images_per_s",)
 
 
@@ -64,17 +69,37 @@ class Parity:
         return self.reference_cost / self.below, self.reference_cost / self.above if self.above else math.inf
 
     def __str__(self) -> str:
-        times, error, cost = self.times_fewer, f"{self.error:.2f}", COST_TITLES[self.cost]
-        if times is None:
-            least, most = self.bounds
-            if math.isinf(most):
-                return (
-                    f"At {self.reference}'s error of {error} %: {self.reason}: at least {least:.2g} times fewer {cost}"
-                )
-            return f"At {self.reference}'s error of {error} %: {self.reason}: at most {most:.2g} times fewer {cost}"
-        if times >= 1:
-            return f"At {self.reference}'s error of {error} % {self.family} needs {times:.2g} times fewer {cost}"
-        return f"At {self.reference}'s error of {error} % {self.family} needs {1 / times:.2g} times more {cost}"
+        least, most = self.bounds
+        about = {"network": self.reference, "error": self.error, "family": self.family, "cost": COST_TITLES[self.cost]}
+        if self.needed is None and math.isinf(most):
+            return Phrase(
+                "parity.at_least",
+                "At {network}'s error of {error:.2f} %: {reason}: at least {times:.2g} times fewer {cost}",
+                reason=self.reason,
+                times=least,
+                **about,
+            )
+        if self.needed is None:
+            return Phrase(
+                "parity.at_most",
+                "At {network}'s error of {error:.2f} %: {reason}: at most {times:.2g} times fewer {cost}",
+                reason=self.reason,
+                times=most,
+                **about,
+            )
+        if least >= 1:
+            return Phrase(
+                "parity.fewer",
+                "At {network}'s error of {error:.2f} % {family} needs {times:.2g} times fewer {cost}",
+                times=least,
+                **about,
+            )
+        return Phrase(
+            "parity.more",
+            "At {network}'s error of {error:.2f} % {family} needs {times:.2g} times more {cost}",
+            times=1 / least,
+            **about,
+        )
 
 
 def parity(results: pd.DataFrame, family: str, reference: pd.Series, cost: str = "params") -> Parity:
@@ -116,11 +141,25 @@ def parity(results: pd.DataFrame, family: str, reference: pd.Series, cost: str =
     about = (family, str(reference["model"]), error, cost, float(reference[cost]))
     best, worst = front.iloc[0], front.iloc[-1]
     if error < best["error"]:
-        reason = f"no {family} here reaches it (the best, {best['model']}, has {best['error']:.2f} %)"
+        reason = Phrase(
+            "parity.not_reached",
+            "no {family} here reaches it (the best, {model}, has {error:.2f} %)",
+            family=family,
+            model=best["model"],
+            error=best["error"],
+        )
         return Parity(*about, None, reason, above=float(best[cost]))
     if error > worst["error"]:
-        what = f"{worst['model']}, with {count(worst[cost])} {COST_TITLES[cost]} and {worst['error']:.2f} %"
-        return Parity(*about, None, f"even the smallest {family} here is better ({what})", below=float(worst[cost]))
+        reason = Phrase(
+            "parity.always_better",
+            "even the smallest {family} here is better ({model}, with {number} {cost} and {error:.2f} %)",
+            family=family,
+            model=worst["model"],
+            number=count(worst[cost]),
+            cost=COST_TITLES[cost],
+            error=worst["error"],
+        )
+        return Parity(*about, None, reason, below=float(worst[cost]))
     return Parity(*about, float(np.exp(np.interp(error, front["error"], np.log(front[cost])))))
 
 

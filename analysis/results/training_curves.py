@@ -18,8 +18,8 @@ def training_curves(runs: Mapping[str, str | Path]) -> pd.DataFrame:
         runs: folders by the names to show.
 
     Returns:
-        Columns network and those of ``Metric``: epoch, split, loss (nats), error (percent), seconds, ... Damaged rows
-        of a metrics.csv are left out; ``attrs["skipped"]`` reports them.
+        Columns network and the fields of ``Metric``: epoch, split, loss (nats), error (percent), seconds, ... Damaged
+        rows of a metrics.csv are left out; ``attrs["skipped"]`` reports them.
 
     Raises:
         RunError: a folder has no metrics.csv.

@@ -20,7 +20,7 @@ from analysis.reuse.cuts.processes import in_order
 from analysis.reuse.cuts.scores import MAX_IMAGES, cut_scores, fitting_batch
 from analysis.reuse.dissection import Dissection, dissect
 from analysis.reuse.effects import OnBatch, batches_on_device, in_halves
-from analysis.reuse.measures import HALVES, PRECISIONS, REPLACEMENTS, Precision, Replace, with_measures
+from analysis.reuse.measures import HALVES, PRECISIONS, REPLACEMENTS, Precision, Replacement, with_measures
 from densenet_core import Checkpoint
 from densenet_core.data.images import Images, sample_evenly
 from densenet_core.hardware import device
@@ -33,7 +33,7 @@ def connection_ablation(
     network: Network,
     images: Images,
     num_images: int = 500,
-    replace: Replace = "zero",
+    replace: Replacement = "zero",
     batch_size: int | None = None,
     on_batch: OnBatch = lambda done, total: None,
     keep_in: Path | None = None,

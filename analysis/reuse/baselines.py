@@ -1,6 +1,6 @@
 """What the structure alone says of a connection, without weights or images: baselines for every measure.
 
-A measure that orders connections no better than these has told nothing about the trained network.
+A measure that orders connections no better than these says nothing about the trained network.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from analysis.reuse.measures import MEASURE_TITLES, MEASURES
+from analysis.words import phrases
 
 if TYPE_CHECKING:  # the command line reads the orders at its start
     import pandas as pd
@@ -53,20 +54,26 @@ BASELINES: dict[str, Callable[[pd.DataFrame], pd.Series]] = {
     "channel_share": channel_share,
     "nearness": nearness,
 }
-BASELINE_TITLES = {
-    "inverse_sources": "1 / number of sources",
-    "channel_share": "share of the channels",
-    "nearness": "nearness of the layers",
-}
+BASELINE_TITLES = phrases(
+    "measures",
+    {
+        "inverse_sources": "1 / number of sources",
+        "channel_share": "share of the channels",
+        "nearness": "nearness of the layers",
+    },
+)
 # Fixed sparse patterns of the literature, as orders of pruning: the least goes first.
 PATTERNS: dict[str, Callable[[pd.DataFrame], pd.Series]] = {
     "log_densenet": log_densenet,
     "nearest_and_farthest": nearest_and_farthest,
 }
-PATTERN_TITLES = {
-    "log_densenet": "pattern of Log-DenseNet",
-    "nearest_and_farthest": "pattern of SparseNet",
-}
+PATTERN_TITLES = phrases(
+    "measures",
+    {
+        "log_densenet": "pattern of Log-DenseNet",
+        "nearest_and_farthest": "pattern of SparseNet",
+    },
+)
 
 # A share within a target does not order connections of different targets: contribution_total does.
 ORDERS = (*(name for name, measure in MEASURES.items() if measure.comparable != "target"), *PATTERNS)

@@ -9,8 +9,8 @@ A measure is a function of *statistics*: columns that one pass over the network 
 - gradients: ``slope``, the mean over the images of the sum of gradient x part
 - cuts: ``loss_change``, the mean cross-entropy with the connection cut minus the whole network's
 
-To add a measure, write its function, add it to ``MEASURES``, and add its title to ``app/dashboard/languages/*.toml``.
-The command line, the dashboard and the figures offer it from then on.
+To add a measure, write its function, add it to ``MEASURES``, and add its Korean title to
+``app/dashboard/languages/ko.toml``. The command line, the dashboard and the figures offer it from then on.
 """
 
 from __future__ import annotations
@@ -19,13 +19,15 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
+from analysis.words import phrases
+
 if TYPE_CHECKING:  # the command line reads the table at its start
     import pandas as pd
 
 Needs = Literal["weights", "images", "gradients", "cuts"]
 Scope = Literal["target", "kind", "network"]
-Replace = Literal["zero", "mean"]  # what a cut puts in place of a source's feature maps
-REPLACEMENTS: tuple[Replace, ...] = get_args(Replace)
+Replacement = Literal["zero", "mean"]  # what stands in for feature maps that are cut or not read
+REPLACEMENTS: tuple[Replacement, ...] = get_args(Replacement)
 Precision = Literal["fp32", "bf16"]  # of the convolutions of an ablation
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
@@ -131,7 +133,7 @@ MEASURES: dict[str, Measure] = {
 }
 HALVES = ("ablation_half_1", "ablation_half_2")  # ablation over every other image, and over the others
 DEFAULT = "mean_abs_weight"  # the paper's Figure 5
-MEASURE_TITLES = {name: measure.title for name, measure in MEASURES.items()}
+MEASURE_TITLES = phrases("measures", {name: measure.title for name, measure in MEASURES.items()})
 WEIGHT_MEASURES = tuple(name for name, measure in MEASURES.items() if not measure.on_images)
 IMAGE_MEASURES = tuple(name for name, measure in MEASURES.items() if measure.on_images)
 

@@ -17,7 +17,7 @@ import pandas as pd
 from analysis.reuse.ablation import connection_ablation
 from analysis.reuse.connections import Network, connection_weights
 from analysis.reuse.effects import OnBatch, connection_effects
-from analysis.reuse.measures import MEASURES, WEIGHT_MEASURES, Precision, Replace, needs_images
+from analysis.reuse.measures import MEASURES, WEIGHT_MEASURES, Precision, Replacement, needs_images
 from densenet_core.data.images import Images
 
 logger = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ def measure_reuse(
     measures: Iterable[str] = WEIGHT_MEASURES,
     images: Images | None = None,
     num_images: int = 500,
-    replace: Replace = "zero",
+    replace: Replacement = "zero",
     on_batch: OnBatch = lambda done, total: None,
     keep_in: Path | None = None,
     workers: int = 1,

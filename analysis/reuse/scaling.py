@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 import numpy as np
 
 from analysis.reuse.measures import MEASURES, is_signed
+from analysis.words import Phrase, phrases
 
 if TYPE_CHECKING:  # the command line reads the options at its start
     import pandas as pd
@@ -17,17 +18,20 @@ Scaling = Literal[
 SCALINGS: tuple[Scaling, ...] = get_args(Scaling)
 
 # The paper does not say how Figure 5's colors are scaled to 0..1; per block by its maximum is how it reads.
-SCALING_TITLES: dict[Scaling, str] = {
-    "kind_max": "per block and kind of target by its maximum",
-    "block_max": "per block by its maximum",
-    "dense_max": "per block by its dense layers' maximum",
-    "network_max": "whole network by its maximum",
-    "target_max": "per target by its maximum",
-    "target_minmax": "per target from minimum to maximum",
-    "rank": "rank in the whole network",
-    "signed_log": "logarithm of the size",
-    "none": "raw values",
-}
+SCALING_TITLES: dict[Scaling, Phrase] = phrases(
+    "scalings",
+    {
+        "kind_max": "per block and kind of target by its maximum",
+        "block_max": "per block by its maximum",
+        "dense_max": "per block by its dense layers' maximum",
+        "network_max": "whole network by its maximum",
+        "target_max": "per target by its maximum",
+        "target_minmax": "per target from minimum to maximum",
+        "rank": "rank in the whole network",
+        "signed_log": "logarithm of the size",
+        "none": "raw values",
+    },
+)
 
 
 def default_scaling(measure: str) -> Scaling:

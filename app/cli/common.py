@@ -224,7 +224,7 @@ def open_network(text: str, reading: Reading = AS_FOUND) -> Checkpoint:
     if keras_layout is not None:
         raise ValueError(f"--keras-layout {keras_layout!r} is for a Keras file, and {text!r} is not a file")
     if norm is not None:
-        raise ValueError(f"--norm {norm!r} is for a file whose norms have no running statistics, and {text!r} is none")
+        raise ValueError(f"--norm {norm!r} is for files whose norms have no running statistics, not for {text!r}")
     if text in zoo_names() and weights is None:
         return load_zoo(text)
     if text in zoo_names():

@@ -110,7 +110,7 @@ def short_paths(
     if len(networks) > 1:
         raise ValueError(f"a Highway Network's paths are drawn alone: {len(networks)} networks are given")
     if highways and not is_saved(highways[0]):
-        raise ValueError(f"what the gates of {highways[0]!r} let pass is learned: give a trained one's checkpoint")
+        raise ValueError(f"the gates of {highways[0]!r} are learned: pass the checkpoint of a trained network")
     from analysis.architecture.gates import carried_shares, transform_gates
 
     gc.enable()

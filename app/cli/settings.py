@@ -14,7 +14,7 @@ Command = TypeVar("Command", bound=Callable[..., None])
 
 
 def setting_options(settings: Sequence[Setting], by_recipe: Collection[str]) -> Callable[[Command], Command]:
-    """Give a command an option for every setting that is not among its own parameters.
+    """Add an option to a command for each setting that is not among its own parameters.
 
     The command takes them as ``**settings``: the values by name, None for options that were not given.
 

@@ -166,8 +166,8 @@ def _owner(folder: Path) -> tuple[int, str]:
         process, host = int(owner["process"]), str(owner["host"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(f"the run {folder.name!r} does not say which process trains it ({error})") from error
-    if process < 2:  # 0 and below stand for groups of processes
-        raise RunError(f"the run {folder.name!r} says that process {process} trains it, which is none")
+    if process < 2:  # 0 and below are groups of processes
+        raise RunError(f"the run {folder.name!r} names {process} as its process, which is no process of its own")
     return process, host
 
 

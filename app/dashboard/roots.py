@@ -1,4 +1,4 @@
-"""The folders that the server was told to serve; no path of a page leaves them.
+"""The folders that the server serves; pages open no path outside them.
 
 Streamlit takes from a list what is in it, whatever a browser sends; what may be typed is checked here.
 """

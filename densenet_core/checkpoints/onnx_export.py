@@ -66,7 +66,7 @@ class OnnxModel(nn.Module):
         onnxruntime, options = _onnxruntime(), _onnxruntime().SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
         self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-        self.register_buffer("place", torch.empty(0), persistent=False)  # tells that this module is on the CPU
+        self.register_buffer("place", torch.empty(0), persistent=False)  # shows whether this module is on the CPU
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the scores."""

@@ -207,7 +207,7 @@ def _is_spatial(args: tuple[Any, ...]) -> bool:
 
 
 def _sides(values: Sequence[int] | int, dims: int) -> tuple[int, ...]:
-    """Return one number a side: the last ones, as poolings of one dimension are made of those of two."""
+    """Return one number per side: the last ones, as poolings of one dimension are made of those of two."""
     given = [values] if isinstance(values, int) else list(values)
     return tuple(given[-dims:] if len(given) >= dims else given * dims)
 

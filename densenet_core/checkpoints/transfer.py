@@ -6,21 +6,21 @@ import os
 
 from torch import Tensor
 
-from densenet_core.checkpoints.checkpoint import load_checkpoint
+from densenet_core.checkpoints.checkpoint import Checkpoint, load_checkpoint
 from densenet_core.errors import CheckpointError
 from densenet_core.networks.network import Network
 
 
-def load_weights_into(model: Network, path: str | os.PathLike[str]) -> bool:
-    """Copy the weights of a file or run folder into a network; return whether the classifier was copied too.
+def load_weights_into(model: Network, path: str | os.PathLike[str]) -> Checkpoint:
+    """Copy the weights of a file or run folder into a network, and return the checkpoint that they are from.
 
     A classifier for another number of classes is not copied: the network keeps its own, as for fine-tuning.
 
     >>> from densenet_core import create_model
     >>> from densenet_core.checkpoints.zoo import zoo_path
     >>> network = create_model("densenet-40-12", num_classes=3, in_channels=1)
-    >>> load_weights_into(network, zoo_path("densenet-40-12-digits"))
-    False
+    >>> load_weights_into(network, zoo_path("densenet-40-12-digits")).architecture.num_classes
+    10
 
     Raises:
         CheckpointError: the file can't be read, or does not hold this network.
@@ -38,7 +38,7 @@ def load_weights_into(model: Network, path: str | os.PathLike[str]) -> bool:
             "choose the same architecture (--arch)"
         )
     model.load_state_dict(own | taken)
-    return not new
+    return found
 
 
 def _differs_in_classes(found: Tensor | None, own: Tensor, classes: tuple[int, int]) -> bool:

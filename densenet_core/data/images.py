@@ -205,7 +205,7 @@ def sample_evenly(images: Images, number: int) -> Images:
 def hash_images(images: Images) -> bytes:
     """Return a digest that changes with any image, its label, their order or how they are prepared.
 
-    Photographs on disk are not read: their paths, sizes and modification times stand for them.
+    Photographs on disk are not read: their paths, sizes and modification times are used instead.
     """
     digest = hashlib.sha256()
     if isinstance(images, FolderImages):

@@ -114,23 +114,24 @@ def train(
         check_fit(spec, (half_size(splits) if config.half_size_epochs else splits).test)
         if config.batch_size < 2 * fabric.world_size:
             raise RunError(f"batch_size {config.batch_size} is too small for {fabric.world_size} processes: two each")
-        model = _new_network(config, spec)
+        model, start = _new_network(config, spec)
         folder = on_first(fabric, lambda: make_folder(config))
         on_first(fabric, lambda: held.enter_context(locked(folder, patience_s)))
         on_first(fabric, lambda: claim_folder(config))
         held.enter_context(keep_freed_memory(fabric.device.type))
-        _train(fabric, config, splits, model.to(fabric.device), show_progress, on_epoch)
+        _train(fabric, config, splits, model.to(fabric.device), start, show_progress, on_epoch)
     return folder
 
 
-def _new_network(config: TrainingConfig, spec: Spec) -> Network:
+def _new_network(config: TrainingConfig, spec: Spec) -> tuple[Network, dict[str, Any] | None]:
+    """Return the network before its first step, and what is known of its weights where they are not random."""
     torch.manual_seed(config.seed)
-    model = build_model(spec, config.memory_efficient)
+    model, start = build_model(spec, config.memory_efficient), None
     if config.initial_weights is not None and not has_state(config.folder):
-        load_weights_into(model, config.initial_weights)
+        start = describe_start(config.initial_weights, load_weights_into(model, config.initial_weights).record)
     if config.sync_batch_norm:
         synchronize_batch_norm(model)
-    return model.to(memory_format=_memory_format(config))
+    return model.to(memory_format=_memory_format(config)), start
 
 
 def _train(
@@ -138,6 +139,7 @@ def _train(
     config: TrainingConfig,
     splits: DataSplits,
     model: Network,
+    start: dict[str, Any] | None,
     show_progress: ProgressStyle | bool,
     on_epoch: OnEpoch | None,
 ) -> None:
@@ -152,7 +154,7 @@ def _train(
     )
     finished = on_first(fabric, lambda: resume(folder))
     if not finished.epoch:
-        finished = replace(finished, start=on_first(fabric, lambda: describe_start(config)))
+        finished = replace(finished, start=start)
     load_state(folder, finished.state, model, optimizer)
     on_first(fabric, lambda: restore_weights(folder, finished.state, model))
     metrics = finished.metrics

@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 
-from densenet_core.checkpoints.checkpoint import load_checkpoint
 from densenet_core.data.datasets import DataSplits
 from densenet_core.hardware import hardware
 from densenet_core.training.config import PLACE_FIELDS, TrainingConfig
@@ -52,16 +51,9 @@ def kept_epoch(config: TrainingConfig, metrics: Sequence[Metric]) -> int:
     return min(whole or rows, key=lambda row: row.error).epoch
 
 
-def describe_start(config: TrainingConfig) -> dict[str, Any] | None:
-    """Return what is known of the weights that a run starts from, or None if they are random.
-
-    Raises:
-        CheckpointError: the file can't be read.
-    """
-    if config.initial_weights is None:
-        return None
-    record = load_checkpoint(config.initial_weights).record
-    return {"file": Path(config.initial_weights).name} | {key: record[key] for key in OF_THE_START if key in record}
+def describe_start(path: str, record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is known of the weights that a run starts from: those of a file or run folder with this record."""
+    return {"file": Path(path).name} | {key: record[key] for key in OF_THE_START if key in record}
 
 
 def without_results(record: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,24 +17,31 @@ from analysis.figures.diagrams.arcs import arc, arc_collection, arc_line
 from analysis.figures.style.heatmap import ticks
 from analysis.figures.style.paper import COLUMN_WIDTHS, STYLE
 from analysis.figures.style.screen import ACCENT, INK, layout
+from analysis.figures.style.words import KIND_TITLES, LAYER_FROM_INPUT
+from analysis.words import Phrase
 from densenet_core import DenseNetSpec
 
 FAINT = "#c9ced6"  # connections into what follows the block, and unmarked ones
 NODE = 0.15  # half a layer's width, in layers
 MAX_LABELED = 12  # layers whose numbers are all written below them
 _HOVERS = {
-    "input": "<b>the block's input</b><br>gives %{customdata[3]} feature maps<extra></extra>",
-    "dense_layer": (
+    "input": Phrase(
+        "figures.block_input_hover", "<b>the block's input</b><br>outputs %{customdata[3]} feature maps<extra></extra>"
+    ),
+    "dense_layer": Phrase(
+        "figures.dense_layer_hover",
         "<b>layer %{customdata[0]}</b><br>reads %{customdata[1]} sources: %{customdata[4]} = %{customdata[2]} "
-        "feature maps<br>gives %{customdata[3]}<extra></extra>"
+        "feature maps<br>outputs %{customdata[3]}<extra></extra>",
     ),
-    "transition": (
+    "transition": Phrase(
+        "figures.transition_hover",
         "<b>the transition</b><br>reads %{customdata[1]} sources: %{customdata[4]} = %{customdata[2]} feature maps<br>"
-        "gives %{customdata[3]}<extra></extra>"
+        "outputs %{customdata[3]}<extra></extra>",
     ),
-    "classifier": (
+    "classifier": Phrase(
+        "figures.classifier_hover",
         "<b>the classifier</b><br>reads %{customdata[1]} sources: %{customdata[4]} = %{customdata[2]} feature maps<br>"
-        "gives %{customdata[3]} scores<extra></extra>"
+        "outputs %{customdata[3]} scores<extra></extra>",
     ),
 }
 
@@ -90,7 +97,7 @@ def _draw_nodes(ax: Axes, layers: pd.DataFrame) -> None:
             name = {0: "$x_0$", last: kind}.get(layer, f"$H_{{{layer}}}$")
             ax.text(layer, -0.25, name, ha="center", va="top", fontsize=7 if layer < last else 6)
     quiet: dict[str, Any] = {"fontsize": 6, "color": "#555555"}
-    for y, word, column in ((-0.4, "reads", "input_maps"), (-0.52, "gives", "output_maps")):
+    for y, word, column in ((-0.4, "reads", "input_maps"), (-0.52, "outputs", "output_maps")):
         ax.annotate(word, (0, y), (-3, 0), ("axes fraction", "data"), "offset points", ha="right", va="top", **quiet)
         for layer, maps in zip(layers["layer"], layers[column], strict=True):
             if layer in _choose_labels(last) and (maps or column == "output_maps"):
@@ -125,8 +132,9 @@ def dense_block_screen(spec: DenseNetSpec, block: int = 1, marked: int | None = 
     figure.update_layout(**layout(height=320), hovermode="closest", dragmode=False, barmode="overlay")
     figure.update_layout(margin={"l": 8, "r": 8, "t": 8, "b": 44})
     shown = sorted(_choose_labels(last))
-    names = [str(layer) if layer < last else str(layers["kind"].iloc[-1]) for layer in shown]
-    figure.update_xaxes(title="layer (0: the block's input)", tickvals=shown, ticktext=names, range=[-0.6, last + 0.6])
+    following = KIND_TITLES[layers["kind"].iloc[-1]]
+    names = [str(layer) if layer < last else following for layer in shown]
+    figure.update_xaxes(title=LAYER_FROM_INPUT, tickvals=shown, ticktext=names, range=[-0.6, last + 0.6])
     figure.update_yaxes(visible=False, range=[-0.16, 1.04])
     return figure.update_xaxes(showgrid=False, zeroline=False, fixedrange=True).update_yaxes(fixedrange=True)
 

@@ -16,6 +16,8 @@ from analysis.architecture.cost import default_input_size
 from analysis.figures.diagrams.arcs import arc, arc_collection, arc_line
 from analysis.figures.style.paper import COLUMN_WIDTHS, STYLE
 from analysis.figures.style.screen import INK, MUTED, layout
+from analysis.figures.style.words import number_dense_block
+from analysis.words import Phrase
 from densenet_core import DenseNetSpec
 from densenet_core.networks.layers import network_layers
 
@@ -25,9 +27,10 @@ HEIGHT = 1.0  # inches, of the stage of the largest feature maps
 NARROW, ARROW, MIN_BLOCK = 0.28, 0.28, 0.56  # inches
 KERNEL_WORDS = {"conv": "conv", "max_pool": "max pool", "avg_pool": "avg pool"}
 WORDS = {"global_pool": "global\navg pool", "linear": "linear"}
-_HOVER = (
+_HOVER = Phrase(
+    "figures.network_hover",
     "<b>%{customdata[0]}</b><br>feature maps: %{customdata[1]} → %{customdata[2]}<br>"
-    "pixels a side: %{customdata[3]} → %{customdata[4]}<extra></extra>"
+    "pixels a side: %{customdata[3]} → %{customdata[4]}<extra></extra>",
 )
 
 
@@ -89,7 +92,7 @@ def _draw_box(ax: Axes, spec: DenseNetSpec, box: Box) -> None:
     frame.set_label(box.stage)
     ax.add_patch(frame)
     if box.kind == "block":
-        ax.text(box.middle, HEIGHT / 2 + 0.07, f"Dense block {box.block}", ha="center", va="bottom", fontsize=7)
+        ax.text(box.middle, HEIGHT / 2 + 0.07, number_dense_block(box.block), ha="center", va="bottom", fontsize=7)
         arcs = arc_collection(block_arcs(spec, box))
         arcs.set(edgecolor=EDGES["block"], linewidth=float(np.clip(3 / box.num_layers, 0.06, 0.5)))
         ax.add_collection(arcs)
@@ -134,15 +137,19 @@ def _add_box(figure: go.Figure, spec: DenseNetSpec, box: Box) -> None:
     )
     text: dict[str, Any] = {"x": box.middle, "showarrow": False}
     below = {"y": -HEIGHT / 2, "yanchor": "top"}
-    figure.add_annotation(**text, **below, text=box.content.replace("\n", "<br>"), font={"size": 11})
+    figure.add_annotation(**text, **below, text=_on_screen(box.content), font={"size": 11})
     if box.kind != "block":
         return
-    figure.add_annotation(**text, y=HEIGHT / 2, yanchor="bottom", text=f"Dense block {box.block}")
+    figure.add_annotation(**text, y=HEIGHT / 2, yanchor="bottom", text=number_dense_block(box.block))
     side = f"{box.out_size} × {box.out_size}"
     figure.add_annotation(**text, **below, yshift=-38, text=side, font={"color": MUTED})
     points = arc_line(block_arcs(spec, box))
     line = {"color": EDGES["block"], "width": float(np.clip(6 / box.num_layers, 0.15, 1))}
     figure.add_trace(go.Scatter(x=points[:, 0], y=points[:, 1], mode="lines", line=line, hoverinfo="skip"))
+
+
+def _on_screen(content: str) -> str:
+    return content.replace("\n", "<br>") if "\n" in content else content  # a phrase stays one
 
 
 def stage_boxes(spec: DenseNetSpec, input_size: int | None = None) -> list[Box]:
@@ -160,7 +167,8 @@ def stage_boxes(spec: DenseNetSpec, input_size: int | None = None) -> list[Box]:
         stage, kind = facts.pop("stage"), facts.pop("kind")
         right = x + (block_width if kind == "block" else NARROW)
         height = HEIGHT * max(0.22, float(np.sqrt(facts["out_size"] / largest)))
-        content = f"{facts['num_layers']} layers" if kind == "block" else contents[stage]
+        words = Phrase("figures.num_layers", "{number} layers", number=facts["num_layers"])
+        content = words if kind == "block" else contents[stage]
         boxes.append(Box(stage, kind, x, right, height, content, **facts))
         x = right + ARROW
     return boxes

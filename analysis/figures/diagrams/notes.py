@@ -13,12 +13,17 @@ from analysis.architecture.preservation import OPERATIONS, Operation
 from analysis.figures.diagrams.dense_block import source_colors
 from analysis.figures.style.heatmap import ticks
 from analysis.figures.style.screen import ACCENT, GRID, layout
+from analysis.figures.style.words import EPOCH
+from analysis.words import VALUE_TITLES, Phrase
 from densenet_core import DenseNetSpec
 
 LAYER_COLORS = {"conv1": "#0072B2", "conv2": "#56B4E9", "conv3": "#009E73"}
 NORM_COLOR = "#9ca3af"
 UNITS = (("G", 1e9), ("M", 1e6), ("K", 1e3))
-COST_TITLES = {"params": "parameters", "mult_adds": "mult_adds, one image"}
+COST_TITLES = {
+    "params": Phrase("cost_axes.params", "parameters"),
+    "mult_adds": Phrase("figures.mult_adds_per_image", "mult_adds, one image"),
+}
 
 
 def channel_growth_screen(spec: DenseNetSpec, block: int = 1) -> go.Figure:
@@ -35,11 +40,15 @@ def channel_growth_screen(spec: DenseNetSpec, block: int = 1) -> go.Figure:
         numbers = {"x": reads["layer"], "y": reads["input_maps"], "text": reads["input_maps"], "mode": "text"}
         figure.add_trace(go.Scatter(**numbers, textposition="top center", hoverinfo="skip", cliponaxis=False))
     figure.update_layout(**layout(height=300), barmode="stack", bargap=0.2)
-    figure.update_xaxes(title="layer (the last: what follows the block)", tickvals=ticks(last, 1), fixedrange=True)
-    return figure.update_yaxes(title="feature maps read", gridcolor=GRID, fixedrange=True, nticks=6)
+    figure.update_xaxes(title=_LAYER_TO_END, tickvals=ticks(last, 1), fixedrange=True)
+    return figure.update_yaxes(title=_MAPS_READ, gridcolor=GRID, fixedrange=True, nticks=6)
 
 
-_GROWTH_HOVER = "layer %{x} reads %{y} feature maps of source %{customdata}<extra></extra>"
+_LAYER_TO_END = Phrase("figures.layer_to_end", "layer (the last: what follows the block)")
+_MAPS_READ = Phrase("figures.maps_read", "feature maps read")
+_GROWTH_HOVER = Phrase(
+    "figures.growth_hover", "layer %{x} reads %{y} feature maps of source %{customdata}<extra></extra>"
+)
 
 
 def design_costs_screen(costs: pd.DataFrame) -> go.Figure:
@@ -86,7 +95,9 @@ def _round_places(top: float) -> list[float]:
     return [float(place) for place in np.arange(0, top, step)]
 
 
-_COST_HOVER = "%{y}, %{customdata[0]}: %{x:,}<br>gives %{customdata[1]} feature maps<extra></extra>"
+_COST_HOVER = Phrase(
+    "figures.bottleneck_hover", "%{y}, %{customdata[0]}: %{x:,}<br>outputs %{customdata[1]} feature maps<extra></extra>"
+)
 
 
 def preservation_screen(first_map: dict[Operation, np.ndarray]) -> go.Figure:
@@ -96,7 +107,8 @@ def preservation_screen(first_map: dict[Operation, np.ndarray]) -> go.Figure:
         first_map: as returned by ``compare_preservation``.
     """
     steps = len(first_map["concatenation"])
-    titles = ["the input", *(f"after layer {layer}" for layer in range(1, steps))]
+    after = [Phrase("figures.after_layer", "after layer {layer}", layer=layer) for layer in range(1, steps)]
+    titles = [Phrase("figures.the_input", "the input"), *after]
     figure = make_subplots(2, steps, subplot_titles=titles, horizontal_spacing=0.012, vertical_spacing=0.05)
     low, high = (float(bound(first_map["concatenation"])) for bound in (np.min, np.max))
     for row, operation in enumerate(OPERATIONS, start=1):
@@ -104,7 +116,7 @@ def preservation_screen(first_map: dict[Operation, np.ndarray]) -> go.Figure:
             heatmap = go.Heatmap(z=values, zmin=low, zmax=high, colorscale="Greys", showscale=False)
             figure.add_trace(heatmap.update(hovertemplate="%{z:.3f}<extra></extra>"), row, step)
             figure.update_yaxes(scaleanchor=f"x{(row - 1) * steps + step}", row=row, col=step)  # square pixels
-        figure.update_yaxes(title=operation, row=row, col=1)
+        figure.update_yaxes(title=VALUE_TITLES["operation"][operation], row=row, col=1)
     figure.update_layout(**layout(height=330), dragmode=False)
     figure.update_layout(margin={"l": 32, "r": 4, "t": 26, "b": 4})
     figure.update_annotations(font={"size": 12})
@@ -126,8 +138,9 @@ def learning_rate_screen(rates: pd.DataFrame) -> go.Figure:
         rates: as returned by ``learning_rates``.
     """
     line = {"color": ACCENT, "width": 2, "shape": "hv"}
-    hover = "epoch %{x}: %{y:.3g}<extra></extra>"
+    hover = Phrase("figures.learning_rate_hover", "epoch %{x}: %{y:.3g}<extra></extra>")
     figure = go.Figure(go.Scatter(x=rates["epoch"], y=rates["learning_rate"], line=line, hovertemplate=hover))
     figure.update_layout(**layout(height=240))
-    figure.update_xaxes(title="epoch", gridcolor=GRID, fixedrange=True, zeroline=False)
-    return figure.update_yaxes(title="learning rate", type="log", gridcolor=GRID, fixedrange=True, dtick=1)
+    figure.update_xaxes(title=EPOCH, gridcolor=GRID, fixedrange=True, zeroline=False)
+    title = Phrase("figures.learning_rate", "learning rate")
+    return figure.update_yaxes(title=title, type="log", gridcolor=GRID, fixedrange=True, dtick=1)

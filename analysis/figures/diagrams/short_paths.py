@@ -12,20 +12,22 @@ from plotly.subplots import make_subplots
 from analysis.figures.style.heatmap import ColorMap, block_matrix, check_color_map, highlighted_targets, ticks
 from analysis.figures.style.paper import COLUMN_WIDTHS, STYLE, draw_block, draw_colors, highlight, panels, write_caption
 from analysis.figures.style.screen import GRID, layout
+from analysis.figures.style.words import PROBABILITY, SOURCE_LAYER, TARGET_LAYER, number_block
+from analysis.words import Phrase
 
 # measure -> (title of the colors, caption of the figure)
 MEASURES = {
     "probability": (
-        "probability",
-        "Colour: probability that the target reads the source's output itself, in a training step.",
+        PROBABILITY,
+        "Color: probability that the target reads the source's output itself, in a training step.",
     ),
     "share_carried": (
-        "share of the input",
-        "Colour: share of the source's output in the target's input, mean over images, feature maps and pixels.",
+        Phrase("figures.input_share", "share of the input"),
+        "Color: share of the source's output in the target's input, mean over images, feature maps and pixels.",
     ),
     "share_in_join": (
-        "share in the join",
-        "Colour: share of the convolution from source to target in the mean that joins the columns there.",
+        Phrase("figures.join_share", "share in the join"),
+        "Color: share of the convolution from source to target in the mean that joins the columns there.",
     ),
 }
 GATE_COLOR = "#0072B2"
@@ -54,7 +56,7 @@ def short_paths_figure(table: pd.DataFrame, measure: str = "probability", color_
         figure, axes, bar_axes = panels(len(blocks), 2, numbers[networks[0]], top=0.4)
         for ax, (network, block) in zip(axes, blocks, strict=True):
             own = table[(table["network"] == network) & (table["block"] == block)]
-            draw_block(ax, block_matrix(own, own[measure], block), f"Block {block}", vmin=0, vmax=1, cmap=color_map)
+            draw_block(ax, block_matrix(own, own[measure], block), number_block(block), vmin=0, vmax=1, cmap=color_map)
             if block == 1:
                 ax.annotate(network, (0, 1), (0, 17), xycoords="axes fraction", textcoords="offset points", fontsize=8)
             highlight(ax, highlighted_targets(own, block))
@@ -75,22 +77,22 @@ def short_paths_screen(table: pd.DataFrame, measure: str = "probability") -> go.
     _check(table, measure)
     blocks = sorted(table["block"].unique())
     figure = make_subplots(
-        1, len(blocks), subplot_titles=[f"Block {block}" for block in blocks], horizontal_spacing=0.2 / len(blocks)
+        1, len(blocks), subplot_titles=[number_block(block) for block in blocks], horizontal_spacing=0.2 / len(blocks)
     )
     title = MEASURES[measure][0]
-    hover = f"source %{{y}} → target %{{x}}<br>{title}: %{{z:.3g}}<extra></extra>"
+    hover = Phrase("figures.path_hover", "source %{y} → target %{x}<br>{value}: %{z:.3g}<extra></extra>", value=title)
     for column, block in enumerate(blocks, start=1):
         matrix = block_matrix(table, table[measure], int(block))
         size = len(matrix)
         cells = go.Heatmap(z=matrix, x=np.arange(1, size + 1), coloraxis="coloraxis", hoverongaps=False)
         figure.add_trace(cells.update(hovertemplate=hover, xgap=0.5, ygap=0.5), 1, column)
         axis = {"showgrid": False, "zeroline": False, "fixedrange": True, "ticks": "outside", "ticklen": 3}
-        figure.update_xaxes(axis | {"title": "target layer ℓ", "tickvals": ticks(size, 1, most=5)}, row=1, col=column)
+        figure.update_xaxes(axis | {"title": TARGET_LAYER, "tickvals": ticks(size, 1, most=5)}, row=1, col=column)
         figure.update_yaxes(axis | {"tickvals": ticks(size - 1), "autorange": "reversed"}, row=1, col=column)
         for target in highlighted_targets(table, int(block)):
             frame = {"x0": target - 0.5, "x1": target + 0.5, "y0": -0.5, "y1": size - 0.5}
             figure.add_shape(type="rect", **frame, line={"color": "black", "width": 1.5}, row=1, col=column)
-    figure.update_yaxes(title="source layer s", row=1, col=1)
+    figure.update_yaxes(title=SOURCE_LAYER, row=1, col=1)
     bar = {"title": {"text": title, "side": "right"}, "thickness": 10, "outlinewidth": 0}
     colors = {"colorscale": "Viridis", "cmin": 0, "cmax": 1, "colorbar": bar}
     return figure.update_layout(**layout(height=270), coloraxis=colors, dragmode=False).update_annotations(font_size=13)
@@ -109,8 +111,11 @@ def gates_screen(table: pd.DataFrame) -> go.Figure:
     for first in table.reset_index(drop=True).groupby("block").head(1).index[1:]:
         figure.add_vline(first + 0.5, line={"color": "#888888", "width": 1, "dash": "dot"})  # a stage begins
     figure.update_layout(**layout(height=270), bargap=0.3)
-    figure.update_xaxes(title="layer with a gate", tickvals=ticks(len(table), 1), fixedrange=True)
-    return figure.update_yaxes(title="mean of T(x)", range=[0, 1], gridcolor=GRID, fixedrange=True)
+    figure.update_xaxes(
+        title=Phrase("figures.gated_layer", "layer with a gate"), tickvals=ticks(len(table), 1), fixedrange=True
+    )
+    title = Phrase("figures.mean_gate", "mean of T(x)")
+    return figure.update_yaxes(title=title, range=[0, 1], gridcolor=GRID, fixedrange=True)
 
 
 def gates_figure(table: pd.DataFrame, columns: int = 1) -> Figure:

@@ -12,12 +12,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from analysis.figures.prediction.style import colors_by_sign, overlay, picture, source_labels
+from analysis.figures.prediction.style import BIAS_TITLE, PART, SOURCE, colors_by_sign, overlay, picture, source_labels
 from analysis.figures.style.heatmap import ticks
 from analysis.figures.style.paper import COLUMN_WIDTHS, STYLE, plain_text
 from analysis.figures.style.screen import GRID, INK, layout, plain
+from analysis.words import Phrase
 
 MAX_EXPLAINED = 8  # images of one figure
+_HOVER = Phrase("prediction_figures.bar", "<b>source layer %{x}</b><br>adds %{y:+.3f} to the logit<extra></extra>")
 
 
 @dataclass(frozen=True)
@@ -30,28 +32,29 @@ class Explained:
     table: pd.DataFrame  # of this image: source_layer and contribution
 
 
-def contributions_screen(table: pd.DataFrame, title: str, marked: int | None = None) -> go.Figure:
+def contributions_screen(table: pd.DataFrame, title: str | None = None, marked: int | None = None) -> go.Figure:
     """Return bars of what each layer adds to a logit; the bars carry the source layer as ``customdata``.
 
     Args:
         table: source_layer and contribution, a row for each part.
-        title: of the y axis, such as "part of the logit of cat".
+        title: of the y axis; by default "part of the logit".
         marked: a source layer to frame.
     """
     own = table.sort_values("source_layer")
+    title = PART if title is None else plain(title)
     frames = [3 if source == marked else 0 for source in own["source_layer"]]
     bars = go.Bar(
         x=source_labels(own["source_layer"]),
         y=own["contribution"],
         marker={"color": colors_by_sign(own["contribution"]), "line": {"color": INK, "width": frames}},
         customdata=own[["source_layer"]].to_numpy(),
-        hovertemplate="<b>source layer %{x}</b><br>adds %{y:+.3f} to the logit<extra></extra>",
+        hovertemplate=_HOVER,
         selected={"marker": {"opacity": 1}},
         unselected={"marker": {"opacity": 1}},
     )
     figure = go.Figure(bars, layout(height=320) | {"clickmode": "event+select", "dragmode": False})
-    figure.update_xaxes(title="source layer (0: the input of the block)", type="category", fixedrange=True)
-    return figure.update_yaxes(title=plain(title), gridcolor=GRID, zerolinecolor=INK, fixedrange=True)
+    figure.update_xaxes(title=SOURCE, type="category", fixedrange=True)
+    return figure.update_yaxes(title=title, gridcolor=GRID, zerolinecolor=INK, fixedrange=True)
 
 
 def explanation_figure(images: Sequence[Explained], columns: int = 2) -> Figure:
@@ -95,7 +98,7 @@ def _draw_bars(ax: Axes, table: pd.DataFrame) -> None:
     ax.bar(own["source_layer"], own["contribution"], color=colors_by_sign(own["contribution"]), width=0.8)
     ax.axhline(0, color="#333333", linewidth=0.5)
     shown = ticks(int(own["source_layer"].max()))
-    ax.set_xticks([-1, *shown], ["bias", *map(str, shown)])
-    ax.set_ylabel("part of the logit")
+    ax.set_xticks([-1, *shown], [BIAS_TITLE, *map(str, shown)])
+    ax.set_ylabel(PART)
     ax.grid(axis="y", linewidth=0.3, color="#cccccc")
     ax.set_axisbelow(True)

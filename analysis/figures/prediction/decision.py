@@ -17,13 +17,18 @@ from analysis.figures.style.blocks import Colors, Row, blocks_figure, blocks_scr
 from analysis.figures.style.heatmap import block_title, ticks
 from analysis.figures.style.paper import COLUMN_WIDTHS, STYLE, plain_text
 from analysis.figures.style.screen import INK, layout
+from analysis.figures.style.words import LAYER_FROM_INPUT
+from analysis.words import Phrase, phrases
 
 MAX_ARCS = 200  # of a block, the strongest
-DECISION_TITLES = {
-    "gradient_activation": "gradient x activation",
-    "cut_effect": "fall of the logit when cut",
-    "ablation": "rise of the loss when cut (nats)",
-}
+DECISION_TITLES = phrases(
+    "decisions",
+    {
+        "gradient_activation": "gradient × activation",
+        "cut_effect": "fall of the logit when cut",
+        "ablation": "rise of the loss when cut (nats)",
+    },
+)
 
 
 def decision_figure(table: pd.DataFrame, measure: str = "gradient_activation", columns: int = 2) -> Figure:
@@ -61,7 +66,9 @@ def decision_screen(
     row = _signed(table, measure)
     shown = table if block is None else table[table["block"] == block]
     hover = shown[["block", "source_layer", "target_layer", measure]]
-    template = "<b>source %{y} → target %{x}</b><br>%{customdata[3]:+.4f}<extra></extra>"
+    template = Phrase(
+        "prediction_figures.cell", "<b>source %{y} → target %{x}</b><br>%{customdata[3]:+.4f}<extra></extra>"
+    )
     return blocks_screen(shown, [row._replace(values=shown[measure])], hover, template, marked)
 
 
@@ -116,9 +123,7 @@ def decision_arcs_screen(table: pd.DataFrame, measure: str = "gradient_activatio
     figure.add_scatter(
         x=list(range(last + 1)), y=[0] * (last + 1), mode="markers", marker={"color": INK, "size": 7}, hoverinfo="skip"
     )
-    figure.update_xaxes(
-        title="layer (0: the input of the block)", tickvals=ticks(last), showgrid=False, zeroline=False, fixedrange=True
-    )
+    figure.update_xaxes(title=LAYER_FROM_INPUT, tickvals=ticks(last), showgrid=False, zeroline=False, fixedrange=True)
     return figure.update_yaxes(visible=False, range=[-0.1, 1.08], fixedrange=True)
 
 

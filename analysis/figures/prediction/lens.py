@@ -11,9 +11,14 @@ from matplotlib.figure import Figure
 
 from analysis.figures.style.paper import COLORS, COLUMN_WIDTHS, STYLE, plain_text
 from analysis.figures.style.screen import GRID, MUTED, layout, plain
+from analysis.figures.style.words import PROBABILITY
+from analysis.words import Phrase, phrases
 
-DEPTH_TITLE = "sources that the classifier reads: 0 to s"
-TITLES = {"error": "error (%)", "loss": "loss (nats)", "decided": "images decided (%)", "agreement": "agreement (%)"}
+DEPTH_TITLE = Phrase("prediction_figures.depth", "sources that the classifier reads: 0 to s")
+TITLES = phrases(
+    "lens",
+    {"error": "error (%)", "loss": "loss (nats)", "decided": "images decided (%)", "agreement": "agreement (%)"},
+)
 
 
 def image_lens_screen(table: pd.DataFrame, names: Sequence[str], depth: int | None = None, top: int = 5) -> go.Figure:
@@ -31,14 +36,16 @@ def image_lens_screen(table: pd.DataFrame, names: Sequence[str], depth: int | No
         own = by_class[number]
         name = plain(names[int(number)])
         line = {"color": COLORS[place % len(COLORS)], "width": 2}
-        hover = f"<b>{name}</b><br>reads sources 0 to %{{x}}: %{{y:.1%}}<extra></extra>"
+        hover = Phrase(
+            "prediction_figures.lens", "<b>{name}</b><br>reads sources 0 to %{x}: %{y:.1%}<extra></extra>", name=name
+        )
         figure.add_scatter(x=own.index, y=own, name=name, mode="lines+markers", line=line, hovertemplate=hover)
     if depth is not None:
         figure.add_vline(x=depth, line={"color": MUTED, "dash": "dot"})
     figure.update_layout(layout(height=320))
     figure.update_layout(showlegend=True, legend={"orientation": "h", "y": 1.15})
     figure.update_xaxes(title=DEPTH_TITLE, fixedrange=True)
-    return figure.update_yaxes(title="probability", range=[0, 1.02], gridcolor=GRID, fixedrange=True)
+    return figure.update_yaxes(title=PROBABILITY, range=[0, 1.02], gridcolor=GRID, fixedrange=True)
 
 
 def lens_figure(tables: Mapping[str, pd.DataFrame], columns: int = 2) -> Figure:
@@ -66,7 +73,11 @@ def lens_figure(tables: Mapping[str, pd.DataFrame], columns: int = 2) -> Figure:
 
 def lens_screen(table: pd.DataFrame, measure: str = "error") -> go.Figure:
     """Return a measure of ``lens_by_depth`` by depth, for the screen: error, loss, decided or agreement."""
-    hover = f"<b>sources 0 to %{{x}}</b><br>{TITLES[measure]}: %{{y:.2f}}<extra></extra>"
+    hover = Phrase(
+        "prediction_figures.depth_hover",
+        "<b>sources 0 to %{x}</b><br>{measure}: %{y:.2f}<extra></extra>",
+        measure=TITLES[measure],
+    )
     line = go.Scatter(
         x=table["source_layer"], y=table[measure], mode="lines+markers", line={"color": COLORS[1]}, hovertemplate=hover
     )

@@ -15,7 +15,9 @@ from analysis.figures.prediction.style import SIGNED
 from analysis.figures.style.heatmap import ticks
 from analysis.figures.style.paper import COLUMN_WIDTHS, STYLE, draw_colors, plain_text
 from analysis.figures.style.screen import layout, plain
+from analysis.figures.style.words import number_block
 from analysis.prediction.similarity import similarity_matrix
+from analysis.words import Phrase
 
 MAX_TICKS = 14
 SIDE = 400  # pixels of a matrix
@@ -112,13 +114,13 @@ def _pairs(labels: Sequence[str]) -> np.ndarray:
     return np.array([[f"{row} × {column}" for column in labels] for row in labels])
 
 
-def _blocks(matrix: pd.DataFrame) -> tuple[list[int], list[float], list[str]]:
+def _blocks(matrix: pd.DataFrame) -> tuple[list[int], list[float], list[Phrase]]:
     """Return where each block begins, its middle, and its title."""
     blocks = np.array([block for block, _ in matrix.index])
     numbers = list(dict.fromkeys(blocks.tolist()))
     places = [np.flatnonzero(blocks == number) for number in numbers]
     starts, middles = [int(own[0]) for own in places], [float(own.mean()) for own in places]
-    return starts, middles, [f"Block {number}" for number in numbers]
+    return starts, middles, [number_block(number) for number in numbers]
 
 
 def _colors(title: str, low: float, high: float) -> dict[str, object]:

@@ -11,7 +11,11 @@ from torch import Tensor
 
 from analysis.prediction.maps import resize_maps
 from analysis.prediction.predictor import BIAS
+from analysis.words import Phrase
 
+SOURCE = Phrase("prediction_figures.source", "source layer (0: the input of the block)")
+PART = Phrase("prediction_figures.part", "part of the logit")
+BIAS_TITLE = Phrase("prediction_figures.bias", "bias")
 FOR, AGAINST, NEUTRAL = "#0072B2", "#D55E00", "#9ca3af"  # Okabe and Ito's blue and vermilion
 SIGNED = "RdBu"  # Matplotlib's and Plotly's: red below 0, blue above
 MAX_ALPHA, RANGE = 0.75, 0.42  # of a map over its image: the image stays visible where the map is largest
@@ -22,7 +26,7 @@ MIN_PIXELS = 224  # side of an image on the screen
 
 def source_labels(sources: pd.Series) -> list[str]:
     """Return the source layers as ticks: "bias", "0", "1", ..."""
-    return ["bias" if source == BIAS else str(source) for source in sources]
+    return [BIAS_TITLE if source == BIAS else str(source) for source in sources]
 
 
 def colors_by_sign(values: pd.Series) -> list[str]:
@@ -49,7 +53,7 @@ def overlay(pixels: Tensor, own_map: Tensor, limit: float | None = None, min_sid
         pixels: (C, H, W) uint8.
         own_map: (h, w), enlarged to the image.
         limit: the absolute value of full color; by default the largest of the map, and the color of a map of one sign
-            begins at its smallest absolute value, so that places can be told apart where all are alike.
+            begins at its smallest absolute value, so that similar places can still be distinguished.
     """
     base = picture(pixels, min_side).astype(float)
     values = resize_maps(own_map[None].float(), (base.shape[0], base.shape[1]))[0].numpy()

@@ -13,7 +13,6 @@ import pandas as pd
 
 from analysis.figures.style.heatmap import (
     DIVERGING,
-    KIND_TITLES,
     ColorMap,
     block_matrix,
     block_title,
@@ -23,7 +22,9 @@ from analysis.figures.style.heatmap import (
     ticks,
 )
 from analysis.figures.style.screen import INK, MUTED, layout
+from analysis.figures.style.words import KIND_TITLES, SOURCE_LAYER, TARGET_LAYER, name_kinds
 from analysis.reuse.scaling import Scaling, color_range
+from analysis.words import Phrase
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -50,6 +51,10 @@ class Row(NamedTuple):
     colors: Colors
     name: str = ""  # before the blocks' titles
     dotted: pd.Series | None = None  # the connections whose cells have a dot
+
+    def title(self, block: str) -> str:
+        """Return the title of a block in this row."""
+        return Phrase("figures.named_block", "{row}: {block}", row=self.name, block=block) if self.name else block
 
 
 def measure_colors(values: pd.Series, measure: str, scaling: Scaling, color_map: ColorMap) -> Colors:
@@ -181,7 +186,7 @@ def _cells(
         "mode": "markers",
         "marker": {"opacity": 0, "maxdisplayed": 1},
         "customdata": hover.loc[own.index].astype(object).to_numpy(),
-        "text": own["target_kind"].map(KIND_TITLES).tolist(),
+        "text": [KIND_TITLES[kind] for kind in own["target_kind"]],
         "hovertemplate": template,
         "selected": unchanged,
         "unselected": unchanged,
@@ -207,13 +212,13 @@ def _axes(
     size = int(table.loc[table["block"] == block, "target_layer"].max())
     axis: dict[str, Any] = {"showgrid": False, "zeroline": False, "fixedrange": True, "ticks": "outside", "ticklen": 3}
     x_axis: dict[str, Any] = {
-        "title": {"text": "target layer ℓ"},
+        "title": {"text": TARGET_LAYER},
         "tickvals": ticks(size, first=1),
         "range": [0.5, size + 0.5],
     }
     y_axis: dict[str, Any] = {"tickvals": ticks(size - 1), "range": [size - 0.5, -0.5]}
     if is_first:
-        y_axis["title"] = {"text": "source layer s"}
+        y_axis["title"] = {"text": SOURCE_LAYER}
     if has_spikes:
         x_axis |= {"showspikes": True, "spikemode": "across", "spikethickness": 1, "spikedash": "dot"}
         x_axis |= {"spikesnap": "hovered data", "spikecolor": MUTED}
@@ -221,14 +226,12 @@ def _axes(
 
 
 def _heading(table: pd.DataFrame, row: Row, block: int, axes: tuple[str, str]) -> dict[str, Any]:
-    title = block_title(table, block)
-    return _words(f"{row.name}: {title}" if row.name else title, axes, 14, INK, x=0.5, y=1, yanchor="bottom")
+    return _words(row.title(block_title(table, block)), axes, 14, INK, x=0.5, y=1, yanchor="bottom")
 
 
 def _labels(table: pd.DataFrame, block: int, axes: tuple[str, str]) -> list[dict[str, Any]]:
     """Return the kind of the last column in words, to its right."""
-    kinds = [KIND_TITLES[kind] for kind in highlighted_targets(table, block).values()]
-    words = " / ".join(dict.fromkeys(kinds))
+    words = name_kinds(highlighted_targets(table, block).values())
     return [_words(words, axes, LABEL_SIZE, MUTED, x=1, y=0.5, xanchor="left", textangle=90)] if words else []
 
 
@@ -291,9 +294,8 @@ def blocks_figure(table: pd.DataFrame, rows: Sequence[Row], columns: int = 2, wo
         figure, axes, bar = panels(len(rows) * len(blocks), columns, per_row)
         drawn = [(row, block) for row in rows for block in blocks]
         for ax, (row, block) in zip(axes, drawn, strict=True):
-            title, colors = block_title(table, block), row.colors
+            title, colors = row.title(block_title(table, block)), row.colors
             look = {"vmin": colors.low, "vmax": colors.high, "cmap": colors.color_map}
-            title = f"{row.name}: {title}" if row.name else title
             draw_block(ax, block_matrix(table, row.values, block), title, **look)
             highlight(ax, highlighted_targets(table, block))
             if row.dotted is not None:

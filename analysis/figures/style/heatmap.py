@@ -7,24 +7,15 @@ from typing import Literal, get_args
 import numpy as np
 import pandas as pd
 
+from analysis.figures.style.words import SCALED_TITLES, divide, number_dense_block
 from analysis.reuse.measures import measure_title
 from analysis.reuse.scaling import SCALING_TITLES, Scaling, is_diverging
+from analysis.words import Phrase
 
 ColorMap = Literal["jet", "viridis", "cividis"]
 DIVERGING = "RdBu_r"  # for measures with a sign: blue below 0, white at 0, red above; Matplotlib's and Plotly's name
 COLOR_MAPS: tuple[ColorMap, ...] = get_args(ColorMap)  # jet: the paper's look; the others are perceptually uniform
 
-SCALED_TITLES: dict[Scaling, str] = {
-    "kind_max": "kind's maximum",
-    "block_max": "block's maximum",
-    "network_max": "network's maximum",
-    "target_max": "target's maximum",
-    "target_minmax": "target's range",
-    "dense_max": "dense layers' maximum",
-    "rank": "rank",
-    "signed_log": "logarithm",
-}
-KIND_TITLES = {"dense_layer": "dense layer", "transition": "transition", "classifier": "classifier"}
 HIGHLIGHTED = ("transition", "classifier")  # the columns in black rectangles
 
 
@@ -40,7 +31,9 @@ def block_matrix(table: pd.DataFrame, values: pd.Series, block: int) -> np.ndarr
 def block_title(table: pd.DataFrame, block: int) -> str:
     """Return a block's title: a dense block has layers that read it and append to it."""
     is_dense = (table.loc[table["block"] == block, "target_kind"] == "dense_layer").any()
-    return f"{'Dense block' if is_dense else 'Concatenation'} {block}"
+    if is_dense:
+        return number_dense_block(block)
+    return Phrase("figures.concatenation", "Concatenation {block}", block=block)
 
 
 def highlighted_targets(table: pd.DataFrame, block: int) -> dict[int, str]:
@@ -61,7 +54,7 @@ def ticks(last: int, first: int = 0, most: int = 7) -> list[int]:
 def color_title(measure: str, scaling: Scaling) -> str:
     """Return what the colors show, such as "mean |w| / block's maximum"."""
     title = measure_title(measure)
-    return title if scaling == "none" else f"{title} / {SCALED_TITLES[scaling]}"
+    return title if scaling == "none" else divide(title, SCALED_TITLES[scaling])
 
 
 def caption(measure: str, scaling: Scaling, line_break: str = " ") -> str:

@@ -14,7 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.transforms import AffineDeltaTransform
 
-from analysis.figures.style.heatmap import KIND_TITLES, ticks
+from analysis.figures.style.heatmap import ticks
+from analysis.figures.style.words import name_kinds
 
 COLUMN_WIDTHS = {1: 3.25, 2: 6.875}  # inches: one column and both of a two-column conference paper
 STYLE = str(files("analysis.figures.style") / "paper.mplstyle")
@@ -125,7 +126,7 @@ def highlight(ax: Axes, targets: Mapping[int, str]) -> None:
     for target in targets:
         frame = Rectangle((target - 1, 0), 1, size, fill=False, edgecolor="black", linewidth=line, clip_on=False)
         ax.add_patch(frame)
-    words = " / ".join(dict.fromkeys(KIND_TITLES[kind] for kind in targets.values()))
+    words = name_kinds(targets.values())
     ax.annotate(
         words, (1, 0.5), (2, 0), "axes fraction", "offset points", rotation=-90, fontsize=6, ha="left", va="center"
     )

@@ -152,7 +152,7 @@ class Queue:
 
     def _hear(self, job: Job, message: Message | None) -> None:
         kind, content = message or ("crash", "")
-        size = len(pickle.dumps(content)) if kind == "result" else 0
+        result = pickle.loads(content) if kind == "result" else None  # the worker is our own
         with self._lock:
             if job.is_over:
                 return
@@ -160,7 +160,7 @@ class Queue:
                 job.report(*content)
                 return
             if kind == "result":
-                job.result, job.result_bytes = content, size
+                job.result, job.result_bytes = result, len(content)
                 self._end(job, "finished")
                 self._speeds[job.task.kind, job.task.network] = job.seconds
                 self._drop_oldest()

@@ -2,8 +2,8 @@
 
 Its arguments are the server's options: it opens files in the same folders only.
 
-Messages are pickles of pairs: ("progress", (done, total)), then one of ("result", value), ("error", sentence), where
-the user can mend it, and ("crash", traceback).
+Messages are pickles of pairs: ("progress", (done, total)), then one of ("result", its pickle), whose length is
+the result's size, ("error", sentence), where the user can correct it, and ("crash", traceback).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ MEASURES_TIME = "latency"  # which would be another at a lower priority
 def run(kind: str, network: Any, options: tuple[Any, ...], say: Callable[[Message], None]) -> None:
     """Do a task and say what comes of it."""
     try:
-        say(("result", WORK[kind](_sparingly(say), network, *options)))
+        say(("result", pickle.dumps(WORK[kind](_sparingly(say), network, *options))))
     except ValueError as error:  # every error of a user's is one
         say(("error", str(error)))
     except Exception:

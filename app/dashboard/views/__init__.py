@@ -1,1 +1,1 @@
-"""The dashboard's pages, one a file."""
+"""The dashboard's pages, one per file."""

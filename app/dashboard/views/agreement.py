@@ -10,12 +10,12 @@ import streamlit as st
 
 from analysis.figures.agreement import agreement_figure, agreement_screen
 from analysis.reuse.agreement import Agreement, agreement, agreement_table, disagreements
-from analysis.reuse.baselines import BASELINES
-from analysis.reuse.measures import IMAGE_MEASURES, MEASURES
+from analysis.reuse.baselines import BASELINE_TITLES
+from analysis.reuse.measures import IMAGE_MEASURES, MEASURE_TITLES, MEASURES
 from app.dashboard import loading
 from app.dashboard.charts import show_chart
 from app.dashboard.keys import ImagesKey, NetworkKey
-from app.dashboard.language import names, t
+from app.dashboard.language import names, t, titles, translated
 from app.dashboard.widgets.data_picker import pick_images
 from app.dashboard.widgets.downloads import download_row, take_home
 from app.dashboard.widgets.handover import agreement_code
@@ -62,13 +62,11 @@ def show() -> None:
 
 def _choose() -> tuple[str, str, str | None]:
     a, b, c = st.columns(3)
-    first = a.selectbox(
-        t("agreement.first"), list(MEASURES), format_func=names("measures", MEASURES), key="agreement_first"
-    )
+    first = a.selectbox(t("agreement.first"), list(MEASURES), format_func=titles(MEASURE_TITLES), key="agreement_first")
     others = [measure for measure in MEASURES if measure != first]
     default = others.index("ablation") if "ablation" in others else 0
     second = b.selectbox(
-        t("agreement.second"), others, index=default, format_func=names("measures", MEASURES), key="agreement_second"
+        t("agreement.second"), others, index=default, format_func=titles(MEASURE_TITLES), key="agreement_second"
     )
     kind = c.selectbox(t("agreement.into"), KINDS, format_func=names("agreement.kinds", KINDS), key="agreement_kind")
     return first, second, kind
@@ -100,7 +98,7 @@ def _show_numbers(found: Agreement) -> None:
 
 def _show_structure(rows: pd.DataFrame) -> None:
     """Show the measure beside the structural baselines, with and without the block's input."""
-    title = names("measures", (*MEASURES, *BASELINES))
+    title = titles(MEASURE_TITLES | BASELINE_TITLES)
     inputs = {True: t("agreement.with_input"), False: t("agreement.without_input")}
     st.markdown(f"**{t('agreement.structure')}**")
     shown = pd.DataFrame(
@@ -127,9 +125,9 @@ def _show_disagreements(rows: pd.DataFrame, first: str, second: str) -> None:
             t("columns.block"): rows["block"],
             t("columns.source_layer"): rows["source_layer"],
             t("columns.target_layer"): rows["target_layer"],
-            t(f"measures.{first}"): rows[first].map("{:.3g}".format),
+            translated(MEASURE_TITLES[first]): rows[first].map("{:.3g}".format),
             t("columns.rank"): rows[f"rank_{first}"].round(2),
-            t(f"measures.{second}"): rows[second].map("{:.3g}".format),
+            translated(MEASURE_TITLES[second]): rows[second].map("{:.3g}".format),
             t("columns.rank") + " ": rows[f"rank_{second}"].round(2),
         }
     )

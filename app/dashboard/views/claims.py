@@ -11,7 +11,7 @@ from app.dashboard import loading
 from app.dashboard.caching import cache
 from app.dashboard.jobs.task import Task
 from app.dashboard.keys import ImagesKey, NetworkKey, file_key
-from app.dashboard.language import from_analysis, t
+from app.dashboard.language import t, translated
 from app.dashboard.memory import remember_several
 from app.dashboard.roots import distinct_names, trained_networks
 from app.dashboard.widgets.claim_cards import (
@@ -102,5 +102,5 @@ def _show_claim(claim: Any) -> None:
     """Show what a claim's verdict rests on."""
     st.markdown(f"{statistic(claim)}: {numbers(claim)}")
     if claim.reason and not pd.isna(claim.value):
-        st.caption(literal(from_analysis(claim.reason)))
-    st.caption(t("claims.section", section=from_analysis(claim.section)))
+        st.caption(literal(translated(claim.reason)))
+    st.caption(t("claims.section", section=translated(claim.section)))

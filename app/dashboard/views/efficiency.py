@@ -9,13 +9,14 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from analysis.claims.published import published_claims
-from analysis.figures.efficiency import ERROR_TITLES, SCREEN_AXIS_TITLES, efficiency_screen
+from analysis.figures.efficiency import SCREEN_AXIS_TITLES, efficiency_screen
+from analysis.figures.style.words import ERROR_TITLES
 from analysis.results.efficiency import pareto_front, parity
 from app.dashboard.caching import cache
 from app.dashboard.charts import show_chart
 from app.dashboard.jobs.task import Task
 from app.dashboard.keys import NetworkKey, file_key
-from app.dashboard.language import from_analysis, names, t
+from app.dashboard.language import names, t, titles, translated
 from app.dashboard.roots import in_served_folders, trained_runs
 from app.dashboard.server.options import server_options
 from app.dashboard.widgets.claim_cards import show_badge, statement
@@ -68,7 +69,7 @@ def _draw(rows: pd.DataFrame) -> None:
     show_chart(
         screen,
         key="efficiency",
-        alt=t("efficiency.alt", cost=from_analysis(SCREEN_AXIS_TITLES[cost])),
+        alt=t("efficiency.alt", cost=translated(SCREEN_AXIS_TITLES[cost])),
     )
     if len(drawn) < len(rows):
         missing, label = len(rows) - len(drawn), t(f"efficiency.costs.{cost}")
@@ -89,7 +90,7 @@ def _all_results() -> pd.DataFrame:
 @cache(4, spinner="results")
 @in_served_folders()
 def _results_table(runs: tuple[NetworkKey, ...]) -> pd.DataFrame:
-    """Published results, those of the suite's sweeps and zoo, and those of these run folders."""
+    """Return published results, and the results of the suite's sweeps, its zoo and these run folders."""
     from analysis.results.results import mean_over_seeds, measured_results, published_results, shipped_results
     from analysis.reuse.measuring import cache_folder
 
@@ -116,9 +117,7 @@ def _choose_rows(table: pd.DataFrame) -> pd.DataFrame:
         dataset = st.selectbox(t("efficiency.dataset"), datasets, index=datasets.index("ImageNet"), key="dataset")
         rows = table[table["dataset"] == dataset]
         kinds = [kind for kind in ERROR_TITLES if kind in set(rows["error_kind"])]
-        kind = st.selectbox(
-            t("efficiency.error"), kinds, format_func=names("error_kinds", ERROR_TITLES), key=f"error_kind {dataset}"
-        )
+        kind = st.selectbox(t("efficiency.error"), kinds, format_func=titles(ERROR_TITLES), key=f"error_kind {dataset}")
     rows = rows[rows["error_kind"] == kind]
     published = sorted(rows.loc[rows["origin"] == "published", "source"].unique())
     first = [source for source in published if source in FIRST_SOURCES] or published
@@ -195,7 +194,7 @@ def _show_parity(rows: pd.DataFrame) -> None:
     reference = others[others["model"] == model].iloc[0]
     for cost in ("params", "mult_adds"):
         if pd.notna(reference[cost]) and costed.loc[costed["family"] == family, cost].notna().any():
-            st.markdown(f"- {literal(from_analysis(str(parity(costed, family, reference, cost))))}.")
+            st.markdown(f"- {literal(translated(str(parity(costed, family, reference, cost))))}.")
     st.caption(t("efficiency.interpolated"))
 
 
@@ -209,7 +208,7 @@ def _show_claims() -> None:
     with st.expander(t("efficiency.claims"), icon=":material/fact_check:"):
         for claim in published_claims().itertuples():
             words, badge = st.columns([4, 1])
-            words.markdown(f"{statement(claim)}  \n:gray[{literal(from_analysis(str(claim.reason)))}]")
+            words.markdown(f"{statement(claim)}  \n:gray[{literal(translated(str(claim.reason)))}]")
             with badge:
                 show_badge(str(claim.verdict))
         with take_home():

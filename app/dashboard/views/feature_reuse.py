@@ -12,13 +12,13 @@ import streamlit as st
 from analysis.claims.figure_5 import figure5_observations, is_order_visible
 from analysis.figures.figure_5 import Connection, feature_reuse_screen
 from analysis.figures.style.heatmap import COLOR_MAPS, ColorMap
-from analysis.reuse.measures import DEFAULT, IMAGE_MEASURES, MEASURES
-from analysis.reuse.scaling import SCALINGS, Scaling, default_scaling
+from analysis.reuse.measures import DEFAULT, IMAGE_MEASURES, MEASURE_TITLES, MEASURES
+from analysis.reuse.scaling import SCALING_TITLES, SCALINGS, Scaling, default_scaling
 from app.dashboard import loading
 from app.dashboard.caching import cache
 from app.dashboard.charts import Kept, draw_once, show_chart
 from app.dashboard.keys import NetworkKey
-from app.dashboard.language import names, t
+from app.dashboard.language import names, t, titles
 from app.dashboard.memory import recall, remember, write_address
 from app.dashboard.pages import link_to
 from app.dashboard.views.one_connection import Measured, show_connection
@@ -137,7 +137,7 @@ def _choose_options() -> Options:
         options=MEASURES,
         key="measure",
         default=DEFAULT,
-        format_func=names("measures", MEASURES),
+        format_func=titles(MEASURE_TITLES),
     )
     scaling_chosen = remember(
         scaling.selectbox,
@@ -145,7 +145,7 @@ def _choose_options() -> Options:
         options=SCALINGS,
         key="scaling_of_effects" if chosen in IMAGE_MEASURES else "scaling",  # each has its own default
         default=default_scaling(chosen),
-        format_func=names("scalings", SCALINGS),
+        format_func=titles(SCALING_TITLES),
     )
     color_map = remember(
         colors.selectbox,
@@ -191,7 +191,7 @@ def _connection(row: pd.Series) -> Connection:
 
 
 def _show_scale(table: pd.DataFrame, options: Options) -> None:
-    """Say which cells set the scale of the colors, where that is one a block: often a framed one."""
+    """Say which cells set the scale of the colors, where that is one per block: often a framed one."""
     if options.scaling != "block_max":
         return
     largest = table.loc[table.groupby("block")[options.measure].idxmax()]

@@ -13,6 +13,7 @@ from analysis.figures.gradient_flow import (
     QUANTITIES,
     gradient_flow_figure,
     gradient_flow_screen,
+    network_title,
     path_lengths_screen,
     path_shares_figure,
     path_shares_screen,
@@ -23,7 +24,7 @@ from app.dashboard.caching import cache
 from app.dashboard.charts import show_chart
 from app.dashboard.jobs.task import Task
 from app.dashboard.keys import ImagesKey, NetworkKey
-from app.dashboard.language import from_analysis, names, t
+from app.dashboard.language import t, titles, translated
 from app.dashboard.widgets.data_picker import pick_images
 from app.dashboard.widgets.downloads import download_row, download_small, take_home
 from app.dashboard.widgets.handover import Code, gradients_code
@@ -76,7 +77,7 @@ def _show_flow(key: NetworkKey, images: ImagesKey) -> None:
         t("gradients.quantity"),
         list(QUANTITIES),
         default="output_gradient",
-        format_func=names("gradient_quantities", QUANTITIES),
+        format_func=titles(QUANTITIES),
         key="flow_quantity",
     )
     chosen = quantity or "output_gradient"
@@ -85,7 +86,7 @@ def _show_flow(key: NetworkKey, images: ImagesKey) -> None:
         draw = partial(loading.figure_file, gradient_flow_figure, "gradient_flow", flow, chosen, 1)
         download_row("gradient_flow", flow, draw, code=gradients_code(key, images, chosen))
     ratios = "  ·  ".join(
-        f"{literal(from_analysis(str(name)))}: **{ratio:.3g}**" for name, ratio in gradient_ratios(flow).items()
+        f"{literal(translated(network_title(name)))}: **{ratio:.3g}**" for name, ratio in gradient_ratios(flow).items()
     )
     st.caption(t("gradients.ratios", ratios=ratios))
     st.caption(t("gradients.note"))

@@ -8,13 +8,13 @@ from typing import get_args
 import streamlit as st
 
 from analysis.figures.pruning import X_TITLES, pruning_figure, pruning_screen
-from analysis.reuse.baselines import ORDERS
+from analysis.reuse.baselines import ORDER_TITLES, ORDERS
 from analysis.reuse.pruning import Budget
 from analysis.reuse.repair import REPAIRS
 from app.dashboard import loading
 from app.dashboard.charts import show_chart
 from app.dashboard.jobs.task import Task
-from app.dashboard.language import names, t
+from app.dashboard.language import names, t, titles
 from app.dashboard.widgets.data_picker import pick_images
 from app.dashboard.widgets.downloads import download_row, take_home
 from app.dashboard.widgets.handover import pruning_code
@@ -38,13 +38,13 @@ def show() -> None:
         t("pruning.by"),
         list(ORDERS),
         default=DEFAULT,
-        format_func=names("measures", ORDERS),
+        format_func=titles(ORDER_TITLES),
         key="pruning_measures",
     )
     budget = b.selectbox(
         t("pruning.budget"), budgets, format_func=names("pruning.budgets", budgets), key="pruning_budget"
     )
-    x = c.selectbox(t("pruning.across"), list(X_TITLES), format_func=names("pruning_axes", X_TITLES), key="pruning_x")
+    x = c.selectbox(t("pruning.across"), list(X_TITLES), format_func=titles(X_TITLES), key="pruning_x")
     repair = d.selectbox(
         t("pruning.repair"), REPAIRS, format_func=names("pruning.repairs", REPAIRS), key="pruning_repair"
     )

@@ -8,7 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from analysis.claims.claim import Verdict
-from app.dashboard.language import from_analysis, t
+from app.dashboard.language import t, translated
 from app.text import literal
 
 
@@ -47,25 +47,25 @@ def badge_text(verdict: str) -> str:
 
 def statement(claim: Any) -> str:
     """Return a claim's statement as Markdown, in the session's language."""
-    return literal(t(f"claim_statements.{claim.claim}"))
+    return literal(translated(claim.statement))
 
 
 def statistic(claim: Any) -> str:
     """Return what a claim's value is, as Markdown, in the session's language."""
-    return literal(t(f"claim_statistics.{claim.claim}"))
+    return literal(translated(claim.statistic))
 
 
 def numbers(claim: Any) -> str:
     """Return a claim's value with its interval, its controls and its criterion as one line of Markdown."""
     if pd.isna(claim.value):
-        return f"*{literal(from_analysis(claim.reason))}*"
+        return f"*{literal(translated(claim.reason))}*"
     parts = [f"**{claim.value:.3g}**{interval(claim)}"]
     if claim.num_untrained:
         extremes = f"{claim.untrained_low:.3g} – {claim.untrained_high:.3g}"
         parts.append(f"{t('claims.untrained')} {claim.untrained:.3g} ({extremes})")
     if claim.control:
-        parts.append(f"{literal(from_analysis(claim.control))} {claim.control_value:.3g}")
-    parts.append(f"{t('claims.to_hold')} {from_analysis(claim.criterion)}")
+        parts.append(f"{literal(translated(claim.control))} {claim.control_value:.3g}")
+    parts.append(f"{t('claims.to_hold')} {translated(claim.criterion)}")
     return "  ·  ".join(parts)
 
 

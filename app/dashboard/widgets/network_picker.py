@@ -69,7 +69,7 @@ def pick_network(
     The page then says what is wrong, or what to do first. Otherwise it names the network.
 
     Args:
-        side: tells the choices of a page apart that has two. The first one, "a", begins with the session's network.
+        side: distinguishes the two choices of a page. The first one, "a", begins with the session's network.
         with_names: networks without weights may be chosen too, by their names.
         table_is_enough: networks of which only the feature reuse is known may be chosen too.
     """

@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pandas as pd
 import streamlit as st
 
-from app.dashboard.language import column_labels, value_labels
+from analysis.words import VALUE_TITLES
+from app.dashboard.language import column_labels, translated
 from app.dashboard.widgets.downloads import download_table
 
 NUMBERS = "%.4g"  # four significant digits
 MISSING = "–"
-WORDS = ("target_kind", "operation", "origin")  # columns whose values have words of their own
 
 
 def show_table(table: pd.DataFrame, **options: Any) -> None:
     """Draw a table; ``options`` are ``st.dataframe``'s. Its columns keep their own names in CSV files."""
-    words = {name: table[name].map(value_labels(name, table[name].unique())) for name in WORDS if name in table}
+    words = {name: _translated(table[name], titles) for name, titles in VALUE_TITLES.items() if name in table}
     labels = column_labels(table.columns)
     settings = {name: _column(table[name], labels.get(name)) for name in table.columns}
     shown = table.assign(**words)
     shown.attrs = {}  # they may hold what Arrow can't store
     st.dataframe(shown, column_config=settings, hide_index=True, placeholder=MISSING, **options)
+
+
+def _translated(values: pd.Series, titles: Mapping[Any, str]) -> pd.Series:
+    words = {value: translated(titles.get(value, value)) for value in values.unique()}
+    return values.map(words)
 
 
 def _column(values: pd.Series, label: str | None) -> Any:

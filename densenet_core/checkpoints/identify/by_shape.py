@@ -69,7 +69,7 @@ def _with_norms(found: Structure, shapes: Shapes, is_in_order: bool, is_sorted: 
         stems = [conv.key for conv in found.stem if conv.outputs == width]
         spare = min(len(stems), max(0, len(of_width) - len(wanting)))
         pairs = _match([*stems[len(stems) - spare :], *wanting], of_width, places, is_in_order)
-        if len(of_width) > len(wanting) + spare and not is_sorted:  # one too many: only what stands before its reader
+        if len(of_width) > len(wanting) + spare and not is_sorted:  # one too many: only norms before their reader
             pairs = {k: norm for k, norm in pairs.items() if k in stems or places[f"{norm}.weight"] < places[k]}
         matched |= pairs
     for head in found.heads[1:]:  # all heads read the same maps
@@ -92,7 +92,7 @@ def _hidden_layers(heads: Sequence[str], shapes: Shapes) -> tuple[str, ...]:
 
 
 def _weights_behind_norms(found: Structure, shapes: Shapes) -> Iterator[tuple[str, int]]:
-    """Yield the weights that a norm may stand before, and its width."""
+    """Yield the weights that a norm may precede, and its width."""
     for block, layers in enumerate(found.blocks):
         for convs in layers:
             yield convs[0].key, convs[0].inputs

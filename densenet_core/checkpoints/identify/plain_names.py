@@ -14,7 +14,7 @@ import numpy as np
 from densenet_core.arrays import Array
 from densenet_core.errors import CheckpointError
 
-# wrappers of training frameworks, which may stand anywhere in a name
+# wrappers of training frameworks, which can occur anywhere in a name
 _WRAPPERS = re.compile(r"(?:_fsdp_wrapped_module|_checkpoint_wrapped_module|_orig_mod)\.")
 _COLLECTIONS = ("params", "batch_stats")  # of Flax
 _MEANS = ("running_mean", "_mean", "moving_mean", "mean")

@@ -142,7 +142,7 @@ def test_probes_after_the_blocks_of_a_resnet() -> None:
 
 
 def test_what_is_wrong_is_said() -> None:
-    with pytest.raises(DataError, match="replace 'median' is not one of mean, zero"):
+    with pytest.raises(DataError, match="replace 'median' is not one of zero, mean"):
         lens_by_depth(pooled_parts(checkpoint_of(SPEC), some_images()), "median")
     with pytest.raises(DataError, match="image"):
         pooled_parts(checkpoint_of(DENSE["volumes"]), some_images())

@@ -89,7 +89,7 @@ def test_taken_apart_it_is_the_same_network(spec: DenseNetSpec, fold: bool) -> N
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: f"{spec.family} {spec.block_config} {spec.stem}")
 @pytest.mark.parametrize("replace", ["zero", "mean"])
 def test_ablation_is_what_cutting_one_connection_after_the_other_gives(
-    spec: DenseNetSpec, replace: ablation.Replace, monkeypatch: pytest.MonkeyPatch
+    spec: DenseNetSpec, replace: ablation.Replacement, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(scores, "MAX_POSITIONS", 2 * 12 * 16 * 16)  # two variants at once: groups and a rest
     checkpoint, images = checkpoint_of(spec), images_for(spec)

@@ -12,8 +12,6 @@ from typing import Any, get_args
 import pytest
 import typer.main
 
-from analysis.prediction.lens import Replacement
-from analysis.reuse.measures import REPLACEMENTS
 from app.cli.main import app, run
 from densenet_core.training.config import training_settings
 from tests.app.cli.test_reading_options import commands
@@ -134,10 +132,6 @@ def test_the_documentation_lists_every_command() -> None:
     text = (Path(__file__).parents[3] / "docs" / "command_line.md").read_text(encoding="utf-8")
     first_cells = [line.split("|")[1] for line in text.splitlines() if line.startswith("| `")]
     assert {words.split()[0] for cell in first_cells for words in re.findall("`(.+?)`", cell)} == {*COMMANDS}
-
-
-def test_what_replaces_a_layer_is_what_the_lens_knows() -> None:
-    assert {*get_args(Replacement)} == {*REPLACEMENTS}
 
 
 @pytest.mark.parametrize("file", [".", "notes.txt/a.pdf"])

@@ -13,19 +13,17 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from analysis import connection_weights
+from analysis.claims.claim import Criterion, check
 from analysis.claims.claims import ON_IMAGES
 from analysis.claims.figure_5 import FIGURE_5
 from analysis.claims.published import PUBLISHED, published_claims
-from analysis.figures.efficiency import ERROR_TITLES
-from analysis.figures.gradient_flow import QUANTITIES
-from analysis.figures.pruning import X_TITLES
-from analysis.figures.style.heatmap import KIND_TITLES
+from analysis.figures.gradient_flow import network_title
+from analysis.figures.style.heatmap import color_title
 from analysis.results.efficiency import Parity
-from analysis.reuse.measures import MEASURE_TITLES, MEASURES
-from analysis.reuse.scaling import SCALING_TITLES, SCALINGS
+from analysis.reuse.measures import MEASURE_TITLES
+from analysis.words import Phrase
 from app.dashboard import language
-from app.dashboard.language import FOLDER, LANGUAGES, PHRASES, catalogue, from_analysis, translate
-from app.dashboard.widgets.tables import WORDS
+from app.dashboard.language import FOLDER, LANGUAGES, catalogue, translate, translated
 from densenet_core import load_zoo, zoo_names
 
 ROOT = Path(__file__).parents[3]
@@ -46,7 +44,7 @@ def keys_used() -> Iterator[re.Pattern[str]]:
             elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "names":
                 yield re.compile(re.escape(ast.literal_eval(node.args[0])) + r"\.[^.]+")
             elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "column_labels":
-                yield re.compile(r"(columns|measures)\.[^.]+")
+                yield re.compile(r"columns\.[^.]+")
 
 
 def patterns(key: ast.expr) -> Iterator[re.Pattern[str]]:
@@ -58,16 +56,26 @@ def patterns(key: ast.expr) -> Iterator[re.Pattern[str]]:
     yield re.compile("".join(re.escape(part.value) if isinstance(part, ast.Constant) else "[^.]+" for part in parts))
 
 
-def phrases_of_the_analysis() -> set[str]:
-    """Every string of the analysis, an f-string's values as "{}"."""
-    found = set()
+def phrases_of_the_analysis() -> dict[str, str]:
+    """The English templates of all phrases by their keys: those in the source, and the titles of entries of tables."""
+    found: dict[str, str] = {title.key: title.template for title in MEASURE_TITLES.values()}
+    for claim in (*FIGURE_5, *ON_IMAGES, *PUBLISHED):
+        found |= {own.key: own.template for own in (claim.said_statement, claim.said_statistic)}
     for file in (ROOT / "analysis").rglob("*.py"):
-        for node in ast.walk(ast.parse(file.read_text())):
-            if isinstance(node, ast.Constant) and isinstance(node.value, str):
-                found.add(node.value)
-            elif isinstance(node, ast.JoinedStr):
-                found.add("".join(part.value if isinstance(part, ast.Constant) else "{}" for part in node.values))
+        for key, template in phrases_in(ast.parse(file.read_text())):
+            assert found.setdefault(key, template) == template, f"{key} has two texts, one in {file}"
     return found
+
+
+def phrases_in(tree: ast.AST) -> Iterator[tuple[str, str]]:
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name) or not node.args:
+            continue
+        if node.func.id == "Phrase" and isinstance(node.args[0], ast.Constant):
+            yield ast.literal_eval(node.args[0]), ast.literal_eval(node.args[1])
+        elif node.func.id == "phrases" and isinstance(node.args[1], ast.Dict):
+            for option, text in ast.literal_eval(node.args[1]).items():
+                yield f"{ast.literal_eval(node.args[0])}.{option}", text
 
 
 def test_every_language_has_a_catalogue_and_no_other_lies_there() -> None:
@@ -76,55 +84,22 @@ def test_every_language_has_a_catalogue_and_no_other_lies_there() -> None:
 
 @pytest.mark.parametrize("other", [name for name in LANGUAGES if name != "en"])
 def test_languages_have_the_same_keys_and_placeholders(other: str) -> None:
-    assert list(catalogue(other)) == list(catalogue("en"))
-    for key, text in catalogue("en").items():
+    pages, phrases = catalogue("en"), phrases_of_the_analysis()
+    assert list(catalogue(other))[: len(pages)] == list(pages)
+    assert set(list(catalogue(other))[len(pages) :]) == set(phrases)  # none missing, none that no phrase has
+    for key, text in pages.items():
+        assert placeholders(catalogue(other)[key]) == placeholders(text), key
+    for key, text in phrases.items():
         there = catalogue(other)[key]
-        if key.startswith(PHRASES):
-            assert sorted(re.findall(r"%?\{[^}]*\}", there)) == sorted(re.findall(r"%?\{[^}]*\}", text)), key
-        else:
-            assert placeholders(there) == placeholders(text), key
+        assert sorted(re.findall(r"%?\{[^}]*\}", there)) == sorted(re.findall(r"%?\{[^}]*\}", text)), key
 
 
 def test_every_key_that_is_used_is_there_and_every_key_there_is_used() -> None:
-    keys = [key for key in catalogue("en") if not key.startswith("analysis.")]
-    used = [*keys_used(), *(re.compile(rf"{column}s\.[^.]+") for column in WORDS)]
+    used = list(keys_used())
     for pattern in used:
-        assert any(pattern.fullmatch(key) for key in keys), pattern.pattern
-    for key in keys:
+        assert any(pattern.fullmatch(key) for key in catalogue("en")), pattern.pattern
+    for key in catalogue("en"):
         assert any(pattern.fullmatch(key) for pattern in used), key
-
-
-def test_what_is_translated_of_the_analysis_is_what_it_says() -> None:
-    phrases = phrases_of_the_analysis()
-    for key, text in catalogue("en").items():
-        if key.startswith(PHRASES):
-            assert text in phrases, (key, text)
-
-
-def test_a_phrase_of_the_analysis_has_one_key() -> None:
-    """Two keys with the same English words could not be told apart in a figure."""
-    phrases = [text for key, text in catalogue("en").items() if key.startswith(PHRASES)]
-    assert sorted(phrases) == sorted(set(phrases))
-
-
-def test_a_title_is_said_once() -> None:
-    """A widget's options have the titles that figures and the command line show."""
-    words = catalogue("en")
-    assert {key: words[f"measures.{key}"] for key in MEASURES} == {key: MEASURE_TITLES[key] for key in MEASURES}
-    assert {key: words[f"scalings.{key}"] for key in SCALINGS} == SCALING_TITLES
-    assert {key: words[f"target_kinds.{key}"] for key in KIND_TITLES} == KIND_TITLES
-    assert {key: words[f"pruning_axes.{key}"] for key in X_TITLES} == X_TITLES
-    assert {key: words[f"gradient_quantities.{key}"] for key in QUANTITIES} == QUANTITIES
-    assert {key: words[f"error_kinds.{key}"] for key in ERROR_TITLES} == ERROR_TITLES
-    assert not [key for key in MEASURES if f"columns.{key}" in words]
-    claims = (*FIGURE_5, *ON_IMAGES, *PUBLISHED)
-    assert catalogue_table("claim_statements") == {claim.name: claim.statement for claim in claims}
-    assert catalogue_table("claim_statistics") == {claim.name: claim.statistic for claim in claims}
-
-
-def catalogue_table(table: str) -> dict[str, str]:
-    words = catalogue("en").items()
-    return {key.removeprefix(f"{table}."): text for key, text in words if key.startswith(f"{table}.")}
 
 
 @pytest.mark.parametrize("name", LANGUAGES)
@@ -148,36 +123,46 @@ def test_korean_is_korean() -> None:
             assert re.search(r"[가-힣]", words), (key, text)
 
 
-def test_a_figures_words_are_translated_and_its_numbers_stay(monkeypatch: pytest.MonkeyPatch) -> None:
-    figure = go.Figure(go.Scatter(x=[1], y=[2], name="no such words 7", customdata=["transition"]))
-    figure.update_xaxes(title="learning rate").add_annotation(text="Dense block 12")
+def test_a_figures_phrases_are_translated_and_all_else_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    epoch, layers = Phrase("figures.epoch", "epoch"), Phrase("figures.num_layers", "{number} layers", number=12)
+    figure = go.Figure(go.Scatter(x=[1], y=[2], name="epoch", text=[layers], customdata=["transition"]))
+    figure.update_xaxes(title=epoch, ticktext=[layers], tickvals=[1]).add_annotation(text=layers)
     assert translate(figure) is figure
     monkeypatch.setattr(language, "language", lambda: "ko")
     korean = translate(figure)
-    assert korean.layout.xaxis.title.text == "학습률"
-    assert korean.layout.annotations[0].text == "밀집 블록 12"
-    assert korean.data[0].name == "no such words 7"
-    assert list(korean.data[0].customdata) == ["transition"]  # data, not words
-    assert from_analysis("%{x} of {}") == "%{x} of {}"
+    assert korean.layout.xaxis.title.text == "에폭"
+    assert korean.layout.annotations[0].text == korean.layout.xaxis.ticktext[0] == korean.data[0].text[0] == "층 12개"
+    assert korean.data[0].name == "epoch"  # a network of this name
+    assert list(korean.data[0].customdata) == ["transition"]
+    assert figure.layout.xaxis.title.text == "epoch"
 
 
 def test_phrases_of_phrases_are_translated(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(language, "language", lambda: "ko")
-    assert from_analysis("total |w| / block's maximum") == "|w|의 합 / 블록의 최댓값"
-    assert from_analysis("DenseNet (L=40, k=12), untrained") == "DenseNet (L=40, k=12), 학습 전"
-    assert from_analysis(" epoch ") == " 에폭 "
+    assert translated(color_title("total_abs_weight", "block_max")) == "|w|의 합 / 블록의 최댓값"
+    assert translated(network_title("DenseNet (L=40, k=12), untrained")) == "DenseNet (L=40, k=12), 학습 전"
+    assert translated("epoch") == "epoch"  # no phrase
     found = Parity("DenseNet-BC", "ResNet-101", 22.44, "params", 40.0, 20.0)
+    assert str(found) == "At ResNet-101's error of 22.44 % DenseNet-BC needs 2 times fewer parameters"
     assert (
-        from_analysis(str(found))
-        == "ResNet-101의 오류율 22.44 %에 이르는 데 DenseNet-BC에는 2배 적은 파라미터 수만 필요합니다"
+        translated(str(found))
+        == "ResNet-101의 오류율 22.44%에 이르는 데 DenseNet-BC에는 2배 적은 파라미터 수만 필요합니다"
     )
+
+
+def test_claims_keep_their_phrases_in_tables(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(language, "language", lambda: "ko")
+    row = next(check(FIGURE_5, connection_weights(load_zoo(zoo_names()[0]))).itertuples())
+    assert translated(row.statement) == catalogue("ko")["claim_statements.layers_spread"]
+    assert translated(row.criterion) == "0.5 이상"
+    assert translated(str(Criterion(at_most=1, below_control=True))) == "1 이하, 대조군보다 작음"
 
 
 def test_the_efficiency_claims_are_korean_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(language, "language", lambda: "ko")
     for text in published_claims()["reason"]:
-        assert re.search(r"[가-힣]", from_analysis(text)), text
-        assert not re.search(r"\b(the|is|needs|against|with)\b", from_analysis(text)), from_analysis(text)
+        assert re.search(r"[가-힣]", translated(text)), text
+        assert not re.search(r"\b(the|is|needs|against|with)\b", translated(text)), translated(text)
 
 
 def test_a_tables_columns_are_named_in_both_languages(monkeypatch: pytest.MonkeyPatch) -> None:

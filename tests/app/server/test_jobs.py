@@ -58,7 +58,7 @@ def test_jobs_run_in_turn_and_as_many_at_a_time_as_the_limit_says(queue: Queue) 
     jobs = [queue.submit(task(number), "network", "title", str(number)) for number in range(3)]
     assert [job.state for job in jobs] == ["running", "waiting", "waiting"]
     assert [queue.before(job) for job in jobs] == [0, 0, 1]
-    Silent.launched[0].hear(("result", 7))
+    Silent.launched[0].hear(("result", pickle.dumps(7)))
     assert [job.state for job in jobs] == ["finished", "running", "waiting"]
     assert (jobs[0].result, len(Silent.launched)) == (7, 2)
     Silent.launched = []
@@ -94,7 +94,7 @@ def test_cancelling_ends_the_process_and_starts_the_next(queue: Queue) -> None:
     queue.cancel(task(0))
     assert Silent.launched[0].is_ended
     assert (first.state, second.state) == ("cancelled", "running")
-    Silent.launched[0].hear(("result", 1))  # came too late
+    Silent.launched[0].hear(("result", pickle.dumps(1)))  # came too late
     assert (first.state, first.result) == ("cancelled", None)
     third = queue.submit(task(2), None, "", "")
     queue.cancel(task(2))
@@ -116,7 +116,7 @@ def test_a_session_and_the_server_have_limits(queue: Queue) -> None:
 def test_the_last_results_are_kept(queue: Queue) -> None:
     for number in range(MAX_KEPT + 3):
         queue.submit(task(number), None, "", "")
-        Silent.launched[-1].hear(("result", number))
+        Silent.launched[-1].hear(("result", pickle.dumps(number)))
     assert [job.result for job in queue.jobs()] == list(range(3, MAX_KEPT + 3))
     assert not queue._networks
     assert not queue._workers
@@ -127,7 +127,7 @@ def test_large_results_leave_no_room_for_old_ones(queue: Queue, monkeypatch: pyt
     kept = []
     for number, size in enumerate((4_000, 4_000, 4_000, 20_000, 10)):
         queue.submit(task(number), None, "", "")
-        Silent.launched[-1].hear(("result", b"x" * size))
+        Silent.launched[-1].hear(("result", pickle.dumps(b"x" * size)))
         kept.append([len(job.result) for job in queue.jobs()])
     assert kept == [[4_000], [4_000, 4_000], [4_000, 4_000], [20_000], [10]]
 

@@ -178,7 +178,7 @@ def _highway_runs() -> list[Path]:
             if str(read_config(run).get("arch")).startswith("highway") and "dataset" in read_config(run):
                 found.append(run)
         except RunError:
-            continue  # a file of the zoo, or a run that the Training page tells of
+            continue  # a file of the zoo, or a run that the Training page reports
     return found
 
 

@@ -8,8 +8,8 @@ import pandas as pd
 import streamlit as st
 
 from analysis.figures.prediction.lens import image_lens_screen, lens_screen, probes_screen
-from analysis.prediction.lens import Replacement, lens_by_depth, lens_of_parts
-from analysis.reuse.measures import REPLACEMENTS
+from analysis.prediction.lens import lens_by_depth, lens_of_parts
+from analysis.reuse.measures import REPLACEMENTS, Replacement
 from app.dashboard.charts import show_chart
 from app.dashboard.jobs.task import Task
 from app.dashboard.keys import ImagesKey, NetworkKey

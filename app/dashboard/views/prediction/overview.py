@@ -143,7 +143,7 @@ def _show_bars(shown: Shown) -> None:
     found = shown.found
     st.markdown(f"**{t('prediction.logit', name=literal(found.title), logit=found.logit)}**")
     show_chart(
-        contributions_screen(found.table, "part of the logit", chosen_source(shown)).update_layout(height=380),
+        contributions_screen(found.table, marked=chosen_source(shown)).update_layout(height=380),
         key="prediction_bars",
         alt=t("prediction.bars_alt"),
         on_select=_remember_source,
