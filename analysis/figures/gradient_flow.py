@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import matplotlib as mpl
 import pandas as pd
 import plotly.graph_objects as go
@@ -21,6 +23,7 @@ QUANTITIES = phrases(
 POSITION = Phrase("figures.relative_depth", "layer (0: first, 1: last)")
 PATH_LENGTH = Phrase("figures.path_length", "layers with weights on the path")
 GRADIENT_SHARE = Phrase("figures.gradient_share", "share of the gradient by the image")
+LOGARITHMIC = {"type": "log", "nticks": 8, "exponentformat": "power"}
 
 
 def network_title(network: object) -> str:
@@ -61,30 +64,18 @@ def gradient_flow_figure(flow: pd.DataFrame, quantity: str = "output_gradient", 
 def gradient_flow_screen(flow: pd.DataFrame, quantity: str = "output_gradient") -> go.Figure:
     """Return the same for the screen, each layer named on hover."""
     _check(quantity)
-    figure = go.Figure()
+    figure = _figure(height=440, legend_y=1.1)
     for color, (network, own) in zip(COLORS, flow.groupby("network", sort=False), strict=False):
-        figure.add_trace(
-            go.Scatter(
-                x=own["position"],
-                y=own[quantity],
-                name=network_title(network),
-                mode="lines+markers",
-                line={"color": color, "width": 2},
-                marker={"size": 5},
-                customdata=own[["layer", "name"]].to_numpy(),
-                hovertemplate=Phrase(
-                    "figures.gradient_hover",
-                    "<b>{network}</b><br>layer %{customdata[0]}: %{customdata[1]}<br>%{y:.3g}<extra></extra>",
-                    network=network_title(network),
-                ),
-            )
+        title = network_title(network)
+        hover = Phrase(
+            "figures.gradient_hover",
+            "<b>{network}</b><br>layer %{customdata[0]}: %{customdata[1]}<br>%{y:.3g}<extra></extra>",
+            network=title,
         )
-    figure.update_layout(layout(height=440))
-    figure.update_layout(showlegend=True, legend={"orientation": "h", "y": 1.1})
-    figure.update_xaxes(title=POSITION, gridcolor=GRID, fixedrange=True, zeroline=False)
-    return figure.update_yaxes(
-        title=QUANTITIES[quantity], type="log", nticks=8, exponentformat="power", gridcolor=GRID, fixedrange=True
-    )
+        curve = _curve(title, color, own["position"], own[quantity], hover)
+        figure.add_trace(curve.update(customdata=own[["layer", "name"]].to_numpy()))
+    figure.update_xaxes(title=POSITION, zeroline=False)
+    return figure.update_yaxes(title=QUANTITIES[quantity], **LOGARITHMIC)
 
 
 def path_lengths_screen(counts: dict[str, pd.DataFrame]) -> go.Figure:
@@ -93,38 +84,18 @@ def path_lengths_screen(counts: dict[str, pd.DataFrame]) -> go.Figure:
     Args:
         counts: by network, as returned by ``path_counts``.
     """
-    figure = go.Figure()
+    figure = _figure(height=340)
     for color, (network, own) in zip(COLORS, counts.items(), strict=False):
-        numbers = [float(number) for number in own["num_paths"]]
-        figure.add_trace(
-            go.Scatter(
-                x=own["length"],
-                y=numbers,
-                name=network_title(network),
-                mode="lines+markers",
-                line={"color": color, "width": 2},
-                marker={"size": 5},
-                customdata=[
-                    f"{number:,}" if number < 10**15 else f"{float(number):.3g}" for number in own["num_paths"]
-                ],
-                hovertemplate=Phrase(
-                    "figures.paths_hover",
-                    "<b>{network}</b><br>%{customdata} paths of %{x} layers<extra></extra>",
-                    network=network_title(network),
-                ),
-            )
+        hover = Phrase(
+            "figures.paths_hover",
+            "<b>{network}</b><br>%{customdata} paths of %{x} layers<extra></extra>",
+            network=plain(network),
         )
-    figure.update_layout(layout(height=340))
-    figure.update_layout(showlegend=True, legend={"orientation": "h", "y": 1.14})
-    figure.update_xaxes(title=PATH_LENGTH, gridcolor=GRID, fixedrange=True, rangemode="tozero")
-    return figure.update_yaxes(
-        title=Phrase("figures.num_paths", "number of paths"),
-        type="log",
-        nticks=8,
-        exponentformat="power",
-        gridcolor=GRID,
-        fixedrange=True,
-    )
+        numbers = [float(number) for number in own["num_paths"]]
+        words = [f"{number:,}" if number < 10**15 else f"{float(number):.3g}" for number in own["num_paths"]]
+        figure.add_trace(_curve(plain(network), color, own["length"], numbers, hover).update(customdata=words))
+    figure.update_xaxes(title=PATH_LENGTH, rangemode="tozero")
+    return figure.update_yaxes(title=Phrase("figures.num_paths", "number of paths"), **LOGARITHMIC)
 
 
 def path_shares_figure(gradients: pd.DataFrame, columns: int = 1) -> Figure:
@@ -148,27 +119,25 @@ def path_shares_figure(gradients: pd.DataFrame, columns: int = 1) -> Figure:
 
 def path_shares_screen(gradients: pd.DataFrame) -> go.Figure:
     """Return the same figure for the screen."""
-    figure = go.Figure()
+    figure = _figure(height=340)
     for color, (network, own) in zip(COLORS, gradients.groupby("network", sort=False), strict=False):
-        figure.add_trace(
-            go.Scatter(
-                x=own["length"],
-                y=own["share"],
-                name=network_title(network),
-                mode="lines+markers",
-                line={"color": color, "width": 2},
-                marker={"size": 5},
-                hovertemplate=Phrase(
-                    "figures.share_hover",
-                    "<b>{network}</b><br>%{x}: %{y:.1%}<extra></extra>",
-                    network=network_title(network),
-                ),
-            )
-        )
-    figure.update_layout(layout(height=340))
-    figure.update_layout(showlegend=True, legend={"orientation": "h", "y": 1.14})
-    figure.update_xaxes(title=PATH_LENGTH, gridcolor=GRID, fixedrange=True, rangemode="tozero")
-    return figure.update_yaxes(title=GRADIENT_SHARE, gridcolor=GRID, fixedrange=True, rangemode="tozero")
+        title = network_title(network)
+        hover = Phrase("figures.share_hover", "<b>{network}</b><br>%{x}: %{y:.1%}<extra></extra>", network=title)
+        figure.add_trace(_curve(title, color, own["length"], own["share"], hover))
+    figure.update_xaxes(title=PATH_LENGTH, rangemode="tozero")
+    return figure.update_yaxes(title=GRADIENT_SHARE, rangemode="tozero")
+
+
+def _figure(height: int, legend_y: float = 1.14) -> go.Figure:
+    """Return a figure without curves, with their legend above it."""
+    figure = go.Figure(layout=layout(height) | {"showlegend": True, "legend": {"orientation": "h", "y": legend_y}})
+    axis = {"gridcolor": GRID, "fixedrange": True}
+    return figure.update_layout(xaxis=axis, yaxis=axis)
+
+
+def _curve(name: str, color: str, x: pd.Series, y: Any, hover: Phrase) -> go.Scatter:
+    look = {"mode": "lines+markers", "line": {"color": color, "width": 2}, "marker": {"size": 5}}
+    return go.Scatter(x=x, y=y, name=name, hovertemplate=hover, **look)
 
 
 def _check(quantity: str) -> None:
