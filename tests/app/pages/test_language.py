@@ -144,10 +144,7 @@ def test_phrases_of_phrases_are_translated(monkeypatch: pytest.MonkeyPatch) -> N
     assert translated("epoch") == "epoch"  # no phrase
     found = Parity("DenseNet-BC", "ResNet-101", 22.44, "params", 40.0, 20.0)
     assert str(found) == "At ResNet-101's error of 22.44 % DenseNet-BC needs 2 times fewer parameters"
-    assert (
-        translated(str(found))
-        == "ResNet-101의 오류율 22.44%에 이르는 데 DenseNet-BC에는 2배 적은 파라미터 수만 필요합니다"
-    )
+    assert translated(str(found)) == "ResNet-101의 오류율 22.44%를 DenseNet-BC은(는) 1/2의 파라미터 수로 달성합니다"
 
 
 def test_claims_keep_their_phrases_in_tables(monkeypatch: pytest.MonkeyPatch) -> None:
