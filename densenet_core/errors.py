@@ -1,4 +1,4 @@
-"""Exceptions for users' mistakes: each message names the argument, its value, and the way out."""
+"""Exceptions for users' mistakes: each message names the argument, its value, and a fix."""
 
 from __future__ import annotations
 

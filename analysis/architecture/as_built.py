@@ -1,4 +1,4 @@
-"""Whether a network still has the structure that its spec describes."""
+"""Check whether a network still has the structure that its spec describes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What claims on a network are tested on: its checkpoint, images, and the network that it is compared with."""
+"""Evidence for claims on a network: its checkpoint, images, and the networks that it is compared with."""
 
 from __future__ import annotations
 

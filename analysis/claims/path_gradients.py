@@ -1,4 +1,4 @@
-"""How much of the gradient arrives by paths of each length (after Veit, Wilber and Belongie 2016, section 4.3).
+"""The share of the gradient that arrives by paths of each length (after Veit, Wilber and Belongie 2016, section 4.3).
 
 With the masks of its ReLUs and the statistics of its batch norms held fixed a network is linear, and the gradient of
 the loss by the image is the sum of what arrives by each path from the image to the scores. Multiplying the gradient by

@@ -1,4 +1,4 @@
-"""How feature reuse emerges over a training, to take home: GIF, MP4, or one vector figure an epoch in a ZIP."""
+"""Export feature reuse over a training: GIF, MP4, or a ZIP with one vector figure per epoch."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def animation_bytes(tables: pd.DataFrame, file_format: str) -> bytes:
 
     Args:
         tables: as returned by ``reuse_over_training``.
-        file_format: gif, mp4, or zip for one PDF an epoch. The last frame of an animation is held for two seconds.
+        file_format: gif, mp4, or zip for one PDF per epoch. The last frame of an animation is held for two seconds.
 
     Raises:
         ValueError: another format.

@@ -1,4 +1,4 @@
-"""How feature reuse emerges over a training, on the screen: an animated heatmap, and curves."""
+"""Feature reuse over a training, for the screen: an animated heatmap, and curves."""
 
 from __future__ import annotations
 

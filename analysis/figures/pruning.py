@@ -1,4 +1,4 @@
-"""Error as connections go, one curve per measure beside random pruning: for the screen and for paper."""
+"""Error against what is left after pruning, one curve per measure and random pruning: for screen and paper."""
 
 from __future__ import annotations
 

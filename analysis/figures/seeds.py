@@ -1,4 +1,4 @@
-"""What networks of several seeds share and where they differ: mean and standard deviation of every cell."""
+"""Feature reuse of networks of several seeds: mean and standard deviation of every cell."""
 
 from __future__ import annotations
 

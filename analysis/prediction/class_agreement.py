@@ -1,4 +1,4 @@
-"""Whether classes need connections of their own: profiles measured on two halves of the images, compared."""
+"""Reliability of the profiles of classes: measured on two halves of the images, and compared."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where in the image the evidence for a class is: class activation maps by layer, and Grad-CAM at any layer."""
+"""Places in the image that speak for a class: class activation maps by layer, and Grad-CAM at any layer."""
 
 from __future__ import annotations
 

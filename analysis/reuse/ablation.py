@@ -113,7 +113,7 @@ def _check_options(replace: str, precision: str, workers: int) -> None:
 
 @dataclass(frozen=True)
 class _Plan:
-    """What is measured, and how. Pickled to other processes; called there, it returns the function of a batch."""
+    """The settings of a measurement. Pickled to other processes; called there, it returns the function of a batch."""
 
     checkpoint: Checkpoint
     images: Images

@@ -30,7 +30,7 @@ KEYS = ["block", "source_layer", "target_layer", "target_kind"]
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far two measures order connections alike."""
+    """The agreement of two measures on the order of connections."""
 
     spearman: float  # rank correlation, -1..1; nan where one measure is constant
     low: float  # 95 % interval, by bootstrap over targets, and over the images of ablation

@@ -1,4 +1,4 @@
-"""What the structure alone says of a connection, without weights or images: baselines for every measure.
+"""Baselines for every measure: orders of connections by structure alone, without weights or images.
 
 A measure that orders connections no better than these says nothing about the trained network.
 """

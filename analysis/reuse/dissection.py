@@ -29,7 +29,7 @@ _CONV: dict[int, Any] = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 
 @dataclass(frozen=True)
 class Reader:
-    """How one target reads the feature maps of its block."""
+    """The way in which one target reads the feature maps of its block."""
 
     target: ConcatTarget
     edges: tuple[int, ...]  # source s has the channels edges[s] to edges[s+1] of its input

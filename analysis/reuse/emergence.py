@@ -1,4 +1,4 @@
-"""How feature reuse emerges in training: the feature-reuse tables of all epochs, in one file per run."""
+"""Feature reuse over a training: the feature-reuse tables of all epochs, in one file per run."""
 
 from __future__ import annotations
 

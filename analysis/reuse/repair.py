@@ -1,4 +1,4 @@
-"""What can be done for a network after cuts, without training: means in place of zeros, or norms estimated again."""
+"""Repair a network after cuts, without training: means in place of zeros, or norms estimated again."""
 
 from __future__ import annotations
 

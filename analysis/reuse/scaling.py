@@ -1,4 +1,4 @@
-"""How a measure is scaled for drawing, and each source's share of its target."""
+"""Scale a measure for drawing, and compute each source's share of its target."""
 
 from __future__ import annotations
 

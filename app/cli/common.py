@@ -146,7 +146,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts
 
 
 class Reading(NamedTuple):
-    """How a checkpoint is read: the options of ``load_checkpoint``, None where the file shows it."""
+    """Options of ``load_checkpoint``, None where the file shows them."""
 
     order: str | None = None
     weights: str | None = None

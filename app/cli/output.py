@@ -1,4 +1,4 @@
-"""How commands print: pairs, tables, JSON, a progress bar, and untrusted text with its control characters escaped."""
+"""Print pairs, tables, JSON, a progress bar, and untrusted text with its control characters escaped."""
 
 from __future__ import annotations
 

@@ -166,7 +166,7 @@ def _check_comparable(networks: Sequence[Checkpoint], seeds: bool) -> None:
 
 
 class _Out(NamedTuple):
-    """What is written, and how figures look."""
+    """The files to write, and the look of figures."""
 
     figure: Path | None
     table: Path | None

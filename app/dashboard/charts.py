@@ -1,4 +1,4 @@
-"""How every Plotly figure of the dashboard is put on a page: in its own colors, without Plotly's tool bar.
+"""Show Plotly figures on a page: in their own colors, without Plotly's tool bar.
 
 What a page draws again at each change is kept (``draw_once``): building a figure takes longer than all else that a
 change asks for, and people go back and forth.
@@ -44,7 +44,7 @@ def show_chart(figure: go.Figure | Kept, key: str, alt: str | None = None, **opt
 def draw_once(draw: Callable[..., go.Figure]) -> Callable[..., Kept]:
     """Cache the figures that ``draw(key, *options)`` returns, by network, options and language.
 
-    Those of an upload are its session's own, as all that is of one.
+    Figures of an upload are kept for its session only.
     """
 
     def draw_finished(key: NetworkKey, language: str, is_dark: bool, *options: Any) -> Kept:

@@ -1,4 +1,4 @@
-"""What several pages load or compute: networks, test images, the feature-reuse table, files of figures.
+"""Shared results of the pages: networks, test images, the feature-reuse table, files of figures.
 
 What one page alone needs is in that page's module. Heavy imports are inside the functions: the first page is drawn
 before torch is imported.

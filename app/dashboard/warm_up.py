@@ -1,4 +1,4 @@
-"""What the pages behind the first one need is imported while nobody waits for it."""
+"""Import in the background what the pages after the first one need."""
 
 from __future__ import annotations
 

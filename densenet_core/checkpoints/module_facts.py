@@ -1,4 +1,4 @@
-"""What a module shows of itself, whether it is alive or pickled whole, and its state dict does not."""
+"""Facts that a module shows, live or pickled, and its state dict does not."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _OTHER_FUNCTIONS = {
 
 
 class NormFacts(NamedTuple):
-    """What a norm's class and attributes say."""
+    """Facts from a norm's class and attributes."""
 
     words: str  # "group-16", another of ``NORM_KINDS``, or a class that is not known
     epsilon: float

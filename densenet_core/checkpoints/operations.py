@@ -1,4 +1,4 @@
-"""What each operation of a live module does to feature maps, in the rules that all interpreters share."""
+"""The effect of each operation of a live module on feature maps, in the rules that all interpreters share."""
 
 from __future__ import annotations
 

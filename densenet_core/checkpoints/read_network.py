@@ -29,7 +29,7 @@ _KERAS_NORMS = "group or layer normalizations of Keras"
 
 
 class About(TypedDict):
-    """What the caller says about a network."""
+    """Facts about a network from the caller."""
 
     order: Order | None
     norm: str | None
@@ -37,7 +37,7 @@ class About(TypedDict):
 
 @dataclass(frozen=True)
 class FileFacts:
-    """What a checkpoint's file holds besides the network."""
+    """The content of a checkpoint's file besides the network."""
 
     format: str  # safetensors, torch, hdf5, onnx or numpy
     weights: str = ""  # the name of the weights that were taken, "" where the file holds nothing else

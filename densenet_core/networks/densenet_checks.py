@@ -1,4 +1,4 @@
-"""Whether the fields of a ``DenseNetSpec`` make a network that can be built."""
+"""Checks of the fields of a ``DenseNetSpec``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the figures of predictions share: the colors of for and against, maps over images, grids of maps."""
+"""Shared parts of the figures of predictions: colors for and against a class, maps over images, grids of maps."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class FamilyStyle(NamedTuple):
-    """How a family is drawn."""
+    """The style of a family."""
 
     color: str
     marker: str  # Matplotlib's

@@ -1,4 +1,4 @@
-"""What the screen's and the paper's heatmaps share: matrices, ticks, colors and the words on them."""
+"""Shared parts of the heatmaps for screen and paper: matrices, ticks, colors, titles."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What all figures for paper share: widths, colors of networks, panels, captions, with Matplotlib."""
+"""Shared style of the figures for paper: widths, colors of networks, panels, captions, with Matplotlib."""
 
 from __future__ import annotations
 

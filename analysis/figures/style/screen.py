@@ -1,4 +1,4 @@
-"""What all figures of the screen share: ink, font, margins."""
+"""Shared style of the figures on screen: colors of text, font, margins."""
 
 from __future__ import annotations
 

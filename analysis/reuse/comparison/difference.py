@@ -1,4 +1,4 @@
-"""How the feature reuse of two networks with the same blocks differs, cell by cell."""
+"""Compare the feature reuse of two networks with the same blocks, cell by cell."""
 
 from __future__ import annotations
 

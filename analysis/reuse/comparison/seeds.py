@@ -1,4 +1,4 @@
-"""What networks of one architecture and different seeds share, and which cells differ by more than noise.
+"""Compare networks of one architecture and different seeds: mean, spread, and cells that differ by more than noise.
 
 The null hypothesis is k independent untrained networks. The mean of abs(w) over N independent weights has the relative
 standard deviation sqrt(π/2 - 1) / sqrt(N) for the normal distribution that convolutions are initialized from, and

@@ -32,7 +32,7 @@ class QueueError(ValueError):
 
 
 class Worker(Protocol):
-    """What the queue needs of a running job."""
+    """A running job, as the queue uses it."""
 
     def end(self) -> None:
         """Stop it."""

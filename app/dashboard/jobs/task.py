@@ -1,4 +1,4 @@
-"""What a job is asked to do, and what it says while it does it."""
+"""Jobs: the task, and its progress and result."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ MEASURES_TIME = "latency"  # which would be another at a lower priority
 
 
 def run(kind: str, network: Any, options: tuple[Any, ...], say: Callable[[Message], None]) -> None:
-    """Do a task and say what comes of it."""
+    """Do a task and send its result or error."""
     try:
         say(("result", pickle.dumps(WORK[kind](_sparingly(say), network, *options))))
     except ValueError as error:  # every error of a user's is one
@@ -69,7 +69,7 @@ def _end_with_the_dashboard() -> None:
 
 
 def main() -> None:
-    """Read the task, do it, and say what comes of it."""
+    """Read the task, do it, and send its result or error."""
     pipe = _own_output()
     kind, network, options = pickle.load(sys.stdin.buffer)
     _end_with_the_dashboard()

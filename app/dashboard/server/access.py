@@ -1,4 +1,4 @@
-"""Who may open the pages: the server's address, and Streamlit's login where it is configured (the extra ``auth``)."""
+"""Access to the pages: the server's address, and Streamlit's login where it is configured (the extra ``auth``)."""
 
 from __future__ import annotations
 

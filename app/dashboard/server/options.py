@@ -19,7 +19,7 @@ LOCAL_ADDRESSES = ("localhost", "127.0.0.1", "::1")
 
 @dataclass(frozen=True)
 class ServerOptions:
-    """What the server serves, and what a visitor may do."""
+    """The folders that the server serves, and what a visitor may do."""
 
     root: tuple[Path, ...] = ()  # folders to serve beside runs/ and the zoo
     read_only: bool = False  # no training, and nothing is written

@@ -40,7 +40,7 @@ FIRST_COLORS: ColorMap = "viridis"  # perceptually uniform; jet is for figures t
 
 
 class Options(NamedTuple):
-    """How the table is drawn."""
+    """Options for drawing the table."""
 
     measure: str
     scaling: Scaling

@@ -27,7 +27,7 @@ from app.text import literal
 
 
 class Measured(NamedTuple):
-    """What is in the table beside the weights' own measures: what ``loading.measured_table`` takes with a network."""
+    """Arguments of ``loading.measured_table`` besides the network: measures and images."""
 
     measures: tuple[str, ...] = ()
     images: ImagesKey | None = None

@@ -1,1 +1,1 @@
-"""What pages put on the screen: pickers, cards, tables, downloads, links."""
+"""Widgets of the pages: pickers, cards, tables, downloads, links."""

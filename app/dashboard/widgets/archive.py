@@ -1,4 +1,4 @@
-"""All that a page offers as one zip: figures, tables, code, and a README that says what is what."""
+"""Everything that a page offers as one zip: figures, tables, code, and a README that describes them."""
 
 from __future__ import annotations
 

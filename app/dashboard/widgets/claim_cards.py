@@ -1,4 +1,4 @@
-"""How pages show claims: the badge of a verdict, and a claim's statement, statistic and criterion in words."""
+"""Cards of claims: the badge of a verdict, and a claim's statement, statistic and criterion in words."""
 
 from __future__ import annotations
 

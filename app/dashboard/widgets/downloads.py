@@ -1,4 +1,4 @@
-"""What can be taken home: a figure as a vector file with its data, link and code; a page's figures as one archive."""
+"""Downloads: a figure as a vector file with its data, link and code; all figures of a page as one archive."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _ITEMS = "taken_home"  # of the session's state: what the page offers, by name
 
 
 class Item(NamedTuple):
-    """A figure, a picture or a table that can be taken home."""
+    """A figure, a picture or a table that can be downloaded."""
 
     data: pd.DataFrame | np.ndarray  # what it shows: a table, or the array of a picture
     figure_file: FigureFile | None

@@ -1,4 +1,4 @@
-"""What is handed to a colleague beside the files: the page's link, and the code that makes its figure."""
+"""Link and code of a page: the code makes its figure again."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _IMPORT_SPEC = "from densenet_core.networks.names import published_spec"
 
 
 class Code(NamedTuple):
-    """What makes a figure again: Python, and a command where there is one."""
+    """Code that makes a figure again: Python, and a command where there is one."""
 
     python: str
     command: str | None = None

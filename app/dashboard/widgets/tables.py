@@ -1,4 +1,4 @@
-"""How a page shows a tidy table: its columns named for people, in the session's language."""
+"""Show a tidy table on a page, with titles of columns in the session's language."""
 
 from __future__ import annotations
 

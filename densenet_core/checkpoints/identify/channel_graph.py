@@ -1,4 +1,4 @@
-"""Where every input channel of every layer comes from, recorded during one pass through a network.
+"""The origin of every input channel of every layer, recorded during one pass through a network.
 
 An interpreter (of a live module's operations or of an ONNX graph) reports to a ``ChannelWalk`` what each operation
 does to the channels; the walk then derives the blocks, sources and targets. What the operations mean for feature maps

@@ -19,7 +19,7 @@ BY_STRUCTURE = "unknown names, read by shapes"  # in place of a layout's name
 
 
 class IdentifiedBy(Enum):
-    """What showed which tensor belongs to which layer."""
+    """The evidence for which tensor belongs to which layer."""
 
     METADATA = "the metadata saved with it"  # in files that ``save_checkpoint`` wrote
     NAMES = "the names of its tensors"

@@ -22,7 +22,7 @@ MIN_LAYERS = 3  # of a network that is recognized without a linear classifier
 
 @dataclass(frozen=True)
 class Allowed:
-    """What a search accepts besides a plain DenseNet with a linear classifier."""
+    """Deviations that a search accepts from a plain DenseNet with a linear classifier."""
 
     leftovers: bool = False  # 1x1 and depthwise convolutions without a place: gates, attention
     any_head: bool = False  # 1x1 convolutions as heads, or none

@@ -48,7 +48,7 @@ class _OddNetwork(CheckpointError):
 
 
 class _Asked(NamedTuple):
-    """What the caller says about the network; None where the tensors show it."""
+    """Facts about the network from the caller; None where the tensors show them."""
 
     order: Order | None = None
     norm: str | None = None

@@ -44,7 +44,7 @@ class Unit:
 
 @dataclass(frozen=True)
 class ForwardState:
-    """What the backward pass of a unit needs from the forward pass, besides feature maps and parameters."""
+    """Tensors that the backward pass of a unit needs from its forward pass, besides feature maps and parameters."""
 
     frozen: tuple[Tensor, Tensor] | None  # running mean and variance, if the norm is in evaluation mode
     mask: Tensor | None  # the values that dropout keeps: (positions of all images, C)

@@ -1,1 +1,1 @@
-"""What a training leaves on disk: its files, its state, its status."""
+"""Run folders: the files, state and status of a training."""

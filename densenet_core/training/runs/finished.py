@@ -1,4 +1,4 @@
-"""Whether a run has nothing left to do: an answer without its data set and without Lightning Fabric."""
+"""Check whether a run is finished, without its data set and without Lightning Fabric."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was read from many files, kept in one: only the files that changed since are read again."""
+"""An index of many files in one: only files that changed since are read again."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ Session = dict[str, Any]  # the epoch at which it began, and what may change the
 
 @dataclass(frozen=True)
 class Finished:
-    """What a run folder holds of the finished epochs."""
+    """The content of a run folder after the finished epochs."""
 
     epoch: int  # 0 where none is finished
     metrics: list[Metric]

@@ -1,4 +1,4 @@
-"""How the state of a training is saved after every epoch, and restored.
+"""Save the state of a training after every epoch, and restore it.
 
 last.ckpt holds all that is needed to resume: weights, optimizer state, the rows of metrics.csv, the settings and the
 record. It is written last, after the files that are read by people and pages, and the one before it is kept as

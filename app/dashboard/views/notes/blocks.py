@@ -1,4 +1,4 @@
-"""What is inside a layer and between blocks: bottlenecks, transitions, the composite function."""
+"""Sections of the Notes on layers and transitions: bottlenecks, compression, the composite function."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the layers of a dense block are connected, what concatenation preserves, and how the width grows."""
+"""Sections of the Notes on connections in a dense block, preservation by concatenation, and growth of the width."""
 
 from __future__ import annotations
 

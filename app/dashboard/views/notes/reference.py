@@ -1,4 +1,4 @@
-"""What the paper tabulates: architectures, data sets, recipes."""
+"""The paper's tables: architectures, data sets, recipes."""
 
 from __future__ import annotations
 

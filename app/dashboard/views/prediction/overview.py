@@ -1,4 +1,4 @@
-"""What the page shows of one image: the classes, the logit by layer, and one look at a time behind it."""
+"""The Prediction page for one image: its classes, its logit by layer, and one look at a time."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ STRONGEST = "strongest"  # the one that adds most
 
 
 class Shown(NamedTuple):
-    """What every look at the prediction needs."""
+    """Arguments of every look at the prediction."""
 
     key: NetworkKey
     chosen: ChosenImage

@@ -1,4 +1,4 @@
-"""How alike the outputs of all layers are, beside those of the untrained network."""
+"""Similarity of the outputs of all layers, beside the untrained network's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a run's feature reuse emerges over its epochs."""
+"""Feature reuse of a run over its epochs."""
 
 from __future__ import annotations
 
