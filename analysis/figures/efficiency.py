@@ -20,17 +20,11 @@ from matplotlib.ticker import FuncFormatter
 from analysis.figures.style.families import FamilyStyle, family_styles
 from analysis.figures.style.paper import COLUMN_WIDTHS, STYLE, plain_text
 from analysis.figures.style.screen import GRID, MUTED, layout, plain
-from analysis.figures.style.words import ERROR_TITLES
+from analysis.figures.style.words import AXIS_TITLES, ERROR_TITLES
 from analysis.results.efficiency import count, pareto_front
 from analysis.results.results import mean_over_seeds
 from analysis.words import Phrase, phrases
 
-AXIS_TITLES = {
-    "params": "number of parameters",
-    "mult_adds": "mult_adds",
-    "flops": "FLOPs (2 x mult_adds)",
-    "activation_bytes": "activation memory in training (bytes)",
-}
 SCREEN_AXIS_TITLES = phrases(
     "cost_axes",
     {

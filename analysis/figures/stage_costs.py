@@ -11,15 +11,9 @@ from plotly.subplots import make_subplots
 
 from analysis.figures.style.paper import COLORS, COLUMN_WIDTHS, STYLE, plain_text
 from analysis.figures.style.screen import GRID, layout, plain
+from analysis.figures.style.words import AXIS_TITLES
 from analysis.results.efficiency import count
 from analysis.words import Phrase
-
-AXIS_TITLES = {
-    "params": "number of parameters",
-    "mult_adds": "mult_adds",
-    "flops": "FLOPs (2 x mult_adds)",
-    "activation_bytes": "activation memory in training (bytes)",
-}
 
 
 def stage_cost_figure(stages: pd.DataFrame) -> Figure:

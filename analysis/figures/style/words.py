@@ -23,6 +23,12 @@ ERROR_TITLES = phrases(
     },
 )
 TEST_ERROR = ERROR_TITLES["test"]
+AXIS_TITLES = {  # of costs, on paper
+    "params": "number of parameters",
+    "mult_adds": "mult_adds",
+    "flops": "FLOPs (2 x mult_adds)",
+    "activation_bytes": "activation memory in training (bytes)",
+}
 KIND_TITLES = VALUE_TITLES["target_kind"]
 SCALED_TITLES: dict[Scaling, Phrase] = phrases(
     "scaled",
