@@ -288,7 +288,7 @@ def _spread(gaps: Sequence[float]) -> str:
     return f"{np.mean(gaps):.3g} ± {np.std(gaps, ddof=1):.2g} [{each}]"
 
 
-def _with_other_settings(detail: str, our: Checkpoint, their: Checkpoint) -> str:
+def _with_other_settings(detail: Phrase, our: Checkpoint, their: Checkpoint) -> Phrase:
     """Return the detail with the settings, besides the architecture, in which the sides differ."""
     records = [our.record, their.record]
     rates = [float(record.get("recipe", {}).get("drop_rate", 0)) for record in records]

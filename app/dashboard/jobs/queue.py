@@ -151,7 +151,8 @@ class Queue:
                 self._workers[job.task] = worker
 
     def _hear(self, job: Job, message: Message | None) -> None:
-        kind, content = message or ("crash", "")
+        message = message or ("crash", "")
+        kind, content = message
         result = pickle.loads(content) if kind == "result" else None  # the worker is our own
         with self._lock:
             if job.is_over:
