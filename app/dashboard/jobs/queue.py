@@ -151,8 +151,8 @@ class Queue:
                 self._workers[job.task] = worker
 
     def _hear(self, job: Job, message: Message | None) -> None:
-        message = message or ("crash", "")
-        kind, content = message
+        said: Message = message or ("crash", "")
+        kind, content = said
         result = pickle.loads(content) if kind == "result" else None  # the worker is our own
         with self._lock:
             if job.is_over:
