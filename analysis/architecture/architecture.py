@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
@@ -110,6 +110,25 @@ def composite_function(spec: Spec) -> pd.DataFrame:
             operation = _NORMS[layer.norm] if layer.kind == "norm" else _OPERATIONS.get(layer.kind, layer.kind)
             rows.append((operation + kernel, layer.in_maps, layer.out_maps))
     return pd.DataFrame(rows, columns=["operation", "in_maps", "out_maps"])
+
+
+def composite_functions(specs: Iterable[Spec]) -> pd.DataFrame:
+    """Return the composite functions of networks, each as one line of text.
+
+    >>> from densenet_core.networks.names import spec_from_name
+    >>> composite_functions([spec_from_name("densenet-40-12")])["order"][0]
+    'BN → ReLU → Conv 3x3 → concatenate'
+
+    Returns:
+        Columns network, order (the operations), feature_maps (their numbers, where an operation changes them).
+    """
+    rows = []
+    for spec in specs:
+        operations = composite_function(spec)
+        maps = [operations["in_maps"].iloc[0], *operations["out_maps"]]
+        steps = [str(width) for i, width in enumerate(maps) if i == 0 or width != maps[i - 1]]
+        rows.append((spec.title, " → ".join(operations["operation"]), " → ".join(steps)))
+    return pd.DataFrame(rows, columns=["network", "order", "feature_maps"])
 
 
 def sizes_after(sizes: Sequence[int]) -> pd.DataFrame:

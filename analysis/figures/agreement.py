@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 from matplotlib.figure import Figure
 
 from analysis.figures.style.paper import COLORS, COLUMN_WIDTHS, STYLE
-from analysis.figures.style.screen import GRID, layout
+from analysis.figures.style.screen import GRID, LEGEND, layout
 from analysis.reuse.agreement import agreement
 from analysis.reuse.measures import measure_title
 from analysis.words import Phrase
@@ -55,7 +55,7 @@ def agreement_screen(table: pd.DataFrame, first: str, second: str, kind: str | N
             )
         )
     figure.update_layout(layout(height=480))
-    figure.update_layout(showlegend=True, legend={"orientation": "h", "y": 1.08})
+    figure.update_layout(showlegend=True, legend=LEGEND)
     axis = {"gridcolor": GRID, "fixedrange": True, "range": (-0.03, 1.03), "zeroline": False}
     largest = Phrase("figures.rank_from_largest", "rank by {measure} (1 = largest)", measure=measure_title(first))
     figure.update_xaxes(axis | {"title": largest})

@@ -15,6 +15,8 @@ from analysis.figures.style.words import SOURCE_LAYER, TARGET_LAYER
 from analysis.reuse.measures import measure_title
 from analysis.words import Phrase
 
+MIN_PLACES = 6  # for bars
+
 
 def source_profile(table: pd.DataFrame, measure: str, cell: Connection) -> go.Figure:
     """Return the cell's row: how much each target weighs this source."""
@@ -55,7 +57,9 @@ def _profile(x: pd.Series, y: pd.Series, marked: pd.Series, x_title: str, measur
         "marker": {"color": [ACCENT if m else "#bfdbfe" for m in marked]},
         "hovertemplate": Phrase("figures.value_hover", "{axis} %{x}: %{y:.4g}<extra></extra>", axis=x_title),
     }
-    x_axis = {"title": {"text": x_title}, "tickvals": ticks(int(x.max()), int(x.min()))}
+    first, last = int(x.min()), int(x.max())
+    beside = 0.6 + max(0, MIN_PLACES - (last - first + 1)) / 2  # a single bar is not as wide as the plot
+    x_axis = {"title": {"text": x_title}, "tickvals": ticks(last, first), "range": [first - beside, last + beside]}
     return _bar_chart(bars, x_axis, measure_title(measure))
 
 

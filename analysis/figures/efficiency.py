@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 import textwrap
 from collections.abc import Sequence
 from typing import Any
@@ -19,7 +18,7 @@ from matplotlib.ticker import FuncFormatter
 
 from analysis.figures.style.families import FamilyStyle, family_styles
 from analysis.figures.style.paper import COLUMN_WIDTHS, STYLE, plain_text
-from analysis.figures.style.screen import GRID, MUTED, layout, plain
+from analysis.figures.style.screen import GRID, LEGEND, MUTED, layout, log_ticks, plain
 from analysis.figures.style.words import AXIS_TITLES, ERROR_TITLES
 from analysis.results.efficiency import count, pareto_front
 from analysis.results.results import mean_over_seeds
@@ -241,7 +240,7 @@ def efficiency_screen(
     figure.update_layout(layout(height=460))
     figure.update_layout(
         showlegend=True,
-        legend={"orientation": "v", "x": 1.01, "y": 1, "itemsizing": "constant"},
+        legend=LEGEND | {"itemsizing": "constant"},
         hovermode="closest",
     )
     axis = {"gridcolor": GRID, "zeroline": False, "fixedrange": True}
@@ -249,7 +248,7 @@ def efficiency_screen(
         axis | {"title": SCREEN_AXIS_TITLES.get(cost, cost), "type": "log" if log else "linear", "exponentformat": "SI"}
     )
     if log and len(table):
-        ticks = _log_ticks(table[cost].min(), table[cost].max())
+        ticks = log_ticks(table[cost].min(), table[cost].max())
         figure.update_xaxes(tickvals=ticks, ticktext=[count(tick) for tick in ticks])
     kinds = table["error_kind"].unique()
     title = ERROR_TITLES[kinds[0]] if len(kinds) == 1 else Phrase("figures.error", "error (%)")
@@ -292,11 +291,3 @@ def _legend_name(family: str, is_measured: bool) -> Phrase:
 
 def _count(value: float) -> str:
     return "unknown" if pd.isna(value) else count(value)
-
-
-def _log_ticks(low: float, high: float) -> list[float]:
-    """Round numbers from ``low`` to ``high``: the closer the ends, the more in a decade."""
-    span = math.log10(high / low)
-    steps = (1, 1.5, 2, 3, 4, 5, 7) if span < 1 else (1, 2, 5) if span < 3 else (1,)
-    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    return [step * 10.0**decade for decade in decades for step in steps]

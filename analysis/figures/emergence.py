@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from analysis.figures.figure_5 import feature_reuse_screen
 from analysis.figures.style.heatmap import ColorMap, block_matrix
 from analysis.figures.style.paper import COLORS
-from analysis.figures.style.screen import GRID, layout
+from analysis.figures.style.screen import GRID, LEGEND, layout
 from analysis.figures.style.words import EPOCH
 from analysis.reuse.scaling import Scaling, scale_measure
 from analysis.words import Phrase
@@ -88,7 +88,7 @@ def observations_screen(observations: pd.DataFrame) -> go.Figure:
         name = Phrase("figures.numbered", "{number}. {statement}", number=number, statement=statement)
         figure.add_trace(go.Scatter(x=own["epoch"], y=own["value"], name=name, line={"color": color}))
     figure.update_layout(layout(height=340))
-    figure.update_layout(showlegend=True, legend={"orientation": "h", "y": -0.32}, hovermode="x unified")
+    figure.update_layout(showlegend=True, legend=LEGEND, hovermode="x unified")
     figure.update_xaxes(title=EPOCH, gridcolor=GRID, fixedrange=True)
     title = Phrase("figures.observation_value", "the observation's number")
     return figure.update_yaxes(title=title, gridcolor=GRID, fixedrange=True, rangemode="tozero")

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from matplotlib.figure import Figure
 
 from analysis.figures.style.paper import COLORS, COLUMN_WIDTHS, STYLE
-from analysis.figures.style.screen import GRID, layout, plain
+from analysis.figures.style.screen import GRID, LEGEND, layout, plain
 from analysis.words import Phrase, phrases
 
 QUANTITIES = phrases(
@@ -64,7 +64,7 @@ def gradient_flow_figure(flow: pd.DataFrame, quantity: str = "output_gradient", 
 def gradient_flow_screen(flow: pd.DataFrame, quantity: str = "output_gradient") -> go.Figure:
     """Return the same for the screen, each layer named on hover."""
     _check(quantity)
-    figure = _figure(height=440, legend_y=1.1)
+    figure = _figure(height=440)
     for color, (network, own) in zip(COLORS, flow.groupby("network", sort=False), strict=False):
         title = network_title(network)
         hover = Phrase(
@@ -128,9 +128,9 @@ def path_shares_screen(gradients: pd.DataFrame) -> go.Figure:
     return figure.update_yaxes(title=GRADIENT_SHARE, rangemode="tozero")
 
 
-def _figure(height: int, legend_y: float = 1.14) -> go.Figure:
+def _figure(height: int) -> go.Figure:
     """Return a figure without curves, with their legend above it."""
-    figure = go.Figure(layout=layout(height) | {"showlegend": True, "legend": {"orientation": "h", "y": legend_y}})
+    figure = go.Figure(layout=layout(height) | {"showlegend": True, "legend": LEGEND})
     axis = {"gridcolor": GRID, "fixedrange": True}
     return figure.update_layout(xaxis=axis, yaxis=axis)
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from analysis.figures.style.paper import COLORS, COLUMN_WIDTHS, STYLE
-from analysis.figures.style.screen import GRID, MUTED, layout
+from analysis.figures.style.screen import GRID, LEGEND, MUTED, layout
 from analysis.figures.style.words import TEST_ERROR
 from analysis.results.efficiency import count
 from analysis.reuse.baselines import ORDER_TITLES
@@ -80,7 +80,7 @@ def pruning_screen(curves: pd.DataFrame, x: str = "params") -> go.Figure:
             )
         )
     figure.update_layout(layout(height=460))
-    figure.update_layout(showlegend=True, legend={"orientation": "h", "y": 1.12})
+    figure.update_layout(showlegend=True, legend=LEGEND)
     figure.update_xaxes(title=X_TITLES[x], gridcolor=GRID, fixedrange=True, exponentformat="SI")
     return figure.update_yaxes(title=TEST_ERROR, gridcolor=GRID, fixedrange=True, rangemode="tozero")
 

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from plotly.subplots import make_subplots
 
 from analysis.figures.style.paper import COLORS, COLUMN_WIDTHS, STYLE, plain_text
-from analysis.figures.style.screen import GRID, layout, plain
+from analysis.figures.style.screen import GRID, LEGEND, layout, log_ticks, plain
 from analysis.figures.style.words import EPOCH, TEST_ERROR
 from analysis.words import Phrase
 
@@ -61,10 +61,13 @@ def training_curves_screen(curves: pd.DataFrame) -> go.Figure:
             line = {"color": color, "width": 1 if is_right else 2, "dash": dash}
             figure.add_trace(go.Scatter(x=rows["epoch"], y=rows[column], name=name, line=line), secondary_y=is_right)
     figure.update_layout(layout(height=380))
-    figure.update_layout(showlegend=True, legend={"orientation": "h", "y": -0.22}, hovermode="x unified")
+    figure.update_layout(showlegend=True, legend=LEGEND, hovermode="x unified")
     figure.update_xaxes(title=EPOCH, gridcolor=GRID, fixedrange=True)
     figure.update_yaxes(title=TEST_ERROR, gridcolor=GRID, fixedrange=True, secondary_y=False)
-    return figure.update_yaxes(title=TRAINING_LOSS, type="log", fixedrange=True, secondary_y=True)
+    losses = curves.loc[(curves["split"] == "train") & (curves["loss"] > 0), "loss"]
+    ticks = log_ticks(losses.min(), losses.max()) if len(losses) else []
+    loss_axis = {"type": "log", "tickvals": ticks, "ticktext": [f"{tick:g}" for tick in ticks], "showgrid": False}
+    return figure.update_yaxes(title=TRAINING_LOSS, fixedrange=True, secondary_y=True, **loss_axis)
 
 
 def _line_name(network: str, is_loss: bool) -> Phrase:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from densenet_core.checkpoints.formats.parts import files_of
 
@@ -25,6 +25,12 @@ class NetworkKey(NamedTuple):
     name: str  # a path, the name of pretrained weights or of an architecture, or the hash of an upload
     stamp: tuple[int, int] = (0, 0)  # of a file: modification time in ns, size in bytes; of several: both combined
     weights: str | None = None  # which weights of a file that holds several; None: the plain ones
+    norm: str | None = None  # the kind of norms that its tensors do not show; None: as ``load_checkpoint`` assumes
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """How its file is read: the options of ``load_checkpoint`` that are not the default."""
+        return {name: value for name in ("weights", "norm") if (value := getattr(self, name)) is not None}
 
     @property
     def is_private(self) -> bool:

@@ -24,7 +24,8 @@ from app.dashboard.jobs.task import Task
 from app.dashboard.keys import ImagesKey, NetworkKey
 from app.dashboard.roots import in_served_folders
 from app.dashboard.server.options import server_options
-from densenet_core import Checkpoint, CheckpointError, load_checkpoint, load_pretrained
+from densenet_core import Checkpoint, CheckpointError, DenseNetSpec, load_checkpoint, load_pretrained
+from densenet_core.checkpoints.identify.identified_by import IdentifiedBy
 from densenet_core.errors import SeveralNetworksError
 from densenet_core.networks.names import published_spec
 from densenet_core.networks.spec import Spec
@@ -39,11 +40,12 @@ MAX_WEIGHTS = 6  # sets of weights of one file that can be chosen
 MAX_AT_ONCE = 2e11  # mult_adds that are computed while the page waits; what takes more is a job
 
 
-def read_upload(upload: UploadedFile, name: str) -> NetworkKey:
+def read_upload(upload: UploadedFile, name: str, norm: str | None = None) -> NetworkKey:
     """Read an uploaded file, while it is at hand, and return its key.
 
     Args:
         name: of its content, such as a hash.
+        norm: as in ``load_checkpoint``.
 
     Raises:
         CheckpointError: it is too large, or can't be read.
@@ -53,7 +55,7 @@ def read_upload(upload: UploadedFile, name: str) -> NetworkKey:
         raise CheckpointError(
             f"the file has {upload.size:,} bytes, and uploads are limited to {limit} MB: put it into a served folder"
         )
-    key = NetworkKey("upload", name)
+    key = NetworkKey("upload", name, norm=norm)
     for weights in _weights_of(key, upload)[:MAX_WEIGHTS]:  # all of them, while the file is at hand
         _load(key._replace(weights=weights), upload)
     return key
@@ -77,6 +79,17 @@ def _weights_of(key: NetworkKey, _upload: UploadedFile | None) -> tuple[str, ...
     return (held.weights, *held.other_weights) if held is not None and held.other_weights else ()
 
 
+def is_norm_open(key: NetworkKey, upload: UploadedFile | None) -> bool:
+    """Return whether the kind of a network's norms is not visible in its file: ``load_checkpoint`` takes ``norm``."""
+    try:
+        network = _load(key, upload)
+        spec = network.architecture
+    except CheckpointError as error:  # the usual kind does not fit
+        return "--norm" in str(error)
+    is_own = network.identified_by is IdentifiedBy.METADATA
+    return isinstance(spec, DenseNetSpec) and spec.norm != "batch" and not is_own
+
+
 def load(key: NetworkKey) -> Checkpoint:
     """Return the network of a key. Read only: all sessions share it, unless it is an upload."""
     return _load(key, None)
@@ -97,21 +110,21 @@ def spec_and_record(key: NetworkKey) -> tuple[Spec, dict[str, Any]]:
 @cache(16, private_entries=8, spinner="network", copies=False)
 def _load(key: NetworkKey, _upload: UploadedFile | None) -> Checkpoint:
     if key.origin == "upload":
-        return _load_upload(_upload, key.weights)
+        return _load_upload(_upload, key.reading)
     if key.origin == "pretrained":
         return load_pretrained(key.name)
     with in_served_folders():
-        return load_checkpoint(key.name, weights=key.weights)
+        return load_checkpoint(key.name, **key.reading)
 
 
-def _load_upload(upload: UploadedFile | None, weights: str | None) -> Checkpoint:
+def _load_upload(upload: UploadedFile | None, reading: dict[str, Any]) -> Checkpoint:
     if upload is None:
         raise CheckpointError("the uploaded file is gone: upload it again")
     gc.collect()  # ended sessions hold their uploads in cycles of references
     with tempfile.TemporaryDirectory(prefix="densenet-lens-", ignore_cleanup_errors=True) as folder:
         file = Path(folder) / "upload"  # never under its own name
         file.write_bytes(upload.getbuffer())
-        return load_checkpoint(file, weights=weights)
+        return load_checkpoint(file, **reading)
 
 
 def disk_cache(key: NetworkKey) -> Path | None:

@@ -24,21 +24,27 @@ PAGES = {  # a module of app.dashboard.views -> its address and icon; the first 
     "training": ("training", "model_training"),
     "notes": ("notes", "menu_book"),
 }
+GROUPS = {  # a group of the menu -> its pages; those of no group are in the menu itself, before the groups
+    "": ("start", "feature_reuse", "prediction", "notes"),
+    "analysis": ("agreement", "claims", "gradient_flow", "pruning"),
+    "networks": ("comparison", "efficiency", "training"),
+}
 _KEY = "pages"  # of the session's state
 
 
-def navigation_pages() -> list[StreamlitPage]:
-    """Return the pages for ``st.navigation``; ``link_to`` finds them again."""
+def navigation_pages() -> dict[str, list[StreamlitPage]]:
+    """Return the pages for ``st.navigation`` by the titles of their groups; ``link_to`` finds them again."""
     pages = {
         module: st.Page(
             partial(show_page, module),
             title=t(f"pages.{module}"),
             url_path=address,
         )
-        for module, (address, _) in PAGES.items()  # without icons all of them fit on a laptop's screen
+        for module, (address, _) in PAGES.items()  # without icons the menu fits on a screen 1000 pixels wide
     }
     st.session_state[_KEY] = pages
-    return list(pages.values())
+    titles = {group: t(f"groups.{group}") if group else "" for group in GROUPS}
+    return {titles[group]: [pages[module] for module in modules] for group, modules in GROUPS.items()}
 
 
 def show_page(module: str) -> None:

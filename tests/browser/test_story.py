@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect, sync_playwright
 
-from app.dashboard.pages import PAGES
+from app.dashboard.pages import GROUPS, PAGES
 from app.dashboard.widgets.network_picker import START
 from densenet_core.checkpoints.zoo import load_zoo, zoo_path
 from tests.browser.serving import serving
@@ -42,7 +42,11 @@ def context(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[BrowserC
 
 
 def open_page(page: Page, module: str) -> None:
-    page.get_by_test_id("stTopNavLink").nth(list(PAGES).index(module)).click()
+    group = next(group for group, pages in GROUPS.items() if module in pages)
+    if group:
+        page.get_by_test_id("stTopNavSection").nth(list(GROUPS).index(group) - 1).click()
+    links = page.get_by_test_id("stTopNavDropdownLink" if group else "stTopNavLink")
+    links.nth(GROUPS[group].index(module)).click()
     expect(page).to_have_url(re.compile(rf"/{PAGES[module][0]}(\?|$)"))
 
 

@@ -12,7 +12,7 @@ from analysis.architecture.bottlenecks import DESIGNS
 from analysis.architecture.preservation import OPERATIONS, Operation
 from analysis.figures.diagrams.dense_block import source_colors
 from analysis.figures.style.heatmap import ticks
-from analysis.figures.style.screen import ACCENT, GRID, layout
+from analysis.figures.style.screen import ACCENT, GRID, LEGEND, layout
 from analysis.figures.style.words import EPOCH
 from analysis.words import VALUE_TITLES, Phrase
 from densenet_core import DenseNetSpec
@@ -78,7 +78,7 @@ def design_costs_screen(costs: pd.DataFrame) -> go.Figure:
     figure.update_layout(
         margin={"l": 128, "t": 8},
         showlegend=True,
-        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "traceorder": "normal"},
+        legend=LEGEND | {"traceorder": "normal"},
     )
     return figure.update_yaxes(categoryorder="array", categoryarray=DESIGNS[::-1], fixedrange=True, ticklabelstandoff=6)
 

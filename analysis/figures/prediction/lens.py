@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from matplotlib.figure import Figure
 
 from analysis.figures.style.paper import COLORS, COLUMN_WIDTHS, STYLE, plain_text
-from analysis.figures.style.screen import GRID, MUTED, layout, plain
+from analysis.figures.style.screen import GRID, LEGEND, MUTED, layout, plain
 from analysis.figures.style.words import PROBABILITY
 from analysis.words import Phrase, phrases
 
@@ -43,7 +43,7 @@ def image_lens_screen(table: pd.DataFrame, names: Sequence[str], depth: int | No
     if depth is not None:
         figure.add_vline(x=depth, line={"color": MUTED, "dash": "dot"})
     figure.update_layout(layout(height=320))
-    figure.update_layout(showlegend=True, legend={"orientation": "h", "y": 1.15})
+    figure.update_layout(showlegend=True, legend=LEGEND)
     figure.update_xaxes(title=DEPTH_TITLE, fixedrange=True)
     return figure.update_yaxes(title=PROBABILITY, range=[0, 1.02], gridcolor=GRID, fixedrange=True)
 
@@ -106,6 +106,6 @@ def probes_screen(table: pd.DataFrame, x_title: str, y_title: str, block_title: 
             line=line,
             hovertemplate=hover,
         )
-    figure.update_layout(showlegend=True, legend={"orientation": "h", "y": 1.15})
+    figure.update_layout(showlegend=True, legend=LEGEND)
     figure.update_xaxes(title=x_title, fixedrange=True)
     return figure.update_yaxes(title=y_title, gridcolor=GRID, rangemode="tozero", fixedrange=True)

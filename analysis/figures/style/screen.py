@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import html
+import math
 from typing import Any
 
 INK, MUTED, GRID, ACCENT = "#1f2937", "#6b7280", "#e5e7eb", "#2563eb"
+# Above the plot, and growing away from it: on a narrow screen its lines are many.
+LEGEND = {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"}
 FONT = {"family": "Source Sans, Source Sans Pro, Helvetica, Arial, sans-serif", "color": INK, "size": 13}
 
 
@@ -25,3 +28,15 @@ def layout(height: int) -> dict[str, Any]:
         "hoverlabel": {"bgcolor": "white", "font": {"color": INK, "size": 13}},
         "showlegend": False,
     }
+
+
+def log_ticks(low: float, high: float) -> list[float]:
+    """Return round numbers from ``low`` to ``high`` for a logarithmic axis: the closer the ends, the more in a decade.
+
+    >>> [tick for tick in log_ticks(0.9, 2) if 0.9 <= tick <= 2]
+    [1.0, 1.5, 2.0]
+    """
+    span = math.log10(high / low)
+    steps = (1, 1.5, 2, 3, 4, 5, 7) if span < 1 else (1, 2, 5) if span < 3 else (1,)
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    return [step * 10.0**decade for decade in decades for step in steps]

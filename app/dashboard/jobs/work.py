@@ -69,7 +69,7 @@ def _claims(
 
     test = _test_images(images)
     train = training_images(images.dataset, images.normalize, images.root) if beside else None
-    networks, others = ([load_checkpoint(own.name, weights=own.weights) for own in side] for side in (beside, seeds))
+    networks, others = ([load_checkpoint(own.name, **own.reading) for own in side] for side in (beside, seeds))
     return check_claims(network, test, networks, images.number, train, others)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import partial
 
 import pandas as pd
@@ -16,13 +17,15 @@ from app.dashboard import loading
 from app.dashboard.charts import show_chart
 from app.dashboard.keys import ImagesKey, NetworkKey
 from app.dashboard.language import names, t, titles, translated
+from app.dashboard.memory import remember
 from app.dashboard.widgets.data_picker import pick_images
 from app.dashboard.widgets.downloads import download_row, take_home
-from app.dashboard.widgets.handover import agreement_code
+from app.dashboard.widgets.handover import Code, agreement_code, reuse_table_code
 from app.dashboard.widgets.long_work import measure_or_offer
 from app.dashboard.widgets.network_picker import open_page
 from app.text import literal
 
+RESAMPLES = 200  # of the intervals in the table
 KINDS = ("dense_layer", "transition", "classifier", None)
 
 
@@ -52,23 +55,43 @@ def show() -> None:
         with take_home():
             draw = partial(loading.figure_file, agreement_figure, "agreement", table, first, second, kind)
             code = agreement_code(key, images, first, second, kind)
-            download_row(f"agreement_{first}_{second}", table, draw, code=code)
+            download_row(f"agreement_{first}_{second}", table, draw, "", code)
     with right:
-        _show_disagreements(disagreements(table, first, second, kind), first, second)
-    _show_structure(agreement_table(table, second, (first,), kind, resamples=200))
+        table_code = partial(reuse_table_code, key, images, (first, second))
+        _show_disagreements(table, first, second, kind, table_code)
+    _show_structure(table, first, second, kind, table_code)
     with st.expander(t("common.computed"), icon=":material/function:"):
         st.markdown(t("agreement.definitions"))
 
 
 def _choose() -> tuple[str, str, str | None]:
     a, b, c = st.columns(3)
-    first = a.selectbox(t("agreement.first"), list(MEASURES), format_func=titles(MEASURE_TITLES), key="agreement_first")
-    others = [measure for measure in MEASURES if measure != first]
-    default = others.index("ablation") if "ablation" in others else 0
-    second = b.selectbox(
-        t("agreement.second"), others, index=default, format_func=titles(MEASURE_TITLES), key="agreement_second"
+    words = titles(MEASURE_TITLES)
+    first = remember(
+        a.selectbox,
+        t("agreement.first"),
+        options=MEASURES,
+        key="agreement_first",
+        default=next(iter(MEASURES)),
+        format_func=words,
     )
-    kind = c.selectbox(t("agreement.into"), KINDS, format_func=names("agreement.kinds", KINDS), key="agreement_kind")
+    others = [measure for measure in MEASURES if measure != first]
+    second = remember(
+        b.selectbox,
+        t("agreement.second"),
+        options=others,
+        key="agreement_second",
+        default="ablation" if "ablation" in others else others[0],
+        format_func=words,
+    )
+    kind = remember(
+        c.selectbox,
+        t("agreement.into"),
+        options=KINDS,
+        key="agreement_kind",
+        default=KINDS[0],
+        format_func=names("agreement.kinds", KINDS),
+    )
     return first, second, kind
 
 
@@ -96,8 +119,11 @@ def _show_numbers(found: Agreement) -> None:
         )
 
 
-def _show_structure(rows: pd.DataFrame) -> None:
+def _show_structure(
+    table: pd.DataFrame, first: str, second: str, kind: str | None, code: Callable[[str, str, str], Code]
+) -> None:
     """Show the measure beside the structural baselines, with and without the block's input."""
+    rows = agreement_table(table, second, (first,), kind, resamples=RESAMPLES)
     title = titles(MEASURE_TITLES | BASELINE_TITLES)
     inputs = {True: t("agreement.with_input"), False: t("agreement.without_input")}
     st.markdown(f"**{t('agreement.structure')}**")
@@ -115,10 +141,16 @@ def _show_structure(rows: pd.DataFrame) -> None:
     )
     st.dataframe(shown, hide_index=True)
     with take_home():
-        download_row("agreement_with_structure", rows, None, "structure_")
+        imports = "from analysis.reuse.agreement import agreement_table"
+        result = f"agreement_table(table, {second!r}, {(first,)}, {kind!r}, resamples={RESAMPLES})"
+        name = "agreement_with_structure"
+        download_row(name, rows, None, "structure_", code(imports, result, name))
 
 
-def _show_disagreements(rows: pd.DataFrame, first: str, second: str) -> None:
+def _show_disagreements(
+    table: pd.DataFrame, first: str, second: str, kind: str | None, code: Callable[[str, str, str], Code]
+) -> None:
+    rows = disagreements(table, first, second, kind)
     st.markdown(f"**{t('agreement.differ')}**")
     shown = pd.DataFrame(
         {
@@ -133,4 +165,6 @@ def _show_disagreements(rows: pd.DataFrame, first: str, second: str) -> None:
     )
     st.dataframe(shown, hide_index=True)
     with take_home():
-        download_row("disagreements", rows, None, "disagreements_")
+        imports = "from analysis.reuse.agreement import disagreements"
+        result = f"disagreements(table, {first!r}, {second!r}, {kind!r})"
+        download_row("disagreements", rows, None, "disagreements_", code(imports, result, "disagreements"))

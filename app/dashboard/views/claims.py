@@ -54,7 +54,7 @@ def show() -> None:
             with st.expander(f"{badge_text(str(claim.verdict))}  {number}. {statement(claim)}", key=f"claim_{number}"):
                 _show_claim(claim)
     with take_home():
-        download_row("claims", table, None, code=claims_code(key, images, beside, seeds))
+        download_row("claims", table, None, "", claims_code(key, images, beside, seeds))
     st.caption(t("claims.note"))
 
 

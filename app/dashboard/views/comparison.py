@@ -19,10 +19,12 @@ from app.dashboard.charts import show_chart
 from app.dashboard.jobs.task import Task
 from app.dashboard.keys import NetworkKey
 from app.dashboard.language import t
+from app.dashboard.memory import remember
 from app.dashboard.roots import in_served_folders
 from app.dashboard.views.two_heatmaps import show_reuse
+from app.dashboard.widgets.comparing import compared_table_code, comparison_code, curves_code, latency_code
 from app.dashboard.widgets.downloads import download_row, take_home
-from app.dashboard.widgets.handover import Code, comparison_code, curves_code
+from app.dashboard.widgets.handover import Code
 from app.dashboard.widgets.long_work import result_of
 from app.dashboard.widgets.network_picker import pick_network
 from app.dashboard.widgets.tables import show_table, show_table_on_opening
@@ -60,9 +62,10 @@ def show() -> None:
     except ValueError as error:
         st.error(literal(str(error)), icon=":material/error:")
         return
-    _show_quantities(table, records)
+    named = dict(zip(specs, both, strict=True))
+    _show_quantities(table, records, compared_table_code(named, "compare", size, "comparison", ".reset_index()"))
     show_reuse(both, tuple(specs))
-    _show_stages(stages, comparison_code(both, size))
+    _show_stages(stages, named, size)
     _show_latency(specs, size)
     _show_curves(both, records)
 
@@ -81,10 +84,19 @@ def _name_networks(keys: tuple[NetworkKey, NetworkKey]) -> tuple[dict[str, Spec]
 
 def _choose_input_size(specs: dict[str, Spec]) -> int:
     size = default_input_size(next(iter(specs.values())))
-    return int(st.number_input(t("comparison.input"), 1, 2048, size, key=f"input {size}", width=200))
+    chosen = remember(
+        st.number_input,
+        t("comparison.input"),
+        limits=(1, 2048),
+        key=f"input {size}",
+        name="input",
+        default=size,
+        width=200,
+    )
+    return int(chosen)
 
 
-def _show_quantities(table: pd.DataFrame, records: dict[str, dict[str, Any]]) -> None:
+def _show_quantities(table: pd.DataFrame, records: dict[str, dict[str, Any]], code: Code) -> None:
     names = list(table.columns)
     rows = []
     for quantity in QUANTITIES:
@@ -98,7 +110,7 @@ def _show_quantities(table: pd.DataFrame, records: dict[str, dict[str, Any]]) ->
     quantities = pd.DataFrame(rows).fillna("")
     st.table(quantities.rename(columns=literal).map(literal).set_index(""))  # a table's cells are Markdown
     with st.container(horizontal=True):
-        download_row("comparison", quantities, None, key="quantities_")
+        download_row("comparison", table.reset_index(), None, "quantities_", code)
 
 
 def _test_error(record: dict[str, Any]) -> str:
@@ -109,13 +121,14 @@ def _test_error(record: dict[str, Any]) -> str:
     return t("comparison.reached", error=error, dataset=dataset, epochs=record.get("epochs", "?"))
 
 
-def _show_stages(stages: pd.DataFrame, code: Code) -> None:
+def _show_stages(stages: pd.DataFrame, named: dict[str, NetworkKey], size: int) -> None:
     st.markdown(f"##### {t('comparison.by_stage')}")
     show_chart(stages_screen(stages), key="stages", alt=t("comparison.stages_alt"))
     with take_home():
         draw = partial(loading.figure_file, stage_cost_figure, "stages", stages)
-        download_row("costs_by_stage", stages, draw, key="stages_", code=code)
-    show_table_on_opening(t("comparison.stages_table"), lambda: stages, key="stages_table")
+        download_row("costs_by_stage", stages, draw, "stages_", comparison_code(named, size))
+    code = compared_table_code(named, "compare_stages", size, "stages_table")
+    show_table_on_opening(t("comparison.stages_table"), lambda: stages, key="stages_table", code=code)
 
 
 def _show_latency(specs: dict[str, Spec], size: int) -> None:
@@ -127,7 +140,7 @@ def _show_latency(specs: dict[str, Spec], size: int) -> None:
         return
     show_table(times[list(LATENCIES)])
     with take_home():
-        download_row("latency", times, None, key="latency_")
+        download_row("latency", times, None, "latency_", latency_code(specs, size, NUM_PASSES, training=True))
     st.caption(t("comparison.median", size=size, hardware=literal(str(times["hardware"].iloc[0]))))
 
 
@@ -143,7 +156,8 @@ def _show_curves(keys: tuple[NetworkKey, NetworkKey], records: dict[str, dict[st
     if curves is None:
         st.caption(t("comparison.no_curves"))
         return
-    if len(datasets) > 1 and not st.toggle(t("comparison.mix", datasets=literal(", ".join(datasets))), key="mix"):
+    mix = t("comparison.mix", datasets=literal(", ".join(datasets)))
+    if len(datasets) > 1 and not remember(st.toggle, mix, key="mix", default=False):
         st.warning(t("comparison.differ", first=literal(datasets[0]), second=literal(datasets[1])))
         return
     for reason in curves.attrs["skipped"]:
@@ -156,5 +170,5 @@ def _show_curves(keys: tuple[NetworkKey, NetworkKey], records: dict[str, dict[st
             curves,
             partial(loading.figure_file, training_curves_figure, "curves", curves),
             key="curves_",
-            code=curves_code({name: Path(folder) for name, folder in runs.items()}),
+            code=curves_code({name: Path(folder) for name, folder in runs.items()}, "training_curves"),
         )

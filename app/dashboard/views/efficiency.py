@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -17,16 +18,19 @@ from app.dashboard.charts import show_chart
 from app.dashboard.jobs.task import Task
 from app.dashboard.keys import NetworkKey, file_key
 from app.dashboard.language import names, t, titles, translated
+from app.dashboard.memory import remember, remember_several
 from app.dashboard.roots import in_served_folders, trained_runs
 from app.dashboard.server.options import server_options
 from app.dashboard.widgets.claim_cards import show_badge, statement
+from app.dashboard.widgets.comparing import PAPER_COSTS, Results, efficiency_code, has_labels, results_code
 from app.dashboard.widgets.downloads import download_row, only_these, screen_file, take_home
-from app.dashboard.widgets.handover import efficiency_code
 from app.dashboard.widgets.long_work import result_of
+from app.dashboard.widgets.scripts import TABLE, joined, plain_script
 from app.dashboard.widgets.tables import show_table_on_opening
 from app.text import literal
 from densenet_core.networks.names import spec_from_name
 
+FIRST_DATASET = "ImageNet"
 COSTS = ("params", "mult_adds", "activation_bytes", "images_per_s", "forward_ms")
 FIRST_SOURCES = (  # the paper's tables and what it compares with, where a data set has them
     "Huang et al. 2017, Table 2",
@@ -41,27 +45,30 @@ SHOWN = ["origin", "family", "model", "params", "params_printed", "mult_adds", "
 def show() -> None:
     """Draw the page."""
     st.subheader(t("efficiency.heading"), anchor=False)
-    _explore(_choose_rows(_all_results()))
+    runs = trained_runs()
+    _explore(Results(_choose_rows(_all_results(runs)), tuple(map(str, runs))))
     _show_claims()
     with st.expander(t("efficiency.counted"), icon=":material/function:"):
         st.markdown(t("efficiency.notes"))
 
 
 @st.fragment
-def _explore(rows: pd.DataFrame) -> None:
+def _explore(results: Results) -> None:
     """The picture of the chosen results: a change of its controls reads no runs again."""
     with only_these("efficiency"):
-        _draw(rows)
+        _draw(results)
 
 
-def _draw(rows: pd.DataFrame) -> None:
+def _draw(results: Results) -> None:
     cost, log, pareto = _choose_axes()
     if cost == "forward_ms":
-        measured = _with_latency(rows)
+        measured = _with_latency(results)
         if measured is None:
             return
-        rows = measured
+        results = measured
+    rows = results.rows
     drawn = rows.dropna(subset=[cost]) if cost in rows else rows.head(0)
+    results = results._replace(rows=drawn)
     if drawn.empty:
         st.info(t("efficiency.none"))
         return
@@ -74,13 +81,12 @@ def _draw(rows: pd.DataFrame) -> None:
     if len(drawn) < len(rows):
         missing, label = len(rows) - len(drawn), t(f"efficiency.costs.{cost}")
         st.caption(t("efficiency.not_drawn", missing=missing, all=len(rows), cost=label))
-    _show_downloads(drawn, cost, log, screen)
+    _show_downloads(results, cost, log, pareto, screen)
     _show_parity(rows)
-    show_table_on_opening(t("common.table"), partial(_table, drawn, cost), key="efficiency_table")
+    _show_table(results, cost)
 
 
-def _all_results() -> pd.DataFrame:
-    runs = trained_runs()
+def _all_results(runs: list[Path]) -> pd.DataFrame:
     table = _results_table(tuple(file_key(run) for run in runs))
     if table.attrs["skipped"]:
         _warn_of(table.attrs["skipped"])
@@ -114,22 +120,40 @@ def _choose_rows(table: pd.DataFrame) -> pd.DataFrame:
     with st.sidebar:
         st.subheader(t("efficiency.results"), anchor=False)
         datasets = list(table["dataset"].value_counts().index)
-        dataset = st.selectbox(t("efficiency.dataset"), datasets, index=datasets.index("ImageNet"), key="dataset")
+        dataset = remember(
+            st.selectbox, t("efficiency.dataset"), options=datasets, key="dataset", default=FIRST_DATASET
+        )
         rows = table[table["dataset"] == dataset]
         kinds = [kind for kind in ERROR_TITLES if kind in set(rows["error_kind"])]
-        kind = st.selectbox(t("efficiency.error"), kinds, format_func=titles(ERROR_TITLES), key=f"error_kind {dataset}")
+        kind = remember(
+            st.selectbox,
+            t("efficiency.error"),
+            options=kinds,
+            key=f"error_kind {dataset}",
+            name="error_kind",
+            default=kinds[0],
+            format_func=titles(ERROR_TITLES),
+        )
     rows = rows[rows["error_kind"] == kind]
     published = sorted(rows.loc[rows["origin"] == "published", "source"].unique())
-    first = [source for source in published if source in FIRST_SOURCES] or published
-    sources = st.multiselect(t("efficiency.sources"), published, default=first, key=f"sources {dataset} {kind}")
+    sources = remember_several(
+        st.multiselect,
+        t("efficiency.sources"),
+        options=published,
+        key=f"sources {dataset} {kind}",
+        name="sources",
+        default=[source for source in published if source in FIRST_SOURCES] or published,
+    )
     rows = rows[(rows["origin"] == "measured") | rows["source"].isin(sources)]
     families = sorted(rows["family"].unique())
-    chosen = st.sidebar.pills(
+    chosen = remember_several(
+        st.sidebar.pills,
         t("efficiency.families"),
-        families,
-        selection_mode="multi",
-        default=families,
+        options=families,
         key=f"families {dataset} {len(families)}",
+        name="families",
+        default=families,
+        selection_mode="multi",
     )
     shown: pd.DataFrame = rows[rows["family"].isin(chosen)]
     return shown
@@ -137,36 +161,44 @@ def _choose_rows(table: pd.DataFrame) -> pd.DataFrame:
 
 def _choose_axes() -> tuple[str, bool, bool]:
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        cost = st.segmented_control(
-            t("efficiency.cost"), COSTS, default="params", format_func=names("efficiency.costs", COSTS), key="cost"
+        cost = remember(
+            st.segmented_control,
+            t("efficiency.cost"),
+            options=COSTS,
+            key="cost",
+            default=COSTS[0],
+            format_func=names("efficiency.costs", COSTS),
+            required=True,
+            wrap=True,
         )
-        log = st.toggle(t("efficiency.log"), value=True, key="log")
-        pareto = st.toggle(t("efficiency.pareto"), value=True, key="pareto")
-    return cost or "params", log, pareto
+        log = remember(st.toggle, t("efficiency.log"), key="log", default=True)
+        pareto = remember(st.toggle, t("efficiency.pareto"), key="pareto", default=True)
+    return cost, log, pareto
 
 
-def _with_latency(rows: pd.DataFrame) -> pd.DataFrame | None:
+def _with_latency(results: Results) -> Results | None:
     """Return the rows with their networks' time on this machine, if they can be built; None until it is measured."""
+    rows = results.rows
     archs = tuple(sorted(rows["arch"].dropna().unique()))
     is_imagenet = bool((rows["dataset"] == "ImageNet").any())
     size = 224 if is_imagenet else 32
     if not archs:
-        return rows
+        return results
     specs = tuple(spec_from_name(arch, 1000 if is_imagenet else 10) for arch in archs)
     task = Task("latency", None, (archs, specs, size, NUM_PASSES, False))
     times = result_of(task, t("efficiency.measure", number=len(archs), size=size))
     if times is None:
         return None
     st.caption(t("efficiency.median", hardware=literal(str(times["hardware"].iloc[0]))))
-    return rows.assign(forward_ms=rows["arch"].map(dict(zip(times["network"], times["forward_ms"], strict=True))))
+    took = rows["arch"].map(dict(zip(times["network"], times["forward_ms"], strict=True)))
+    specs_by_name = dict(zip(archs, specs, strict=True))
+    return Results(rows.assign(forward_ms=took), results.runs, specs_by_name, size, NUM_PASSES)
 
 
-def _show_downloads(rows: pd.DataFrame, cost: str, log: bool, screen: go.Figure) -> None:
-    is_drawn_on_paper = cost in ("params", "mult_adds", "activation_bytes")
+def _show_downloads(results: Results, cost: str, log: bool, pareto: bool, screen: go.Figure) -> None:
+    draw = partial(_figure_file, results.rows, cost, log) if cost in PAPER_COSTS else partial(screen_file, screen)
     with take_home():
-        figure_file = partial(_figure_file, rows, cost, log) if is_drawn_on_paper else partial(screen_file, screen)
-        code = efficiency_code(rows, cost, log) if is_drawn_on_paper else None
-        download_row(f"error_vs_{cost}", rows, figure_file, code=code)
+        download_row(f"error_vs_{cost}", results.rows, draw, "", efficiency_code(results, cost, log, pareto))
 
 
 @cache(32)
@@ -175,7 +207,7 @@ def _figure_file(results: pd.DataFrame, cost: str, log: bool, file_format: str) 
     from analysis.figures.efficiency import efficiency_figure
     from analysis.figures.export import figure_bytes
 
-    figure = efficiency_figure(results, costs=(cost,), log=log, label_points=len(results) <= 12)
+    figure = efficiency_figure(results, costs=(cost,), log=log, label_points=has_labels(results))
     return figure_bytes(figure, file_format)
 
 
@@ -187,10 +219,16 @@ def _show_parity(rows: pd.DataFrame) -> None:
         st.caption(t("efficiency.two_families"))
         return
     ours, theirs = st.columns(2)
-    start = families.index("DenseNet-BC") if "DenseNet-BC" in families else 0
-    family = ours.selectbox(t("efficiency.what_would"), families, index=start, key="parity_family")
+    family = remember(
+        ours.selectbox,
+        t("efficiency.what_would"),
+        options=families,
+        key="parity_family",
+        default="DenseNet-BC" if "DenseNet-BC" in families else families[0],
+    )
     others = costed[costed["family"] != family].sort_values("error")
-    model = theirs.selectbox(t("efficiency.need"), others["model"].unique(), key="parity_model")
+    models = list(others["model"].unique())
+    model = remember(theirs.selectbox, t("efficiency.need"), options=models, key="parity_model", default=models[0])
     reference = others[others["model"] == model].iloc[0]
     for cost in ("params", "mult_adds"):
         if pd.notna(reference[cost]) and costed.loc[costed["family"] == family, cost].notna().any():
@@ -198,10 +236,21 @@ def _show_parity(rows: pd.DataFrame) -> None:
     st.caption(t("efficiency.interpolated"))
 
 
-def _table(rows: pd.DataFrame, cost: str) -> pd.DataFrame:
-    shown = [*SHOWN, *([cost] if cost not in SHOWN else []), "source", "note"]
-    on_front = pareto_front(rows, cost if cost != "forward_ms" else "params")
-    return rows.assign(on_front=on_front)[[*shown, "on_front"]]
+def _show_table(results: Results, cost: str) -> None:
+    """Draw the table of what is drawn, with what is on the Pareto front, on opening."""
+    columns = [*SHOWN, *([cost] if cost not in SHOWN else []), "source", "note", "on_front"]
+    ranked = cost if cost != "forward_ms" else "params"
+    lines = [
+        f"table = table.assign(on_front=pareto_front(table, {ranked!r}))",
+        f'save_table(table[{columns}], "efficiency_table.csv")',
+    ]
+    imports = joined(TABLE, {"analysis.results.efficiency": "pareto_front"})
+    show_table_on_opening(
+        t("common.table"),
+        lambda: results.rows.assign(on_front=pareto_front(results.rows, ranked))[columns],
+        key="efficiency_table",
+        code=results_code(results, cost, imports, lines),
+    )
 
 
 def _show_claims() -> None:
@@ -212,4 +261,6 @@ def _show_claims() -> None:
             with badge:
                 show_badge(str(claim.verdict))
         with take_home():
-            download_row("efficiency_claims", published_claims(), None, "efficiency_claims_")
+            imports = joined(TABLE, {"analysis.claims.published": "published_claims"})
+            code = plain_script(imports, ['save_table(published_claims(), "efficiency_claims.csv")'])
+            download_row("efficiency_claims", published_claims(), None, "efficiency_claims_", code)

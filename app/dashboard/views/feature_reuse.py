@@ -25,7 +25,7 @@ from app.dashboard.views.one_connection import Measured, show_connection
 from app.dashboard.widgets.cells import cell_text, parse_cell
 from app.dashboard.widgets.claim_cards import numbers, show_badge, statement, statistic
 from app.dashboard.widgets.downloads import download_row, only_these, take_home
-from app.dashboard.widgets.handover import reuse_code
+from app.dashboard.widgets.handover import reuse_code, reuse_table_code
 from app.dashboard.widgets.long_work import measure_or_offer
 from app.dashboard.widgets.network_picker import pick_network, show_network
 from app.dashboard.widgets.scripts import TABLE, joined, script
@@ -65,7 +65,9 @@ def show() -> None:
     _show_observations(key, _observations(key))
     with st.expander(t("common.computed"), icon=":material/function:"):
         st.markdown(t("reuse.definitions"))
-    show_table_on_opening(t("common.table"), partial(loading.measured_table, key, *measured), key="reuse_table")
+    table = partial(loading.measured_table, key, *measured)
+    code = reuse_table_code(key, measured.images, measured.measures, "", "table", "reuse_table")
+    show_table_on_opening(t("common.table"), table, key="reuse_table", code=code)
 
 
 def _has_reuse(key: NetworkKey) -> bool:
@@ -236,19 +238,22 @@ def _show_observations(key: NetworkKey, observations: pd.DataFrame) -> None:
 def _show_export(key: NetworkKey, measured: Measured, table: pd.DataFrame, options: Options) -> None:
     name = f"feature_reuse_{options.measure}"
     with take_home():
-        width = st.segmented_control(
+        width = remember(
+            st.segmented_control,
             t("reuse.width"),
-            (1, 2),
+            options=(1, 2),
+            key="width",
             default=2,
             format_func={1: t("reuse.one_column"), 2: t("reuse.two_columns")}.__getitem__,
-            key="width",
             label_visibility="collapsed",
+            required=True,
         )
         download_row(
             name,
             table,
-            partial(loading.figure_file, _on_paper, "feature_reuse", table, *options, width or 2),
-            code=reuse_code(key, measured.images, *options, width or 2),
+            partial(loading.figure_file, _on_paper, "feature_reuse", table, *options, width),
+            key="",
+            code=reuse_code(key, measured.images, *options, width),
         )
 
 

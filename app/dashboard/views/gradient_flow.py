@@ -25,6 +25,7 @@ from app.dashboard.charts import show_chart
 from app.dashboard.jobs.task import Task
 from app.dashboard.keys import ImagesKey, NetworkKey
 from app.dashboard.language import t, titles, translated
+from app.dashboard.memory import remember
 from app.dashboard.widgets.data_picker import pick_images
 from app.dashboard.widgets.downloads import download_row, download_small, take_home
 from app.dashboard.widgets.handover import Code, gradients_code
@@ -73,18 +74,19 @@ def _show_flow(key: NetworkKey, images: ImagesKey) -> None:
     flow = _gradient_flows(key, images)
     if flow is None:
         return
-    quantity = st.segmented_control(
+    chosen = remember(
+        st.segmented_control,
         t("gradients.quantity"),
-        list(QUANTITIES),
+        options=QUANTITIES,
+        key="flow_quantity",
         default="output_gradient",
         format_func=titles(QUANTITIES),
-        key="flow_quantity",
+        required=True,
     )
-    chosen = quantity or "output_gradient"
     show_chart(gradient_flow_screen(flow, chosen), key="flow", alt=t("gradients.alt"))
     with take_home():
         draw = partial(loading.figure_file, gradient_flow_figure, "gradient_flow", flow, chosen, 1)
-        download_row("gradient_flow", flow, draw, code=gradients_code(key, images, chosen))
+        download_row("gradient_flow", flow, draw, "", gradients_code(key, images, chosen))
     ratios = "  ·  ".join(
         f"{literal(translated(network_title(name)))}: **{ratio:.3g}**" for name, ratio in gradient_ratios(flow).items()
     )

@@ -92,10 +92,8 @@ def show_connection(key: NetworkKey, measured: Measured, table: pd.DataFrame, me
             download_small(f"{name}_{own}", rows, figure, f"connection_{name}_", code)
 
 
-def _panel_code(
-    key: NetworkKey, measured: Measured, measure: str, cell: Connection, panel: str, name: str
-) -> Code | None:
-    """Return code that draws a panel and saves it as ``name``; None for measures on images."""
+def _panel_code(key: NetworkKey, measured: Measured, measure: str, cell: Connection, panel: str, name: str) -> Code:
+    """Return code that draws a panel and saves it as ``name``."""
     if panel == "weights":
         imports = {"analysis": "connection_filter", "analysis.figures.connection": "weight_histogram"}
         lines = [
@@ -104,19 +102,24 @@ def _panel_code(
             f'save_figure(paper_figure(weight_histogram(weights)), "{name}.pdf", table)',
         ]
         return script(key, joined(SCREEN, imports, {"pandas": "DataFrame"}), lines)
-    if measured.images is not None:
-        return None
     profile = {"row": "source_profile", "column": "target_profile"}[panel]
     layer = {"row": "source_layer", "column": "target_layer"}[panel]
-    imports = {"analysis": "connection_weights", "analysis.figures.connection": profile}
-    imports |= {"analysis.figures.figure_5": "Connection"}
-    lines = [
-        "table = connection_weights(network)",
+    imports = {"analysis.figures.connection": profile, "analysis.figures.figure_5": "Connection"}
+    table = {"analysis": "connection_weights"}
+    lines = ["table = connection_weights(network)"]
+    if measured.images is not None:
+        dataset, root, normalize, number = measured.images
+        table = {"analysis": "measure_reuse", "densenet_core.data.datasets": "load_test_images"}
+        lines = [
+            f"images = load_test_images({dataset!r}, {root!r}, {normalize!r})",
+            f"table = measure_reuse(network, {measured.measures}, images, {number})",
+        ]
+    lines += [
         f"screen = {profile}(table, {measure!r}, Connection{tuple(cell)})",
         f'rows = table[(table["block"] == {cell.block}) & (table["{layer}"] == {getattr(cell, layer)})]',
         f'save_figure(paper_figure(screen), "{name}.pdf", rows)',
     ]
-    return script(key, joined(SCREEN, imports), lines)
+    return script(key, joined(SCREEN, table, imports), lines)
 
 
 def _type_cell(table: pd.DataFrame, cell: Connection) -> None:

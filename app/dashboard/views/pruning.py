@@ -15,6 +15,7 @@ from app.dashboard import loading
 from app.dashboard.charts import show_chart
 from app.dashboard.jobs.task import Task
 from app.dashboard.language import names, t, titles
+from app.dashboard.memory import remember, remember_several
 from app.dashboard.widgets.data_picker import pick_images
 from app.dashboard.widgets.downloads import download_row, take_home
 from app.dashboard.widgets.handover import pruning_code
@@ -32,30 +33,45 @@ def show() -> None:
     images = pick_images(key)
     if images is None:
         return
-    a, b, c, d = st.columns([2, 1, 1, 1])
-    budgets = get_args(Budget)
-    measures = a.multiselect(
-        t("pruning.by"),
-        list(ORDERS),
-        default=DEFAULT,
-        format_func=titles(ORDER_TITLES),
-        key="pruning_measures",
-    )
-    budget = b.selectbox(
-        t("pruning.budget"), budgets, format_func=names("pruning.budgets", budgets), key="pruning_budget"
-    )
-    x = c.selectbox(t("pruning.across"), list(X_TITLES), format_func=titles(X_TITLES), key="pruning_x")
-    repair = d.selectbox(
-        t("pruning.repair"), REPAIRS, format_func=names("pruning.repairs", REPAIRS), key="pruning_repair"
-    )
-    task = Task("pruning", key, (tuple(measures), budget, images, repair, loading.disk_cache(key)))
+    measures, budget, x, repair = _choose()
+    task = Task("pruning", key, (measures, budget, images, repair, loading.disk_cache(key)))
     curves = result_of(task, amount(images))
     if curves is None:
         return
     show_chart(pruning_screen(curves, x), key="pruning", alt=t("pruning.alt"))
     with take_home():
         draw = partial(loading.figure_file, pruning_figure, "pruning", curves, x, 1)
-        code = pruning_code(key, images, tuple(measures), budget, repair, x)
-        download_row("pruning", curves, draw, code=code)
+        code = pruning_code(key, images, measures, budget, repair, x)
+        download_row("pruning", curves, draw, "", code)
     st.caption(t("pruning.note"))
     st.caption(t("pruning.command"))
+
+
+def _choose() -> tuple[tuple[str, ...], Budget, str, str]:
+    """Choose the orders in which connections are cut, what is counted as cut, the horizontal axis, and the repair."""
+    orders = remember_several(
+        st.multiselect,
+        t("pruning.by"),
+        options=ORDERS,
+        key="pruning_measures",
+        default=DEFAULT,
+        format_func=titles(ORDER_TITLES),
+    )
+    choices = {
+        "budget": (get_args(Budget), names("pruning.budgets", get_args(Budget))),
+        "x": (tuple(X_TITLES), titles(X_TITLES)),
+        "repair": (REPAIRS, names("pruning.repairs", REPAIRS)),
+    }
+    labels = {"budget": t("pruning.budget"), "x": t("pruning.across"), "repair": t("pruning.repair")}
+    budget, x, repair = (
+        remember(
+            column.selectbox,
+            labels[name],
+            options=options,
+            key=f"pruning_{name}",
+            default=options[0],
+            format_func=words,
+        )
+        for column, (name, (options, words)) in zip(st.columns(3), choices.items(), strict=True)
+    )
+    return tuple(orders), budget, x, repair

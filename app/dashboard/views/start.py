@@ -45,11 +45,12 @@ def _show_drop_zone() -> None:
 def _show_trained_networks() -> None:
     """Show the zoo's networks; those on photographs first."""
     st.markdown(t("start.try"))
-    for name in sorted(zoo_names(), key=lambda name: (name != START, name)):
-        st.button(
-            name,
-            key=f"try_{name}",
-            on_click=partial(choose_network, Choice("zoo", name)),
-            icon=":material/grid_on:",
-            type="tertiary",
-        )
+    with st.container(gap=None):
+        for name in sorted(zoo_names(), key=lambda name: (name != START, name)):
+            st.button(
+                name,
+                key=f"try_{name}",
+                on_click=partial(choose_network, Choice("zoo", name)),
+                icon=":material/grid_on:",
+                type="tertiary",
+            )

@@ -27,10 +27,11 @@ from app.dashboard.caching import cache
 from app.dashboard.charts import show_chart
 from app.dashboard.keys import NetworkKey, file_key
 from app.dashboard.language import t
-from app.dashboard.memory import remember
+from app.dashboard.memory import remember, remember_several
 from app.dashboard.roots import distinct_names, in_served_folders, trained_networks
+from app.dashboard.widgets.comparing import Side, difference_code, seeds_code, tables_code, two_networks_code
 from app.dashboard.widgets.downloads import download_row, take_home
-from app.dashboard.widgets.handover import Code, difference_code, seeds_code, two_networks_code
+from app.dashboard.widgets.scripts import TABLE, joined
 from app.dashboard.widgets.tables import show_table_on_opening
 from app.text import literal
 from densenet_core.training.runs.files import REUSE
@@ -46,14 +47,12 @@ def show_reuse(keys: tuple[NetworkKey, NetworkKey], names: tuple[str, ...]) -> N
         st.caption(t("comparison.no_reuse"))
         return
     sides = zip(st.columns(2), keys, names, "ab", strict=True)
-    (first, is_first_saved), (second, is_second_saved) = (_at_epoch(*side) for side in sides)
+    (first, first_epoch), (second, second_epoch) = (_at_epoch(*side) for side in sides)
+    compared = (Side(keys[0], first_epoch), Side(keys[1], second_epoch))
     if not have_same_cells(first, second):
-        _show_beside((first, second), names)
+        _show_beside((first, second), names, compared)
         return
-    both = (names[0], names[1])
-    is_saved = is_first_saved and is_second_saved
-    codes = (two_networks_code(keys, both), difference_code(keys)) if is_saved else (None, None)
-    _show_two(reuse_difference(first, second), both, codes)
+    _show_two(reuse_difference(first, second), (names[0], names[1]), compared)
     _show_seeds(keys)
 
 
@@ -67,8 +66,8 @@ def _table(key: NetworkKey) -> pd.DataFrame | None:
         return None
 
 
-def _at_epoch(column: DeltaGenerator, key: NetworkKey, name: str, side: str) -> tuple[pd.DataFrame, bool]:
-    """Return a network's table, or that of the chosen epoch of its run, and whether it is the network's."""
+def _at_epoch(column: DeltaGenerator, key: NetworkKey, name: str, side: str) -> tuple[pd.DataFrame, int | None]:
+    """Return a network's table with None, or the table of the chosen epoch of its run with the epoch."""
     column.markdown(f"**{literal(name)}**")
     tables = _recorded_tables(key)
     epoch = SAVED
@@ -84,8 +83,8 @@ def _at_epoch(column: DeltaGenerator, key: NetworkKey, name: str, side: str) -> 
             default=SAVED,
         )
     if tables is None or epoch == SAVED:
-        return loading.measured_table(key, (), None), True
-    return tables[tables["epoch"] == epoch].drop(columns="epoch").reset_index(drop=True), False
+        return loading.measured_table(key, (), None), None
+    return tables[tables["epoch"] == epoch].drop(columns="epoch").reset_index(drop=True), epoch
 
 
 @cache(8)
@@ -101,40 +100,55 @@ def _recorded_tables(key: NetworkKey) -> pd.DataFrame | None:
         return None
 
 
-def _show_beside(tables: tuple[pd.DataFrame, pd.DataFrame], names: tuple[str, ...]) -> None:
+def _show_beside(
+    tables: tuple[pd.DataFrame, pd.DataFrame], names: tuple[str, ...], compared: tuple[Side, Side]
+) -> None:
     """Networks of different blocks: their cells can't be subtracted."""
     st.caption(t("comparison.different_blocks"))
-    for column, table, name, side in zip(st.columns(2, gap="medium"), tables, names, "ab", strict=True):
+    columns = st.columns(2, gap="medium")
+    for column, table, name, side, own in zip(columns, tables, names, "ab", compared, strict=True):
         with column:
             figure = feature_reuse_screen(table, color_map="viridis")
             show_chart(figure, f"reuse_{side}", f"{t('reuse.alt')}: {name}")
             draw = partial(loading.figure_file, partial(feature_reuse_figure, color_map="viridis"), "reuse", table)
             with take_home():
-                download_row(f"feature_reuse_{side}", table, draw, f"{side}_")
+                imports = {"analysis": "feature_reuse_figure, save_figure"}
+                figure_line = "figure = feature_reuse_figure(tables[0], color_map='viridis')"
+                lines = [figure_line, f'save_figure(figure, "feature_reuse_{side}.pdf", tables[0])']
+                code = tables_code([own], imports, lines)
+                download_row(f"feature_reuse_{side}", table, draw, f"{side}_", code)
 
 
-def _show_two(found: pd.DataFrame, names: tuple[str, str], codes: tuple[Code | None, Code | None]) -> None:
+def _show_two(found: pd.DataFrame, names: tuple[str, str], compared: tuple[Side, Side]) -> None:
     st.caption(t("comparison.correlation", correlation=found.attrs["rank_correlation"]))
     show_chart(two_networks_screen(found, names), "reuse_both", t("reuse.alt"))
     with take_home():
         draw = partial(loading.figure_file, two_networks_figure, "two_networks", found, names)
-        download_row("reuse_of_both", found, draw, "both_", codes[0])
+        download_row("reuse_of_both", found, draw, "both_", two_networks_code(compared, names))
     st.markdown(f"**{t('comparison.difference')}**")
     show_chart(difference_screen(found), "reuse_difference", t("comparison.difference"))
     with take_home():
         draw = partial(loading.figure_file, difference_figure, "difference", found, 2)
-        download_row("reuse_difference", found, draw, "difference_", codes[1])
-    show_table_on_opening(t("common.table"), lambda: found, key="difference_table")
+        download_row("reuse_difference", found, draw, "difference_", difference_code(compared))
+    imports = joined(TABLE, {"analysis.reuse.comparison.difference": "reuse_difference"})
+    code = tables_code(compared, imports, ['save_table(reuse_difference(*tables), "difference_table.csv")'])
+    show_table_on_opening(t("common.table"), lambda: found, key="difference_table", code=code)
 
 
 @st.fragment
 def _show_seeds(keys: tuple[NetworkKey, NetworkKey]) -> None:
     """Mean and spread of every cell, where the networks are seeds of one architecture."""
-    if not st.toggle(t("comparison.seeds"), key="seeds", help=t("comparison.seeds_help")):
+    if not remember(st.toggle, t("comparison.seeds"), key="seeds", default=False, help=t("comparison.seeds_help")):
         return
     more = trained_networks()
     labels = distinct_names(more)
-    chosen = st.multiselect(t("comparison.more_seeds"), more, format_func=labels.__getitem__, key="more_seeds")
+    chosen = remember_several(
+        st.multiselect,
+        t("comparison.more_seeds"),
+        options=more,
+        key="more_seeds",
+        format_func=labels.__getitem__,
+    )
     everyone = [*keys, *(file_key(path) for path in chosen)]
     try:
         found = seed_statistics([loading.measured_table(key, (), None) for key in everyone])
@@ -148,4 +162,8 @@ def _show_seeds(keys: tuple[NetworkKey, NetworkKey]) -> None:
     with take_home():
         draw = partial(loading.figure_file, seeds_figure, "seeds", found)
         download_row("reuse_seeds", found, draw, key="seeds_", code=seeds_code(everyone))
-    show_table_on_opening(t("common.table"), lambda: found, key="seeds_table")
+    imports = joined(TABLE, {"analysis.reuse.comparison.seeds": "seed_statistics"})
+    code = tables_code(
+        [Side(key) for key in everyone], imports, ['save_table(seed_statistics(tables), "seeds_table.csv")']
+    )
+    show_table_on_opening(t("common.table"), lambda: found, key="seeds_table", code=code)

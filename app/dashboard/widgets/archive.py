@@ -47,8 +47,7 @@ def archive(items: Mapping[str, Item], page: str, link: str) -> bytes:
         for name, item in items.items():
             for ending, content in item.files().items():
                 _write(file, f"{name}.{ending}", content())
-            if item.code is not None:
-                _write(file, f"code/{name}.py", f"{item.code.python}\n".encode())
+            _write(file, f"code/{name}.py", f"{item.code.python}\n".encode())
         _write(file, "README.md", _readme(items, page, link).encode())
     return buffer.getvalue()
 
@@ -66,9 +65,8 @@ def _readme(items: Mapping[str, Item], page: str, link: str) -> str:
 def _about(name: str, item: Item) -> str:
     lines = [f"### {name}", "", "Files: " + ", ".join(f"`{name}.{ending}`" for ending in item.files()) + "."]
     lines += ["", _contents(item.data)]
-    if item.code is not None:
-        lines += ["", f"Made again by `code/{name}.py`" + (":" if item.code.command else ".")]
-        lines += ["", f"    {item.code.command}"] if item.code.command else []
+    lines += ["", f"Made again by `code/{name}.py`" + (":" if item.code.command else ".")]
+    lines += ["", f"    {item.code.command}"] if item.code.command else []
     return "\n".join(lines)
 
 

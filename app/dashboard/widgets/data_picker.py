@@ -48,7 +48,12 @@ def pick_images(key: NetworkKey, densenet_only: bool = False) -> ImagesKey | Non
             return None
         loading.check_images(found, key)
     except (DataError, CheckpointError) as error:
-        st.error(literal(str(error)), icon=":material/error:")
+        if _is_first_folder(record):  # a visitor who has chosen nothing made no mistake
+            st.info(t("images.not_here", dataset=literal(str(record["dataset"]))), icon=":material/image:")
+        else:
+            st.error(literal(str(error)), icon=":material/error:")
+            if record.get("dataset"):
+                st.caption(t("images.trained_on", dataset=literal(str(record["dataset"]))))
         _offer_shipped_images(record)
         return None
     _show_images(found)
@@ -91,8 +96,8 @@ def _choose_dataset(recorded: RecordedData | None) -> str | None:
         t("images.dataset"),
         options=(*DATASET_NAMES, *((None,) if default is None else ())),
         key=f"images_{default or 'unknown'}",
+        name="images",
         default=default,
-        in_address=False,
         format_func=lambda name: t("images.choose") if name is None else name,
         help=t("images.recorded") if recorded else None,
     )
@@ -135,17 +140,23 @@ def _choose_normalize(recorded: Normalization | None) -> Normalization | None:
         t("images.normalize"),
         options=choices,
         key=f"images_normalize_{recorded or 'unknown'}",
+        name="images_normalize",
         default=recorded,
-        in_address=False,
         format_func=lambda name: t("images.choose") if name is None else name,
     )
     return chosen
 
 
+def _is_first_folder(record: dict[str, Any]) -> bool:
+    """Return whether the images are looked for where the network's record sends everybody, and nothing is there."""
+    recorded = recorded_data(record)
+    default = recorded.dataset if recorded else None
+    as_recorded = default is not None and recall(f"images_{default}") == default
+    return as_recorded and "dataset" in record and not DATA_DIR.exists() and recall("images_root") == str(DATA_DIR)
+
+
 def _offer_shipped_images(record: dict[str, Any]) -> None:
-    """Say what the network was trained on, and offer a network whose images come with the suite."""
-    if record.get("dataset"):
-        st.caption(t("images.trained_on", dataset=literal(str(record["dataset"]))))
+    """Offer a network whose images come with the suite."""
     recorded = recorded_data(record)
     if recorded is None or recorded.dataset != "digits":
         choice = Choice("zoo", DIGITS)

@@ -28,7 +28,7 @@ class Item(NamedTuple):
 
     data: pd.DataFrame | np.ndarray  # what it shows: a table, or the array of a picture
     figure_file: FigureFile | None
-    code: Code | None
+    code: Code
     formats: tuple[str, ...] = FORMATS
 
     def files(self) -> dict[str, Callable[[], bytes]]:
@@ -60,8 +60,8 @@ def download_row(
     name: str,
     table: pd.DataFrame,
     figure_file: FigureFile | None,
-    key: str = "",
-    code: Code | None = None,
+    key: str,
+    code: Code,
     formats: tuple[str, ...] = FORMATS,
 ) -> None:
     """Draw buttons for PDF, SVG, PNG and CSV, and one for the page's link and the figure's code.
@@ -76,15 +76,13 @@ def download_row(
     show_handover(code, key)
 
 
-def download_small(
-    name: str, table: pd.DataFrame, screen: go.Figure | Kept, key: str, code: Code | None = None
-) -> None:
+def download_small(name: str, table: pd.DataFrame, screen: go.Figure | Kept, key: str, code: Code) -> None:
     """Draw the downloads of a small figure, which has no other version for paper, behind one button."""
     draw = partial(screen_file, screen.figure if isinstance(screen, Kept) else screen)
     _draw_popover(name, Item(table, draw, code), key)
 
 
-def download_picture(name: str, pixels: np.ndarray, data: ArrayLike, key: str, code: Code | None = None) -> None:
+def download_picture(name: str, pixels: np.ndarray, data: ArrayLike, key: str, code: Code) -> None:
     """Draw the downloads of a picture, PNG and the array that it shows, behind one button.
 
     Args:
@@ -94,7 +92,7 @@ def download_picture(name: str, pixels: np.ndarray, data: ArrayLike, key: str, c
     _draw_popover(name, item, key)
 
 
-def download_table(name: str, table: pd.DataFrame, key: str, code: Code | None = None) -> None:
+def download_table(name: str, table: pd.DataFrame, key: str, code: Code) -> None:
     """Draw the download of a small table behind one button."""
     _draw_popover(name, Item(table, None, code), key)
 

@@ -30,6 +30,7 @@ from app.dashboard.roots import (
     served_folders,
     trained_runs,
 )
+from app.dashboard.widgets.reading import choose_norm, choose_weights
 from app.text import literal, network_facts
 from densenet_core import CheckpointError
 from densenet_core.checkpoints.pretrained import PRETRAINED_NAMES
@@ -90,8 +91,8 @@ def pick_network(
             in_address=False,
         )
         try:
-            key = _with_weights(_CHOICES[origin](side), side)
-        except CheckpointError as wrong:
+            key = choose_weights(_CHOICES[origin](side), side)
+        except ValueError as wrong:  # a CheckpointError, or an unknown kind of norms
             error = str(wrong)
     found = _check(key, error, loading.load if table_is_enough else loading.spec_and_record)
     if found is not None:
@@ -139,19 +140,26 @@ def choose_network(choice: Choice, side: str = "") -> None:
         choose_for(_WIDGETS[choice.origin] + side, Path(choice.name) if choice.origin == "run" else choice.name)
 
 
-def choose_upload(upload: UploadedFile, side: str = "") -> NetworkKey:
+def choose_upload(upload: UploadedFile, side: str = "", norm: str | None = None) -> NetworkKey:
     """Read an uploaded file and keep it for the session.
+
+    Args:
+        norm: the kind of its norms, as in ``load_checkpoint``.
 
     Raises:
         CheckpointError: as ``loading.read_upload``.
     """
-    hashes: dict[str, str] = st.session_state.setdefault("upload_hashes", {})
-    if upload.file_id not in hashes:
-        hashes[upload.file_id] = hashlib.sha256(upload.getbuffer()).hexdigest()[:12]
-    key = loading.read_upload(upload, hashes[upload.file_id])
+    key = loading.read_upload(upload, _hash(upload), norm)
     st.session_state.setdefault("upload_names", {})[key.name] = upload.name
     keep(f"uploaded{side}", key.name)
     return key
+
+
+def _hash(upload: UploadedFile) -> str:
+    hashes: dict[str, str] = st.session_state.setdefault("upload_hashes", {})
+    if upload.file_id not in hashes:
+        hashes[upload.file_id] = hashlib.sha256(upload.getbuffer()).hexdigest()[:12]
+    return hashes[upload.file_id]
 
 
 def _open_address(side: str) -> None:
@@ -221,23 +229,6 @@ def _check(key: NetworkKey | None, error: str | None, read: Callable[[NetworkKey
     return None
 
 
-def _with_weights(key: NetworkKey | None, side: str) -> NetworkKey | None:
-    """Show the weights that a file holds, where it holds several, and return the key with the chosen ones."""
-    options = loading.weights_of(key) if key is not None else ()
-    if key is None or len(options) < 2:
-        return key
-    chosen: str = remember(
-        st.selectbox,
-        t("picker.weights"),
-        options=options,
-        format_func=lambda name: name or t("picker.plain_weights"),
-        key=f"weights{side}",
-        default=options[0],
-        help=t("picker.weights_help"),
-    )
-    return key._replace(weights=chosen)
-
-
 def _by_name(side: str) -> NetworkKey | None:
     name: str = remember(
         st.selectbox,
@@ -290,7 +281,7 @@ def _upload(side: str) -> NetworkKey | None:
         help=t("picker.upload_help", endings=", ".join(CHECKPOINT_ENDINGS)),
     )
     if upload is not None:
-        return choose_upload(upload, side)
+        return choose_upload(upload, side, choose_norm(NetworkKey("upload", _hash(upload)), side, upload))
     before = recall(f"uploaded{side}")
     if before is None:
         st.info(t("picker.no_upload"))
@@ -299,7 +290,8 @@ def _upload(side: str) -> NetworkKey | None:
         st.info(t("picker.other_upload", hash=literal(before)))
         return None
     st.caption(t("picker.uploaded", name=literal(st.session_state["upload_names"][before])))
-    return NetworkKey("upload", before)
+    key = NetworkKey("upload", before)
+    return key._replace(norm=choose_norm(key, side))
 
 
 def _server_path(side: str) -> NetworkKey | None:
@@ -319,7 +311,8 @@ def _server_path(side: str) -> NetworkKey | None:
         st.info(t("picker.no_path"))
         return None
     with in_served_folders():
-        return file_key(resolve_served(path, folders))
+        key = file_key(resolve_served(path, folders))
+    return key._replace(norm=choose_norm(key, side))
 
 
 def _pick_pretrained(side: str) -> NetworkKey:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
 
 from app.dashboard.keys import NetworkKey
 from app.dashboard.widgets.handover import Code, import_line, load_expression
+from densenet_core.networks.spec import Spec
 
 Imports = Mapping[str, str]  # a module -> the names that are imported of it
 SCREEN = {"analysis": "save_figure", "analysis.figures.style.from_screen": "paper_figure"}
@@ -18,9 +20,36 @@ def script(key: NetworkKey, imports: Imports, lines: Sequence[str], command: str
     Args:
         command: the command line that does the same.
     """
-    named = [f"from {module} import {names}" for module, names in imports.items()]
-    ordered = sorted([import_line(key), *(line for line in named if line != import_line(key))])
-    return Code("\n".join([*ordered, "", f"network = {load_expression(key)}", *lines]), command)
+    return plain_script(imports, [f"network = {load_expression(key)}", *lines], command, {import_line(key)})
+
+
+def plain_script(imports: Imports, lines: Sequence[str], command: str | None = None, more: Iterable[str] = ()) -> Code:
+    """Return code that has the lines after the imports.
+
+    Args:
+        command: the command line that does the same.
+        more: lines of further imports.
+    """
+    named = {f"from {module} import {names}" for module, names in imports.items()}
+    return Code("\n".join([*sorted(named | set(more)), "", *lines]), command)
+
+
+def spec_expression(spec: Spec) -> str:
+    """Return the Python that makes a spec: its class with what is not the default.
+
+    >>> from densenet_core import DenseNetSpec
+    >>> spec_expression(DenseNetSpec((4, 1), growth_rate=4))
+    'DenseNetSpec(block_config=(4, 1), growth_rate=4)'
+    """
+    given = {field.name: getattr(spec, field.name) for field in fields(spec) if field.init}
+    defaults = {field.name: field.default for field in fields(spec)}
+    options = [f"{name}={value!r}" for name, value in given.items() if value != defaults[name]]
+    return f"{type(spec).__name__}({', '.join(options)})"
+
+
+def spec_imports(*specs: Spec) -> dict[str, str]:
+    """Return the imports of what ``spec_expression`` needs."""
+    return joined(*({type(spec).__module__: type(spec).__name__} for spec in specs))
 
 
 def joined(*imports: Imports) -> dict[str, str]:

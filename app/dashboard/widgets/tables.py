@@ -11,6 +11,7 @@ import streamlit as st
 from analysis.words import VALUE_TITLES
 from app.dashboard.language import column_labels, translated
 from app.dashboard.widgets.downloads import download_table
+from app.dashboard.widgets.handover import Code
 
 NUMBERS = "%.4g"  # four significant digits
 MISSING = "–"
@@ -41,11 +42,15 @@ def _column(values: pd.Series, label: str | None) -> Any:
 
 
 @st.fragment
-def show_table_on_opening(title: str, table: Callable[[], pd.DataFrame], key: str) -> None:
-    """Draw a closed expander with a table that is computed and sent once it is opened."""
+def show_table_on_opening(title: str, table: Callable[[], pd.DataFrame], key: str, code: Code) -> None:
+    """Draw a closed expander with a table that is computed and sent once it is opened.
+
+    Args:
+        code: that saves the table as ``key``.csv.
+    """
     expander = st.expander(title, icon=":material/table:", key=key, on_change="rerun")
     if expander.open:
         with expander:
             content = table()
             show_table(content)
-            download_table(key, content, key=f"{key}_")
+            download_table(key, content, f"{key}_", code)

@@ -16,27 +16,38 @@ from analysis import published_results
 from app.dashboard.keys import ImagesKey, NetworkKey, file_key
 from app.dashboard.widgets import downloads
 from app.dashboard.widgets.archive import archive
+from app.dashboard.widgets.comparing import (
+    Results,
+    Side,
+    compared_table_code,
+    comparison_code,
+    curves_code,
+    difference_code,
+    efficiency_code,
+    latency_code,
+    seeds_code,
+    two_networks_code,
+)
 from app.dashboard.widgets.downloads import Item
 from app.dashboard.widgets.handover import (
     Code,
     agreement_code,
     claims_code,
-    comparison_code,
-    curves_code,
-    difference_code,
-    efficiency_code,
     gradients_code,
     pruning_code,
     reuse_code,
-    seeds_code,
-    two_networks_code,
 )
 from densenet_core.checkpoints.zoo import zoo_path
+from densenet_core.networks.names import spec_from_name
 from tests.app.pages.test_views import app, page  # noqa: F401 (a fixture)
 
 DIGITS = "densenet-40-12-digits"
 KEY = file_key(zoo_path(DIGITS))
 IMAGES = ImagesKey("digits", "data", None, 20)
+OTHER = file_key(zoo_path("densenet-bc-76-12-digits"))
+NAMED = {"first": KEY, "it's": NetworkKey("arch", "resnet-20")}
+RESULTS = published_results()
+RESULTS = RESULTS[(RESULTS["dataset"] == "C10+") & (RESULTS["error_kind"] == RESULTS["error_kind"].iloc[0])]
 CODES = {
     "reuse": reuse_code(KEY, IMAGES, "taylor", "block_max", "jet", 2),
     "agreement": agreement_code(KEY, IMAGES, "taylor", "contribution", None),
@@ -46,12 +57,18 @@ CODES = {
     "gradients": gradients_code(KEY, IMAGES, "weight_gradient"),
     "path shares": gradients_code(KEY, IMAGES, None),
     "pruning": pruning_code(KEY, IMAGES, ("taylor",), "params", "mean", "mult_adds"),
-    "comparison": comparison_code([KEY, NetworkKey("arch", "resnet-20")], 32),
-    "difference": difference_code([KEY, file_key(zoo_path("densenet-bc-76-12-digits"))]),
-    "two networks": two_networks_code([KEY, file_key(zoo_path("densenet-bc-76-12-digits"))], ("first", "it's")),
+    "comparison": comparison_code(NAMED, 32),
+    "compared table": compared_table_code(NAMED, "compare", 32, "comparison"),
+    "latency": latency_code({"first": spec_from_name("resnet-20")}, 32, 2, training=True),
+    "difference": difference_code([Side(KEY), Side(OTHER)]),
+    "two networks": two_networks_code([Side(KEY), Side(OTHER)], ("first", "it's")),
+    "two epochs": two_networks_code([Side(KEY, 3), Side(KEY)], ("first", "second")),
     "seeds": seeds_code([KEY, KEY._replace(weights="ema")]),
-    "curves": curves_code({"demo": Path("runs/demo")}),
-    "efficiency": efficiency_code(published_results(), "params", True),
+    "curves": curves_code({"demo": Path("runs/demo")}, "demo_curves"),
+    "efficiency": efficiency_code(Results(RESULTS), "params", log=True, pareto=True),
+    "efficiency of runs": efficiency_code(
+        Results(RESULTS.assign(origin="measured"), ("runs/demo",)), "images_per_s", log=True, pareto=False
+    ),
     "upload": reuse_code(NetworkKey("upload", "abc", weights="ema"), None, "mean_abs_weight", "none", "jet", 1),
 }
 
@@ -95,13 +112,14 @@ def test_an_archive_has_files_code_and_a_readme_and_is_the_same_each_time() -> N
     table = pd.DataFrame({"block": [1], "mean_abs_weight": [0.5]})
     items = {
         "figure": Item(table, lambda kind: f"a {kind}".encode(), Code("print(1)", "densenet-lens x")),
-        "rows": Item(table, None, None),
+        "rows": Item(table, None, Code("print(2)")),
     }
     content = archive(items, "Reuse", "http://localhost/reuse?cell=1.0.1")
     assert archive(items, "Reuse", "http://localhost/reuse?cell=1.0.1") == content
     with zipfile.ZipFile(io.BytesIO(content)) as file:
         assert file.testzip() is None
-        names = ["figure.pdf", "figure.svg", "figure.png", "figure.csv", "code/figure.py", "rows.csv", "README.md"]
+        names = ["figure.pdf", "figure.svg", "figure.png", "figure.csv", "code/figure.py", "rows.csv", "code/rows.py"]
+        names.append("README.md")
         assert file.namelist() == names
         assert file.read("figure.svg") == b"a svg"
         assert file.read("rows.csv") == b"block,mean_abs_weight\n1,0.5\n"

@@ -106,7 +106,7 @@ def test_what_is_explained_has_the_networks_numbers(app: AppTest, words: dict[st
 
 def test_one_layer_is_followed(app: AppTest, words: dict[str, str]) -> None:
     app.run()
-    app.selectbox(key="notes_follow 4").select(3).run()
+    app.selectbox(key="notes_follow").select(3).run()
     assert words["notes.connections.marked"].format(sources=3, maps=14) in markdown(app)
     app.slider(key="notes_layers").set_value(2).run()  # which has no layer 3 to follow but what follows
     assert not app.exception

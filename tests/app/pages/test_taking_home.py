@@ -7,13 +7,23 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from analysis.reuse.emergence import record_reuse
 from app.dashboard.pages import PAGES
 from app.dashboard.views.notes import SECTIONS
 from app.dashboard.widgets import downloads
+from densenet_core.training.config import TrainingConfig
+from densenet_core.training.loop import train
 from tests.app.pages.again import make_again
 from tests.app.pages.conftest import without_download
 from tests.app.pages.test_views import DIGITS, FEW, app, choose_all  # noqa: F401 (a fixture)
 
+QUICK = {  # a page -> the beginnings of what its code makes within seconds
+    "feature_reuse": ("weights", "row", "column", "observations"),
+    "gradient_flow": ("path_lengths", "layers"),
+    "agreement": ("agreement_total", "agreement_with", "disagreements"),
+    "efficiency": ("error_vs_params", "efficiency_claims"),
+    "comparison": ("comparison", "costs_by_stage"),
+}
 DRAWN = {  # a page that forgets a download -> what it draws without
     "st.dataframe([{'a': 1}])": ["dataframe"],
     "st.table([{'a': 1}])": ["table"],
@@ -48,14 +58,26 @@ def test_a_page_has_downloads_that_work_for_all_that_it_draws(page: str, section
                 assert content(), (name, ending)
 
 
-@pytest.mark.parametrize("page", ["feature_reuse", "gradient_flow"])
+@pytest.mark.parametrize("page", QUICK)
 @pytest.mark.usefixtures("app")
 def test_code_makes_the_files_that_the_page_offers(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = drawn(page)
-    small = {"feature_reuse": ("weights", "row", "column", "observations"), "gradient_flow": ("path_lengths", "layers")}
+    found = drawn(page, agreement_first="total_abs_weight", agreement_second="mean_abs_weight")
     items = found.session_state[downloads._ITEMS]
-    found.session_state[downloads._ITEMS] = {name: item for name, item in items.items() if name.startswith(small[page])}
-    assert len(make_again(found, tmp_path, monkeypatch)) == len(small[page])
+    found.session_state[downloads._ITEMS] = {name: item for name, item in items.items() if name.startswith(QUICK[page])}
+    assert len(make_again(found, tmp_path, monkeypatch)) == len(QUICK[page])
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+@pytest.mark.usefixtures("app")
+def test_code_makes_the_files_of_the_notes(section: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert make_again(drawn("notes", section=section), tmp_path, monkeypatch)
+
+
+@pytest.mark.usefixtures("app")
+def test_code_makes_the_files_of_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    train(TrainingConfig("densenet-7-2", "digits", "demo", epochs=2), on_epoch=record_reuse, show_progress=False)
+    names = {"runs", "demo_curves", "demo_reuse", "demo_observations"}
+    assert make_again(drawn("training"), tmp_path, monkeypatch) == names
 
 
 @pytest.mark.parametrize("page", DRAWN)

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 
-import pandas as pd
 import streamlit as st
 
-from analysis.architecture.architecture import block_connections, composite_function, network_stages, sizes_after
+from analysis.architecture.architecture import block_connections, composite_functions, network_stages, sizes_after
 from analysis.architecture.bottlenecks import design_costs
 from analysis.architecture.cost import count_cost, default_input_size, total_cost
 from analysis.figures.diagrams.network import network_figure, network_screen
@@ -17,11 +16,13 @@ from analysis.results.efficiency import count
 from app.dashboard import loading
 from app.dashboard.charts import show_chart
 from app.dashboard.language import t
+from app.dashboard.memory import remember
 from app.dashboard.views.notes.connectivity import TEXT_WIDTH
 from app.dashboard.widgets.downloads import download_row, download_small, download_table, take_home
+from app.dashboard.widgets.scripts import SCREEN, TABLE, joined, plain_script, spec_expression, spec_imports
 from app.dashboard.widgets.tables import show_table
 from app.text import literal
-from densenet_core import DenseNetSpec, ResNetSpec
+from densenet_core import DenseNetSpec
 from densenet_core.networks.names import MODEL_NAMES, published_spec
 
 PADDED_SIZES = (6, 7, 8)  # pixels a side: an odd one loses a row when it is pooled
@@ -32,15 +33,23 @@ ORDERS = ("densenet-40-12", "densenet-bc-100-12", "resnet-110", "preact-resnet-1
 def show_bottleneck() -> None:
     st.markdown(t("notes.bottleneck.text"), width=TEXT_WIDTH)
     a, b, c, d = st.columns(4)
-    maps = a.slider(t("notes.bottleneck.maps"), 16, 1024, 512, step=16, key="notes_maps")
-    rate = b.slider(t("notes.bottleneck.rate"), 4, 64, 32, step=4, key="notes_bottleneck_rate")
-    width = c.slider(t("notes.bottleneck.width"), 1, 8, 4, key="notes_width")
-    size = d.slider(t("notes.bottleneck.size"), 4, 56, 28, key="notes_size")
+    maps = remember(a.slider, t("notes.bottleneck.maps"), limits=(16, 1024), step=16, key="notes_maps", default=512)
+    rate = remember(
+        b.slider, t("notes.bottleneck.rate"), limits=(4, 64), step=4, key="notes_bottleneck_rate", default=32
+    )
+    width = remember(c.slider, t("notes.bottleneck.width"), limits=(1, 8), key="notes_width", default=4)
+    size = remember(d.slider, t("notes.bottleneck.size"), limits=(4, 56), key="notes_size", default=28)
     costs = design_costs(maps, rate, width, size)
     params = costs.groupby("design")["params"].sum()
     figure = design_costs_screen(costs)
     show_chart(figure, "notes_bottleneck", t("notes.bottleneck.title"))
-    download_small("bottlenecks", costs, figure, key="notes_bottleneck_")
+    imports = {"analysis.architecture.bottlenecks": "design_costs"}
+    imports |= {"analysis.figures.diagrams.notes": "design_costs_screen"}
+    lines = [
+        f"table = design_costs({maps}, {rate}, {width}, {size})",
+        'save_figure(paper_figure(design_costs_screen(table)), "bottlenecks.pdf", table)',
+    ]
+    download_small("bottlenecks", costs, figure, "notes_bottleneck_", plain_script(joined(SCREEN, imports), lines))
     own, other = (params["DenseNet-B"] / params[design] for design in ("DenseNet", "ResNet, bottleneck"))
     st.markdown(t("notes.bottleneck.result", own=own, other=other))
     st.caption(t("notes.bottleneck.note"), width=TEXT_WIDTH)
@@ -49,14 +58,31 @@ def show_bottleneck() -> None:
 def show_compression() -> None:
     st.markdown(t("notes.compression.text"), width=TEXT_WIDTH)
     a, b, c = st.columns(3)
-    name = a.selectbox(
-        t("notes.compression.network"), DENSENETS, DENSENETS.index("densenet-bc-100-12"), key="notes_network"
+    name = remember(
+        a.selectbox,
+        t("notes.compression.network"),
+        options=DENSENETS,
+        key="notes_network",
+        default="densenet-bc-100-12",
     )
     base = published_spec(name)
     assert isinstance(base, DenseNetSpec)
-    theta = b.slider(t("notes.compression.theta"), 0.1, 1.0, base.compression, step=0.05, key=f"notes_theta {name}")
-    size = c.number_input(
-        t("notes.compression.size"), 1, 1024, default_input_size(base), key=f"notes_image {base.stem}"
+    theta = remember(
+        b.slider,
+        t("notes.compression.theta"),
+        limits=(0.1, 1.0),
+        step=0.05,
+        key=f"notes_theta {name}",
+        name="notes_theta",
+        default=base.compression,
+    )
+    size = remember(
+        c.number_input,
+        t("notes.compression.size"),
+        limits=(1, 1024),
+        key=f"notes_image {base.stem}",
+        name="notes_image",
+        default=default_input_size(base),
     )
     spec = replace(base, compression=theta)
     try:
@@ -72,7 +98,14 @@ def show_compression() -> None:
         show_table(stages[["stage", "num_layers", "in_maps", "out_maps", "in_size", "out_size"]])
     with take_home():
         draw = partial(loading.figure_file, lambda _: network_figure(spec, int(size)), f"figure_2 {spec}", stages)
-        download_row("figure_2", stages, draw, "2_")
+        imports = {"analysis": "save_figure", "analysis.architecture.architecture": "network_stages"}
+        imports |= {"analysis.figures.diagrams.network": "network_figure"}
+        given = f"spec, {size}"
+        lines = [
+            f"spec = {spec_expression(spec)}",
+            f'save_figure(network_figure({given}), "figure_2.pdf", network_stages({given}))',
+        ]
+        download_row("figure_2", stages, draw, "2_", plain_script(joined(imports, spec_imports(spec)), lines))
 
 
 def _show_savings(spec: DenseNetSpec, size: int) -> None:
@@ -102,7 +135,9 @@ def _show_sizes() -> None:
     st.markdown(text, width=TEXT_WIDTH)
     labels = [t(f"notes.compression.{column}") for column in sizes]
     st.table(sizes.set_axis(labels, axis=1).set_index(labels[0]))
-    download_table("sizes_after_convolutions", sizes, "notes_sizes_")
+    imports = {"analysis.architecture.architecture": "sizes_after"}
+    line = f'save_table(sizes_after({PADDED_SIZES}), "sizes_after_convolutions.csv")'
+    download_table("sizes_after_convolutions", sizes, "notes_sizes_", plain_script(joined(TABLE, imports), [line]))
 
 
 def show_composite() -> None:
@@ -111,15 +146,12 @@ def show_composite() -> None:
     connections = block_connections(spec)
     readers = int((connections["source_layer"] == 0).sum())
     st.markdown(t("notes.composite.text", network=literal(spec.title), readers=readers), width=TEXT_WIDTH)
-    rows = []
-    for other in map(published_spec, ORDERS):
-        assert isinstance(other, DenseNetSpec | ResNetSpec)
-        operations = composite_function(other)
-        maps = [operations["in_maps"].iloc[0], *operations["out_maps"]]
-        steps = [str(width) for i, width in enumerate(maps) if i == 0 or width != maps[i - 1]]
-        rows.append((other.title, " → ".join(operations["operation"]), " → ".join(steps)))
+    table = composite_functions(map(published_spec, ORDERS))
     labels = [t(f"notes.composite.{column}") for column in ("network", "order", "maps")]
-    st.table(pd.DataFrame(rows, columns=labels).set_index(labels[0]))
+    st.table(table.set_axis(labels, axis=1).set_index(labels[0]))
     with take_home():
-        table = pd.DataFrame(rows, columns=["network", "order", "feature_maps"])
-        download_row("composite_functions", table, None, "notes_composite_")
+        imports = {"analysis.architecture.architecture": "composite_functions"}
+        imports |= {"densenet_core.networks.names": "published_spec"}
+        line = f'save_table(composite_functions(map(published_spec, {ORDERS})), "composite_functions.csv")'
+        code = plain_script(joined(TABLE, imports), [line])
+        download_row("composite_functions", table, None, "notes_composite_", code)

@@ -15,7 +15,10 @@ from app.dashboard import loading
 from app.dashboard.caching import cache
 from app.dashboard.charts import show_chart
 from app.dashboard.language import t
+from app.dashboard.memory import remember
 from app.dashboard.widgets.downloads import download_row, download_small, take_home
+from app.dashboard.widgets.handover import Code
+from app.dashboard.widgets.scripts import SCREEN, Imports, joined, plain_script, spec_expression, spec_imports
 from app.dashboard.widgets.tables import show_table
 from app.text import literal
 from densenet_core import DenseNetSpec
@@ -39,10 +42,17 @@ def show_connections() -> None:
     st.markdown(t("notes.connections.text"), width=TEXT_WIDTH)
     st.latex(r"x_\ell = H_\ell([x_0, x_1, \ldots, x_{\ell-1}]), \qquad 1 + 2 + \cdots + L = \tfrac{L(L+1)}{2}")
     left, right = st.columns(2)
-    layers = left.slider(t("notes.connections.layers"), 1, 40, EXAMPLE.block_config[0], key="notes_layers")
+    layers = remember(
+        left.slider, t("notes.connections.layers"), limits=(1, 40), key="notes_layers", default=EXAMPLE.block_config[0]
+    )
     names = [_layer_name(layer, layers) for layer in range(layers + 2)]
-    marked = right.selectbox(
-        t("notes.connections.follow"), range(layers + 2), format_func=names.__getitem__, key=f"notes_follow {layers}"
+    marked = remember(
+        right.selectbox,
+        t("notes.connections.follow"),
+        options=range(layers + 2),
+        key="notes_follow",
+        default=0,
+        format_func=names.__getitem__,
     )
     spec = one_block(layers, EXAMPLE.growth_rate, EXAMPLE.num_init_features)
     connections, reads = block_connections(spec), block_layers(spec)
@@ -59,7 +69,15 @@ def show_connections() -> None:
     st.markdown(_count_in_blocks(PLAIN), width=TEXT_WIDTH)
     with take_home():
         draw = partial(loading.figure_file, lambda _: dense_block_figure(spec), "figure_1", connections)
-        download_row("figure_1", connections, draw, "1_")
+        imports = {"analysis": "save_figure", "analysis.architecture.architecture": "block_connections"}
+        imports |= {"analysis.figures.diagrams.dense_block": "dense_block_figure"}
+        line = 'save_figure(dense_block_figure(spec), "figure_1.pdf", block_connections(spec))'
+        download_row("figure_1", connections, draw, "1_", _spec_code(spec, imports, [line]))
+
+
+def _spec_code(spec: DenseNetSpec, imports: Imports, lines: list[str]) -> Code:
+    """Return code about an architecture, which it opens as ``spec``."""
+    return plain_script(joined(imports, spec_imports(spec)), [f"spec = {spec_expression(spec)}", *lines])
 
 
 def _count_in_blocks(spec: DenseNetSpec) -> str:
@@ -89,9 +107,15 @@ def _layer_name(layer: int, layers: int) -> str:
 def show_preservation() -> None:
     text = st.empty()  # it says what the sliders below it are set to
     a, b, c = st.columns(3)
-    layers = a.slider(t("notes.preservation.layers"), 1, 6, EXAMPLE.block_config[0], key="notes_kept_layers")
-    image = b.slider(t("notes.preservation.image"), 0, 9, 3, key="notes_digit")
-    seed = c.slider(t("notes.preservation.seed"), 0, 20, 0, key="notes_seed")
+    layers = remember(
+        a.slider,
+        t("notes.preservation.layers"),
+        limits=(1, 6),
+        key="notes_kept_layers",
+        default=EXAMPLE.block_config[0],
+    )
+    image = remember(b.slider, t("notes.preservation.image"), limits=(0, 9), key="notes_digit", default=3)
+    seed = remember(c.slider, t("notes.preservation.seed"), limits=(0, 20), key="notes_seed", default=0)
     text.markdown(t("notes.preservation.text", maps=NUM_DIGITS, layers=layers), width=TEXT_WIDTH)
     st.latex(
         r"\begin{aligned} \text{DenseNet:}\quad & x_\ell = [x_{\ell-1}, H_\ell(x_{\ell-1})] \\"
@@ -109,7 +133,25 @@ def show_preservation() -> None:
     st.caption(t("notes.preservation.note"), width=TEXT_WIDTH)
     with st.expander(t("notes.preservation.table"), icon=":material/table:"):
         show_table(found.table)
-    download_small("preservation", found.table, figure, "notes_preservation_")
+    code = _preservation_code(image, layers, seed)
+    download_small("preservation", found.table, figure, "notes_preservation_", code)
+
+
+def _preservation_code(first: int, layers: int, seed: int) -> Code:
+    imports = {
+        "analysis.architecture.preservation": "compare_preservation",
+        "analysis.figures.diagrams.notes": "preservation_screen",
+        "densenet_core.data.datasets": "load_test_images",
+    }
+    lines = [
+        'test = load_test_images("digits")',
+        "images, labels = next(test.batches(len(test)))",
+        f"digits = [digit % 10 for digit in range({first}, {first + NUM_DIGITS})]",
+        "rows = [int((labels == digit).nonzero()[0]) for digit in digits]",
+        f"found = compare_preservation(images[rows].transpose(0, 1), {layers}, seed={seed})",
+        'save_figure(paper_figure(preservation_screen(found.first_map)), "preservation.pdf", found.table)',
+    ]
+    return plain_script(joined(SCREEN, imports), lines)
 
 
 @cache(16)
@@ -127,14 +169,25 @@ def show_growth() -> None:
     st.markdown(t("notes.growth.text"), width=TEXT_WIDTH)
     st.latex(r"k_0 + k\,(\ell - 1) \;\longrightarrow\; k, \qquad k_0 \;\longrightarrow\; k_0 + k\,n")
     a, b, c = st.columns(3)
-    init = a.slider(t("notes.growth.init"), 1, 128, EXAMPLE.num_init_features, key="notes_init")
-    rate = b.slider(t("notes.growth.rate"), 1, 48, EXAMPLE.growth_rate, key="notes_rate")
-    layers = c.slider(t("notes.growth.layers"), 1, 40, EXAMPLE.block_config[0], key="notes_growth_layers")
+    init = remember(
+        a.slider, t("notes.growth.init"), limits=(1, 128), key="notes_init", default=EXAMPLE.num_init_features
+    )
+    rate = remember(b.slider, t("notes.growth.rate"), limits=(1, 48), key="notes_rate", default=EXAMPLE.growth_rate)
+    layers = remember(
+        c.slider, t("notes.growth.layers"), limits=(1, 40), key="notes_growth_layers", default=EXAMPLE.block_config[0]
+    )
     spec = one_block(layers, rate, init)
     reads = int(block_layers(spec)["input_maps"].iloc[layers])
     numbers = {"init": init, "rate": rate, "layers": layers, "reads": reads, "leaves": spec.block_outputs[0]}
     st.markdown(t("notes.growth.result", **numbers))
-    figure = channel_growth_screen(spec)
-    figure.update_xaxes(title=t("notes.growth.x")).update_yaxes(title=t("notes.growth.y"))
+    x, y = t("notes.growth.x"), t("notes.growth.y")
+    figure = channel_growth_screen(spec).update_xaxes(title=x).update_yaxes(title=y)
     show_chart(figure, "notes_growth", t("notes.growth.title"))
-    download_small("channel_growth", block_layers(spec), figure, key="notes_growth_")
+    imports = {"analysis.architecture.architecture": "block_layers"}
+    imports |= {"analysis.figures.diagrams.notes": "channel_growth_screen"}
+    lines = [
+        f"screen = channel_growth_screen(spec).update_xaxes(title={x!r}).update_yaxes(title={y!r})",
+        'save_figure(paper_figure(screen), "channel_growth.pdf", block_layers(spec))',
+    ]
+    code = _spec_code(spec, joined(SCREEN, imports), lines)
+    download_small("channel_growth", block_layers(spec), figure, "notes_growth_", code)

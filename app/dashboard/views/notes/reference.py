@@ -12,25 +12,30 @@ from analysis.results.data_sets import data_sets, learning_rates, recipes
 from analysis.results.tables import TABLE_1_NETWORKS, architecture_table, latex_table
 from app.dashboard.charts import show_chart
 from app.dashboard.language import t
+from app.dashboard.memory import remember, remember_several
 from app.dashboard.views.notes.blocks import DENSENETS
 from app.dashboard.views.notes.connectivity import TEXT_WIDTH
 from app.dashboard.widgets.downloads import download_row, download_small, take_home
+from app.dashboard.widgets.handover import Code
+from app.dashboard.widgets.scripts import SCREEN, TABLE, joined, plain_script
 from app.dashboard.widgets.tables import show_table
 from app.text import literal
 from densenet_core.networks.names import published_spec
 from densenet_core.training.config import RECIPES
 
+MODULE = "analysis.results.data_sets"  # in the code that is offered
 TYPED_EXAMPLE = "densenet-bc-40-12"
 
 
 def show_table_1() -> None:
     st.markdown(t("notes.table_1.text", example=TYPED_EXAMPLE), width=TEXT_WIDTH)
-    names = st.multiselect(
+    names = remember_several(
+        st.multiselect,
         t("notes.table_1.networks"),
-        DENSENETS,
-        [f"densenet{variant}" for variant in TABLE_1_NETWORKS],
-        accept_new_options=True,
+        options=DENSENETS,
         key="notes_table_1",
+        default=[f"densenet{variant}" for variant in TABLE_1_NETWORKS],
+        accept_new_options=True,
     )
     if not names:
         st.info(t("notes.table_1.none"))
@@ -42,16 +47,37 @@ def show_table_1() -> None:
         return
     show_table(table, height="content")
     with take_home():
-        download_row("table_1", table, lambda _: latex_table(table).encode(), "table_1_", formats=("tex",))
+        code = _table_1_code(names)
+        download_row("table_1", table, lambda _: latex_table(table).encode(), "table_1_", code, formats=("tex",))
+
+
+def _table_1_code(names: list[str]) -> Code:
+    imports = {
+        "analysis.results.tables": "architecture_table, latex_table",
+        "densenet_core.networks.names": "published_spec",
+        "pathlib": "Path",
+    }
+    lines = [
+        f"table = architecture_table({{name: published_spec(name) for name in {names}}})",
+        'save_table(table, "table_1.csv")',
+        'Path("table_1.tex").write_text(latex_table(table), encoding="utf-8")',
+    ]
+    return plain_script(joined(TABLE, imports), lines)
 
 
 def show_training() -> None:
     st.markdown(t("notes.training.text"), width=TEXT_WIDTH)
     st.dataframe(_data_rows(data_sets()), hide_index=True)
     with take_home():
-        download_row("data_sets", data_sets(), None, "notes_data_sets_")
-    name = st.segmented_control(
-        t("notes.training.recipe"), list(RECIPES), default=next(iter(RECIPES)), required=True, key="notes_recipe"
+        code = plain_script(joined(TABLE, {MODULE: "data_sets"}), ['save_table(data_sets(), "data_sets.csv")'])
+        download_row("data_sets", data_sets(), None, "notes_data_sets_", code)
+    name = remember(
+        st.segmented_control,
+        t("notes.training.recipe"),
+        options=RECIPES,
+        key="notes_recipe",
+        default=next(iter(RECIPES)),
+        required=True,
     )
     table = recipes().set_index("recipe")
     facts = table.T[name]
@@ -59,12 +85,19 @@ def show_training() -> None:
     with left:
         st.table(_recipe_facts(facts), hide_header=True)
         with take_home():
-            download_row("recipes", table.reset_index(), None, "notes_recipes_")
+            code = plain_script(joined(TABLE, {MODULE: "recipes"}), ['save_table(recipes(), "recipes.csv")'])
+            download_row("recipes", recipes(), None, "notes_recipes_", code)
     with right:
         rates = learning_rates(name)
         figure = learning_rate_screen(rates)
         show_chart(figure, "notes_rates", t("notes.training.rate"))
-        download_small("learning_rate", rates, figure, key="notes_rates_")
+        imports = {MODULE: "learning_rates", "analysis.figures.diagrams.notes": "learning_rate_screen"}
+        lines = [
+            f"table = learning_rates({name!r})",
+            'save_figure(paper_figure(learning_rate_screen(table)), "learning_rate.pdf", table)',
+        ]
+        code = plain_script(joined(SCREEN, imports), lines)
+        download_small("learning_rate", rates, figure, "notes_rates_", code)
     how = {"momentum": facts["momentum"], "factor": 1 / (1 - facts["momentum"]), "dropout": table["drop_rate"].max()}
     st.markdown(t("notes.training.momentum_text", **how), width=TEXT_WIDTH)
 

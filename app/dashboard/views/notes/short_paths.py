@@ -19,20 +19,25 @@ from app.dashboard.caching import cache
 from app.dashboard.charts import show_chart
 from app.dashboard.keys import ImagesKey, NetworkKey, file_key
 from app.dashboard.language import t
+from app.dashboard.memory import remember
 from app.dashboard.roots import distinct_names, in_served_folders, list_served_runs, served_folders
 from app.dashboard.server.options import DATA_DIR
 from app.dashboard.views.notes.connectivity import TEXT_WIDTH
 from app.dashboard.widgets.downloads import download_row, take_home
+from app.dashboard.widgets.handover import Code
+from app.dashboard.widgets.scripts import TABLE, joined, plain_script, script, spec_expression, spec_imports
 from app.text import literal
 from densenet_core import DenseNetSpec, ResNetSpec, RunError
 from densenet_core.networks.names import spec_from_name
 from densenet_core.networks.relatives.fractalnet_spec import FractalNetSpec
 from densenet_core.networks.relatives.highway_spec import HighwaySpec
+from densenet_core.networks.spec import Spec
 from densenet_core.training.runs.files import read_config
 
 BASE = DenseNetSpec.cifar(40, 12)
 SUPERVISED = (BASE, ResNetSpec.cifar(38), spec_from_name("dsn-resnet-38"))
 FRACTAL_WIDTH = 8
+MODULE, FIGURES = "analysis.architecture.short_paths", "analysis.figures.diagrams.short_paths"  # in offered code
 HIGHWAY = "highway-10-8"  # to train where there is none
 UNTRAINED = Path(HIGHWAY)  # among the runs: a network that was only initialized
 
@@ -40,23 +45,37 @@ UNTRAINED = Path(HIGHWAY)  # among the runs: a network that was only initialized
 def show_supervision() -> None:
     """Layers from the end of each block to the nearest classifier: companions, or a DenseNet's short paths."""
     table = pd.concat([supervision(spec) for spec in SUPERVISED], ignore_index=True)
-    table["by"] = [t(f"notes.short_paths.{'companion' if by == 'companion' else 'own'}") for by in table["by"]]
+    words = [t(f"notes.short_paths.{'companion' if by == 'companion' else 'own'}") for by in table["by"]]
     farthest = table[table["network"] == BASE.title]["layers_to_classifier"].max()
     st.markdown(t("notes.short_paths.supervision_text", farthest=farthest), width=TEXT_WIDTH)
     labels = [t(f"notes.short_paths.{column}") for column in ("network", "stage", "layers_to_classifier", "by")]
-    st.table(table.set_axis(labels, axis=1).set_index(labels[0]))
+    st.table(table.assign(by=words).set_axis(labels, axis=1).set_index(labels[0]))
     with take_home():
-        download_row("supervision", table, None, "notes_supervision_")
+        imports = joined(TABLE, {MODULE: "supervision", "pandas": "concat"}, spec_imports(*SUPERVISED))
+        lines = [
+            f"specs = [{', '.join(map(spec_expression, SUPERVISED))}]",
+            'save_table(concat([supervision(spec) for spec in specs], ignore_index=True), "supervision.csv")',
+        ]
+        download_row("supervision", table, None, "notes_supervision_", plain_script(imports, lines))
 
 
 def show_stochastic_depth() -> None:
     st.markdown(t("notes.short_paths.text"), width=TEXT_WIDTH)
     st.markdown(t("notes.short_paths.stochastic_text"), width=TEXT_WIDTH)
     a, b = st.columns(2)
-    layers = a.slider(t("notes.short_paths.blocks"), 2, 18, BASE.block_config[0], key="notes_paths_blocks")
+    layers = remember(
+        a.slider, t("notes.short_paths.blocks"), limits=(2, 18), key="notes_paths_blocks", default=BASE.block_config[0]
+    )
     dense = replace(BASE, block_config=(layers,) * len(BASE.block_config))
     residual = ResNetSpec.stochastic(2 * sum(dense.block_config) + 2)
-    survival = b.slider(t("notes.short_paths.survival"), 0.1, 1.0, residual.survival, step=0.05, key="notes_survival")
+    survival = remember(
+        b.slider,
+        t("notes.short_paths.survival"),
+        limits=(0.1, 1.0),
+        step=0.05,
+        key="notes_survival",
+        default=residual.survival,
+    )
     residual = replace(residual, survival=survival)
     table, measure = path_table([dense, residual])
     _show_expected(residual, table[table["network"] == residual.title])
@@ -66,7 +85,7 @@ def show_stochastic_depth() -> None:
             st.markdown(f"**{literal(title)}**")
             own = table[table["network"] == title].reset_index(drop=True)
             show_chart(_screen(own, "probability"), f"notes_paths_{key}", title)
-    _take_home("stochastic_depth", table, measure)
+    _take_home("stochastic_depth", table, measure, _paths_code("stochastic_depth", dense, residual))
 
 
 def _show_expected(spec: ResNetSpec, table: pd.DataFrame) -> None:
@@ -84,7 +103,7 @@ def _show_expected(spec: ResNetSpec, table: pd.DataFrame) -> None:
 def show_fractal() -> None:
     st.markdown(t("notes.short_paths.fractal_text"), width=TEXT_WIDTH)
     left, right = st.columns(2, gap="medium", vertical_alignment="center")
-    columns = right.slider(t("notes.short_paths.columns"), 1, 5, 3, key="notes_columns")
+    columns = remember(right.slider, t("notes.short_paths.columns"), limits=(1, 5), key="notes_columns", default=3)
     spec = FractalNetSpec.small(1, columns, FRACTAL_WIDTH)
     table, measure = path_table([spec])
     counts = path_counts(spec)
@@ -93,7 +112,7 @@ def show_fractal() -> None:
     right.markdown(t("notes.short_paths.fractal_result", **values, shortest=shortest, longest=longest))
     with left:
         show_chart(_screen(table, measure), "notes_fractal", t("notes.fractal.title"))
-    _take_home("fractal_paths", table, measure)
+    _take_home("fractal_paths", table, measure, _paths_code("fractal_paths", spec))
 
 
 def show_highway() -> None:
@@ -102,7 +121,14 @@ def show_highway() -> None:
     runs = [UNTRAINED, *_highway_runs()]
     first = min(1, len(runs) - 1)
     titles = distinct_names(runs) | {UNTRAINED: t("notes.short_paths.untrained", network=HIGHWAY)}
-    run = st.selectbox(t("picker.run"), runs, index=first, format_func=titles.__getitem__, key="notes_highway")
+    run = remember(
+        st.selectbox,
+        t("picker.run"),
+        options=runs,
+        key="notes_highway",
+        default=runs[first],
+        format_func=titles.__getitem__,
+    )
     try:
         if run == UNTRAINED:
             spec = spec_from_name(HIGHWAY, in_channels=1)
@@ -125,10 +151,12 @@ def show_highway() -> None:
         show_chart(figure, "notes_gates", t("notes.short_paths.gates_alt"))
         with take_home():
             draw = partial(loading.figure_file, gates_figure, "gates", gates, 1)
-            download_row("gates", gates, draw, "notes_gates_")
+            line = 'save_figure(gates_figure(table), "gates.pdf", table)'
+            download_row("gates", gates, draw, "notes_gates_", _highway_code(run, "transform_gates", line))
     with right:
         show_chart(_screen(shares, "share_carried"), "notes_shares", t("notes.short_paths.shares_alt"))
-        _take_home("carried_shares", shares, "share_carried")
+        line = 'save_figure(short_paths_figure(table, "share_carried"), "carried_shares.pdf", table)'
+        _take_home("carried_shares", shares, "share_carried", _highway_code(run, "carried_shares", line))
     if len(runs) == 1:
         command = f"densenet-lens train --arch {HIGHWAY} --dataset digits --name {HIGHWAY}"
         st.caption(t("notes.short_paths.no_highway", command=command))
@@ -182,7 +210,37 @@ def _highway_runs() -> list[Path]:
     return found
 
 
-def _take_home(name: str, table: pd.DataFrame, measure: str) -> None:
+def _paths_code(name: str, *specs: Spec) -> Code:
+    """Return code that draws the short paths of networks."""
+    imports = {"analysis": "save_figure", MODULE: "path_table", FIGURES: "short_paths_figure"}
+    lines = [
+        f"table, measure = path_table([{', '.join(map(spec_expression, specs))}])",
+        f'save_figure(short_paths_figure(table, measure), "{name}.pdf", table)',
+    ]
+    return plain_script(joined(imports, spec_imports(*specs)), lines)
+
+
+def _highway_code(run: Path, measure: str, line: str) -> Code:
+    """Return code that measures a Highway Network, trained or only initialized, as ``table`` for the line."""
+    figure = "gates_figure" if measure == "transform_gates" else "short_paths_figure"
+    imports = {"analysis": "save_figure", "analysis.architecture.gates": measure, FIGURES: figure}
+    imports |= {"densenet_core.data.datasets": "load_test_images"}
+    if run != UNTRAINED:
+        with in_served_folders():
+            dataset = str(read_config(run)["dataset"])
+        images = f"images = load_test_images({dataset!r}, {str(DATA_DIR)!r})"
+        return script(file_key(run), imports, [images, f"table = {measure}(network, images)", line])
+    imports |= {"analysis.reuse.untrained": "build_untrained", "densenet_core.networks.names": "spec_from_name"}
+    lines = [
+        'images = load_test_images("digits")',
+        f"network = build_untrained(spec_from_name({HIGHWAY!r}, in_channels=1), images)",
+        f"table = {measure}(network, images)",
+        line,
+    ]
+    return plain_script(imports, lines)
+
+
+def _take_home(name: str, table: pd.DataFrame, measure: str, code: Code) -> None:
     with take_home():
         draw = partial(loading.figure_file, short_paths_figure, name, table, measure)
-        download_row(name, table, draw, f"notes_{name}_")
+        download_row(name, table, draw, f"notes_{name}_", code)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import streamlit as st
-
 from app.dashboard.language import t
 from app.dashboard.views.prediction.choosing import choose_image
 from app.dashboard.widgets.network_picker import open_page
@@ -15,8 +13,7 @@ def show() -> None:
     if key is None:
         return
     chosen = choose_image(key)
-    if chosen is None:
-        st.write(t("prediction.choose"))
+    if chosen is None:  # the page says what to do
         return
     from app.dashboard.views.prediction.overview import show_prediction
 

@@ -134,6 +134,7 @@ def _show_turns(key: str, places: list[int], first: int) -> None:
 def _upload(key: NetworkKey, label: str, endings: tuple[str, ...]) -> ChosenImage | None:
     upload = st.file_uploader(label, endings, key=f"prediction_upload_{endings[0]}")
     if upload is None:
+        st.write(t("prediction.choose"))
         return None
     try:
         prepare_upload(key, upload.file_id, upload.getvalue())

@@ -55,7 +55,7 @@ def explain_command(shown: Shown) -> str | None:
     words = ["densenet-lens", "explain", user_name(key), shown.chosen.name]
     words += ["--class", _class_word(shown.titles, found.for_class)]
     words += [] if found.against is None else ["--against", _class_word(shown.titles, found.against)]
-    words += ["--weights", key.weights] if key.weights else []
+    words += [word for name, value in key.reading.items() for word in (f"--{name}", value)]
     return " ".join(quote(word) for word in [*words, "--figure", "prediction.pdf", "--table", "prediction.csv"])
 
 

@@ -71,7 +71,8 @@ def show_prediction(key: NetworkKey, chosen: ChosenImage) -> None:
 
 def _show_all(key: NetworkKey, chosen: ChosenImage) -> None:
     titles = class_titles(key, chosen)
-    left, right = st.columns([2, 3], gap="large")
+    with st.container(key="image_and_parts"):  # one above the other on narrow screens
+        left, right = st.columns([2, 3], gap="large")
     with right:
         for_class, against = _choose_classes(titles)
     found = explain_chosen(key, chosen, titles, for_class, against)

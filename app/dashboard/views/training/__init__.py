@@ -14,14 +14,17 @@ from analysis.results.training_curves import training_curves
 from app.dashboard import loading
 from app.dashboard.charts import show_chart
 from app.dashboard.language import t
+from app.dashboard.memory import remember
 from app.dashboard.processes import first_word, last_words, resume_training, stop_training
 from app.dashboard.roots import in_served_folders, runs_dir, training_folders
 from app.dashboard.server.options import server_options
 from app.dashboard.views.training.emergence import show_emergence
 from app.dashboard.views.training.managing import show_manage
 from app.dashboard.views.training.new_run import show_form
+from app.dashboard.widgets.comparing import curves_code
 from app.dashboard.widgets.downloads import download_row, take_home
-from app.dashboard.widgets.handover import curves_code
+from app.dashboard.widgets.handover import Code
+from app.dashboard.widgets.scripts import TABLE, joined, plain_script
 from app.dashboard.widgets.tables import MISSING
 from app.text import literal
 from densenet_core import RunError
@@ -71,19 +74,33 @@ def _watch() -> None:
     runs = {run.name: run for run in _runs()[0]}
     if not runs:
         st.rerun()
-    rows = [_row(run) for run in runs.values()]
-    st.dataframe(rows, hide_index=True, placeholder=MISSING)
+    st.dataframe([_row(run) for run in runs.values()], hide_index=True, placeholder=MISSING)
     with take_home():
-        download_row("runs", pd.DataFrame(rows), None, key="runs_")
+        download_row("runs", pd.DataFrame([vars(run) for run in runs.values()]), None, "runs_", _runs_code(list(runs)))
     running = next((name for name, run in runs.items() if run.state == "running"), next(iter(runs)))
-    if st.session_state.get("training_run") not in runs:
-        st.session_state["training_run"] = running
-    name = st.selectbox(t("picker.run"), list(runs), key="training_run")
+    name = remember(
+        st.selectbox,
+        t("picker.run"),
+        options=runs,
+        key="training_run",
+        default=running,
+        is_default_written=True,  # another run may be the one that trains when the link is opened
+    )
     _show_run(runs[name], runs_dir() / name)
     seen = (name, runs[name].epoch, runs[name].state, tuple(runs))
     before, st.session_state[_SEEN] = st.session_state.get(_SEEN), seen
     if before not in (None, seen):
         st.rerun()
+
+
+def _runs_code(names: list[str]) -> Code:
+    imports = joined(TABLE, {"densenet_core.training.runs.status": "read_summary", "pandas": "DataFrame"})
+    imports |= {"pathlib": "Path"}
+    lines = [
+        f"folder = Path({str(runs_dir())!r})",
+        f'save_table(DataFrame([vars(read_summary(folder / name)) for name in {names}]), "runs.csv")',
+    ]
+    return plain_script(imports, lines)
 
 
 def _row(run: RunSummary) -> dict[str, Any]:
@@ -127,7 +144,7 @@ def _show_curves(name: str, folder: Path) -> None:
     show_chart(training_curves_screen(curves), key="run_curves", alt=t("common.curves_alt"))
     with take_home():
         draw = partial(loading.figure_file, training_curves_figure, "curves", curves)
-        download_row(f"{name}_curves", curves, draw, key="curves_", code=curves_code({name: folder}))
+        download_row(f"{name}_curves", curves, draw, key="curves_", code=curves_code({name: folder}, f"{name}_curves"))
 
 
 def _show_buttons(run: RunSummary, folder: Path) -> None:

@@ -12,11 +12,15 @@ from analysis.claims.figure_5 import observations_over_training
 from analysis.figures.animation import has_ffmpeg
 from analysis.figures.emergence import emergence_screen, observations_screen
 from analysis.reuse.emergence import STEADY, likeness_to_end, onset, reuse_over_training
+from analysis.reuse.measures import DEFAULT
+from analysis.reuse.scaling import default_scaling
 from app.dashboard.caching import cache
 from app.dashboard.charts import show_chart
 from app.dashboard.language import t
 from app.dashboard.roots import in_served_folders
 from app.dashboard.widgets.downloads import Item, download_row, download_small, offer, take_home
+from app.dashboard.widgets.handover import Code
+from app.dashboard.widgets.scripts import SCREEN, TABLE, Imports, joined, plain_script
 from app.text import literal
 from densenet_core import RunError
 from densenet_core.training.runs.files import REUSE
@@ -36,7 +40,7 @@ def show_emergence(folder: Path) -> None:
     except RunError as error:
         st.error(literal(str(error)), icon=":material/error:")
         return
-    show_chart(emergence_screen(tables), key="emergence", alt=t("training.reuse_alt"))
+    show_chart(emergence_screen(tables, scaling=default_scaling(DEFAULT)), key="emergence", alt=t("training.reuse_alt"))
     with take_home():
         for file_format, label in ANIMATIONS.items():
             st.download_button(
@@ -46,18 +50,39 @@ def show_emergence(folder: Path) -> None:
                 key=f"download_{file_format}",
                 on_click="ignore",
                 icon=":material/download:",
+                type="tertiary",
                 disabled=file_format == "mp4" and not has_ffmpeg(),
                 help=t("training.zip_help") if file_format == "zip" else None,
             )
-        download_row(f"{folder.name}_reuse", tables, None, key="emergence_")
-        offer(f"{folder.name}_reuse", Item(tables, partial(_animation_file, tables), None, formats=("gif",)))
+        name = f"{folder.name}_reuse"
+        imports = joined(TABLE, {"analysis.figures.animation": "animation_bytes", "pathlib": "Path"})
+        lines = [
+            f'Path("{name}.gif").write_bytes(animation_bytes(tables, "gif"))',
+            f'save_table(tables, "{name}.csv")',
+        ]
+        code = _code(folder, imports, lines)
+        download_row(name, tables, None, "emergence_", code)
+        offer(name, Item(tables, partial(_animation_file, tables), code, formats=("gif",)))
     if not has_ffmpeg():
         st.caption(t("training.ffmpeg"))
     st.caption(t("training.onset", epoch=onset(likeness_to_end(tables)), steady=STEADY))
     observations = observations_over_training(tables)
     figure = observations_screen(observations)
     show_chart(figure, key="observations", alt=t("training.observations_alt"))
-    download_small(f"{folder.name}_observations", observations, figure, key="observations_")
+    name = f"{folder.name}_observations"
+    imports = {"analysis.claims.figure_5": "observations_over_training"}
+    imports |= {"analysis.figures.emergence": "observations_screen"}
+    lines = [
+        "table = observations_over_training(tables)",
+        f'save_figure(paper_figure(observations_screen(table)), "{name}.pdf", table)',
+    ]
+    download_small(name, observations, figure, "observations_", _code(folder, joined(SCREEN, imports), lines))
+
+
+def _code(folder: Path, imports: Imports, lines: list[str]) -> Code:
+    """Return code about a run's feature reuse over its epochs, which it opens as ``tables``."""
+    needed = joined(imports, {"analysis.reuse.emergence": "reuse_over_training"})
+    return plain_script(needed, [f"tables = reuse_over_training({str(folder)!r})", *lines])
 
 
 @cache(8)
