@@ -8,8 +8,8 @@ from typing import Any
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from densenet_core.checkpoints.identify.channel_graph import ChannelWalk, Maps, Step
 from densenet_core.checkpoints.identify.connectivity import ConcatSpec
+from densenet_core.checkpoints.identify.graphs.channel_graph import ChannelWalk, Maps, Step
 from densenet_core.errors import CheckpointError
 
 # Operations that act on every feature map separately, and prefixes of the names of others.
@@ -47,7 +47,8 @@ class Follow(TorchDispatchMode):
         out = func(*args, **(kwargs or {}))
         name = func.overloadpacket.__name__
         inputs = [a for a in _flat(args) if isinstance(a, Tensor)]
-        if name in ("t", "repeat") and id(args[0]) in self.weights:  # instance norms repeat theirs for every image
+        is_matrix = name in ("permute", "transpose") and out.ndim == 2
+        if (name in ("t", "repeat") or is_matrix) and id(args[0]) in self.weights:  # instance norms repeat theirs
             self.weights[id(out)] = self.weights[id(args[0])]
             self.kept.append(out)
         elif name.endswith("_like") or name.startswith("new_"):
@@ -78,6 +79,7 @@ class Follow(TorchDispatchMode):
         if name == "permute" and (permuted := self._permute(args, outs[0], maps)):
             return permuted
         if name in _NORMS:
+            self.walk.steps.append(Step("norm"))
             norm = self.weights.get(id(args[1]), "").removesuffix(".weight")
             return [Maps(maps.channels, norm or None)]
         if name == "native_layer_norm" and (normed := self._layer_norm(args, outs[0], maps)):
@@ -111,6 +113,7 @@ class Follow(TorchDispatchMode):
             return None
         if is_last:
             self.channels_last.add(id(out))
+        self.walk.steps.append(Step("norm"))
         return [Maps(maps.channels, self.weights.get(id(args[2]), "").removesuffix(".weight") or None)]
 
     def _conv(self, args: tuple[Any, ...], maps: Maps, out: Tensor) -> Maps:
@@ -132,10 +135,12 @@ class Follow(TorchDispatchMode):
             self.walk.steps.append(Step(kind, kernel, stride, padding, is_special))
         elif plain == "add" and args[0].ndim == 2 and id(args[1]) in self.weights:
             pass  # the bias of a linear layer that is written as a product and a sum
+        elif name.startswith("_adaptive_avg") or (plain == "mean" and _is_spatial(args)):
+            self.walk.steps.append(Step("global_pool"))
         elif plain in ("amax", "sum") and _is_spatial(args):
             self.walk.functions[plain] += 1  # pooling over all pixels, but not the mean
         elif plain in _FUNCTIONS or name.startswith(_OTHER_POOLS):
-            self.walk.functions[plain] += 1
+            self.walk.apply(plain)
 
 
 Rule = Callable[[Follow, tuple[Any, ...], list[Tensor], list[Maps]], list[Maps] | None]

@@ -16,9 +16,10 @@ from torch.func import functional_call
 from densenet_core.arrays import as_tensor
 from densenet_core.checkpoints.checkpoint import Checkpoint, checkpoint_from_state_dict
 from densenet_core.checkpoints.formats.tensors import to_arrays
-from densenet_core.checkpoints.identify.channel_graph import COMPUTED, ChannelWalk, find_difference
 from densenet_core.checkpoints.identify.concat_order import Order
 from densenet_core.checkpoints.identify.connectivity import ConcatSpec, as_concatenations
+from densenet_core.checkpoints.identify.graphs.channel_graph import COMPUTED, ChannelWalk
+from densenet_core.checkpoints.identify.graphs.difference import find_difference
 from densenet_core.checkpoints.identify.identified_by import IdentifiedBy
 from densenet_core.checkpoints.module_facts import NormFacts, find_norms, kind_of, with_our_epsilon
 from densenet_core.checkpoints.operations import Follow

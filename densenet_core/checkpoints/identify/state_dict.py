@@ -15,10 +15,11 @@ from densenet_core.checkpoints.identify.by_shape import (
     norm_names,
     with_settled_norms,
 )
-from densenet_core.checkpoints.identify.channel_graph import ChannelWalk, find_difference
 from densenet_core.checkpoints.identify.concat_order import Order, block_norms, infer_order, to_old_first
 from densenet_core.checkpoints.identify.connectivity import as_concatenations
 from densenet_core.checkpoints.identify.derived import compose_weights
+from densenet_core.checkpoints.identify.graphs.channel_graph import ChannelWalk
+from densenet_core.checkpoints.identify.graphs.difference import find_difference, find_mixed_norms
 from densenet_core.checkpoints.identify.identified_by import (
     BY_STRUCTURE,
     IdentifiedBy,
@@ -32,7 +33,7 @@ from densenet_core.checkpoints.identify.layouts import LAYOUTS, OWN, Layout, fin
 from densenet_core.checkpoints.identify.oddities import describe_places, find_damage, read_concatenations
 from densenet_core.checkpoints.identify.plain_names import EPSILON, PADDED, is_counter, plain_names, split_parts
 from densenet_core.checkpoints.identify.structure import Shapes, Structure
-from densenet_core.checkpoints.identify.variants import with_norm_kind, with_plain_head
+from densenet_core.checkpoints.identify.variants import TOGETHER, with_norm_kind, with_plain_head
 from densenet_core.errors import CheckpointError, SeveralNetworksError
 from densenet_core.networks.densenet_spec import DenseNetSpec
 from densenet_core.networks.spec import Spec
@@ -40,6 +41,7 @@ from densenet_core.networks.spec import Spec
 MAX_PARTS = 4  # of a network that are tried, the largest first
 PLACES = "the places of the norms, as their running statistics agree with no order of concatenation"
 OLD_FIRST = "old feature maps are concatenated first"
+RUNNING = "the running statistics of its batch norms: the graph was exported for training, which uses the batch's"
 _NORM_WEIGHTS = tuple(f"{name}.weight" for name in ("norm0", "norm1", "norm2", "norm3", "norm5", "norm"))
 
 
@@ -136,7 +138,8 @@ def read_graph(walk: ChannelWalk, tensors: Mapping[str, Array], in_channels: int
     Raises:
         CheckpointError: the graph concatenates nothing, or a tensor holds NaN or infinite values.
     """
-    spec = walk.spec(in_channels, why="it was read from a graph of operations that are not those of a DenseNet")
+    other = "it was read from a graph of operations that are not those of a DenseNet"
+    spec = walk.spec(in_channels, why=find_mixed_norms(walk) or other)
     order: Order = "old_first" if spec.is_old_first else "new_first"
     check_values({key: tensors[key] for target in spec.targets for key in tensors_of(target)})
     folded = sum(key.endswith(f"{FOLDED}.weight") for key in tensors)
@@ -144,7 +147,7 @@ def read_graph(walk: ChannelWalk, tensors: Mapping[str, Array], in_channels: int
     found = ReadStateDict(spec, dict(tensors), "graph", (), order, IdentifiedBy.GRAPH, notes)
     try:
         structure = find_structure(_shapes(tensors), is_in_order=True)
-        densenet = _read_by_structure(tensors, structure, _Asked(order))
+        densenet = _read_by_structure(tensors, structure, _Asked(order, walk.norm_kind))
     except CheckpointError:
         return found
     same = {(t.block, t.layer, t.weight) for t in spec.targets} == {reader[:3] for reader in structure.readers()}
@@ -153,6 +156,11 @@ def read_graph(walk: ChannelWalk, tensors: Mapping[str, Array], in_channels: int
     if difference := find_difference(walk, densenet.spec):
         return replace(found, spec=replace(spec, why=difference))
     assumed = densenet.assumed if densenet.spec.blur_pool else ()  # compared with the graph, except blur pooling
+    if densenet.spec.norm == "batch_statistics":
+        assumed = (*assumed, TOGETHER)
+    elif walk.is_for_training:
+        assumed = (*assumed, RUNNING)
+    notes = (*notes, *walk.describe_epsilons())
     return replace(densenet, layout=found.layout, identified_by=found.identified_by, notes=notes, assumed=assumed)
 
 

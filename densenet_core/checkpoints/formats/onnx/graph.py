@@ -15,9 +15,11 @@ from densenet_core.checkpoints.formats.limits import (
     MAX_READERS,
     MAX_WALKED_CHANNELS,
 )
-from densenet_core.checkpoints.formats.onnx.rules import CHANNELWISE, RULES, SAME, Node
+from densenet_core.checkpoints.formats.onnx.nodes import Node
+from densenet_core.checkpoints.formats.onnx.norms import join_norms
+from densenet_core.checkpoints.formats.onnx.rules import CHANNELWISE, RULES, SAME
 from densenet_core.checkpoints.formats.onnx.shapes import Shape, broadcast, compute
-from densenet_core.checkpoints.identify.channel_graph import ChannelWalk, Maps
+from densenet_core.checkpoints.identify.graphs.channel_graph import ChannelWalk, Maps
 from densenet_core.errors import CheckpointError, first_line
 
 
@@ -66,7 +68,7 @@ class Graph:
 
     def run(self) -> None:
         """Follow the feature maps from the inputs on."""
-        for node in self.nodes:
+        for node in join_norms(self.nodes, self.constant):
             if node.operation == "Shape":
                 self._sides[node.outputs[0]] = list(self.shapes.get(node.inputs[0], ()))[:MAX_DIMS]
                 continue
@@ -108,7 +110,7 @@ class Graph:
             return found
         if node.operation in CHANNELWISE and len(known) == 1:
             if node.operation not in SAME:
-                self.walk.functions[node.operation.lower()] += 1
+                self.walk.apply(node.operation.lower())
             shapes = [self.shapes[name] for name in node.inputs[:2] if name in self.shapes] or [shape]
             shapes += [c.shape for name in node.inputs[1:2] if (c := self.constant(name)) is not None and c.ndim]
             whole = broadcast(shapes)

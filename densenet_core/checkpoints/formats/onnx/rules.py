@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from densenet_core.arrays import Array
+from densenet_core.checkpoints.formats.onnx.nodes import Node
+from densenet_core.checkpoints.formats.onnx.norms import JOINED, Norm, scale_and_shift
 from densenet_core.checkpoints.formats.onnx.shapes import Shape, broadcast, mean_shape, window_shape
-from densenet_core.checkpoints.identify.channel_graph import COMPUTED, Maps, Step
+from densenet_core.checkpoints.identify.graphs.channel_graph import COMPUTED, Maps, Step
 from densenet_core.checkpoints.identify.layouts import OUR_EPSILON
 from densenet_core.errors import CheckpointError
 
@@ -20,7 +22,7 @@ FOLDED = "folded_norm"  # a batch norm that an exporter folded into a convolutio
 
 CHANNELWISE = {
     "Relu", "LeakyRelu", "PRelu", "Clip", "Sigmoid", "HardSigmoid", "HardSwish", "Elu", "Selu", "Softplus", "Tanh",
-    "Gelu", "Mish", "Dropout", "Identity", "Cast", "InstanceNormalization", "Div", "Sub", "Add", "Pow", "Sqrt", "Abs",
+    "Gelu", "Mish", "Dropout", "Identity", "Cast", "Div", "Sub", "Add", "Pow", "Sqrt", "Abs",
     "Neg", "Exp", "Erf",
 }  # fmt: skip
 SAME = {"Dropout", "Identity", "Cast"}  # in evaluation
@@ -29,16 +31,6 @@ _GLOBAL_POOLS = {"GlobalAveragePool", "GlobalMaxPool"}
 _RESIZES = {"Resize", "Upsample", "Pad"}
 _MEANS = {"ReduceMean", "ReduceMax", "ReduceSum"}
 _RESHAPES = {"Reshape", "Flatten", "Squeeze", "Unsqueeze"}
-
-
-class Node(NamedTuple):
-    """An operation of the graph."""
-
-    operation: str
-    name: str
-    inputs: list[str]
-    outputs: list[str]
-    attributes: dict[str, Any]
 
 
 Rule = Callable[["Graph", Node, Maps, Shape], "list[Maps] | None"]
@@ -121,6 +113,19 @@ def _norm(graph: Graph, node: Node, maps: Maps, shape: Shape) -> list[Maps] | No
     for part, array in zip(("weight", "bias", "running_mean", "running_var"), parts, strict=True):
         graph.tensors[f"{name}.{part}"] = np.array(array)
     graph.tensors[f"{name}.running_var"] += node.attributes.get("epsilon", OUR_EPSILON) - OUR_EPSILON
+    graph.walk.normalize(name, "batch")
+    graph.walk.is_for_training |= node.attributes.get("training_mode") == 1 or len(node.outputs) > 1
+    return graph.spread(node, Maps(maps.channels, name), shape)
+
+
+def _joined_norm(graph: Graph, node: Node, maps: Maps, shape: Shape) -> list[Maps] | None:
+    norm: Norm = node.attributes["norm"]
+    parts = scale_and_shift(norm, len(maps.channels))
+    if parts is None or norm.dims not in (0, len(shape)):
+        return None
+    name = f"{node.name.strip('/')}.{len(graph.tensors)}"
+    graph.tensors[f"{name}.weight"], graph.tensors[f"{name}.bias"] = parts
+    graph.walk.normalize(name, norm.kind, norm.epsilon)
     return graph.spread(node, Maps(maps.channels, name), shape)
 
 
@@ -192,6 +197,7 @@ def _pool(graph: Graph, node: Node, maps: Maps, shape: Shape) -> list[Maps] | No
     if node.operation == "GlobalMaxPool":
         graph.walk.functions["global max pooling"] += 1
     if node.operation in _GLOBAL_POOLS:
+        graph.walk.steps.append(Step("global_pool"))
         return graph.spread(node, maps, (*shape[:2], *(1,) * (len(shape) - 2)))
     kernel = node.attributes.get("kernel_shape") or []
     kind = {"MaxPool": "max_pool", "AveragePool": "avg_pool"}.get(node.operation, "other_pool")
@@ -214,6 +220,7 @@ def _average(graph: Graph, node: Node, maps: Maps, shape: Shape) -> list[Maps] |
         return None
     if node.operation != "ReduceMean":
         graph.walk.functions[node.operation.lower()] += 1
+    graph.walk.steps.append(Step("global_pool"))
     return graph.spread(node, maps, mean_shape(shape, axes, bool(node.attributes.get("keepdims", 1))))
 
 
@@ -244,6 +251,7 @@ RULES: Mapping[str, Rule] = {
     "Gemm": _linear,
     "MatMul": _linear,
     "BatchNormalization": _norm,
+    JOINED: _joined_norm,
     "Concat": _concat,
     "Slice": _slice,
     "Split": _split,

@@ -8,7 +8,7 @@ is said here once: interpreters only translate the arguments.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 from typing import NamedTuple
@@ -17,9 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from densenet_core.checkpoints.identify.connectivity import ConcatSpec, ConcatTarget, TargetKind
+from densenet_core.checkpoints.identify.layouts import OUR_EPSILON
 from densenet_core.errors import CheckpointError
-from densenet_core.networks.densenet_spec import DenseNetSpec
-from densenet_core.networks.layers import Layer, unchecked_layers
 
 COMPUTED = "the weights of its convolutions from others"  # a function of a network
 
@@ -47,12 +46,12 @@ class Maps(NamedTuple):
 
 
 class Step(NamedTuple):
-    """A convolution or a pooling; each side of the kernel, the stride and the padding, as far as they are known."""
+    """An operation; of a convolution or pooling each side of the kernel, stride and padding, as far as known."""
 
-    kind: str  # conv, max_pool or avg_pool
-    kernel: tuple[int, ...]
-    stride: tuple[int, ...]
-    padding: tuple[int, ...]
+    kind: str  # conv, max_pool, avg_pool, other_pool, global_pool, linear, norm or relu
+    kernel: tuple[int, ...] = ()
+    stride: tuple[int, ...] = ()
+    padding: tuple[int, ...] = ()
     is_special: bool = False  # dilated, rounding sizes up, ...
 
     def __str__(self) -> str:
@@ -83,6 +82,8 @@ class ChannelWalk:
         self._together: list[npt.NDArray[np.int64]] = []  # sources that were concatenated
         self.steps: list[Step] = []  # in the order in which they run
         self.functions = Counter[str]()  # that act on each value by itself, by name
+        self.norms: dict[str, tuple[str, float]] = {}  # the kind of each norm, such as "group-8", and its epsilon
+        self.is_for_training = False  # its batch norms use the statistics of the batch, beside running ones
 
     def source(self, name: str, num_channels: int, made_of: Iterable[Maps] = ()) -> Maps:
         """Return new feature maps, computed from ``made_of``."""
@@ -94,6 +95,28 @@ class ChannelWalk:
                 self._made_from[parent].add(number)
         return Maps(np.full(num_channels, number))
 
+    def normalize(self, name: str, kind: str, epsilon: float = OUR_EPSILON) -> None:
+        """Record a norm; the epsilon of a batch norm is part of its running variance."""
+        self.norms[name] = kind, epsilon
+        self.steps.append(Step("norm"))
+
+    @property
+    def norm_kind(self) -> str | None:
+        """Return the kind of the norms, such as "group-8"; None if some have running statistics, or there are none."""
+        kinds = dict.fromkeys(kind for kind, _ in self.norms.values())
+        return None if "batch" in kinds or not kinds else " and ".join(kinds)
+
+    def describe_epsilons(self) -> tuple[str, ...]:
+        """Return which norms without running statistics have another epsilon than ours, in words."""
+        others = {f"{epsilon:.3g}" for _, epsilon in self.norms.values() if abs(epsilon / OUR_EPSILON - 1) > 1e-3}
+        return tuple(f"the norms' epsilon is {epsilon}, and 1e-05 is computed with" for epsilon in sorted(others))
+
+    def apply(self, function: str) -> None:
+        """Record a function that acts on each value by itself."""
+        self.functions[function] += 1
+        if function == "relu":
+            self.steps.append(Step("relu"))
+
     def name(self, maps: Maps) -> str | None:
         """Return the name of the source of these feature maps, or None if they have several."""
         sources = np.unique(maps.channels)
@@ -104,6 +127,7 @@ class ChannelWalk:
     ) -> Maps:
         """Return the feature maps of a layer with weights that reads ``maps``; their source is named after it."""
         output = self.source(weight.removesuffix(".weight"), num_outputs, [maps])
+        self.steps += [Step("linear")] if is_linear else []
         made = int(output.channels[0])
         self._readers.append(_Reader(weight, is_linear, maps, made, num_outputs, groups, input_axis))
         return output
@@ -156,19 +180,43 @@ class ChannelWalk:
         """
         block_of = self._blocks()
         readers = [reader for reader in self._readers if int(reader.maps.channels[0]) in block_of]
+        unfollowed = self._find_unfollowed(block_of)
         if not readers and self.functions[COMPUTED]:
             raise CheckpointError(
                 f"it computes {COMPUTED}, as quantized networks do: save it with weights of floating point"
             )
         if not readers:
-            raise CheckpointError("no layer of the network reads concatenated feature maps: there is no reuse to show")
+            missing = unfollowed or "no layer of the network reads concatenated feature maps"
+            raise CheckpointError(f"{missing}: there is no reuse to show")
         targets: list[ConcatTarget] = []
         sources = []
         for number, block in enumerate(sorted({block_of[int(r.maps.channels[0])] for r in readers}), start=1):
             members = [source for source in block_of if block_of[source] == block]
             targets += self._targets(number, readers, members)
             sources.append(tuple(self._names[source] for source in members))
-        return ConcatSpec(tuple(targets), tuple(sources), in_channels, self._readers[-1].num_outputs, why)
+        return ConcatSpec(tuple(targets), tuple(sources), in_channels, self._readers[-1].num_outputs, unfollowed or why)
+
+    def _find_unfollowed(self, block_of: Mapping[int, int]) -> str:
+        """Return which layer reads a mixture of concatenated feature maps, or an empty text.
+
+        Raises:
+            CheckpointError: what it makes is concatenated in turn, so that the table would lack a target.
+        """
+        layers = {reader.output for reader in self._readers}
+        parents: dict[int, set[int]] = {}
+        for source, made in enumerate(self._made_from):
+            for child in made:
+                parents.setdefault(child, set()).add(source)
+        for reader in self._readers:
+            source = int(reader.maps.channels[0])
+            above = set[int]() if source in block_of else _reached([source], parents, layers)
+            if len(above & block_of.keys()) < 2:
+                continue
+            what = f"{reader.weight!r} reads what {self._names[source]!r} makes of concatenated feature maps together"
+            if _reached([reader.output], dict(enumerate(self._made_from))) & block_of.keys():
+                raise CheckpointError(f"{what}, which can't be followed")
+            return what
+        return ""
 
     def _blocks(self) -> dict[int, int]:
         """Return the first source of the block for each source that is concatenated, in order."""
@@ -206,43 +254,15 @@ class ChannelWalk:
         return "transition"
 
 
-def find_difference(walk: ChannelWalk, spec: DenseNetSpec) -> str:
-    """Return in what a network computes something else than a DenseNet with this spec, or an empty text.
-
-    Compared are its convolutions in order, its poolings, and its functions on single values. Behind the last
-    convolution, average pooling may be the global one, and a convolution of one pixel the classifier.
-    """
-    if others := walk.functions.keys() - {"relu"}:
-        return f"it computes {', '.join(sorted(others))}"
-    layers = unchecked_layers(spec, input_size=1)
-    if spec.blur_pool:
-        return ""
-    expected = [_step(layer, spec.spatial_dims) for layer in layers if layer.kind in _STEPS]
-    convs, own_convs = ([step for step in steps if step.kind == "conv"] for steps in (expected, walk.steps))
-    pools, own_pools = (Counter(step for step in steps if step.kind != "conv") for steps in (expected, walk.steps))
-    extra = [*(own_pools - pools).elements(), *own_convs[len(convs) :]]
-    if own_convs[: len(convs)] != convs or pools - own_pools or not _is_head(extra):
-        wrong = [own for own, conv in zip(own_convs, convs, strict=False) if own != conv] or extra
-        return f"it has {wrong[0]}" if wrong else f"it has no {next((pools - own_pools).elements(), convs[-1])}"
-    num_relus = sum(layer.kind == "relu" for layer in layers)
-    if walk.functions["relu"] != num_relus:
-        return f"it has {walk.functions['relu']} ReLUs, and a DenseNet of its size {num_relus}"
-    return ""
-
-
-_STEPS = ("conv", "max_pool", "avg_pool")
-
-
-def _step(layer: Layer, dims: int) -> Step:
-    padding = 0 if layer.kernel % 2 == 0 else layer.kernel // 2
-    return Step(layer.kind, (layer.kernel,) * dims, (layer.stride,) * dims, (padding,) * dims)
-
-
-def _is_head(steps: Sequence[Step]) -> bool:
-    """Return whether these may follow the last block: global average pooling and a classifier of one pixel."""
-    kinds = Counter(step.kind for step in steps)
-    is_pixelwise = all(set(step.kernel) == {1} for step in steps if step.kind == "conv")
-    return is_pixelwise and kinds["conv"] <= 1 and kinds["avg_pool"] <= 1 and not kinds["max_pool"]
+def _reached(start: Iterable[int], next_to: Mapping[int, set[int]], ends: Collection[int] = frozenset()) -> set[int]:
+    """Return everything that is reached from some sources, going on behind all but the ``ends``."""
+    waiting, seen = [*start], set[int]()
+    while waiting:
+        source = waiting.pop()
+        if source not in seen:
+            seen.add(source)
+            waiting += () if source in ends else next_to.get(source, ())
+    return seen
 
 
 def _root(first: dict[int, int], source: int) -> int:
