@@ -183,6 +183,7 @@ def test_no_word_is_cut_off(figure: Figure) -> None:
         assert box.y1 <= figure.bbox.y1, text
 
 
+@pytest.mark.slow
 def test_figures_go_to_files_as_vectors_of_a_papers_width(tmp_path: Path) -> None:
     spec = DenseNetSpec.imagenet("121")
     files = save_figure(dense_block_figure(spec), tmp_path / "fig1.pdf", block_connections(spec))

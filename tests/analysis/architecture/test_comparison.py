@@ -66,6 +66,7 @@ def test_nothing_to_compare_and_an_input_too_small() -> None:
         compare({"a": spec_from_name("densenet121")}, 10)
 
 
+@pytest.mark.slow
 def test_measured_times_and_memory() -> None:
     specs = {"a": spec_from_name("densenet-10-4"), "b": spec_from_name("resnet-8")}
     table = measure_latency(specs, 16, batch_size=2, repeats=2)

@@ -194,6 +194,7 @@ def test_a_reader_that_closes_the_pipe_is_no_error() -> None:
     assert run.stderr == b"" and run.returncode in (0, 141)
 
 
+@pytest.mark.slow
 def test_json_is_for_scripts(capsys: pytest.CaptureFixture[str]) -> None:
     for words in (["zoo"], ["inspect", "densenet-40-12-digits", "--layers"], ["evaluate", "densenet-40-12-digits"]):
         assert run([*words, "--json"]) == 0
@@ -289,6 +290,7 @@ def tiny(tmp_path: Path) -> str:
     return str(tmp_path / "tiny.safetensors")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("measure", ["contribution", "taylor", "ablation"])
 def test_reuse_by_a_measure_on_images(measure: str, tiny: str, own_cache: Path, tmp_path: Path) -> None:
     out = tmp_path / "weights.csv"
@@ -308,6 +310,7 @@ def test_claims_are_printed_and_written(tiny: str, tmp_path: Path, capsys: pytes
     assert len(out.read_text().splitlines()) == 15
 
 
+@pytest.mark.slow
 def test_agreement_prints_numbers_and_writes_the_scatter(
     own_cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -336,6 +339,7 @@ def test_prune_writes_a_network_that_every_command_reads(
     assert "4 of 20 connections cut" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("parts", [(".",), ("train", "test")])
 def test_prune_fine_tunes_on_every_folder_that_it_measures_on(
     parts: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -15,8 +15,9 @@ from densenet_core.networks.build import build_model
 from densenet_core.networks.relatives.highway_spec import HighwaySpec
 from densenet_core.training.runs.files import REUSE
 
+pytestmark = pytest.mark.slow
 
-@pytest.mark.slow
+
 def test_figures_by_their_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     line = ["train", "--arch", "densenet-7-2", "--epochs", "1", "--name"]

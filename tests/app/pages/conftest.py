@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from streamlit.testing.v1 import AppTest
+
+from densenet_core import Checkpoint, create_model, save_checkpoint
 
 NEEDS = {  # what is drawn -> the labels of the buttons of which it needs one
     "plotly_chart": {"PDF", "GIF"},
@@ -41,6 +44,17 @@ def _is_heading(element: Any) -> bool:
     if element.type in ("title", "header", "subheader", "divider"):
         return True
     return element.type == "markdown" and (element.value or "").startswith("#")
+
+
+@pytest.fixture
+def small_run(tmp_path: Path) -> Path:
+    """The folder of a run of a small network for the digits, the only one where ``app`` is drawn."""
+    model = create_model("densenet-bc-16-4", in_channels=1)
+    record = {"dataset": "Digits (8x8)", "recipe": {"dataset": "digits"}}
+    folder = tmp_path / "runs" / "r"
+    save_checkpoint(Checkpoint(model.spec, model.state_dict(), record), folder / "model.safetensors")
+    (folder / "config.json").write_text("{}")
+    return folder
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,7 @@ from streamlit.testing.v1 import AppTest
 from analysis.reuse.agreement import agreement
 from analysis.reuse.measures import IMAGE_MEASURES
 from analysis.reuse.measuring import measure_reuse
-from densenet_core import load_zoo, save_checkpoint
+from densenet_core import load_checkpoint, load_zoo, save_checkpoint
 from densenet_core.checkpoints.checkpoint import Checkpoint
 from densenet_core.data.datasets import load_test_images
 from densenet_core.networks.build import create_model
@@ -27,13 +27,17 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("measure", IMAGE_MEASURES)
-def test_the_heatmap_of_a_measure_on_images(measure: str, app: AppTest) -> None:  # noqa: F811
-    choose_all(app, zoo_name=NAME, images_number=30, measure=measure).run()
+def test_the_heatmap_of_a_measure_on_images(
+    measure: str,
+    app: AppTest,  # noqa: F811
+    small_run: Path,
+) -> None:
+    choose_all(app, origin="run", images_number=30, measure=measure).run()
     if measure == "ablation":
         assert not app.get("plotly_chart")  # it takes long, and starts when it is asked for
         app.button(key="start_measured").click().run()
     assert not app.exception
-    table = measure_reuse(load_zoo(NAME), (measure,), load_test_images("digits"), 30)
+    table = measure_reuse(load_checkpoint(small_run), (measure,), load_test_images("digits"), 30)
     assert [float(row[4]) for row in heatmap_cells(app)] == pytest.approx(table[measure].tolist(), abs=1e-6)
 
 
@@ -72,16 +76,7 @@ def test_agreement_shows_what_the_function_gives(app: AppTest) -> None:  # noqa:
     assert not found.exception
 
 
-@pytest.fixture
-def small_run(tmp_path: Path) -> None:
-    """A run of a small network for the digits."""
-    model = create_model("densenet-bc-16-4", in_channels=1)
-    record = {"dataset": "Digits (8x8)", "recipe": {"dataset": "digits"}}
-    save_checkpoint(Checkpoint(model.spec, model.state_dict(), record), tmp_path / "runs" / "r" / "model.safetensors")
-    (tmp_path / "runs" / "r" / "config.json").write_text("{}")
-
-
-def test_claims_stand_beside_an_untrained_network(app: AppTest, small_run: None) -> None:  # noqa: F811
+def test_claims_stand_beside_an_untrained_network(app: AppTest, small_run: Path) -> None:  # noqa: F811
     found = page(app, "claims", origin="run")
     assert "Plain-14, untrained" not in shown(found).replace("\\", "")
     found.button(key="start_claims").click().run()
@@ -105,7 +100,7 @@ def test_gradient_flow_of_the_network_and_its_controls(app: AppTest) -> None:  #
     assert len(found.get("plotly_chart")) == 2  # and the paths
 
 
-def test_pruning_curves_begin_at_the_networks_error(app: AppTest, small_run: None) -> None:  # noqa: F811
+def test_pruning_curves_begin_at_the_networks_error(app: AppTest, small_run: Path) -> None:  # noqa: F811
     found = page(app, "pruning", origin="run", pruning_measures=["mean_abs_weight"])
     found.button(key="start_pruning").click().run()
     assert not found.exception

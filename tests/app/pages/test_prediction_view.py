@@ -21,7 +21,7 @@ from analysis.prediction.image_files import prepare_dataset_image
 from analysis.prediction.predictor import Predictor
 from analysis.prediction.volumes import open_volume, slice_at
 from app.dashboard.widgets import downloads
-from densenet_core import Checkpoint, DataError, DenseNet, DenseNetSpec, load_zoo, save_checkpoint
+from densenet_core import Checkpoint, DataError, DenseNet, DenseNetSpec, load_checkpoint, load_zoo, save_checkpoint
 from densenet_core.data.datasets import load_test_images
 from densenet_core.data.images import sample_evenly
 from tests.app.pages.again import make_again
@@ -29,6 +29,8 @@ from tests.app.pages.test_views import FEW, app, page, shown  # noqa: F401 (a fi
 
 pytestmark = pytest.mark.slow
 NAME = "densenet-40-12-digits"
+# What the page offers whatever it looks at; the first test makes it again.
+OVERVIEW = {"network_input", "top_classes", "prediction", "source_map", "class_map", "grad_cam", "feature_maps"}
 
 
 def test_the_page_shows_what_the_functions_return(
@@ -42,8 +44,7 @@ def test_the_page_shows_what_the_functions_return(
     row = found.pills(key="prediction_row_class0").value
     expected = explain_image(load_zoo(NAME), prepare_dataset_image(images, row), tuple("0123456789"))
     assert f"Logit of {expected.title}: {expected.logit:.2f}" in shown(found).replace("\\", "")
-    ours = {"network_input", "top_classes", "prediction", "source_map", "class_map", "grad_cam", "feature_maps"}
-    assert make_again(found, tmp_path, monkeypatch) == ours
+    assert make_again(found, tmp_path, monkeypatch) == OVERVIEW
     found.selectbox(key="prediction_for").select(3).run()
     found.selectbox(key="prediction_against").select(8).run()
     assert not found.exception
@@ -59,15 +60,16 @@ def test_least_certain_images_come_first(app: AppTest) -> None:  # noqa: F811
 
 
 def look(app: AppTest, name: str) -> AppTest:  # noqa: F811
-    found = page(app, "prediction")
+    """The page on the small network."""
+    found = page(app, "prediction", origin="run")
     found.segmented_control(key="prediction_look").set_value(name).run()
     assert not found.exception
     assert not found.error
     return found
 
 
-def reuse_by_class_of(names: tuple[str, ...], number: int) -> pd.DataFrame:
-    return reuse_by_class(load_zoo(NAME), load_test_images("digits"), num_images=number)
+def reuse_by_class_of(folder: Path, number: int) -> pd.DataFrame:
+    return reuse_by_class(load_checkpoint(folder), load_test_images("digits"), num_images=number)
 
 
 def charts(found: AppTest) -> int:
@@ -76,6 +78,7 @@ def charts(found: AppTest) -> int:
 
 def test_reuse_by_class_is_measured_when_asked_for_and_an_image_is_in_the_address(
     app: AppTest,  # noqa: F811
+    small_run: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -88,8 +91,8 @@ def test_reuse_by_class_is_measured_when_asked_for_and_an_image_is_in_the_addres
     assert not found.exception
     assert charts(found) == 3  # the difference in place of the heatmap
     results = lru_cache(reuse_by_class_of)  # measured once for all scripts
-    monkeypatch.setattr(by_class, "reuse_by_class", lambda _, test, num_images: results(test.class_names, num_images))
-    assert make_again(found, tmp_path, monkeypatch) > {"class_difference", "class_clusters"}
+    monkeypatch.setattr(by_class, "reuse_by_class", lambda _, test, num_images: results(small_run, num_images))
+    assert make_again(found, tmp_path, monkeypatch, OVERVIEW) > {"class_difference", "class_clusters"}
     found.selectbox(key="prediction_class").select(3).run()
     assert not found.exception
     assert found.query_params["prediction_class"] in ("3", ["3"])  # by version
@@ -97,6 +100,7 @@ def test_reuse_by_class_is_measured_when_asked_for_and_an_image_is_in_the_addres
 
 def test_depth_is_measured_over_the_data_set_and_in_every_block(
     app: AppTest,  # noqa: F811
+    small_run: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -110,11 +114,13 @@ def test_depth_is_measured_over_the_data_set_and_in_every_block(
     found.button(key="start_probes").click().run()
     assert not found.exception
     assert charts(found) == 5
-    assert make_again(found, tmp_path, monkeypatch) > {"layer_lens", "lens_error", "lens_decided", "linear_probes"}
+    ours = {"layer_lens", "lens_error", "lens_decided", "linear_probes"}
+    assert make_again(found, tmp_path, monkeypatch, OVERVIEW) > ours
 
 
 def test_similarity_stands_beside_the_untrained_network(
     app: AppTest,  # noqa: F811
+    small_run: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -122,19 +128,20 @@ def test_similarity_stands_beside_the_untrained_network(
     found.button(key="start_similarity").click().run()
     assert not found.exception
     drawn = json.loads(found.get("plotly_chart")[-1].proto.spec)["data"]
-    assert [len(trace["customdata"]) for trace in drawn] == [39, 39]  # 3 blocks, sources 0 to 12
-    assert "layer_similarity" in make_again(found, tmp_path, monkeypatch)
+    assert [len(trace["customdata"]) for trace in drawn] == [9, 9]  # 3 blocks, sources 0 to 2
+    assert "layer_similarity" in make_again(found, tmp_path, monkeypatch, OVERVIEW)
 
 
 def test_driving_images_and_connections(
     app: AppTest,  # noqa: F811
+    small_run: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     found = look(app, "drives")
     found.button(key="start_drives").click().run()
     assert not found.exception
-    assert "driving_images" in make_again(found, tmp_path, monkeypatch)
+    assert "driving_images" in make_again(found, tmp_path, monkeypatch, OVERVIEW)
     found.segmented_control(key="prediction_look").set_value("connections").run()
     assert not found.exception
     assert charts(found) == 3
@@ -144,7 +151,7 @@ def test_driving_images_and_connections(
     carried = {"read_scores", "read_maps"} & set(found.session_state[downloads._ITEMS])
     assert len(carried) == 1
     ours = {"decision_heatmap", "decision_arcs", "strongest_paths", *carried}
-    assert make_again(found, tmp_path, monkeypatch) > ours
+    assert make_again(found, tmp_path, monkeypatch, OVERVIEW) > ours
 
 
 def test_thumbnails_turn_and_the_address_names_the_image(app: AppTest) -> None:  # noqa: F811

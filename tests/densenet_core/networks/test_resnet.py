@@ -55,6 +55,7 @@ def test_parameter_counts_are_the_papers(name: str, params: int) -> None:
     assert sum(p.numel() for p in model.parameters()) == params
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"])
 def test_torchvision_state_dicts_load_unchanged_with_equal_outputs(name: str) -> None:
     torch.manual_seed(0)

@@ -152,7 +152,7 @@ def test_losses_are_those_of_torchvision_over_20_steps() -> None:
     theirs.features.conv0 = nn.Conv2d(3, 24, 3, padding=1, bias=False)
     ours = DenseNet(DenseNetSpec((4, 4, 4), 12, 24), memory_efficient=True)
     ours.load_state_dict(theirs.state_dict())
-    images, labels = torch.randn(20 * 8, 3, 16, 16).double(), torch.randint(10, (20 * 8,))
+    images, labels = torch.randn(20 * 8, 3, 8, 8).double(), torch.randint(10, (20 * 8,))
     losses: list[list[float]] = []
     for model in (theirs, ours):
         optimizer = torch.optim.SGD(model.double().train().parameters(), lr=0.1, momentum=0.9, nesterov=True)

@@ -136,6 +136,7 @@ MADE: dict[str, tuple[Callable[[], bytes], str]] = {
         "holds no tensors",
     ),
 }
+LARGE = ("300,000 tensors", "a million blocks in the metadata", "a .pt2 archive", "500,000 cuts in the metadata")
 
 
 def in_itself() -> dict[str, Any]:
@@ -152,7 +153,9 @@ def libraries_that_are_read_with_are_imported(tmp_path_factory: pytest.TempPathF
         load_checkpoint(folder / str(number))
 
 
-@pytest.mark.parametrize("what", MADE)
+@pytest.mark.parametrize(
+    "what", [pytest.param(what, marks=pytest.mark.slow) if what in LARGE else what for what in MADE]
+)
 def test_it_is_refused_at_once_with_its_reason(what: str, tmp_path: Path) -> None:
     make, reason = MADE[what]
     (tmp_path / "file.pth").write_bytes(make())

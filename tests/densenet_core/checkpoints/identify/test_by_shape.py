@@ -59,6 +59,7 @@ ODD: dict[str, tuple[dict[str, Any], list[list[int]], str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("new_first", [False, True])
 @pytest.mark.parametrize("what", ODD)
 def test_of_odd_networks_the_table_is_known_and_the_rest_refused(what: str, new_first: bool, tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ ALL = (*RANDOM, "highway-7-4", "dsn-resnet-8", "plain-8", "wrn-10-2")
 @pytest.mark.slow
 @pytest.mark.parametrize("arch", RANDOM)
 def test_a_broken_off_training_ends_with_the_same_numbers(arch: str, tmp_path: Path) -> None:
-    config = TrainingConfig(arch, "digits", "broken", epochs=3, runs_dir=str(tmp_path))
+    config = TrainingConfig(arch, "digits", "broken", epochs=3, batch_size=256, runs_dir=str(tmp_path))
 
     def stop(folder: Path, model: torch.nn.Module, metrics: list[Any]) -> None:
         if metrics[-1].epoch == 2:

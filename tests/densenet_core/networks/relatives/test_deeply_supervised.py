@@ -59,6 +59,7 @@ def test_the_loss_by_hand_and_its_decay() -> None:
     torch.testing.assert_close(plain, F.cross_entropy(a, labels, label_smoothing=0.1))
 
 
+@pytest.mark.slow
 def test_training_uses_the_companions(tmp_path: Path) -> None:
     """Companions get gradients: their weights move; of a network that train() did not ask for them they would not."""
     config = TrainingConfig("dsn-resnet-8", "digits", "a", epochs=1, runs_dir=str(tmp_path), weight_decay=0.0)

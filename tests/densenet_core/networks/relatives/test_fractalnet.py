@@ -23,6 +23,7 @@ def num_params(spec: FractalNetSpec) -> int:
         return sum(p.numel() for p in build_model(spec).parameters())
 
 
+@pytest.mark.slow
 def test_both_parameter_counts_of_the_21_layers() -> None:
     """The plain count by hand, and the one with 1x1 convolutions that gives the 38.6M that the authors print."""
     spec = FractalNetSpec.published(21)

@@ -11,6 +11,7 @@ from densenet_core import ResNetSpec, create_model, load_checkpoint
 from densenet_core.networks.build import build_model
 
 
+@pytest.mark.slow
 def test_parameters_are_those_of_the_resnet_and_survival_falls_linearly() -> None:
     """The paper prints 1.7M, and 10.2M for 1202 layers, which no count of that network gives (19.4M)."""
     for depth, params in ((110, 1_727_962), (1202, 19_421_274)):
@@ -26,6 +27,7 @@ def test_parameters_are_those_of_the_resnet_and_survival_falls_linearly() -> Non
     assert ResNetSpec.cifar(110).expected_blocks == 54
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["resnet-sd-8", "preact"])
 def test_a_block_is_kept_or_dropped_in_training_and_scaled_by_its_survival_at_test_time(name: str) -> None:
     spec = ResNetSpec.stochastic(8, survival=0.3)
