@@ -34,16 +34,15 @@ def figure_3(with_resnet_18: bool = False) -> tuple[Figure, pd.DataFrame]:
 
 
 def figure_4(panel: Panel, results: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
-    """Draw test error against parameters, from measured runs.
+    """Draw test error against parameters, from measured runs, one panel per data set.
 
-    The middle panel has the published points of the data set beside the measured ones (the paper's Table 2, and osmr's
+    The middle part of the figure has the published points of the data set beside the measured ones (the paper's Table 2, and osmr's
     networks, trained with one recipe). Those of C10+, the paper's own, are always there, in a panel of their own where
     the runs are of other data.
 
     Args:
         panel: left: the four kinds of DenseNet; middle: DenseNet-BC and ResNets.
-        results: measured results, as returned by ``measured_results`` or ``shipped_results``; for the left panel of one
-            data set.
+        results: measured results, as returned by ``measured_results`` or ``shipped_results``.
 
     Returns:
         The figure and its table.
@@ -62,9 +61,7 @@ def figure_4(panel: Panel, results: pd.DataFrame) -> tuple[Figure, pd.DataFrame]
     is_published = table["origin"] == "published"
     order = table["family"].map({family: place for place, family in enumerate(families)}) + 100 * is_published
     table = table.assign(order=order).sort_values(["order", "params"], kind="stable").drop(columns="order")
-    if panel == "middle":
-        return data_set_figure(table), table
-    return efficiency_figure(table, costs=("params",), log=True, label_points=False), table
+    return data_set_figure(table), table
 
 
 def _add_published(results: pd.DataFrame, families: tuple[str, ...]) -> pd.DataFrame:

@@ -197,11 +197,19 @@ def _provenance(results: pd.DataFrame) -> str:
         parts.append(f"published: {'; '.join(sources)}")
     measured = results[results["origin"] == "measured"]
     if len(measured):
-        seeds = measured.groupby("model")["seeds"].sum()
-        of = f"{int(seeds.min())}" if seeds.min() == seeds.max() else f"{int(seeds.min())} to {int(seeds.max())}"
-        epochs = "/".join(str(int(e)) for e in sorted(measured["epochs"].dropna().unique()))
-        parts.append(f"measured: {of} seed(s) each, {epochs} epochs; bars: standard deviation")
+        parts.append(f"measured: {_trainings(measured)}")
     return ". ".join([f"Data: {plain_text(results['dataset'].iloc[0])}", *parts])
+
+
+def _trainings(measured: pd.DataFrame) -> str:
+    """Return the number of seeds and epochs of measured results, and what else their notes say."""
+    seeds = measured.groupby("model")["seeds"].sum().astype(int)
+    several = seeds.max() > 1
+    of = f"{seeds.max()}" if seeds.min() == seeds.max() else f"{seeds.min()} to {seeds.max()}"
+    epochs = "/".join(str(int(number)) for number in sorted(measured["epochs"].dropna().unique()))
+    notes = sorted(measured["note"].dropna().unique())
+    parts = [f"{of} seed{'s' if several else ''} each, {epochs} epochs", *notes]
+    return "; ".join([*parts, "bars: standard deviation"] if several else parts)
 
 
 def efficiency_screen(

@@ -16,6 +16,7 @@ from analysis.results.training_curves import training_curves
 from densenet_core import RunError
 
 pytestmark = pytest.mark.slow
+DIGITS = shipped_results().query("dataset == 'Digits (8x8)'")
 
 
 def test_figure_3_has_the_papers_points() -> None:
@@ -32,14 +33,14 @@ def test_figure_3_has_the_papers_points() -> None:
 
 
 def test_figure_4_draws_means_with_their_deviation() -> None:
-    figure, table = figure_4("left", shipped_results())
+    figure, table = figure_4("left", DIGITS)
     (ax,) = figure.axes
     means = mean_over_seeds(table)
     lines = [line.get_data() for line in ax.get_lines() if len(line.get_xdata()) == 4]
     drawn = {(round(x), round(y, 6)) for line in lines for x, y in zip(*line, strict=True)}
     assert {(round(p), round(e, 6)) for p, e in zip(means["params"], means["error"], strict=True)} <= drawn
     assert set(table["family"]) == {"DenseNet", "DenseNet-B", "DenseNet-C", "DenseNet-BC"}
-    assert "3 seed(s) each, 20 epochs; bars" in figure.texts[0].get_text()
+    assert "3 seeds each, 20 epochs; bars" in figure.texts[0].get_text()
     assert set(figure_4("middle", shipped_results())[1]["family"]) == {
         "DenseNet-BC",
         "ResNet",
@@ -131,7 +132,7 @@ def test_every_family_has_a_look_of_its_own() -> None:
 
 
 def test_figure_4_middle_has_the_published_points_beside_the_measured() -> None:
-    figure, table = figure_4("middle", shipped_results())
+    figure, table = figure_4("middle", DIGITS)
     digits, c10 = figure.axes
     assert [ax.texts[0].get_text() for ax in figure.axes] == ["Digits (8x8)", "C10+"]
     published = table[table["dataset"] == "C10+"]
@@ -143,7 +144,7 @@ def test_figure_4_middle_has_the_published_points_beside_the_measured() -> None:
 
 
 def test_runs_on_the_papers_data_share_its_panel() -> None:
-    figure, table = figure_4("middle", shipped_results().assign(dataset="C10+"))
+    figure, table = figure_4("middle", DIGITS.assign(dataset="C10+"))
     assert len(figure.axes) == 1
     assert set(table["origin"]) == {"measured", "published"}
     words = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]

@@ -60,9 +60,9 @@ def test_table_2_has_every_method_and_its_two_counts() -> None:
 
 def test_own_runs_are_further_rows_and_said_to_be_measured() -> None:
     table = paper_table(2, shipped_results())
-    own = table[table["Method"].str.contains("measured")]
+    own, digits = table[table["Method"].str.contains("measured")], shipped_results().query("dataset == 'Digits (8x8)'")
     assert len(own) == shipped_results()["model"].nunique()
-    assert own["Digits (8x8)"].str.contains("±").all()
+    assert own["Digits (8x8)"].str.contains("±").sum() == digits["model"].nunique()
     assert (own["C10+"] == "").all()
 
 
