@@ -36,9 +36,9 @@ def figure_3(with_resnet_18: bool = False) -> tuple[Figure, pd.DataFrame]:
 def figure_4(panel: Panel, results: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     """Draw test error against parameters, from measured runs, one panel per data set.
 
-    The middle part of the figure has the published points of the data set beside the measured ones (the paper's Table 2, and osmr's
-    networks, trained with one recipe). Those of C10+, the paper's own, are always there, in a panel of their own where
-    the runs are of other data.
+    The middle part of the figure has the published points of the data set beside the measured ones (the paper's
+    Table 2, and osmr's networks, trained with one recipe). Those of C10+, the paper's own, are always there, in a panel
+    of their own where the runs are of other data.
 
     Args:
         panel: left: the four kinds of DenseNet; middle: DenseNet-BC and ResNets.
