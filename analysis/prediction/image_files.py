@@ -7,6 +7,7 @@ import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ from densenet_core.data.images import Images, normalize_pixels
 from densenet_core.data.names import CHANNEL_STATISTICS, Normalization
 from densenet_core.data.recorded import recorded_data
 from densenet_core.errors import first_line
+from densenet_core.files import open_file, read_small
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -81,7 +83,7 @@ def _content(source: str | os.PathLike[str] | bytes) -> tuple[bytes, str]:
         path = Path(source)
         name = f"image {str(path)!r}"
         try:
-            with path.open("rb") as file:
+            with BufferedReader(open_file(path)) as file:
                 content = file.read(MAX_BYTES + 1)
         except (OSError, ValueError) as error:
             raise DataError(f"{name} can't be read: {getattr(error, 'strerror', None) or error}") from error
@@ -199,7 +201,7 @@ def class_index(names: Sequence[str], text: str) -> int:
     """
     if text in names:
         return list(names).index(text)
-    if text.isdecimal() and int(text) < len(names):
+    if text.isdecimal() and len(text) < 10 and int(text) < len(names):
         return int(text)
     shown = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
     raise DataError(f"class {text!r} is not a class of the network: it has {shown}, or 0 to {len(names) - 1}")
@@ -207,9 +209,8 @@ def class_index(names: Sequence[str], text: str) -> int:
 
 def _names_in(file: Path, number: int) -> tuple[str, ...]:
     try:
-        with file.open(encoding="utf-8") as stream:
-            lines = stream.read(MAX_BYTES).splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        lines = read_small(file, MAX_BYTES).decode("utf-8-sig").splitlines()
+    except (OSError, ValueError) as error:
         raise DataError(
             f"class names {str(file)!r} can't be read: {getattr(error, 'strerror', None) or error}"
         ) from error

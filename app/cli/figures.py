@@ -17,6 +17,7 @@ from app.cli.common import (
     InputOption,
     NormalizeOption,
     Reading,
+    check_ending,
     is_saved,
     open_network,
     open_spec,
@@ -32,7 +33,11 @@ if TYPE_CHECKING:
 
 FIGURES = ("1", "2", "3", "4-left", "4-middle", "4-right", "5")
 OutOption = Annotated[
-    Path, typer.Option(help="Write the figure to this file (.pdf, .svg or .png), and its table beside it.")
+    Path,
+    typer.Option(
+        callback=check_ending("figure", "pdf", "svg", "png"),
+        help="Write the figure to this file (.pdf, .svg or .png), and its table beside it.",
+    ),
 ]
 
 

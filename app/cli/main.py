@@ -14,6 +14,8 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from importlib import metadata
+from typing import Annotated
 
 import typer
 
@@ -36,6 +38,23 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+
+
+def _print_version(is_asked: bool) -> None:
+    if is_asked:
+        print(f"densenet-lens {metadata.version('densenet-lens')}")
+        raise typer.Exit()
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Take the options before a command."""
+
+
 for command in (
     reuse.reuse,
     effects.agreement,
@@ -63,12 +82,19 @@ for command in (
 def main() -> None:
     """Run the command line and exit with its code."""
     gc.disable()  # collecting during the import of torch takes a fifth of the start; long commands enable it again
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # other streams are left as they are
-            stream.reconfigure(errors="ascii_symbols")
+    prepare_streams()
     code = run(sys.argv[1:])
     gc.freeze()  # skip the collection at exit: half a second
     sys.exit(code)
+
+
+def prepare_streams() -> None:
+    """Let output never fail: open what the caller closed (`densenet-lens runs >&-`), and replace unknown characters."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115  # open until the end
+        if hasattr(stream := getattr(sys, name), "reconfigure"):  # other streams are left as they are
+            stream.reconfigure(errors="ascii_symbols")
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -81,7 +107,7 @@ def run(arguments: Sequence[str]) -> int:
         sys.stdout.flush()
         return _complain(INTERRUPTED, code) if code == 130 else code  # typer turns Ctrl-C into this code
     except (BrokenPipeError, SystemExit):  # typer exits when the reader closes the pipe: `inspect FILE | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_output()
         return 141
     except typer.Abort:
         return _complain(INTERRUPTED, code=130)
@@ -98,10 +124,26 @@ def _explain(error: Exception) -> int:
             message = error.format_message()  # empty without a command: the help is on the screen
             return _complain(f"{message} (see densenet-lens --help)", code=2) if message else 2
         case OSError():
-            return _complain(f"{error.filename or 'a file'}: {error.strerror or error}", code=2)
+            place = error.filename or ("a file" if _is_output_open() else "the output")
+            return _complain(f"{place}: {error.strerror or error}", code=2)
         case ValueError():  # every error of the suite that a user can fix is a ValueError
             return _complain(str(error), code=2)
     return _complain(f"{REPORT} ({type(error).__name__}: {error})", code=1)
+
+
+def _is_output_open() -> bool:
+    """Return whether what was printed arrives; what does not, on a full disk, is discarded."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _discard_output()
+        return False
+    return True
+
+
+def _discard_output() -> None:
+    """Keep the interpreter from failing at its end on output that can't be written."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _complain(message: str, code: int) -> int:

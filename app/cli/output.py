@@ -82,8 +82,12 @@ def print_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None
 
 
 def print_json(content: Mapping[str, Any] | Sequence[Any]) -> None:
-    """Print JSON for scripts: NaN and infinity as null, other values that JSON lacks as text."""
-    print(json.dumps(_finite(content), indent=2, ensure_ascii=False, default=str))
+    """Print JSON for scripts: NaN and infinity as null, other values that JSON lacks as text.
+
+    Characters are escaped as JSON does it where the terminal's encoding is not Unicode.
+    """
+    is_unicode = str(getattr(sys.stdout, "encoding", None) or "utf-8").lower().startswith("utf")
+    print(json.dumps(_finite(content), indent=2, ensure_ascii=not is_unicode, default=str))
 
 
 def _finite(value: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import re
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -16,9 +17,33 @@ DEFAULT_PORT = 8501
 MAIN = Path(__file__).parents[1] / "main.py"
 
 
+def check_folders(folders: list[Path] | None) -> list[Path] | None:
+    """Check that every ``--root`` is a folder.
+
+    Raises:
+        ValueError: one is not.
+    """
+    for folder in folders or ():
+        if not folder.is_dir():
+            raise ValueError(f"--root {str(folder)!r} is not a folder")
+    return folders
+
+
+def check_host(name: str | None) -> str | None:
+    """Check that ``--proxy-host`` is one host: an empty text or ``*`` would let every name in.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if name is not None and not re.fullmatch(r"[\w-]+(\.[\w-]+)*\.?", name):
+        raise ValueError(f"--proxy-host {name!r} is not the name of a host: give one such as lens.example.org")
+    return name
+
+
 def serve(
     root: Annotated[
-        list[Path] | None, typer.Option(metavar="DIR", help="A folder to serve beside runs/; repeatable.")
+        list[Path] | None,
+        typer.Option(metavar="DIR", callback=check_folders, help="A folder to serve beside runs/; repeatable."),
     ] = None,
     port: Annotated[
         int,
@@ -43,7 +68,10 @@ def serve(
     ] = None,
     browser: Annotated[bool, typer.Option(help="Open a browser.")] = True,
     proxy_host: Annotated[
-        str | None, typer.Option(metavar="NAME", help="The name by which browsers reach an HTTPS proxy before it.")
+        str | None,
+        typer.Option(
+            metavar="NAME", callback=check_host, help="The name by which browsers reach an HTTPS proxy before it."
+        ),
     ] = None,
 ) -> None:
     """Open the dashboard in a browser, or serve it to others. SECURITY.md has a set-up for strangers."""
@@ -68,7 +96,10 @@ def serve(
         settings |= {"browser.serverAddress": proxy_host, "browser.serverPort": 443}
     if proxy_host is not None or address not in LOCAL_ADDRESSES:  # else config.toml allows localhost's names
         settings |= {"server.allowedHosts": [proxy_host or "*"]}
-    run_server(options, settings)
+    try:
+        run_server(options, settings)
+    except OSError as error:
+        raise ValueError(f"can't listen on --address {address} --port {port}: {error.strerror or error}") from error
 
 
 def run_server(options: ServerOptions, settings: dict[str, object]) -> None:

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 import typer
 
-from app.cli.common import DataOption, JsonOption, check_number
+from app.cli.common import DataOption, JsonOption, check_ending, check_number
 from app.cli.output import escape_text, is_quiet, print_json, print_table, print_written
 from app.cli.settings import parse_values, setting_options
 from densenet_core.data.names import DATASET_NAMES
@@ -156,7 +156,12 @@ def sweep(
     data: DataOption = Path("data"),
     progress: ProgressOption = "auto",
     results: Annotated[
-        Path | None, typer.Option(help="Write the results here: .csv.", show_default="RUNS/FILE/results.csv")
+        Path | None,
+        typer.Option(
+            callback=check_ending("results", "csv"),
+            help="Write the results to this file: .csv.",
+            show_default="RUNS/FILE/results.csv",
+        ),
     ] = None,
     ray_address: Annotated[
         str | None, typer.Option(help="Train on a Ray cluster: HOST:PORT, auto, or local.", show_default="here")

@@ -9,6 +9,7 @@ before.
 
 from __future__ import annotations
 
+import json
 import logging
 import zipfile
 from collections.abc import Mapping
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from densenet_core.checkpoints.checkpoint import load_checkpoint, read_header, save_checkpoint
 from densenet_core.errors import CheckpointError, RunError, first_line
@@ -23,6 +25,7 @@ from densenet_core.networks.network import Network
 from densenet_core.training.runs import files
 from densenet_core.training.runs.files import DIVERGED, LAST, METRICS, PREVIOUS, WEIGHTS, Metric, metric_from
 from densenet_core.training.runs.saving import Finished, Session, as_checkpoint
+from densenet_core.training.runs.status import MAX_COUNT
 
 logger = logging.getLogger(__name__)
 
@@ -113,17 +116,39 @@ def _read_state(path: Path) -> dict[str, Any]:
     if not isinstance(state, dict) or not _is_state(state):
         raise ValueError("it is not the state of a training")
     state["metrics"] = [metric_from(_without_none(row)) for row in state["metrics"]] if "metrics" in state else None
+    if state["metrics"] is not None and [row.epoch for row in state["metrics"][-1:]] != [state["epoch"]]:
+        raise ValueError("its last row of metrics is of another epoch")
     return state
 
 
 def _is_state(state: Mapping[str, Any]) -> bool:
-    """Return whether the entries are of their kinds; older states lack some."""
+    """Return whether the entries are of their kinds, and fit into the files made from them; older states lack some."""
     kinds = {"model": dict, "optimizer": dict, "metrics": list, "config": dict, "record": dict, "sessions": list}
     kinds |= {"kept": dict}
     wrong = [key for key, kind in kinds.items() if key in state and not isinstance(state[key], kind)]
-    epoch, entries = state.get("epoch"), [*state.get("metrics", []), *state.get("sessions", [])] if not wrong else []
-    is_whole = {"model", "optimizer"} <= set(state) and all(isinstance(entry, dict) for entry in entries)
-    return not wrong and is_whole and isinstance(epoch, int) and not isinstance(epoch, bool) and epoch >= 1
+    if wrong or not {"model", "optimizer"} <= set(state):
+        return False
+    epoch, entries = state.get("epoch"), [*state.get("metrics", []), *state.get("sessions", [])]
+    is_count = isinstance(epoch, int) and not isinstance(epoch, bool) and 1 <= epoch <= MAX_COUNT
+    shapes = [_shapes(state[key]) for key in ("model", "kept") if state.get(key)]
+    is_plain = _is_plain([state.get(key) for key in ("config", "record", "sessions")])
+    is_same = all(each is not None and each == shapes[0] for each in shapes)
+    return is_count and is_plain and is_same and all(isinstance(entry, dict) for entry in entries)
+
+
+def _is_plain(value: Any) -> bool:
+    """Return whether JSON can hold a value."""
+    try:
+        json.dumps(value)
+    except (TypeError, ValueError, RecursionError):
+        return False
+    return True
+
+
+def _shapes(tensors: Mapping[str, Any]) -> dict[str, torch.Size] | None:
+    """Return the tensors' shapes by name; None where one is not a tensor."""
+    is_named = all(isinstance(key, str) and isinstance(value, Tensor) for key, value in tensors.items())
+    return {key: value.shape for key, value in tensors.items()} if is_named else None
 
 
 def _without_none(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -135,7 +160,7 @@ def _restore_metrics(folder: Path, state: Mapping[str, Any], epoch: int) -> list
     on_disk = [row for row in rows if row.epoch <= epoch]
     metrics: list[Metric] | None = state["metrics"]
     if metrics is None:  # written before states held the rows
-        if {row.epoch for row in on_disk} != set(range(1, epoch + 1)):
+        if len({row.epoch for row in on_disk}) < epoch:
             logger.warning("%s lacks epochs before %s; they can't be restored", folder / METRICS, epoch + 1)
         return on_disk
     if num_damaged or on_disk != metrics:
@@ -173,10 +198,26 @@ def load_state(folder: Path, state: dict[str, Any] | None, model: Network, optim
         return
     try:
         model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-    except (RuntimeError, KeyError, ValueError, TypeError) as error:
+        _load_momentum(state["optimizer"], optimizer)
+    except (RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
         reason = first_line(error)
         raise RunError(f"{str(folder / LAST)!r} does not fit the network ({reason}): use another name") from error
+
+
+def _load_momentum(saved: Mapping[str, Any], optimizer: torch.optim.Optimizer) -> None:
+    """Restore the momentum; the rates and the like are those of the settings.
+
+    Raises:
+        ValueError: it is of other parameters.
+    """
+    own = optimizer.state_dict()
+    if [group["params"] for group in saved["param_groups"]] != [group["params"] for group in own["param_groups"]]:
+        raise ValueError("the momentum is of other parameters")
+    optimizer.load_state_dict({"state": saved["state"], "param_groups": own["param_groups"]})
+    for parameter, values in optimizer.state.items():
+        buffer = values.get("momentum_buffer")
+        if buffer is not None and (not isinstance(buffer, Tensor) or buffer.shape != parameter.shape):
+            raise ValueError("the momentum is of other parameters")
 
 
 def restore_weights(folder: Path, state: Mapping[str, Any] | None, model: Network) -> None:

@@ -44,7 +44,7 @@ def locked(folder: Path, patience_s: float = 0.0) -> Iterator[None]:
         message = f"the run {folder.name!r} is being trained by {_owner(folder)}: wait for it or stop it"
         raise RunError(message) from error
     except OSError as error:
-        raise RunError(f"can't write the run folder {str(folder)!r}: {error.strerror}") from error
+        raise RunError(f"can't write {error.filename or str(folder)!r}: {error.strerror}") from error
     try:
         yield
     finally:
@@ -62,7 +62,7 @@ def _owner(folder: Path) -> str:
 def is_training(folder: Path) -> bool:
     """Return whether a process trains this run now."""
     try:
-        handle = os.open(folder / LOCK, os.O_RDONLY)
+        handle = os.open(folder / LOCK, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))  # does not wait for pipes
     except OSError:
         return False
     try:
@@ -193,7 +193,7 @@ def list_runs(runs_dir: str | os.PathLike[str] = "runs") -> tuple[list[RunSummar
     Summaries of many runs are kept in one file (``FileIndex``), so that a list reads only the records that changed.
 
     Raises:
-        RunError: ``runs_dir`` is a file.
+        RunError: ``runs_dir`` is a file, or a folder that can't be read.
     """
     if Path(runs_dir).exists() and not Path(runs_dir).is_dir():
         raise RunError(f"{os.fspath(runs_dir)!r} is a file: give the folder that holds the run folders")
@@ -212,10 +212,11 @@ def list_runs(runs_dir: str | os.PathLike[str] = "runs") -> tuple[list[RunSummar
 def _run_folders(runs_dir: Path) -> list[Path]:
     """Return the folders that hold a summary or settings, by name."""
     try:
-        with os.scandir(runs_dir) as entries:
-            names = sorted(entry.name for entry in entries if entry.is_dir())
-    except OSError:
+        names = sorted(os.listdir(runs_dir))
+    except FileNotFoundError:
         return []
+    except OSError as error:
+        raise RunError(f"can't read the folder {str(runs_dir)!r}: {error.strerror}") from error
     held = (os.path.join(runs_dir, name) for name in names)
     return [Path(folder) for folder in held if any(os.path.exists(f"{folder}/{name}") for name in (SUMMARY, CONFIG))]
 

@@ -153,6 +153,9 @@ def test_a_file_that_can_not_be_written_is_refused_before_any_work(
     ("words", "said"),
     [
         (["agreement", "network", "--first", "taylor", "--second", "taylor"], "--first and --second are both taylor"),
+        (["serve", "--root", "notes.txt"], "--root 'notes.txt' is not a folder"),
+        (["serve", "--proxy-host", ""], "--proxy-host '' is not the name of a host: give one such as"),
+        (["serve", "--proxy-host", "*"], "--proxy-host '*' is not the name of a host: give one such as"),
         (["runs", "--runs", "notes.txt"], "'notes.txt' is a file: give the folder that holds the run folders"),
     ],
 )

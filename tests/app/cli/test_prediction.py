@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -82,6 +83,12 @@ def test_what_is_wrong_is_one_sentence(digit: Path, tmp_path: Path, capsys: pyte
     (tmp_path / "no.png").write_text("no image")
     assert run(["explain", NETWORK, str(tmp_path / "no.png")]) == 2
     assert "is not a readable PNG, JPEG or WebP image" in capsys.readouterr().err
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(tmp_path / "pipe.png")
+        assert run(["explain", NETWORK, str(tmp_path / "pipe.png")]) == 2
+        assert "pipe.png' can't be read: it is not a regular file" in capsys.readouterr().err
+        assert run(["explain", NETWORK, str(digit), "--names", str(tmp_path / "pipe.png")]) == 2
+        assert "pipe.png' can't be read: it is not a regular file" in capsys.readouterr().err
     assert run(["explain", NETWORK, str(digit), "--class", "cow"]) == 2
     assert "class 'cow' is not a class of the network" in capsys.readouterr().err
     assert run(["explain", NETWORK, str(digit), "--class", "3", "--against", "3"]) == 2

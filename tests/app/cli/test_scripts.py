@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import sys
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +15,8 @@ import pytest
 
 from analysis.reuse import measuring
 from analysis.reuse.ablation import connection_ablation
-from app.cli.main import run
-from app.cli.output import progress, quiet
+from app.cli.main import prepare_streams, run
+from app.cli.output import print_json, progress, quiet
 from app.cli.training import check_progress
 from densenet_core import checkpoint_from_state_dict, create_model
 from densenet_core.data.datasets import load_test_images
@@ -65,6 +68,8 @@ def test_quiet_leaves_results_alone(tmp_path: Path, capsys: pytest.CaptureFixtur
         (["prune", "nothing.pt", "--out", "a.pt"], "--out file 'a.pt' does not end in .safetensors"),
         (["agreement", "nothing.pt", "--figure", "f.jpg"], "figure file 'f.jpg' does not end in .pdf, .svg, .png"),
         (["claims", "nothing.pt", "--table", "t.xls"], "table file 't.xls' does not end in .csv"),
+        (["sweep", "nothing.toml", "--results", "t.txt"], "results file 't.txt' does not end in .csv"),
+        (["short-paths", "nothing.pt", "--out", "f.jpg"], "figure file 'f.jpg' does not end in .pdf, .svg, .png"),
     ],
 )
 def test_a_wrong_ending_is_refused_before_anything_else(
@@ -72,6 +77,40 @@ def test_a_wrong_ending_is_refused_before_anything_else(
 ) -> None:
     assert run(options) == 2
     assert message in capsys.readouterr().err
+
+
+def test_json_for_a_terminal_without_unicode_is_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    for encoding in ("ascii", "cp1252", "utf-8"):
+        written = io.BytesIO()
+        monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding, errors="ascii_symbols"))
+        print_json({"name": "é γ 한 \udcff"})
+        sys.stdout.flush()
+        assert json.loads(written.getvalue().decode(encoding)) == {"name": "é γ 한 \udcff"}
+
+
+def test_closed_streams_are_no_error(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    monkeypatch.setattr(sys, "stderr", None)
+    prepare_streams()
+    with sys.stdout, sys.stderr:
+        assert (run(["runs"]), run(["cost", "nosuch"])) == (0, 2)
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_output_onto_a_full_disk_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with open("/dev/full", "w") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        assert run(["runs", "--json"]) == 2
+        full.flush()  # as the interpreter does at its end
+    assert capsys.readouterr().err == "densenet-lens: the output: No space left on device\n"
+
+
+def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--version"]) == 0
+    assert capsys.readouterr().out == f"densenet-lens {metadata.version('densenet-lens')}\n"
 
 
 @pytest.mark.parametrize("words", [["inspect", "x" * 12_000], ["x" * 12_000], ["runs", "--runs", "x" * 12_000]])

@@ -72,6 +72,7 @@ def damaged_runs(folder: Path) -> None:
         make(folder / name / "config.json")
     (folder / "linked").mkdir()
     os.symlink("/dev/zero", folder / "linked" / "summary.json")
+    os.symlink("circle", folder / "circle")  # no run at all
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
@@ -88,6 +89,22 @@ def test_damaged_runs_are_named_and_hide_no_other(tmp_path: Path, capsys: pytest
     assert sum("can't be read: " in line for line in lines) == len(unreadable)
     assert sum("[link=x]b" in line and r"a\x1b[2J" in line for line in lines) == 1
     assert len(lines) == len(unreadable) + 2
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_in_place_of_the_lock_is_no_wait(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"arch": "a", "dataset": "d", "seed": 0, "epochs": 3}')
+    os.mkfifo(tmp_path / "train.lock")
+    assert read_summary(tmp_path).state == "stopped"
+
+
+def test_a_folder_that_can_not_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(folder: object) -> list[str]:
+        raise PermissionError(13, "Permission denied", str(folder))
+
+    monkeypatch.setattr(os, "listdir", refuse)
+    with pytest.raises(RunError, match=r"can't read the folder .*: Permission denied"):
+        list_runs(tmp_path)
 
 
 @pytest.mark.parametrize("seconds", ["-5", "NaN", "1e999", '"x"', "true"])
