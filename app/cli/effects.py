@@ -155,7 +155,14 @@ def prune(
     dataset: DatasetOption = None,
     data: DataOption = Path("data"),
     normalize: NormalizeOption = None,
-    images: ImagesOption = 500,
+    images: Annotated[
+        int,
+        typer.Option(
+            metavar="NUMBER",
+            callback=check_number("--images", minimum=1),
+            help="Number of training images to measure on, evenly spaced over the set.",
+        ),
+    ] = 500,
     reestimate_norms: Annotated[
         bool, typer.Option("--reestimate-norms", help="Re-estimate the batch norms' statistics on training images.")
     ] = False,
@@ -164,7 +171,7 @@ def prune(
         typer.Option(
             metavar="EPOCHS",
             callback=check_number("--finetune", minimum=0),
-            help="Fine-tune the pruned network for this long.",
+            help="Fine-tune the pruned network for so many epochs.",
         ),
     ] = 0,
     learning_rate: Annotated[
@@ -176,7 +183,7 @@ def prune(
         typer.Option(
             metavar="EPOCHS",
             callback=check_number("--against-scratch", minimum=0),
-            help="Fine-tune, and train the pruned architecture from scratch for this long, with three seeds each.",
+            help="Fine-tune, and train the pruned architecture from scratch for so many epochs, with three seeds each.",
         ),
     ] = 0,
     onnx: Annotated[

@@ -94,7 +94,7 @@ def compare(
 
 def table(
     number: Annotated[int, typer.Argument(metavar="1|2|3", help="The paper's number.")],
-    form: Annotated[str, typer.Option("--format", help="text, latex or csv.")] = "text",
+    form: Annotated[str, typer.Option("--format", help="Of what is printed: text, latex or csv.")] = "text",
     runs: Annotated[
         list[Path] | None, typer.Option("--run", help="A run folder, as a further row; repeatable.")
     ] = None,

@@ -47,16 +47,22 @@ def serve(
     ] = None,
     port: Annotated[
         int,
-        typer.Option(callback=check_number("--port", minimum=0, maximum=65535), help="The port to listen on."),
+        typer.Option(
+            callback=check_number("--port", minimum=0, maximum=65535),
+            help="The port to listen on; 0: one that is free.",
+        ),
     ] = DEFAULT_PORT,
     address: Annotated[str, typer.Option(help="The address to listen on.")] = "localhost",
     public: Annotated[
         bool, typer.Option("--public", help="Allow an --address other than localhost; needs --read-only.")
     ] = False,
     read_only: Annotated[bool, typer.Option("--read-only", help="No training, and nothing is written.")] = False,
-    max_upload: Annotated[int, typer.Option(metavar="MB", help="Size of an uploaded file.")] = 500,
+    max_upload: Annotated[int, typer.Option(metavar="MB", help="Largest size of an uploaded file, in MB.")] = 500,
     session_memory: Annotated[
-        int, typer.Option(metavar="MB", help="Uploads that a session holds; all sessions: four times as much.")
+        int,
+        typer.Option(
+            metavar="MB", help="Uploads that a session holds, in MB; all sessions together hold four times as much."
+        ),
     ] = 1024,
     jobs: Annotated[
         int | None,
@@ -64,7 +70,11 @@ def serve(
     ] = None,
     allow: Annotated[
         list[str] | None,
-        typer.Option(metavar="WHO", help="Who may log in: an address, @domain or group:NAME; repeatable."),
+        typer.Option(
+            metavar="WHO",
+            help="Who may log in: an address, @domain or group:NAME; repeatable.",
+            show_default="every user of the provider in secrets.toml",
+        ),
     ] = None,
     browser: Annotated[bool, typer.Option(help="Open a browser.")] = True,
     proxy_host: Annotated[

@@ -84,7 +84,9 @@ def train(
         ),
     ] = None,
     name: Annotated[str | None, typer.Option(help="Name of the run folder.", show_default="ARCH-DATASET")] = None,
-    reuse: Annotated[bool, typer.Option(help="Record the feature-reuse table of every epoch.")] = True,
+    reuse: Annotated[
+        bool, typer.Option(help="Record the feature-reuse table of every epoch.", show_default="on")
+    ] = True,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Also write TensorBoard events.")] = False,
     progress: ProgressOption = "auto",
     **settings: Any,

@@ -43,6 +43,8 @@ def start_training(config: TrainingConfig) -> subprocess.Popen[bytes]:
         raise RunError(f"the run {config.name!r} is being trained already")
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        if (folder / LOG).exists() and not (folder / LOG).is_file():  # opening a pipe would wait for a reader
+            raise RunError(f"{str(folder / LOG)!r} is not a file: move it away to train the run")
         log = (folder / LOG).open("a")
     except OSError as error:
         raise RunError(f"can't write the run folder {str(folder)!r}: {error.strerror}") from error
@@ -151,7 +153,11 @@ def stop_training(folder: Path) -> None:
     process, host = _owner(folder)
     if host != platform.node():
         raise RunError(f"the run {folder.name!r} is being trained on {host}: stop it there")
-    os.kill(process, signal.SIGINT)
+    try:
+        os.kill(process, signal.SIGINT)
+    except (OSError, OverflowError) as error:  # it has just ended, is another user's, or there is no such number
+        reason = getattr(error, "strerror", None) or error
+        raise RunError(f"the run {folder.name!r} can't be stopped: process {process}: {reason}") from error
 
 
 def _check_may_train() -> None:
@@ -164,7 +170,7 @@ def _owner(folder: Path) -> tuple[int, str]:
     try:
         owner = read_json_object(folder / OWNER)
         process, host = int(owner["process"]), str(owner["host"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
         raise RunError(f"the run {folder.name!r} does not say which process trains it ({error})") from error
     if process < 2:  # 0 and below are groups of processes
         raise RunError(f"the run {folder.name!r} names {process} as its process, which is no process of its own")

@@ -40,12 +40,13 @@ class TrainingConfig:
     0.010000000000000002
     """
 
-    arch: str = field(metadata=required_setting("densenet-40-12, densenet-bc-100-12, densenet121, resnet-20, ..."))
+    arch: str = field(metadata=required_setting("The network, such as densenet-40-12, densenet121 or resnet-20."))
     dataset: str = field(metadata=required_setting("The data set.", choices=DATASET_NAMES))
     name: str = field(metadata=required_setting("Name of the run folder."))
     initial_weights: str | None = setting(
         None,
-        "File or run folder whose weights the training starts from; a classifier for other classes stays new.",
+        "File or run folder whose weights the training starts from, instead of random ones; a classifier for other "
+        "classes stays new.",
         is_path=True,
     )
     recipe: str = setting("cifar", "The source of settings that are not given.", choices=tuple(RECIPES))
@@ -65,18 +66,22 @@ class TrainingConfig:
     half_size_epochs: int = setting(
         0, "First epochs, trained and evaluated on images of half the size: about 4 times faster each.", minimum=0
     )
-    label_smoothing: float = setting(0.0, "Share of each label spread over all classes.", minimum=0, maximum=1)
+    label_smoothing: float = setting(0.0, "Share of each label spread over all classes, 0 to 1.", minimum=0, maximum=1)
     momentum: float = setting(0.9, "Nesterov momentum, without dampening.", minimum=0)
     weight_decay: float = setting(1e-4, "On every parameter, as in the authors' code.", minimum=0)
-    drop_rate: float = setting(0.0, "Dropout rate; the paper: 0.2 without augmentation.", minimum=0, maximum=1)
-    precision: Precision = setting("fp32", "bf16 uses autocast.")
+    drop_rate: float = setting(0.0, "Dropout rate, 0 to 1; the paper: 0.2 without augmentation.", minimum=0, maximum=1)
+    precision: Precision = setting("fp32", "Of the computations; bf16 uses autocast.")
     memory_efficient: bool = setting(False, "DenseNets: training memory linear in depth, same numbers.")
     compile: bool = setting(False, "Use torch.compile.")
     channels_last: bool = setting(True, "Memory format of the images; faster on most devices.")
     sync_batch_norm: bool = setting(False, "On GPUs: batch statistics over the images of all processes.")
     workers: int = setting(2, "Processes that read photographs from disk.", minimum=0, is_place=True)
-    normalize: Normalization | None = setting(None, "For the data set folder: the channel statistics.")
-    dataset_title: str | None = setting(None, "Name of the data set in the record.", option="--title")
+    normalize: Normalization | None = setting(
+        None, "For the data set folder: the channel statistics, imagenet's if omitted."
+    )
+    dataset_title: str | None = setting(
+        None, "Name of the data set in the record, instead of its own.", option="--title"
+    )
     data: str = setting("data", "Folder of the data sets.", is_place=True, is_path=True)
     runs_dir: str = setting("runs", "Folder of the run folders.", option="--runs", is_place=True, is_path=True)
 

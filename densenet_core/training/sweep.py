@@ -11,7 +11,7 @@ from typing import Any
 from densenet_core.errors import RunError
 from densenet_core.files import read_small
 from densenet_core.networks.names import spec_from_name
-from densenet_core.training.config import TrainingConfig, config_from, training_settings
+from densenet_core.training.config import TrainingConfig, config_from, recipe_config, training_settings
 from densenet_core.training.loop import OnEpoch, train
 from densenet_core.training.progress import ProgressStyle
 
@@ -20,6 +20,8 @@ MAX_RUNS = 10_000
 
 def load_sweep(path: str | os.PathLike[str], runs_dir: str = "runs", data: str = "data") -> list[TrainingConfig]:
     """Return the runs of a sweep: each network of ``archs`` with each seed of ``seeds``, in ``runs_dir``/<file's name>.
+
+    Settings that [training] lacks are those of its ``recipe``, else the defaults of ``TrainingConfig``.
 
     Raises:
         RunError: the file can't be read, or holds an unknown setting, a wrong value or an unknown network.
@@ -32,6 +34,8 @@ def load_sweep(path: str | os.PathLike[str], runs_dir: str = "runs", data: str =
     for name, values in (("archs", archs), ("seeds", seeds)):
         if not isinstance(values, list) or not values or len(set(map(str, values))) < len(values):
             raise RunError(f"{file.name}: {name} must be a list of one or more different entries")
+    if not all(isinstance(arch, str) for arch in archs):
+        raise RunError(f"{file.name}: archs must be names of networks, in quotes")
     if unknown := sorted(set(content) - {"archs", "seeds", "training"}):
         raise RunError(f"{file.name}: unknown entry {unknown[0]!r}: choose from archs, seeds and [training]")
     if len(archs) * len(seeds) > MAX_RUNS:
@@ -46,23 +50,19 @@ def load_sweep(path: str | os.PathLike[str], runs_dir: str = "runs", data: str =
         )
     try:
         for arch in archs:
-            spec_from_name(arch, drop_rate=common.get("drop_rate", 0.0))
-        return [
-            config_from(
-                common
-                | {
-                    "arch": arch,
-                    "seed": seed,
-                    "name": f"{arch}-seed{seed}",
-                    "runs_dir": str(Path(runs_dir) / file.stem),
-                    "data": data,
-                }
-            )
-            for arch in archs
-            for seed in seeds
-        ]
+            spec_from_name(arch)
+        place = {"runs_dir": str(Path(runs_dir) / file.stem), "data": data}
+        configs = [_config(arch, seed, common | place) for arch in archs for seed in seeds]
+        for config in configs:
+            spec_from_name(config.arch, drop_rate=config.drop_rate)
     except (TypeError, ValueError) as error:
         raise RunError(f"{file.name}: {error}") from error
+    return configs
+
+
+def _config(arch: str, seed: int, common: dict[str, Any]) -> TrainingConfig:
+    values = common | {"arch": arch, "seed": seed, "name": f"{arch}-seed{seed}"}
+    return recipe_config(**values) if "recipe" in common else config_from(values)
 
 
 def run_sweep(
@@ -81,10 +81,10 @@ def run_sweep(
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(read_small(file).decode())
+        return tomllib.loads(read_small(file).decode("utf-8-sig"))
     except OSError as error:
         raise RunError(f"can't read {str(file)!r}: {error.strerror}") from error
     except RecursionError as error:
-        raise RunError(f"{file.name} is nested too deeply") from error
+        raise RunError(f"{str(file)!r} is nested too deeply") from error
     except ValueError as error:  # not TOML, or not text
-        raise RunError(f"{file.name} is not a TOML file: {error}") from error
+        raise RunError(f"{str(file)!r} is not a TOML file: {error}") from error

@@ -134,6 +134,15 @@ def test_the_documentation_lists_every_command() -> None:
     assert {words.split()[0] for cell in first_cells for words in re.findall("`(.+?)`", cell)} == {*COMMANDS}
 
 
+def test_every_parameter_is_described_with_its_unit() -> None:
+    units = {"MB": "in MB", "EPOCHS": "epochs", "DIR": "older"}  # by metavar
+    for name, command in COMMANDS.items():
+        assert command.help, name
+        for each in command.params:
+            assert each.help and each.help.endswith("."), (name, each.name)
+            assert units.get(each.metavar, "") in each.help, (name, each.name)
+
+
 @pytest.mark.parametrize("file", [".", "notes.txt/a.pdf"])
 def test_a_file_that_can_not_be_written_is_refused_before_any_work(
     file: str,

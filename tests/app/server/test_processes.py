@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import os
+import platform
 import signal
 import subprocess
 import sys
@@ -177,6 +179,25 @@ def finished_run(folder: Path) -> Path:
     config = {"arch": "densenet-7-2", "dataset": "digits", "name": folder.name, "runs_dir": str(folder.parent)}
     (folder / "config.json").write_text(json.dumps(config | {"epochs": 1, "seed": 0}))
     return folder
+
+
+@pytest.mark.parametrize("process", ["1e999", "9" * 30, str(2**31 - 1), "NaN", "[]", "0"])
+def test_a_process_that_can_not_be_is_not_stopped(
+    process: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "is_training", lambda folder: True)
+    (tmp_path / "owner.json").write_text(f'{{"process": {process}, "host": {json.dumps(platform.node())}}}')
+    with pytest.raises(RunError, match=f"the run {tmp_path.name!r} "):
+        stop_training(tmp_path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_in_place_of_the_log_is_no_wait(tmp_path: Path) -> None:
+    config = TrainingConfig("densenet-7-2", "digits", "demo", runs_dir=str(tmp_path))
+    config.folder.mkdir()
+    os.mkfifo(config.folder / processes.LOG)
+    with pytest.raises(RunError, match=r"log\.txt' is not a file: move it away"):
+        start_training(config)
 
 
 def test_a_run_is_renamed_and_deleted(tmp_path: Path) -> None:

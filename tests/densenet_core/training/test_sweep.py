@@ -12,7 +12,7 @@ GRID = 'archs = ["densenet-7-2", "resnet-8"]\nseeds = [0, 1]\n[training]\ndatase
 
 
 def write(folder: Path, text: str) -> Path:
-    (folder / "grid.toml").write_text(text)
+    (folder / "grid.toml").write_text(text, encoding="utf-8")
     return folder / "grid.toml"
 
 
@@ -63,7 +63,11 @@ def test_the_shipped_sweep_is_the_one_whose_results_ship() -> None:
         (GRID.replace("[0, 1]", "[0, 0]"), "seeds must be a list of one or more different entries"),
         ("epochs = 1\n" + GRID, r"unknown entry 'epochs': choose from archs, seeds and \[training\]"),
         ('archs = ["resnet-8"]', r"\[training\] must name the dataset"),
-        ("archs = ", r"grid\.toml is not a TOML file"),
+        ("archs = ", r"grid\.toml' is not a TOML file"),
+        (GRID.replace('"resnet-8"', "8"), "archs must be names of networks, in quotes"),
+        (GRID + 'drop_rate = "x"\n', "drop_rate 'x' must be a number"),
+        (GRID + "drop_rate = 1\n", "drop_rate 1.0 must be at least 0 and below 1|drop_rate 1 must be"),
+        (GRID + 'recipe = "nosuch"\n', "recipe 'nosuch' is not one of cifar, svhn"),
         (GRID.replace("resnet-8", "resnet-9"), "depth 9 is not"),
         (GRID + "epoch = 3\n", r"unknown setting 'epoch' in \[training\]: choose from augment, batch_size"),
         (GRID.replace("epochs = 1", "epochs = 0"), "epochs 0 must be an integer"),
@@ -77,6 +81,12 @@ def test_the_shipped_sweep_is_the_one_whose_results_ship() -> None:
 def test_a_wrong_grid_says_what_is_wrong(text: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(RunError, match=message):
         load_sweep(write(tmp_path, text))
+
+
+def test_a_recipe_gives_the_settings_that_are_not_in_the_file(tmp_path: Path) -> None:
+    fast = load_sweep(write(tmp_path, "\ufeff" + GRID + 'recipe = "fast"\n'))  # as Windows' editors write UTF-8
+    assert {(c.recipe, c.schedule, c.learning_rate, c.epochs) for c in fast} == {("fast", "one_cycle", 0.2, 1)}
+    assert {(c.recipe, c.schedule, c.epochs) for c in load_sweep(write(tmp_path, GRID))} == {("cifar", "step", 1)}
 
 
 def test_no_grid_at_all(tmp_path: Path) -> None:
