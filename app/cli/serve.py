@@ -110,6 +110,10 @@ def serve(
         run_server(options, settings)
     except OSError as error:
         raise ValueError(f"can't listen on --address {address} --port {port}: {error.strerror or error}") from error
+    except SystemExit as error:  # Streamlit's, where others use the port
+        if not error.code:
+            raise
+        raise ValueError(f"can't listen on --port {port}: choose another one, or 0 for one that is free") from error
 
 
 def run_server(options: ServerOptions, settings: dict[str, object]) -> None:

@@ -24,24 +24,28 @@ from typing import Any
 import torch
 
 from densenet_core import RunError, files
+from densenet_core.networks.build import build_model
+from densenet_core.networks.names import spec_from_name
 from densenet_core.training.config import TrainingConfig, config_from
 from densenet_core.training.loop import train
 from densenet_core.training.runs.claim import recover_config
 from densenet_core.training.runs.files import CONFIG, LAST, METRICS, PREVIOUS, SUMMARY, read_config, read_metrics
-from densenet_core.training.runs.state import resume
+from densenet_core.training.runs.state import load_state, restore_weights, resume
 from densenet_core.training.runs.status import list_runs, read_summary
 from tests.fuzz.hostile import damaged
 
 FILES = (CONFIG, SUMMARY, METRICS, LAST, PREVIOUS)
 MAX_SECONDS = 5.0
+NETWORK = "densenet-7-2"
 WRONG: tuple[Any, ...] = (
-    None, True, -1, 0, 2**70, 1.5, float("nan"), float("inf"), "", "x" * 5000, "\x1b[2J\n", [], [[]], {}, {"a": 1}, [1],
+    None, True, -1, 0, 2**50, 2**70, 1.5, float("nan"), float("inf"), "", "x" * 5000, "\x1b[2J\n", [],
+    [[]], {}, {"a": 1}, [1], {"a": {1}},
 )  # fmt: skip
 
 
 def make_runs(folder: Path) -> dict[str, bytes]:
     """Train a run and copy it, so that one is damaged and the other is not; return the files of the first."""
-    train(TrainingConfig("densenet-7-2", "digits", "whole", epochs=2, batch_size=512, runs_dir=str(folder)), False)
+    train(TrainingConfig(NETWORK, "digits", "whole", epochs=2, batch_size=512, runs_dir=str(folder)), False)
     shutil.copytree(folder / "whole", folder / "target")
     return {name: (folder / "target" / name).read_bytes() for name in FILES}
 
@@ -53,13 +57,15 @@ def wrong_json(content: bytes, chance: random.Random) -> bytes:
     values[key if chance.random() < 0.8 else f"{key}x"] = chance.choice(WRONG)
     if chance.random() < 0.2:
         del values[chance.choice(list(values))]
-    return json.dumps(values).encode()
+    return json.dumps(values, default=str).encode()
 
 
 def wrong_state(content: bytes, chance: random.Random) -> bytes:
     """A state with valid checksums in which something is another."""
     state = torch.load(io.BytesIO(content), weights_only=True)
-    place = chance.choice([state, state["metrics"][0], state["config"], state["record"], state["optimizer"]])
+    optimizer = state["optimizer"]
+    inner = [optimizer["state"][0], optimizer["param_groups"][0], state["model"], state["sessions"][0]]
+    place = chance.choice([state, state["metrics"][0], state["config"], state["record"], optimizer, *inner])
     place[chance.choice(list(place))] = chance.choice(WRONG)
     buffer = io.BytesIO()
     torch.save(state, buffer)
@@ -96,6 +102,18 @@ def outcome(work: Callable[[], object]) -> str:
     return "done"
 
 
+def take_up(target: Path) -> None:
+    """Resume a run as a training does, with one step of the optimizer."""
+    finished = resume(target)
+    model = build_model(spec_from_name(NETWORK, 10, 1))
+    for parameter in model.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, nesterov=True)
+    load_state(target, finished.state, model, optimizer)
+    restore_weights(target, finished.state, model)
+    optimizer.step()
+
+
 def check(runs: Path) -> str:
     """Read the runs in every way; return what became of resuming the damaged one.
 
@@ -112,7 +130,7 @@ def check(runs: Path) -> str:
     for work in (read_summary, read_config, lambda folder: read_metrics(folder / METRICS)):
         outcome(lambda work=work: work(target))  # type: ignore[misc]
     outcome(lambda: config_from(recover_config(target)))
-    result = outcome(lambda: resume(target))
+    result = outcome(lambda: take_up(target))
     if result == "done":
         assert outcome(lambda: read_metrics(target / METRICS)) == "done" or not (target / LAST).exists()
     assert time.monotonic() - start < MAX_SECONDS

@@ -19,8 +19,8 @@ _ADMITTED: set[str] = set()  # ids of sessions whose visitor was let in
 
 def check_access() -> None:
     """Draw the login, or the reason for a refusal, and stop the page unless its visitor may see it."""
-    options = server_options()
     try:
+        options = server_options()
         options.check_address(st.get_option("server.address"))
     except ValueError as error:
         _refuse(str(error))

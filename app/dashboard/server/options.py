@@ -60,6 +60,9 @@ class ServerOptions:
             raise ValueError(
                 f"--max-upload {self.max_upload} is more than --session-memory {self.session_memory}: raise the second"
             )
+        for entry in self.allow:
+            if "@" not in entry and not entry.lower().startswith("group:"):
+                raise ValueError(f"--allow {entry!r} is neither an address, nor @domain, nor group:NAME")
 
     def arguments(self) -> list[str]:
         """Return the command-line arguments that give these options."""
@@ -76,6 +79,9 @@ def server_options(arguments: Sequence[str] | None = None) -> ServerOptions:
 
     >>> server_options(["--read-only", "--jobs", "4"]).jobs
     4
+
+    Raises:
+        ValueError: a value is wrong.
     """
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     for option in fields(ServerOptions):
@@ -86,7 +92,10 @@ def server_options(arguments: Sequence[str] | None = None) -> ServerOptions:
         elif isinstance(default, tuple):
             how = {"action": "append", "type": Path if option.name == "root" else str, "default": []}
         parser.add_argument(name, **how)
-    known, _ = parser.parse_known_args(sys.argv[1:] if arguments is None else arguments)
+    try:
+        known, _ = parser.parse_known_args(sys.argv[1:] if arguments is None else arguments)
+    except argparse.ArgumentError as error:
+        raise ValueError(str(error)) from error
     values: dict[str, Any] = vars(known)
     values |= {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
     return ServerOptions(**values)

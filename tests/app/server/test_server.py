@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import http.client
 import socket
+import sys
 import tomllib
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from streamlit.testing.v1 import AppTest
 
 from app.cli.main import run
 from app.dashboard.language import catalogue
@@ -175,11 +177,43 @@ def test_only_a_public_read_only_server_listens_for_others(
         (["--jobs", "0"], "--jobs 0 must be 1 or more"),
         (["--max-upload", "0"], "--max-upload 0 must be 1 or more"),
         (["--max-upload", "2048"], "--max-upload 2048 is more than --session-memory 1024"),
+        (["--allow", "ann"], "--allow 'ann' is neither an address, nor @domain, nor group:NAME"),
+        (["--allow", ""], "--allow '' is neither an address, nor @domain, nor group:NAME"),
     ],
 )
 def test_limits_are_numbers_that_can_hold(options: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["serve", *options]) == 2
     assert message in capsys.readouterr().err
+
+
+def exits(*_: object) -> None:
+    sys.exit(1)  # as Streamlit does where the port is in use
+
+
+def can_not_listen(*_: object) -> None:
+    raise OSError(99, "Cannot assign requested address")
+
+
+@pytest.mark.parametrize(
+    ("end", "message"),
+    [(exits, "--port 8501: choose another one, or 0"), (can_not_listen, "--port 8501: Cannot assign requested")],
+)
+def test_a_port_that_can_not_be_used_is_a_mistake_of_the_user(
+    end: Callable[..., None], message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("app.cli.serve.run_server", end)
+    assert run(["serve"]) == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("arguments", "message"), [(["--jobs", "x"], "--jobs"), (["--jobs=0"], "--jobs 0 must be")])
+def test_wrong_options_after_streamlit_run_are_shown_on_the_page(
+    arguments: list[str], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["main.py", *arguments])
+    page = AppTest.from_string("from app.dashboard.server.access import check_access; check_access()").run(timeout=30)
+    assert [message in error.value.replace("\\", "") for error in page.error] == [True]
+    assert not page.exception
 
 
 def test_options_survive_the_command_line_of_the_pages() -> None:
