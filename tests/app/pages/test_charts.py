@@ -5,6 +5,7 @@ from __future__ import annotations
 import plotly.graph_objects as go
 import pytest
 
+from analysis.figures.style.words import TARGET_LAYER
 from app.dashboard import charts
 from app.dashboard.charts import Kept, draw_once
 from app.dashboard.loading import NetworkKey
@@ -15,7 +16,7 @@ drawn: list[tuple[NetworkKey, str]] = []
 @draw_once
 def bars(key: NetworkKey, color: str) -> go.Figure:
     drawn.append((key, color))
-    return go.Figure(go.Bar(y=[1, 2], marker={"color": color}), {"xaxis": {"title": {"text": "target layer ℓ"}}})
+    return go.Figure(go.Bar(y=[1, 2], marker={"color": color}), {"xaxis": {"title": {"text": TARGET_LAYER}}})
 
 
 @draw_once
