@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import re
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PIXELS_PER_INCH = 150
+LETTERS_PER_INCH = 20  # of the legend
+LEGEND_LINE, LEGEND_SIGN = 0.13, 0.5  # inches: a line's height, and the width of what is before its words
 DASHES = {"dash": "--", "dot": ":", "dashdot": "-.", None: "-", "solid": "-"}
 MARKERS = {"circle": "o", "square": "s", "diamond": "D", "cross": "P", "x": "X", "triangle-up": "^"}
 
@@ -44,6 +47,7 @@ def paper_figure(screen: go.Figure) -> Figure:
         for trace in content["data"]:
             _DRAW.get(trace.get("type", "scatter"), _line)(axes[trace.get("xaxis") or "x"], trace)
         _finish(axes, layout)
+        _show_legend(figure, axes)
     return figure
 
 
@@ -76,8 +80,22 @@ def _finish(axes: dict[str, Axes], layout: dict[str, Any]) -> None:
                 getattr(ax, f"invert_{which}axis")()
             if own.get("tickvals") is not None and own.get("ticktext") is not None:
                 getattr(ax, f"set_{which}ticks")(list(own["tickvals"]), [_plain(str(text)) for text in own["ticktext"]])
-        if len(ax.get_legend_handles_labels()[1]) > 1:
-            ax.legend()
+
+
+def _show_legend(figure: Figure, axes: dict[str, Axes]) -> None:
+    """Draw the legend below the axes, each label once; long labels go over several lines, and the figure grows."""
+    handles = {}
+    for ax in axes.values():
+        handles |= dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
+    if len(handles) < 2:
+        return
+    width = int((figure.get_figwidth() - LEGEND_SIGN) * LETTERS_PER_INCH)
+    columns = 1 if any(len(label) > width / 2 for label in handles) else 2
+    labels = [textwrap.fill(label, width) for label in handles]
+    lines = sum(label.count("\n") + 1 for label in labels) / columns
+    figure.set_figheight(figure.get_figheight() + lines * LEGEND_LINE)
+    place = {"loc": "outside lower center", "ncols": columns, "frameon": False, "fontsize": 7}
+    figure.legend(list(handles.values()), labels, **place)
 
 
 def _line(ax: Axes, trace: dict[str, Any]) -> None:

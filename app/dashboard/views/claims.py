@@ -51,7 +51,9 @@ def show() -> None:
     st.caption(t("claims.open"))
     with st.container(gap="xsmall"):
         for number, claim in enumerate(table.itertuples(), start=1):
-            with st.expander(f"{badge_text(str(claim.verdict))}  {number}. {statement(claim)}", key=f"claim_{number}"):
+            with st.expander(
+                f"{number}\\. {statement(claim)}  {badge_text(str(claim.verdict))}", key=f"claim_{number}"
+            ):
                 _show_claim(claim)
     with take_home():
         download_row("claims", table, None, "", claims_code(key, images, beside, seeds))

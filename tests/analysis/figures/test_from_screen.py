@@ -17,13 +17,14 @@ def test_bars_lines_and_points_have_the_screens_values() -> None:
     screen.add_scatter(x=[1], y=[9], mode="markers", marker={"opacity": 0}, name="hover")
     screen.add_scatter(x=[1, 2], y=[7, 8], name="another")
     screen.update_layout(xaxis={"title": {"text": "layer<br>s"}}, yaxis={"type": "log", "title": {"text": "loss"}})
-    (ax,) = paper_figure(screen).axes
+    figure = paper_figure(screen)
+    (ax,) = figure.axes
     assert [bar.get_height() for bar in ax.patches] == [3, 4]
     assert ax.patches[1].get_facecolor() == (0, 0, 1, 0.5)
     assert [list(line.get_ydata()) for line in ax.lines] == [[5, 6], [7, 8]]
     assert (ax.lines[0].get_color(), ax.lines[0].get_linestyle()) == ("#00ff00", ":")
     assert (ax.get_xlabel(), ax.get_ylabel(), ax.get_yscale()) == ("layer s", "loss", "log")
-    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["a line", "another"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a line", "another"]
 
 
 def test_horizontal_bars_heatmaps_and_panels() -> None:
@@ -45,3 +46,12 @@ def test_arrays_of_numpy_and_pandas_are_values_too() -> None:
     assert [list(left.lines[0].get_xdata()), list(left.lines[0].get_ydata())] == [[1, 2, 3], [0.5, 1.5, 2.5]]
     assert [bar.get_height() for bar in left.patches] == [4, 5, 6]
     assert np.array_equal(right.collections[0].get_array().reshape(2, 3), [[0, 1, 2], [3, 4, 5]])
+
+
+def test_a_legend_of_sentences_is_below_the_axes_and_leaves_them_their_size() -> None:
+    screen = go.Figure([go.Scatter(x=[1, 2], y=[3, 4], name=f"{n}. {'a word ' * 15}") for n in range(5)])
+    figure = paper_figure(screen)
+    figure.draw_without_rendering()
+    axes, legend = figure.axes[0].get_window_extent(), figure.legends[0].get_window_extent()
+    assert axes.width > 0.7 * figure.bbox.width and axes.height > 1.2 * figure.dpi
+    assert legend.y1 <= axes.y0 and legend.x0 >= 0 and legend.x1 <= figure.bbox.width

@@ -16,7 +16,9 @@ from tests.app.pages.test_views import DIGITS, app  # noqa: F401 (a fixture)
 
 ODD = ("9" * 5000, "\0", "-1", "1.2.3.4", "<b>{x}%s")
 SOURCES = (Path(__file__).parents[3] / "app" / "dashboard").rglob("*.py")
-NAMES = {name for file in SOURCES for name in re.findall(r'[kK](?:ey|EY)=f?"(\w+)', file.read_text())}  # of all widgets
+NAMES = {
+    name for file in SOURCES for name in re.findall(r'(?:[kK](?:ey|EY)|name)=f?"(\w+)', file.read_text())
+}  # of all widgets
 NAMES |= {"cell", "prediction_cell", "section", "language", "networka", "networkb"}
 NAMES |= {"prediction_depth_12", "prediction_row_class0"}
 

@@ -87,7 +87,8 @@ def _show_overlay(shown: Shown, own: Overlay) -> None:
     values = shown.flat(own.own_map)
     pixels = overlay(shown.flat(shown.found.seen.pixels), values, min_side=MAP_SIDE)
     size, low, high = " × ".join(map(str, values.shape)), float(values.min()), float(values.max())
-    caption = f"{own.caption}  \n{t('prediction.map_size', size=size, low=low, high=high)}"
+    range_of_values = t("prediction.map_size", size=size, low=low, high=high).replace("-", "−")
+    caption = f"{own.caption}  \n{range_of_values}"
     st.image(pixels, caption=caption, width="stretch")
     code = picture_code(shown, own.name, "overlay", own.expression, own.imports, min_side=MAP_SIDE)
     download_picture(own.name, pixels, values, f"{own.name}_", code)
