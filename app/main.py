@@ -15,7 +15,8 @@ st.html(
     "@media (max-width: 640px) {.block-container {padding: 4rem 1rem 2rem;} "
     ".st-key-wide_heatmap {overflow-x: auto;} .st-key-heatmap {min-width: 640px;}} "  # cells stay large enough to touch
     "@media (max-width: 1100px) {.st-key-image_and_parts [data-testid=stColumn] {min-width: 100%;} "
-    ".st-key-image_and_parts [data-testid=stColumn] [data-testid=stColumn] {min-width: 0;}} "
+    ".st-key-image_and_parts [data-testid=stColumn] [data-testid=stColumn] {min-width: 0;} "
+    ".st-key-observations_table [data-testid=stColumn]:first-child {min-width: 100%;}} "  # a verdict is not cut
     "[data-testid=stCaptionContainer] {color: inherit; opacity: 0.8;} "  # Streamlit's gray has a contrast below 4.5
     ".st-key-thumbnails button {height: auto; padding: 0.35rem; border-radius: 0.5rem;} "
     ".st-key-thumbnails button p {display: flex; flex-direction: column; align-items: center; font-size: 0.8rem;} "

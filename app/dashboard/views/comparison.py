@@ -109,7 +109,7 @@ def _show_quantities(table: pd.DataFrame, records: dict[str, dict[str, Any]], co
         rows.append({"": t("comparison.test_error"), **{name: errors[name] or unknown for name in names}})
     quantities = pd.DataFrame(rows).fillna("")
     st.table(quantities.rename(columns=literal).map(literal).set_index(""))  # a table's cells are Markdown
-    with st.container(horizontal=True):
+    with take_home():
         download_row("comparison", table.reset_index(), None, "quantities_", code)
 
 

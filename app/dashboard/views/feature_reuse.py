@@ -132,7 +132,7 @@ def _show_heading(key: NetworkKey) -> None:
 
 
 def _choose_options() -> Options:
-    measure, scaling, colors = st.columns(3)
+    measure, scaling, colors = st.columns([3, 4, 2])  # the names of scalings are long
     chosen = remember(
         measure.selectbox,
         t("reuse.measure"),

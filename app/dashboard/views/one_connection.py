@@ -83,7 +83,7 @@ def show_connection(key: NetworkKey, measured: Measured, table: pd.DataFrame, me
         "row": (t("reuse.row", source=cell.source_layer), _row(key, measured, measure, cell), table[place]),
         "column": (t("reuse.column", target=cell.target_layer), _column(key, measured, measure, cell), table[into]),
     }
-    columns = st.columns(3, gap="medium")
+    columns = st.columns(3, gap="medium", vertical_alignment="bottom")  # titles may have two lines
     for column, (name, (title, figure, rows)) in zip(columns, panels.items(), strict=True):
         with column:
             st.markdown(f"**{title}**")
