@@ -87,7 +87,7 @@ def observations_screen(observations: pd.DataFrame) -> go.Figure:
         own = observations[observations["claim"] == claim]
         name = Phrase("figures.numbered", "{number}. {statement}", number=number, statement=statement)
         figure.add_trace(go.Scatter(x=own["epoch"], y=own["value"], name=name, line={"color": color}))
-    figure.update_layout(layout(height=340))
+    figure.update_layout(layout(height=420))
     figure.update_layout(showlegend=True, legend=LEGEND, hovermode="x unified")
     figure.update_xaxes(title=EPOCH, gridcolor=GRID, fixedrange=True)
     title = Phrase("figures.observation_value", "the observation's number")

@@ -16,6 +16,7 @@ from analysis.figures.style.paper import COLUMN_WIDTHS, STYLE
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -84,7 +85,7 @@ def _finish(axes: dict[str, Axes], layout: dict[str, Any]) -> None:
 
 def _show_legend(figure: Figure, axes: dict[str, Axes]) -> None:
     """Draw the legend below the axes, each label once; long labels go over several lines, and the figure grows."""
-    handles = {}
+    handles: dict[str, Artist] = {}
     for ax in axes.values():
         handles |= dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
     if len(handles) < 2:
@@ -94,8 +95,7 @@ def _show_legend(figure: Figure, axes: dict[str, Axes]) -> None:
     labels = [textwrap.fill(label, width) for label in handles]
     lines = sum(label.count("\n") + 1 for label in labels) / columns
     figure.set_figheight(figure.get_figheight() + lines * LEGEND_LINE)
-    place = {"loc": "outside lower center", "ncols": columns, "frameon": False, "fontsize": 7}
-    figure.legend(list(handles.values()), labels, **place)
+    figure.legend(list(handles.values()), labels, loc="outside lower center", ncols=columns, frameon=False, fontsize=7)
 
 
 def _line(ax: Axes, trace: dict[str, Any]) -> None:
