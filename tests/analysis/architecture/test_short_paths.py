@@ -199,6 +199,7 @@ def tables() -> dict[str, pd.DataFrame]:
     return {"probability": pd.concat(both), "share_in_join": fractal_connections(FractalNetSpec.published(21))}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("measure", ["probability", "share_in_join"])
 def test_figures_have_a_panel_a_block_and_show_the_tables_values(measure: str) -> None:
     table = tables()[measure]
