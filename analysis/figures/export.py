@@ -53,7 +53,7 @@ def table_bytes(table: pd.DataFrame) -> bytes:
     for place, dtype in enumerate(table.dtypes):
         if not pd.api.types.is_numeric_dtype(dtype):
             harmless.isetitem(place, table.iloc[:, place].map(_not_a_formula).to_numpy(dtype=object))
-    return harmless.to_csv(index=False, lineterminator="\n").encode()
+    return harmless.to_csv(index=False, lineterminator="\n").encode("utf-8", "backslashreplace")
 
 
 def _not_a_formula(value: Any) -> Any:

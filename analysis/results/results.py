@@ -27,6 +27,7 @@ from densenet_core.files import allowed_folders
 from densenet_core.networks.names import spec_from_name
 from densenet_core.networks.spec import Spec
 from densenet_core.training.runs.index import FileIndex
+from densenet_core.training.settings import shorten
 
 COLUMNS = (
     "origin",  # published or measured
@@ -65,6 +66,14 @@ TORCHVISION_FAMILIES = {
     "resnet": "ResNet",
     "wide_resnet": "Wide ResNet",
     "resnext": "ResNeXt",
+}
+
+
+# Of the entries of a record that a row is made of: their types, and for numbers from 0 the largest.
+RECORD_KINDS: dict[str, tuple[Any, int | None]] = {
+    **dict.fromkeys(("epochs", "epochs_planned", "seed", "image_size"), (int, 2**53)),
+    **dict.fromkeys(("name", "arch", "dataset", "hardware"), (str, None)),
+    "test_error": (int | float, 100),
 }
 
 
@@ -137,7 +146,8 @@ def measured_results(runs: Iterable[str | Path], include_zoo: bool = True, keep_
         except CheckpointError as error:
             skipped.append(str(error))
         except (KeyError, TypeError, ValueError) as error:  # a record from elsewhere
-            skipped.append(f"{str(place)!r} has a record that can't be used ({type(error).__name__}: {error})")
+            reason = f"it has no {error}" if isinstance(error, KeyError) else error
+            skipped.append(f"{str(place)!r} has a record that can't be used: {reason}")
     index.save()
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     table.attrs["skipped"] = skipped
@@ -222,7 +232,17 @@ def _spec_cost(spec: Spec, input_size: int | None = None) -> dict[str, float | N
     return {"params": total["params"], "mult_adds": total["mult_adds"], "activation_bytes": memory}
 
 
+def _check_record(record: dict[str, Any]) -> None:
+    """Raise ValueError where a record from elsewhere has values that no training writes."""
+    for key, (kind, largest) in RECORD_KINDS.items():
+        value = record[key]
+        is_kind = isinstance(value, kind) and not isinstance(value, bool)
+        if not is_kind or (largest is not None and not 0 <= value <= largest):
+            raise ValueError(f"its {key} is {shorten(value)}")
+
+
 def _to_row(spec: Spec, record: dict[str, Any]) -> dict[str, Any]:
+    _check_record(record)
     return _spec_cost(spec, record["image_size"]) | {
         "origin": "measured",
         "family": spec.family,

@@ -102,7 +102,7 @@ def _finite(value: Any) -> Any:
 
 @contextmanager
 def progress(what: str) -> Iterator[Callable[[int, int], None]]:
-    """Show a bar with the time left on standard error; yield a function of (done, total) that moves it.
+    """Show a bar with the time left on a terminal; yield a function of (done, total) that moves it.
 
     Report the steps done at the start as well: 0, or those of an earlier call.
     """
@@ -134,6 +134,7 @@ def progress(what: str) -> Iterator[Callable[[int, int], None]]:
     left = TimeLeft()
     times = (TimeElapsedColumn(), TextColumn("left:"), Left())
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), *times)
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(escape(escape_text(what)), total=None)
         yield report

@@ -92,7 +92,8 @@ def explain(
 def _join(files: list[Path], tables: list[pd.DataFrame]) -> pd.DataFrame:
     import pandas as pd
 
-    return pd.concat([own.assign(image=str(file)) for file, own in zip(files, tables, strict=True)], ignore_index=True)
+    names = (str(file).encode("utf-8", "backslashreplace").decode() for file in files)  # they may not be Unicode
+    return pd.concat([own.assign(image=name) for name, own in zip(names, tables, strict=True)], ignore_index=True)
 
 
 @reading_options

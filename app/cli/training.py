@@ -106,7 +106,7 @@ def train(
     gc.enable()
     given = parse_values(training_settings(), settings)
     arch = given.pop("arch")
-    config = recipe_config(recipe, arch, dataset, name or f"{arch}-{dataset}", **given)
+    config = recipe_config(recipe, arch, dataset, f"{arch}-{dataset}" if name is None else name, **given)
     hooks: list[OnEpoch] = [*([record_reuse] if reuse else []), *([TensorBoardLog()] if tensorboard else [])]
     with exit_on_sigterm():
         folder = train_run(config, check_progress(progress), on_epoch=lambda *epoch: [hook(*epoch) for hook in hooks])

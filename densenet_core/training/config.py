@@ -50,7 +50,7 @@ class TrainingConfig:
         is_path=True,
     )
     recipe: str = setting("cifar", "The source of settings that are not given.", choices=tuple(RECIPES))
-    epochs: int = setting(300, "Passes over the training images.", minimum=1)
+    epochs: int = setting(300, "Passes over the training images.", minimum=1, maximum=1_000_000)
     seed: int = setting(0, "Seed of weights, order, augmentation and dropout.", minimum=0, maximum=2**32 - 1)
     augment: bool = setting(False, "Mirror and shift the training images: the paper's '+'.")
     validation: bool = setting(False, "Hold out the paper's validation images.")

@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -139,6 +140,29 @@ def test_the_records_of_runs_are_read_once(tmp_path: Path, monkeypatch: pytest.M
     assert read == ["b.safetensors", "c.safetensors", "damaged.safetensors"]
     with only_in([cache]):  # what was read without limits is not shown within them
         assert table().empty
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("epochs", "3"),
+        ("epochs", 10**400),
+        ("epochs_planned", 1.5),
+        ("seed", True),
+        ("test_error", float("nan")),
+        ("test_error", 10**400),
+        ("image_size", -8),
+        ("name", ["a"]),
+        ("hardware", {"a": 1}),
+        ("dataset", None),
+    ],
+)
+def test_a_record_with_other_values_is_skipped_and_named(key: str, value: Any, tmp_path: Path) -> None:
+    network = load_zoo("densenet-40-12-digits")
+    save_checkpoint(replace(network, record=network.record | {key: value}), tmp_path / "odd.safetensors")
+    table = measured_results([tmp_path / "odd.safetensors"], include_zoo=False)
+    assert table.empty
+    assert f"has a record that can't be used: its {key} is " in table.attrs["skipped"][0]
 
 
 def test_a_run_from_trained_weights_says_so(tmp_path: Path) -> None:

@@ -12,7 +12,9 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
+from analysis.figures.export import table_bytes
 from app.cli.main import run
+from app.cli.prediction import _join
 from densenet_core import Checkpoint, DenseNetSpec, save_checkpoint
 from tests.conftest import trained_like
 
@@ -95,3 +97,8 @@ def test_what_is_wrong_is_one_sentence(digit: Path, tmp_path: Path, capsys: pyte
     assert "--class and --against are both '3': choose two classes" in capsys.readouterr().err
     assert run(["explain", NETWORK, str(digit), "--against", "3"]) == 2
     assert "three.png' is predicted as '3', the class of --against: choose another" in capsys.readouterr().err
+
+
+def test_a_file_name_that_is_not_unicode_is_written_escaped() -> None:
+    table = _join([Path("\udcff.png")], [pd.DataFrame({"source_layer": [0]})])
+    assert table_bytes(table) == b"source_layer,image\n0,\\udcff.png\n"

@@ -88,6 +88,12 @@ def test_json_for_a_terminal_without_unicode_is_json(monkeypatch: pytest.MonkeyP
         assert json.loads(written.getvalue().decode(encoding)) == {"name": "é γ 한 \udcff"}
 
 
+def test_a_bar_is_for_terminals_only(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress("x") as move:
+        move(1, 2)
+    assert capsys.readouterr() == ("", "")
+
+
 def test_closed_streams_are_no_error(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(sys, "stdout", None)
     monkeypatch.setattr(sys, "stderr", None)
