@@ -21,6 +21,7 @@ from densenet_core import DenseNetSpec, RunError
 from tests.analysis.reuse.test_effects import SPECS, checkpoint_of, some_images
 
 
+@pytest.mark.slow
 def test_two_processes_measure_the_same_table_and_resume(tmp_path: Path) -> None:
     checkpoint, images = checkpoint_of(SPECS[0]), some_images()
     alone = connection_ablation(checkpoint, images, batch_size=2, replace="mean")
@@ -52,6 +53,7 @@ def _answers(step: int) -> int:
     return 10 * step
 
 
+@pytest.mark.slow
 def test_results_come_in_order_and_a_process_that_ends_is_an_error() -> None:
     prepare: Callable[[], Callable[[int], int]] = partial(partial, _answers)
     assert list(in_order(prepare, [0, 1, 2, 3], 2)) == [0, 10, 20, 30]

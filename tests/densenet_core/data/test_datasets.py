@@ -185,6 +185,7 @@ def test_ten_crops_are_the_corners_the_center_and_their_mirror_images(tmp_path: 
         assert torch.allclose(crop, picture[top : top + 224, left : left + 224])
 
 
+@pytest.mark.slow
 def test_an_images_scores_are_the_mean_over_its_crops(tmp_path: Path) -> None:
     write_folder(tmp_path, size=300, per_class=1)
     model = create_model("densenet-10-4", num_classes=2).eval()
@@ -204,6 +205,7 @@ def test_ten_crops_are_for_photographs() -> None:
         load_test_images("digits", crops=5)
 
 
+@pytest.mark.slow
 def test_photographs_are_augmented_by_the_seed(tmp_path: Path) -> None:
     write_folder(tmp_path, size=300)
     images = load_folder(tmp_path, "imagenet", augment=True)
@@ -234,6 +236,7 @@ def test_wrong_folders_say_what_is_wrong(tmp_path: Path) -> None:
         load_test_images("folder", tmp_path / "test")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [32, 80])  # in memory, and read by workers
 @pytest.mark.parametrize("num_workers", [0, 2])
 @pytest.mark.parametrize("damage", ["cut", "other"])

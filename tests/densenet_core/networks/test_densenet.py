@@ -19,6 +19,7 @@ def on_meta(spec: DenseNetSpec) -> DenseNet:
         return DenseNet(spec)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TORCHVISION)
 def test_torchvision_state_dicts_load_unchanged_with_equal_outputs(name: str) -> None:
     torch.manual_seed(0)

@@ -16,6 +16,7 @@ def write(folder: Path, text: str) -> Path:
     return folder / "grid.toml"
 
 
+@pytest.mark.slow
 def test_a_grid_is_every_network_with_every_seed_and_a_second_call_trains_none(tmp_path: Path) -> None:
     configs = load_sweep(write(tmp_path, GRID), str(tmp_path))
     assert [(c.arch, c.seed) for c in configs] == [
@@ -31,6 +32,7 @@ def test_a_grid_is_every_network_with_every_seed_and_a_second_call_trains_none(t
     assert [(folder / "last.ckpt").stat().st_mtime_ns for folder in folders] == stamps
 
 
+@pytest.mark.slow
 def test_a_sweep_that_stopped_goes_on(tmp_path: Path) -> None:
     configs = load_sweep(write(tmp_path, GRID), str(tmp_path))
 
