@@ -12,13 +12,14 @@ import streamlit as st
 from analysis.claims.figure_5 import figure5_observations, is_order_visible
 from analysis.figures.figure_5 import Connection, feature_reuse_screen
 from analysis.figures.style.heatmap import COLOR_MAPS, ColorMap
+from analysis.figures.style.words import KIND_TITLES
 from analysis.reuse.measures import DEFAULT, IMAGE_MEASURES, MEASURE_TITLES, MEASURES
 from analysis.reuse.scaling import SCALING_TITLES, SCALINGS, Scaling, default_scaling
 from app.dashboard import loading
 from app.dashboard.caching import cache
 from app.dashboard.charts import Kept, draw_once, show_chart
 from app.dashboard.keys import NetworkKey
-from app.dashboard.language import names, t, titles
+from app.dashboard.language import names, t, titles, translated
 from app.dashboard.memory import recall, remember, write_address
 from app.dashboard.pages import link_to
 from app.dashboard.views.one_connection import Measured, show_connection
@@ -198,7 +199,7 @@ def _show_scale(table: pd.DataFrame, options: Options) -> None:
         return
     largest = table.loc[table.groupby("block")[options.measure].idxmax()]
     cells = [
-        t("reuse.largest_cell", kind=t(f"target_kinds.{row['target_kind']}"), **_connection(row)._asdict())
+        t("reuse.largest_cell", kind=translated(KIND_TITLES[row["target_kind"]]), **_connection(row)._asdict())
         for _, row in largest.iterrows()
     ]
     st.caption(t("reuse.largest", cells="  ·  ".join(cells)))

@@ -13,12 +13,12 @@ import streamlit as st
 from analysis.figures.connection import source_profile, target_profile, weight_histogram
 from analysis.figures.figure_5 import Connection
 from analysis.reuse.connections import connection_filter
-from analysis.reuse.measures import IMAGE_MEASURES
+from analysis.reuse.measures import IMAGE_MEASURES, measure_title
 from analysis.reuse.scaling import target_share
 from app.dashboard import loading
 from app.dashboard.charts import draw_once, show_chart
 from app.dashboard.keys import ImagesKey, NetworkKey
-from app.dashboard.language import t
+from app.dashboard.language import t, translated
 from app.dashboard.widgets.cells import parse_cell
 from app.dashboard.widgets.downloads import download_small
 from app.dashboard.widgets.handover import Code
@@ -75,7 +75,7 @@ def show_connection(key: NetworkKey, measured: Measured, table: pd.DataFrame, me
         )
     )
     if measure in IMAGE_MEASURES:
-        st.caption(f"{t(f'measures.{measure}')}: **{row[measure]:.4g}**")
+        st.caption(f"{translated(measure_title(measure))}: **{row[measure]:.4g}**")
     own = f"block_{cell.block}_source_{cell.source_layer}_target_{cell.target_layer}"
     into = (table["block"] == cell.block) & (table["target_layer"] == cell.target_layer)
     panels = {
