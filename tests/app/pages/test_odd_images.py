@@ -15,6 +15,7 @@ from streamlit.testing.v1 import AppTest
 
 from app.cli.main import run
 from app.dashboard.widgets import downloads
+from tests.app.pages.test_odd_addresses import opened
 from tests.app.pages.test_views import DIGITS, app, page  # noqa: F401 (a fixture)
 
 
@@ -91,3 +92,12 @@ def test_code_and_command_of_an_upload_make_what_the_page_offers(
     assert run(words[1:]) == 0
     table = pd.read_csv("prediction.csv")
     assert table["contribution"].tolist() == pytest.approx(items["prediction"].data["contribution"].tolist(), abs=1e-5)
+
+
+@pytest.mark.usefixtures("app")
+def test_images_that_are_not_on_the_server_are_no_mistake_of_the_visitors() -> None:
+    found = opened("pruning")
+    assert not found.exception and not found.error
+    assert any("which are not on this server" in info.value for info in found.info)
+    found = opened("pruning", images_root="elsewhere")
+    assert found.error and not found.info
