@@ -70,6 +70,7 @@ async def changes_with_many_runs(browser: Browser) -> list[float]:
             page = await browser.new_page(viewport={"width": 1440, "height": 1000})
             await page.goto(url)
             await page.wait_for_selector(HEATMAP, state="attached")
+            await page.get_by_test_id("stTopNavSection").filter(has_text="Networks").click()
             await page.get_by_role("link", name="Efficiency").first.click()
             await page.get_by_text("log axis").first.wait_for()
             await choose(page, "Data set", "C10+")
