@@ -8,12 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import BrowserContext, Page, expect
 
 from app.dashboard.pages import GROUPS
-from tests.browser.serving import ROOT, serving
 
-FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed"),
@@ -21,22 +19,10 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A running dashboard, started as the README says."""
-    with serving(ROOT, tmp_path_factory.mktemp("server") / "log") as server:
-        yield server.url
-
-
-@pytest.fixture(scope="module")
-def page(url: str) -> Iterator[Page]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
-        page = browser.new_page(viewport={"width": 1440, "height": 1100})
-        page.set_default_timeout(180_000)
-        expect.set_options(timeout=180_000)
-        page.goto(f"{url}/reuse")
-        yield page
-        browser.close()
+def page(browser: BrowserContext) -> Iterator[Page]:
+    page = browser.new_page()
+    yield page
+    page.close()
 
 
 @pytest.mark.parametrize("language", ["en", "ko"])
@@ -51,11 +37,11 @@ def test_every_page_is_reached_by_the_menu_on_a_screen_1000_pixels_wide(language
         groups.nth(place).click()
         expect(page.get_by_test_id("stTopNavDropdownLink")).to_have_count(len(pages))
         page.keyboard.press("Escape")
+
+
+def test_see_the_heatmap_click_a_cell_and_take_the_pdf_home(page: Page, url: str) -> None:
     page.set_viewport_size({"width": 1440, "height": 1100})
     page.goto(f"{url}/reuse")
-
-
-def test_see_the_heatmap_click_a_cell_and_take_the_pdf_home(page: Page) -> None:
     heatmap = page.locator(".js-plotly-plot").first
     expect(heatmap.get_by_text("Dense block 3")).to_be_visible()
     expect(heatmap.locator(".hm image")).to_have_count(3)

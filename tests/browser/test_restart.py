@@ -8,14 +8,13 @@ import time
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import BrowserContext, Page, expect
 
 from densenet_core.training.runs.files import METRICS, WEIGHTS, read_metrics
 from densenet_core.training.runs.status import is_training, read_summary
 from tests.browser.serving import serving
-from tests.browser.test_dashboard import FLAGS
 
-EPOCHS = 20
+EPOCHS = 12
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed"),
@@ -41,28 +40,24 @@ def wait_for_epoch(folder: Path, epoch: int) -> None:
     pytest.fail(f"no epoch {epoch} after five minutes")
 
 
-def test_a_killed_server_loses_no_run(tmp_path: Path) -> None:
+def test_a_killed_server_loses_no_run(browser: BrowserContext, tmp_path: Path) -> None:
     run = tmp_path / "runs" / "demo"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
-        expect.set_options(timeout=180_000)
-        page = browser.new_page()
-        page.set_default_timeout(180_000)
-        with serving(tmp_path, tmp_path / "log") as server:
-            start_run(page, server.url)
-            wait_for_epoch(run, 2)
-            server.process.send_signal(signal.SIGKILL)
-            server.process.wait(10)
-        before = read_metrics(run / METRICS)
-        assert is_training(run)  # it goes on without the server
-        wait_for_epoch(run, read_summary(run).epoch + 2)
-        with serving(tmp_path, tmp_path / "log") as server:
-            page.goto(f"{server.url}/training")
-            expect(page.locator(".js-plotly-plot").first).to_be_visible()
-            # the table of runs is drawn on a canvas: its words are in the page, and not visible
-            expect(page.get_by_text("finished").first).to_be_attached()
-            expect(page.get_by_text(f"epoch {EPOCHS} of {EPOCHS}").first).to_be_attached()
-        browser.close()
+    page = browser.new_page()
+    with serving(tmp_path, tmp_path / "log") as server:
+        start_run(page, server.url)
+        wait_for_epoch(run, 2)
+        server.process.send_signal(signal.SIGKILL)
+        server.process.wait(10)
+    before = read_metrics(run / METRICS)
+    assert is_training(run)  # it goes on without the server
+    wait_for_epoch(run, read_summary(run).epoch + 2)
+    with serving(tmp_path, tmp_path / "log") as server:
+        page.goto(f"{server.url}/training")
+        expect(page.locator(".js-plotly-plot").first).to_be_visible()
+        # the table of runs is drawn on a canvas: its words are in the page, and not visible
+        expect(page.get_by_text("finished").first).to_be_attached()
+        expect(page.get_by_text(f"epoch {EPOCHS} of {EPOCHS}").first).to_be_attached()
+    page.close()
     after = read_metrics(run / METRICS)
     assert after[: len(before)] == before
     assert len(after) == 2 * EPOCHS + 1  # two rows an epoch, and the training images at the end

@@ -6,17 +6,14 @@ import io
 import re
 import shutil
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import BrowserContext, Page, expect
 
 from app.dashboard.pages import GROUPS, PAGES
 from app.dashboard.widgets.network_picker import START
 from densenet_core.checkpoints.zoo import load_zoo, zoo_path
-from tests.browser.serving import serving
-from tests.browser.test_dashboard import FLAGS
 
 DIGITS = "densenet-40-12-digits"
 NAME = "mine.safetensors"
@@ -24,21 +21,6 @@ pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed"),
 ]
-
-
-@pytest.fixture(scope="module")
-def context(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[BrowserContext, str]]:
-    folder = tmp_path_factory.mktemp("served")
-    (folder / "runs").mkdir()
-    cache = str(folder / "cache")
-    with (
-        serving(folder, folder / "log", XDG_CACHE_HOME=cache, OMP_NUM_THREADS="1") as server,
-        sync_playwright() as playwright,
-    ):
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
-        expect.set_options(timeout=240_000)
-        yield browser.new_context(viewport={"width": 1440, "height": 1100}), server.url
-        browser.close()
 
 
 def open_page(page: Page, module: str) -> None:
@@ -50,10 +32,8 @@ def open_page(page: Page, module: str) -> None:
     expect(page).to_have_url(re.compile(rf"/{PAGES[module][0]}(\?|$)"))
 
 
-def test_the_story(context: tuple[BrowserContext, str]) -> None:
-    browser, url = context
+def test_the_story(browser: BrowserContext, url: str) -> None:
     page = browser.new_page()
-    page.set_default_timeout(240_000)
     page.goto(url)
     _drop_a_file(page)
     _see_it_on_other_pages(page)
@@ -62,6 +42,7 @@ def test_the_story(context: tuple[BrowserContext, str]) -> None:
     _download_all(page)
     _train_and_be_refused(page)
     assert page.evaluate("document.documentElement.lang") == "en"
+    page.close()
 
 
 def _drop_a_file(page: Page) -> None:
@@ -95,7 +76,7 @@ def _open_the_link_elsewhere(page: Page, browser: BrowserContext) -> None:
     expect(page).to_have_url(re.compile(r"cell=2\.1\.3"))
     other = browser.new_page()
     other.goto(page.url)
-    expect(other.get_by_role("heading", name="Block 2: from layer 1 to layer 3")).to_be_visible(timeout=240_000)
+    expect(other.get_by_role("heading", name="Block 2: from layer 1 to layer 3")).to_be_visible()
     other.close()
 
 
@@ -105,7 +86,7 @@ def _measure_cancel_and_resume(page: Page) -> None:
     expect(page.get_by_text("1,019,434").first).to_be_visible()
     page.get_by_role("combobox", name="Measure").click()
     page.get_by_role("option", name="loss rise when cut").click()
-    page.get_by_role("spinbutton", name="Test images").fill("60")
+    page.get_by_role("spinbutton", name="Test images").fill("30")
     page.get_by_role("spinbutton", name="Test images").press("Enter")
     main = page.get_by_test_id("stMain")
     main.get_by_role("button", name=re.compile("Measure$")).click()

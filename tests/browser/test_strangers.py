@@ -11,11 +11,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import BrowserContext, Page, expect
 
 from densenet_core import Checkpoint, DenseNetSpec, save_checkpoint
 from tests.browser.serving import Server, serving
-from tests.browser.test_dashboard import FLAGS
 from tests.conftest import trained_like
 
 TEXT = (
@@ -53,19 +52,10 @@ def server(tmp_path_factory: pytest.TempPathFactory, hostile: Checkpoint) -> Ite
         yield running
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
-        expect.set_options(timeout=180_000)
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    page = browser.new_page(viewport={"width": 1440, "height": 1600})
-    page.set_default_timeout(180_000)
+def page(browser: BrowserContext) -> Iterator[Page]:
+    page = browser.new_page()
+    page.set_viewport_size({"width": 1440, "height": 1600})
     dialogs: list[str] = []
     page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
     yield page
@@ -146,10 +136,9 @@ def settled_memory(server: Server) -> float:
     return before
 
 
-def visit(browser: Browser, server: Server, file: Path) -> float:
+def visit(browser: BrowserContext, server: Server, file: Path) -> float:
     """Upload a file, see its heatmap, leave, and return the server's memory in MB afterwards."""
     page = browser.new_page()
-    page.set_default_timeout(180_000)
     page.goto(f"{server.url}/reuse")
     choose(page, "Load from", "Upload")
     page.locator("input[type=file]").set_input_files(file)
@@ -162,7 +151,7 @@ def visit(browser: Browser, server: Server, file: Path) -> float:
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
-def test_an_upload_goes_with_its_session(browser: Browser, server: Server, tmp_path: Path) -> None:
+def test_an_upload_goes_with_its_session(browser: BrowserContext, server: Server, tmp_path: Path) -> None:
     model = trained_like(DenseNetSpec((3, 4, 2), 96, 192, num_classes=5))
     torch.save(model.state_dict(), file := tmp_path / "a.pth")
     first = visit(browser, server, file)  # imports, and what is kept for all sessions
