@@ -7,6 +7,7 @@ from typing import TypedDict
 
 from densenet_core.checkpoints.formats.content import Candidate, Entry, FileContent
 from densenet_core.checkpoints.formats.keras_file import (
+    APPLICATIONS_NORM,
     KERAS_EPSILON,
     KerasLayout,
     find_other_functions,
@@ -85,7 +86,7 @@ def _read_keras(
         return found
     if others := find_other_functions(content):
         return replace(found, spec=as_concatenations(found.spec, others))
-    if found.layout == "Keras applications" or "functions" in content.about:
+    if f"{APPLICATIONS_NORM}.weight" in tensors or "functions" in content.about:
         return found
     padded = (PADDED,) if found.spec.stem == "imagenet" else ()
     return replace(found, assumed=(*found.assumed, _EPSILON, *padded))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import tempfile
+import time
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from pathlib import Path
@@ -22,7 +23,7 @@ from densenet_core.checkpoints.formats.content import (
     parse_candidates,
     size_of,
 )
-from densenet_core.checkpoints.formats.limits import MAX_HEADER, MAX_PARTS
+from densenet_core.checkpoints.formats.limits import MAX_HEADER, MAX_PARTS, MAX_PARTS_SECONDS
 from densenet_core.checkpoints.formats.number_types import name_of
 from densenet_core.checkpoints.formats.process import UNPACKED, run_reader
 from densenet_core.errors import CheckpointError
@@ -70,8 +71,13 @@ def read_shards(index: Path, read: Callable[[Path], FileContent]) -> FileContent
     if len(shards) > MAX_PARTS:
         raise CheckpointError(f"its index names {len(shards):,} files: at most {MAX_PARTS:,} are read")
     joined = _Joined()
+    deadline = time.monotonic() + MAX_PARTS_SECONDS
     with ExitStack() as opened:
         for name, tensors in shards.items():
+            if is_index(Path(name)):
+                raise CheckpointError(f"its index names another index, {name[:100]!r}: pass the folder of one network")
+            if time.monotonic() > deadline:
+                raise CheckpointError(f"reading its {len(shards):,} files takes more than {MAX_PARTS_SECONDS} s")
             content = read(_shard(index.parent, name))
             opened.callback(content.close)
             joined.add(name, content, ((tensor, tensor) for tensor in tensors))

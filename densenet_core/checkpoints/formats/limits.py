@@ -13,6 +13,7 @@ MAX_HEADER = 4_000_000  # bytes of JSON: a safetensors header (ResNet-1202 needs
 MAX_INDEX = 16_000_000  # bytes of JSON that the reader process may return
 MAX_MEMBERS = 4 * MAX_TENSORS  # files in a zip archive
 MAX_PARTS = 1_000  # files of a sharded model
+MAX_PARTS_SECONDS = 60  # that reading all of them takes: real ones are few, and take less than a second each
 MAX_OPCODES = 1_500_000  # of a pickle: ResNet-1202 with its optimizer's state takes 0.6 million
 MAX_STACK = 200_000  # values that a pickle keeps waiting
 MAX_MARKS = 1_000  # containers that a pickle has open at a time

@@ -72,12 +72,19 @@ def _with_norms(found: Structure, shapes: Shapes, is_in_order: bool, is_sorted: 
         if len(of_width) > len(wanting) + spare and not is_sorted:  # one too many: only norms before their reader
             pairs = {k: norm for k, norm in pairs.items() if k in stems or places[f"{norm}.weight"] < places[k]}
         matched |= pairs
+    found = replace(found, heads=_heads_of_block(found.heads, shapes))
     for head in found.heads[1:]:  # all heads read the same maps
         if shapes[head][1] == shapes[found.heads[0]][1] and found.heads[0] in matched:
             matched[head] = matched[found.heads[0]]
     found = replace(found, norms=matched, hidden=_hidden_layers(found.heads, shapes))
     placed = {f"{name}.{part}" for name in found.our_names() for part in _PARTS}
     return replace(found, rest=tuple(key for key in shapes if key not in placed))
+
+
+def _heads_of_block(heads: tuple[str, ...], shapes: Shapes) -> tuple[str, ...]:
+    """Return the heads that read the last block: one as wide as what it reads is the first layer of an MLP."""
+    square = [head for head in heads if shapes[head][0] == shapes[head][1]]
+    return tuple(square[:1]) if square else heads
 
 
 def _hidden_layers(heads: Sequence[str], shapes: Shapes) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from densenet_core.checkpoints.identify.structure import Shapes, Structure
 
 def find_oddities(structure: Structure, shapes: Shapes) -> list[str]:
     """Return everything in which a network differs from the DenseNets that can be built."""
-    parts = (_stem, _layers, _transitions, _heads, _norms, _leftovers)
+    parts = (_stem, _layers, _transitions, _heads, _norms, _missing_relus, _leftovers)
     return [reason for part in parts for reason in part(structure, shapes)]
 
 
@@ -88,6 +88,32 @@ def _norms(structure: Structure, shapes: Shapes) -> Iterator[str]:
         yield f"no norm directly precedes {join_names(missing, most=1)}"
 
 
+def find_obstacle(structure: Structure) -> str:
+    """Return why a network can't be built, as far as the places of its layers show, or an empty text."""
+    if structure.rest:
+        return f"tensors {join_names(list(structure.rest))} have no place in a DenseNet"
+    if len(structure.blocks) == 1:
+        return "all layers form one block, and poolings between them would leave no trace in the file"
+    return next(_missing_relus(structure, {}), "")
+
+
+def _missing_relus(structure: Structure, shapes: Shapes) -> Iterator[str]:
+    """Yield a sign that no ReLU stands between some norms and convolutions.
+
+    Where the parts of a Sequential are numbered and its ReLUs have numbers too, the other norms are directly followed
+    by their convolution.
+    """
+    steps: dict[str, int] = {}
+    stems = {conv.key for conv in structure.stem}
+    for key, norm in structure.norms.items():
+        (parent, _, number), (norm_parent, _, norm_number) = (n.rpartition(".") for n in (key[: -len(".weight")], norm))
+        if key not in stems and parent == norm_parent and number.isdecimal() and norm_number.isdecimal():
+            steps[key] = int(number[:9]) - int(norm_number[:9])
+    bare = [key for key, step in steps.items() if step == 1]
+    if bare and max(steps.values()) > 1:
+        yield f"no ReLU has a place between {structure.norms[bare[0]]!r} and {bare[0]!r}, as it has in other layers"
+
+
 def _leftovers(structure: Structure, shapes: Shapes) -> Iterator[str]:
     heads = {head.rpartition(".")[0] for head in structure.heads}
     rest = [key for key in structure.rest if key.rpartition(".")[0] not in heads and not key.endswith("_tracked")]
@@ -106,6 +132,8 @@ def find_damage(shapes: Shapes) -> str:
     have_statistics = any(STATISTICS[0] in own for own in norms.values())
     for module, own in parts.items():
         wanted = ("weight", "bias", *(STATISTICS if have_statistics else ())) if module in norms else ("weight",)
+        if own.keys() == {"weight"}:  # not a norm: a PReLU's slope, or numbers that scale feature maps
+            continue
         if missing := [part for part in wanted if part not in own and own.keys() & {"bias", *wanted}]:
             return f"; {module!r} has no {missing[0]}"
         if module in norms and len(set(own.values())) > 1:

@@ -14,8 +14,8 @@ import numpy as np
 from densenet_core.arrays import Array
 from densenet_core.errors import CheckpointError
 
-# wrappers of training frameworks, which can occur anywhere in a name
-_WRAPPERS = re.compile(r"(?:_fsdp_wrapped_module|_checkpoint_wrapped_module|_orig_mod)\.")
+# wrappers of training frameworks, which can occur anywhere in a name, and DataParallel around a part of a network
+_WRAPPERS = re.compile(r"(?:_fsdp_wrapped_module|_checkpoint_wrapped_module|_orig_mod)\.|(?<=\.)module\.")
 _COLLECTIONS = ("params", "batch_stats")  # of Flax
 _MEANS = ("running_mean", "_mean", "moving_mean", "mean")
 _VARIANCES = ("running_var", "_variance", "moving_variance", "moving_var", "var")
@@ -31,6 +31,10 @@ _PARTS = {  # of a norm, by PyTorch's names
 _JOINED = re.compile(r"(?:arg:|aux:)?(.+)_(weight|bias|gamma|beta|(?:running|moving)_(?:mean|var))")
 _KERNELS = ("kernel", "weights")  # of Flax and TensorFlow: (*kernel, in, out)
 COUNTERS = ("total_ops", "total_params", "_count", "_stage", "decay")  # of profilers, CondenseNet and averages
+_METRICS = ("tp", "fp", "tn", "fn", "confmat", "correct", "total")  # that torchmetrics counts
+_LOSSES = re.compile(
+    r"(?:.+\.)?(?:criterion|loss|loss_fn|loss_func)\.(?:weight|pos_weight|alpha)"
+)  # weights of classes
 EPSILON = "an epsilon of 1e-05 in the batch norms, where TensorFlow's usual one is 0.001"
 PADDED = "the stem is padded on both sides by half its kernels, where padding 'same' with strides is uneven"
 # what is added to a weight with a factor that is in no state dict
@@ -95,9 +99,10 @@ def _in_torchs_layout(arrays: dict[str, Array]) -> tuple[dict[str, Array], tuple
 
 
 def is_counter(key: str, tensor: Array) -> bool:
-    """Return whether a tensor only counts: updates of an average, operations, stages of a training."""
+    """Return whether a tensor is no part of a network: it counts updates, operations or results, or weighs a loss."""
     is_number = tensor.dtype.kind in "iub" and tensor.size == 1 and not key.endswith("num_batches_tracked")
-    return is_number or key.rpartition(".")[2] in COUNTERS
+    is_metric = tensor.dtype.kind in "iu" and key.rpartition(".")[2] in _METRICS
+    return is_number or is_metric or key.rpartition(".")[2] in COUNTERS or _LOSSES.fullmatch(key) is not None
 
 
 def split_parts(tensors: Mapping[str, Array]) -> dict[str, dict[str, Array]]:

@@ -30,7 +30,7 @@ from densenet_core.checkpoints.identify.identified_by import (
 )
 from densenet_core.checkpoints.identify.infer_spec import infer_densenet_spec, join_names, list_assumptions
 from densenet_core.checkpoints.identify.layouts import LAYOUTS, OWN, Layout, find_layout
-from densenet_core.checkpoints.identify.oddities import describe_places, find_damage, read_concatenations
+from densenet_core.checkpoints.identify.oddities import describe_places, find_damage, find_obstacle, read_concatenations
 from densenet_core.checkpoints.identify.plain_names import EPSILON, PADDED, is_counter, plain_names, split_parts
 from densenet_core.checkpoints.identify.structure import Shapes, Structure
 from densenet_core.checkpoints.identify.variants import TOGETHER, with_norm_kind, with_plain_head
@@ -114,18 +114,16 @@ def _strip_prefix(tensors: Mapping[str, Array], layout: Layout, prefix: str) -> 
 def _read_known(tensors: Mapping[str, Array], layout: Layout, prefix: str, asked: _Asked) -> ReadStateDict:
     own = _strip_prefix(tensors, layout, prefix)
     ignored = tuple(key for key in tensors if key.removeprefix(prefix) not in own or not key.startswith(prefix))
-    beside = [key for key in ignored if not key.startswith(prefix) and tensors[key].dtype.kind == "f"]
-    alone = (f"the network under {prefix!r} alone, without {join_names(beside, most=1)}",) if beside else ()
+    floats = [key for key in ignored if not key.startswith(prefix) and tensors[key].dtype.kind == "f"]
+    alone = (f"the network under {prefix!r} alone, without {join_names(floats, most=1)}",) if floats else ()
     try:
         found = _read_named(own, layout, None, ignored, asked)
         return replace(found, assumed=(*found.assumed, *alone))
     except _OddNetwork as odd:
         if problem := find_damage(_shapes(own)):
             raise CheckpointError(f"{odd}{problem}") from odd
-        heads = {key: tensors[key] for key in ignored if tensors[key].ndim <= 2}
-        read = _read_odd({f"{prefix}{key}": t for key, t in own.items()}, heads, odd, asked.order)
-        outside = (key for key in ignored if key not in read.arrays and not key.endswith("num_batches_tracked"))
-        return replace(read, ignored=(*read.ignored, *outside))
+        beside = {key: tensors[key] for key in ignored if not key.endswith("num_batches_tracked")}
+        return _read_odd({f"{prefix}{key}": t for key, t in own.items()}, beside, odd, asked)
 
 
 def read_graph(walk: ChannelWalk, tensors: Mapping[str, Array], in_channels: int) -> ReadStateDict:
@@ -253,20 +251,25 @@ def _read_part(tensors: Mapping[str, Array], asked: _Asked) -> ReadStateDict | N
 
 
 def _read_odd(
-    tensors: Mapping[str, Array], heads: Mapping[str, Array], odd: CheckpointError, order: Order | None
+    tensors: Mapping[str, Array], beside: Mapping[str, Array], odd: CheckpointError, asked: _Asked
 ) -> ReadStateDict:
-    """Read a network of known names and unknown shape: its table, where its concatenations are clear, or the error.
+    """Read a network of known names and unknown shape by its shapes, where they are clear, or raise the error.
 
     Args:
-        heads: tensors outside the network's prefix that may read its feature maps.
+        beside: tensors outside the network's prefix. Linear layers may read its feature maps, unless convolutions do.
     """
+    beyond = [key for key, tensor in beside.items() if key.endswith(".weight") and tensor.ndim > 2]
+    heads = {} if beyond else {key: tensor for key, tensor in beside.items() if tensor.ndim <= 2}
     for candidates in ({**tensors, **heads}, tensors):
         try:
             structure = _structure(candidates)
         except CheckpointError:
             continue
         if structure.norms or not norm_names(_shapes(tensors)):
-            return read_concatenations(candidates, structure, str(odd), order)
+            read = _read_by_structure(candidates, structure, asked)
+            why = f"the network continues with {join_names(beyond, most=1)}"
+            spec = as_concatenations(read.spec, why) if beyond else read.spec
+            return replace(read, spec=spec, ignored=(*read.ignored, *(key for key in beside if key not in candidates)))
     raise odd
 
 
@@ -279,12 +282,8 @@ def _read_by_structure(tensors: Mapping[str, Array], structure: Structure, asked
     parts = {key: key.rpartition(".") for key in tensors}
     state = {f"{ours[name]}.{part}": tensors[key] for key, (name, _, part) in parts.items() if name in ours}
     try:
-        if structure.rest:
-            raise CheckpointError(f"tensors {join_names(list(structure.rest))} have no place in a DenseNet")
-        if len(structure.blocks) == 1:
-            raise CheckpointError(
-                "all layers form one block, and poolings between them would leave no trace in the file"
-            )
+        if obstacle := find_obstacle(structure):
+            raise CheckpointError(obstacle)
         state, spec, assumed = _infer(state, OWN, [*structure.norms.values()], asked)
         check_against_spec(state, spec)
     except CheckpointError as why:

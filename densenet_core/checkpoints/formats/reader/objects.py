@@ -100,7 +100,8 @@ def _unreadable(kind: str) -> Rebuild:
 
 def _quantized_tensor(args: Any) -> Any:
     storage = args[0]
-    return Unreadable(f"{storage.dtype if isinstance(storage, Storage) else 'quantized'}: floating point is needed")
+    kind = storage.dtype if isinstance(storage, Storage) else "quantized"
+    return Unreadable(f"{kind}: floating point is needed, so save the state dict from before the quantization")
 
 
 def _from_type(args: Any) -> Any:

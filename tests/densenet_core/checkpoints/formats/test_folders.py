@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import save_file
 
 from densenet_core import CheckpointError, DenseNetSpec, load_checkpoint
+from densenet_core.checkpoints.formats import folders
 from tests.conftest import trained_like
 
 SPEC = DenseNetSpec((2, 1), 2, 4, num_classes=3)
@@ -89,6 +90,10 @@ DAMAGED: dict[str, tuple[Callable[[Path, Path], object], str]] = {
         lambda index, folder: changed(index, lambda names: names.update({"more": names[KEYS[0]]})),
         "lacks tensor 'more', which the index names",
     ),
+    "an index that names itself": (
+        lambda index, folder: changed(index, lambda names: names.update({KEYS[0]: index.name})),
+        "its index names another index, 'model.safetensors.index.json'",
+    ),
     "no map": (lambda index, folder: index.write_text("{}"), "has no weight_map"),
     "numbers for names": (
         lambda index, folder: changed(index, lambda names: names.update({KEYS[0]: 3})),  # type: ignore[dict-item]
@@ -110,6 +115,13 @@ def test_a_damaged_folder_is_one_sentence(what: str, tmp_path: Path) -> None:
     damage(index, tmp_path / "in")
     with pytest.raises(CheckpointError, match=reason):
         load_checkpoint(tmp_path / "in")
+
+
+def test_files_that_take_too_long_together_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sharded(tmp_path, "model.safetensors", save_file)
+    monkeypatch.setattr(folders, "MAX_PARTS_SECONDS", -1)
+    with pytest.raises(CheckpointError, match="reading its 2 files takes more than -1 s"):
+        load_checkpoint(tmp_path)
 
 
 def test_a_distributed_checkpoint(tmp_path: Path) -> None:
