@@ -207,9 +207,15 @@ def _trainings(measured: pd.DataFrame) -> str:
     several = seeds.max() > 1
     of = f"{seeds.max()}" if seeds.min() == seeds.max() else f"{seeds.min()} to {seeds.max()}"
     epochs = "/".join(str(int(number)) for number in sorted(measured["epochs"].dropna().unique()))
-    notes = sorted(measured["note"].dropna().unique())
+    notes = [_about(measured, note) for note in sorted(measured["note"].dropna().unique())]
     parts = [f"{of} seed{'s' if several else ''} each, {epochs} epochs", *notes]
     return "; ".join([*parts, "bars: standard deviation"] if several else parts)
+
+
+def _about(measured: pd.DataFrame, note: str) -> str:
+    """Return a note, with the models that it is about unless it is about all."""
+    has_note = measured["note"] == note
+    return note if has_note.all() else f"{', '.join(measured.loc[has_note, 'model'].unique())}: {note}"
 
 
 def efficiency_screen(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import matplotlib as mpl
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 from matplotlib.figure import Figure
@@ -64,7 +65,7 @@ def training_curves_screen(curves: pd.DataFrame) -> go.Figure:
     figure.update_layout(showlegend=True, legend=LEGEND, hovermode="x unified")
     figure.update_xaxes(title=EPOCH, gridcolor=GRID, fixedrange=True)
     figure.update_yaxes(title=TEST_ERROR, gridcolor=GRID, fixedrange=True, secondary_y=False)
-    losses = curves.loc[(curves["split"] == "train") & (curves["loss"] > 0), "loss"]
+    losses = curves.loc[(curves["split"] == "train") & (curves["loss"] > 0) & np.isfinite(curves["loss"]), "loss"]
     ticks = log_ticks(losses.min(), losses.max()) if len(losses) else []
     loss_axis = {"type": "log", "tickvals": ticks, "ticktext": [f"{tick:g}" for tick in ticks], "showgrid": False}
     return figure.update_yaxes(title=TRAINING_LOSS, fixedrange=True, secondary_y=True, **loss_axis)

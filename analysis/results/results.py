@@ -211,6 +211,28 @@ def mean_over_seeds(results: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True).reindex(columns=list(COLUMNS)) if parts else results
 
 
+def known_results(runs: Iterable[str | Path] = (), keep_in: Path | None = None) -> pd.DataFrame:
+    """Return published and shipped results, and those of run folders, with the mean over seeds.
+
+    A run that ships, too, counts once.
+
+    >>> sorted(known_results()["origin"].unique())
+    ['measured', 'published']
+
+    Args:
+        runs, keep_in: as in ``measured_results``.
+
+    Returns:
+        The columns of ``COLUMNS``; ``attrs["skipped"]`` lists the errors of what could not be read.
+    """
+    measured = measured_results(runs, keep_in=keep_in)
+    own = pd.concat([shipped_results(), measured], ignore_index=True)
+    facts = own[["arch", "dataset", "seed", "epochs", "hardware", "note", "source"]].assign(error=own["error"].round(9))
+    table = mean_over_seeds(pd.concat([published_results(), own[~facts.duplicated()]], ignore_index=True))
+    table.attrs["skipped"] = measured.attrs["skipped"]
+    return table
+
+
 def _join_seeds(seeds: pd.Series) -> str:
     return ", ".join(str(int(seed)) for seed in sorted(seeds))
 

@@ -24,8 +24,8 @@ from app.dashboard.jobs.task import Task
 from app.dashboard.keys import ImagesKey, NetworkKey
 from app.dashboard.roots import in_served_folders
 from app.dashboard.server.options import server_options
-from densenet_core import Checkpoint, CheckpointError, DenseNetSpec, load_checkpoint, load_pretrained
-from densenet_core.checkpoints.identify.identified_by import IdentifiedBy
+from densenet_core import Checkpoint, CheckpointError, load_checkpoint, load_pretrained
+from densenet_core.checkpoints.identify.variants import is_norm_assumed
 from densenet_core.errors import SeveralNetworksError
 from densenet_core.networks.names import published_spec
 from densenet_core.networks.spec import Spec
@@ -50,11 +50,6 @@ def read_upload(upload: UploadedFile, name: str, norm: str | None = None) -> Net
     Raises:
         CheckpointError: it is too large, or can't be read.
     """
-    limit = st.get_option("server.maxUploadSize")
-    if upload.size > limit * 2**20:  # Streamlit's own check is the browser's
-        raise CheckpointError(
-            f"the file has {upload.size:,} bytes, and uploads are limited to {limit} MB: put it into a served folder"
-        )
     key = NetworkKey("upload", name, norm=norm)
     for weights in _weights_of(key, upload)[:MAX_WEIGHTS]:  # all of them, while the file is at hand
         _load(key._replace(weights=weights), upload)
@@ -82,12 +77,9 @@ def _weights_of(key: NetworkKey, _upload: UploadedFile | None) -> tuple[str, ...
 def is_norm_open(key: NetworkKey, upload: UploadedFile | None) -> bool:
     """Return whether the kind of a network's norms is not visible in its file: ``load_checkpoint`` takes ``norm``."""
     try:
-        network = _load(key, upload)
-        spec = network.architecture
+        return is_norm_assumed(_load(key, upload).assumed)
     except CheckpointError as error:  # the usual kind does not fit
         return "--norm" in str(error)
-    is_own = network.identified_by is IdentifiedBy.METADATA
-    return isinstance(spec, DenseNetSpec) and spec.norm != "batch" and not is_own
 
 
 def load(key: NetworkKey) -> Checkpoint:
@@ -120,6 +112,11 @@ def _load(key: NetworkKey, _upload: UploadedFile | None) -> Checkpoint:
 def _load_upload(upload: UploadedFile | None, reading: dict[str, Any]) -> Checkpoint:
     if upload is None:
         raise CheckpointError("the uploaded file is gone: upload it again")
+    limit = st.get_option("server.maxUploadSize")
+    if upload.size > limit * 2**20:  # Streamlit's own check is the browser's
+        raise CheckpointError(
+            f"the file has {upload.size:,} bytes, and uploads are limited to {limit} MB: put it into a served folder"
+        )
     gc.collect()  # ended sessions hold their uploads in cycles of references
     with tempfile.TemporaryDirectory(prefix="densenet-lens-", ignore_cleanup_errors=True) as folder:
         file = Path(folder) / "upload"  # never under its own name

@@ -95,8 +95,11 @@ def _read_keras(
 def _read_tensors(content: FileContent, candidate: Candidate, about: About) -> ReadStateDict:
     """Identify the network of a candidate. Large tensors are read afterwards, and only if the network uses them."""
     norms = {name: facts for name, own in candidate.modules.items() if (facts := norm_facts(*own))}
-    if about["norm"] is None:
-        about = {**about, "norm": kind_of(norms)}
+    shown = kind_of(norms)
+    if shown is not None:
+        if (asked := about["norm"]) not in (None, shown):
+            raise CheckpointError(f"norm {asked!r} contradicts the file, whose modules are {shown} norms: leave it out")
+        about = {**about, "norm": shown}
     large = candidate.large_tensors()
     held, notes = with_our_epsilon(content.arrays(candidate, hollow=large), norms)
     found = read_state_dict(held, **about)

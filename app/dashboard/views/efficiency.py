@@ -97,15 +97,11 @@ def _all_results(runs: list[Path]) -> pd.DataFrame:
 @in_served_folders()
 def _results_table(runs: tuple[NetworkKey, ...]) -> pd.DataFrame:
     """Return published results, and the results of the suite's sweeps, its zoo and these run folders."""
-    from analysis.results.results import mean_over_seeds, measured_results, published_results, shipped_results
+    from analysis.results.results import known_results
     from analysis.reuse.measuring import cache_folder
 
     keep_in = None if server_options().read_only else cache_folder()
-    measured = measured_results([key.name for key in runs], keep_in=keep_in)
-    own = pd.concat([shipped_results(), measured]).drop_duplicates(["arch", "dataset", "seed", "epochs", "error"])
-    table = mean_over_seeds(pd.concat([published_results(), own], ignore_index=True))
-    table.attrs["skipped"] = measured.attrs["skipped"]
-    return table
+    return known_results([key.name for key in runs], keep_in)
 
 
 def _warn_of(skipped: list[str]) -> None:

@@ -37,7 +37,7 @@ def compared_code(named: Mapping[str, NetworkKey], imports: Imports, lines: Sequ
     loaders = {import_line(key) for key in named.values() if key.origin != "arch"}
     own = {SPECS: "published_spec"} if any(key.origin == "arch" for key in named.values()) else {}
     specs = ", ".join(f"{name!r}: {_spec_expression(key)}" for name, key in named.items())
-    has_command = rest and all(key.origin != "pretrained" for key in named.values())
+    has_command = rest and not any(key.origin == "pretrained" or key.reading for key in named.values())
     words = ["densenet-lens compare", *(quote(user_name(key)) for key in named.values()), rest]
     return plain_script(
         joined(own, imports), [f"specs = {{{specs}}}", *lines], " ".join(words) if has_command else None, loaders
@@ -114,12 +114,7 @@ def results_code(results: Results, cost: str, imports: Imports, lines: Sequence[
     published = rows[rows["origin"] == "published"]
     opening, functions = ["table = published_results()"], "published_results"
     if len(published) < len(rows):
-        functions = "mean_over_seeds, measured_results, published_results, shipped_results"
-        opening = [
-            f"parts = [published_results(), shipped_results(), measured_results({list(results.runs)})]",
-            "table = mean_over_seeds(concat(parts, ignore_index=True))",
-        ]
-        imports = joined(imports, {"pandas": "concat"})
+        functions, opening = "known_results", [f"table = known_results({list(results.runs) or ''})"]
     origins = sorted(map(str, rows["origin"].unique()))
     opening += [
         f'table = table[(table["dataset"] == {first["dataset"]!r}) & (table["error_kind"] == {first["error_kind"]!r})]',

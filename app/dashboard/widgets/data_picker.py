@@ -151,7 +151,7 @@ def _is_first_folder(record: dict[str, Any]) -> bool:
     """Return whether the images are looked for where the network's record sends everybody, and nothing is there."""
     recorded = recorded_data(record)
     default = recorded.dataset if recorded else None
-    as_recorded = default is not None and recall(f"images_{default}") == default
+    as_recorded = default not in (None, "digits") and recall(f"images_{default}") == default
     return as_recorded and "dataset" in record and not DATA_DIR.exists() and recall("images_root") == str(DATA_DIR)
 
 

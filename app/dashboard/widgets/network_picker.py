@@ -290,8 +290,7 @@ def _upload(side: str) -> NetworkKey | None:
         st.info(t("picker.other_upload", hash=literal(before)))
         return None
     st.caption(t("picker.uploaded", name=literal(st.session_state["upload_names"][before])))
-    key = NetworkKey("upload", before)
-    return key._replace(norm=choose_norm(key, side))
+    return NetworkKey("upload", before, norm=choose_norm(NetworkKey("upload", before), side))
 
 
 def _server_path(side: str) -> NetworkKey | None:

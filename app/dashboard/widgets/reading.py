@@ -34,12 +34,17 @@ def choose_weights(key: NetworkKey | None, side: str) -> NetworkKey | None:
 def choose_norm(key: NetworkKey, side: str, upload: UploadedFile | None = None) -> str | None:
     """Show the choice of the kind of norms where a file does not show it; None: as ``load_checkpoint`` assumes.
 
+    An upload that is no longer at hand stays as it was read; the page says that it must be uploaded again.
+
     Args:
         upload: the file, where it is at hand.
     """
     widget = f"norm{side} {key.name}"  # what is chosen for a file is not meant for the next one
     if not recall(widget) and not loading.is_norm_open(key, upload):
         return None
+    if key.is_private and upload is None:
+        st.caption(t("picker.norm_upload_again"))
+        return recall(widget) or None
     chosen: str = remember(
         st.selectbox,
         t("picker.norm"),

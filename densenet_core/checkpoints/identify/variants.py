@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -26,6 +26,7 @@ _WORDS: dict[NormKind, str] = {
     "layer": "layer norms over the feature maps at each position",
     "instance": "instance norms",
 }
+_ASSUMED = "with an epsilon of 1e-05"
 TOGETHER = "the images that are evaluated together, whose statistics the batch norms use"
 POOLED = "global average pooling behind the 1x1 convolution that ends the network"
 
@@ -101,7 +102,12 @@ def with_norm_kind(
         )
     evidence = "by their names" if named else "other norms, and batch norms without statistics, have the same tensors"
     spec = _with_kind(spec, kind, USUAL_GROUPS if kind == "group" else 0)
-    return spec, (f"{_WORDS[kind]} with an epsilon of 1e-05 ({evidence})",)
+    return spec, (f"{_WORDS[kind]} {_ASSUMED} ({evidence})",)
+
+
+def is_norm_assumed(assumed: Iterable[str]) -> bool:
+    """Return whether the kind of norms is among what was assumed when a network was read."""
+    return any(_ASSUMED in words for words in assumed)
 
 
 def _with_kind(spec: DenseNetSpec, kind: NormKind, groups: int) -> DenseNetSpec:

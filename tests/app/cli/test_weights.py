@@ -81,9 +81,9 @@ def page(path: str) -> None:
 
     from app.dashboard import loading
     from app.dashboard.keys import file_key
-    from app.dashboard.widgets.network_picker import _with_weights
+    from app.dashboard.widgets.reading import choose_weights
 
-    key = _with_weights(file_key(Path(path)), "")
+    key = choose_weights(file_key(Path(path)), "")
     assert key is not None
     st.text(repr(float(loading.load(key).arrays["classifier.weight"].sum())))
 

@@ -20,7 +20,7 @@ def make_again(
     """Run the code of what the page offers in an empty folder: it writes what the page would; return all names.
 
     Args:
-        leave_out: names of what another test makes of the same network and image.
+        leave_out: names of what another test makes.
     """
     monkeypatch.chdir(folder)
     items: dict[str, Item] = found.session_state[downloads._ITEMS]

@@ -29,7 +29,7 @@ from tests.app.pages.test_views import FEW, app, page, shown  # noqa: F401 (a fi
 
 pytestmark = pytest.mark.slow
 NAME = "densenet-40-12-digits"
-# What the page offers whatever it looks at; the first test makes it again.
+# What the page offers whatever it looks at; the tests of the zoo network and of reuse by class make it again.
 OVERVIEW = {"network_input", "top_classes", "prediction", "source_map", "class_map", "grad_cam", "feature_maps"}
 
 
@@ -92,7 +92,7 @@ def test_reuse_by_class_is_measured_when_asked_for_and_an_image_is_in_the_addres
     assert charts(found) == 3  # the difference in place of the heatmap
     results = lru_cache(reuse_by_class_of)  # measured once for all scripts
     monkeypatch.setattr(by_class, "reuse_by_class", lambda _, test, num_images: results(small_run, num_images))
-    assert make_again(found, tmp_path, monkeypatch, OVERVIEW) > {"class_difference", "class_clusters"}
+    assert make_again(found, tmp_path, monkeypatch) > {"class_difference", "class_clusters"}  # of a run's folder
     found.selectbox(key="prediction_class").select(3).run()
     assert not found.exception
     assert found.query_params["prediction_class"] in ("3", ["3"])  # by version

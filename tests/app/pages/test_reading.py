@@ -21,6 +21,7 @@ SPEC = DenseNetSpec((2, 2), 4, 8, norm="group", norm_groups=4)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     model = build_model(SPEC)
     torch.save(model.state_dict(), tmp_path / "groups.pth")
+    torch.save(build_model(SPEC), tmp_path / "whole.pt")  # its classes show the norms
     save_checkpoint(Checkpoint(SPEC, model.state_dict()), tmp_path / "own.safetensors")
     monkeypatch.setattr("sys.argv", ["streamlit", "--root", str(tmp_path)])
     return tmp_path
@@ -50,7 +51,7 @@ def test_an_unknown_kind_of_norms_is_an_error_in_words(folder: Path) -> None:
     assert "norm 'grup' is unknown" in page.error[0].value.replace("\\", "")
 
 
-@pytest.mark.parametrize("network", [f"zoo:{DIGITS}", "path:own.safetensors"])
+@pytest.mark.parametrize("network", [f"zoo:{DIGITS}", "path:own.safetensors", "path:whole.pt"])
 def test_it_is_not_asked_where_the_file_shows_it(network: str, folder: Path) -> None:
     page = opened("feature_reuse", network=network.replace("path:", f"path:{folder}/"))
     assert not page.exception and not page.error

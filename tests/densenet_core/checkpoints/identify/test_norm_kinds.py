@@ -295,3 +295,11 @@ def test_connections_of_instance_norms_are_cut_and_restored() -> None:
         model.out.weight[:, -8:-4] = 0
     assert_same_scores(pruned.to_model(), model)
     assert_same_scores(with_all_connections(pruned).to_model(), model)
+
+
+def test_a_kind_that_the_modules_of_a_file_contradict_is_refused(tmp_path: Path) -> None:
+    spec = DenseNetSpec((2, 2), 4, 8, norm="group", norm_groups=4)
+    torch.save(build_model(spec), file := tmp_path / "whole.pt")
+    assert load_checkpoint(file).spec == load_checkpoint(file, norm="group-4").spec == spec
+    with pytest.raises(CheckpointError, match="norm 'layer' contradicts the file, whose modules are group-4 norms"):
+        load_checkpoint(file, norm="layer")
