@@ -77,7 +77,9 @@ def _weights_of(key: NetworkKey, _upload: UploadedFile | None) -> tuple[str, ...
 def is_norm_open(key: NetworkKey, upload: UploadedFile | None) -> bool:
     """Return whether the kind of a network's norms is not visible in its file: ``load_checkpoint`` takes ``norm``."""
     try:
-        return is_norm_assumed(_load(key, upload).assumed)
+        network = _load(key, upload)
+        _ = network.architecture  # raises if only what it concatenates is known
+        return is_norm_assumed(network.assumed)
     except CheckpointError as error:  # the usual kind does not fit
         return "--norm" in str(error)
 
