@@ -25,6 +25,7 @@ from analysis import connection_weights, feature_reuse_figure, save_figure
 from analysis.claims.published import published_claims
 from analysis.figures.agreement import agreement_figure
 from analysis.figures.by_number import figure_3, figure_4
+from analysis.figures.efficiency import data_set_figure
 from analysis.figures.prediction.contributions import Explained, explanation_figure
 from analysis.figures.pruning import pruning_figure
 from analysis.prediction.explain import explain_image
@@ -287,8 +288,10 @@ def main(cifar10_jpeg: str | None = None) -> None:
     save_figure(figure_3()[0], DOCS / "figure_3.png")
     panels = [DOCS / "left.png", DOCS / "middle.png"]
     for panel, file in zip(("left", "middle"), panels, strict=True):
-        save_figure(figure_4(panel, shipped_results())[0], file)
+        save_figure(figure_4(panel, shipped_results().query("dataset == 'Digits (8x8)'"))[0], file)
     side_by_side(panels, DOCS / "figure_4.png")
+    networks = shipped_results().query("dataset == 'CIFAR-10 (JPEG)+'")
+    save_figure(data_set_figure(networks), DOCS / "figure_4_cifar10_jpeg.png")
     with dashboard() as address:
         screenshot(address, DOCS / "dashboard.png")
 

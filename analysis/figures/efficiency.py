@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import textwrap
 from collections.abc import Sequence
 from typing import Any
@@ -86,12 +87,13 @@ def data_set_figure(results: pd.DataFrame, cost: str = "params") -> Figure:
     table = mean_over_seeds(results)
     datasets = list(dict.fromkeys(results["dataset"]))
     with mpl.rc_context(fname=STYLE):
-        columns = min(len(datasets), 2)
+        columns, rows = min(len(datasets), 2), math.ceil(len(datasets) / 2)
         sources = [_provenance(results[results["dataset"] == dataset]) for dataset in datasets]
         lines = [line for source in sources for line in textwrap.wrap(source, 90 * columns)]
-        layout_engine = ConstrainedLayoutEngine(rect=(0, bottom := 0.01 + 0.03 * len(lines), 1, 1 - bottom))
-        figure = Figure(figsize=(COLUMN_WIDTHS[columns], 2.9), layout=layout_engine)
-        panels = figure.subplots(1, len(datasets), squeeze=False)[0]
+        bottom = (0.01 + 0.03 * len(lines)) / rows
+        layout_engine = ConstrainedLayoutEngine(rect=(0, bottom, 1, 1 - bottom))
+        figure = Figure(figsize=(COLUMN_WIDTHS[columns], 2.9 * rows), layout=layout_engine)
+        panels = [figure.add_subplot(rows, columns, number) for number in range(1, len(datasets) + 1)]
         for ax, dataset in zip(panels, datasets, strict=True):
             own = table[table["dataset"] == dataset]
             _draw_families(ax, own, cost, log=True, label_points=False, is_published_hollow=True)
