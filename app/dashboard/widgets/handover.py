@@ -61,7 +61,7 @@ def reuse_code(
             figure,
             f"feature_reuse_{measure}",
         ),
-        _command("reuse", key, images, options, "--figure feature_reuse.pdf"),
+        _command("reuse", key, images, options, f"--figure feature_reuse_{measure}.pdf"),
     )
 
 
@@ -74,7 +74,7 @@ def agreement_code(key: NetworkKey, images: ImagesKey | None, first: str, second
     options: dict[str, object] = {"first": first, "second": second}
     return Code(
         _python(imports, lines, figure, f"agreement_{first}_{second}"),
-        _command("agreement", key, images, options, f"{every}--figure agreement.pdf"),
+        _command("agreement", key, images, options, f"{every}--figure agreement_{first}_{second}.pdf"),
     )
 
 

@@ -40,7 +40,9 @@ def test_undecided_claims_have_a_bound(claims: pd.DataFrame) -> None:
 
 def test_resnets_of_one_recipe_need_fewer_at_all_but_one(claims: pd.DataFrame) -> None:
     assert claims.loc["resnets_need_fewer", "value"] == pytest.approx(4 / 5)
-    assert claims.loc["resnets_need_fewer", "reason"].endswith("PreResNet-56 1.23 times fewer")  # 0.81 times as many
+    assert claims.loc["resnets_need_fewer", "reason"].endswith(
+        "times fewer at the others: PreResNet-56 (1.23)"
+    )  # 0.81 times as many
 
 
 @pytest.mark.parametrize(

@@ -127,7 +127,7 @@ MISTAKES = {
     ),
     "short paths of one twice": (["short-paths", "121", "densenet121"], "appears 2 times"),
     "short paths of two sizes": (["short-paths", "densenet-40-12", "resnet50"], "different numbers of blocks"),
-    "gates of a name": (["short-paths", "highway-19"], "give a trained one's checkpoint"),
+    "gates of a name": (["short-paths", "highway-19"], "pass the checkpoint of a trained network"),
     "gates of a DenseNet": (["short-paths", "densenet-40-12-digits", "--gates"], "only Highway Networks have gates"),
     "gates beside others": (["short-paths", "highway-19", "resnet-20"], "are drawn alone: 2 networks are given"),
     "figure 5 of nothing": (["figure", "5"], "figure 5 needs one checkpoint"),

@@ -92,8 +92,9 @@ def test_code_is_python_whose_names_exist(name: str) -> None:
 def test_the_code_of_two_measures_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     exec(CODES["agreement of weights"].python, {})
-    assert Path("agreement.pdf").read_bytes().startswith(b"%PDF")
-    assert "total_abs_weight" in Path("agreement.csv").read_text()
+    name = "agreement_total_abs_weight_mean_abs_weight"
+    assert Path(f"{name}.pdf").read_bytes().startswith(b"%PDF")
+    assert "total_abs_weight" in Path(f"{name}.csv").read_text()
 
 
 @pytest.mark.parametrize("name", [name for name, code in CODES.items() if code.command])
