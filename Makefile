@@ -1,5 +1,5 @@
 # make app       create .venv and open the dashboard
-# make test      create .venv with the test tools, then lint and types beside all tests
+# make test      create .venv with the test tools, then lint, types and all tests
 # make check     lint and types beside the fast tests
 # make coverage  all tests with line coverage, report in htmlcov/
 # make docs      the site, in docs/_build/html
@@ -18,7 +18,7 @@ TEST_READY := .venv/.installed-test
 DOCS_READY := .venv/.installed-docs
 BENCH_READY := .venv/.installed-bench
 
-.PHONY: app test check all-tests fast-tests coverage docs install install-test figures bench gpu fuzz lint soak attack torture
+.PHONY: app test check fast-tests coverage docs install install-test figures bench gpu fuzz lint soak attack torture
 # a file's tests share its fixtures, so they stay in one process
 PARALLEL ?= --numprocesses $(shell $(PYTHON) -c "import os; print(min(os.cpu_count() or 1, 8))") --dist loadscope --no-loadscope-reorder
 KILLS ?= 30
@@ -40,10 +40,7 @@ lint: $(TEST_READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-test: $(TEST_READY)
-	$(MAKE) -j 2 lint all-tests
-
-all-tests: $(TEST_READY)
+test: lint
 	$(BIN)/pytest $(PARALLEL) --durations=40
 
 check: $(TEST_READY)
