@@ -118,6 +118,30 @@ def test_no_runs_says_how_to_train_one(app: AppTest) -> None:
     assert "densenet-lens train --arch densenet-40-12 --dataset digits" in shown(app)
 
 
+def test_a_run_that_takes_long_to_start_is_waited_for_and_then_chosen(
+    app: AppTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = TrainingConfig("densenet-7-2", "digits", "late", epochs=1)
+    polls: dict[str, float | None] = {}
+    module = "app.dashboard.views.training"
+    monkeypatch.setattr(f"{module}.new_run.start_training", lambda config: None)
+    monkeypatch.setattr(f"{module}.new_run.first_word", lambda folder, process: None)  # its patience is over
+    monkeypatch.setattr(
+        f"{module}.st.fragment", lambda draw, run_every=None: polls.update({draw.__name__: run_every}) or draw
+    )
+    found = page(app, "training")
+    found.text_input(key="new_name").set_value("late")
+    next(button for button in found.button if button.label == "Start").click().run()
+    assert polls.popitem() == ("_wait_for_runs", 2.0)
+    train(replace(config, name="early"), show_progress=False)
+    found.run()
+    assert polls.popitem() == ("_watch", 2.0)  # none trains
+    train(config, show_progress=False)
+    found.run()
+    assert polls.popitem() == ("_watch", None)
+    assert found.selectbox(key="training_run").value == "late"
+
+
 def test_a_run_of_ones_own(app: AppTest) -> None:
     train(TrainingConfig("densenet-7-2", "digits", "demo", epochs=1), show_progress=False)
     choose(app, "run")

@@ -20,7 +20,7 @@ from app.dashboard.roots import in_served_folders, runs_dir, training_folders
 from app.dashboard.server.options import server_options
 from app.dashboard.views.training.emergence import show_emergence
 from app.dashboard.views.training.managing import show_manage
-from app.dashboard.views.training.new_run import show_form
+from app.dashboard.views.training.new_run import STARTED, show_form
 from app.dashboard.widgets.comparing import curves_code
 from app.dashboard.widgets.downloads import download_row, take_home
 from app.dashboard.widgets.handover import Code
@@ -49,10 +49,12 @@ def show() -> None:
         st.warning(literal(reason), icon=":material/warning:")
     if not runs:
         st.info(t("training.no_runs_served" if server_options().read_only else "training.no_runs"))
+        st.fragment(_wait_for_runs, run_every=REFRESH)()
         return
     st.session_state[_SEEN] = None
     is_training = any(run.state == "running" for run in runs)
-    st.fragment(_watch, run_every=REFRESH if is_training else None)()
+    is_starting = _is_starting([run.name for run in runs])
+    st.fragment(_watch, run_every=REFRESH if is_training or is_starting else None)()
     name, *_ = st.session_state[_SEEN]
     show_emergence(runs_dir() / name)
 
@@ -67,6 +69,20 @@ def _runs() -> tuple[list[RunSummary], list[str]]:
         except RunError as error:
             unreadable.append(str(error))
     return runs, unreadable
+
+
+def _wait_for_runs() -> None:
+    """Draw the page again when the first run is there; on a busy machine a process takes long to start."""
+    if _runs()[0]:
+        st.rerun()
+
+
+def _is_starting(names: list[str]) -> bool:
+    """Return whether the run that this session has started is still to come; once it is there, it is chosen."""
+    started = st.session_state.get(STARTED)
+    if started in names:
+        st.session_state["training_run"] = st.session_state.pop(STARTED)
+    return started is not None and started not in names
 
 
 def _watch() -> None:

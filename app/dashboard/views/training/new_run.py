@@ -25,6 +25,7 @@ from densenet_core.training.config import (
 )
 
 FIRST_SETTINGS = ("epochs", "seed", "augment")
+STARTED = "training_started"  # of the session's state: the run that was started last, until it is there
 # What the form asks in its own words, and what is the server's; paths too, for a form must not open any file of it.
 _OTHERS = {"arch", "dataset", "recipe", "name", *FIRST_SETTINGS, *PLACE_FIELDS}
 MORE_SETTINGS = tuple(each.name for each in training_settings() if each.name not in _OTHERS and not each.about.is_path)
@@ -89,4 +90,4 @@ def _start(recipe: str, arch: str, dataset: str, name: str, given: dict[str, Any
         st.error(literal(str(error)), icon=":material/error:")
         return
     st.success(t("training.started", name=literal(config.name)))
-    st.session_state["training_run"] = config.name
+    st.session_state[STARTED] = config.name
