@@ -253,6 +253,10 @@ def efficiency_screen(
             figure.add_trace(
                 _points(points, str(origin), cost, styles[str(family)], with_names=len(table) <= MAX_NAMED)
             )
+    rightmost = table[cost].quantile(0.75)
+    for trace in figure.data:
+        if trace.text is not None:  # names of the points farthest right end at them, and are not cut
+            trace.textposition = ["top left" if x > rightmost else "top right" for x in trace.x]
     figure.update_layout(layout(height=460))
     figure.update_layout(
         showlegend=True,
@@ -284,7 +288,6 @@ def _points(points: pd.DataFrame, origin: str, cost: str, style: FamilyStyle, wi
         error_y={"array": spread, "visible": is_measured and bool((spread > 0).any()), "thickness": 1, "width": 3},
         mode="markers+text" if with_names else "markers",
         text=names,
-        textposition="top right",
         cliponaxis=False,
         textfont={"size": 11, "color": MUTED},
         name=_legend_name(family, is_measured),

@@ -149,3 +149,15 @@ def test_runs_on_the_papers_data_share_its_panel() -> None:
     assert set(table["origin"]) == {"measured", "published"}
     words = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
     assert words[-3:] == ["measured", "Huang et al. 2017, Table 2", "osmr/imgclsmob"]
+
+
+def test_names_at_the_right_end_are_not_cut() -> None:
+    rows = mean_over_seeds(shipped_results().query("dataset == 'CIFAR-10 (JPEG)+'"))
+    places = {
+        name: place
+        for trace in efficiency_screen(rows).data
+        if trace.text is not None
+        for name, place in zip(trace.text, trace.textposition, strict=True)
+    }
+    assert places.pop("DenseNet (L=40, k=12)") == "top left"
+    assert set(places.values()) == {"top right"}
