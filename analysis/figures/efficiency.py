@@ -256,7 +256,7 @@ def efficiency_screen(
     rightmost = table[cost].quantile(0.75)
     for trace in figure.data:
         if trace.text is not None:  # names of the points farthest right end at them, and are not cut
-            trace.textposition = ["top left" if x > rightmost else "top right" for x in trace.x]
+            trace.textposition = ["bottom left" if x > rightmost else "top right" for x in trace.x]
     figure.update_layout(layout(height=460))
     figure.update_layout(
         showlegend=True,

@@ -159,5 +159,5 @@ def test_names_at_the_right_end_are_not_cut() -> None:
         if trace.text is not None
         for name, place in zip(trace.text, trace.textposition, strict=True)
     }
-    assert places.pop("DenseNet (L=40, k=12)") == "top left"
+    assert places.pop("DenseNet (L=40, k=12)") == "bottom left"
     assert set(places.values()) == {"top right"}
