@@ -248,15 +248,10 @@ def efficiency_screen(
             name=Phrase("figures.pareto_front", "Pareto front"),
         )
         figure.add_trace(trace.update(hoverinfo="skip"))
+    names_turn_at = float(table[cost].quantile(0.75)) if len(table) <= MAX_NAMED else None
     for family, rows in table.groupby("family", sort=False):
         for origin, points in rows.groupby("origin"):
-            figure.add_trace(
-                _points(points, str(origin), cost, styles[str(family)], with_names=len(table) <= MAX_NAMED)
-            )
-    rightmost = table[cost].quantile(0.75)
-    for trace in figure.data:
-        if trace.text is not None:  # names of the points farthest right end at them, and are not cut
-            trace.textposition = ["bottom left" if x > rightmost else "top right" for x in trace.x]
+            figure.add_trace(_points(points, str(origin), cost, styles[str(family)], names_turn_at))
     figure.update_layout(layout(height=460))
     figure.update_layout(
         showlegend=True,
@@ -275,7 +270,15 @@ def efficiency_screen(
     return figure.update_yaxes(axis | {"title": title})
 
 
-def _points(points: pd.DataFrame, origin: str, cost: str, style: FamilyStyle, with_names: bool) -> go.Scatter:
+def _points(
+    points: pd.DataFrame, origin: str, cost: str, style: FamilyStyle, names_turn_at: float | None
+) -> go.Scatter:
+    """Return the points of one family and origin.
+
+    Args:
+        names_turn_at: the cost above which names end at their points instead of beginning there, so that the figure's
+            edge does not cut them; None: no names.
+    """
     spread = points["spread"].fillna(0)
     seeds = [f" ± {s:.2f} ({n:.0f} seeds)" if n > 1 else "" for s, n in zip(spread, points["seeds"], strict=True)]
     notes = points["source"].map(plain) + points["note"].map(lambda n: f"<br>{plain(n)}" if isinstance(n, str) else "")
@@ -286,8 +289,11 @@ def _points(points: pd.DataFrame, origin: str, cost: str, style: FamilyStyle, wi
         x=points[cost],
         y=points["error"],
         error_y={"array": spread, "visible": is_measured and bool((spread > 0).any()), "thickness": 1, "width": 3},
-        mode="markers+text" if with_names else "markers",
+        mode="markers" if names_turn_at is None else "markers+text",
         text=names,
+        textposition=None
+        if names_turn_at is None
+        else ["bottom left" if x > names_turn_at else "top right" for x in points[cost]],
         cliponaxis=False,
         textfont={"size": 11, "color": MUTED},
         name=_legend_name(family, is_measured),

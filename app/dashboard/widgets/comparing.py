@@ -37,7 +37,7 @@ def compared_code(named: Mapping[str, NetworkKey], imports: Imports, lines: Sequ
     loaders = {import_line(key) for key in named.values() if key.origin != "arch"}
     own = {SPECS: "published_spec"} if any(key.origin == "arch" for key in named.values()) else {}
     specs = ", ".join(f"{name!r}: {_spec_expression(key)}" for name, key in named.items())
-    has_command = rest and not any(key.origin == "pretrained" or key.reading for key in named.values())
+    has_command = rest and all(map(_has_command, named.values()))
     words = ["densenet-lens compare", *(quote(user_name(key)) for key in named.values()), rest]
     return plain_script(
         joined(own, imports), [f"specs = {{{specs}}}", *lines], " ".join(words) if has_command else None, loaders
@@ -189,9 +189,14 @@ def tables_code(sides: Sequence[Side], imports: Imports, lines: Sequence[str], c
 
 def _networks_command(sides: Sequence[Side], rest: str) -> str | None:
     """Return the command ``reuse`` for several networks; None where it can't open one of them."""
-    if any(key.origin == "pretrained" or key.reading or epoch is not None for key, epoch in sides):
+    if not all(_has_command(key) and epoch is None for key, epoch in sides):
         return None
     return " ".join(["densenet-lens reuse", *(quote(user_name(key)) for key, _ in sides), rest])
+
+
+def _has_command(key: NetworkKey) -> bool:
+    """Return whether a command with several networks can open this one: its reading options are those of all."""
+    return key.origin != "pretrained" and not key.reading
 
 
 def _spec_expression(key: NetworkKey) -> str:

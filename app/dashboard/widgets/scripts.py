@@ -34,6 +34,11 @@ def plain_script(imports: Imports, lines: Sequence[str], command: str | None = N
     return Code("\n".join([*sorted(named | set(more)), "", *lines]), command)
 
 
+def spec_script(spec: Spec, imports: Imports, lines: Sequence[str]) -> Code:
+    """Return code about an architecture, which it opens as ``spec``."""
+    return plain_script(joined(imports, spec_imports(spec)), [f"spec = {spec_expression(spec)}", *lines])
+
+
 def spec_expression(spec: Spec) -> str:
     """Return the Python that makes a spec: its class with what is not the default.
 

@@ -19,7 +19,7 @@ from app.dashboard.language import t
 from app.dashboard.memory import remember
 from app.dashboard.views.notes.connectivity import TEXT_WIDTH
 from app.dashboard.widgets.downloads import download_row, download_small, download_table, take_home
-from app.dashboard.widgets.scripts import SCREEN, TABLE, joined, plain_script, spec_expression, spec_imports
+from app.dashboard.widgets.scripts import SCREEN, TABLE, joined, plain_script, spec_script
 from app.dashboard.widgets.tables import show_table
 from app.text import literal
 from densenet_core import DenseNetSpec
@@ -101,11 +101,8 @@ def show_compression() -> None:
         imports = {"analysis": "save_figure", "analysis.architecture.architecture": "network_stages"}
         imports |= {"analysis.figures.diagrams.network": "network_figure"}
         given = f"spec, {size}"
-        lines = [
-            f"spec = {spec_expression(spec)}",
-            f'save_figure(network_figure({given}), "figure_2.pdf", network_stages({given}))',
-        ]
-        download_row("figure_2", stages, draw, "2_", plain_script(joined(imports, spec_imports(spec)), lines))
+        line = f'save_figure(network_figure({given}), "figure_2.pdf", network_stages({given}))'
+        download_row("figure_2", stages, draw, "2_", spec_script(spec, imports, [line]))
 
 
 def _show_savings(spec: DenseNetSpec, size: int) -> None:

@@ -18,7 +18,7 @@ from app.dashboard.language import t
 from app.dashboard.memory import remember
 from app.dashboard.widgets.downloads import download_row, download_small, take_home
 from app.dashboard.widgets.handover import Code
-from app.dashboard.widgets.scripts import SCREEN, Imports, joined, plain_script, spec_expression, spec_imports
+from app.dashboard.widgets.scripts import SCREEN, joined, plain_script, spec_script
 from app.dashboard.widgets.tables import show_table
 from app.text import literal
 from densenet_core import DenseNetSpec
@@ -72,12 +72,7 @@ def show_connections() -> None:
         imports = {"analysis": "save_figure", "analysis.architecture.architecture": "block_connections"}
         imports |= {"analysis.figures.diagrams.dense_block": "dense_block_figure"}
         line = 'save_figure(dense_block_figure(spec), "figure_1.pdf", block_connections(spec))'
-        download_row("figure_1", connections, draw, "1_", _spec_code(spec, imports, [line]))
-
-
-def _spec_code(spec: DenseNetSpec, imports: Imports, lines: list[str]) -> Code:
-    """Return code about an architecture, which it opens as ``spec``."""
-    return plain_script(joined(imports, spec_imports(spec)), [f"spec = {spec_expression(spec)}", *lines])
+        download_row("figure_1", connections, draw, "1_", spec_script(spec, imports, [line]))
 
 
 def _count_in_blocks(spec: DenseNetSpec) -> str:
@@ -189,5 +184,5 @@ def show_growth() -> None:
         f"screen = channel_growth_screen(spec).update_xaxes(title={x!r}).update_yaxes(title={y!r})",
         'save_figure(paper_figure(screen), "channel_growth.pdf", block_layers(spec))',
     ]
-    code = _spec_code(spec, joined(SCREEN, imports), lines)
+    code = spec_script(spec, joined(SCREEN, imports), lines)
     download_small("channel_growth", block_layers(spec), figure, "notes_growth_", code)

@@ -14,7 +14,7 @@ from analysis.results.training_curves import training_curves
 from app.dashboard import loading
 from app.dashboard.charts import show_chart
 from app.dashboard.language import t
-from app.dashboard.memory import remember
+from app.dashboard.memory import choose_for, remember
 from app.dashboard.processes import first_word, last_words, resume_training, stop_training
 from app.dashboard.roots import in_served_folders, runs_dir, training_folders
 from app.dashboard.server.options import server_options
@@ -53,7 +53,7 @@ def show() -> None:
         return
     st.session_state[_SEEN] = None
     is_training = any(run.state == "running" for run in runs)
-    is_starting = _is_starting([run.name for run in runs])
+    is_starting = _choose_started([run.name for run in runs])
     st.fragment(_watch, run_every=REFRESH if is_training or is_starting else None)()
     name, *_ = st.session_state[_SEEN]
     show_emergence(runs_dir() / name)
@@ -77,12 +77,12 @@ def _wait_for_runs() -> None:
         st.rerun()
 
 
-def _is_starting(names: list[str]) -> bool:
-    """Return whether the run that this session has started is still to come; once it is there, it is chosen."""
+def _choose_started(names: list[str]) -> bool:
+    """Choose the run that this session has started, and return whether it is still to come."""
     started = st.session_state.get(STARTED)
     if started in names:
-        st.session_state["training_run"] = st.session_state.pop(STARTED)
-    return started is not None and started not in names
+        choose_for("training_run", st.session_state.pop(STARTED))
+    return STARTED in st.session_state
 
 
 def _watch() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import streamlit as st
 
 from app.dashboard.language import t
+from app.dashboard.memory import choose_for
 from app.dashboard.processes import delete_run, rename_run
 from app.text import literal
 from densenet_core import RunError
@@ -47,7 +48,7 @@ def _do(change: Callable[[], None]) -> None:
 
 
 def _rename(folder: Path, name: str) -> None:
-    st.session_state["training_run"] = rename_run(folder, name).name
+    choose_for("training_run", rename_run(folder, name).name)
 
 
 def _delete(folder: Path) -> None:
