@@ -34,9 +34,10 @@ from analysis.results.results import mean_over_seeds, shipped_results
 from analysis.reuse.agreement import agreement_table
 from analysis.reuse.baselines import BASELINE_TITLES, ORDER_TITLES
 from analysis.reuse.measures import MEASURE_TITLES
-from densenet_core import load_zoo, zoo_names
+from densenet_core import load_zoo
 from densenet_core.data.datasets import load_test_images
 from tools.compare_definitions import definition_rows, draw_definitions
+from tools.measured import measured_tables, network_title
 
 DOCS = Path(__file__).parents[1] / "docs"
 PORT = 8654
@@ -50,7 +51,6 @@ SHOWN = "densenet-bc-40-12-cifar10-jpeg"  # in the pictures of agreement and pru
 PAPERS = "densenet-40-12-cifar10-jpeg"  # the architecture and data of the paper's Figure 5
 SHOWN_ORDERS = ("mean_abs_weight", "total_abs_weight", "ablation", "random")
 SHOWN_KEEPS = (0.8, 0.6, 0.4)
-MEASURED = DOCS.parent / "analysis" / "results" / "measured"  # by tools/measure_effects.py
 BENCHMARKS = DOCS.parent / "benchmarks" / "results"  # by `make bench`
 COMPARED = ("inference", "training", "cost", "ablation", "reuse")
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
@@ -92,18 +92,6 @@ def screenshot(address: str, file: Path, width: int = 1440, height: int = 1000) 
         time.sleep(2)  # the charts' fonts
         page.screenshot(path=file)
         browser.close()
-
-
-def network_title(name: str) -> str:
-    """Return a network of the zoo and its data."""
-    network = load_zoo(name)
-    return f"{network.spec.title}, {network.record['dataset']}"
-
-
-def measured_tables(what: str) -> dict[str, pd.DataFrame]:
-    """Return the tables of one kind by network, for the networks of the zoo that it was measured for."""
-    files = {name: MEASURED / f"{what}_{name}.csv" for name in zoo_names()}
-    return {name: pd.read_csv(file) for name, file in files.items() if file.exists()}
 
 
 def network_claims_table() -> str:

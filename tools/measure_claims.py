@@ -2,8 +2,9 @@
 
 python -m tools.measure_claims [NETWORK ...] [--cifar10-jpeg DIR]
 
-Writes ``claims_NAME.csv`` into ``analysis/results/measured``. DIR is a folder with CIFAR-10's images as JPEG files in
-class folders under test/ and train/; without it, the networks that were trained on them are left out.
+NETWORK is one of the zoo or a file. Writes ``claims_NAME.csv`` into ``analysis/results/measured``. DIR is a folder
+with CIFAR-10's images as JPEG files in class folders under test/ and train/; without it, the networks that were trained
+on them are left out.
 """
 
 from __future__ import annotations
@@ -13,11 +14,10 @@ from pathlib import Path
 
 from analysis.claims.claims import check_claims
 from analysis.figures.export import save_table
-from densenet_core import load_zoo, zoo_names
-from densenet_core.data.datasets import load_test_images
+from densenet_core import zoo_names
+from tools.measured import MEASURED, load_own_splits, name_network, open_network
 
-MEASURED = Path(__file__).parents[1] / "analysis" / "results" / "measured"
-NUM_IMAGES = {"digits": 200, "cifar10-jpeg": 100}  # gradients by path length take most of the time
+NUM_IMAGES = {"digits": 200, "cifar10": 100}  # gradients by path length take most of the time
 
 
 def main() -> None:
@@ -25,17 +25,15 @@ def main() -> None:
     parser.add_argument("networks", nargs="*", metavar="NETWORK")
     parser.add_argument("--cifar10-jpeg", type=Path)
     options = parser.parse_args()
-    for name in options.networks or zoo_names():
-        if name.endswith("digits"):
-            images, number = load_test_images("digits"), NUM_IMAGES["digits"]
-        elif options.cifar10_jpeg:
-            images = load_test_images("folder", options.cifar10_jpeg / "test", "cifar10")
-            number = NUM_IMAGES["cifar10-jpeg"]
-        else:
-            print("left out:", name)
+    for network in options.networks or zoo_names():
+        name = name_network(network)
+        splits = load_own_splits(name, options.cifar10_jpeg)
+        if splits is None:
+            print("left out:", network)
             continue
-        claims = check_claims(load_zoo(name), images, num_images=number)
-        print("wrote", save_table(claims, MEASURED / f"claims_{name}.csv"))
+        number = NUM_IMAGES["digits" if name.endswith("digits") else "cifar10"]
+        claims = check_claims(open_network(network), splits.test, num_images=number)
+        print("wrote", save_table(claims, MEASURED / f"claims_{name}.csv"), flush=True)
 
 
 if __name__ == "__main__":

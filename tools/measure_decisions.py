@@ -23,12 +23,11 @@ from analysis.prediction.class_agreement import class_agreement
 from analysis.prediction.lens import PooledParts, decision_depths, lens_by_depth, pooled_parts
 from analysis.prediction.predictor import compute_contributions
 from analysis.reuse.untrained import build_untrained
-from densenet_core import Checkpoint, load_zoo
+from densenet_core import Checkpoint
 from densenet_core.data.datasets import load_test_images
 from densenet_core.data.images import Images
 from densenet_core.data.recorded import choose_data
-
-MEASURED = Path(__file__).parents[1] / "analysis" / "results" / "measured"
+from tools.measured import MEASURED, name_network, open_network
 
 
 def decisions(parts: PooledParts) -> dict[str, Any]:
@@ -77,12 +76,12 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=1000)
     parser.add_argument("--classes", type=int, default=0, help="measure the profiles of classes on this many images")
     options = parser.parse_args()
-    network = load_zoo(options.network)
+    network = open_network(options.network)
     data = choose_data(network.record, options.dataset, options.normalize)
     images = load_test_images(data.dataset, options.data, data.normalize)
     if options.classes:
         table = classes(network, images, options.classes)
-        print("wrote", save_table(table, MEASURED / f"classes_{options.network}.csv"))
+        print("wrote", save_table(table, MEASURED / f"classes_{name_network(options.network)}.csv"))
         return
     trained = pooled_parts(network, images, options.images)
     found: dict[str, Any] = {"network": options.network, "trained": decisions(trained)}
