@@ -1,0 +1,38 @@
+"""The numbers that the README and docs/findings.md say in words are those of the measured tables."""
+
+import re
+from pathlib import Path
+
+import pytest
+from scipy.stats import spearmanr
+
+from tools.measured import measured_tables, name_network
+
+ROOT = Path(__file__).parents[1]
+BC, PLAIN = "densenet-bc-40-12-cifar10-jpeg", "densenet-40-12-cifar10-jpeg"
+NOISE = 1e-6  # nats: smaller changes of the loss are rounding
+
+
+def correlation_with_ablation(network: str, measure: str) -> str:
+    table = measured_tables("effects")[network].query("target_kind == 'dense_layer'")
+    effect = table["ablation"].where(table["ablation"].abs() >= NOISE, 0)
+    return f"{spearmanr(table[measure], effect).statistic:.2f}"
+
+
+@pytest.mark.parametrize(
+    ("page", "both"),
+    [
+        ("README.md", ("{} against {} in a DenseNet-BC", "{} against {} in the plain network")),
+        ("docs/findings.md", ("{} for the total and {} for the mean in the DenseNet-BC", "{} and {} in the plain")),
+    ],
+)
+def test_correlations_of_total_and_mean_weight_in_prose(page: str, both: tuple[str, str]) -> None:
+    text = re.sub(r"\s+", " ", (ROOT / page).read_text())
+    for network, said in zip((BC, PLAIN), both, strict=True):
+        numbers = [correlation_with_ablation(network, own) for own in ("total_abs_weight", "mean_abs_weight")]
+        assert said.format(*numbers) in text
+
+
+def test_networks_of_others_are_named_by_their_files() -> None:
+    assert name_network("some/folder/densenet_bc_100_12_cifar10.pth.tar") == "densenet_bc_100_12_cifar10"
+    assert name_network(BC) == BC
