@@ -7,6 +7,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # workers share the cores, and so do the processes that tests start
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -16,6 +17,17 @@ import torch
 
 from densenet_core import Checkpoint, DenseNet, DenseNetSpec
 
+BROWSER = "tests/browser/"
+LONGEST = {  # some seconds a test: they start processes
+    "test_ray_sweep.py",
+    "test_distributed.py",
+    "test_processes.py",
+    "test_prediction_view.py",
+    "test_views.py",
+    "test_all.py",
+    "test_torture.py",
+    "test_cuts.py",
+}
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
 
@@ -34,7 +46,7 @@ def pytest_collection() -> Iterator[object]:
 
 @pytest.hookimpl(tryfirst=True)  # before pytest selects by markers
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the files that draw pages as slow, and start the files with browser and slow tests first.
+    """Mark the files that draw pages as slow, and put the longest files first.
 
     So no worker begins a long file when the others are done. Needs ``--no-loadscope-reorder``: pytest-xdist orders
     files by their number of tests otherwise.
@@ -43,8 +55,27 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if hasattr(getattr(item, "module", None), "AppTest"):
             item.add_marker("slow")
-        weights[item.path] += 1000 * bool(item.get_closest_marker("browser")) + bool(item.get_closest_marker("slow"))
+        weights[item.path] += bool(item.get_closest_marker("slow"))
+        if item.get_closest_marker("browser"):
+            weights[item.path] += 2000
+    for path in weights:
+        weights[path] += 1000 * (path.name in LONGEST)
     items.sort(key=lambda item: -weights[item.path])  # stable: the order inside a file stays
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give a file's tests, which share its fixtures, to one process, and so all that share the browser."""
+    if config.getvalue("dist") != "loadscope":
+        return None
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return BROWSER if file.startswith(BROWSER) else file
+
+    return ByFile(config, log)
 
 
 def shared_file(name: str) -> Path:

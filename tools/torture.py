@@ -144,13 +144,13 @@ def torture(kills: int, folder: Path, seed: int = 0) -> tuple[list[str], list[Ki
     return differences(folder / "unbroken", folder / "killed"), done
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Run the torture, in a temporary folder where none is given."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=30)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path, help="keep the runs here, and continue those that are here")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     torch.set_num_threads(1)  # threads of this process would not exist in its copies
     with tempfile.TemporaryDirectory() as temporary:
         found, kills = torture(options.kills, options.folder or Path(temporary), options.seed)

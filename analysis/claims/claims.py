@@ -12,8 +12,9 @@ from analysis.claims.evidence import NUM_SEEDS, Evidence
 from analysis.claims.figure_5 import SECTION as FIGURE_5_SECTION
 from analysis.claims.figure_5 import figure5_observations, is_order_visible
 from analysis.claims.gradient_flow import controls
-from analysis.results.efficiency import parity
-from analysis.results.results import mean_over_seeds, published_results, result_of, shipped_results
+from analysis.results.efficiency import RESNET_KINDS, parity
+from analysis.results.results import mean_over_seeds, published_results, shipped_results
+from analysis.results.rows import result_of
 from analysis.reuse.connections import as_checkpoint, connection_weights, dense_spec
 from analysis.words import VALUE_TITLES, Phrase
 from densenet_core import Checkpoint, DenseNetSpec, ResNetSpec
@@ -111,20 +112,37 @@ def _gap_beside(evidence: Evidence) -> tuple[str, float]:
 
 
 def _parameters_of_resnets(evidence: Evidence) -> Measured:
+    """Return the parameters that ResNets need for the network's error, over the network's own."""
     own = result_of(evidence.network.architecture, evidence.network.record)
     if own is None:
         raise NotMeasurable(NO_RESULT)
-    everything = pd.concat([published_results(), mean_over_seeds(shipped_results())], ignore_index=True)
-    same = everything[(everything["dataset"] == own["dataset"]) & (everything["error_kind"] == own["error_kind"])]
-    if not (same["family"] == "ResNet").any():
-        raise NotMeasurable(
-            Phrase("claim_reasons.no_resnets", "there are no ResNets with results on {data}", data=own["dataset"])
-        )
-    found = parity(same, "ResNet", own, "params")
+    found = parity(_resnets_trained_as_long(own), "ResNet", own, "params")
     low, high = found.bounds  # of how many times fewer the ResNets need
     least, most = (1 / high if high else float("inf")), (1 / low if low else float("inf"))
     value = least if least > 0 else most
     return Measured(value, least, most, found.reason)
+
+
+def _resnets_trained_as_long(own: pd.Series) -> pd.DataFrame:
+    """Return the results of ResNets, pre-activation ones too, on the data of a network's result, as one family.
+
+    Of the suite's own ResNets, only those trained for as many epochs or more are taken.
+    """
+    everything = pd.concat([published_results(), mean_over_seeds(shipped_results())], ignore_index=True)
+    same = everything[(everything["dataset"] == own["dataset"]) & (everything["error_kind"] == own["error_kind"])]
+    resnets = same[same["family"].isin(RESNET_KINDS)].assign(family="ResNet")
+    trained_as_long: pd.DataFrame = resnets[(resnets["origin"] == "published") | (resnets["epochs"] >= own["epochs"])]
+    if not trained_as_long.empty:
+        return trained_as_long
+    reason = Phrase("claim_reasons.no_resnets", "there are no ResNets with results on {data}", data=own["dataset"])
+    if not resnets.empty:
+        reason = Phrase(
+            "claim_reasons.no_resnets_trained_as_long",
+            "no ResNet with results on {data} was trained for {epochs} epochs or more",
+            data=own["dataset"],
+            epochs=own["epochs"],
+        )
+    raise NotMeasurable(reason)
 
 
 ON_IMAGES: tuple[Claim[Evidence], ...] = (

@@ -8,10 +8,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis.figures.efficiency import data_set_figure, efficiency_figure
+from analysis.results.efficiency import RESNET_KINDS
 from analysis.results.results import tabulated_results
 
 DENSENET_KINDS = ("DenseNet", "DenseNet-B", "DenseNet-C", "DenseNet-BC")
-RESNET_KINDS = ("ResNet", "ResNet (pre-activation)")
 FIGURE_4_SOURCES = ("Huang et al. 2017, Table 2", "osmr/imgclsmob")
 FIGURE_3_SOURCES = ("Huang et al. 2017, Table 3", "fb.resnet.torch, pretrained models")
 Panel = Literal["left", "middle"]

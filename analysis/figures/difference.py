@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from analysis.figures.style.blocks import Colors, Row, blocks_figure, blocks_screen, measure_colors
+from analysis.figures.style.blocks import Colors, Row, blocks_figure, measure_colors
+from analysis.figures.style.blocks_screen import blocks_screen
 from analysis.figures.style.heatmap import DIVERGING, ColorMap
 from analysis.figures.style.screen import plain
 from analysis.reuse.measures import DEFAULT

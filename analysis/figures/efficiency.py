@@ -19,6 +19,7 @@ from matplotlib.ticker import FuncFormatter
 
 from analysis.figures.style.families import FamilyStyle, family_styles
 from analysis.figures.style.paper import COLUMN_WIDTHS, STYLE, plain_text
+from analysis.figures.style.provenance import provenance
 from analysis.figures.style.screen import GRID, LEGEND, MUTED, layout, log_ticks, plain
 from analysis.figures.style.words import AXIS_TITLES, ERROR_TITLES
 from analysis.results.efficiency import count, pareto_front
@@ -71,7 +72,7 @@ def efficiency_figure(
             _draw_families(ax, table, cost, log, label_points, is_published_hollow=table["origin"].nunique() > 1)
             ax.set_ylabel(ERROR_TITLES[results["error_kind"].iloc[0]])
             ax.label_outer(remove_inner_ticks=False)
-        figure.text(1, 0, _provenance(results), ha="right", va="bottom", fontsize=5, color="#555555")
+        figure.text(1, 0, provenance(results), ha="right", va="bottom", fontsize=5, color="#555555")
     return figure
 
 
@@ -88,7 +89,7 @@ def data_set_figure(results: pd.DataFrame, cost: str = "params") -> Figure:
     datasets = list(dict.fromkeys(results["dataset"]))
     with mpl.rc_context(fname=STYLE):
         columns, rows = min(len(datasets), 2), math.ceil(len(datasets) / 2)
-        sources = [_provenance(results[results["dataset"] == dataset]) for dataset in datasets]
+        sources = [provenance(results[results["dataset"] == dataset]) for dataset in datasets]
         lines = [line for source in sources for line in textwrap.wrap(source, 90 * columns)]
         bottom = (0.01 + 0.03 * len(lines)) / rows
         layout_engine = ConstrainedLayoutEngine(rect=(0, bottom, 1, 1 - bottom))
@@ -190,34 +191,6 @@ def _name_points(ax: Axes, table: pd.DataFrame, cost: str) -> None:
             fontsize=5.5,
         )
     ax.margins(x=0.25, y=0.12)
-
-
-def _provenance(results: pd.DataFrame) -> str:
-    """Return where the points come from, published and measured ones separately, with the number of seeds."""
-    parts = []
-    if sources := sorted(results.loc[results["origin"] == "published", "source"].unique()):
-        parts.append(f"published: {'; '.join(sources)}")
-    measured = results[results["origin"] == "measured"]
-    if len(measured):
-        parts.append(f"measured: {_trainings(measured)}")
-    return ". ".join([f"Data: {plain_text(results['dataset'].iloc[0])}", *parts])
-
-
-def _trainings(measured: pd.DataFrame) -> str:
-    """Return the number of seeds and epochs of measured results, and what else their notes say."""
-    seeds = measured.groupby("model")["seeds"].sum().astype(int)
-    several = seeds.max() > 1
-    of = f"{seeds.max()}" if seeds.min() == seeds.max() else f"{seeds.min()} to {seeds.max()}"
-    epochs = "/".join(str(int(number)) for number in sorted(measured["epochs"].dropna().unique()))
-    notes = [_about(measured, note) for note in sorted(measured["note"].dropna().unique())]
-    parts = [f"{of} seed{'s' if several else ''} each, {epochs} epochs", *notes]
-    return "; ".join([*parts, "bars: standard deviation"] if several else parts)
-
-
-def _about(measured: pd.DataFrame, note: str) -> str:
-    """Return a note, with the models that it is about unless it is about all."""
-    has_note = measured["note"] == note
-    return note if has_note.all() else f"{', '.join(measured.loc[has_note, 'model'].unique())}: {note}"
 
 
 def efficiency_screen(

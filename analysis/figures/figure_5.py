@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pandas as pd
 
-from analysis.figures.style.blocks import Row, blocks_figure, blocks_screen, measure_colors
+from analysis.figures.style.blocks import Row, blocks_figure, measure_colors
+from analysis.figures.style.blocks_screen import blocks_screen
 from analysis.figures.style.heatmap import ColorMap, caption
 from analysis.reuse.measures import measure_title
 from analysis.reuse.scaling import Scaling, default_scaling, scale_measure

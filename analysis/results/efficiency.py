@@ -20,6 +20,7 @@ COST_TITLES = phrases(
     },
 )
 MORE_IS_BETTER = ("images_per_s",)
+RESNET_KINDS = ("ResNet", "ResNet (pre-activation)")  # families; the paper compares with both
 
 
 def pareto_front(results: pd.DataFrame, cost: str = "params") -> pd.Series:

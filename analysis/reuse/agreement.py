@@ -21,6 +21,7 @@ import pandas as pd
 from analysis.reuse.baselines import BASELINES
 from analysis.reuse.comparison.image_effects import EFFECTS
 from analysis.reuse.measures import HALVES, MEASURES
+from analysis.reuse.ranks import spearman, weighted_spearman
 from analysis.reuse.scaling import check_measure
 
 MIN_CONNECTIONS = 3  # fewer have no rank correlation worth the name
@@ -192,15 +193,6 @@ def disagreements(
     return found.loc[order[:most]].reset_index(drop=True)
 
 
-def spearman(a: np.ndarray, b: np.ndarray) -> float:
-    """Return Spearman's rank correlation (scipy's); nan where one side is constant."""
-    from scipy import stats  # takes a quarter of a second, and most of what imports this module does not need it
-
-    if np.ptp(a) == 0 or np.ptp(b) == 0:
-        return float("nan")
-    return float(stats.spearmanr(a, b).statistic)
-
-
 def _choose(table: pd.DataFrame, measures: Iterable[str], kind: str | None, block_input: bool = True) -> pd.DataFrame:
     for measure in measures:
         check_measure(table, measure)
@@ -257,50 +249,6 @@ def _interval(
     low, middle, high = np.percentile(found, (2.5, 50, 97.5))
     low, high = np.clip((low + correlation - middle, high + correlation - middle), -1, 1)
     return float(low), float(high)
-
-
-def weighted_spearman(a: np.ndarray, b: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """Return the rank correlation of the rows, each taken ``times`` times: (resamples, rows) -> (resamples,).
-
-    Args:
-        a, b: (rows,), or (resamples, rows) where the values change too.
-    """
-    ranks = [_weighted_ranks(values, times) for values in (a, b)]
-    total = times.sum(1, keepdims=True)
-    x, y = (rank - (times * rank).sum(1, keepdims=True) / total for rank in ranks)
-    squares = (times * x * x).sum(1) * (times * y * y).sum(1)
-    products = (times * x * y).sum(1)
-    found: np.ndarray = np.divide(products, np.sqrt(squares), out=np.full(len(times), np.nan), where=squares > 0)
-    return found
-
-
-def _weighted_ranks(values: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """Mean ranks of the rows, each taken ``times`` times; (resamples, rows)."""
-    if values.ndim == 2:
-        return _ranks_of_each(values, times)
-    _, group = np.unique(values, return_inverse=True)
-    order = np.argsort(group, kind="stable")
-    starts = np.searchsorted(group[order], np.arange(group.max() + 1))
-    sizes = np.add.reduceat(times[:, order], starts, axis=1)  # (resamples, groups of equal values)
-    ranks: np.ndarray = (np.cumsum(sizes, axis=1) - sizes / 2)[:, group]
-    return ranks
-
-
-def _ranks_of_each(values: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """Return the same where each resample has values of its own: (resamples, rows)."""
-    order = np.argsort(values, axis=1)
-    ordered, counts = (np.take_along_axis(own, order, axis=1) for own in (values, times))
-    ends = np.cumsum(counts, axis=1)
-    is_new = np.diff(ordered, axis=1, prepend=-np.inf) > 0  # a group of equal values begins
-    place = np.arange(values.shape[1])
-    first = np.maximum.accumulate(np.where(is_new, place, 0), axis=1)
-    is_end = np.roll(is_new, -1, axis=1)
-    is_end[:, -1] = True
-    last = np.minimum.accumulate(np.where(is_end, place, place[-1])[:, ::-1], axis=1)[:, ::-1]
-    middle = (np.take_along_axis(ends - counts, first, axis=1) + np.take_along_axis(ends, last, axis=1)) / 2
-    ranks = np.empty(values.shape)
-    np.put_along_axis(ranks, order, middle, axis=1)
-    return ranks
 
 
 def within_targets(rows: pd.DataFrame, a: np.ndarray, b: np.ndarray) -> float:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis.reuse.agreement import spearman
 from analysis.reuse.connections import KEYS, connection_weights
+from analysis.reuse.ranks import spearman
 from densenet_core import DenseNet, RunError
 from densenet_core.errors import first_line
 from densenet_core.files import open_file, write_whole

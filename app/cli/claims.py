@@ -59,7 +59,7 @@ def claims(
 ) -> None:
     """Test the paper's claims on a network: a statistic and a verdict each, beside untrained networks."""
     from analysis.claims.claims import check_claims
-    from analysis.claims.generalization import training_images
+    from analysis.claims.losses import training_images
     from analysis.figures.export import save_table
     from densenet_core.data.recorded import choose_data
 

@@ -14,7 +14,7 @@ from densenet_core.training.runs.files import METRICS, WEIGHTS, read_metrics
 from densenet_core.training.runs.status import is_training, read_summary
 from tests.browser.serving import serving
 
-EPOCHS = 12
+EPOCHS = 8
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed"),

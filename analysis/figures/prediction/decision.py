@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 
 from analysis.figures.diagrams.arcs import arc, arc_collection, arc_line
 from analysis.figures.prediction.style import AGAINST, FOR, SIGNED
-from analysis.figures.style.blocks import Colors, Row, blocks_figure, blocks_screen
+from analysis.figures.style.blocks import Colors, Row, blocks_figure
+from analysis.figures.style.blocks_screen import blocks_screen
 from analysis.figures.style.heatmap import block_title, ticks
 from analysis.figures.style.paper import COLUMN_WIDTHS, STYLE, plain_text
 from analysis.figures.style.screen import INK, layout

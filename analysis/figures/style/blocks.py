@@ -1,4 +1,4 @@
-"""The blocks of a network as heatmaps, for the screen (Plotly) and for paper (Matplotlib).
+"""The blocks of a network as heatmaps: their rows, and the figure for paper (Matplotlib).
 
 A figure has one row of heatmaps, or several whose cells are the same connections: two networks, mean and spread.
 """
@@ -6,33 +6,23 @@ A figure has one row of heatmaps, or several whose cells are the same connection
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
 import pandas as pd
 
 from analysis.figures.style.heatmap import (
-    DIVERGING,
     ColorMap,
     block_matrix,
     block_title,
     color_map_name,
     color_title,
     highlighted_targets,
-    ticks,
 )
-from analysis.figures.style.screen import INK, MUTED, layout
-from analysis.figures.style.words import KIND_TITLES, SOURCE_LAYER, TARGET_LAYER, name_kinds
 from analysis.reuse.scaling import Scaling, color_range
 from analysis.words import Phrase
 
 if TYPE_CHECKING:
-    import plotly.graph_objects as go
     from matplotlib.figure import Figure
-
-PLOTLY_COLORS = {"jet": "Jet", "viridis": "Viridis", "cividis": "Cividis", DIVERGING: "RdBu_r"}
-PANEL_HEIGHT = 330  # pixels
-LABEL_SIZE = 11  # pixels, of the words beside framed columns
 
 
 class Colors(NamedTuple):
@@ -67,198 +57,8 @@ def measure_colors(values: pd.Series, measure: str, scaling: Scaling, color_map:
     return Colors(color_title(measure, scaling), *color_range(values, measure, scaling), name)
 
 
-def blocks_screen(
-    table: pd.DataFrame,
-    rows: Sequence[Row],
-    hover: pd.DataFrame,
-    template: str,
-    marked: tuple[int, int, int] | None = None,
-) -> go.Figure:
-    """Draw rows of heatmaps for the screen; panels below each other share their target layer's axis.
-
-    A dotted line marks the hovered cell's target layer in all rows.
-
-    Args:
-        table: a feature-reuse table.
-        hover: with the table's index: the cells' ``customdata``, of which the first three columns are block,
-            source_layer and target_layer; ``text`` is the kind of the target.
-        template: the ``hovertemplate``.
-        marked: a connection to draw a white frame around.
-    """
-    import plotly.graph_objects as go
-
-    blocks = sorted(int(block) for block in table["block"].unique())
-    per_row = len(blocks) if len(blocks) <= 3 or len(rows) > 1 else 2
-    grid = _Grid(blocks, len(rows), per_row)
-    bars = list(dict.fromkeys(row.colors for row in rows))
-    figure: dict[str, Any] = layout(height=grid.num_rows * PANEL_HEIGHT + 60) | {
-        "grid": {"subplots": grid.subplots(), "xgap": 0.24, "ygap": 0.3 if len(rows) == 1 else 0.22},
-        "annotations": [],
-        "shapes": [],
-        "dragmode": False,
-        "hovermode": "closest",
-        "clickmode": "event+select",
-        "hoverdistance": 30,
-    }
-    figure |= {f"coloraxis{_suffix(n)}": _color_bar(bar, n, len(bars)) for n, bar in enumerate(bars)}
-    traces: list[dict[str, Any]] = []
-    for number, row in enumerate(rows):
-        for place, block in enumerate(blocks):
-            axes = grid.axes(number, place)
-            traces += _cells(table, row, block, hover, template, axes, f"coloraxis{_suffix(bars.index(row.colors))}")
-            figure |= _axes(table, block, axes, is_first=place % per_row == 0, has_spikes=len(rows) > 1)
-            figure["annotations"] += [_heading(table, row, block, axes), *_labels(table, block, axes)]
-            figure["shapes"] += _frames(table, block, axes)
-            if marked is not None and marked[0] == block:
-                figure["shapes"] += _marks(*marked[1:], axes)
-    return go.Figure(traces, figure)
-
-
-class _Grid(NamedTuple):
-    """Which axes a panel has: a y axis of its own; panels of several rows share an x axis for each block."""
-
-    blocks: list[int]
-    num_given: int  # rows of heatmaps
-    per_row: int
-
-    @property
-    def num_rows(self) -> int:
-        """Rows of panels: one row of heatmaps takes several where it has many blocks."""
-        return self.num_given if self.num_given > 1 else -(-len(self.blocks) // self.per_row)
-
-    def axes(self, row: int, place: int) -> tuple[str, str]:
-        """Return the suffixes of a panel's x and y axis: "" for the first, "2" for the second and so on."""
-        return _suffix(place), _suffix(row * len(self.blocks) + place)
-
-    def subplots(self) -> list[list[str]]:
-        """Return Plotly's ``layout.grid.subplots``."""
-        names = [
-            f"x{x}y{y}" for r in range(self.num_given) for x, y in (self.axes(r, p) for p in range(len(self.blocks)))
-        ]
-        names += [""] * (self.num_rows * self.per_row - len(names))
-        return [names[i : i + self.per_row] for i in range(0, len(names), self.per_row)]
-
-
-def _suffix(number: int) -> str:
-    return "" if number == 0 else str(number + 1)
-
-
-def _color_bar(colors: Colors, number: int, count: int) -> dict[str, Any]:
-    """Return a color axis; several color bars are below each other."""
-    place = {} if count == 1 else {"len": 1 / count, "y": 1 - (number + 0.5) / count}
-    bar = {"title": {"text": colors.title, "side": "right"}, "thickness": 12, "outlinewidth": 0, "x": 1.04}
-    return {
-        "colorscale": PLOTLY_COLORS.get(colors.color_map, colors.color_map),
-        "cmin": colors.low,
-        "cmax": colors.high,
-        "colorbar": bar | place,
-    }
-
-
-def _cells(
-    table: pd.DataFrame,
-    row: Row,
-    block: int,
-    hover: pd.DataFrame,
-    template: str,
-    axes: tuple[str, str],
-    color_axis: str,
-) -> list[dict[str, Any]]:
-    """Return a block's heatmap, and transparent markers over its cells for hovering and clicking."""
-    own = table[table["block"] == block]
-    matrix = block_matrix(table, row.values, block)
-    on = {"xaxis": f"x{axes[0]}", "yaxis": f"y{axes[1]}"}
-    image = {
-        "type": "heatmap",
-        "z": matrix,
-        "x": np.arange(1, len(matrix) + 1),
-        "coloraxis": color_axis,
-        "hoverinfo": "skip",
-        "hoverongaps": False,
-        "xgap": 1,
-        "ygap": 1,
-    }
-    unchanged = {"marker": {"opacity": 0}}
-    markers = {
-        "type": "scatter",
-        "x": own["target_layer"],
-        "y": own["source_layer"],
-        "mode": "markers",
-        "marker": {"opacity": 0, "maxdisplayed": 1},
-        "customdata": hover.loc[own.index].astype(object).to_numpy(),
-        "text": [KIND_TITLES[kind] for kind in own["target_kind"]],
-        "hovertemplate": template,
-        "selected": unchanged,
-        "unselected": unchanged,
-        "showlegend": False,
-    }
-    traces = [image | on, markers | on]
-    if row.dotted is not None:
-        dots = _rows_with_dots(own, row.dotted)
-        look = {"size": 4, "color": "white", "line": {"color": "black", "width": 0.7}}
-        place = {"x": dots["target_layer"], "y": dots["source_layer"]}
-        about = {"mode": "markers", "marker": look, "hoverinfo": "skip", "showlegend": False}
-        traces.insert(1, {"type": "scatter"} | place | about | on)
-    return traces
-
-
-def _rows_with_dots(table: pd.DataFrame, dotted: pd.Series) -> pd.DataFrame:
+def rows_with_dots(table: pd.DataFrame, dotted: pd.Series) -> pd.DataFrame:
     return table[dotted.loc[table.index].fillna(False).astype(bool)]
-
-
-def _axes(
-    table: pd.DataFrame, block: int, axes: tuple[str, str], is_first: bool, has_spikes: bool
-) -> dict[str, dict[str, Any]]:
-    size = int(table.loc[table["block"] == block, "target_layer"].max())
-    axis: dict[str, Any] = {"showgrid": False, "zeroline": False, "fixedrange": True, "ticks": "outside", "ticklen": 3}
-    x_axis: dict[str, Any] = {
-        "title": {"text": TARGET_LAYER},
-        "tickvals": ticks(size, first=1),
-        "range": [0.5, size + 0.5],
-    }
-    y_axis: dict[str, Any] = {"tickvals": ticks(size - 1), "range": [size - 0.5, -0.5]}
-    if is_first:
-        y_axis["title"] = {"text": SOURCE_LAYER}
-    if has_spikes:
-        x_axis |= {"showspikes": True, "spikemode": "across", "spikethickness": 1, "spikedash": "dot"}
-        x_axis |= {"spikesnap": "hovered data", "spikecolor": MUTED}
-    return {f"xaxis{axes[0]}": axis | x_axis, f"yaxis{axes[1]}": axis | y_axis}
-
-
-def _heading(table: pd.DataFrame, row: Row, block: int, axes: tuple[str, str]) -> dict[str, Any]:
-    return _words(row.title(block_title(table, block)), axes, 14, INK, x=0.5, y=1, yanchor="bottom")
-
-
-def _labels(table: pd.DataFrame, block: int, axes: tuple[str, str]) -> list[dict[str, Any]]:
-    """Return the kind of the last column in words, to its right."""
-    words = name_kinds(highlighted_targets(table, block).values())
-    return [_words(words, axes, LABEL_SIZE, MUTED, x=1, y=0.5, xanchor="left", textangle=90)] if words else []
-
-
-def _words(text: str, axes: tuple[str, str], size: int, color: str, **place: Any) -> dict[str, Any]:
-    on = {"xref": f"x{axes[0]} domain", "yref": f"y{axes[1]} domain", "showarrow": False}
-    return {"text": text, "font": {"size": size, "color": color}} | on | place
-
-
-def _frames(table: pd.DataFrame, block: int, axes: tuple[str, str]) -> list[dict[str, Any]]:
-    """Black rectangles around the columns of transitions and classifiers."""
-    last = int(table.loc[table["block"] == block, "target_layer"].max()) - 1
-    return [_rectangle(axes, t, t, 0, last, "black", 2) for t in highlighted_targets(table, block)]
-
-
-def _marks(source: int, target: int, axes: tuple[str, str]) -> list[dict[str, Any]]:
-    """Rectangles around a cell that are visible on every color."""
-    place = (target, target, source, source)
-    return [_rectangle(axes, *place, color, width) for color, width in (("black", 5), ("white", 2.5))]
-
-
-def _rectangle(
-    axes: tuple[str, str], left: int, right: int, top: int, bottom: int, color: str, width: float
-) -> dict[str, Any]:
-    """Around the cells from one to another, these included."""
-    sides = {"x0": left - 0.5, "x1": right + 0.5, "y0": top - 0.5, "y1": bottom + 0.5}
-    line = {"color": color, "width": width}
-    return {"type": "rect", "xref": f"x{axes[0]}", "yref": f"y{axes[1]}", **sides, "line": line}
 
 
 def blocks_figure(table: pd.DataFrame, rows: Sequence[Row], columns: int = 2, words: str = "") -> Figure:
@@ -299,7 +99,7 @@ def blocks_figure(table: pd.DataFrame, rows: Sequence[Row], columns: int = 2, wo
             draw_block(ax, block_matrix(table, row.values, block), title, **look)
             highlight(ax, highlighted_targets(table, block))
             if row.dotted is not None:
-                dots = _rows_with_dots(table[table["block"] == block], row.dotted)
+                dots = rows_with_dots(table[table["block"] == block], row.dotted)
                 x, y = dots["target_layer"] - 0.5, dots["source_layer"] + 0.5
                 ax.plot(
                     x, y, "o", markersize=1.8, markerfacecolor="white", markeredgecolor="black", markeredgewidth=0.3

@@ -20,10 +20,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.reuse.agreement import spearman, within_targets
+from analysis.reuse.agreement import within_targets
 from analysis.reuse.comparison.difference import CONNECTION, check_same_cells
 from analysis.reuse.connections import Network, connection_weights
 from analysis.reuse.measures import DEFAULT
+from analysis.reuse.ranks import spearman
 from analysis.reuse.scaling import Scaling, check_measure, scale_measure
 
 FALSE_DISCOVERY_RATE = 0.05

@@ -65,7 +65,7 @@ def _claims(
     seeds: tuple[NetworkKey, ...],
 ) -> pd.DataFrame:
     from analysis.claims.claims import check_claims
-    from analysis.claims.generalization import training_images
+    from analysis.claims.losses import training_images
 
     test = _test_images(images)
     train = training_images(images.dataset, images.normalize, images.root) if beside else None
@@ -104,7 +104,7 @@ def _lens(report: Report, network: Checkpoint, images: ImagesKey) -> PooledParts
 
 
 def _probes(report: Report, network: Checkpoint, images: ImagesKey) -> pd.DataFrame:
-    from analysis.claims.generalization import training_images
+    from analysis.claims.losses import training_images
     from analysis.prediction.probes import linear_probes
 
     train = training_images(images.dataset, images.normalize, images.root)

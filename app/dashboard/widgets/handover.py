@@ -105,7 +105,7 @@ def claims_code(
     imports |= {*map(import_line, (key, *beside, *seeds)), *_images(images)}
     lines = _load_images(images)
     if images is not None and beside:
-        imports.add("from analysis.claims.generalization import training_images")
+        imports.add("from analysis.claims.losses import training_images")
         lines.append(f"train = training_images({images.dataset!r}, {images.normalize!r}, {images.root!r})")
         given.append("train_images=train")
     for name, networks in (("beside", beside), ("seeds", seeds)):

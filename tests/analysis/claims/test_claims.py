@@ -141,17 +141,31 @@ def test_the_gap_of_losses_needs_a_network_trained_on_the_same_data_and_images()
     assert overfitting(network, network, 20)["verdict"] == "not decidable"
 
 
+def fewer_parameters(name: str, **record: object) -> pd.Series:
+    """The claim on a shipped network whose record says something else."""
+    network = load_zoo(name)
+    changed = dataclasses.replace(network, record=network.record | record)
+    return check_claims(changed, num_untrained=0).set_index("claim").loc["fewer_parameters"]
+
+
 def test_parameters_at_equal_error_come_from_the_results() -> None:
-    network = load_zoo("densenet-40-12-digits")
-    as_good_as_a_resnet = dataclasses.replace(network, record=network.record | {"test_error": 1.08})
-    claim = check_claims(as_good_as_a_resnet, num_untrained=0).set_index("claim").loc["fewer_parameters"]
+    claim = fewer_parameters("densenet-40-12-digits", test_error=1.08, epochs=20)
     assert 0 < claim["value"] < 1  # a ResNet-8 of 75,002 parameters has that error
     assert claim["verdict"] == "does not hold"
-    better = dataclasses.replace(network, record=network.record | {"test_error": 0.01})
-    claim = check_claims(better, num_untrained=0).set_index("claim").loc["fewer_parameters"]
+    claim = fewer_parameters("densenet-40-12-digits", test_error=0.01, epochs=20)
     assert (claim["verdict"], claim["high"]) == ("undecided", np.inf)  # no ResNet reaches it: at least as many
-    unknown = dataclasses.replace(network, record={})
+    unknown = dataclasses.replace(load_zoo("densenet-40-12-digits"), record={})
     assert "does not say" in check_claims(unknown, num_untrained=0)["reason"].iloc[-1]
+
+
+def test_preactivation_resnets_are_resnets_and_none_is_compared_that_was_trained_for_fewer_epochs() -> None:
+    own = load_zoo("densenet-bc-40-12-cifar10-jpeg").num_params
+    between = fewer_parameters("densenet-bc-40-12-cifar10-jpeg", test_error=21.41, epochs=3)  # as ResNet-20 (pre-act.)
+    assert between["value"] == pytest.approx(219_482 / own)
+    assert between["verdict"] == "holds"
+    longer = fewer_parameters("densenet-bc-40-12-cifar10-jpeg")
+    assert longer["verdict"] == "not decidable"
+    assert longer["reason"] == "no ResNet with results on CIFAR-10 (JPEG)+ was trained for 12 epochs or more"
 
 
 def test_an_order_that_is_not_visible_leaves_the_observations_open() -> None:

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from torch.nn import functional as F
 
-from analysis.claims.generalization import Losses, gap_difference, image_losses, training_images
+from analysis.claims.losses import Losses, gap_difference, image_losses, training_images
 from tests.analysis.reuse.test_effects import SPECS, checkpoint_of, some_images
 
 

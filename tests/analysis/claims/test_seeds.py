@@ -13,7 +13,8 @@ from scipy import stats
 from analysis.claims.claim import NotMeasurable, check
 from analysis.claims.claims import ON_IMAGES
 from analysis.claims.evidence import Evidence
-from analysis.claims.generalization import Losses, compare_gaps, gap_difference, image_losses, welch_interval
+from analysis.claims.generalization import compare_gaps, welch_interval
+from analysis.claims.losses import Losses, gap_difference, image_losses
 from densenet_core import Checkpoint, create_model
 from densenet_core.networks.names import published_spec
 from densenet_core.networks.network import Network

@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 
 from analysis.results import results
-from analysis.results.results import COLUMNS, mean_over_seeds, measured_results, published_results, shipped_results
+from analysis.results.results import mean_over_seeds, measured_results, published_results, shipped_results
+from analysis.results.rows import COLUMNS
 from densenet_core import load_zoo, save_checkpoint
 from densenet_core.checkpoints.zoo import zoo_names
 from densenet_core.files import only_in

@@ -15,11 +15,10 @@ from analysis.reuse.agreement import (
     disagreements,
     images_needed,
     reliability,
-    spearman,
-    weighted_spearman,
 )
 from analysis.reuse.baselines import BASELINES, log_densenet, nearest_and_farthest
 from analysis.reuse.comparison.image_effects import EFFECTS, image_effects
+from analysis.reuse.ranks import spearman, weighted_spearman
 from densenet_core import load_zoo
 
 

@@ -60,7 +60,7 @@ def background() -> Iterator[None]:
 
 @pytest.mark.slow
 def test_a_training_starts_stops_and_goes_on(background: None, tmp_path: Path) -> None:
-    config = TrainingConfig("densenet-7-2", "digits", "demo", epochs=12, runs_dir=str(tmp_path))
+    config = TrainingConfig("densenet-7-2", "digits", "demo", epochs=12, batch_size=256, runs_dir=str(tmp_path))
     start_training(config)
     wait_for(config.folder, "running", epoch=1)
     with pytest.raises(RunError, match="is being trained already"):

@@ -23,7 +23,7 @@ from densenet_core.training.runs.files import read_metrics
 from tests.processes import Child, command, start
 
 pytestmark = pytest.mark.slow
-TRAIN = ("train", "--arch", "densenet-7-2", "--name", "demo")
+TRAIN = ("train", "--arch", "densenet-7-2", "--name", "demo", "--batch-size", "256")
 EPOCHS = ("--epochs", "8")
 
 
@@ -137,7 +137,7 @@ def test_when_one_is_killed_the_other_says_so_and_the_run_goes_on(
 
 
 def test_an_error_of_the_first_process_ends_all_with_the_same_sentence(tmp_path: Path) -> None:
-    config = {"arch": "densenet-7-2", "dataset": "digits", "name": "demo", "epochs": 1}
+    config = {"arch": "densenet-7-2", "dataset": "digits", "name": "demo", "epochs": 1, "batch_size": 256}
     (tmp_path / "demo").mkdir()
     (tmp_path / "demo" / "config.json").write_text(json.dumps(config))
     folders = tmp_path, tmp_path / "others"

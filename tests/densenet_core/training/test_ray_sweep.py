@@ -20,7 +20,8 @@ from densenet_core.training.runs.files import read_metrics
 from densenet_core.training.runs.status import read_summary
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(find_spec("ray") is None, reason="ray is not installed")]
-EPOCHS = 12
+EPOCHS = 8
+BASE = TrainingConfig("densenet-7-2", "digits", "demo", epochs=EPOCHS, batch_size=256)
 
 
 def test_no_cluster_at_the_address() -> None:  # before one is there
@@ -67,7 +68,7 @@ def remove_once_it_trains(cluster: Any, log: Path) -> threading.Thread:
 
 
 def test_a_training_that_fails_is_named_and_the_others_end(cluster: Any, tmp_path: Path) -> None:
-    base = TrainingConfig("densenet-7-2", "digits", "good", epochs=1, runs_dir=str(tmp_path))
+    base = replace(BASE, name="good", epochs=1, runs_dir=str(tmp_path))
     bad = replace(base, name="bad", dataset="cifar10", data=str(tmp_path))
     with pytest.raises(RunError, match=r"1 of 2 trainings failed; bad: .*data set cifar10 is not under"):
         run_sweep_on_ray([bad, base], "auto", cpus=1)
@@ -83,8 +84,7 @@ def test_when_a_machine_dies_all_trainings_end_and_none_is_done_twice(cluster: A
         with log.open("a") as file:
             file.write(f"{folder.name} {ray.get_runtime_context().get_node_id()} {metrics[-1].epoch}\n")
 
-    base = TrainingConfig("densenet-7-2", "digits", "demo", epochs=EPOCHS, runs_dir=str(tmp_path))
-    configs = [replace(base, name=f"seed{seed}", seed=seed) for seed in range(4)]
+    configs = [replace(BASE, name=f"seed{seed}", seed=seed, runs_dir=str(tmp_path)) for seed in range(3)]
     killer = remove_once_it_trains(cluster, log)
     folders = run_sweep_on_ray(configs, "auto", cpus=1, on_run=ended.append, on_epoch=on_epoch)
     killer.join(timeout=1)

@@ -1,23 +1,28 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[3]
+from tests.processes import start
+from tools import torture
+
+
+def run_torture(kills: str, said: Path) -> int:
+    """Run the tool's command, and write what it prints to a file."""
+    with said.open("w") as file, redirect_stdout(file):
+        return torture.main(["--kills", kills])
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="SIGKILL")
-def test_kills_change_no_number() -> None:
+def test_kills_change_no_number(tmp_path: Path) -> None:
     """One at a random moment, one inside a write. `make torture KILLS=30` runs more."""
-    kills = os.environ.get("KILLS", "2")
-    command = [sys.executable, str(ROOT / "tools" / "torture.py"), "--kills", kills]
-    variables = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    run = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=variables)
-    assert run.returncode == 0, run.stdout + run.stderr
-    in_writes = int(run.stdout.rpartition("kills, ")[2].split()[0])
+    kills, said = os.environ.get("KILLS", "2"), tmp_path / "said"
+    child = start(run_torture, kills, said, log=tmp_path / "log")
+    errors = child.wait()
+    assert child.process.exitcode == 0, said.read_text() + errors
+    in_writes = int(said.read_text().rpartition("kills, ")[2].split()[0])
     assert in_writes == int(kills) // 2
