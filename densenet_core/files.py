@@ -31,7 +31,8 @@ def write_whole(path: Path, write: Callable[[Path], object], keep: Path | None =
         keep: where to keep the file that is replaced.
 
     Raises:
-        OSError: the file can't be written; its ``filename`` is ``path``, never the temporary file.
+        OSError: the file can't be written; its ``filename`` is ``path``, never the temporary file, and its
+            ``strerror`` is the system's, whatever ``write`` made of it.
     """
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, "it is a folder in the place of a file: move it away", str(path))
@@ -45,8 +46,8 @@ def write_whole(path: Path, write: Callable[[Path], object], keep: Path | None =
         with contextlib.suppress(OSError):  # Windows and some network drives can't open a folder
             _flush(path.parent, os.O_RDONLY)
     except OSError as error:
-        if str(error.filename) == str(temporary):
-            error.filename, error.filename2 = str(path), None
+        if error.errno is not None and error.filename in (None, str(temporary), temporary):
+            error.filename, error.filename2, error.strerror = str(path), None, os.strerror(error.errno)
         raise
     finally:
         temporary.unlink(missing_ok=True)

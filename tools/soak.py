@@ -29,6 +29,7 @@ MAX_GROWTH = 0.05
 OPTIONS = ("--read-only", "--jobs", "1", "--max-upload", "8", "--session-memory", "16")
 SESSION_TTL_S = 5  # after which Streamlit forgets a closed session; two minutes otherwise
 SETTLE_S = 15
+PATIENCE_S = 300  # 20 visitors on one core wait for minutes, which is no error
 ERRORS = ("Traceback", "Error:", "Uncaught")
 
 
@@ -38,8 +39,13 @@ class Outcome(NamedTuple):
     num_pages: int
     failures: list[str]  # of visitors
     errors: list[str]  # lines of the server's log
-    growth: float  # of the median memory, last third against first
+    medians: tuple[float, float]  # of the server's memory in the first and the last third, bytes
     left: list[str]  # files in the server's folders
+
+    @property
+    def growth(self) -> float:
+        """Of the median memory, the last third against the first."""
+        return self.medians[1] / self.medians[0] - 1
 
 
 def memory(process: int) -> int:
@@ -54,7 +60,7 @@ def visit(port: int, until: float, chance: random.Random, pages: list[str], fail
     while time.monotonic() < until:
         page = chance.choice(ADDRESSES)
         try:
-            with Visitor(port, page) as visitor:
+            with Visitor(port, page, patience_s=PATIENCE_S) as visitor:
                 for _ in range(chance.randint(1, 3)):
                     number += 1
                     visitor.upload(chance.randint(1, 2_000_000), str(number))
@@ -82,7 +88,7 @@ def soak(minutes: float, sessions: int, folder: Path, log: Path) -> Outcome:
         pages: list[str] = []
         failures: list[str] = []
         for page in ADDRESSES:  # imports and caches of the pages are no leak
-            with Visitor(port, page):
+            with Visitor(port, page, patience_s=PATIENCE_S):
                 pass
         until = time.monotonic() + 60 * minutes
         visitors = [
@@ -100,9 +106,9 @@ def soak(minutes: float, sessions: int, folder: Path, log: Path) -> Outcome:
         time.sleep(SETTLE_S)
         left = [str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file()]
     third = max(1, len(samples) // 3)
-    growth = statistics.median(samples[-third:]) / statistics.median(samples[:third]) - 1
+    medians = statistics.median(samples[:third]), statistics.median(samples[-third:])
     errors = [line for line in log.read_text(errors="replace").splitlines() if any(sign in line for sign in ERRORS)]
-    return Outcome(len(pages), failures, errors, growth, left)
+    return Outcome(len(pages), failures, errors, medians, left)
 
 
 def main() -> int:
@@ -114,7 +120,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as logs:
         found = soak(options.minutes, options.sessions, Path(folder), Path(logs) / "log.txt")
     print(f"{found.num_pages} pages in {options.minutes:g} minutes, {options.sessions} sessions")
-    print(f"memory: {found.growth:+.1%} from the first third to the last")
+    first, last = (f"{size / 2**20:,.0f} MiB" for size in found.medians)
+    print(f"memory: {found.growth:+.1%}, from {first} in the first third to {last} in the last")
     for name in ("failures", "errors", "left"):
         lines: list[str] = getattr(found, name)
         print(f"{name}: {len(lines)}", *lines[:5], sep="\n  ")

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
+import os
 import re
+import shutil
 import sys
+import tempfile
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from app.cli.common import check_number
+from app.cli.output import is_quiet
 from app.dashboard.server.options import LOCAL_ADDRESSES, ServerOptions
 
 DEFAULT_PORT = 8501
@@ -96,6 +101,7 @@ def serve(
     )
     options.check_address(address)
     gc.enable()
+    ensure_home()
     settings: dict[str, object] = {
         "server.address": address,
         "server.port": port,
@@ -114,6 +120,18 @@ def serve(
         if not error.code:
             raise
         raise ValueError(f"can't listen on --port {port}: choose another one, or 0 for one that is free") from error
+
+
+def ensure_home() -> None:
+    """Give a user without a home a temporary one, in which Streamlit looks for settings, until the process ends."""
+    try:
+        Path.home()
+    except RuntimeError:
+        folder = tempfile.mkdtemp(prefix="densenet-lens-home-")
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        os.environ["HOME"] = folder
+        if not is_quiet():
+            print(f"this user has no home folder: {folder} takes its place until the server ends", file=sys.stderr)
 
 
 def run_server(options: ServerOptions, settings: dict[str, object]) -> None:

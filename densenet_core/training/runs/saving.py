@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -63,9 +64,20 @@ def save(
         files.write_metrics(folder / METRICS, metrics)
         save_checkpoint(as_checkpoint(model, record, finished.kept), folder / WEIGHTS)
         write_summary(folder, _summary(record))
-        write_whole(folder / LAST, lambda file: torch.save(state, file), keep=folder / PREVIOUS)
-    except (OSError, RuntimeError) as error:  # torch.save reports a full disk by a RuntimeError
+        write_whole(folder / LAST, partial(_write_state, state), keep=folder / PREVIOUS)
+    except OSError as error:
         raise unwritable(folder, error) from error
+
+
+def _write_state(state: dict[str, Any], file: Path) -> None:
+    """Call torch.save; on a full disk the system's OSError is raised, which torch hides behind a RuntimeError."""
+    try:
+        with file.open("wb") as stream:
+            torch.save(state, stream)
+    except RuntimeError as error:
+        if isinstance(error.__context__, OSError):
+            raise error.__context__ from error
+        raise
 
 
 def unwritable(folder: Path, error: Exception) -> RunError:
@@ -91,8 +103,8 @@ def keep_diverged(folder: Path, model: nn.Module, optimizer: torch.optim.Optimiz
     """Write diverged.ckpt: the state at which the loss stopped being finite, for inspection."""
     state = {"epoch": epoch, "step": step, "model": model.state_dict(), "optimizer": optimizer.state_dict()}
     try:
-        write_whole(folder / DIVERGED, lambda file: torch.save(state, file))
-    except (OSError, RuntimeError) as error:
+        write_whole(folder / DIVERGED, partial(_write_state, state))
+    except OSError as error:
         raise unwritable(folder, error) from error
 
 

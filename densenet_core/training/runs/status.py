@@ -38,17 +38,28 @@ def locked(folder: Path, patience_s: float = 0.0) -> Iterator[None]:
     lock = FileLock(folder / LOCK)
     try:
         lock.acquire(timeout=patience_s)
-        owner = {"process": os.getpid(), "host": platform.node()}
-        write_whole(folder / OWNER, lambda file: file.write_text(json.dumps(owner)))
     except Timeout as error:
         message = f"the run {folder.name!r} is being trained by {_owner(folder)}: wait for it or stop it"
         raise RunError(message) from error
     except OSError as error:
-        raise RunError(f"can't write {error.filename or str(folder)!r}: {error.strerror}") from error
+        raise _unlockable(folder, error) from error
     try:
+        _write_owner(folder)
         yield
     finally:
         lock.release()
+
+
+def _write_owner(folder: Path) -> None:
+    owner = {"process": os.getpid(), "host": platform.node()}
+    try:
+        write_whole(folder / OWNER, lambda file: file.write_text(json.dumps(owner)))
+    except OSError as error:
+        raise _unlockable(folder, error) from error
+
+
+def _unlockable(folder: Path, error: OSError) -> RunError:
+    return RunError(f"can't write {error.filename or str(folder)!r}: {error.strerror}")
 
 
 def _owner(folder: Path) -> str:

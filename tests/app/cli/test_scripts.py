@@ -146,6 +146,28 @@ def test_a_user_without_a_home_keeps_measurements_in_a_temporary_folder(
     assert no_cache.text.count("the cache folder can't be written") == 1
 
 
+def test_a_server_of_a_user_without_a_home_gets_a_temporary_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def home() -> Path:
+        if "HOME" not in os.environ:
+            raise RuntimeError("Could not determine home directory.")
+        return Path(os.environ["HOME"])
+
+    homes: list[Path] = []
+    monkeypatch.setattr(Path, "home", home)
+    monkeypatch.setattr("app.cli.serve.run_server", lambda *_: homes.append(Path.home()))
+    monkeypatch.setenv("HOME", "x")  # is set again at the end
+    assert run(["serve"]) == 0
+    monkeypatch.delenv("HOME")
+    assert run(["serve"]) == 0
+    assert homes[0] == Path("x") and homes[1].is_dir()
+    assert (
+        capsys.readouterr().err == f"this user has no home folder: {homes[1]} takes its place until the server ends\n"
+    )
+    homes[1].rmdir()
+
+
 def test_a_home_that_can_not_be_written(
     no_cache: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

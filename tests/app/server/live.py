@@ -68,10 +68,14 @@ class Visitor:
     Attributes:
         session: the session's id.
         said: everything that the page holds, as text.
+
+    Args:
+        patience_s: how long to wait for a part of a page.
     """
 
-    def __init__(self, port: int, page: str = "", cookies: str = "", query: str = "") -> None:
+    def __init__(self, port: int, page: str = "", cookies: str = "", query: str = "", patience_s: float = 60) -> None:
         self.port, self.page, self.query, self.session, self.said = port, page, query, "", ""
+        self.patience_s = patience_s
         self.buttons: dict[str, str] = {}  # their ids by their labels
         reply = self.request("GET", "/_stcore/health")
         token = (reply.getheader("Set-Cookie") or "").split(";")[0]
@@ -88,7 +92,7 @@ class Visitor:
             origin=origin,
             subprotocols=words,
             max_size=None,
-            open_timeout=60,
+            open_timeout=self.patience_s,
             ping_interval=None,
         )
         self.run()
@@ -106,7 +110,7 @@ class Visitor:
             message.rerun_script.widget_states.widgets.add(id=clicked, trigger_value=True)
         self.socket.send(message.SerializeToString())
         while True:
-            found = ForwardMsg.FromString(self.socket.recv(timeout=60))
+            found = ForwardMsg.FromString(self.socket.recv(timeout=self.patience_s))
             self.said += str(found)
             address = found.auth_redirect.url or address
             if found.delta.new_element.HasField("button"):
@@ -138,7 +142,7 @@ class Visitor:
         self, method: str, path: str, body: Iterable[bytes] | None = None, **headers: str
     ) -> http.client.HTTPResponse:
         """Send a request and return the answer, which may come before the whole body was sent."""
-        connection = http.client.HTTPConnection("localhost", self.port, timeout=60)
+        connection = http.client.HTTPConnection("localhost", self.port, timeout=self.patience_s)
         with suppress(BrokenPipeError, ConnectionResetError):
             connection.request(method, path, body, headers={"Origin": f"http://localhost:{self.port}"} | headers)
         return connection.getresponse()

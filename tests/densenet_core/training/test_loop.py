@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -170,6 +171,20 @@ def test_two_processes_never_write_one_run(config: TrainingConfig, tmp_path: Pat
         process.kill()
         process.join()
     assert read_summary(folder).state == "stopped"
+
+
+def test_processes_that_start_one_run_at_the_same_moment_train_it_once(
+    config: TrainingConfig, unbroken: Path, tmp_path: Path
+) -> None:
+    words = ("--arch", "densenet-7-2", "--epochs", 3, "--batch-size", 256, "--drop-rate", 0.1, "--name", "demo")
+    children = [command("train", *words, "--runs", config.runs_dir, log=tmp_path / f"log{n}") for n in range(3)]
+    said = [child.wait() for child in children]
+    codes = [child.process.exitcode for child in children]
+    assert 0 in codes and set(codes) <= {0, 2}, said
+    for words_of_one in (words_of_one for words_of_one, code in zip(said, codes, strict=True) if code == 2):
+        assert re.search("run 'demo' is being trained by (process [0-9]+ on|another process)", words_of_one)
+    assert sum(text.count("epoch 3/3") for text in said) == 1
+    assert_same_run(config.folder, unbroken)
 
 
 def test_a_finished_run_returns_at_once(config: TrainingConfig, monkeypatch: pytest.MonkeyPatch) -> None:
