@@ -123,8 +123,8 @@ async def upload(page: Page, url: str, file: Path, session: Session) -> None:
     """Opens the dashboard on the session's own network."""
     page.set_default_timeout(120_000)
     page.on("websocket", lambda socket: socket.on("framereceived", session.hear))
-    await page.goto(url)
-    await choose(page, "Where from", "Upload")
+    await page.goto(f"{url}/reuse")  # one uploader; the first page has a second one
+    await choose(page, "Load from", "Upload")
     await page.locator("input[type=file]").set_input_files(file)
     await page.get_by_text(session.name).first.wait_for()
 
@@ -158,7 +158,7 @@ async def talk(url: str, plan: Plan, session: Session) -> None:
     try:
         async with connect(address, subprotocols=["streamlit"], max_size=None) as stream:  # type: ignore[list-item]
             boxes = _boxes(await _rerun(stream, {}))
-            chosen = {boxes["Network of the zoo"].id: session.name}
+            chosen = {boxes["Shipped network"].id: session.name}
             title = load_zoo(session.name).spec.title
             await asyncio.sleep(IMPORTS)  # browsers take longer to come
             await plan.start.wait()
