@@ -23,7 +23,17 @@ from densenet_core.files import open_file
 
 _HEAD = 512
 _ABOUT = ("graph", "layers", "norms", "functions", "dim_ordering", "kind", "shards")
-_PARSED = (b"PK", b"\x80", b"(", b"c", b"}", b"]", b"\x08", b"\x89H")  # first bytes of what the reader process reads
+_PARSED = (
+    b"PK",
+    b"\x80",
+    b"(",
+    b"c",
+    b"}",
+    b"]",
+    b"\x08",
+    b"\x89H",
+    b"\x93NUMPY",
+)  # first bytes of what the reader process reads
 
 
 def open_content(path: Path) -> FileContent:

@@ -16,6 +16,8 @@ _SIGNS: tuple[tuple[int, bytes, str, str], ...] = (
     (0, b"bzh", "compressed with bzip2", "unpack it and give the checkpoint inside"),
     (0, b"\xfd7zxz", "compressed with xz", "unpack it and give the checkpoint inside"),
     (0, b"\x28\xb5\x2f\xfd", "compressed with zstd", "unpack it and give the checkpoint inside"),
+    (0, b"\x78\x9c", "compressed with zlib, as joblib does", "load it and save its arrays with numpy.savez"),
+    (0, b"\x78\x5e", "compressed with zlib, as joblib does", "load it and save its arrays with numpy.savez"),
     (0, b"7z\xbc\xaf", "a 7-Zip archive", "unpack it and give the checkpoint inside"),
     (0, b"rar!", "a RAR archive", "unpack it and give the checkpoint inside"),
     (257, b"ustar", "a tar archive", "unpack it and give the checkpoint inside"),

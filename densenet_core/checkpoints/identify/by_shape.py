@@ -115,7 +115,8 @@ def _match(keys: Sequence[str], norms: Sequence[str], places: Mapping[str, int],
     if len(norms) * len(keys) > MAX_PAIRS or not norms:
         return {}
     is_full = len(norms) >= len(keys)
-    key_places = range(len(keys)) if is_full else [places[key] for key in keys]
+    ranks = {key: rank for rank, key in enumerate(sorted(keys, key=places.__getitem__))}
+    key_places = [ranks[key] if is_full else places[key] for key in keys]
     norm_places = range(len(norms)) if is_full else [places[f"{norm}.weight"] for norm in norms]
     far = 0 if is_in_order else len(places) + 1
     key_parts, norm_parts = [_components(key.removesuffix(".weight")) for key in keys], [*map(_components, norms)]
@@ -129,27 +130,32 @@ def _match(keys: Sequence[str], norms: Sequence[str], places: Mapping[str, int],
 
 
 def with_settled_norms(structure: Structure, tensors: Mapping[str, Array]) -> Structure:
-    """Exchange a layer's two norms where that agrees better with the next layer's statistics."""
+    """Exchange a layer's two norms where that agrees better with the statistics of the readers beside the layer."""
     norms = dict(structure.norms)
-    for first, second, behind in _doubtful(structure):
-        if not all(f"{norms.get(key)}.{part}" in tensors for key in (first, second, behind) for part in STATISTICS):
+
+    def agreeing(narrow: str, wide: str) -> int:
+        pair = norms.get(narrow), norms.get(wide)
+        if None in pair or not all(f"{norm}.{part}" in tensors for norm in pair for part in STATISTICS):
+            return 0
+        return max(num_agreeing(tensors, str(pair[0]), str(pair[1]), order) for order in ORDERS)
+
+    for first, second, before, behind in _doubtful(structure):
+        if first not in norms or second not in norms:
             continue
-        agreeing = [
-            max(num_agreeing(tensors, norms[key], norms[behind], order) for order in ORDERS) for key in (first, second)
-        ]
-        if agreeing[1] > agreeing[0]:
+        shares = [agreeing(before, key) + agreeing(key, behind) for key in (first, second)]
+        if shares[1] > shares[0]:
             norms[first], norms[second] = norms[second], norms[first]
     return replace(structure, norms=norms)
 
 
-def _doubtful(structure: Structure) -> Iterator[tuple[str, str, str]]:
-    """Yield both weights of a layer whose norms have the same width, and the weight of the block's next reader."""
-    readers = {(reader.block, reader.layer): reader for reader in structure.readers()}
+def _doubtful(structure: Structure) -> Iterator[tuple[str, str, str, str]]:
+    """Yield both weights of a layer whose norms have the same width, and those of the readers before and behind it."""
+    readers = {(reader.block, reader.layer): reader.key for reader in structure.readers() if not reader.first_source}
     for block, layers in enumerate(structure.blocks, start=1):
         for layer, convs in enumerate(layers, start=1):
-            behind = readers.get((block, layer + 1))
-            if len(convs) == 2 and convs[0].inputs == convs[0].outputs and behind and not behind.first_source:
-                yield convs[0].key, convs[1].key, behind.key
+            if len(convs) == 2 and convs[0].inputs == convs[0].outputs:
+                before, behind = (readers.get((block, layer + step), "") for step in (-1, 1))
+                yield convs[0].key, convs[1].key, before, behind
 
 
 def concat_spec(tensors: Mapping[str, Array], structure: Structure, order: Order | None, why: str) -> ConcatSpec:

@@ -19,15 +19,16 @@ Arrays = dict[str, Array]
 _MASKS = ("_mask", "mask")  # of CondenseNet's learned group convolutions, and of pruning written by hand
 MAX_NESTING = 5  # from parametrizations.weight.0._u up to the module that has the weight
 MAX_GROUPS = 64  # of a condensed convolution
+DEQUANTIZED = "weights computed from whole numbers and their scales (quantization)"
 _EPSILON = 1e-12  # of torch's spectral norm for vectors
 
 
 def compose_weights(tensors: Mapping[str, Array]) -> tuple[dict[str, Array], tuple[str, ...]]:
     """Return the tensors with every derived weight composed, in the file's order, and what was done, in words.
 
-    Composed are ``torch.nn.utils.prune`` (``weight_orig * weight_mask``), weight norm and spectral norm under their old
-    names and as parametrizations, masks beside a convolution, condensed convolutions (CondenseNet's ``index``), Keras's
-    ``Scale`` layers behind a batch norm, and batch norms without gamma or beta.
+    Composed are quantized weights, ``torch.nn.utils.prune`` (``weight_orig * weight_mask``), weight norm and spectral
+    norm under their old names and as parametrizations, masks beside a convolution, condensed convolutions
+    (CondenseNet's ``index``), Keras's ``Scale`` layers behind a batch norm, and batch norms without gamma or beta.
 
     Raises:
         CheckpointError: a weight is computed by a parametrization that is not known here.
@@ -237,7 +238,17 @@ def _check_shape(name: str, array: Array, shape: tuple[int, ...], is_scalar: boo
         raise CheckpointError(f"tensor {name!r} has shape {array.shape}: the tensor it belongs to needs {shape}")
 
 
+def _dequantize(arrays: Arrays) -> list[str]:
+    """Compute weights from whole numbers: (whole - zero point) * scale."""
+    names = [key.removesuffix("_whole") for key in arrays if key.endswith("_whole") and f"{key[:-6]}_scales" in arrays]
+    for name in names:
+        whole, scales, zeros = _take(arrays, f"{name}_whole", f"{name}_scales", f"{name}_zero_points")
+        arrays[name] = ((whole.astype(np.float64) - zeros) * scales).astype(np.float32)
+    return [DEQUANTIZED] * len(names)
+
+
 _STEPS: tuple[Callable[[Arrays], list[str]], ...] = (
+    _dequantize,
     _undo_pruning,
     _undo_spectral_norm,
     _undo_weight_norm,

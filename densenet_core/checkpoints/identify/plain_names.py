@@ -31,6 +31,7 @@ _PARTS = {  # of a norm, by PyTorch's names
 _JOINED = re.compile(r"(?:arg:|aux:)?(.+)_(weight|bias|gamma|beta|(?:running|moving)_(?:mean|var))")
 _KERNELS = ("kernel", "weights")  # of Flax and TensorFlow: (*kernel, in, out)
 COUNTERS = ("total_ops", "total_params", "_count", "_stage", "decay")  # of profilers, CondenseNet and averages
+_NUMBERS = ("num_batches_tracked", "_whole", "_zero_points")  # that are part of a network
 _METRICS = ("tp", "fp", "tn", "fn", "confmat", "correct", "total")  # that torchmetrics counts
 _LOSSES = re.compile(
     r"(?:.+\.)?(?:criterion|loss|loss_fn|loss_func)\.(?:weight|pos_weight|alpha)"
@@ -62,6 +63,8 @@ def plain_names(tensors: Mapping[str, Array]) -> tuple[dict[str, Array], tuple[s
         plain = {key: key for key in tensors}
     plain = {_renamed(key, plain): theirs for key, theirs in plain.items()}
     arrays = {key: tensors[theirs] for key, theirs in plain.items()}
+    for key in [key for key, array in arrays.items() if key.endswith(_NUMBERS[0]) and array.shape == (1,)]:
+        arrays[key] = arrays[key].reshape(())
     return _in_torchs_layout(arrays)
 
 
@@ -100,9 +103,11 @@ def _in_torchs_layout(arrays: dict[str, Array]) -> tuple[dict[str, Array], tuple
 
 def is_counter(key: str, tensor: Array) -> bool:
     """Return whether a tensor is no part of a network: it counts updates, operations or results, or weighs a loss."""
-    is_number = tensor.dtype.kind in "iub" and tensor.size == 1 and not key.endswith("num_batches_tracked")
-    is_metric = tensor.dtype.kind in "iu" and key.rpartition(".")[2] in _METRICS
-    return is_number or is_metric or key.rpartition(".")[2] in COUNTERS or _LOSSES.fullmatch(key) is not None
+    part = key.rpartition(".")[2]
+    is_number = tensor.dtype.kind in "iub" and tensor.size == 1 and not key.endswith(_NUMBERS)
+    is_metric = tensor.dtype.kind in "iu" and part in _METRICS
+    is_1 = part == "scale" and tensor.size == 1 and bool((tensor == 1).all())  # of dynamic quantization
+    return is_number or is_metric or is_1 or part in COUNTERS or _LOSSES.fullmatch(key) is not None
 
 
 def split_parts(tensors: Mapping[str, Array]) -> dict[str, dict[str, Array]]:

@@ -17,7 +17,7 @@ from densenet_core.checkpoints.identify.by_shape import (
 )
 from densenet_core.checkpoints.identify.concat_order import Order, block_norms, infer_order, to_old_first
 from densenet_core.checkpoints.identify.connectivity import as_concatenations
-from densenet_core.checkpoints.identify.derived import compose_weights
+from densenet_core.checkpoints.identify.derived import DEQUANTIZED, compose_weights
 from densenet_core.checkpoints.identify.graphs.channel_graph import ChannelWalk
 from densenet_core.checkpoints.identify.graphs.difference import find_difference, find_mixed_norms
 from densenet_core.checkpoints.identify.identified_by import (
@@ -32,6 +32,7 @@ from densenet_core.checkpoints.identify.infer_spec import infer_densenet_spec, j
 from densenet_core.checkpoints.identify.layouts import LAYOUTS, OWN, Layout, find_layout
 from densenet_core.checkpoints.identify.oddities import describe_places, find_damage, find_obstacle, read_concatenations
 from densenet_core.checkpoints.identify.plain_names import EPSILON, PADDED, is_counter, plain_names, split_parts
+from densenet_core.checkpoints.identify.positional import UNNAMED, with_names
 from densenet_core.checkpoints.identify.structure import Shapes, Structure
 from densenet_core.checkpoints.identify.variants import TOGETHER, with_norm_kind, with_plain_head
 from densenet_core.errors import CheckpointError, SeveralNetworksError
@@ -41,6 +42,7 @@ from densenet_core.networks.spec import Spec
 MAX_PARTS = 4  # of a network that are tried, the largest first
 PLACES = "the places of the norms, as their running statistics agree with no order of concatenation"
 OLD_FIRST = "old feature maps are concatenated first"
+NOT_ROUNDED = "the inputs of its quantized layers are not rounded to 8 bits, as the network itself rounds them"
 RUNNING = "the running statistics of its batch norms: the graph was exported for training, which uses the batch's"
 _NORM_WEIGHTS = tuple(f"{name}.weight" for name in ("norm0", "norm1", "norm2", "norm3", "norm5", "norm"))
 
@@ -85,7 +87,8 @@ def read_state_dict(
     if norm is not None and (held := [key for key in tensors if key.endswith(STATISTICS)]):
         raise CheckpointError(f"norm {norm!r} is for norms without running statistics, and the file holds {held[0]!r}")
     asked = _Asked(order, norm)
-    named, renamed = plain_names(tensors)
+    unnamed = with_names(tensors)
+    named, renamed = plain_names(unnamed or tensors)
     counters = tuple(key for key, tensor in named.items() if is_counter(key, tensor))
     used, done = compose_weights({key: tensor for key, tensor in named.items() if key not in counters})
     known = find_layout(used)
@@ -93,6 +96,9 @@ def read_state_dict(
     if renamed and isinstance(read.spec, DenseNetSpec):  # of Flax or TensorFlow
         padded = (PADDED,) if read.spec.stem == "imagenet" else ()
         read = replace(read, assumed=(*read.assumed, EPSILON, *padded))
+    if any(DEQUANTIZED in what for what in done):
+        read = replace(read, assumed=(*read.assumed, NOT_ROUNDED))
+    done = (*done, UNNAMED) if unnamed else done
     return replace(read, ignored=(*read.ignored, *counters), notes=(*read.notes, *renamed, *done))
 
 

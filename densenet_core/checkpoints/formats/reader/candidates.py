@@ -5,16 +5,18 @@ A whole module (``torch.save(model)``) counts as one: the parameters and buffers
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from ..limits import MAX_DEPTH, MAX_LISTED, MAX_NAME, MAX_TENSORS
-from .objects import NumpyArray, Tensor, Unreadable
+from .containers import is_positional, is_tensor, parts
+from .objects import NumpyArray, Quantized, Tensor
 from .output import Refused
 from .unpickle import Inert
 
-TENSORS = (Tensor, NumpyArray, Unreadable)
 _FEW = 4  # mappings of at most this many tensors are parts of a nested one
+_BUFFERS = {"running_mean", "running_var", "num_batches_tracked"}
+_MAX_PACKED = 50  # parts of a quantized layer
+_PACKED = "_packed_params"  # the weight and bias of a layer that torch quantized
 
 
 class Candidate(NamedTuple):
@@ -37,7 +39,7 @@ class Contents:
 
 def contents(root: Any) -> Contents:
     """Search a pickle's outermost object for mappings of tensors."""
-    found = Contents(_kind(root))
+    found, unnamed = Contents(_kind(root)), list[Candidate]()
     seen = set[int]()
     waiting = [("", root, 0)]
     while waiting:
@@ -48,40 +50,44 @@ def contents(root: Any) -> Contents:
         if isinstance(value, Inert) and (modules := _module_state(value)) is not None:
             found.candidates.append(Candidate(name, *_flatten(modules, value.name)))
             continue
-        children = list(_children(value))
-        own = {key: child for key, child in children if isinstance(child, TENSORS)}
+        children = parts(value)
+        own = {key: child for key, child in children if is_tensor(child)}
+        nested = [(key, child) for key, child in children if key not in own]
+        _unpack(own, nested)
         if own:
-            found.candidates.append(Candidate(name, own))
-        nested = [(f"{name}.{key}" if name else key, child, depth + 1) for key, child in children if key not in own]
-        waiting += reversed(nested)
+            (unnamed if is_positional(own) else found.candidates).append(Candidate(name, own))
+        waiting += [(f"{name}.{key}" if name else key, child, depth + 1) for key, child in reversed(nested)]
         if depth == 0 and isinstance(root, dict):
-            found.others = [_describe(key, child) for key, child in children if key not in own][:MAX_LISTED]
+            others = [key for key, part in root.items() if isinstance(key, str) and part is not None]
+            others = [key for key in others if key not in own and f".{_PACKED}" not in key]
+            found.others = [_describe(key, root[key]) for key in others[:MAX_LISTED]]
     _join_nested(found)
+    _join_buffers(found)
+    found.candidates = found.candidates or [own for own in unnamed if len(own.tensors) > _FEW]
     return found
 
 
-def _children(value: Any) -> Iterator[tuple[str, Any]]:
-    """Yield the named parts of a container; numeric keys belong to an optimizer's state, not to a network."""
-    if isinstance(value, Inert):
-        state = value.state
-        if isinstance(state, tuple) and len(state) == 2:  # (state, slots)
-            state = state[0]
-        yield from _children(value.items)
-        yield from _children(state if isinstance(state, dict) else {})
-        if isinstance(value.args, tuple):
-            yield from ((str(place), arg) for place, arg in enumerate(value.args) if isinstance(arg, (dict, Inert)))
-    elif isinstance(value, dict):
-        for key, child in value.items():
-            if isinstance(key, str):
-                yield key, _unwrap(child)
-    elif isinstance(value, (list, tuple)):
-        yield from ((str(place), child) for place, child in enumerate(value) if isinstance(child, (dict, Inert)))
+def _unpack(own: dict[str, Any], nested: list[tuple[str, Any]]) -> None:
+    """Move the weights of quantized layers, which are stored as (weight, bias), to the tensors."""
+    for key, value in [(key, value) for key, value in nested if key.rpartition(".")[2] == _PACKED]:
+        if own and isinstance(value, tuple) and (held := _packed(value)):
+            nested.remove((key, value))
+            own |= {f"{key.removesuffix(_PACKED).removesuffix(_PACKED + '.')}{part}": t for part, t in held.items()}
 
 
-def _unwrap(value: Any) -> Any:
-    """Unwrap Paddle's tensors, which are stored as (name, array)."""
-    is_pair = isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], str)
-    return value[1] if is_pair and isinstance(value[1], NumpyArray) else value
+def _packed(value: Any) -> dict[str, Any]:
+    """Return the weight and the bias of a quantized layer, which are nested in tuples and lists."""
+    found: dict[str, Any] = {}
+    waiting = [value]
+    for _ in range(_MAX_PACKED):
+        part = waiting.pop() if waiting else None
+        if isinstance(part, (list, tuple)) and not is_tensor(part):
+            waiting += part[::-1]
+        elif isinstance(part, Quantized) or (isinstance(part, Tensor) and len(part.shape) > 1):
+            found.setdefault("weight", part)
+        elif isinstance(part, Tensor) and part.dtype != "I16":  # which holds strides and paddings
+            found.setdefault("bias", part)
+    return found
 
 
 def _module_state(value: Inert) -> dict[str, Any] | None:
@@ -109,8 +115,11 @@ def _flatten(root: dict[str, Any], made_by: str) -> tuple[dict[str, Any], str, d
         for group in ("_parameters", "_buffers"):
             held = _pairs(state.get(group))
             for key, value in held.items() if isinstance(held, dict) else ():
-                if isinstance(value, TENSORS) and key not in transient:
+                if is_tensor(value) and key not in transient:
                     tensors[f"{prefix}{key}"] = value
+        if isinstance(packed := state.get(_PACKED), Inert):
+            outer = prefix.removesuffix(f"{_PACKED}.")
+            tensors |= {f"{outer}{part}": held for part, held in _packed(packed.state).items()}
         found[prefix[:-1]] = _facts(class_name, state)
         modules = _pairs(state.get("_modules"))
         children = list(modules.items()) if isinstance(modules, dict) else []
@@ -123,7 +132,7 @@ def _flatten(root: dict[str, Any], made_by: str) -> tuple[dict[str, Any], str, d
 
 def _facts(class_name: str, state: dict[str, Any]) -> list[Any]:
     groups, epsilon, buffers = state.get("num_groups"), state.get("eps"), _pairs(state.get("_buffers"))
-    has_statistics = isinstance(buffers, dict) and isinstance(buffers.get("running_var"), TENSORS)
+    has_statistics = isinstance(buffers, dict) and is_tensor(buffers.get("running_var"))
     numbers = groups if isinstance(groups, int) else 0, epsilon if isinstance(epsilon, float) else None
     return [class_name[:MAX_NAME], *numbers, has_statistics]
 
@@ -141,6 +150,19 @@ def _join_nested(found: Contents) -> None:
     found.candidates = [Candidate("", joined)]
 
 
+def _join_buffers(found: Contents) -> None:
+    """Join the running statistics of norms to the mapping beside them that holds the weights of the same norms."""
+    buffers = [c for c in found.candidates if {key.rpartition(".")[2] for key in c.tensors} <= _BUFFERS]
+    for own in buffers:
+        norms = {key.rpartition(".")[0] for key in own.tensors}
+        beside = [c for c in found.candidates if c.name.rpartition(".")[0] == own.name.rpartition(".")[0]]
+        fitting = [c for c in beside if c is not own and norms <= {key.rpartition(".")[0] for key in c.tensors}]
+        joined = {c.name: c._replace(tensors={**c.tensors, **own.tensors}) for c in fitting}
+        if joined:
+            found.candidates = [joined.get(c.name, c) for c in found.candidates if c is not own]
+            found.others = [other for other in found.others if other != own.name]
+
+
 def _describe(key: str, value: Any) -> str:
     return f"{key[:100]} ({value.name[:100]})" if isinstance(value, Inert) else key[:100]
 
@@ -149,4 +171,6 @@ def _kind(value: Any) -> str:
     """Return what to call an object in a sentence."""
     if isinstance(value, Inert):
         return value.name[:200]
-    return {Tensor: "Tensor", Unreadable: "Tensor", NumpyArray: "numpy array"}.get(type(value), type(value).__name__)
+    if isinstance(value, NumpyArray):
+        return "numpy array"
+    return "Tensor" if is_tensor(value) else type(value).__name__

@@ -12,7 +12,7 @@ from typing import Any
 from . import archive, torch_file
 from .confine import confine
 from .hdf5_file import read_hdf5
-from .numpy_file import read_npz
+from .numpy_file import NPY_MAGIC, read_npy, read_npz
 from .onnx_file import NO_GRAPH, read_onnx
 from .output import Output, Refused
 
@@ -86,6 +86,8 @@ def _read(content: Any, output: Output, h5py: Any) -> dict[str, Any]:
         return read_hdf5(_require(h5py), content, 0, output)
     if content[:2] == b"PK":
         return _read_zip(content, output, h5py)
+    if content[:6] == NPY_MAGIC:
+        return read_npy(content, output)
     if content[:1] == b"\x08":  # protobuf's first field, the version of the format
         return read_onnx(content, output)
     if content[:1] in (b"\x80", b"(", b"c", b"}", b"]"):

@@ -24,6 +24,7 @@ class Storage(NamedTuple):
     key: str
     first: int = 0  # element at which a view of it begins
     location: str = "cpu"
+    content: bytes | None = None  # where the pickle itself holds its bytes
 
 
 class Tensor(NamedTuple):
@@ -34,6 +35,15 @@ class Tensor(NamedTuple):
     shape: tuple[int, ...]
     strides: tuple[int, ...]
     first: int
+
+
+class Quantized(NamedTuple):
+    """A tensor of whole numbers: it stands for (whole - zero_points) * scales."""
+
+    whole: Tensor
+    scales: Any  # a number, or the tensor of the scales of each index of ``axis``
+    zero_points: Any
+    axis: int
 
 
 class Unreadable(NamedTuple):
@@ -99,15 +109,23 @@ def _unreadable(kind: str) -> Rebuild:
 
 
 def _quantized_tensor(args: Any) -> Any:
-    storage = args[0]
+    """Return a tensor of torch.quantize_per_tensor or torch.quantize_per_channel."""
+    storage, quantizer = args[0], args[4]
     kind = storage.dtype if isinstance(storage, Storage) else "quantized"
-    return Unreadable(f"{kind}: floating point is needed, so save the state dict from before the quantization")
+    scheme = quantizer[0].name if isinstance(quantizer, tuple) and isinstance(quantizer[0], Global) else ""
+    if kind not in _QUANTIZED.values() or scheme not in ("torch.per_tensor_affine", "torch.per_channel_affine"):
+        return Unreadable(f"{kind}: floating point is needed, so save the state dict from before the quantization")
+    whole = _tensor((storage._replace(dtype=_WHOLE[kind]), *args[1:4]))
+    return Quantized(whole, quantizer[1], quantizer[2], quantizer[3] if len(quantizer) > 3 else 0)
 
 
 def _from_type(args: Any) -> Any:
     """Return a tensor of a subclass: function, class, arguments, state."""
     rebuild = REBUILDS.get(args[0].name) if isinstance(args[0], Global) else None
-    return rebuild(args[2]) if rebuild is not None and isinstance(args[2], tuple) else Inert("tensor subclass", args)
+    if rebuild is not None and isinstance(args[2], tuple):
+        return rebuild(args[2])
+    kind = args[1].name if isinstance(args[1], Global) else "another class"
+    return Unreadable(f"a tensor of {kind[:100]}: save it as a plain tensor")
 
 
 def _dict(args: Any) -> Any:
@@ -172,6 +190,7 @@ REBUILDS: dict[str, Rebuild] = {
     "numpy._core.numeric._frombuffer": _numpy_buffer,
 }
 _QUANTIZED = {"QInt8Storage": "torch.qint8", "QUInt8Storage": "torch.quint8", "QInt32Storage": "torch.qint32"}
+_WHOLE = {"torch.qint8": "I8", "torch.quint8": "U8", "torch.qint32": "I32"}
 
 
 def storage_of(pid: Any) -> Any:

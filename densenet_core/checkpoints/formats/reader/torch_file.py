@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import io
-import pickle
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from . import archive, distributed
 from .candidates import Contents, contents
-from .objects import REBUILDS, NumpyArray, Storage, Tensor, storage_of
+from .objects import REBUILDS, NumpyArray, Quantized, Storage, Tensor, storage_of
 from .output import SIZES, UNPACKED, Output, Refused, check_names, tensor
-from .unpickle import Inert, Unpickler
+from .unpickle import Inert, Rebuild, Unpickler
 
 _MAGIC = 0x1950A86A20F9469CFC6C
 _WAY_OUT = "load it where it was made and save model.state_dict()"
@@ -63,9 +62,9 @@ def _stretch(content: Any, member: archive.Member, output: Output) -> int:
 def read_pickle(content: Any, output: Output) -> dict[str, Any]:
     """Read a file of ``torch.save`` from before 2020, or any other pickle."""
     content.seek(0)
-    root = _load(content)
+    root = load(content)
     if not isinstance(root, int) or root != _MAGIC:
-        return describe(root, output, _find_nothing)
+        return describe_pickle(root, output)
     _load(content)  # version
     system = _load(content)
     if isinstance(system, dict) and system.get("little_endian") is False:
@@ -80,6 +79,16 @@ def read_pickle(content: Any, output: Output) -> dict[str, Any]:
         return places[storage.key]
 
     return describe(root, output, find)
+
+
+def load(stream: Any) -> Any:
+    """Return the object of a pickle, which torch.save need not have made."""
+    return _load(stream, rebuilds={**REBUILDS, "torch.storage._load_from_bytes": _storage_from_bytes})
+
+
+def describe_pickle(root: Any, output: Output) -> dict[str, Any]:
+    """Return the index of an object that ``load`` returned."""
+    return describe(root, output, _find_pickled(output))
 
 
 def _legacy_places(content: Any, keys: Any, used: dict[str, Storage], output: Output) -> dict[str, tuple[int, int]]:
@@ -98,7 +107,7 @@ def _legacy_places(content: Any, keys: Any, used: dict[str, Storage], output: Ou
     return places
 
 
-def _load(stream: Any, used: dict[str, Storage] | None = None) -> Any:
+def _load(stream: Any, used: dict[str, Storage] | None = None, rebuilds: dict[str, Rebuild] = REBUILDS) -> Any:
     def persistent(pid: Any) -> Any:
         found = storage_of(pid)
         if used is not None and isinstance(found, Storage):
@@ -106,7 +115,7 @@ def _load(stream: Any, used: dict[str, Storage] | None = None) -> Any:
         return found
 
     try:
-        return Unpickler(stream, REBUILDS, persistent).load()
+        return Unpickler(stream, rebuilds, persistent).load()
     except Refused:
         raise
     except Exception as error:  # whatever a damaged pickle makes the unpickler raise
@@ -117,8 +126,31 @@ def _words(error: BaseException) -> str:
     return str(error)[:100] or type(error).__name__
 
 
-def _find_nothing(storage: Storage) -> tuple[int, int]:
-    raise pickle.UnpicklingError("no storages outside a file of torch.save")
+def _find_pickled(output: Output) -> Find:
+    """Return a function that locates the storages of a pickle that was not made by torch.save: they are files of
+    torch.save within it."""
+    places: dict[int, tuple[int, int]] = {}
+
+    def find(storage: Storage) -> tuple[int, int]:
+        if storage.content is None:
+            raise Refused("the file is cut short or damaged: a storage is missing")
+        if id(storage.content) not in places:
+            places[id(storage.content)] = output.store(storage.content), len(storage.content)
+        return places[id(storage.content)]
+
+    return find
+
+
+def _storage_from_bytes(args: Any) -> Any:
+    """Return the storage in the file of torch.save, in the older format, that pickle makes of a storage."""
+    stream = io.BytesIO(args[0] if isinstance(args[0], bytes) else args[0].encode("latin1"))
+    used: dict[str, Storage] = {}
+    root = [_load(stream, used) for _ in range(4)][-1] if stream.getbuffer().nbytes else None
+    keys = _load(stream)
+    if not isinstance(root, Storage) or keys != [root.key]:
+        raise Refused(f"a storage in its pickle is in a form that is not known: {_WAY_OUT}")
+    length = struct.unpack("<q", stream.read(8))[0] * SIZES.get(root.dtype, 1)
+    return root._replace(content=stream.read(max(0, length)))
 
 
 def describe(root: Any, output: Output, find: Find) -> dict[str, Any]:
@@ -136,7 +168,12 @@ def describe(root: Any, output: Output, find: Find) -> dict[str, Any]:
     candidates = []
     for candidate in found.candidates:
         check_names(list(candidate.tensors))
-        tensors = {key: _entry(value, output, find, arrays) for key, value in candidate.tensors.items()}
+        tensors: dict[str, Any] = {}
+        for key, value in candidate.tensors.items():
+            if isinstance(value, Quantized):
+                tensors |= {f"{key}{part}": entry for part, entry in _quantized_entries(value, output, find)}
+            else:
+                tensors[key] = _entry(value, output, find, arrays)
         about = {"name": candidate.name, "made_by": candidate.made_by, "modules": candidate.modules}
         candidates.append({**about, "tensors": tensors})
     return {"format": "torch", "candidates": candidates, "others": found.others, "kind": found.kind}
@@ -160,6 +197,21 @@ def _entry(value: Any, output: Output, find: Find, arrays: dict[int, int]) -> An
     if isinstance(value, NumpyArray):
         return _array_entry(value, output, arrays)
     return f"is {value.reason}"
+
+
+def _quantized_entries(value: Quantized, output: Output, find: Find) -> Iterator[tuple[str, Any]]:
+    """Yield the whole numbers, scales and zero points of a tensor, whose shapes fit together."""
+    yield "_whole", _entry(value.whole, output, find, {})
+    sides = [1] * len(value.whole.shape)
+    for part, kind, held in (("_scales", "<d", value.scales), ("_zero_points", "<q", value.zero_points)):
+        if isinstance(held, Tensor):
+            entry = _entry(held, output, find, {})
+            sides[value.axis] = held.shape[0]
+            strides = [held.strides[0] if axis == value.axis else 0 for axis in range(len(sides))]
+            yield part, [entry[0], list(sides), entry[2], entry[3], strides] if isinstance(entry, list) else entry
+        else:
+            number = output.store(struct.pack(kind, held))
+            yield part, tensor({"<d": "F64", "<q": "I64"}[kind], tuple(sides), number)
 
 
 def _array_entry(value: NumpyArray, output: Output, arrays: dict[int, int]) -> Any:

@@ -14,6 +14,9 @@ from typing import Any, ClassVar
 from ..limits import MAX_MARKS, MAX_OPCODES, MAX_STACK
 from .output import Refused
 
+_SAVE_ARRAYS = "save its arrays with numpy.savez, or the state dict with torch.save"
+# of protocols 0 and 1: their first argument is the class
+_CLASS_MAKERS = {f"{module}.{name}" for module in ("copyreg", "copy_reg") for name in ("_reconstructor", "__newobj__")}
 _CHECKED_EVERY = 1_000  # opcodes
 _TOO_MUCH = "its pickle has more parts than that of any network: it is damaged, or made to harm"
 _ATTACKS = {
@@ -104,6 +107,8 @@ class Unpickler(_Base):  # type: ignore[misc]
             raise Refused(_TOO_MUCH)
 
     def find_class(self, module: str, name: str) -> Global:
+        if module.startswith("joblib."):  # which puts arrays between the parts of its pickle
+            raise Refused(f"the file was written by joblib: load it and {_SAVE_ARRAYS}")
         return Global(f"{module}.{name}")
 
     def persistent_load(self, pid: Any) -> Any:
@@ -120,6 +125,8 @@ class Unpickler(_Base):  # type: ignore[misc]
                 f"the file wants to run code of its own ({name}), which is refused: "
                 "get it from a source that you trust, as the state_dict() of the network"
             )
+        if name in _CLASS_MAKERS and isinstance(args, tuple) and args and isinstance(args[0], Global):
+            return Inert(args[0].name, args[2:] if name.endswith("_reconstructor") else args[1:])
         rebuild = self._rebuilds.get(name)
         return rebuild(args) if rebuild is not None and isinstance(args, tuple) else Inert(name, args)
 

@@ -12,7 +12,14 @@ import torch
 from safetensors.torch import save_file
 
 from analysis import connection_weights, count_cost, feature_reuse_figure, figure5_observations
-from densenet_core import CheckpointError, DenseNetSpec, create_model, load_checkpoint, save_checkpoint
+from densenet_core import (
+    CheckpointError,
+    DenseNetSpec,
+    checkpoint_from_state_dict,
+    create_model,
+    load_checkpoint,
+    save_checkpoint,
+)
 from densenet_core.checkpoints.identify.by_shape import find_structure
 from densenet_core.checkpoints.identify.connectivity import ConcatSpec
 from densenet_core.checkpoints.identify.identified_by import BY_STRUCTURE
@@ -146,3 +153,16 @@ def test_a_thousand_layers_that_fit_everywhere_end_the_search(number: int) -> No
     with pytest.raises(CheckpointError, match=r"not those of a DenseNet|convolutions"):
         find_structure(shapes)
     assert time.process_time() - start < 5
+
+
+def test_the_two_norms_of_the_last_layer_are_told_apart_without_a_norm_behind_it() -> None:
+    """Its layer reads 16 feature maps, which is also the width of its bottleneck."""
+    model = trained(ForeignDenseNet(kept=(12,), new_first=True))
+    state = {key: tensor for key, tensor in model.state_dict().items() if not key.startswith("final.")}
+    found = checkpoint_from_state_dict(state)
+    assert isinstance(found.spec, ConcatSpec) and found.order == "new_first"
+    assert [target.norm for target in found.spec.targets if target.block == 2] == [
+        "stages.1.0.pre",
+        "stages.1.1.pre",
+        None,
+    ]

@@ -1,0 +1,69 @@
+"""Networks whose weights are whole numbers with scales: torch's dynamic and static quantization."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torch.ao import quantization
+
+from analysis import connection_weights
+from densenet_core import CheckpointError, DenseNetSpec, checkpoint_from_state_dict, load_checkpoint
+from densenet_core.checkpoints.identify.connectivity import ConcatSpec
+from densenet_core.checkpoints.identify.state_dict import NOT_ROUNDED
+from tests.conftest import trained_like
+from tests.densenet_core.checkpoints.formats.foreign import ForeignDenseNet, trained
+
+SPEC = DenseNetSpec((2, 2), 4, 8, num_classes=5)
+IMAGES = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+pytestmark = pytest.mark.filterwarnings("ignore")  # that the module moves to another package
+
+DYNAMIC: dict[str, Callable[[nn.Module], nn.Module]] = {
+    "8 bits": lambda m: quantization.quantize_dynamic(m, {nn.Linear}, dtype=torch.qint8),
+    "8 bits, a scale for each class": lambda m: quantization.quantize_dynamic(
+        m, {nn.Linear: quantization.per_channel_dynamic_qconfig}
+    ),
+    "16 bits": lambda m: quantization.quantize_dynamic(m, {nn.Linear}, dtype=torch.float16),
+}
+
+
+@pytest.mark.parametrize("how", DYNAMIC)
+def test_a_dynamically_quantized_classifier_is_computed(how: str, tmp_path: Path) -> None:
+    quantized = DYNAMIC[how](trained_like(SPEC).eval())
+    layer: Any = quantized.get_submodule("classifier")
+    weight = layer.weight()
+    expected = weight.dequantize() if weight.is_quantized else weight
+    torch.save(quantized.state_dict(), tmp_path / "a.pth")
+    torch.save(quantized, tmp_path / "b.pth")
+    in_memory = checkpoint_from_state_dict(quantized.state_dict())
+    for found in (in_memory, load_checkpoint(tmp_path / "a.pth"), load_checkpoint(tmp_path / "b.pth")):
+        assert found.spec == SPEC and (NOT_ROUNDED in found.assumed) == weight.is_quantized
+        torch.testing.assert_close(found.state_dict["classifier.weight"], expected, rtol=0, atol=1e-7)
+        with torch.inference_mode():
+            torch.testing.assert_close(found.to_model()(IMAGES), quantized(IMAGES), rtol=0.02, atol=0.02)
+
+
+def test_of_a_statically_quantized_network_the_table_is_known(tmp_path: Path) -> None:
+    model = trained(ForeignDenseNet())
+    model.qconfig = quantization.get_default_qconfig("fbgemm")
+    prepared = quantization.prepare(model)
+    for part in prepared.modules():
+        if isinstance(part, quantization.ObserverBase):
+            part(torch.randn(9, 4))
+    quantized = quantization.convert(prepared)
+    torch.save(quantized.state_dict(), tmp_path / "a.pth")
+    found = load_checkpoint(tmp_path / "a.pth")
+    assert isinstance(found.spec, ConcatSpec) and "entry.scale" in found.spec.why
+    table = connection_weights(found).set_index(["block", "source_layer", "target_layer"])["mean_abs_weight"]
+    for layer, unit in enumerate(quantized.stages[0], start=1):
+        weight = unit.squeeze.weight().dequantize().abs()
+        assert table[1, 0, layer] == pytest.approx(weight[:, :8].mean().item(), rel=1e-5)
+
+
+def test_what_is_no_tensor_is_named() -> None:
+    with pytest.raises(CheckpointError, match=r"'epoch' is a int, not a tensor: give model\.state_dict\(\)"):
+        checkpoint_from_state_dict({**trained_like(SPEC).state_dict(), "epoch": 3})  # type: ignore[dict-item]
