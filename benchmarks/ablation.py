@@ -78,7 +78,7 @@ def share_of_convolutions(checkpoint: Checkpoint, images: TensorImages) -> float
 
 
 def without(model: nn.Module, weight: str, low: int, high: int) -> Callable[[], None]:
-    """Cuts these input channels of the layer that has this weight; gives back what undoes it."""
+    """Cut these input channels of the layer with this weight; return a function that undoes it."""
 
     def cut(_: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor]:
         changed = inputs[0].clone()

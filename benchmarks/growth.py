@@ -1,7 +1,7 @@
 """How time and memory grow with depth and growth rate, as slopes of straight lines through logarithms.
 
 `python benchmarks/growth.py`: DenseNet-BC of L=40 to 250 (k=12), and of k=12 to 48 (L=40), batch 8 of 32x32. Beside
-each slope stands the ideal one: that of the multiply-adds for passes, of the feature maps for memory, and of the
+each slope is the ideal one: of the multiply-adds for passes, of the feature maps for memory, and of the
 connections for table and page.
 """
 

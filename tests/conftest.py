@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,6 +29,10 @@ LONGEST = {  # some seconds a test: they start processes
     "test_torture.py",
     "test_cuts.py",
 }
+# A file's mark, or the import that pytest_collection_modifyitems marks for
+ALL_SLOW = re.compile(
+    r"^(pytestmark = \[?\s*pytest\.mark\.(slow|browser)\b|from streamlit\.testing\.v1 import AppTest\b)", re.MULTILINE
+)
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
 
@@ -42,6 +47,13 @@ def pytest_collection() -> Iterator[object]:
     finally:
         gc.freeze()
         gc.enable()
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out files of slow tests alone where these are not run: importing them takes longer than the fast tests."""
+    if "not slow" not in config.option.markexpr or not collection_path.name.startswith("test_"):
+        return None
+    return True if ALL_SLOW.search(collection_path.read_text(encoding="utf-8")) else None
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest selects by markers

@@ -1,4 +1,4 @@
-"""What README and docs name exists, and the examples of the front doors run as they stand."""
+"""What README and docs name exists, and the examples of the front doors run."""
 
 from __future__ import annotations
 

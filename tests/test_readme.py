@@ -1,4 +1,4 @@
-"""The README's Python example and commands are run as they stand there."""
+"""The README's Python example and commands are run unchanged."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ def gap_difference(ours: Losses, theirs: Losses, seed: int = 0) -> tuple[float, 
     """Return how much larger our generalization gap is than theirs, and its 95 % interval.
 
     The interval is a paired bootstrap over images: each resample draws the same images for both networks, training and
-    test images separately. It covers the choice of images, not that of seeds: each network is one training run.
+    test images separately. It covers the choice of images, not of seeds: each network is one training run.
     """
     train, test = ours.train - theirs.train, ours.test - theirs.test
     generator = np.random.default_rng(seed)

@@ -110,7 +110,7 @@ def taylor(table: pd.DataFrame) -> pd.Series:
 
 
 def ablation(table: pd.DataFrame) -> pd.Series:
-    """Mean cross-entropy with the connection cut minus that of the whole network."""
+    """Mean cross-entropy with the connection cut minus the whole network's."""
     return table["loss_change"]
 
 

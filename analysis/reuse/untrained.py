@@ -34,7 +34,7 @@ def build_untrained(spec: Spec, images: Images | None = None, seed: int = 0) -> 
 
 
 def set_statistics(model: nn.Module, images: Images) -> None:
-    """Set the running statistics of a network's batch norms to those of images, as training would."""
+    """Set the running statistics of a network's batch norms to the images' statistics, as training would."""
     norms = [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
     was_training, momenta = model.training, [norm.momentum for norm in norms]
     try:

@@ -171,7 +171,7 @@ def prune(
         typer.Option(
             metavar="EPOCHS",
             callback=check_number("--finetune", minimum=0),
-            help="Fine-tune the pruned network for so many epochs.",
+            help="Fine-tune the pruned network for this many epochs.",
         ),
     ] = 0,
     learning_rate: Annotated[
@@ -183,7 +183,7 @@ def prune(
         typer.Option(
             metavar="EPOCHS",
             callback=check_number("--against-scratch", minimum=0),
-            help="Fine-tune, and train the pruned architecture from scratch for so many epochs, with three seeds each.",
+            help="Fine-tune, and train the pruned architecture from scratch, for this many epochs, three seeds each.",
         ),
     ] = 0,
     onnx: Annotated[

@@ -156,7 +156,7 @@ def _densenet(which: str, networks: list[str], reading: Reading) -> DenseNetSpec
 def _figure(which: str, runs: list[str], reading: Reading) -> tuple[Any, pd.DataFrame]:
     from analysis import connection_weights, feature_reuse_figure
     from analysis.figures.by_number import figure_3, figure_4
-    from analysis.figures.training_curves import training_curves_figure
+    from analysis.figures.training.curves import training_curves_figure
     from analysis.results.results import measured_results, shipped_results
     from analysis.results.training_curves import training_curves
 

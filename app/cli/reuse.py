@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from densenet_core import Checkpoint
 
-MOST_DIFFERENT = 5  # cells that are listed
+NUM_DIFFERENT = 5  # cells that are listed
 
 ORDER_ASSUMED = (
     "the order of concatenation is not visible in the weights, old feature maps first is assumed (set it with --order)"
@@ -192,7 +192,7 @@ def _show_difference(tables: Sequence[pd.DataFrame], look: Any, out: _Out) -> No
     correlation = found.attrs["rank_correlation"]
     print(f"Rank correlation of the {len(found)} scaled cells by {look['measure']}: {correlation:z.2f}")
     print("Largest differences (first minus second, scaled):")
-    for row in found.loc[found["difference"].abs().nlargest(MOST_DIFFERENT).index].itertuples():
+    for row in found.loc[found["difference"].abs().nlargest(NUM_DIFFERENT).index].itertuples():
         print(f"  block {row.block}: {row.source_layer} -> {row.target_layer}  {row.difference:+z.3f}")
     out.write(difference_figure(found, out.drawing["columns"]) if out.figure else None, found)
 
@@ -219,7 +219,7 @@ def _show_seeds(networks: Sequence[Checkpoint], tables: Sequence[pd.DataFrame], 
         print(f"The networks differ in more than the seed: {', '.join(others)}")
     print(describe_seeds(found))
     print("Largest standard deviations between the networks (scaled):")
-    for row in found.nlargest(MOST_DIFFERENT, "std").itertuples():
+    for row in found.nlargest(NUM_DIFFERENT, "std").itertuples():
         place = f"block {row.block}: {row.source_layer} -> {row.target_layer}"
         print(f"  {place}  mean {row.mean:.3f}, standard deviation {row.std:.3f}")
     drawn = seeds_figure(found, **look, **out.drawing) if out.figure else None

@@ -156,7 +156,7 @@ def _cat(follow: Follow, args: tuple[Any, ...], outs: list[Tensor], known: list[
 
 def _slice(follow: Follow, args: tuple[Any, ...], outs: list[Tensor], known: list[Maps]) -> list[Maps] | None:
     axis = args[1] % args[0].ndim if len(args) > 1 else 0
-    return [known[0].sliced(*args[2:5])] if axis == 1 else known if axis > 1 else None
+    return [known[0].slice_maps(*args[2:5])] if axis == 1 else known if axis > 1 else None
 
 
 def _split(follow: Follow, args: tuple[Any, ...], outs: list[Tensor], known: list[Maps]) -> list[Maps] | None:
@@ -172,7 +172,7 @@ def _reshape(follow: Follow, args: tuple[Any, ...], outs: list[Tensor], known: l
     if len(after) >= 2 and after[:2] == before[:2]:
         return [maps]
     is_flat = len(after) == 2 < len(before) and after[0] == before[0]
-    return [flat] if is_flat and (flat := maps.flattened(after[1])) else None
+    return [flat] if is_flat and (flat := maps.flatten(after[1])) else None
 
 
 def _average(follow: Follow, args: tuple[Any, ...], outs: list[Tensor], known: list[Maps]) -> list[Maps] | None:

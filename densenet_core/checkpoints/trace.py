@@ -50,7 +50,7 @@ def checkpoint_from_module(module: nn.Module, input_shape: Sequence[int] | None 
     norms, problem, difference = find_norms(module), "", ""
     named: Checkpoint | None = None
     try:
-        named = _named(module, norms)
+        named = _read_by_names(module, norms)
     except CheckpointError as error:
         problem = f" ({error})"
     if named is not None and not isinstance(named.spec, DenseNetSpec | ConcatSpec):
@@ -67,7 +67,7 @@ def checkpoint_from_module(module: nn.Module, input_shape: Sequence[int] | None 
     if named is None or not isinstance(named.spec, DenseNetSpec) or difference:
         return Checkpoint(spec, module.state_dict(), layout="a live module", identified_by=IdentifiedBy.TRACE)
     order: Order = "old_first" if spec.is_old_first else "new_first"
-    found = named if named.order == order else _named(module, norms, order)
+    found = named if named.order == order else _read_by_names(module, norms, order)
     return found if named.spec.blur_pool else replace(found, assumed=())
 
 
@@ -82,7 +82,7 @@ def _find_difference(module: nn.Module, walk: ChannelWalk, named: Checkpoint | N
     return find_difference(walk, named.spec)
 
 
-def _named(module: nn.Module, norms: Mapping[str, NormFacts], order: Order | None = None) -> Checkpoint:
+def _read_by_names(module: nn.Module, norms: Mapping[str, NormFacts], order: Order | None = None) -> Checkpoint:
     """Return a live network as its state dict and its norms show it."""
     arrays, notes = with_our_epsilon(to_arrays(module.state_dict()), norms)
     tensors = {key: as_tensor(array) for key, array in arrays.items()}

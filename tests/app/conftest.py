@@ -18,6 +18,7 @@ from app.dashboard.jobs.task import Task
 from app.dashboard.jobs.worker import Message, run
 
 config.set_option("server.address", "localhost")  # as the server's settings have it: strangers are refused
+config.set_option("browser.gatherUsageStats", False)  # theirs, too; each call of st would be noted otherwise
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,6 +1,6 @@
 """One Chromium for all browser tests, and one dashboard for those that need none of their own.
 
-``tests/conftest.py`` gives all of them to one process.
+``tests/conftest.py`` runs all of them in one process.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ document.addEventListener("DOMContentLoaded", () => {
 def browser() -> Iterator[BrowserContext]:
     """One person's Chromium, which keeps the scripts of a server that it has seen; its pages are sessions of their own.
 
-    It ends with the last browser test: Playwright's event loop would stand in the way of others.
+    It ends with the last browser test: Playwright's event loop would block others.
     """
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)

@@ -1,4 +1,4 @@
-"""Weights without torch: arrays, and the shapes that a spec tells."""
+"""Weights without torch: arrays, and the shapes that follow from a spec."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def decision_figure(table: pd.DataFrame, measure: str = "gradient_activation", c
         ValueError: the table has no such column.
     """
     words = "Blue: speaks for the class. Red: against it. Source 0: the input of the block."
-    return blocks_figure(table, [_signed(table, measure)], columns, words)
+    return blocks_figure(table, [_signed_row(table, measure)], columns, words)
 
 
 def decision_screen(
@@ -64,7 +64,7 @@ def decision_screen(
     Raises:
         ValueError: the table has no such column.
     """
-    row = _signed(table, measure)
+    row = _signed_row(table, measure)
     shown = table if block is None else table[table["block"] == block]
     hover = shown[["block", "source_layer", "target_layer", measure]]
     template = Phrase(
@@ -73,7 +73,7 @@ def decision_screen(
     return blocks_screen(shown, [row._replace(values=shown[measure])], hover, template, marked)
 
 
-def _signed(table: pd.DataFrame, measure: str) -> Row:
+def _signed_row(table: pd.DataFrame, measure: str) -> Row:
     """Return the measure as a row of heatmaps, with 0 in the middle of the colors: blue above, red below."""
     limit = _limit(table, measure)
     return Row(table[measure], Colors(DECISION_TITLES.get(measure, measure), -limit, limit, SIGNED))

@@ -12,7 +12,7 @@ import streamlit as st
 from analysis.architecture.comparison import compare, compare_stages
 from analysis.architecture.cost import default_input_size
 from analysis.figures.stage_costs import stage_cost_figure, stages_screen
-from analysis.figures.training_curves import training_curves_figure, training_curves_screen
+from analysis.figures.training.curves import training_curves_figure, training_curves_screen
 from analysis.results.training_curves import training_curves
 from app.dashboard import loading
 from app.dashboard.charts import show_chart

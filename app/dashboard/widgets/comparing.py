@@ -137,7 +137,7 @@ def results_code(results: Results, cost: str, imports: Imports, lines: Sequence[
 def curves_code(folders: Mapping[str, Path], name: str) -> Code:
     """Return what draws the training curves of runs, under a file's name."""
     given = ", ".join(f"{run!r}: {str(folder)!r}" for run, folder in folders.items())
-    imports = SAVE | {"analysis.figures.training_curves": "training_curves_figure"}
+    imports = SAVE | {"analysis.figures.training.curves": "training_curves_figure"}
     imports |= {"analysis.results.training_curves": "training_curves"}
     lines = [
         f"table = training_curves({{{given}}})",

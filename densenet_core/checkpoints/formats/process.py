@@ -108,7 +108,7 @@ def _read_answer(output: BinaryIO) -> Returned:
     output.seek(max(0, end - 8))
     length = int.from_bytes(output.read(8), "little")
     if end < 8 or length > min(MAX_INDEX, end - 8):
-        raise CheckpointError(f"its index is larger than that of any network: {_HARM}")
+        raise CheckpointError(f"its index is larger than any network's: {_HARM}")
     output.seek(end - 8 - length)
     try:
         index = json.loads(output.read(length))

@@ -173,7 +173,7 @@ def find_layout(tensors: Iterable[str]) -> tuple[Layout, str] | None:
     """Return the layout of a state dict and the prefix of its names, or None if no layout matches.
 
     Raises:
-        SeveralNetworksError: the tensors are those of several networks.
+        SeveralNetworksError: the tensors belong to several networks.
     """
     keys = list(tensors)
     for layout in LAYOUTS:

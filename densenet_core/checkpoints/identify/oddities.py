@@ -98,7 +98,7 @@ def find_obstacle(structure: Structure) -> str:
 
 
 def _missing_relus(structure: Structure, shapes: Shapes) -> Iterator[str]:
-    """Yield a sign that no ReLU stands between some norms and convolutions.
+    """Yield a sign that some norms and convolutions have no ReLU between them.
 
     Where the parts of a Sequential are numbered and its ReLUs have numbers too, the other norms are directly followed
     by their convolution.

@@ -58,17 +58,17 @@ def plain_names(tensors: Mapping[str, Array]) -> tuple[dict[str, Array], tuple[s
                 "where it was made (in peft: merge_and_unload) and save the state dict again"
             )
     is_flax = {key.split(".", 1)[0] for key in tensors} == {*_COLLECTIONS}
-    plain = {_unwrapped(key, is_flax): key for key in tensors}
+    plain = {_unwrap(key, is_flax): key for key in tensors}
     if len(plain) < len(tensors):
         plain = {key: key for key in tensors}
-    plain = {_renamed(key, plain): theirs for key, theirs in plain.items()}
+    plain = {_rename(key, plain): theirs for key, theirs in plain.items()}
     arrays = {key: tensors[theirs] for key, theirs in plain.items()}
     for key in [key for key, array in arrays.items() if key.endswith(_NUMBERS[0]) and array.shape == (1,)]:
         arrays[key] = arrays[key].reshape(())
     return _in_torchs_layout(arrays)
 
 
-def _unwrapped(key: str, is_flax: bool) -> str:
+def _unwrap(key: str, is_flax: bool) -> str:
     key = _WRAPPERS.sub("", key)
     if "." not in key and "/" in key:
         key = key.removesuffix(":0").replace("/", ".")
@@ -77,7 +77,7 @@ def _unwrapped(key: str, is_flax: bool) -> str:
     return key.split(".", 1)[1] if is_flax else key
 
 
-def _renamed(key: str, keys: Mapping[str, str]) -> str:
+def _rename(key: str, keys: Mapping[str, str]) -> str:
     """Return a norm's part by PyTorch's name: of modules that have a mean and a variance, or gamma and beta alone."""
     module, _, part = key.rpartition(".")
     has_statistics = all(any(f"{module}.{name}" in keys for name in names) for names in (_MEANS, _VARIANCES))

@@ -65,9 +65,7 @@ def find_convolutions(shapes: Shapes) -> Structure:
             return found
         if steps > MAX_ALL_STEPS:
             break
-    raise CheckpointError(
-        "its shapes are not those of a DenseNet: in no block do the inputs grow by what the layers add"
-    )
+    raise CheckpointError("its shapes are not a DenseNet's: in no block do the inputs grow by what the layers add")
 
 
 def find_at_level(
@@ -206,7 +204,7 @@ class _Search:
         layers = [(conv, layer) for conv in free if (layer := self._layer(state, conv))]
         transitions = [(conv, transition) for conv in free if (transition := self._transition(state, conv))]
         begin = {conv: min(part.place for part in layer.layers[-1]) for conv, layer in layers}
-        at_once = {conv for conv, layer in layers if layer.last - begin[conv] < 2}  # its parts stand together
+        at_once = {conv for conv, layer in layers if layer.last - begin[conv] < 2}  # its parts are next to each other
         likely = [layer for conv, layer in layers if conv in at_once and begin[conv] == state.last + 1]
         likely += [transition for conv, transition in transitions if conv not in at_once]
         others = [layer for _, layer in layers] + [transition for _, transition in transitions]

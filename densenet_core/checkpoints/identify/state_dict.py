@@ -106,7 +106,7 @@ def read_by_layout(tensors: Mapping[str, Array], layout: Layout, prefix: str) ->
     """Read a network under the names of one layout alone.
 
     Raises:
-        CheckpointError: the tensors are not those of a network that can be built.
+        CheckpointError: no network with these tensors can be built.
     """
     return _read_named(_strip_prefix(tensors, layout, prefix), layout, None, (), _Asked())
 
@@ -142,7 +142,7 @@ def read_graph(walk: ChannelWalk, tensors: Mapping[str, Array], in_channels: int
     Raises:
         CheckpointError: the graph concatenates nothing, or a tensor holds NaN or infinite values.
     """
-    other = "it was read from a graph of operations that are not those of a DenseNet"
+    other = "it was read from a graph whose operations are not a DenseNet's"
     spec = walk.spec(in_channels, why=find_mixed_norms(walk) or other)
     order: Order = "old_first" if spec.is_old_first else "new_first"
     check_values({key: tensors[key] for target in spec.targets for key in tensors_of(target)})

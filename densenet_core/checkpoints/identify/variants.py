@@ -95,7 +95,7 @@ def with_norm_kind(
     is_misfit = kind == "group" and any(width % USUAL_GROUPS for width in widths)
     if is_misfit or kind == "batch":
         fit = f"group norms of {USUAL_GROUPS} groups do not fit"
-        why = fit if is_misfit else "their names are those of batch norms"
+        why = fit if is_misfit else "they have the names of batch norms"
         raise CheckpointError(
             f"its norms have no running statistics ({join_names(list(norms), most=1)}): which kind they are is not "
             f"visible, and {why} (choose with --norm, such as group-4)"

@@ -10,7 +10,7 @@ from analysis.figures.by_number import figure_3, figure_4
 from analysis.figures.efficiency import efficiency_figure, efficiency_screen
 from analysis.figures.stage_costs import stage_cost_figure, stages_screen
 from analysis.figures.style.families import family_styles
-from analysis.figures.training_curves import training_curves_figure, training_curves_screen
+from analysis.figures.training.curves import training_curves_figure, training_curves_screen
 from analysis.results.results import mean_over_seeds, published_results, shipped_results
 from analysis.results.training_curves import training_curves
 from densenet_core import RunError

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from analysis import connection_weights
-from analysis.figures.animation import animation_bytes, has_ffmpeg
+from analysis.figures.training.animation import animation_bytes, has_ffmpeg
 from analysis.reuse.emergence import (
     likeness_to_end,
     onset,

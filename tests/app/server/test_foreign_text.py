@@ -15,7 +15,7 @@ from streamlit.testing.v1 import AppTest
 
 from analysis.figures import figure_bytes
 from analysis.figures.style.screen import plain
-from analysis.figures.training_curves import training_curves_figure, training_curves_screen
+from analysis.figures.training.curves import training_curves_figure, training_curves_screen
 from app.text import format_value, literal, one_line
 from densenet_core import Checkpoint, save_checkpoint
 from tests.app.pages.test_views import MAIN, page, upload

@@ -71,7 +71,8 @@ highways = st.lists(st.tuples(few, few), min_size=1, max_size=3).flatmap(
     lambda stages: st.builds(HighwaySpec, *(st.just(part) for part in zip(*stages, strict=True)), **sizes)
 )
 fractals = st.builds(FractalNetSpec, counts, num_columns=few, widens_apart=st.booleans(), **sizes)
-undivided = st.one_of(densenets(), resnets, highways, fractals)
+UNDIVIDED = {DenseNetSpec: densenets(), ResNetSpec: resnets, HighwaySpec: highways, FractalNetSpec: fractals}
+undivided = st.one_of(*UNDIVIDED.values())
 supervised = undivided.filter(lambda spec: len(spec.block_ends()) > 1).map(DeeplySupervisedSpec)
 
 
@@ -87,7 +88,7 @@ def test_tensor_shapes_are_those_of_the_network(spec: Spec) -> None:
 
 
 def test_every_family_is_drawn() -> None:
-    drawn = {DenseNetSpec, ResNetSpec, HighwaySpec, FractalNetSpec, DeeplySupervisedSpec}
+    drawn = {*UNDIVIDED, DeeplySupervisedSpec}
     assert drawn == {family.spec for family in FAMILIES} == {type(spec_from_name(name)) for name in SMALL}
 
 

@@ -1,4 +1,4 @@
-"""The fused network gives the plain one's scores."""
+"""The fused network has the scores of the plain one."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from analysis.figures.training_curves import training_curves_figure, training_curves_screen
+from analysis.figures.training.curves import training_curves_figure, training_curves_screen
 from analysis.results.training_curves import training_curves
 from app.dashboard import loading
 from app.dashboard.charts import show_chart

@@ -9,8 +9,8 @@ import pandas as pd
 import streamlit as st
 
 from analysis.claims.figure_5 import observations_over_training
-from analysis.figures.animation import has_ffmpeg
-from analysis.figures.emergence import emergence_screen, observations_screen
+from analysis.figures.training.animation import has_ffmpeg
+from analysis.figures.training.emergence import emergence_screen, observations_screen
 from analysis.reuse.emergence import STEADY, likeness_to_end, onset, reuse_over_training
 from analysis.reuse.measures import DEFAULT
 from analysis.reuse.scaling import default_scaling
@@ -55,7 +55,7 @@ def show_emergence(folder: Path) -> None:
                 help=t("training.zip_help") if file_format == "zip" else None,
             )
         name = f"{folder.name}_reuse"
-        imports = joined(TABLE, {"analysis.figures.animation": "animation_bytes", "pathlib": "Path"})
+        imports = joined(TABLE, {"analysis.figures.training.animation": "animation_bytes", "pathlib": "Path"})
         lines = [
             f'Path("{name}.gif").write_bytes(animation_bytes(tables, "gif"))',
             f'save_table(tables, "{name}.csv")',
@@ -71,7 +71,7 @@ def show_emergence(folder: Path) -> None:
     show_chart(figure, key="observations", alt=t("training.observations_alt"))
     name = f"{folder.name}_observations"
     imports = {"analysis.claims.figure_5": "observations_over_training"}
-    imports |= {"analysis.figures.emergence": "observations_screen"}
+    imports |= {"analysis.figures.training.emergence": "observations_screen"}
     lines = [
         "table = observations_over_training(tables)",
         f'save_figure(paper_figure(observations_screen(table)), "{name}.pdf", table)',
@@ -88,6 +88,6 @@ def _code(folder: Path, imports: Imports, lines: list[str]) -> Code:
 @cache(8)
 def _animation_file(tables: pd.DataFrame, file_format: str) -> bytes:
     """Return the feature-reuse heatmaps over the epochs as a file of their own."""
-    from analysis.figures.animation import animation_bytes
+    from analysis.figures.training.animation import animation_bytes
 
     return animation_bytes(tables, file_format)

@@ -84,7 +84,7 @@ def _linear(graph: Graph, node: Node, maps: Maps, shape: Shape) -> list[Maps] | 
         return None
     weight = weight if node.attributes.get("transB") else weight.T  # (out, in)
     graph.spend(weight.shape[1])
-    if (flat := maps.flattened(weight.shape[1])) is None:
+    if (flat := maps.flatten(weight.shape[1])) is None:
         return None
     key = graph.key(node, np.ascontiguousarray(weight), len(weight))
     made = graph.walk.read(key, flat, len(weight), is_linear=True)
@@ -155,7 +155,7 @@ def _slice(graph: Graph, node: Node, maps: Maps, shape: Shape) -> list[Maps] | N
     sliced, sides = maps, list(shape)
     for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
         if axis % len(shape) == 1:
-            sliced = sliced.sliced(start, end, step)
+            sliced = sliced.slice_maps(start, end, step)
         else:
             sides[axis % len(shape)] = 0
     if not len(sliced.channels):

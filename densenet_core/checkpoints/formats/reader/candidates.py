@@ -109,7 +109,7 @@ def _flatten(root: dict[str, Any], made_by: str) -> tuple[dict[str, Any], str, d
     while waiting:
         prefix, state, class_name, depth = waiting.pop()
         if depth > MAX_DEPTH or max(len(tensors), len(found)) > MAX_TENSORS or len(prefix) > MAX_NAME:
-            raise Refused("its modules are nested more deeply, or are more, than those of any network")
+            raise Refused("its modules are nested more deeply, or are more, than any network's")
         transient = state.get("_non_persistent_buffers_set") or ()
         transient = {key for key in transient if isinstance(key, str)} if isinstance(transient, list) else set()
         for group in ("_parameters", "_buffers"):

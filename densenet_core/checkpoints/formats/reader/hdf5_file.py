@@ -36,7 +36,7 @@ def read_hdf5(h5py: Any, content: Any, base: int, output: Output, config: str = 
 
     def visit(path: str, item: Any) -> None:
         if path.count("/") > MAX_DEPTH or next(visited) > MAX_MEMBERS:
-            raise Refused("its groups are nested more deeply, or are more, than those of any network")
+            raise Refused("its groups are nested more deeply, or are more, than any network's")
         if isinstance(item, h5py.Dataset):
             if not path.startswith("optimizer"):
                 check_names([path])

@@ -18,7 +18,7 @@ _SAVE_ARRAYS = "save its arrays with numpy.savez, or the state dict with torch.s
 # of protocols 0 and 1: their first argument is the class
 _CLASS_MAKERS = {f"{module}.{name}" for module in ("copyreg", "copy_reg") for name in ("_reconstructor", "__newobj__")}
 _CHECKED_EVERY = 1_000  # opcodes
-_TOO_MUCH = "its pickle has more parts than that of any network: it is damaged, or made to harm"
+_TOO_MUCH = "its pickle has more parts than any network's: it is damaged, or made to harm"
 _ATTACKS = {
     "os", "posix", "nt", "subprocess", "sys", "shutil", "socket", "pty", "runpy", "importlib", "ctypes", "webbrowser",
     "builtins.eval", "builtins.exec", "builtins.compile", "builtins.open", "builtins.__import__", "torch.load",
@@ -81,7 +81,7 @@ class Unpickler(_Base):  # type: ignore[misc]
         """Read the pickle.
 
         Raises:
-            Refused: it has more parts, or is nested more deeply, than that of any network.
+            Refused: it has more parts, or is nested more deeply, than any network's.
         """
         self._unframer = pickle._Unframer(self._file_read, self._file_readline)  # type: ignore[attr-defined]
         self.read, self.readline = self._unframer.read, self._unframer.readline

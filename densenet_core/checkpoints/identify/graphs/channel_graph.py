@@ -29,7 +29,7 @@ class Maps(NamedTuple):
     channels: npt.NDArray[np.int64]
     norm: str | None = None
 
-    def sliced(self, *bounds: int | None) -> Maps:
+    def slice_maps(self, *bounds: int | None) -> Maps:
         """Return a slice of the channels, whose norm is known only if it is all of them."""
         part = self.channels[slice(*bounds)]
         return Maps(part, self.norm if len(part) == len(self.channels) else None)
@@ -37,9 +37,9 @@ class Maps(NamedTuple):
     def split(self, widths: Sequence[int]) -> list[Maps]:
         """Return successive parts of the channels."""
         ends = np.cumsum([0, *widths])
-        return [self.sliced(int(first), int(end)) for first, end in pairwise(ends)]
+        return [self.slice_maps(int(first), int(end)) for first, end in pairwise(ends)]
 
-    def flattened(self, num_inputs: int) -> Maps | None:
+    def flatten(self, num_inputs: int) -> Maps | None:
         """Return the inputs of a linear layer that reads every pixel; None if their number does not fit."""
         pixels, rest = divmod(num_inputs, len(self.channels))
         return Maps(np.repeat(self.channels, pixels), self.norm) if pixels and not rest else None

@@ -101,17 +101,17 @@ def two_central_directories() -> bytes:
     return content[:end] + content[start : start + size] + content[end:]
 
 
-@bomb("more parts than that of any network")
+@bomb("more parts than any network's")
 def three_million_lists_in_each_other() -> bytes:
     return b"\x80\x02" + b"]" * 3_000_000 + b"a" * 2_999_999 + b"."
 
 
-@bomb("more parts than that of any network")
+@bomb("more parts than any network's")
 def twenty_million_open_containers() -> bytes:
     return pickled(b"\x80\x02" + b"(" * 20_000_000 + b".")
 
 
-@bomb("more parts than that of any network")
+@bomb("more parts than any network's")
 def ten_million_numbers() -> bytes:
     return pickled(b"\x80\x02](" + b"K\x01" * 10_000_000 + b"e.")
 

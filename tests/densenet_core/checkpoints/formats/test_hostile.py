@@ -83,7 +83,7 @@ def shared_numbers() -> bytes:
 
 
 CALLS = b"\x80\x02cos\nsystem\nU\x04true\x85R."
-TOO_MUCH = "has more parts than that of any network"
+TOO_MUCH = "has more parts than any network's"
 FEW = {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}
 MADE: dict[str, tuple[Callable[[], bytes], str]] = {
     "quantised to 4 bits": (quantised, "QUInt4x2Storage: floating point is needed"),

@@ -1,4 +1,4 @@
-"""ONNX files, as PyTorch's exporters write them: the graph tells the network, whatever was folded and renamed."""
+"""ONNX files, as PyTorch's exporters write them: the network is read from the graph, with parts folded and renamed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What stands around a DenseNet in real state dicts: other heads, losses, metrics, wrappers, detectors."""
+"""What surrounds a DenseNet in real state dicts: other heads, losses, metrics, wrappers, detectors."""
 
 from __future__ import annotations
 

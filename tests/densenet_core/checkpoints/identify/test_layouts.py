@@ -1,4 +1,4 @@
-"""Checkpoints in other libraries' names: the same network under each of them gives the same scores."""
+"""Checkpoints in other libraries' names: the same network has the same scores under each of them."""
 
 from __future__ import annotations
 

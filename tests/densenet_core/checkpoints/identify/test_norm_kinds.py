@@ -189,7 +189,7 @@ def test_the_command_line_says_what_is_assumed_and_takes_the_kind(
 def test_parameters_of_batch_norms_without_their_statistics_are_not_taken_for_group_norms() -> None:
     """``dict(model.named_parameters())`` has no buffers; all widths are multiples of 32."""
     parameters = dict(filled(lambda width: nn.BatchNorm2d(width), name="bn").named_parameters())
-    with pytest.raises(CheckpointError, match=r"'layers\.0\.bn1', .* and their names are those of batch norms"):
+    with pytest.raises(CheckpointError, match=r"'layers\.0\.bn1', .* and they have the names of batch norms"):
         checkpoint_from_state_dict(parameters).to_model()
     assert "batch norms without statistics, have the same tensors" in " ".join(
         checkpoint_from_state_dict(dict(filled(lambda width: nn.BatchNorm2d(width)).named_parameters())).assumed

@@ -15,7 +15,7 @@ from densenet_core.training.loop import train
 
 @pytest.fixture
 def learns_digits(tmp_path: Path) -> Callable[..., Path]:
-    """Trains a network on the digits, checks its error, and that its file gives the same scores back."""
+    """Train a network on the digits; check its error, and that the scores of its file are the same."""
 
     def run(arch: str, epochs: int = 5) -> Path:
         config = recipe_config("fast", arch, "digits", arch, epochs=epochs, runs_dir=str(tmp_path))

@@ -70,7 +70,7 @@ def drawn_joins(spec: FractalNetSpec, steps: int) -> list[list[tuple[bool, ...]]
         join, kept = model._draw_join(), []
         for row in range(1, spec.rows + 1):
             columns = list(spec.columns_ending_at(row))
-            ones = [torch.full((1,), float(2**i)) for i in range(len(columns))]  # a sum tells its terms
+            ones = [torch.full((1,), float(2**i)) for i in range(len(columns))]  # each sum has one set of terms
             value = join(ones, columns).item()
             subsets = [[i for i in range(len(columns)) if n >> i & 1] for n in range(1, 2 ** len(columns))]
             subset = next(s for s in subsets if value == pytest.approx(sum(2**i for i in s) / len(s)))

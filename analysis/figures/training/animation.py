@@ -14,7 +14,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from PIL import Image
 
-from analysis.figures.emergence import choose_epochs
+from analysis.figures.training.emergence import choose_epochs
 from analysis.figures.export import figure_bytes
 from analysis.figures.figure_5 import feature_reuse_figure
 from densenet_core import RunError

@@ -1,0 +1,1 @@
+"""Figures of a training: curves of loss and error, how feature reuse emerges, and its animation."""
