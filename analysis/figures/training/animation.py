@@ -14,9 +14,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 from PIL import Image
 
-from analysis.figures.training.emergence import choose_epochs
 from analysis.figures.export import figure_bytes
 from analysis.figures.figure_5 import feature_reuse_figure
+from analysis.figures.training.emergence import choose_epochs
 from densenet_core import RunError
 
 SECONDS_PER_FRAME, LAST_SECONDS, DPI = 0.2, 2.0, 150

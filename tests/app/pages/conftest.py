@@ -10,6 +10,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from densenet_core import Checkpoint, create_model, save_checkpoint
+from tests.app.pages.pages import MAIN
 
 NEEDS = {  # what is drawn -> the labels of the buttons of which it needs one
     "plotly_chart": {"PDF", "GIF"},
@@ -44,6 +45,13 @@ def _is_heading(element: Any) -> bool:
     if element.type in ("title", "header", "subheader", "divider"):
         return True
     return element.type == "markdown" and (element.value or "").startswith("#")
+
+
+@pytest.fixture
+def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AppTest:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["streamlit"])
+    return AppTest.from_file(MAIN, default_timeout=240)
 
 
 @pytest.fixture

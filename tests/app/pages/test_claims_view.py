@@ -12,14 +12,14 @@ from analysis.claims.claims import check_claims
 from app.dashboard.widgets import downloads
 from densenet_core import Checkpoint, create_model, load_checkpoint, save_checkpoint
 from densenet_core.training.runs.files import WEIGHTS
-from tests.app.pages.test_views import app, shown  # noqa: F401 (a fixture)
+from tests.app.pages.pages import shown
 
 OURS, THEIRS = ([Path("runs") / f"{arch}-{seed}" for seed in (0, 1)] for arch in ("densenet-7-2", "resnet-8"))
 PAGE = "from app.dashboard.pages import show_page\nshow_page('claims')\n"
 
 
 @pytest.fixture
-def runs(app: AppTest) -> None:  # noqa: F811
+def runs(app: AppTest) -> None:
     """Two seeds of a DenseNet, and two of a ResNet that overfits more."""
     for folder, gap in ((OURS[0], 0.10), (OURS[1], 0.11), (THEIRS[0], 0.50), (THEIRS[1], 0.52)):
         arch, _, seed = folder.name.rpartition("-")

@@ -39,7 +39,6 @@ from app.dashboard.widgets.handover import (
 )
 from densenet_core.checkpoints.zoo import zoo_path
 from densenet_core.networks.names import spec_from_name
-from tests.app.pages.test_views import app, page  # noqa: F401 (a fixture)
 
 DIGITS = "densenet-40-12-digits"
 KEY = file_key(zoo_path(DIGITS))
@@ -130,7 +129,7 @@ def test_an_archive_has_files_code_and_a_readme_and_is_the_same_each_time() -> N
 
 
 @pytest.mark.slow
-def test_a_page_offers_all_its_figures(monkeypatch: pytest.MonkeyPatch, app) -> None:  # type: ignore[no-untyped-def] # noqa: F811
+def test_a_page_offers_all_its_figures(monkeypatch: pytest.MonkeyPatch, app) -> None:  # type: ignore[no-untyped-def]
     app.run()
     assert not app.exception
     items = app.session_state[downloads._ITEMS]

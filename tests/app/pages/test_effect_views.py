@@ -15,7 +15,7 @@ from densenet_core import load_checkpoint, load_zoo, save_checkpoint
 from densenet_core.checkpoints.checkpoint import Checkpoint
 from densenet_core.data.datasets import load_test_images
 from densenet_core.networks.build import create_model
-from tests.app.pages.test_views import app, choose_all, heatmap_cells, page, shown  # noqa: F401 (a fixture)
+from tests.app.pages.pages import choose_all, heatmap_cells, page, shown
 
 pytestmark = pytest.mark.slow
 NAME = "densenet-40-12-digits"
@@ -29,7 +29,7 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("measure", IMAGE_MEASURES)
 def test_the_heatmap_of_a_measure_on_images(
     measure: str,
-    app: AppTest,  # noqa: F811
+    app: AppTest,
     small_run: Path,
 ) -> None:
     choose_all(app, origin="run", images_number=30, measure=measure).run()
@@ -41,7 +41,7 @@ def test_the_heatmap_of_a_measure_on_images(
     assert [float(row[4]) for row in heatmap_cells(app)] == pytest.approx(table[measure].tolist(), abs=1e-6)
 
 
-def test_images_that_do_not_fit_say_so_and_the_measure_can_be_changed_back(app: AppTest) -> None:  # noqa: F811
+def test_images_that_do_not_fit_say_so_and_the_measure_can_be_changed_back(app: AppTest) -> None:
     choose_all(app, zoo_name=NAME, images_number=30, measure="taylor").run()
     app.selectbox(key="images_digits").select("cifar10").run()
     assert not app.exception
@@ -51,7 +51,7 @@ def test_images_that_do_not_fit_say_so_and_the_measure_can_be_changed_back(app: 
     assert heatmap_cells(app)
 
 
-def test_images_outside_the_served_folders_are_refused(app: AppTest) -> None:  # noqa: F811
+def test_images_outside_the_served_folders_are_refused(app: AppTest) -> None:
     app.query_params["measure"] = "taylor"
     app.session_state["images_root"] = "/etc"
     app.run()
@@ -59,7 +59,7 @@ def test_images_outside_the_served_folders_are_refused(app: AppTest) -> None:  #
     assert "outside the folders that this server serves" in app.error[0].value.replace("\\", "")
 
 
-def test_agreement_shows_what_the_function_gives(app: AppTest) -> None:  # noqa: F811
+def test_agreement_shows_what_the_function_gives(app: AppTest) -> None:
     found = page(app, "agreement", agreement_second="contribution")
     assert not found.exception
     table = measure_reuse(load_zoo(NAME), ("contribution",), load_test_images("digits"), 30)
@@ -76,7 +76,7 @@ def test_agreement_shows_what_the_function_gives(app: AppTest) -> None:  # noqa:
     assert not found.exception
 
 
-def test_claims_stand_beside_an_untrained_network(app: AppTest, small_run: Path) -> None:  # noqa: F811
+def test_claims_stand_beside_an_untrained_network(app: AppTest, small_run: Path) -> None:
     found = page(app, "claims", origin="run")
     assert "Plain-14, untrained" not in shown(found).replace("\\", "")
     found.button(key="start_claims").click().run()
@@ -86,7 +86,7 @@ def test_claims_stand_beside_an_untrained_network(app: AppTest, small_run: Path)
     assert "Plain-14, untrained" in shown(found).replace("\\", "")
 
 
-def test_gradient_flow_of_the_network_and_its_controls(app: AppTest) -> None:  # noqa: F811
+def test_gradient_flow_of_the_network_and_its_controls(app: AppTest) -> None:
     found = page(app, "gradient_flow")
     assert not found.exception
     figure = json.loads(found.get("plotly_chart")[0].proto.spec)
@@ -100,7 +100,7 @@ def test_gradient_flow_of_the_network_and_its_controls(app: AppTest) -> None:  #
     assert len(found.get("plotly_chart")) == 2  # and the paths
 
 
-def test_pruning_curves_begin_at_the_networks_error(app: AppTest, small_run: Path) -> None:  # noqa: F811
+def test_pruning_curves_begin_at_the_networks_error(app: AppTest, small_run: Path) -> None:
     found = page(app, "pruning", origin="run", pruning_measures=["mean_abs_weight"])
     found.button(key="start_pruning").click().run()
     assert not found.exception
@@ -112,7 +112,7 @@ def test_pruning_curves_begin_at_the_networks_error(app: AppTest, small_run: Pat
 
 
 @pytest.mark.parametrize("name", ["agreement", "claims", "gradient_flow", "pruning"])
-def test_pages_for_densenets_reject_resnets(name: str, app: AppTest, tmp_path: Path) -> None:  # noqa: F811
+def test_pages_for_densenets_reject_resnets(name: str, app: AppTest, tmp_path: Path) -> None:
     model = create_model("resnet-8", in_channels=1)
     save_checkpoint(Checkpoint(model.spec, model.state_dict()), tmp_path / "runs" / "r" / "model.safetensors")
     (tmp_path / "runs" / "r" / "config.json").write_text("{}")

@@ -10,7 +10,7 @@ from streamlit.testing.v1 import AppTest
 from app.dashboard import memory
 from app.dashboard.pages import GROUPS, PAGES
 from app.dashboard.views.notes import SECTIONS
-from tests.app.pages.test_views import DIGITS, FEW, app  # noqa: F401 (a fixture)
+from tests.app.pages.pages import DIGITS, FEW
 
 pytestmark = pytest.mark.slow
 KINDS = ("selectbox", "multiselect", "number_input", "slider", "button_group", "toggle", "radio")

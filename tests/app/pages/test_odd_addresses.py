@@ -11,8 +11,8 @@ from streamlit.testing.v1 import AppTest
 
 from app.dashboard.pages import PAGES
 from densenet_core import Checkpoint, DenseNet, DenseNetSpec, save_checkpoint
+from tests.app.pages.pages import DIGITS
 from tests.app.pages.test_prediction_view import as_file
-from tests.app.pages.test_views import DIGITS, app  # noqa: F401 (a fixture)
 
 ODD = ("9" * 5000, "\0", "-1", "1.2.3.4", "<b>{x}%s")
 SOURCES = (Path(__file__).parents[3] / "app" / "dashboard").rglob("*.py")

@@ -15,8 +15,8 @@ from streamlit.testing.v1 import AppTest
 
 from app.cli.main import run
 from app.dashboard.widgets import downloads
+from tests.app.pages.pages import DIGITS, page
 from tests.app.pages.test_odd_addresses import opened
-from tests.app.pages.test_views import DIGITS, app, page  # noqa: F401 (a fixture)
 
 
 def encoded(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
@@ -59,7 +59,7 @@ def uploaded(found: AppTest, name: str, content: bytes) -> AppTest:
 
 
 @pytest.fixture
-def upload_page(app: AppTest) -> AppTest:  # noqa: F811
+def upload_page(app: AppTest) -> AppTest:
     return page(app, "prediction", prediction_origin="upload")
 
 

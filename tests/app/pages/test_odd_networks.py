@@ -13,7 +13,7 @@ from analysis.available import available_analyses
 from app.cli.main import run
 from densenet_core import Checkpoint, load_checkpoint, load_zoo
 from densenet_core.networks.build import create_model
-from tests.app.pages.test_views import app, choose, heatmap_cells, shown, upload  # noqa: F401 (a fixture)
+from tests.app.pages.pages import heatmap_cells, upload
 from tests.densenet_core.checkpoints.formats.foreign import ForeignDenseNet, trained
 
 pytestmark = pytest.mark.slow
@@ -27,7 +27,7 @@ def gated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
-def test_the_reuse_page_shows_it_and_says_what_needs_more(app: AppTest, gated: Path) -> None:  # noqa: F811
+def test_the_reuse_page_shows_it_and_says_what_needs_more(app: AppTest, gated: Path) -> None:
     upload(app, "gated.pth", gated.read_bytes())
     assert not app.exception
     assert not app.error

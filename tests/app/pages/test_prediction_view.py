@@ -25,7 +25,7 @@ from densenet_core import Checkpoint, DataError, DenseNet, DenseNetSpec, load_ch
 from densenet_core.data.datasets import load_test_images
 from densenet_core.data.images import sample_evenly
 from tests.app.pages.again import make_again
-from tests.app.pages.test_views import FEW, app, page, shown  # noqa: F401 (a fixture)
+from tests.app.pages.pages import FEW, page, shown
 
 pytestmark = pytest.mark.slow
 NAME = "densenet-40-12-digits"
@@ -34,7 +34,7 @@ OVERVIEW = {"network_input", "top_classes", "prediction", "source_map", "class_m
 
 
 def test_the_page_shows_what_the_functions_return(
-    app: AppTest,  # noqa: F811
+    app: AppTest,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -51,7 +51,7 @@ def test_the_page_shows_what_the_functions_return(
     assert "3, not 8" in shown(found).replace("\\", "")
 
 
-def test_least_certain_images_come_first(app: AppTest) -> None:  # noqa: F811
+def test_least_certain_images_come_first(app: AppTest) -> None:
     found = page(app, "prediction")
     found.selectbox(key="prediction_way").select("uncertain").run()
     assert not found.exception
@@ -59,7 +59,7 @@ def test_least_certain_images_come_first(app: AppTest) -> None:  # noqa: F811
     assert found.pills(key="prediction_row_uncertain").value == int(table.loc[table["probability"].idxmin(), "row"])
 
 
-def look(app: AppTest, name: str) -> AppTest:  # noqa: F811
+def look(app: AppTest, name: str) -> AppTest:
     """The page on the small network."""
     found = page(app, "prediction", origin="run")
     found.segmented_control(key="prediction_look").set_value(name).run()
@@ -77,7 +77,7 @@ def charts(found: AppTest) -> int:
 
 
 def test_reuse_by_class_is_measured_when_asked_for_and_an_image_is_in_the_address(
-    app: AppTest,  # noqa: F811
+    app: AppTest,
     small_run: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -99,7 +99,7 @@ def test_reuse_by_class_is_measured_when_asked_for_and_an_image_is_in_the_addres
 
 
 def test_depth_is_measured_over_the_data_set_and_in_every_block(
-    app: AppTest,  # noqa: F811
+    app: AppTest,
     small_run: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -119,7 +119,7 @@ def test_depth_is_measured_over_the_data_set_and_in_every_block(
 
 
 def test_similarity_stands_beside_the_untrained_network(
-    app: AppTest,  # noqa: F811
+    app: AppTest,
     small_run: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -133,7 +133,7 @@ def test_similarity_stands_beside_the_untrained_network(
 
 
 def test_driving_images_and_connections(
-    app: AppTest,  # noqa: F811
+    app: AppTest,
     small_run: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -154,7 +154,7 @@ def test_driving_images_and_connections(
     assert make_again(found, tmp_path, monkeypatch, OVERVIEW) > ours
 
 
-def test_thumbnails_turn_and_the_address_names_the_image(app: AppTest) -> None:  # noqa: F811
+def test_thumbnails_turn_and_the_address_names_the_image(app: AppTest) -> None:
     found = page(app, "prediction")
     found.session_state["images_number"] = 200
     found.run()
@@ -192,7 +192,7 @@ def test_a_volume_is_uploaded_and_cut_into_slices(tmp_path: Path, monkeypatch: p
     spec = DenseNetSpec((2, 2), 2, 4, in_channels=1, spatial_dims=3)
     save_checkpoint(Checkpoint(spec, DenseNet(spec).state_dict()), tmp_path / "net.safetensors")
     monkeypatch.setattr("sys.argv", ["streamlit", "--root", str(tmp_path)])
-    app = AppTest.from_string("from app.dashboard.views import prediction\nprediction.show()\n", default_timeout=240)  # noqa: F811
+    app = AppTest.from_string("from app.dashboard.views import prediction\nprediction.show()\n", default_timeout=240)
     app.query_params["network"] = f"path:{tmp_path / 'net.safetensors'}"
     app.run()
     volume = np.random.default_rng(0).random((6, 8, 8), dtype="float32")
@@ -228,7 +228,7 @@ def test_a_frame_marks_the_place_and_filters_keep_their_colors() -> None:
     assert tiles[0, 0].tolist() == [0, 0, 0]
 
 
-def test_a_click_on_a_layer_runs_no_forward_pass(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+def test_a_click_on_a_layer_runs_no_forward_pass(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
     found = page(app, "prediction")
     assert not found.exception
     passes: list[object] = []

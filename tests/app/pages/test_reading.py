@@ -11,8 +11,8 @@ from streamlit.testing.v1 import AppTest
 from densenet_core import DenseNetSpec, save_checkpoint
 from densenet_core.checkpoints.checkpoint import Checkpoint
 from densenet_core.networks.build import build_model
+from tests.app.pages.pages import DIGITS, heatmap_cells, shown
 from tests.app.pages.test_odd_addresses import opened
-from tests.app.pages.test_views import DIGITS, heatmap_cells, shown
 
 SPEC = DenseNetSpec((2, 2), 4, 8, norm="group", norm_groups=4)
 

@@ -15,7 +15,7 @@ from densenet_core.training.config import TrainingConfig
 from densenet_core.training.loop import train
 from tests.app.pages.again import make_again
 from tests.app.pages.conftest import without_download
-from tests.app.pages.test_views import DIGITS, FEW, app, choose_all  # noqa: F401 (a fixture)
+from tests.app.pages.pages import DIGITS, FEW, choose_all
 
 QUICK = {  # a page -> the beginnings of what its code makes within seconds
     "feature_reuse": ("weights", "row", "column", "observations"),

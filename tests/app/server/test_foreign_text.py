@@ -18,7 +18,7 @@ from analysis.figures.style.screen import plain
 from analysis.figures.training.curves import training_curves_figure, training_curves_screen
 from app.text import format_value, literal, one_line
 from densenet_core import Checkpoint, save_checkpoint
-from tests.app.pages.test_views import MAIN, page, upload
+from tests.app.pages.pages import MAIN, page, upload
 
 pytestmark = pytest.mark.slow
 HOSTILE = {

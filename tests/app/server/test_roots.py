@@ -29,7 +29,7 @@ from app.dashboard.widgets.network_picker import START
 from densenet_core import Checkpoint, CheckpointError, save_checkpoint
 from densenet_core.training.config import PLACE_FIELDS, training_settings
 from densenet_core.training.runs.files import CONFIG
-from tests.app.pages.test_views import choose, page, shown
+from tests.app.pages.pages import choose, page, shown
 
 OUTSIDE = "outside the folders that this server serves"
 

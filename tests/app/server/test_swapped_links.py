@@ -24,7 +24,7 @@ from densenet_core import Checkpoint, files, save_checkpoint
 from densenet_core.data.datasets import load_test_images
 from densenet_core.data.folders import ClassFolders
 from densenet_core.training.runs.files import CONFIG, METRICS, REUSE, read_config, read_metrics
-from tests.app.pages.test_views import choose, page
+from tests.app.pages.pages import choose, page
 
 RUN = Path("runs/demo")
 READERS: dict[str, Callable[[], object]] = {

@@ -1,0 +1,87 @@
+"""The Training page, by Streamlit's AppTest."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from analysis.reuse.emergence import record_reuse
+from densenet_core.training.config import TrainingConfig
+from densenet_core.training.loop import train
+from tests.app.pages.pages import page, shown
+
+pytestmark = pytest.mark.slow
+
+
+def test_a_run_that_takes_long_to_start_is_waited_for_and_then_chosen(
+    app: AppTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = TrainingConfig("densenet-7-2", "digits", "late", epochs=1)
+    polls: dict[str, float | None] = {}
+    module = "app.dashboard.views.training"
+    monkeypatch.setattr(f"{module}.new_run.start_training", lambda config: None)
+    monkeypatch.setattr(f"{module}.new_run.first_word", lambda folder, process: None)  # its patience is over
+    monkeypatch.setattr(
+        f"{module}.st.fragment", lambda draw, run_every=None: polls.update({draw.__name__: run_every}) or draw
+    )
+    found = page(app, "training")
+    found.text_input(key="new_name").set_value("late")
+    next(button for button in found.button if button.label == "Start").click().run()
+    assert polls.popitem() == ("_wait_for_runs", 2.0)
+    train(replace(config, name="early"), show_progress=False)
+    found.run()
+    assert polls.popitem() == ("_watch", 2.0)  # none trains
+    train(config, show_progress=False)
+    found.run()
+    assert polls.popitem() == ("_watch", None)
+    assert found.selectbox(key="training_run").value == "late"
+
+
+def test_training_without_runs_says_how_to_start_one(app: AppTest) -> None:
+    app = page(app, "training")
+    assert not app.exception
+    assert "Start one in the sidebar" in shown(app)
+
+
+def test_training_shows_curves_and_how_reuse_emerges(app: AppTest) -> None:
+    config = TrainingConfig("densenet-7-2", "digits", "demo", epochs=2)
+    train(config, show_progress=False, on_epoch=record_reuse)
+    app = page(app, "training")
+    assert not app.exception
+    assert app.dataframe[0].value["state"].tolist() == ["finished"]
+    curves, emergence, observations = (json.loads(chart.proto.spec) for chart in app.get("plotly_chart"))
+    assert len(curves["data"]) == 2
+    assert [frame["name"] for frame in emergence["frames"]] == ["1", "2"]
+    assert len(observations["data"]) == 5
+
+
+def test_an_invalid_new_run_shows_the_error(app: AppTest) -> None:
+    app = page(app, "training")
+    app.text_input(key="new_name").set_value("../x")
+    app.button[0].click().run()
+    assert not app.exception
+    assert "name '../x' is not a folder name" in app.error[0].value.replace("\\", "")
+
+
+def test_the_new_run_form_passes_every_setting_on(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    from app.dashboard.views.training import new_run
+    from densenet_core.training.config import PLACE_FIELDS, training_settings
+
+    started: list[TrainingConfig] = []
+    monkeypatch.setattr(new_run, "start_training", started.append)
+    monkeypatch.setattr(new_run, "first_word", lambda folder, process: None)
+    app = page(app, "training")
+    drawn = {widget.key for kind in ("selectbox", "number_input", "checkbox", "text_input") for widget in app.get(kind)}
+    paths = {*PLACE_FIELDS, "initial_weights"}  # of the server
+    assert {f"new_{each.name}" for each in training_settings() if each.name not in paths} <= drawn
+    app.selectbox(key="new_schedule").set_value("one_cycle")
+    app.number_input(key="new_momentum").set_value(0.8)
+    app.text_input(key="new_milestones").set_value("0.25, 0.5")
+    app.checkbox(key="new_channels_last").set_value(False)
+    app.button[0].click().run()
+    assert not app.exception
+    assert (started[0].schedule, started[0].momentum, started[0].milestones) == ("one_cycle", 0.8, (0.25, 0.5))
+    assert (started[0].channels_last, started[0].epochs, started[0].batch_size) == (False, 30, 64)
