@@ -23,7 +23,7 @@ from app.cli.common import (
     open_test_images,
     reading_options,
 )
-from app.cli.output import escape_text, print_json, print_written
+from app.cli.output import print_json, print_line, print_written
 from densenet_core.data.names import DATASET_NAMES
 
 if TYPE_CHECKING:
@@ -82,9 +82,9 @@ def claims(
 def print_claims(table: pd.DataFrame) -> None:
     """Print a table of claims: statement, verdict and value, criterion and controls, one claim after the other."""
     for number, (_, claim) in enumerate(table.iterrows(), start=1):
-        print(f"{number:>2}. {claim['statement']} (section {claim['section']})")
+        print_line(f"{number:>2}. {claim['statement']} (section {claim['section']})")
         for line in _evidence(claim):
-            print(f"    {escape_text(line)}")
+            print_line(f"    {line}")
 
 
 def _evidence(claim: pd.Series) -> list[str]:

@@ -29,7 +29,7 @@ from app.cli.common import (
     open_test_images,
     reading_options,
 )
-from app.cli.output import print_json, print_table, print_written
+from app.cli.output import print_json, print_line, print_table, print_text, print_written
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -75,14 +75,14 @@ def agreement(
         content = {"network": network.spec.title, "first": first, "second": second, "into": kind}
         print_json(content | {"agreement": found.to_dict("records"), "disagreements": rows.to_dict("records")})
     else:
-        print(f"{network.spec.title}: rank correlation (Spearman) with {second}, into {kind or 'all targets'}")
+        print_line(f"{network.spec.title}: rank correlation (Spearman) with {second}, into {kind or 'all targets'}")
         _print_agreement(found)
         if MEASURES[first].comparable == "target":
-            print(
+            print_line(
                 f"{first} is a share within each target: its order across targets partly follows their source counts."
             )
         if reliable := describe_reliability(reuse, kind):
-            print(reliable)
+            print_text(reliable)
         _print_disagreements(rows, first, second)
     if figure:
         print_written(*save_figure(agreement_figure(reuse, first, second, kind), figure, reuse))
@@ -106,7 +106,7 @@ def _print_agreement(found: pd.DataFrame) -> None:
             for row in found.itertuples()
         ],
     )
-    print("Intervals: bootstrap over targets, and over sources. Baselines do not use the weights.")
+    print_line("Intervals: bootstrap over targets, and over sources. Baselines do not use the weights.")
 
 
 def _print_disagreements(rows: pd.DataFrame, first: str, second: str) -> None:
@@ -221,7 +221,7 @@ def prune(
         pruned = take_norms_again(pruned, sample_evenly(chosen_by, images))
     if against_scratch:
         compared = compare_with_scratch(pruned, splits, finetune or 1, against_scratch)
-        print(compared.to_string(index=False))
+        print_text(compared.to_string(index=False))
     if finetune:
         from densenet_core.training.finetuning import finetune as train_further
 
@@ -230,7 +230,7 @@ def prune(
     costs = before_and_after(network, pruned, taken)
     print_table(("", "before", "after"), [(row[0], _number(row[1]), _number(row[2])) for row in costs.to_numpy()])
     if note := explain_memory(costs):
-        print(note)
+        print_text(note)
     print_written(out)
     if onnx:
         from densenet_core.checkpoints.onnx_export import export_onnx

@@ -16,7 +16,7 @@ from app.cli.common import (
     open_spec,
     reading_options,
 )
-from app.cli.output import print_json, print_table, print_written
+from app.cli.output import print_json, print_line, print_table, print_text, print_written
 
 NetworkArgument = Annotated[
     str, typer.Argument(metavar="NETWORK", help="121, densenet-bc-100-12, resnet50, ..., or a checkpoint.")
@@ -55,11 +55,11 @@ def cost(
     else:
         cells = [[*(str(row[key]) for key in first), *(f"{row[key]:,}" for key in SUMMED)] for _, row in per.iterrows()]
         cells.append(["total", *[""] * (len(first) - 1), *(f"{count:,}" for count in total.values())])
-        print(spec.title)
+        print_line(spec.title)
         print_table([*first, *SUMMED], cells)
-        print(f"activations kept in training, one image: {memory['training']:,} bytes")
+        print_line(f"activations kept in training, one image: {memory['training']:,} bytes")
         if "memory_efficient" in memory:
-            print(f"  with --memory-efficient: {memory['memory_efficient']:,} bytes")
+            print_line(f"  with --memory-efficient: {memory['memory_efficient']:,} bytes")
     if csv:
         print_written(save_table(counted, csv))
 
@@ -81,14 +81,14 @@ def compare(
     table = compare_networks(specs, input_size)
     rows = [[str(name), *(_to_text(cell) for cell in row)] for name, row in zip(table.index, table.values, strict=True)]
     print_table(["", *table.columns], rows)
-    print()
+    print_line()
     stages = compare_stages(specs, input_size)
     print_table(list(stages.columns), [[_to_text(cell) for cell in row] for row in stages.itertuples(index=False)])
     if measure:
         from analysis.architecture.latency import measure_latency
 
         times = measure_latency(specs, int(str(table.loc["input_size", a])))
-        print()
+        print_line()
         print_table(list(times.columns), [[_to_text(cell) for cell in row] for row in times.itertuples(index=False)])
 
 
@@ -121,7 +121,7 @@ def table(
         out.write_text(text, encoding="utf-8")
         print_written(out)
     else:
-        print(text, end="")
+        print_text(text.rstrip())
 
 
 def _to_text(cell: object) -> str:

@@ -24,7 +24,7 @@ from app.cli.common import (
     open_test_images,
     reading_options,
 )
-from app.cli.output import print_written
+from app.cli.output import escape_text, print_written
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -178,7 +178,7 @@ def _figure(which: str, runs: list[str], reading: Reading) -> tuple[Any, pd.Data
             raise ValueError(f"the runs have different data ({', '.join(datasets)}): their errors don't compare")
         curves = training_curves({Path(run).resolve().name: run for run in runs})
         for reason in curves.attrs["skipped"]:
-            print("densenet-lens:", reason, file=sys.stderr)
+            print("densenet-lens:", escape_text(reason), file=sys.stderr)
         return training_curves_figure(curves), curves
     if which == "5":
         if len(runs) != 1:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import codecs
 import gc
+import logging
 import os
 import sys
 import traceback
@@ -20,10 +21,11 @@ from typing import Annotated
 import typer
 
 from app.cli import claims, effects, efficiency, figures, networks, prediction, reuse, serve, training
-from app.cli.output import escape_text, quiet, shorten
+from app.cli.output import escape_text, print_line, quiet, shorten
 
 EVERYWHERE = ("--debug", "--quiet")  # options of every command
 INTERRUPTED = "Interrupted. Run the same command again to resume a training or a measurement."
+NO_MEMORY = "there is not enough memory: use a smaller network, smaller images or a smaller batch size"
 REPORT = "internal error, please report it with the traceback that --debug prints"
 # What a terminal without Unicode shows instead of the symbols of papers.
 ASCII = {
@@ -42,7 +44,7 @@ app = typer.Typer(
 
 def _print_version(is_asked: bool) -> None:
     if is_asked:
-        print(f"densenet-lens {metadata.version('densenet-lens')}")
+        print_line(f"densenet-lens {metadata.version('densenet-lens')}")
         raise typer.Exit()
 
 
@@ -89,12 +91,24 @@ def main() -> None:
 
 
 def prepare_streams() -> None:
-    """Let output never fail: open what the caller closed (`densenet-lens runs >&-`), and replace unknown characters."""
+    """Let output never fail: open what the caller closed (`densenet-lens runs >&-`), and replace unknown characters.
+
+    Warnings, which may name foreign files, are escaped as all other output.
+    """
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115  # open until the end
         if hasattr(stream := getattr(sys, name), "reconfigure"):  # other streams are left as they are
             stream.reconfigure(errors="ascii_symbols")
+    if logging.lastResort is not None:
+        logging.lastResort.setFormatter(EscapedFormatter())
+
+
+class EscapedFormatter(logging.Formatter):
+    """Warnings as one line each, with their control characters escaped."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return escape_text(super().format(record))
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -128,7 +142,16 @@ def _explain(error: Exception) -> int:
             return _complain(f"{place}: {error.strerror or error}", code=2)
         case ValueError():  # every error of the suite that a user can fix is a ValueError
             return _complain(str(error), code=2)
+    if _is_out_of_memory(error):
+        return _complain(NO_MEMORY, code=2)
     return _complain(f"{REPORT} ({type(error).__name__}: {error})", code=1)
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Return whether memory did not suffice, which torch says by a class of its own on GPUs and in words on CPUs."""
+    words = ("can't allocate memory", "Storage size calculation overflowed")
+    is_torchs = isinstance(error, RuntimeError) and any(each in str(error) for each in words)
+    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or is_torchs
 
 
 def _is_output_open() -> bool:

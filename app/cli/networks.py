@@ -22,7 +22,7 @@ from app.cli.common import (
     open_test_images,
     reading_options,
 )
-from app.cli.output import escape_text, print_json, print_pairs, print_table
+from app.cli.output import print_json, print_line, print_pairs, print_table, print_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -107,12 +107,12 @@ def inspect(
     found = [("Layout", network.layout), ("Identified by", _identification(network)), ("Not used", ignored)]
     facts = [(FACT_TITLES[name], value) for name, value in network_facts(network).items()]
     print_pairs([*facts, *_list_content(network), *found, *_architecture(network), *_unknown(network)])
-    print("\nAvailable analyses:")
+    print_text("\nAvailable analyses:")
     for reason, group in available.groupby("reason", sort=False):
         for analysis in group["analysis"]:
-            print(f"  {'no ' if reason else 'yes'}  {analysis}")
+            print_line(f"  {'no ' if reason else 'yes'}  {analysis}")
         if reason:
-            print("      ", escape_text(reason))
+            print_line(f"       {reason!s}")
     if layers:
         shapes = [(key, " x ".join(map(str, shape)), f"{size:,}") for key, shape, size in tensors]
         print_table(("tensor", "shape", "parameters"), shapes)

@@ -63,6 +63,17 @@ def print_written(*files: Path, about: str = "") -> None:
         print(f"wrote {' '.join(escape_text(file) for file in files)}{about}", file=sys.stderr)
 
 
+def print_line(text: str = "") -> None:
+    """Print one line, with its control characters escaped; commands print nothing but by this module."""
+    print(escape_text(text))
+
+
+def print_text(text: str) -> None:
+    """Print text of several lines, whose other control characters are escaped."""
+    for line in text.replace("\r\n", "\n").split("\n"):
+        print_line(line)
+
+
 def print_pairs(pairs: Iterable[tuple[str, object]]) -> None:
     """Print labels and values, one pair a line."""
     pairs = list(pairs)
@@ -84,10 +95,11 @@ def print_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None
 def print_json(content: Mapping[str, Any] | Sequence[Any]) -> None:
     """Print JSON for scripts: NaN and infinity as null, other values that JSON lacks as text.
 
-    Characters are escaped as JSON does it where the terminal's encoding is not Unicode.
+    Characters are escaped as JSON does it where they can't be seen, or the terminal's encoding is not Unicode.
     """
     is_unicode = str(getattr(sys.stdout, "encoding", None) or "utf-8").lower().startswith("utf")
-    print(json.dumps(_finite(content), indent=2, ensure_ascii=not is_unicode, default=str))
+    text = json.dumps(_finite(content), indent=2, ensure_ascii=not is_unicode, default=str)
+    print("".join(sign if sign.isprintable() or sign == "\n" else json.dumps(sign)[1:-1] for sign in text))
 
 
 def _finite(value: Any) -> Any:

@@ -25,7 +25,7 @@ from app.cli.common import (
     open_test_images,
     reading_options,
 )
-from app.cli.output import print_json, print_table, print_written, progress
+from app.cli.output import print_json, print_line, print_table, print_written, progress
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -139,7 +139,7 @@ def lens(
         print_json({name: by_depth.to_dict("records") for name, by_depth in found.items()})
     else:
         for name, by_depth in found.items():
-            print(f"{name}: {by_depth.attrs['num_images']} images, layers not read replaced by {replace}")
+            print_line(f"{name}: {by_depth.attrs['num_images']} images, layers not read replaced by {replace}")
             columns = by_depth[["source_layer", "loss", "error", "decided"]].itertuples(index=False, name=None)
             rows = [
                 (str(s), f"{loss:.3f}", f"{error:.2f} %", f"{decided:.1f} %") for s, loss, error, decided in columns
@@ -194,7 +194,7 @@ def classes(
                 for c, n, b, s, t, loss, error in rows.itertuples(index=False, name=None)
             ],
         )
-        print()
+        print_line()
         columns = ["block", "source_layer", "target_layer", "class", "predicted", "images"]
         print_table(
             ("connection", "class", "taken for", "images when cut"),

@@ -31,7 +31,7 @@ from app.cli.common import (
     open_test_images,
     reading_options,
 )
-from app.cli.output import print_written
+from app.cli.output import print_line, print_text, print_written
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -146,10 +146,12 @@ def reuse(
     connections = _measure(network, measure, images, ablation, (dataset, data, normalize))
     is_visible = is_order_visible(network)
     assumed = "" if is_visible else f"; {ORDER_ASSUMED}"
-    print(f"{network.spec.title}: {len(connections)} connections in {connections['block'].nunique()} blocks{assumed}")
+    print_line(
+        f"{network.spec.title}: {len(connections)} connections in {connections['block'].nunique()} blocks{assumed}"
+    )
     drawn = feature_reuse_figure(connections, **look, **drawing) if figure else None
     out.write(drawn, connections)
-    print("The paper's observations on Figure 5, tested on this network:")
+    print_line("The paper's observations on Figure 5, tested on this network:")
     print_claims(figure5_observations(connections, is_visible))
 
 
@@ -190,10 +192,10 @@ def _show_difference(tables: Sequence[pd.DataFrame], look: Any, out: _Out) -> No
 
     found = reuse_difference(tables[0], tables[1], **look)
     correlation = found.attrs["rank_correlation"]
-    print(f"Rank correlation of the {len(found)} scaled cells by {look['measure']}: {correlation:z.2f}")
-    print("Largest differences (first minus second, scaled):")
+    print_line(f"Rank correlation of the {len(found)} scaled cells by {look['measure']}: {correlation:z.2f}")
+    print_line("Largest differences (first minus second, scaled):")
     for row in found.loc[found["difference"].abs().nlargest(NUM_DIFFERENT).index].itertuples():
-        print(f"  block {row.block}: {row.source_layer} -> {row.target_layer}  {row.difference:+z.3f}")
+        print_line(f"  block {row.block}: {row.source_layer} -> {row.target_layer}  {row.difference:+z.3f}")
     out.write(difference_figure(found, out.drawing["columns"]) if out.figure else None, found)
 
 
@@ -205,7 +207,7 @@ def _show_epochs(run: str, others: Sequence[str] | None, epochs: tuple[int, int]
         raise ValueError("--epochs compares two epochs of one run: give one run folder")
     if needs_images((look["measure"],)):
         raise ValueError(f"epochs are compared by the weights, and {look['measure']} needs images")
-    print(f"Epoch {epochs[0]} (first) and epoch {epochs[1]} (second) of {Path(run).resolve().name}:")
+    print_line(f"Epoch {epochs[0]} (first) and epoch {epochs[1]} (second) of {Path(run).resolve().name}:")
     _show_difference([reuse_at(run, epoch) for epoch in epochs], look, out)
 
 
@@ -216,12 +218,12 @@ def _show_seeds(networks: Sequence[Checkpoint], tables: Sequence[pd.DataFrame], 
 
     found = seed_statistics(tables, **look)
     if others := differing_settings(network.record for network in networks):
-        print(f"The networks differ in more than the seed: {', '.join(others)}")
-    print(describe_seeds(found))
-    print("Largest standard deviations between the networks (scaled):")
+        print_line(f"The networks differ in more than the seed: {', '.join(others)}")
+    print_text(describe_seeds(found))
+    print_line("Largest standard deviations between the networks (scaled):")
     for row in found.nlargest(NUM_DIFFERENT, "std").itertuples():
         place = f"block {row.block}: {row.source_layer} -> {row.target_layer}"
-        print(f"  {place}  mean {row.mean:.3f}, standard deviation {row.std:.3f}")
+        print_line(f"  {place}  mean {row.mean:.3f}, standard deviation {row.std:.3f}")
     drawn = seeds_figure(found, **look, **out.drawing) if out.figure else None
     out.write(drawn, found)
 

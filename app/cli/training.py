@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from app.cli.common import DataOption, JsonOption, check_ending, check_number
-from app.cli.output import escape_text, is_quiet, print_json, print_table, print_written
+from app.cli.output import is_quiet, print_json, print_line, print_table, print_written
 from app.cli.settings import parse_values, setting_options
 from densenet_core.data.names import DATASET_NAMES
 from densenet_core.training.config import RECIPE_SETTINGS, RECIPES, training_settings
@@ -113,7 +113,7 @@ def train(
     if is_first_process():
         record = read_header(folder)[1]
         kept = record.get("kept_epoch", record["epochs"])
-        print(f"{escape_text(folder)}: test error {record['test_error']:.2f} % after epoch {kept}")
+        print_line(f"{folder}: test error {record['test_error']:.2f} % after epoch {kept}")
 
 
 def runs(
@@ -130,7 +130,7 @@ def runs(
         print_json({"runs": readable, "unreadable": [run._asdict() for run in unreadable]})
         return
     if not found and not unreadable:
-        print(f"no runs in {escape_text(folder)}: train one with densenet-lens train --arch densenet-40-12 --name demo")
+        print_line(f"no runs in {folder}: train one with densenet-lens train --arch densenet-40-12 --name demo")
     if found:
         print_table(
             ("name", "network", "data", "seed", "state", "epoch", "test error", "time left"),
@@ -149,7 +149,7 @@ def runs(
             ],
         )
     for run in unreadable:
-        print(escape_text(f"{run.name}: can't be read: {run.reason}"))
+        print_line(f"{run.name}: can't be read: {run.reason}")
 
 
 def sweep(
@@ -190,7 +190,7 @@ def sweep(
         from densenet_core.training.ray_sweep import run_sweep_on_ray
 
         folders = run_sweep_on_ray(
-            configs, ray_address, cpus, gpus, lambda folder: print(escape_text(folder)), record_reuse
+            configs, ray_address, cpus, gpus, lambda folder: print_line(str(folder)), record_reuse
         )
     table = measured_results(folders, include_zoo=False)
     print_written(save_table(table, results or runs / file.stem / "results.csv"), about=f" ({len(table)} runs)")

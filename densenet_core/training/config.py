@@ -75,7 +75,7 @@ class TrainingConfig:
     compile: bool = setting(False, "Use torch.compile.")
     channels_last: bool = setting(True, "Memory format of the images; faster on most devices.")
     sync_batch_norm: bool = setting(False, "On GPUs: batch statistics over the images of all processes.")
-    workers: int = setting(2, "Processes that read photographs from disk.", minimum=0, is_place=True)
+    workers: int = setting(2, "Processes that read photographs from disk.", minimum=0, maximum=1024, is_place=True)
     normalize: Normalization | None = setting(
         None, "For the data set folder: the channel statistics, imagenet's if omitted."
     )

@@ -15,7 +15,15 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from densenet_core.errors import RunError
 
-_KIND_NAMES: dict[type, str] = {int: "an integer", float: "a number", str: "text", bool: "true or false"}
+# So that config.json stays small, whatever a file of settings holds.
+MAX_TEXT, MAX_NUMBERS = 4096, 1000
+_KIND_NAMES: dict[type, str] = {
+    int: "an integer",
+    float: "a number",
+    str: f"text of up to {MAX_TEXT} characters",
+    bool: "true or false",
+    tuple: f"up to {MAX_NUMBERS} numbers",
+}
 
 
 @dataclass(frozen=True)
@@ -67,7 +75,8 @@ class Setting:
         if self.is_closed and value not in self.choices:
             raise RunError(f"{self.name} {shorten(value)} is not one of {', '.join(self.choices)}")
         values = value if self.kind is tuple and isinstance(value, tuple | list) else [value]
-        if not all(self._fits(each) for each in values) or (self.kind is tuple and values == [value]):
+        is_short = len(values) <= MAX_NUMBERS
+        if not is_short or not all(map(self._fits, values)) or (self.kind is tuple and values == [value]):
             raise RunError(f"{self.name} {shorten(value)} must be {self._expected()}")
 
     def parse(self, text: str) -> Any:
@@ -92,8 +101,10 @@ class Setting:
         return [f"{self.option}={','.join(map(str, value)) if self.kind is tuple else value}"]
 
     def _fits(self, value: Any) -> bool:
-        if self.kind in (str, bool):
-            return isinstance(value, self.kind)
+        if self.kind is str:
+            return isinstance(value, str) and len(value) <= MAX_TEXT
+        if self.kind is bool:
+            return isinstance(value, bool)
         if isinstance(value, bool) or not isinstance(value, int if self.kind is int else int | float):
             return False
         about = self.about
@@ -103,7 +114,7 @@ class Setting:
         return low <= value <= high and (about.above is None or value > about.above)
 
     def _expected(self) -> str:
-        about, parts = self.about, [_KIND_NAMES.get(self.kind, "numbers")]
+        about, parts = self.about, [_KIND_NAMES[self.kind]]
         if about.above is not None:
             parts.append(f"above {about.above:g}")
         if about.minimum is not None and about.maximum is None:

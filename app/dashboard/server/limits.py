@@ -104,6 +104,9 @@ def uploads_held() -> dict[str, int]:
 
 
 def _content_length(scope: Scope) -> int | None:
+    """Return the size of the content; None where it is not given, or chunks of any size replace it."""
+    if any(name.lower() == b"transfer-encoding" for name, _ in scope["headers"]):
+        return None
     values = [value for name, value in scope["headers"] if name.lower() == b"content-length"]
     return int(values[0]) if len(values) == 1 and values[0].isdigit() else None
 

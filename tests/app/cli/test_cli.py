@@ -163,6 +163,16 @@ def test_a_bug_is_reported_as_one(monkeypatch: pytest.MonkeyPatch, capsys: pytes
     assert "Traceback" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("size", [2**50, 2**62])
+def test_too_little_memory_is_no_bug(
+    size: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for fail in (lambda *_: torch.empty(size, 4), lambda *_: bytearray(size)):
+        monkeypatch.setattr("analysis.reuse.connections.connection_weights", fail)
+        assert run(["reuse", "densenet-40-12-digits"]) == 2
+        assert "there is not enough memory: use a smaller network" in capsys.readouterr().err
+
+
 def test_a_mistake_keeps_its_cause_for_debugging(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["--debug", "cost", "resnet-21"]) == 2
     said = capsys.readouterr().err

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import os
+import re
 import sys
 from importlib import metadata
 from pathlib import Path
@@ -15,8 +17,9 @@ import pytest
 
 from analysis.reuse import measuring
 from analysis.reuse.ablation import connection_ablation
-from app.cli.main import prepare_streams, run
-from app.cli.output import print_json, progress, quiet
+from app.cli import main
+from app.cli.main import EscapedFormatter, prepare_streams, run
+from app.cli.output import print_json, print_line, print_pairs, print_table, print_text, progress, quiet
 from app.cli.training import check_progress
 from densenet_core import checkpoint_from_state_dict, create_model
 from densenet_core.data.datasets import load_test_images
@@ -86,6 +89,25 @@ def test_json_for_a_terminal_without_unicode_is_json(monkeypatch: pytest.MonkeyP
         print_json({"name": "é γ 한 \udcff"})
         sys.stdout.flush()
         assert json.loads(written.getvalue().decode(encoding)) == {"name": "é γ 한 \udcff"}
+
+
+def test_nothing_that_a_file_holds_acts_on_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    hostile = "a\x1b[2J\x9b1mb\u202ec\x7f"
+    print_line(f"{hostile}\nd")
+    print_text(f"{hostile}\nd")
+    print_pairs([(hostile, hostile)])
+    print_table((hostile,), [(hostile,)])
+    print_json({hostile: hostile})
+    print(EscapedFormatter().format(logging.LogRecord("", 30, "", 1, "%s: damaged", (hostile,), None)))
+    said = capsys.readouterr().out
+    assert all(sign.isprintable() or sign == "\n" for sign in said)
+    assert said.splitlines()[:3] == [r"a\x1b[2J\x9b1mb\u202ec\x7f\nd", r"a\x1b[2J\x9b1mb\u202ec\x7f", "d"]
+
+
+def test_commands_print_by_one_module_alone() -> None:
+    for file in Path(main.__file__).parent.glob("*.py"):
+        own = [line for line in file.read_text().splitlines() if re.search(r"(?<![\w.])print\(", line)]
+        assert file.name == "output.py" or all("file=sys.stderr" in line for line in own), (file, own)
 
 
 def test_a_bar_is_for_terminals_only(capsys: pytest.CaptureFixture[str]) -> None:

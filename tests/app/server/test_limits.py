@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import MutableMapping
+from collections.abc import MutableMapping, Sequence
 from typing import Any
 
 import pytest
@@ -31,7 +31,9 @@ def test_the_allow_list(user: dict[str, object], is_let_in: bool) -> None:
     assert is_allowed(user, [])
 
 
-def statuses(limits: UploadLimits, *requests: tuple[str, str, bytes | None]) -> list[int]:
+def statuses(
+    limits: UploadLimits, *requests: tuple[str, str, bytes | None], headers: Sequence[tuple[bytes, bytes]] = ()
+) -> list[int]:
     """What the middleware answers to requests of (method, path, Content-Length); 200 is the application's."""
 
     async def receive() -> dict[str, object]:
@@ -43,8 +45,8 @@ def statuses(limits: UploadLimits, *requests: tuple[str, str, bytes | None]) -> 
         async def send(message: MutableMapping[str, Any]) -> None:
             found.append(message.get("status", 0))
 
-        headers = [] if length is None else [(b"content-length", length)]
-        await limits({"type": "http", "method": method, "path": path, "headers": headers}, receive, send)
+        all_headers = [*headers, *([] if length is None else [(b"content-length", length)])]
+        await limits({"type": "http", "method": method, "path": path, "headers": all_headers}, receive, send)
         return found[0] if found else 200
 
     return [asyncio.run(ask(*request)) for request in requests]
@@ -69,6 +71,8 @@ def test_limits_hold_for_one_session_and_for_all(monkeypatch: pytest.MonkeyPatch
         ("GET", "/_stcore/metrics", None),
         ("GET", "/_stcore/health", None),
     ) == [200, 413, 413, 411, 411, 403, 200, 404, 200]
+    chunked = [(b"Transfer-Encoding", b"chunked")]  # with which a server takes no account of the length
+    assert statuses(limits, ("PUT", f"{put}/half/a", b"1"), headers=chunked) == [411]
     held |= dict.fromkeys("abc", 100)
     assert statuses(limits, ("PUT", f"{put}/half/a", b"1")) == [503]
     assert not limits.arriving

@@ -240,6 +240,7 @@ def test_a_session_holds_no_more_than_its_memory(port: int) -> None:
 def test_an_upload_needs_a_session_that_was_let_in_and_a_length(port: int) -> None:
     with Visitor(port) as visitor:
         assert visitor.upload(10, headers={"Content-Length": "-1"}, body=False) in (400, 411)
+        assert visitor.upload(10, headers={"Transfer-Encoding": "chunked"}, body=False) == 411
         visitor.session = "f00f00"
         assert visitor.upload(10, body=False) == 403
 

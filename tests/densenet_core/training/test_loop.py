@@ -131,7 +131,7 @@ def test_an_infinite_loss_stops_the_run_and_keeps_the_last_epoch(
         ("learning_rate", 10**400, "learning_rate with more than 50 digits must be a number above 0"),
         ("drop_rate", float("nan"), "drop_rate nan must be a number, from 0 to 1"),
         ("epochs", True, "epochs True must be an integer, from 1 to 1000000"),
-        ("milestones", (0.5, "x"), "milestones .* must be numbers, 0 or more"),
+        ("milestones", (0.5, "x"), "milestones .* must be up to 1000 numbers, 0 or more"),
         ("schedule", "cosine", "schedule 'cosine' is not one of step, one_cycle"),
     ],
 )

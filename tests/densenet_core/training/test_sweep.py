@@ -77,7 +77,15 @@ def test_the_shipped_sweep_is_the_one_whose_results_ship() -> None:
         (GRID.replace("[0, 1]", str(list(range(5001)))), "10,002 runs are more than 10,000"),
         ("archs = " + "[" * 100_000, "nested too deeply|not a TOML file"),
         ("# " + "x" * 2**21, "longer than 1,048,576 bytes"),
-        (GRID + "milestones = 3\n", "milestones 3 must be numbers"),
+        (GRID + "milestones = 3\n", "milestones 3 must be up to 1000 numbers"),
+        (GRID + f"milestones = {[0.5] * 1001}\n", r"milestones \(0.5, .*\.\.\. must be up to 1000 numbers"),
+        (GRID + f"dataset_title = '{'x' * 5000}'\n", "dataset_title 'x.*x... must be text of up to 4096 characters"),
+        (GRID + "workers = 1_000_000\n", "workers 1000000 must be an integer, from 0 to 1024"),
+        (GRID.replace("resnet-8", f"resnet-{'9' * 5000}"), "grid.toml: "),
+        (GRID.replace("resnet-8", "densenet-4000000000000-12"), "grid.toml: "),
+        (GRID.replace("[0, 1]", "[1e400]"), "seed inf must be an integer"),
+        (GRID.replace("[0, 1]", "[1979-05-27]"), "seed datetime.date.* must be an integer"),
+        (GRID.replace("resnet-8", "../../x"), "grid.toml: "),
     ],
 )
 def test_a_wrong_grid_says_what_is_wrong(text: str, message: str, tmp_path: Path) -> None:
