@@ -31,7 +31,7 @@ MEGABYTES ?= 512
 OUT ?= gpu_results
 ARCHIVE ?= ../shared/data/cifar10-jpeg.tar.gz
 FILES ?= 10000
-BENCHMARKS ?= inference training cost reuse ablation by_class growth runs dashboard load
+BENCHMARKS ?= inference training memory cost starts ablation by_class growth large runs dashboard load
 
 app: $(APP_READY)
 	$(BIN)/streamlit run app/main.py

@@ -1,9 +1,10 @@
 """Ablation of every connection: ours beside one evaluation of the network a connection, the plain way.
 
-`python benchmarks/ablation.py`: DenseNet-BC (L=100, k=12), 32 images of 32x32. The plain way sets the source's slice to
-zero by a hook and evaluates the network; it is timed on every tenth connection, behind ours in the same process, and
-its numbers are compared with ours on these. The multiply-adds of both ways are counted from the shapes, and a profile
-of four images shows which part of the time convolutions take: without fewer of them, only the rest can be gained.
+`python benchmarks/ablation.py`: DenseNet-BC (L=100, k=12), images of 32x32, in this process, in one thread, and with a
+process for each core; and DenseNet-121 on two images of 224x224. Times are per image. The plain way sets the source's
+slice to zero by a hook and evaluates the network; it is timed on every tenth connection, and its numbers are compared
+with ours. The multiply-adds of both ways are counted from the shapes, beside the rate of a matrix product in the same
+run. The estimate of the time left that the command prints is compared with the time that was left.
 """
 
 from __future__ import annotations
@@ -11,20 +12,26 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from typing import Any
 
+import pandas as pd
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 import recorded
 from analysis.reuse.ablation import connection_ablation
+from app.time_left import TimeLeft
 from densenet_core import Checkpoint, DenseNetSpec, create_model
 from densenet_core.checkpoints.identify.connectivity import targets
 from densenet_core.data.images import TensorImages
 from densenet_core.hardware import hardware
 from densenet_core.networks.layers import Layer, network_layers
 
-NUM_IMAGES, EVERY = 32, 10
+NUM_IMAGES, BATCH, EVERY = 4, 2, 10
+LARGE, NUM_LARGE = "densenet121", 2
+ESTIMATED_AFTER = 60.0  # seconds of a measurement, or half of it if that is shorter
+PRODUCT = 1024  # side of the matrices whose product shows the processor's rate
 
 
 def network() -> nn.Module:
@@ -88,21 +95,62 @@ def without(model: nn.Module, weight: str, low: int, high: int) -> Callable[[], 
     return model.get_submodule(weight.removesuffix(".weight")).register_forward_pre_hook(cut).remove
 
 
-def main() -> None:
-    model = network()
-    pixels = torch.randint(256, (NUM_IMAGES, 3, 32, 32), dtype=torch.uint8)
-    images = TensorImages(pixels, torch.randint(10, (NUM_IMAGES,)), tuple("0123456789"), "cifar10")
-    batch, labels = next(images.batches(NUM_IMAGES))
-    checkpoint = Checkpoint(model.spec, model.state_dict())
-    start = time.perf_counter()
-    table = connection_ablation(checkpoint, images, NUM_IMAGES)
-    ours = time.perf_counter() - start
-    start, cores = time.perf_counter(), os.cpu_count() or 1
-    together = connection_ablation(checkpoint, images, NUM_IMAGES, workers=cores)
-    by_processes = time.perf_counter() - start
-    assert (together["ablation"] - table["ablation"]).abs().max() < 1e-6
+def images_of(number: int, size: int) -> TensorImages:
+    """Return random images with random labels."""
+    pixels = torch.randint(256, (number, 3, size, size), dtype=torch.uint8)
+    return TensorImages(pixels, torch.randint(10, (number,)), tuple("0123456789"), "cifar10")
+
+
+def product_rate() -> float:
+    """Return the billion multiply-adds in a second of processor time of a product of matrices."""
+    left, right = torch.randn(PRODUCT, PRODUCT), torch.randn(PRODUCT, PRODUCT)
+    torch.mm(left, right)
+    start = time.process_time()
+    for _ in range(5):
+        torch.mm(left, right)
+    return 5 * PRODUCT**3 / 1e9 / (time.process_time() - start)
+
+
+class Timed:
+    """An ablation with its wall-clock and processor seconds for an image, and the estimate of the time left."""
+
+    def __init__(self, checkpoint: Checkpoint, images: TensorImages, threads: int = 0, workers: int = 1) -> None:
+        before = torch.get_num_threads()
+        torch.set_num_threads(threads or before)
+        left, self.estimates = TimeLeft(), list[tuple[float, float]]()
+        start, spent = time.perf_counter(), time.process_time()
+
+        def on_batch(done: int, total: int) -> None:
+            left.report(done, total)
+            if (seconds := left.seconds()) is not None:
+                self.estimates.append((time.perf_counter() - start, seconds))
+
+        self.table = connection_ablation(
+            checkpoint, images, len(images), batch_size=BATCH, on_batch=on_batch, workers=workers
+        )
+        self.took, self.spent = time.perf_counter() - start, time.process_time() - spent
+        self.number = len(images)
+        torch.set_num_threads(before)
+
+    def row(self, case: str, way: str, ours: float, **more: float) -> dict[str, Any]:
+        """Return a row of the result; ``ours``: seconds for an image."""
+        each = self.took / self.number
+        return {"case": case, "way": way, "ms": 1000 * each, "times_ours": each / ours, **more}
+
+    def estimate(self) -> dict[str, float]:
+        """Return the estimate of the time left after a minute, or at half of the time, as a share of what was left."""
+        moment = min(ESTIMATED_AFTER, self.took / 2)
+        found = next(((at, left) for at, left in self.estimates if at >= moment), None)
+        return (
+            {} if found is None else {"estimated_at_s": found[0], "estimate_ratio": found[1] / (self.took - found[0])}
+        )
+
+
+def plain_way(model: nn.Module, table: pd.DataFrame, images: TensorImages) -> tuple[float, float]:
+    """Return the seconds of an evaluation for each connection, and the largest difference of the loss's change."""
+    batch, labels = next(images.batches(len(images)))
     weights = {(target.block, target.layer): target.weight for target in targets(model.spec)}
-    plain, worst = 0.0, 0.0
+    took, worst = 0.0, 0.0
     with torch.inference_mode():
         whole = F.cross_entropy(model(batch), labels).item()
         for row in table.iloc[::EVERY].itertuples():
@@ -110,32 +158,54 @@ def main() -> None:
             undo = without(model, weights[row.block, row.target_layer], low, low + row.num_channels)
             start = time.perf_counter()
             loss = F.cross_entropy(model(batch), labels).item()
-            plain += time.perf_counter() - start
+            took += time.perf_counter() - start
             undo()
             worst = max(worst, abs(loss - whole - row.ablation))
-    plain *= len(table) / len(table.iloc[::EVERY])
-    print(f"{model.spec.title}, {len(table)} connections, {NUM_IMAGES} images of 32x32, {hardware()}")
-    print(f"ours {ours:.1f} s; with --workers {cores} {by_processes:.1f} s")
-    print(f"an evaluation a connection {plain:.1f} s, {plain / ours:.1f} times as long")
+    return took * len(table) / len(table.iloc[::EVERY]), worst
+
+
+def main() -> None:
+    model, cores = network(), os.cpu_count() or 1
+    images, checkpoint = images_of(NUM_IMAGES, 32), Checkpoint(model.spec, model.state_dict())
+    connection_ablation(checkpoint, images, 1)  # imports and first allocations
+    ours = Timed(checkpoint, images)
+    single = Timed(checkpoint, images.subset(torch.arange(NUM_IMAGES // 2)), threads=1)
+    together = Timed(checkpoint, images, workers=cores)
+    apart = float((together.table["ablation"] - ours.table["ablation"]).abs().max())
+    plain, worst = plain_way(model, ours.table, images)
     once, again = conv_mult_adds(model.spec, 32)
-    share = share_of_convolutions(checkpoint, images)
-    fewer = len(table) * once / again
-    print(f"convolutions: {again / 1e9:.1f} billion multiply-adds an image, {fewer:.1f} times fewer than the plain way")
-    print(f"convolutions take {share:.0%} of the time")
-    case = f"{model.spec.title}, {len(table)} connections, {NUM_IMAGES} images"
-    work = {"billion_mult_adds": again / 1e9, "convolutions": share}
+    case, each = f"{model.spec.title}, {len(ours.table)} connections, an image", ours.took / NUM_IMAGES
+    work = {"billion_mult_adds": again / 1e9, "cpu_s": ours.spent / NUM_IMAGES, "product_rate": product_rate()}
     rows = [
-        {"case": case, "way": "ours", "ms": 1000 * ours, "times_ours": 1.0, **work},
+        ours.row(case, "ours", each, **work, **ours.estimate(), convolutions=share_of_convolutions(checkpoint, images)),
+        single.row(case, "ours, one thread", each, cpu_s=single.spent / single.number, **single.estimate()),
+        together.row(case, f"ours, --workers {cores}, with their start", each, apart=apart, **together.estimate()),
         {
             "case": case,
-            "way": f"ours, --workers {cores}, with their start",
-            "ms": 1000 * by_processes,
-            "times_ours": by_processes / ours,
+            "way": "an evaluation a connection",
+            "ms": 1000 * plain / NUM_IMAGES,
+            "times_ours": plain / ours.took,
         },
-        {"case": case, "way": "an evaluation a connection", "ms": 1000 * plain, "times_ours": plain / ours},
     ]
-    recorded.write("ablation", "Ablation of every connection, once; the plain way timed on every tenth", rows)
+    about = f"Ablation of every connection, once, {NUM_IMAGES} images; the plain way on every tenth connection"
+    recorded.write("ablation", about, rows)
+    rows.append(large_row())
+    print(f"{hardware()}, {NUM_IMAGES} images of 32x32, {NUM_LARGE} of 224x224")
+    for row in rows:
+        print("\n  ".join(f"{key}: {value}" for key, value in row.items()))
+    print(f"{len(ours.table) * once / again:.1f} times fewer multiply-adds than the plain way")
     print(f"largest difference of the loss's change: {worst:.1e} nats")
+    recorded.write("ablation", about, rows)
+
+
+def large_row() -> dict[str, Any]:
+    """Return the row of a network for ImageNet."""
+    torch.manual_seed(0)
+    model = create_model(LARGE, 10).eval()
+    timed = Timed(Checkpoint(model.spec, model.state_dict()), images_of(NUM_LARGE, 224))
+    _, again = conv_mult_adds(model.spec, 224)
+    case = f"{model.spec.title}, {len(timed.table)} connections, an image of 224x224"
+    return timed.row(case, "ours", timed.took / NUM_LARGE, billion_mult_adds=again / 1e9, cpu_s=timed.spent / NUM_LARGE)
 
 
 if __name__ == "__main__":

@@ -6,12 +6,12 @@ python benchmarks/by_class.py --arch densenet-bc-100-12 --images 1000
 from __future__ import annotations
 
 import argparse
-import statistics
 import time
 from collections.abc import Callable
 
 import torch
 
+import recorded
 from analysis.prediction.by_class import reuse_by_class
 from analysis.reuse.ablation import connection_ablation
 from densenet_core import checkpoint_from_state_dict, create_model
@@ -38,13 +38,19 @@ def main() -> None:
     pixels = torch.randint(0, 256, (number, 3, 32, 32), dtype=torch.uint8)
     images = TensorImages(pixels, torch.arange(number) % 10, tuple("0123456789"), "cifar10")
     connection_ablation(network, images, 2)  # imports and first allocations
-    ratios = []
+    together: list[float] = []
+    by_class: list[float] = []
     for _ in range(options.repeats):
-        together = cpu_seconds(lambda: connection_ablation(network, images, number))
-        by_class = cpu_seconds(lambda: reuse_by_class(network, images, number))
-        ratios.append(by_class / together)
-        print(f"all classes together {together:.2f} s, by class {by_class:.2f} s: {ratios[-1]:.2f}")
-    print(f"median {statistics.median(ratios):.2f}")
+        together.append(cpu_seconds(lambda: connection_ablation(network, images, number)))
+        by_class.append(cpu_seconds(lambda: reuse_by_class(network, images, number)))
+        print(f"all classes together {together[-1]:.2f} s, by class {by_class[-1]:.2f} s")
+    case = f"{network.spec.title}, {number} images"
+    rows = [
+        recorded.row(case, "ablation of all classes together", together, together),
+        recorded.row(case, "reuse by class", by_class, together),
+    ]
+    print(f"by class {rows[1]['times_ours']:.2f} times as long")
+    recorded.write("by_class", f"Processor time, in turns, {options.repeats} each", rows)
 
 
 if __name__ == "__main__":

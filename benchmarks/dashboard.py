@@ -18,10 +18,10 @@ import torch
 from playwright.async_api import Browser, Page, async_playwright
 
 import recorded
-from densenet_core import Checkpoint, DenseNet, DenseNetSpec, create_model, save_checkpoint
+from densenet_core import Checkpoint, create_model, save_checkpoint
 from densenet_core.hardware import hardware
-from densenet_core.training.runs.files import CONFIG, WEIGHTS
 from load import FLAGS, IMPORTS, MEASURES, Session, change, choose, server, upload
+from runs import finished_runs
 
 STARTS, CHANGES, TOGGLES, RUNS = 4, 30, 6, 2000
 HEATMAP = ".js-plotly-plot .heatmaplayer image"
@@ -65,7 +65,7 @@ async def changes_of_control(browser: Browser) -> list[float]:
 async def changes_with_many_runs(browser: Browser) -> list[float]:
     """Seconds of a change of control on the Efficiency page, with a point for each of ``RUNS`` runs."""
     with tempfile.TemporaryDirectory() as name:
-        make_runs(Path(name) / "runs")
+        finished_runs(Path(name) / "runs", RUNS)
         with server(Path(name)) as (url, _process):
             page = await browser.new_page(viewport={"width": 1440, "height": 1000})
             await page.goto(url)
@@ -79,18 +79,6 @@ async def changes_with_many_runs(browser: Browser) -> list[float]:
             seconds = [await toggle_logarithm(page) for _ in range(TOGGLES)]
             await page.close()
     return seconds
-
-
-def make_runs(folder: Path) -> None:
-    """Run folders as ``train`` leaves them, each of a network of its own, but with the weights of a small one."""
-    state = DenseNet(DenseNetSpec((1, 1, 1), 2, 4)).state_dict()
-    common = {"dataset": "CIFAR-10+", "seed": 0, "epochs": 300, "epochs_planned": 300, "image_size": 32}
-    for i in range(RUNS):
-        depth, growth_rate, name = 40 + 6 * (i % 40), 4 + i // 40, f"run{i:04}"
-        arch, spec = f"densenet-bc-{depth}-{growth_rate}", DenseNetSpec.cifar(depth, growth_rate, True, 0.5)
-        own = {"arch": arch, "name": name, "hardware": "none", "test_error": 5 + i % 37 / 10}
-        save_checkpoint(Checkpoint(spec, state, common | own), folder / name / WEIGHTS)
-        (folder / name / CONFIG).write_text("{}")
 
 
 async def toggle_logarithm(page: Page) -> float:

@@ -23,7 +23,7 @@ from densenet_core import Checkpoint, DenseNet, DenseNetSpec
 from densenet_core.hardware import hardware
 from densenet_core.networks.fused import fuse
 
-BATCH, TURNS = 8, 5
+BATCH, TURNS = 8, 3
 DEPTHS, GROWTH_RATES = (40, 70, 100, 160, 250), (12, 18, 24, 36, 48)
 SERIES = {"depth L, k=12": [(depth, 12) for depth in DEPTHS], "growth rate k, L=40": [(40, k) for k in GROWTH_RATES]}
 IDEAL = {

@@ -2,13 +2,17 @@
 
 `python benchmarks/inference.py`: DenseNet-BC (L=100, k=12), batch 32 of 32x32, densenet121, batch 4 of 224x224 and
 batch 1, and densenet201, batch 4. The fused network runs as `evaluate` runs it: with freed memory kept
-(densenet_core/training/malloc.py). Peers that are not installed are left out.
+(densenet_core/training/malloc.py). ONNX Runtime and OpenVINO run one ONNX file; where they are not installed, their
+rows are left out. `--onnx FOLDER` keeps the ONNX files for the next call.
 """
 
 from __future__ import annotations
 
+import sys
+import tempfile
 from contextlib import nullcontext
 from importlib.util import find_spec
+from pathlib import Path
 from time import perf_counter
 
 import torch
@@ -17,6 +21,7 @@ from torchvision.models import densenet121, densenet201
 
 import recorded
 from densenet_core import DenseNetSpec, create_model
+from densenet_core.checkpoints.onnx_export import to_onnx
 from densenet_core.hardware import hardware
 from densenet_core.networks.fused import fuse
 from densenet_core.networks.names import spec_from_name
@@ -24,7 +29,7 @@ from densenet_core.training.malloc import keep_freed_memory
 from peers import RUNTIMES, torchvision_densenet
 from workers import Worker, answer, in_turns, run
 
-TURNS, PASSES = 6, 4  # of a turn, of which the first is not counted
+TURNS, PASSES = 5, 3  # of a turn, of which the first is not counted
 CASES = (  # network, batch, pixels a side
     ("densenet-bc-100-12", 32, 32),
     ("densenet121", 4, 224),
@@ -36,7 +41,8 @@ WAYS = ("torchvision", "torchvision, channels_last", "ours, plain", OURS, *RUNTI
 
 
 def torchvisions(name: str) -> nn.Module:
-    """The network as torchvision builds it."""
+    """Return the network as torchvision builds it, with the same random weights in every process."""
+    torch.manual_seed(0)
     if name in (networks := {"densenet121": densenet121, "densenet201": densenet201}):
         return networks[name]()
     spec = spec_from_name(name, 10, 3)
@@ -58,11 +64,11 @@ def network(name: str, way: str, peer: nn.Module) -> nn.Module:
 
 
 @torch.inference_mode()
-def serve(name: str, batch: str, size: str, way: str) -> None:
+def serve(name: str, batch: str, size: str, way: str, onnx: str) -> None:
     """In a process of its own: a pass for each question; its seconds, and how far its scores are from torchvision's."""
-    torch.manual_seed(0)
-    images, peer = torch.randn(int(batch), 3, int(size), int(size)), torchvisions(name).eval()
-    model = RUNTIMES[way](peer, images) if way in RUNTIMES else network(name, way, peer)
+    peer = torchvisions(name).eval()
+    images = torch.randn(int(batch), 3, int(size), int(size))
+    model = RUNTIMES[way](Path(onnx)) if way in RUNTIMES else network(name, way, peer)
     expected = peer(images)
     given = images.to(memory_format=torch.channels_last) if "channels_last" in way else images
     difference = (model(given) - expected).abs().max().item()
@@ -76,16 +82,32 @@ def serve(name: str, batch: str, size: str, way: str) -> None:
         answer(time_pass)
 
 
+def onnx_file(name: str, size: int, folder: Path) -> Path:
+    """Return the network's ONNX file, which the first call writes."""
+    file = folder / f"{name}.onnx"
+    if not file.exists():
+        file.write_bytes(to_onnx(torchvisions(name).eval(), torch.randn(2, 3, size, size)))
+    return file
+
+
 def main() -> None:
+    with tempfile.TemporaryDirectory() as temporary:
+        measure(Path(sys.argv[2] if sys.argv[1:2] == ["--onnx"] else temporary))
+
+
+def measure(folder: Path) -> None:
+    """Time all ways of all cases; ``folder`` keeps the ONNX files."""
     print(f"{hardware()}, torch {torch.__version__}, fp32, medians of {TURNS * (PASSES - 1)}")
     rows = []
     ways = [way for way in WAYS if way not in RUNTIMES or find_spec(way)]
     for missing in sorted({*WAYS} - {*ways}):
         print(f"{missing} is not installed: left out")
     for name, batch, size in CASES:
-        workers = {way: Worker(__file__, name, batch, size, way) for way in ways}
+        onnx = onnx_file(name, size, folder) if {*ways} & {*RUNTIMES} else ""
+        workers = {way: Worker(__file__, name, batch, size, way, onnx) for way in ways}
         differences = {way: worker.ask()[1] for way, worker in workers.items()}
-        seconds = in_turns(workers, TURNS, PASSES)
+        answers = in_turns(workers, TURNS, PASSES)
+        seconds = {way: [taken for taken, _ in own] for way, own in answers.items()}
         case = f"{name}, batch {batch} of {size}x{size}"
         print(f"\n{case}")
         for way, taken in seconds.items():
@@ -93,8 +115,8 @@ def main() -> None:
             row = recorded.row(case, way, taken, seconds[OURS], difference=differences[way])
             print(f"  {way:28}{row['ms']:>7.0f} ms{row['times_ours']:>7.2f} x fused, differs by {differences[way]:.1e}")
             rows.append(row)
-    about = f"Evaluation forward pass, fp32, a process each, {TURNS} turns of {PASSES - 1} passes; ours: fused"
-    recorded.write("inference", about, rows)
+        about = f"Evaluation forward pass, fp32, a process each, {TURNS} turns of {PASSES - 1} passes; ours: fused"
+        recorded.write("inference", about, rows)
 
 
 if __name__ == "__main__":

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torchvision.models import DenseNet
 
 from densenet_core import DenseNetSpec
-from densenet_core.checkpoints.onnx_export import OnnxModel, to_onnx
+from densenet_core.checkpoints.onnx_export import OnnxModel
 
 
 def torchvision_densenet(spec: DenseNetSpec, memory_efficient: bool = False) -> nn.Module:
@@ -27,18 +28,17 @@ def torchvision_densenet(spec: DenseNetSpec, memory_efficient: bool = False) -> 
     return model
 
 
-def onnxruntime_network(model: nn.Module, images: Tensor) -> Callable[[Tensor], Tensor]:
-    """The network in ONNX Runtime."""
-    return OnnxModel(to_onnx(model, images))
+def onnxruntime_network(file: Path) -> Callable[[Tensor], Tensor]:
+    """The network of an ONNX file in ONNX Runtime."""
+    return OnnxModel(file.read_bytes())
 
 
-def openvino_network(model: nn.Module, images: Tensor) -> Callable[[Tensor], Tensor]:
-    """The network in OpenVINO, in float32, tuned for the latency of one batch."""
+def openvino_network(file: Path) -> Callable[[Tensor], Tensor]:
+    """The network of an ONNX file in OpenVINO, in float32, tuned for the latency of one batch."""
     import openvino
 
     options = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
-    converted = openvino.convert_model(model, example_input=images, input=list(images.shape))
-    compiled = openvino.compile_model(converted, "CPU", options)
+    compiled = openvino.compile_model(openvino.Core().read_model(file), "CPU", options)
     return lambda batch: torch.from_numpy(compiled(batch.numpy())[0])
 
 

@@ -1,10 +1,10 @@
-"""Training steps of DenseNet-BC (k=12): ours beside torchvision's, in time and memory.
+"""Training steps of DenseNet-BC (k=12): ours beside torchvision's.
 
 `python benchmarks/training.py`: steps at L=100, batch 64 of 32x32, of networks that each have a process of their own
-and take turns, ours as `train` trains it: with freed memory kept (`densenet_core/training/malloc.py`); then memory of a
-first step at L=40, 100 and 190, batch 16. Memory is how much the step raises the most that the process has held
-(Linux). `--compile` measures torch.compile too (minutes). All start from one state, and how far their losses are apart
-after three steps is printed.
+and take turns, ours as `train` trains it: with freed memory kept (`densenet_core/training/malloc.py`). Memory is how
+much the first step raises the most that the process has held (Linux); `memory.py` measures it at other depths. All
+start from one state, and how far their losses are apart after three steps is printed. bf16 is left out where the
+processor has no instructions for it. `--compile` measures torch.compile too (minutes).
 """
 
 from __future__ import annotations
@@ -16,23 +16,20 @@ from pathlib import Path
 from time import perf_counter
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 import recorded
-from analysis.architecture.memory import training_activation_bytes
 from densenet_core import DenseNet, DenseNetSpec
 from densenet_core.hardware import hardware
 from densenet_core.training.malloc import keep_freed_memory
 from peers import torchvision_densenet
 from workers import Worker, answer, in_turns, run
 
-DEPTH, BATCH, TURNS = 100, 64, 3
-STEPS = 3  # of a turn, of which the first is not counted
-DEPTHS_IN_MEMORY, BATCH_IN_MEMORY = (40, 100, 190), 16
-LOSSES = 3  # steps, of which the last loss is compared
+DEPTH, BATCH, TURNS = 100, 64, 4  # one step a turn
+COMPARED_TURN = 1  # after the first step and two turns: three steps
+HALF_PRECISION = ("avx512_bf16", "amx_bf16", "bf16")  # flags in /proc/cpuinfo of processors that compute with bf16
 
 
 class Way(NamedTuple):
@@ -46,11 +43,11 @@ class Way(NamedTuple):
     keeps_memory: bool = False
 
 
-OURS = "ours"
+OURS, BF16 = "ours", "ours, bf16"
 WAYS = {
     OURS: Way(ours=True, channels_last=True, keeps_memory=True),
     "ours, memory_efficient": Way(ours=True, channels_last=True, memory_efficient=True, keeps_memory=True),
-    "ours, bf16": Way(ours=True, channels_last=True, bf16=True, keeps_memory=True),
+    BF16: Way(ours=True, channels_last=True, bf16=True, keeps_memory=True),
     "ours, memory given back": Way(ours=True, channels_last=True),
     "torchvision": Way(ours=False, channels_last=False),
     "torchvision, channels_last": Way(ours=False, channels_last=True),
@@ -115,54 +112,44 @@ def peak_kilobytes() -> int:
     return int(re.search(r"VmHWM:\s*(\d+)", Path("/proc/self/status").read_text())[1])
 
 
+def has_bf16() -> bool:
+    """Return whether the processor has instructions for bf16 (Linux; elsewhere it is assumed)."""
+    try:
+        flags = set(Path("/proc/cpuinfo").read_text().split())
+    except OSError:
+        return True
+    return bool(flags & {*HALF_PRECISION})
+
+
 def step_times(ways: list[str]) -> list[dict[str, object]]:
-    """Rows of the result: every way takes ``STEPS`` steps in each turn."""
+    """Return the rows of the result: every way takes a step in each turn."""
     workers = {name: Worker(__file__, name, DEPTH, BATCH) for name in ways}
-    first = {name: [worker.ask() for _ in range(LOSSES)] for name, worker in workers.items()}
-    seconds = in_turns(workers, TURNS, STEPS)
+    peaks = {name: worker.ask()[2] for name, worker in workers.items()}
+    answers = in_turns(workers, TURNS, asked=1, not_counted=0)
     for worker in workers.values():
         worker.end()
+    losses = {name: own[COMPARED_TURN][1] for name, own in answers.items()}
+    seconds = {name: [answer[0] for answer in own] for name, own in answers.items()}
     print(f"L={DEPTH}, batch {BATCH}: ms (least, median), times ours (of least, of medians), MB, loss apart")
     rows = []
     for name, taken in seconds.items():
-        least, peak = min(taken), first[name][0][2]
-        apart = abs(first[name][-1][1] - first["torchvision"][-1][1]) / first["torchvision"][-1][1]
+        least, apart = min(taken), abs(losses[name] - losses["torchvision"]) / losses["torchvision"]
         times = least / min(seconds[OURS])
         row = recorded.row(f"L={DEPTH}, batch {BATCH}", name, taken, seconds[OURS], ms_least=1000 * least)
-        rows.append(row | {"times_ours_least": times, "peak_mb": peak, "loss_apart": apart})
+        rows.append(row | {"times_ours_least": times, "peak_mb": peaks[name], "loss_apart": apart})
         numbers = f"{1000 * least:>7.0f}{row['ms']:>7.0f}{times:>8.2f}{row['times_ours']:>6.2f}"
-        print(f"  {name:46}{numbers}{peak:>8.0f}{apart:>10.1e}")
-    return rows
-
-
-def memory_of_a_step() -> list[dict[str, object]]:
-    """Rows of the result, and how memory grows with depth."""
-    rows, peaks = [], {}
-    for name in (OURS, "ours, memory_efficient", "torchvision", "torchvision, memory_efficient"):
-        for depth in DEPTHS_IN_MEMORY:
-            worker = Worker(__file__, name, depth, BATCH_IN_MEMORY)
-            peaks[name, depth] = worker.ask()[2]
-            worker.end()
-            rows.append({"case": f"L={depth}, batch {BATCH_IN_MEMORY}", "way": name, "peak_mb": peaks[name, depth]})
-    layers = np.array([sum(spec_of(depth).block_config) for depth in DEPTHS_IN_MEMORY])
-    print(f"\nmemory of a first step, batch {BATCH_IN_MEMORY}, MB, and its growth, MB per dense layer")
-    for name in dict.fromkeys(way for way, _ in peaks):
-        found = np.array([peaks[name, depth] for depth in DEPTHS_IN_MEMORY])
-        growth = ", ".join(f"{slope:.1f}" for slope in np.diff(found) / np.diff(layers))
-        print(f"  {name:32}" + "".join(f"{value:>8.0f}" for value in found) + f"   {growth}")
-    for title, efficient in (("kept by ours, by arithmetic", False), ("memory_efficient, likewise", True)):
-        kept = [training_activation_bytes(spec_of(d), 32, BATCH_IN_MEMORY, efficient) / 1e6 for d in DEPTHS_IN_MEMORY]
-        print(f"  {title:32}" + "".join(f"{value:>8.0f}" for value in kept))
+        print(f"  {name:46}{numbers}{peaks[name]:>8.0f}{apart:>10.1e}")
     return rows
 
 
 def main() -> None:
     print(f"DenseNet-BC (k=12) on 32x32, {hardware()}, torch {torch.__version__}\n")
     ways = [*WAYS, *(COMPILED if "--compile" in sys.argv else {})]
-    rows = step_times(ways) + memory_of_a_step()
-    counted = f"a process each, {TURNS} turns of {STEPS - 1} steps"
-    about = f"Training step of DenseNet-BC (k=12) on 32x32, fp32 but for bf16, {counted}"
-    recorded.write("training", about, rows)
+    if not has_bf16():
+        print(f"the processor has no instructions for bf16: {BF16!r} is left out")
+        ways.remove(BF16)
+    about = f"Training step of DenseNet-BC (k=12) on 32x32, fp32 but for bf16, a process each, {TURNS} turns of a step"
+    recorded.write("training", about, step_times(ways))
 
 
 if __name__ == "__main__":

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 
 class Worker:
@@ -38,10 +42,25 @@ def run(main: Callable[[], None], serve: Callable[..., None]) -> None:
         main()
 
 
-def in_turns(workers: dict[str, Worker], turns: int, asked: int) -> dict[str, list[float]]:
-    """Their first numbers, seconds, of every question but the first of a turn: it finds others' data in the caches."""
-    seconds: dict[str, list[float]] = {name: [] for name in workers}
+def in_turns(workers: dict[str, Worker], turns: int, asked: int, not_counted: int = 1) -> dict[str, list[list[float]]]:
+    """Return the answers of every turn but the first ones, which find others' data in the caches."""
+    answers: dict[str, list[list[float]]] = {name: [] for name in workers}
     for _ in range(turns):
         for name, worker in workers.items():
-            seconds[name] += [worker.ask()[0] for _ in range(asked)][1:]
-    return seconds
+            answers[name] += [worker.ask() for _ in range(asked)][not_counted:]
+    return answers
+
+
+def watch(*arguments: str) -> tuple[float, float]:
+    """Run a fresh interpreter with these arguments; return its seconds and the most memory it held, in MB (Linux)."""
+    start, peak = time.perf_counter(), 0.0
+    process = subprocess.Popen([sys.executable, *arguments], stdout=subprocess.DEVNULL)
+    status = Path(f"/proc/{process.pid}/status")
+    while process.poll() is None:
+        with contextlib.suppress(OSError):  # it has just ended
+            found = re.search(r"VmHWM:\s*(\d+)", status.read_text())
+            peak = max(peak, int(found[1]) / 1024 if found else 0.0)
+        time.sleep(0.01)
+    if process.returncode:
+        raise SystemExit(f"{' '.join(arguments)}: exit code {process.returncode}")
+    return time.perf_counter() - start, peak

@@ -15,6 +15,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -52,7 +53,7 @@ PAPERS = "densenet-40-12-cifar10-jpeg"  # the architecture and data of the paper
 SHOWN_ORDERS = ("mean_abs_weight", "total_abs_weight", "ablation", "random")
 SHOWN_KEEPS = (0.8, 0.6, 0.4)
 BENCHMARKS = DOCS.parent / "benchmarks" / "results"  # by `make bench`
-COMPARED = ("inference", "training", "cost", "ablation", "reuse")
+COMPARED = ("inference", "training", "memory", "cost", "ablation", "starts", "runs", "large", "dashboard")
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 EXPLAINED_ROWS = (8003, 7002)  # test images in the picture of a prediction
 CLASS_ROWS = {  # of ``ClassAgreement``
@@ -196,19 +197,27 @@ def sweep_table(dataset: str) -> str:
 def benchmarks_table() -> str:
     """Return the recorded results of the benchmarks that compare, as Markdown."""
     lines = ["| what | way | median (quartiles), ms | times ours | memory, MB |", "| --- | --- | ---: | ---: | ---: |"]
-    machines = set()
-    for subject in COMPARED:
-        result = json.loads((BENCHMARKS / f"{subject}.json").read_text())
+    machines, loads = set(), []
+    for file in [BENCHMARKS / f"{subject}.json" for subject in COMPARED]:
+        if not file.exists():
+            continue
+        result = json.loads(file.read_text())
         machines.add(f"{result['hardware']}, {result['cpu']}, torch {result['versions']['torch']}, {result['date']}")
-        for row in result["rows"]:
-            time = times = ""
-            if "ms" in row:
-                time, times = _number(row["ms"]), f"{row['times_ours']:.2f}"
-            if "ms_low" in row:
-                time += f" ({_number(row['ms_low'])} to {_number(row['ms_high'])})"
-            memory = f"{row['peak_mb']:,.0f}" if "peak_mb" in row else ""
-            lines.append(f"| {subject}: {row['case']} | {row['way']} | {time} | {times} | {memory} |")
-    return "\n".join([f"Measured on {'; '.join(sorted(machines))}.", "", *lines])
+        loads.append(f"{file.stem} {result['load']['others']:.0%}")
+        lines += [_benchmark_row(file.stem, row) for row in result["rows"] if "slope" not in row]
+    measured = f"Measured on {'; '.join(sorted(machines))}."
+    others = f"Other processes used this share of the processor: {', '.join(loads)}."
+    return "\n".join([measured, others, "", *lines])
+
+
+def _benchmark_row(subject: str, row: dict[str, Any]) -> str:
+    time = times = ""
+    if "ms" in row:
+        time, times = _number(row["ms"]), f"{row['times_ours']:.2f}"
+    if "ms_low" in row:
+        time += f" ({_number(row['ms_low'])} to {_number(row['ms_high'])})"
+    memory = f"{row['peak_mb']:,.0f}" if "peak_mb" in row else ""
+    return f"| {subject}: {row['case']} | {row['way']} | {time} | {times} | {memory} |"
 
 
 def _number(milliseconds: float) -> str:
