@@ -32,13 +32,11 @@ from analysis.figures.pruning import pruning_figure
 from analysis.prediction.explain import explain_image
 from analysis.prediction.image_files import prepare_dataset_image
 from analysis.results.results import mean_over_seeds, shipped_results
-from analysis.reuse.agreement import agreement_table
-from analysis.reuse.baselines import BASELINE_TITLES, ORDER_TITLES
-from analysis.reuse.measures import MEASURE_TITLES
 from densenet_core import load_zoo
 from densenet_core.data.datasets import load_test_images
 from tools.compare_definitions import definition_rows, draw_definitions
-from tools.measured import measured_tables, network_title
+from tools.findings_tables import agreement_rows, classes_rows, decision_rows, network_claims_table, pruning_rows
+from tools.measured import measured_tables
 
 DOCS = Path(__file__).parents[1] / "docs"
 PORT = 8654
@@ -51,17 +49,10 @@ ABLATION = {"densenet-bc-40-12-cifar10-jpeg": "ablation_cifar10_jpeg.png"}
 SHOWN = "densenet-bc-40-12-cifar10-jpeg"  # in the pictures of agreement and pruning
 PAPERS = "densenet-40-12-cifar10-jpeg"  # the architecture and data of the paper's Figure 5
 SHOWN_ORDERS = ("mean_abs_weight", "total_abs_weight", "ablation", "random")
-SHOWN_KEEPS = (0.8, 0.6, 0.4)
 BENCHMARKS = DOCS.parent / "benchmarks" / "results"  # by `make bench`
 COMPARED = ("inference", "training", "memory", "cost", "ablation", "starts", "runs", "large", "dashboard")
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 EXPLAINED_ROWS = (8003, 7002)  # test images in the picture of a prediction
-CLASS_ROWS = {  # of ``ClassAgreement``
-    "same_class": "class-specific part: the same class on other images",
-    "other_class": "class-specific part: another class (null)",
-    "raw_same": "whole profile: the same class on other images",
-    "raw_other": "whole profile: another class",
-}
 
 
 @contextmanager
@@ -95,93 +86,10 @@ def screenshot(address: str, file: Path, width: int = 1440, height: int = 1000) 
         browser.close()
 
 
-def network_claims_table() -> str:
-    """Return the paper's claims on the networks of the zoo, by tools/measure_claims.py, as Markdown."""
-    tables = {name: table.set_index("claim") for name, table in measured_tables("claims").items()}
-    titles = [network_title(name) for name in tables]
-    lines = ["| claim | statistic | " + " | ".join(titles) + " |", "| --- " * (len(titles) + 2) + "|"]
-    first = next(iter(tables.values()))
-    for claim, row in first.iterrows():
-        cells = [claim_cell(table.loc[claim]) for table in tables.values()]
-        lines.append(f"| {in_table(row['statement'])} | {in_table(row['statistic'])} | {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
-def claim_cell(row: pd.Series) -> str:
-    """Verdict, value, criterion and controls of one claim on one network."""
-    if pd.isna(row["value"]):
-        return f"{row['verdict']}: {row['reason']}"
-    parts = [f"**{row['verdict']}**: {row['value']:.3g}", str(row["criterion"])]
-    if row["num_untrained"]:
-        extremes = f"{row['untrained_low']:.3g} to {row['untrained_high']:.3g}"
-        parts.append(f"untrained {row['untrained']:.3g} ({extremes})")
-    if isinstance(row["control"], str):
-        parts.append(f"{row['control']} {row['control_value']:.3g}")
-    return "; ".join(parts)
-
-
 def published_claims_table() -> str:
     """Return the paper's statements on published results, as Markdown."""
     lines = ["| statement | verdict | numbers |", "| --- | --- | --- |"]
     lines += [f"| {row.statement} | {row.verdict} | {row.reason} |" for row in published_claims().itertuples()]
-    return "\n".join(lines)
-
-
-def in_table(text: str) -> str:
-    """Text as a cell of a Markdown table."""
-    return text.replace("|", "\\|")
-
-
-def agreement_rows() -> str:
-    """Return how each measure and structural baseline agrees with ablation on the networks of the zoo, as Markdown."""
-    tables = measured_tables("effects")
-    lines = ["| measure | " + " | ".join(map(network_title, tables)) + " |", "| --- " * (len(tables) + 1) + "|"]
-    found = [agreement_table(table).set_index(["measure", "block_input"]) for table in tables.values()]
-    for measure in found[0].index.unique("measure"):
-        cells = []
-        for rows in found:
-            whole, inner = rows.loc[(measure, True)], rows.loc[(measure, False)]
-            cells.append(
-                f"{whole.spearman:.2f} [{whole.low:.2f}, {whole.high:.2f}]; {inner.spearman:.2f}; "
-                f"{whole.within_targets:.2f}; {whole.overlap:.0%}"
-            )
-        title = (MEASURE_TITLES | BASELINE_TITLES)[measure]
-        lines.append(f"| {in_table(title)} | {' | '.join(cells)} |")
-    pairs = zip(found, tables.values(), strict=True)
-    reliable = [f"{rows['reliability'].iloc[0]:.2f} ({table['num_images'].iloc[0]} images)" for rows, table in pairs]
-    lines.append(f"| *reliability of ablation* | {' | '.join(reliable)} |")
-    return "\n".join(lines).replace("-0.00", "0.00")
-
-
-def pruning_rows() -> str:
-    """Test error with ever fewer connections left, as Markdown."""
-    found = measured_tables("pruning")
-    titles = [network_title(name) for name in found]
-    lines = ["| least first, by | " + " | ".join(titles) + " |", "| --- " * (len(titles) + 1) + "|"]
-    tables = [table[table["repair"] == "none"] if "repair" in table else table for table in found.values()]
-    for measure in tables[0]["measure"].unique():
-        cells = []
-        for table in tables:
-            own = table[table["measure"] == measure].groupby("keep")["error"].mean()
-            cells.append(" / ".join(f"{own[keep]:.1f}" for keep in (1.0, *SHOWN_KEEPS)))
-        lines.append(f"| {in_table((ORDER_TITLES | {'random': 'random'})[measure])} | {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
-def classes_rows() -> str:
-    """Return how well the profiles of classes repeat on other images, trained and untrained, as Markdown."""
-    found = measured_tables("classes")
-    tables = [table.set_index("weights") for table in found.values()]
-    lines = ["| | " + " | ".join(map(network_title, found)) + " |", "| --- " * (len(tables) + 1) + "|"]
-    first = [table.loc["trained"] for table in tables]
-    counts = [f"{row.num_images:.0f}, {row.num_classes:.0f}, {row.num_connections:.0f}" for row in first]
-    lines.append(f"| images, classes, connections | {' | '.join(counts)} |")
-    for weights in ("trained", "untrained"):
-        for name, title in CLASS_ROWS.items():
-            cells = [f"{table.loc[weights, name]:.2f}".replace("-0.00", "0.00") for table in tables]
-            lines.append(f"| {title}, {weights} | {' | '.join(cells)} |")
-        p_values = [f"{table.loc[weights, 'p_value']:.1g}" for table in tables]
-        lines.append(f"| p of the class-specific part (10,000 permutations), {weights} | {' | '.join(p_values)} |")
     return "\n".join(lines)
 
 
@@ -268,6 +176,7 @@ def main(cifar10_jpeg: str | None = None) -> None:
     fill("docs/findings.md", "definitions", definition_rows(papers))
     fill("docs/findings.md", "agreement", agreement_rows())
     fill("docs/findings.md", "pruning", pruning_rows())
+    fill("docs/findings.md", "decisions", decision_rows())
     fill("docs/findings.md", "classes", classes_rows())
     if cifar10_jpeg:
         save_figure(prediction_figure(cifar10_jpeg), DOCS / "prediction.png")

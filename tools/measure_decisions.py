@@ -2,8 +2,8 @@
 
 python -m tools.measure_decisions NETWORK [--dataset folder --data DIR --normalize cifar10] [--images N] [--classes N]
 
-Prints the depths as JSON. With ``--classes``, it measures whether classes need connections of their own instead, and
-writes ``classes_NETWORK.csv`` into ``analysis/results/measured``: tools/make_figures.py makes the table from it.
+Writes ``decisions_NETWORK.json`` into ``analysis/results/measured``. With ``--classes``, it measures whether classes
+need connections of their own instead, and writes ``classes_NETWORK.csv``. tools/make_figures.py makes the tables.
 """
 
 from __future__ import annotations
@@ -60,6 +60,17 @@ def shuffle_labels(parts: PooledParts) -> dict[str, Any]:
     return {"error_by_depth": table["error"].round(2).tolist()}
 
 
+def decide(network: Checkpoint, images: Images, num_images: int) -> dict[str, Any]:
+    """Return where a network decides, the same against shuffled labels, and where an untrained one does."""
+    trained = pooled_parts(network, images, num_images)
+    untrained = pooled_parts(build_untrained(network.architecture), images, num_images)
+    return {
+        "trained": decisions(trained),
+        "shuffled": shuffle_labels(trained),
+        "untrained": decisions(untrained),
+    }
+
+
 def classes(network: Checkpoint, images: Images, num_images: int) -> pd.DataFrame:
     """Measure how well the profiles of classes repeat on other images, for the network and an untrained one."""
     networks = {"trained": network, "untrained": build_untrained(network.architecture, images)}
@@ -83,11 +94,9 @@ def main() -> None:
         table = classes(network, images, options.classes)
         print("wrote", save_table(table, MEASURED / f"classes_{name_network(options.network)}.csv"))
         return
-    trained = pooled_parts(network, images, options.images)
-    found: dict[str, Any] = {"network": options.network, "trained": decisions(trained)}
-    found["shuffled"] = shuffle_labels(trained)
-    found["untrained"] = decisions(pooled_parts(build_untrained(network.architecture), images, options.images))
-    print(json.dumps(found))
+    file = MEASURED / f"decisions_{name_network(options.network)}.json"
+    file.write_text(json.dumps(decide(network, images, options.images), indent=1) + "\n")
+    print("wrote", file)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -46,5 +48,14 @@ def network_title(name: str) -> str:
 
 def measured_tables(what: str) -> dict[str, pd.DataFrame]:
     """Return the tables of one kind (``"effects"``, ``"pruning"``, ``"claims"``, ``"classes"``) by measured network."""
-    files = {name: MEASURED / f"{what}_{name}.csv" for name in (*zoo_names(), *OTHERS)}
-    return {name: pd.read_csv(file) for name, file in files.items() if file.exists()}
+    return {name: pd.read_csv(file) for name, file in _measured_files(f"{what}_{{}}.csv").items()}
+
+
+def measured_decisions() -> dict[str, dict[str, Any]]:
+    """Return what tools/measure_decisions.py found, by measured network."""
+    return {name: json.loads(file.read_text()) for name, file in _measured_files("decisions_{}.json").items()}
+
+
+def _measured_files(pattern: str) -> dict[str, Path]:
+    files = {name: MEASURED / pattern.format(name) for name in (*zoo_names(), *OTHERS)}
+    return {name: file for name, file in files.items() if file.exists()}

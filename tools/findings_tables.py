@@ -1,0 +1,168 @@
+"""The tables of docs/findings.md as Markdown, from what tools/measure_*.py measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import pandas as pd
+
+from analysis.reuse.agreement import agreement_table
+from analysis.reuse.baselines import BASELINE_TITLES, ORDER_TITLES
+from analysis.reuse.measures import MEASURE_TITLES
+from tools.measured import MEASURED, measured_decisions, measured_tables, network_title
+
+SHOWN_KEEPS = (1.0, 0.8, 0.6, 0.4)
+CLASS_ROWS = {  # of ``ClassAgreement``
+    "same_class": "class-specific part: the same class on other images",
+    "other_class": "class-specific part: another class (null)",
+    "raw_same": "whole profile: the same class on other images",
+    "raw_other": "whole profile: another class",
+}
+
+
+def markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table.
+
+    >>> print(markdown(["a", "|b|"], [["1", "2"]]))
+    | a | \\|b\\| |
+    | --- | --- |
+    | 1 | 2 |
+    """
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def network_claims_table() -> str:
+    """Return the paper's claims on the measured networks."""
+    tables = {name: table.set_index("claim") for name, table in measured_tables("claims").items()}
+    rows = [
+        [row["statement"], row["statistic"], *(claim_cell(table.loc[claim]) for table in tables.values())]
+        for claim, row in next(iter(tables.values())).iterrows()
+    ]
+    return markdown(["claim", "statistic", *map(network_title, tables)], rows)
+
+
+def claim_cell(row: pd.Series) -> str:
+    """Verdict, value, criterion and controls of one claim on one network."""
+    if pd.isna(row["value"]):
+        return f"{row['verdict']}: {row['reason']}"
+    parts = [f"**{row['verdict']}**: {row['value']:.3g}", str(row["criterion"])]
+    if row["num_untrained"]:
+        extremes = f"{row['untrained_low']:.3g} to {row['untrained_high']:.3g}"
+        parts.append(f"untrained {row['untrained']:.3g} ({extremes})")
+    if isinstance(row["control"], str):
+        parts.append(f"{row['control']} {row['control_value']:.3g}")
+    return "; ".join(parts)
+
+
+def agreement_rows() -> str:
+    """Return how each measure and structural baseline agrees with ablation on the measured networks."""
+    tables = measured_tables("effects")
+    found = [agreement_table(table).set_index(["measure", "block_input"]) for table in tables.values()]
+    titles = MEASURE_TITLES | BASELINE_TITLES
+    measures = found[0].index.unique("measure")
+    rows = [[titles[measure], *(agreement_cell(own, measure) for own in found)] for measure in measures]
+    reliable = [
+        f"{own['reliability'].iloc[0]:.2f} ({table['num_images'].iloc[0]} images)"
+        for own, table in zip(found, tables.values(), strict=True)
+    ]
+    rows.append(["*reliability of ablation*", *reliable])
+    return markdown(["measure", *map(network_title, tables)], rows)
+
+
+def agreement_cell(rows: pd.DataFrame, measure: str) -> str:
+    """Correlation with its interval, that without row 0, that within a target, and the overlap of the largest."""
+    whole, inner = rows.loc[(measure, True)], rows.loc[(measure, False)]
+    cell = f"{whole.spearman:.2f} [{whole.low:.2f}, {whole.high:.2f}]; {inner.spearman:.2f}; "
+    return (cell + f"{whole.within_targets:.2f}; {whole.overlap:.0%}").replace("-0.00", "0.00")
+
+
+def pruning_rows() -> str:
+    """Return the test error with ever fewer connections left."""
+    found = {name: table[table["repair"] == "none"] for name, table in measured_tables("pruning").items()}
+    titles = ORDER_TITLES | {"random": "random"}
+    means = {name: table.groupby(["measure", "keep"])["error"].mean() for name, table in found.items()}
+    rows = [
+        [titles[order], *(" / ".join(f"{own[order, keep]:.1f}" for keep in SHOWN_KEEPS) for own in means.values())]
+        for order in next(iter(found.values()))["measure"].unique()
+    ]
+    return markdown(["least first, by", *map(network_title, found)], rows)
+
+
+def classes_rows() -> str:
+    """Return how well the profiles of classes repeat on other images, trained and untrained."""
+    found = {name: table.set_index("weights") for name, table in measured_tables("classes").items()}
+    counts = [table.loc["trained", ["num_images", "num_classes", "num_connections"]] for table in found.values()]
+    rows = [["images, classes, connections", *(", ".join(f"{number:.0f}" for number in own) for own in counts)]]
+    for weights in ("trained", "untrained"):
+        own = [table.loc[weights] for table in found.values()]
+        for column, title in CLASS_ROWS.items():
+            cells = [f"{table[column]:.2f}".replace("-0.00", "0.00") for table in own]
+            rows.append([f"{title}, {weights}", *cells])
+        title = f"p of the class-specific part (10,000 permutations), {weights}"
+        rows.append([title, *(f"{table['p_value']:.1g}" for table in own)])
+    return markdown(["", *map(network_title, found)], rows)
+
+
+def decision_rows() -> str:
+    """Return at which depth each measured network decides, beside its controls."""
+    found = measured_decisions()
+    columns = [decision_column(own["trained"], own["shuffled"], own["untrained"]) for own in found.values()]
+    rows = [[title, *(column[title] for column in columns)] for title in columns[0]]
+    return markdown(["", *map(network_title, found)], rows)
+
+
+def decision_column(own: dict[str, Any], shuffled: dict[str, Any], untrained: dict[str, Any]) -> dict[str, str]:
+    """Return the cells of one network by their titles."""
+    median, low, high = (f"{depth:.0f}" for depth in (own["median_depth"], *own["depth_quartiles"]))
+    return {
+        "images": str(own["images"]),
+        "sources of the last block": str(own["sources"]),
+        "decided at: median (quartiles)": f"{median} ({low} to {high})",
+        "error at s = 0, a third, two thirds, the end (%)": at_depths(own),
+        "the same with shuffled labels (%)": at_depths(shuffled),
+        "the same of the untrained network (%)": at_depths(untrained),
+        "share of the logit from the last third [95 % over images]": last_third(own),
+        "the same of the untrained network": last_third(untrained),
+        "share of the last third in the feature maps": f"{own['last_third_of_channels']:.2f}",
+    }
+
+
+def at_depths(found: dict[str, Any]) -> str:
+    """Return the error at the first source, a third and two thirds of the way, and the last."""
+    errors = found["error_by_depth"]
+    last = len(errors) - 1
+    return ", ".join(f"{errors[round(last * share)]:.1f}" for share in (0, 1 / 3, 2 / 3, 1))
+
+
+def last_third(found: dict[str, Any]) -> str:
+    """Return the share of the logit that comes from the last third of the sources, with its interval."""
+    low, high = found["last_third_interval"]
+    return f"{found['last_third_share']:.2f} [{low:.2f}, {high:.2f}]"
+
+
+def overfitting_rows() -> str:
+    """Return the gaps of DenseNets and ResNets over seeds, by tools/measure_overfitting.py."""
+    header = [
+        "DenseNet, dropout",
+        "gap (nats)",
+        "ResNet",
+        "gap (nats)",
+        "difference [95 %]",
+        "claim",
+        "test errors (%)",
+    ]
+    rows = [
+        [
+            f"{row.network}, {row.drop_rate:g}",
+            f"{row.gap:.3f} ± {row.gap_std:.3f}",
+            row.beside,
+            f"{row.gap_beside:.3f} ± {row.gap_beside_std:.3f}",
+            f"{row.difference:.3f} [{row.low:.3f}, {row.high:.3f}]",
+            row.verdict,
+            f"{row.error:.2f}, {row.error_beside:.2f}",
+        ]
+        for row in pd.read_csv(MEASURED / "overfitting_digits.csv").itertuples()
+    ]
+    return markdown(header, rows)
