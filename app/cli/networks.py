@@ -78,6 +78,7 @@ def evaluate(
 ORDERS = {
     "old_first": "old feature maps first",
     "new_first": "new feature maps first",
+    "mixed": "in an order of its own",
     None: "old feature maps first (assumed: the running statistics do not show it)",
 }
 
@@ -185,7 +186,7 @@ def _architecture(network: Checkpoint) -> list[tuple[str, str]]:
         return [*concatenation, ("Not a DenseNet", spec.why), *blocks]
     if not isinstance(spec, DenseNetSpec):
         concatenation = []
-    elif network.order == "new_first":
+    elif network.order not in ("old_first", None):
         concatenation.append(("", "converted to old feature maps first, with the same scores"))
     return [*concatenation, *((name, str(value)) for name, value in spec.visible_fields().items() if name != "cuts")]
 

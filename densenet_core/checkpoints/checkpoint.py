@@ -17,7 +17,7 @@ from densenet_core.checkpoints.formats.folders import RUN_WEIGHTS as RUN_WEIGHTS
 from densenet_core.checkpoints.formats.keras_file import KerasLayout, check_keras_layout
 from densenet_core.checkpoints.formats.read import open_content
 from densenet_core.checkpoints.formats.safetensors_file import read_safetensors
-from densenet_core.checkpoints.identify.concat_order import Order
+from densenet_core.checkpoints.identify.concat_order import FoundOrder, Order
 from densenet_core.checkpoints.identify.connectivity import ConcatSpec
 from densenet_core.checkpoints.identify.identified_by import IdentifiedBy, ReadStateDict
 from densenet_core.checkpoints.identify.state_dict import read_state_dict
@@ -53,7 +53,9 @@ class Checkpoint:
     record: dict[str, Any] = field(default_factory=dict)  # data set, recipe, seed, epochs, error, hardware
     layout: str = "torchvision"  # the naming scheme of the file
     ignored: tuple[str, ...] = ()  # tensors in the file that are not part of the network
-    order: Order | None = None  # in which the file's network concatenated, where it was found or given; ours: old first
+    order: FoundOrder | None = (
+        None  # in which the file's network concatenated, where it was found or given; ours: old first
+    )
     identified_by: IdentifiedBy = IdentifiedBy.NAMES
     notes: tuple[str, ...] = ()  # what was computed or assumed when the tensors were read
     held: FileFacts | None = None  # what else is in the file that it was read from

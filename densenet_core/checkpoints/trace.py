@@ -16,8 +16,8 @@ from torch.func import functional_call
 from densenet_core.arrays import as_tensor
 from densenet_core.checkpoints.checkpoint import Checkpoint, checkpoint_from_state_dict
 from densenet_core.checkpoints.formats.tensors import to_arrays
-from densenet_core.checkpoints.identify.concat_order import Order
-from densenet_core.checkpoints.identify.connectivity import ConcatSpec, as_concatenations
+from densenet_core.checkpoints.identify.concat_order import Order, to_old_first
+from densenet_core.checkpoints.identify.connectivity import ConcatSpec, as_concatenations, observed_readings
 from densenet_core.checkpoints.identify.graphs.channel_graph import COMPUTED, ChannelWalk
 from densenet_core.checkpoints.identify.graphs.difference import find_difference
 from densenet_core.checkpoints.identify.identified_by import IdentifiedBy
@@ -66,9 +66,24 @@ def checkpoint_from_module(module: nn.Module, input_shape: Sequence[int] | None 
         return replace(named, spec=known, notes=(*named.notes, f"its operations were not followed: {error}"))
     if named is None or not isinstance(named.spec, DenseNetSpec) or difference:
         return Checkpoint(spec, module.state_dict(), layout="a live module", identified_by=IdentifiedBy.TRACE)
-    order: Order = "old_first" if spec.is_old_first else "new_first"
-    found = named if named.order == order else _read_by_names(module, norms, order)
+    try:
+        found = _in_our_order(_read_by_names(module, norms, "old_first"), spec)
+    except CheckpointError as error:
+        other = replace(spec, why=str(error))
+        return Checkpoint(other, module.state_dict(), layout="a live module", identified_by=IdentifiedBy.TRACE)
     return found if named.spec.blur_pool else replace(found, assumed=())
+
+
+def _in_our_order(named: Checkpoint, followed: ConcatSpec) -> Checkpoint:
+    """Return a DenseNet, read as if it concatenated old maps first, with its maps where the pass followed them.
+
+    Raises:
+        CheckpointError: its layers read other feature maps, or group norms do not allow another order.
+    """
+    if not isinstance(named.spec, DenseNetSpec):
+        raise CheckpointError("its tensors are not those of a DenseNet")
+    readings = observed_readings(followed, named.spec)
+    return replace(named, weights=to_old_first(named.arrays, named.spec, readings), order=followed.order)
 
 
 def _find_difference(module: nn.Module, walk: ChannelWalk, named: Checkpoint | None) -> str:

@@ -169,7 +169,10 @@ def concat_spec(tensors: Mapping[str, Array], structure: Structure, order: Order
 
 
 def visible_order(tensors: Mapping[str, Array], structure: Structure) -> Order | None:
-    """Return the order of concatenation that running statistics show, of the norms that have some."""
+    """Return the order of concatenation that running statistics show, of the norms that have some.
+
+    A layer whose own statistics contradict it leaves the order open.
+    """
     blocks: dict[int, list[str]] = {block: [] for block in _blocks(structure)}
     widths = {block: [width for _, width in structure.sources(block)] for block in blocks}
     for reader in structure.readers():
@@ -178,7 +181,15 @@ def visible_order(tensors: Mapping[str, Array], structure: Structure) -> Order |
             continue
         if len(tensors[f"{norm}.running_mean"]) == sum(widths[reader.block][: reader.layer]):
             blocks[reader.block].append(norm)
-    return infer_order(tensors, blocks.values())
+    order = infer_order(tensors, blocks.values())
+    pairs = [pair for norms in blocks.values() for pair in pairwise(norms)]
+    if order is None or any(2 * num_agreeing(tensors, *pair, order) < _width(tensors, pair[0]) for pair in pairs):
+        return None
+    return order
+
+
+def _width(tensors: Mapping[str, Array], norm: str) -> int:
+    return len(tensors[f"{norm}.running_mean"])
 
 
 def _blocks(structure: Structure) -> range:

@@ -1,8 +1,8 @@
-"""The order in which a network concatenates: old feature maps first, as in torchvision, or new ones first.
+"""The order in which a network concatenates: old feature maps first, as in torchvision, new ones first, or its own.
 
 The running statistics of a trained network show it: successive batch norms saw the same feature map in the same
 batches, so their statistics of it agree. The statistics of one norm reappear at the beginning of those of the next
-norm (old first) or at their end (new first).
+norm (old first) or at their end (new first); for any other order see ``locate_sources``.
 """
 
 from __future__ import annotations
@@ -14,10 +14,13 @@ from typing import Literal, get_args
 import numpy as np
 
 from densenet_core.arrays import Array
+from densenet_core.errors import CheckpointError
 from densenet_core.networks.densenet_spec import DenseNetSpec
 
 Order = Literal["old_first", "new_first"]
+FoundOrder = Order | Literal["mixed"]  # mixed: any other, for each layer its own
 ORDERS: tuple[Order, ...] = get_args(Order)
+Readings = Mapping[tuple[int, int], tuple[int, ...]]  # by block and layer: its sources as they are concatenated
 SAME = 1e-3  # relative difference up to which statistics are of the same feature map
 MIN_SHARE = 0.9  # share of the feature maps that must agree for an order to be visible
 
@@ -59,12 +62,47 @@ def num_agreeing(state_dict: Mapping[str, Array], before: str, behind: str, orde
     return int(same.sum())
 
 
-def to_old_first(state_dict: Mapping[str, Array], spec: DenseNetSpec) -> dict[str, Array]:
-    """Convert weights of a network that concatenates new maps first to old maps first, which computes the same."""
+def uniform_readings(spec: DenseNetSpec, order: Order) -> Readings:
+    """Return the order in which every target reads its sources if all follow ``order``.
+
+    >>> uniform_readings(DenseNetSpec((2,)), "new_first")
+    {(1, 1): (0,), (1, 2): (1, 0), (1, 3): (2, 1, 0)}
+    """
+    step = 1 if order == "old_first" else -1
+    return {
+        (block, layer): tuple(range(layer))[::step]
+        for block, num_layers in enumerate(spec.block_config, start=1)
+        for layer in range(1, num_layers + 2)
+    }
+
+
+def name_order(readings: Iterable[Sequence[int]]) -> FoundOrder:
+    """Return the name of the order in which targets read their sources.
+
+    >>> name_order([(0,), (0, 1), (0, 1, 2)]), name_order([(0,), (1, 0)]), name_order([(1, 0), (1, 2, 0)])
+    ('old_first', 'new_first', 'mixed')
+    """
+    readings = [list(reading) for reading in readings]
+    if all(reading == sorted(reading) for reading in readings):
+        return "old_first"
+    return "new_first" if all(reading == sorted(reading, reverse=True) for reading in readings) else "mixed"
+
+
+def to_old_first(state_dict: Mapping[str, Array], spec: DenseNetSpec, readings: Readings) -> dict[str, Array]:
+    """Convert weights of a network that concatenates in another order to old maps first, which computes the same.
+
+    Raises:
+        CheckpointError: group norms do not allow another order.
+    """
+    if spec.norm == "group" and name_order(readings.values()) != "old_first":
+        raise CheckpointError("it does not concatenate old maps first, and group norms do not allow another order")
     state = dict(state_dict)
     for block in range(1, len(spec.block_config) + 1):
         for layer, (weight, norm) in enumerate(_block_tensors(spec, block), start=1):
-            place = _places(spec.source_channels(block)[:layer])
+            reading = readings[block, layer]
+            if list(reading) == sorted(reading):
+                continue
+            place = _places(spec.source_channels(block), reading)
             state[weight] = state[weight][:, place]
             for key in (f"{norm}.{name}" for name in ("weight", "bias", "running_mean", "running_var")):
                 if key in state:  # norms of other kinds have no running statistics
@@ -72,10 +110,10 @@ def to_old_first(state_dict: Mapping[str, Array], spec: DenseNetSpec) -> dict[st
     return state
 
 
-def _places(channels: tuple[int, ...]) -> Array:
-    """Return the channels of the sources in our order, where the newest come first."""
-    ends = np.cumsum(channels[::-1])[::-1]  # of each source, counted from the newest
-    return np.concatenate([np.arange(end - width, end) for end, width in zip(ends, channels, strict=True)])
+def _places(channels: Sequence[int], reading: Sequence[int]) -> Array:
+    """Return where the channels of the sources are, old sources first, if they are concatenated as in ``reading``."""
+    ends = dict(zip(reading, np.cumsum([channels[source] for source in reading]), strict=True))
+    return np.concatenate([np.arange(ends[source] - channels[source], ends[source]) for source in sorted(reading)])
 
 
 def _block_tensors(spec: DenseNetSpec, block: int) -> Iterator[tuple[str, str]]:

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from densenet_core.checkpoints.identify.concat_order import FoundOrder, Readings, name_order
+from densenet_core.errors import CheckpointError
 from densenet_core.networks.densenet_spec import DenseNetSpec
 from densenet_core.networks.spec import Spec
 
@@ -49,9 +51,9 @@ class ConcatSpec:
         return sum(len({source for source, _ in target.runs}) for target in self.targets)
 
     @property
-    def is_old_first(self) -> bool:
-        """Return whether every layer reads its sources in the order in which they are made."""
-        return all(list(target.runs) == sorted(target.runs) for target in self.targets)
+    def order(self) -> FoundOrder:
+        """Return the order in which its layers read their sources."""
+        return name_order([source for source, _ in target.runs] for target in self.targets)
 
     @property
     def title(self) -> str:
@@ -71,6 +73,19 @@ def targets(spec: DenseNetSpec | ConcatSpec) -> Iterator[ConcatTarget]:
             kind: TargetKind = "dense_layer" if layer <= num_layers else behind
             runs = tuple(enumerate(spec.source_channels(block)[:layer]))
             yield ConcatTarget(block, layer, kind, *spec.target_names(block, layer), runs)
+
+
+def observed_readings(found: ConcatSpec, spec: DenseNetSpec) -> Readings:
+    """Return the order in which each target of a DenseNet reads its sources, as observed.
+
+    Raises:
+        CheckpointError: the targets read other feature maps than those of the DenseNet.
+    """
+    expected = {(target.block, target.layer): target.runs for target in targets(spec)}
+    observed = {(target.block, target.layer): target.runs for target in found.targets}
+    if {place: tuple(sorted(runs)) for place, runs in observed.items()} != expected:
+        raise CheckpointError("its layers read other feature maps than those of a DenseNet of this shape")
+    return {place: tuple(source for source, _ in runs) for place, runs in observed.items()}
 
 
 def as_concatenations(spec: Spec | ConcatSpec, why: str) -> Spec | ConcatSpec:

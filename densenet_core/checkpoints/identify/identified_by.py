@@ -9,7 +9,7 @@ from enum import Enum
 import numpy as np
 
 from densenet_core.arrays import Array
-from densenet_core.checkpoints.identify.concat_order import Order
+from densenet_core.checkpoints.identify.concat_order import FoundOrder
 from densenet_core.checkpoints.identify.connectivity import ConcatSpec, ConcatTarget
 from densenet_core.errors import CheckpointError
 from densenet_core.networks.layers import tensor_shapes
@@ -39,7 +39,7 @@ class ReadStateDict:
     arrays: dict[str, Array]
     layout: str  # a Layout's name, or BY_STRUCTURE
     ignored: tuple[str, ...] = ()  # tensors of the file that are not used
-    order: Order | None = None  # order in which the network concatenates; None: not visible
+    order: FoundOrder | None = None  # order in which the network concatenates; None: not visible
     identified_by: IdentifiedBy = IdentifiedBy.NAMES
     notes: tuple[str, ...] = ()  # what was computed or found when the tensors were read
     assumed: tuple[str, ...] = ()  # what its scores depend on and its tensors do not show

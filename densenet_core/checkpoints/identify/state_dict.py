@@ -15,8 +15,8 @@ from densenet_core.checkpoints.identify.by_shape import (
     norm_names,
     with_settled_norms,
 )
-from densenet_core.checkpoints.identify.concat_order import Order, block_norms, infer_order, to_old_first
-from densenet_core.checkpoints.identify.connectivity import as_concatenations
+from densenet_core.checkpoints.identify.concat_order import Order, to_old_first
+from densenet_core.checkpoints.identify.connectivity import as_concatenations, observed_readings
 from densenet_core.checkpoints.identify.derived import DEQUANTIZED, compose_weights
 from densenet_core.checkpoints.identify.graphs.channel_graph import ChannelWalk
 from densenet_core.checkpoints.identify.graphs.difference import find_difference, find_mixed_norms
@@ -33,6 +33,7 @@ from densenet_core.checkpoints.identify.layouts import LAYOUTS, OWN, Layout, fin
 from densenet_core.checkpoints.identify.oddities import describe_places, find_damage, find_obstacle, read_concatenations
 from densenet_core.checkpoints.identify.plain_names import EPSILON, PADDED, is_counter, plain_names, split_parts
 from densenet_core.checkpoints.identify.positional import UNNAMED, with_names
+from densenet_core.checkpoints.identify.reading_order import in_our_order
 from densenet_core.checkpoints.identify.structure import Shapes, Structure
 from densenet_core.checkpoints.identify.variants import TOGETHER, with_norm_kind, with_plain_head
 from densenet_core.errors import CheckpointError, SeveralNetworksError
@@ -41,7 +42,6 @@ from densenet_core.networks.spec import Spec
 
 MAX_PARTS = 4  # of a network that are tried, the largest first
 PLACES = "the places of the norms, as their running statistics agree with no order of concatenation"
-OLD_FIRST = "old feature maps are concatenated first"
 NOT_ROUNDED = "the inputs of its quantized layers are not rounded to 8 bits, as the network itself rounds them"
 RUNNING = "the running statistics of its batch norms: the graph was exported for training, which uses the batch's"
 _NORM_WEIGHTS = tuple(f"{name}.weight" for name in ("norm0", "norm1", "norm2", "norm3", "norm5", "norm"))
@@ -144,14 +144,13 @@ def read_graph(walk: ChannelWalk, tensors: Mapping[str, Array], in_channels: int
     """
     other = "it was read from a graph whose operations are not a DenseNet's"
     spec = walk.spec(in_channels, why=find_mixed_norms(walk) or other)
-    order: Order = "old_first" if spec.is_old_first else "new_first"
     check_values({key: tensors[key] for target in spec.targets for key in tensors_of(target)})
     folded = sum(key.endswith(f"{FOLDED}.weight") for key in tensors)
     notes = (f"{folded} convolutions have a bias: their weights may hold the scale of a batch norm",) if folded else ()
-    found = ReadStateDict(spec, dict(tensors), "graph", (), order, IdentifiedBy.GRAPH, notes)
+    found = ReadStateDict(spec, dict(tensors), "graph", (), spec.order, IdentifiedBy.GRAPH, notes)
     try:
         structure = find_structure(_shapes(tensors), is_in_order=True)
-        densenet = _read_by_structure(tensors, structure, _Asked(order, walk.norm_kind))
+        densenet = _read_by_structure(tensors, structure, _Asked("old_first", walk.norm_kind))
     except CheckpointError:
         return found
     same = {(t.block, t.layer, t.weight) for t in spec.targets} == {reader[:3] for reader in structure.readers()}
@@ -159,13 +158,18 @@ def read_graph(walk: ChannelWalk, tensors: Mapping[str, Array], in_channels: int
         return found
     if difference := find_difference(walk, densenet.spec):
         return replace(found, spec=replace(spec, why=difference))
+    try:
+        state = to_old_first(densenet.arrays, densenet.spec, observed_readings(spec, densenet.spec))
+    except CheckpointError as error:
+        return replace(found, spec=replace(spec, why=str(error)))
     assumed = densenet.assumed if densenet.spec.blur_pool else ()  # compared with the graph, except blur pooling
     if densenet.spec.norm == "batch_statistics":
         assumed = (*assumed, TOGETHER)
     elif walk.is_for_training:
         assumed = (*assumed, RUNNING)
     notes = (*notes, *walk.describe_epsilons())
-    return replace(densenet, layout=found.layout, identified_by=found.identified_by, notes=notes, assumed=assumed)
+    own = replace(densenet, arrays=state, order=spec.order, notes=notes, assumed=assumed)
+    return replace(own, layout=found.layout, identified_by=found.identified_by)
 
 
 def _read_named(
@@ -181,7 +185,7 @@ def _read_named(
         check_against_spec(state_dict, spec)
     except CheckpointError as error:
         raise _OddNetwork(str(error)) from error
-    found = _in_our_order(spec, state_dict, layout.name, ignored, asked.order)
+    found = in_our_order(spec, state_dict, layout.name, ignored, asked.order)
     return replace(found, assumed=(*assumed, *found.assumed))
 
 
@@ -201,21 +205,6 @@ def _infer(
     if isinstance(spec, DenseNetSpec) and spec.norm == "group" and asked.order == "new_first":
         raise CheckpointError("it concatenates new feature maps first, and group norms do not allow another order")
     return state_dict, spec, (*list_assumptions(spec), *assumed, *norm_kind)
-
-
-def _in_our_order(
-    spec: Spec, state_dict: dict[str, Array], layout: str, ignored: tuple[str, ...], order: Order | None
-) -> ReadStateDict:
-    check_values(state_dict)
-    assumed: tuple[str, ...] = ()
-    if isinstance(spec, DenseNetSpec):
-        has_statistics = spec.norm == "batch"
-        order = order or (infer_order(state_dict, block_norms(spec)) if has_statistics else None)
-        if order == "new_first":
-            state_dict = to_old_first(state_dict, spec)
-        if order is None and not has_statistics:
-            assumed = (OLD_FIRST,)
-    return ReadStateDict(spec, state_dict, layout, ignored, order, assumed=assumed)
 
 
 def _read_unknown(tensors: Mapping[str, Array], asked: _Asked) -> ReadStateDict:
@@ -294,7 +283,7 @@ def _read_by_structure(tensors: Mapping[str, Array], structure: Structure, asked
         check_against_spec(state, spec)
     except CheckpointError as why:
         return read_concatenations(tensors, structure, str(why), asked.order)
-    found = _in_our_order(spec, state, BY_STRUCTURE, (), asked.order)
+    found = in_our_order(spec, state, BY_STRUCTURE, (), asked.order)
     notes = describe_places(structure, None if asked.order else found.order)
     doubt = (PLACES,) if found.order is None and any(state[k].any() for k in state if k.endswith(STATISTICS[0])) else ()
     assumed = (*assumed, *found.assumed, *doubt)

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from analysis import connection_weights
 from densenet_core import Checkpoint, DenseNet, DenseNetSpec, load_checkpoint
-from densenet_core.checkpoints.identify.concat_order import block_norms, infer_order, to_old_first
+from densenet_core.checkpoints.identify.concat_order import block_norms, infer_order, to_old_first, uniform_readings
 from tests.conftest import shared_file, trained_like
 
 SPECS = [
@@ -69,7 +69,7 @@ def test_sources_are_where_they_belong() -> None:
     state = trained_like(spec).state_dict()
     weight = state["features.denseblock1.denselayer3.conv1.weight"]  # of a new-first network: y2, y1, x0
     weight[:, :4], weight[:, 4:8], weight[:, 8:] = 2.0, 1.0, 0.5
-    table = connection_weights(to_old_first(state, spec))
+    table = connection_weights(Checkpoint(spec, to_old_first(state, spec, uniform_readings(spec, "new_first"))))
     own = table[(table["block"] == 1) & (table["target_layer"] == 3)]
     assert own["mean_abs_weight"].tolist() == [0.5, 1.0, 2.0]
 
