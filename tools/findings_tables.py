@@ -68,6 +68,7 @@ def agreement_rows() -> str:
         for own, table in zip(found, tables.values(), strict=True)
     ]
     rows.append(["*reliability of ablation*", *reliable])
+    rows.append(["*within two standard errors of no effect*", *map(share_without_effect, tables.values())])
     return markdown(["measure", *map(network_title, tables)], rows)
 
 
@@ -76,6 +77,12 @@ def agreement_cell(rows: pd.DataFrame, measure: str) -> str:
     whole, inner = rows.loc[(measure, True)], rows.loc[(measure, False)]
     cell = f"{whole.spearman:.2f} [{whole.low:.2f}, {whole.high:.2f}]; {inner.spearman:.2f}; "
     return (cell + f"{whole.within_targets:.2f}; {whole.overlap:.0%}").replace("-0.00", "0.00")
+
+
+def share_without_effect(table: pd.DataFrame) -> str:
+    """Return the share of the connections into dense layers whose effect is not told from none by the images."""
+    own = table[table["target_kind"] == "dense_layer"]
+    return f"{(own['ablation'].abs() <= 2 * own['ablation_standard_error']).mean():.0%}"
 
 
 def pruning_rows() -> str:

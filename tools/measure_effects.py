@@ -11,12 +11,14 @@ the networks trained on them are left out. An interrupted measurement resumes.
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 
 import pandas as pd
 
 from analysis.figures.export import save_table
 from analysis.reuse.baselines import ORDERS
+from analysis.reuse.comparison.image_effects import EFFECTS
 from analysis.reuse.measures import MEASURES
 from analysis.reuse.measuring import cache_folder, measure_reuse
 from analysis.reuse.pruning import pruning_curves
@@ -34,7 +36,9 @@ REPAIRED = ("total_abs_weight", "taylor")
 
 def measure_effects(network: str, splits: DataSplits, num_images: int) -> None:
     table = measure_reuse(open_network(network), MEASURES, splits.test, num_images, keep_in=cache_folder())
-    table = table.assign(num_images=table.attrs["num_images"])
+    effects = table.attrs[EFFECTS].values
+    errors = effects.std(axis=0, ddof=1, dtype=float) / math.sqrt(len(effects))  # nats, over images
+    table = table.assign(num_images=table.attrs["num_images"], ablation_standard_error=errors)
     print("wrote", save_table(table, MEASURED / f"effects_{name_network(network)}.csv"), flush=True)
 
 

@@ -9,12 +9,22 @@ from enum import Enum
 import numpy as np
 
 from densenet_core.arrays import Array
-from densenet_core.checkpoints.identify.concat_order import FoundOrder
+from densenet_core.checkpoints.identify.concat_order import (
+    FoundOrder,
+    Order,
+    Readings,
+    name_order,
+    to_old_first,
+    uniform_readings,
+    visible_readings,
+)
 from densenet_core.checkpoints.identify.connectivity import ConcatSpec, ConcatTarget
 from densenet_core.errors import CheckpointError
+from densenet_core.networks.densenet_spec import DenseNetSpec
 from densenet_core.networks.layers import tensor_shapes
 from densenet_core.networks.spec import Spec
 
+OLD_FIRST = "old feature maps are concatenated first"
 BY_STRUCTURE = "unknown names, read by shapes"  # in place of a layout's name
 
 
@@ -84,3 +94,30 @@ def check_against_spec(state_dict: Mapping[str, Array], spec: Spec) -> None:
             raise CheckpointError(
                 f"tensor {key!r} has shape {tuple(tensor.shape)}: a {spec.title} needs {expected[key]}"
             )
+
+
+def in_our_order(
+    spec: Spec, state_dict: Mapping[str, Array], layout: str, ignored: tuple[str, ...], order: Order | None
+) -> ReadStateDict:
+    """Return a network with its feature maps in our order.
+
+    Args:
+        state_dict: weights under our names, concatenated as the network does.
+        order: how it concatenates; None: as its running statistics show, else old maps first.
+
+    Raises:
+        CheckpointError: a tensor holds NaN or infinite values, or its norms do not allow another order.
+    """
+    state_dict = dict(state_dict)
+    check_values(state_dict)
+    if not isinstance(spec, DenseNetSpec):
+        return ReadStateDict(spec, state_dict, layout, ignored, order)
+    has_statistics = spec.norm == "batch"
+    if order is not None:
+        readings: Readings | None = uniform_readings(spec, order)
+    else:
+        readings = visible_readings(state_dict, spec) if has_statistics else None
+    if readings is None:
+        return ReadStateDict(spec, state_dict, layout, ignored, assumed=() if has_statistics else (OLD_FIRST,))
+    ours = to_old_first(state_dict, spec, readings)
+    return ReadStateDict(spec, ours, layout, ignored, name_order(readings.values()))

@@ -26,6 +26,7 @@ from densenet_core.checkpoints.identify.identified_by import (
     ReadStateDict,
     check_against_spec,
     check_values,
+    in_our_order,
     tensors_of,
 )
 from densenet_core.checkpoints.identify.infer_spec import infer_densenet_spec, join_names, list_assumptions
@@ -33,7 +34,6 @@ from densenet_core.checkpoints.identify.layouts import LAYOUTS, OWN, Layout, fin
 from densenet_core.checkpoints.identify.oddities import describe_places, find_damage, find_obstacle, read_concatenations
 from densenet_core.checkpoints.identify.plain_names import EPSILON, PADDED, is_counter, plain_names, split_parts
 from densenet_core.checkpoints.identify.positional import UNNAMED, with_names
-from densenet_core.checkpoints.identify.reading_order import in_our_order
 from densenet_core.checkpoints.identify.structure import Shapes, Structure
 from densenet_core.checkpoints.identify.variants import TOGETHER, with_norm_kind, with_plain_head
 from densenet_core.errors import CheckpointError, SeveralNetworksError
