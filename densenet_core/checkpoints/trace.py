@@ -66,6 +66,8 @@ def checkpoint_from_module(module: nn.Module, input_shape: Sequence[int] | None 
         return replace(named, spec=known, notes=(*named.notes, f"its operations were not followed: {error}"))
     if named is None or not isinstance(named.spec, DenseNetSpec) or difference:
         return Checkpoint(spec, module.state_dict(), layout="a live module", identified_by=IdentifiedBy.TRACE)
+    if _has_derived_weights(module):  # a pass does not follow the layers that use them
+        return replace(named, assumed=named.assumed if named.spec.blur_pool else ())
     try:
         found = _in_our_order(_read_by_names(module, norms, "old_first"), spec)
     except CheckpointError as error:
@@ -86,11 +88,15 @@ def _in_our_order(named: Checkpoint, followed: ConcatSpec) -> Checkpoint:
     return replace(named, weights=to_old_first(named.arrays, named.spec, readings), order=followed.order)
 
 
+def _has_derived_weights(module: nn.Module) -> bool:
+    return any(_DERIVED.search(key) for key in module.state_dict())
+
+
 def _find_difference(module: nn.Module, walk: ChannelWalk, named: Checkpoint | None) -> str:
     """Return in what a module computes something else than the DenseNet that its state dict shows."""
     if named is None or not isinstance(named.spec, DenseNetSpec):
         return ""
-    if any(_DERIVED.search(key) for key in module.state_dict()):  # composed when the state dict was read
+    if _has_derived_weights(module):  # composed when the state dict was read
         del walk.functions[COMPUTED]
     if named.spec.norm != "batch" and kind_of(find_norms(module)) is None:
         return "its norms are of a class that is not known"
