@@ -56,12 +56,9 @@ def _share_that_agrees(state_dict: Mapping[str, Array], blocks: Iterable[Sequenc
 
 def num_agreeing(state_dict: Mapping[str, Array], before: str, behind: str, order: Order) -> int:
     """Return the number of feature maps with equal statistics in two batch norms; ``behind`` reads more of them."""
-    same = np.ones(len(state_dict[f"{before}.running_mean"]), dtype=bool)
-    for name in ("running_mean", "running_var"):
-        old, later = (state_dict[f"{norm}.{name}"].astype(np.float32) for norm in (before, behind))
-        later = later[: len(old)] if order == "old_first" else later[-len(old) :]
-        same &= np.abs(old - later) <= SAME * (np.abs(old) + np.abs(later)) / 2 + 1e-12
-    return int(same.sum())
+    old, later = (_statistics(state_dict, norm) for norm in (before, behind))
+    width = old.shape[1]
+    return int(_same(old, later[:, :width] if order == "old_first" else later[:, -width:]).sum())
 
 
 def uniform_readings(spec: DenseNetSpec, order: Order) -> Readings:
@@ -213,7 +210,8 @@ def _split(statistics: Array, reading: Sequence[int], widths: Sequence[int]) -> 
 
 def _same(one: Array, other: Array) -> Array:
     """Return for each channel whether mean and variance are those of the same feature map."""
-    return (np.abs(one - other) <= SAME * (np.abs(one) + np.abs(other)) / 2 + 1e-12).all(axis=0)
+    near: Array = np.abs(one - other) <= SAME * (np.abs(one) + np.abs(other)) / 2 + 1e-12
+    return near.all(axis=0)
 
 
 def _statistics(state_dict: Mapping[str, Array], norm: str) -> Array:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from densenet_core.arrays import Array
 from densenet_core.checkpoints.identify.by_shape import STATISTICS, concat_spec, visible_order
-from densenet_core.checkpoints.identify.concat_order import Order
+from densenet_core.checkpoints.identify.concat_order import FoundOrder, Order
 from densenet_core.checkpoints.identify.identified_by import (
     BY_STRUCTURE,
     IdentifiedBy,
@@ -141,7 +141,7 @@ def find_damage(shapes: Shapes) -> str:
     return ""
 
 
-def describe_places(structure: Structure, order: Order | None) -> tuple[str, ...]:
+def describe_places(structure: Structure, order: FoundOrder | None) -> tuple[str, ...]:
     """Return how well the shapes settle the places of the layers, in words; ``order`` if running statistics agree."""
     convs = len(structure.stem) + len(structure.transitions) + sum(len(c) for block in structure.blocks for c in block)
     places = f"{convs} convolutions and {len(structure.norms)} norms have one place each"
