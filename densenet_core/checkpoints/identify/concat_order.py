@@ -210,8 +210,8 @@ def _split(statistics: Array, reading: Sequence[int], widths: Sequence[int]) -> 
 
 def _same(one: Array, other: Array) -> Array:
     """Return for each channel whether mean and variance are those of the same feature map."""
-    near: Array = np.abs(one - other) <= SAME * (np.abs(one) + np.abs(other)) / 2 + 1e-12
-    return near.all(axis=0)
+    near = np.abs(one - other) <= SAME * (np.abs(one) + np.abs(other)) / 2 + 1e-12
+    return np.asarray(near.all(axis=0))
 
 
 def _statistics(state_dict: Mapping[str, Array], norm: str) -> Array:
