@@ -12,9 +12,16 @@ from densenet_core.training.malloc import return_freed_memory
 st.set_page_config(page_title="DenseNet Lens", page_icon=":material/grid_on:", layout="wide")
 st.html(
     "<style>.block-container {padding: 4.5rem 3rem 3rem;} "
-    "@media (max-width: 640px) {.block-container {padding: 4rem 1rem 2rem;} "
-    ".st-key-wide_heatmap {overflow-x: auto;} .st-key-heatmap {min-width: 640px;}} "  # cells stay large enough to touch
-    "@media (max-width: 1100px) {.st-key-image_and_parts [data-testid=stColumn] {min-width: 100%;} "
+    "@media (max-width: 640px) {.block-container {padding: 4rem 1rem 2rem;}} "
+    # as many blocks a row as keep cells large enough to touch; the last one has the color bar too
+    "[class*='st-key-blocks_'] > div {flex: 1 1 290px !important; min-width: min(100%, 290px); max-width: 660px;} "
+    "[class*='st-key-blocks_'] > div:last-child {flex-basis: 360px !important; max-width: 730px;} "
+    "[class*='st-key-wide_blocks_'] > div {flex: 1 1 400px !important; min-width: min(100%, 400px); max-width: 900px;} "
+    "[class*='st-key-wide_blocks_'] > div:last-child {flex-basis: 470px !important;} "
+    "@media (max-width: 1100px) {[class*='st-key-blocks_'] > div, [class*='st-key-wide_blocks_'] > div "
+    "{flex-basis: 100% !important; max-width: none !important;}} "
+    "@media (max-width: 1100px) {.st-key-emergence_heatmaps {overflow-x: auto;} .st-key-emergence {min-width: 760px;} "
+    ".st-key-image_and_parts [data-testid=stColumn] {min-width: 100%;} "
     ".st-key-image_and_parts [data-testid=stColumn] [data-testid=stColumn] {min-width: 0;} "
     ".st-key-observations_table [data-testid=stColumn]:first-child {min-width: 100%;}} "  # a verdict is not cut
     "[data-testid=stCaptionContainer] {color: inherit; opacity: 0.8;} "  # Streamlit's gray has a contrast below 4.5

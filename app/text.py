@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,14 @@ def one_line(text: str) -> str:
 def literal(text: str) -> str:
     """Return text escaped so that Streamlit's Markdown shows it letter for letter."""
     return re.sub(r"([\\`*_{}\[\]()<>#+\-.!|~$:&])", r"\\\1", _LIVE.sub(_WORD_JOINER, one_line(text)))
+
+
+def suite_version() -> str:
+    """Return the version of this suite; "from source" where it is not installed."""
+    try:
+        return version("densenet-lens")
+    except PackageNotFoundError:
+        return "from source"
 
 
 def network_name(origin: str, name: str, spec: Spec) -> str:

@@ -117,7 +117,7 @@ WITHOUT_TORCH = {
     "a file's content": "cli(['inspect', FILE])",
     "lists": "cli(['zoo'])",
     "the command": "cli(['reuse', FILE, '--figure', FILE + '.pdf', '--table', FILE + '.csv'])",
-    "the first page": "assert len(AppTest.from_file(MAIN, default_timeout=240).run().get('plotly_chart')) == 4",
+    "the first page": "assert len(AppTest.from_file(MAIN, default_timeout=240).run().get('plotly_chart')) == 6",
 }
 PREAMBLE = """
 import sys, analysis, densenet_core

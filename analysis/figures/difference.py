@@ -27,13 +27,14 @@ HOVER = Phrase(
 COLUMNS = ["block", "source_layer", "target_layer", "first", "second", "difference"]
 
 
-def difference_screen(table: pd.DataFrame) -> go.Figure:
+def difference_screen(table: pd.DataFrame, only: int | None = None) -> go.Figure:
     """Draw the difference of every cell, with both networks' values on hover.
 
     Args:
         table: as from ``reuse_difference``.
+        only: draw this block alone; the color bar is the last block's.
     """
-    return blocks_screen(table, [_difference(table)], table[COLUMNS], HOVER)
+    return blocks_screen(table, [_difference(table)], table[COLUMNS], HOVER, only=only)
 
 
 def difference_figure(table: pd.DataFrame, columns: int = 2) -> Figure:
@@ -52,6 +53,7 @@ def two_networks_screen(
     measure: str = DEFAULT,
     scaling: Scaling | None = None,
     color_map: ColorMap = "viridis",
+    only: int | None = None,
 ) -> go.Figure:
     """Draw both networks below each other on one scale; each cell's hover has both values and their difference.
 
@@ -61,9 +63,10 @@ def two_networks_screen(
     Args:
         table: as from ``reuse_difference`` of the same measure and scaling.
         names: of the networks, before the blocks' titles.
+        only: draw this block alone; the color bar is the last block's.
     """
     rows = _both(table, (plain(names[0]), plain(names[1])), measure, scaling, color_map)
-    return blocks_screen(table, rows, table[COLUMNS], HOVER)
+    return blocks_screen(table, rows, table[COLUMNS], HOVER, only=only)
 
 
 def two_networks_figure(

@@ -19,6 +19,7 @@ from matplotlib.ticker import FuncFormatter
 
 from analysis.figures.style.families import FamilyStyle, family_styles
 from analysis.figures.style.paper import COLUMN_WIDTHS, STYLE, plain_text
+from analysis.figures.style.point_names import place_names
 from analysis.figures.style.provenance import provenance
 from analysis.figures.style.screen import GRID, LEGEND, MUTED, layout, log_ticks, plain
 from analysis.figures.style.words import AXIS_TITLES, ERROR_TITLES
@@ -221,10 +222,10 @@ def efficiency_screen(
             name=Phrase("figures.pareto_front", "Pareto front"),
         )
         figure.add_trace(trace.update(hoverinfo="skip"))
-    names_turn_at = float(table[cost].quantile(0.75)) if len(table) <= MAX_NAMED else None
+    places = _name_places(table, cost, log)
     for family, rows in table.groupby("family", sort=False):
         for origin, points in rows.groupby("origin"):
-            figure.add_trace(_points(points, str(origin), cost, styles[str(family)], names_turn_at))
+            figure.add_trace(_points(points, str(origin), cost, styles[str(family)], places))
     figure.update_layout(layout(height=460))
     figure.update_layout(
         showlegend=True,
@@ -243,14 +244,25 @@ def efficiency_screen(
     return figure.update_yaxes(axis | {"title": title})
 
 
+def _name_places(table: pd.DataFrame, cost: str, log: bool) -> dict[Any, str | None]:
+    """Return where the names of points are written, by the table's index; empty for too many points."""
+    if not 0 < len(table) <= MAX_NAMED:
+        return {}
+    ordered = table.sort_values("error")  # the best ones choose first
+    across = [math.log10(value) if log else value for value in ordered[cost]]
+    front = [i for i, is_on in enumerate(pareto_front(ordered, cost)) if is_on]
+    front.sort(key=across.__getitem__)
+    places = place_names(across, list(ordered["error"]), list(map(str, ordered["model"])), front)
+    return dict(zip(ordered.index, places, strict=True))
+
+
 def _points(
-    points: pd.DataFrame, origin: str, cost: str, style: FamilyStyle, names_turn_at: float | None
+    points: pd.DataFrame, origin: str, cost: str, style: FamilyStyle, places: dict[Any, str | None]
 ) -> go.Scatter:
     """Return the points of one family and origin.
 
     Args:
-        names_turn_at: the cost above which names end at their points instead of beginning there, so that the figure's
-            edge does not cut them; None: no names.
+        places: of the names that are written, by the table's index.
     """
     spread = points["spread"].fillna(0)
     seeds = [f" ± {s:.2f} ({n:.0f} seeds)" if n > 1 else "" for s, n in zip(spread, points["seeds"], strict=True)]
@@ -262,11 +274,9 @@ def _points(
         x=points[cost],
         y=points["error"],
         error_y={"array": spread, "visible": is_measured and bool((spread > 0).any()), "thickness": 1, "width": 3},
-        mode="markers" if names_turn_at is None else "markers+text",
-        text=names,
-        textposition=None
-        if names_turn_at is None
-        else ["bottom left" if x > names_turn_at else "top right" for x in points[cost]],
+        mode="markers+text" if places else "markers",
+        text=[name if places.get(row) else "" for row, name in names.items()],
+        textposition=[places.get(row) or "top right" for row in points.index],
         cliponaxis=False,
         textfont={"size": 11, "color": MUTED},
         name=_legend_name(family, is_measured),

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
 
@@ -17,7 +20,45 @@ if TYPE_CHECKING:
 FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # full-width ones too
 FORMATS = ("pdf", "svg", "png")
 # No time stamps: the same figure has the same bytes.
-_METADATA: dict[str, dict[str, None]] = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {}}
+_METADATA: dict[str, dict[str, Any]] = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {}}
+
+
+class Facts(NamedTuple):
+    """What a figure's file says about itself, beside the figure."""
+
+    title: str  # the figure and the network
+    description: str  # the network's hash, and how to make the figure again
+    software: str
+
+    def metadata(self, file_format: str) -> dict[str, str]:
+        """Return Matplotlib's ``metadata`` of a format."""
+        about = {"pdf": "Subject", "svg": "Description", "png": "Description"}[file_format]
+        maker = {"pdf": "Creator", "svg": "Creator", "png": "Software"}[file_format]
+        return {"Title": self.title, about: self.description, maker: self.software}
+
+
+_FACTS: ContextVar[Facts | None] = ContextVar("facts", default=None)
+
+
+def file_facts() -> Facts | None:
+    """Return the facts that figures saved now have in their files."""
+    return _FACTS.get()
+
+
+@contextmanager
+def with_facts(facts: Facts) -> Iterator[None]:
+    """Put facts into the metadata of the figures and pictures that are saved in this context.
+
+    >>> from matplotlib.figure import Figure
+    >>> with with_facts(Facts("a figure", "made by hand", "none")):
+    ...     b"<dc:title>a figure</dc:title>" in figure_bytes(Figure(), "svg")
+    True
+    """
+    token = _FACTS.set(facts)
+    try:
+        yield
+    finally:
+        _FACTS.reset(token)
 
 
 def figure_bytes(figure: Figure, file_format: str) -> bytes:
@@ -34,8 +75,10 @@ def figure_bytes(figure: Figure, file_format: str) -> bytes:
         raise ValueError(f"format {file_format!r} is unknown: choose from {', '.join(FORMATS)}")
     buffer = io.BytesIO()
     dpi = 300 if file_format == "png" else 600  # of the rasterized cells inside a vector file
+    facts = file_facts()
+    metadata = _METADATA[file_format] | (facts.metadata(file_format) if facts else {})
     with mpl.rc_context(fname=STYLE):
-        figure.savefig(buffer, format=file_format, dpi=dpi, metadata=_METADATA[file_format])
+        figure.savefig(buffer, format=file_format, dpi=dpi, metadata=metadata)
     return buffer.getvalue()
 
 
@@ -123,9 +166,13 @@ def picture_bytes(pixels: np.ndarray) -> bytes:
     b'PNG'
     """
     from PIL import Image
+    from PIL.PngImagePlugin import PngInfo
 
+    about, facts = PngInfo(), file_facts()
+    for key, text in (facts.metadata("png") if facts else {}).items():
+        about.add_itxt(key, text)
     buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG")
+    Image.fromarray(pixels).save(buffer, "PNG", pnginfo=about)
     return buffer.getvalue()
 
 

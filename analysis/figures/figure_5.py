@@ -65,6 +65,7 @@ def feature_reuse_screen(
     scaling: Scaling | None = None,
     color_map: ColorMap = "jet",
     marked: Connection | None = None,
+    only: int | None = None,
 ) -> go.Figure:
     """Draw the feature-reuse heatmaps of all blocks, each cell with its numbers on hover.
 
@@ -73,6 +74,7 @@ def feature_reuse_screen(
     Args:
         table: as from ``connection_weights`` or ``measure_reuse``.
         marked: a connection to draw a white frame around.
+        only: draw this block alone; the color bar is the last block's.
 
     Raises:
         ValueError: an option is unknown; the sentence lists those known.
@@ -81,7 +83,7 @@ def feature_reuse_screen(
     values = scale_measure(table, measure, scaling)
     colors = measure_colors(values, measure, scaling, color_map)
     hover = table[["block", "source_layer", "target_layer", "num_channels", measure]].assign(scaled=values)
-    return blocks_screen(table, [Row(values, colors)], hover, _hover(measure), marked)
+    return blocks_screen(table, [Row(values, colors)], hover, _hover(measure), marked, only)
 
 
 def _hover(measure: str) -> Phrase:

@@ -31,7 +31,11 @@ STANDARD_DEVIATION = Phrase("figures.standard_deviation", "standard deviation")
 
 
 def seeds_screen(
-    table: pd.DataFrame, measure: str = DEFAULT, scaling: Scaling | None = None, color_map: ColorMap = "viridis"
+    table: pd.DataFrame,
+    measure: str = DEFAULT,
+    scaling: Scaling | None = None,
+    color_map: ColorMap = "viridis",
+    only: int | None = None,
 ) -> go.Figure:
     """Draw the mean of every cell over the networks, and the standard deviation below it.
 
@@ -39,8 +43,9 @@ def seeds_screen(
 
     Args:
         table: as from ``seed_statistics`` of the same measure and scaling.
+        only: draw this block alone; the color bar is the last block's.
     """
-    return blocks_screen(table, _rows(table, measure, scaling, color_map), table[COLUMNS], HOVER)
+    return blocks_screen(table, _rows(table, measure, scaling, color_map), table[COLUMNS], HOVER, only=only)
 
 
 def seeds_figure(

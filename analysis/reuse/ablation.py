@@ -27,6 +27,7 @@ from densenet_core.hardware import device
 from densenet_core.training.evaluation import check_images
 
 NUM_COMPARED = 8  # images on which bf16 is compared with fp32
+OnTable = Callable[[Callable[[], pd.DataFrame]], None]
 
 
 def connection_ablation(
@@ -39,6 +40,7 @@ def connection_ablation(
     keep_in: Path | None = None,
     workers: int = 1,
     precision: Precision = "fp32",
+    on_table: OnTable = lambda table: None,
 ) -> pd.DataFrame:
     """Return the feature-reuse table with the measured effect of cutting each connection.
 
@@ -64,6 +66,7 @@ def connection_ablation(
         precision: ``bf16`` computes convolutions in half precision, which is faster where the processor has
             instructions for it. ``attrs["bf16_error"]`` is the largest difference of an ablation from fp32's on the
             first images (nats).
+        on_table: called after each batch with a function that returns the table of the images so far.
 
     Returns:
         The table of ``connection_weights`` and: ablation, the mean cross-entropy with the connection cut minus the
@@ -91,7 +94,7 @@ def connection_ablation(
     plan = _Plan(checkpoint, chosen, means, precision, batch_size, workers)
     options = f"halves {replace}" if precision == "fp32" else f"halves {replace} {precision}"
     file = measurement_file(keep_in, "ablation", options, checkpoint, chosen)
-    sums = plan.run(len(table), file, on_batch)
+    sums = plan.run(len(table), file, on_batch, lambda sums: on_table(lambda: _with_changes(table, sums.total)))
     table = _with_changes(table, sums.total)
     loss, wrong, _ = sums.total.sum(0)[0] / sums.done
     table.attrs |= {"loss": loss, "error": 100 * wrong, "num_images": sums.done, "replace": replace}
@@ -122,7 +125,13 @@ class _Plan:
     batch_size: int | None
     workers: int
 
-    def run(self, num_connections: int, file: Path | None, on_batch: OnBatch = lambda done, total: None) -> PartialSums:
+    def run(
+        self,
+        num_connections: int,
+        file: Path | None,
+        on_batch: OnBatch = lambda done, total: None,
+        on_sums: Callable[[PartialSums], None] = lambda sums: None,
+    ) -> PartialSums:
         """Return the sums over all images, of which ``file`` may have some."""
         sums = PartialSums(file, len(self.images), (2, 1 + num_connections, 3), width=num_connections)
         on_batch(sums.done, len(self.images))
@@ -132,6 +141,7 @@ class _Plan:
         for batch, each in zip(batches, in_order(self, batches, self.workers), strict=True):
             halves = [each[(half - batch.start) % 2 :: 2].sum(0) for half in (0, 1)]
             sums.add(len(batch), np.stack(halves), each[:, 1:, 0])
+            on_sums(sums)
             on_batch(sums.done, len(self.images))
         return sums
 

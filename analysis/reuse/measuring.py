@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.reuse.ablation import connection_ablation
+from analysis.reuse.ablation import OnTable, connection_ablation
 from analysis.reuse.connections import Network, connection_weights
 from analysis.reuse.effects import OnBatch, connection_effects
 from analysis.reuse.measures import MEASURES, WEIGHT_MEASURES, Precision, Replacement, needs_images
@@ -33,6 +33,7 @@ def measure_reuse(
     keep_in: Path | None = None,
     workers: int = 1,
     precision: Precision = "fp32",
+    on_table: OnTable = lambda table: None,
 ) -> pd.DataFrame:
     """Return the feature-reuse table with a column for each measure; the measures of the weights are always there.
 
@@ -46,7 +47,7 @@ def measure_reuse(
     Args:
         measures: names of ``MEASURES``.
         images: labeled images for the measures that need some; ``num_images`` are taken, evenly spaced.
-        replace, on_batch, keep_in, workers, precision: as in ``connection_ablation``.
+        replace, on_batch, keep_in, workers, precision, on_table: as in ``connection_ablation``.
 
     Raises:
         ValueError: a measure is unknown, or needs images and there are none.
@@ -64,6 +65,7 @@ def measure_reuse(
         table = connection_effects(network, images, num_images, on_batch=on_batch)
     if "cuts" in needs:
         options: Any = {"on_batch": on_batch, "keep_in": keep_in, "workers": workers, "precision": precision}
+        options |= {"on_table": on_table}
         cut = connection_ablation(network, images, num_images, replace, **options)
         table = table.assign(**{name: cut[name] for name in cut.columns.difference(table.columns, sort=False)})
         table.attrs |= cut.attrs

@@ -7,7 +7,8 @@ change asks for, and people go back and forth.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import plotly.graph_objects as go
@@ -18,6 +19,13 @@ from app.dashboard.caching import cache
 from app.dashboard.keys import NetworkKey
 from app.dashboard.language import language, translate
 
+BUTTONS_ROOM = 44  # pixels
+ZOOM = {
+    "displayModeBar": True,
+    "displaylogo": False,
+    "modeBarButtons": [["zoomIn2d", "zoomOut2d", "resetScale2d"]],
+}
+MAX_NARROW = 3  # blocks that are side by side on a wide screen; of more, two
 _DARK = {  # the colors of ink and paper in the dark theme
     INK: "#e5e7eb",
     MUTED: "#9ca3af",
@@ -35,10 +43,50 @@ class Kept(NamedTuple):
     figure: go.Figure
 
 
-def show_chart(figure: go.Figure | Kept, key: str, alt: str | None = None, **options: Any) -> None:
-    """Draw a figure; ``alt`` describes it in words, and ``options`` are those of ``st.plotly_chart``."""
+def show_chart(
+    figure: go.Figure | Kept, key: str, alt: str | None = None, can_zoom: bool = False, **options: Any
+) -> None:
+    """Draw a figure; ``alt`` describes it in words, and ``options`` are those of ``st.plotly_chart``.
+
+    Args:
+        can_zoom: for scatter plots and curves: drag over a part to enlarge it; visible buttons zoom and go back.
+    """
     shown = figure.figure if isinstance(figure, Kept) else apply_theme(translate(figure))
-    st.plotly_chart(shown, theme=None, key=key, alt=alt, config={"displayModeBar": False}, **options)
+    config: dict[str, Any] = {"displayModeBar": False}
+    if can_zoom:
+        shown, config = _with_zoom(shown), ZOOM
+    st.plotly_chart(shown, theme=None, key=key, alt=alt, config=config, **options)
+
+
+def _with_zoom(figure: go.Figure) -> go.Figure:
+    """Return the figure with axes that zoom and room for the buttons at the right."""
+    free = go.Figure(figure).update_xaxes(fixedrange=False).update_yaxes(fixedrange=False)
+    margin = max(free.layout.margin.r or 0, BUTTONS_ROOM)
+    bar = {"orientation": "v", "bgcolor": "rgba(0,0,0,0)", "color": MUTED, "activecolor": ACCENT}
+    return free.update_layout(dragmode="zoom", margin_r=margin, modebar=bar)
+
+
+def show_blocks(
+    draw: Callable[[int], go.Figure | Kept],
+    blocks: Sequence[int],
+    key: str,
+    alt: str,
+    on_click: Callable[[int], None] | None = None,
+) -> None:
+    """Draw a figure for each dense block: side by side where the screen has the room, else one below the other.
+
+    Args:
+        draw: returns a block's figure.
+        key: of the charts, before the block's number.
+        on_click: called with the block whose cell was clicked.
+    """
+    width = "blocks" if len(blocks) <= MAX_NARROW else "wide_blocks"
+    with st.container(horizontal=True, key=f"{width}_{key}"):
+        for block in blocks:
+            clicked: dict[str, Any] = {}
+            if on_click is not None:
+                clicked = {"on_select": partial(on_click, block), "selection_mode": "points"}
+            show_chart(draw(block), f"{key}{block}", alt, **clicked)
 
 
 def draw_once(draw: Callable[..., go.Figure]) -> Callable[..., Kept]:

@@ -109,7 +109,16 @@ def column_labels(columns: Iterable[str]) -> dict[Any, Any]:
         column: translated(COLUMN_TITLES[column]) if column in COLUMN_TITLES else words.get(f"columns.{column}")
         for column in columns
     }
-    return {column: title for column, title in found.items() if title}
+    return {column: column_title(title) for column, title in found.items() if title}
+
+
+def column_title(text: str) -> str:
+    """Return a title of a table's column: with a capital letter, unless it begins with a name as code has it.
+
+    >>> column_title("mean |w| per channel"), column_title("mult_adds")
+    ('Mean |w| per channel', 'mult_adds')
+    """
+    return text if "_" in text.split(" ")[0] else text[:1].upper() + text[1:]
 
 
 def _flat(tables: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:

@@ -33,6 +33,7 @@ from densenet_core.networks.spec import Spec
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from analysis.figures.export import Facts
     from densenet_core.data.images import Images
     from densenet_core.data.names import Normalization
 
@@ -199,13 +200,22 @@ def _measured_table(key: NetworkKey, measures: tuple[str, ...], images: ImagesKe
     return measure_reuse(load(key), measures, load_images(images), images.number, keep_in=disk_cache(key))
 
 
-@cache(32)
-def figure_file(_draw: Callable[..., Figure], name: str, table: pd.DataFrame, *options: Any) -> bytes:
-    """Return the content of a paper-style figure's file: ``_draw(table, *options)``; the last option is the format.
+def figure_file(draw: Callable[..., Figure], name: str, table: pd.DataFrame, *options: Any) -> bytes:
+    """Return the content of a paper-style figure's file: ``draw(table, *options)``; the last option is the format.
 
     Args:
         name: of the figure, under which it is cached.
     """
+    from analysis.figures.export import file_facts
+
+    return _figure_file(draw, file_facts(), name, table, *options)
+
+
+@cache(32)
+def _figure_file(
+    _draw: Callable[..., Figure], facts: Facts | None, name: str, table: pd.DataFrame, *options: Any
+) -> bytes:
+    """Return the same; the facts are those that are in force."""
     from analysis.figures.export import figure_bytes
 
     return figure_bytes(_draw(table, *options[:-1]), options[-1])

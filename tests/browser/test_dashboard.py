@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +15,9 @@ pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed"),
 ]
+
+
+HEATMAP = ".st-key-heatmap"  # of a block, before its number
 
 
 @pytest.fixture(scope="module")
@@ -42,9 +44,8 @@ def test_every_page_is_reached_by_the_menu_on_a_screen_1000_pixels_wide(language
 def test_see_the_heatmap_click_a_cell_and_take_the_pdf_home(page: Page, url: str) -> None:
     page.set_viewport_size({"width": 1440, "height": 1100})
     page.goto(f"{url}/reuse")
-    heatmap = page.locator(".js-plotly-plot").first
-    expect(heatmap.get_by_text("Dense block 3")).to_be_visible()
-    expect(heatmap.locator(".hm image")).to_have_count(3)
+    expect(page.locator(f"{HEATMAP}3").get_by_text("Dense block 3")).to_be_visible()
+    expect(page.locator("[class*=st-key-heatmap] .hm image")).to_have_count(3)
 
     _click_cell(page, block=1, source=2, target=5)
     expect(page.get_by_role("heading", name="Block 1: from layer 2 to layer 5")).to_be_visible()
@@ -53,8 +54,9 @@ def test_see_the_heatmap_click_a_cell_and_take_the_pdf_home(page: Page, url: str
 
     with page.expect_download() as download:
         page.get_by_role("button", name="PDF", exact=True).click()
-    assert re.fullmatch(r"feature_reuse_mean_abs_weight\.pdf", download.value.suggested_filename)
-    assert Path(download.value.path()).read_bytes().startswith(b"%PDF")
+    assert download.value.suggested_filename == "densenet-40-12-cifar10-jpeg_feature_reuse_mean_abs_weight.pdf"
+    content = Path(download.value.path()).read_bytes()
+    assert content.startswith(b"%PDF") and b"densenet-lens reuse densenet-40-12-cifar10-jpeg" in content
     expect(page.locator(".stException")).to_have_count(0)
 
 
@@ -62,15 +64,16 @@ def _click_cell(page: Page, block: int, source: int, target: int) -> None:
     """Clicks the middle of a cell, found by the positions that Plotly gives its axes."""
     x, y = page.evaluate(
         """([block, source, target]) => {
-            const plot = document.querySelector(".js-plotly-plot"), layout = plot._fullLayout;
-            const n = block === 1 ? "" : block, box = plot.getBoundingClientRect();
-            const x = layout["xaxis" + n], y = layout["yaxis" + n];
+            const plot = document.querySelector(`.st-key-heatmap${block} .js-plotly-plot`), layout = plot._fullLayout;
+            const box = plot.getBoundingClientRect(), x = layout.xaxis, y = layout.yaxis;
             return [box.left + x._offset + x.l2p(target), box.top + y._offset + y.l2p(source)];
         }""",
         [block, source, target],
     )
     page.mouse.move(x, y)
-    expect(page.locator(".hoverlayer").first).to_contain_text(f"block {block}: source {source} → target {target}")
+    expect(page.locator(f"{HEATMAP}{block} .hoverlayer")).to_contain_text(
+        f"block {block}: source {source} → target {target}"
+    )
     page.mouse.click(x, y)
 
 

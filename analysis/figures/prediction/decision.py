@@ -52,14 +52,16 @@ def decision_screen(
     measure: str = "gradient_activation",
     block: int | None = None,
     marked: tuple[int, int, int] | None = None,
+    only: int | None = None,
 ) -> go.Figure:
     """Return the signed heatmaps for the screen; cells carry (block, source_layer, target_layer) as ``customdata``.
 
     Args:
         table: as ``decision_connections`` returns it.
         measure: the column to draw; all blocks share a scale.
-        block: draw this block alone.
+        block: draw this block alone, with a color bar.
         marked: a connection (block, source_layer, target_layer) to draw a frame around.
+        only: draw this block alone, and a color bar if it is the last one.
 
     Raises:
         ValueError: the table has no such column.
@@ -70,7 +72,7 @@ def decision_screen(
     template = Phrase(
         "prediction_figures.cell", "<b>source %{y} → target %{x}</b><br>%{customdata[3]:+.4f}<extra></extra>"
     )
-    return blocks_screen(shown, [row._replace(values=shown[measure])], hover, template, marked)
+    return blocks_screen(shown, [row._replace(values=shown[measure])], hover, template, marked, only)
 
 
 def _signed_row(table: pd.DataFrame, measure: str) -> Row:

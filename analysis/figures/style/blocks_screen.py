@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 PLOTLY_COLORS = {"jet": "Jet", "viridis": "Viridis", "cividis": "Cividis", DIVERGING: "RdBu_r"}
 PANEL_HEIGHT = 330  # pixels
 LABEL_SIZE = 11  # pixels, of the words beside framed columns
+LABEL_ROOM = 24  # pixels, for these words at the figure's edge
 
 
 def blocks_screen(
@@ -27,6 +28,7 @@ def blocks_screen(
     hover: pd.DataFrame,
     template: str,
     marked: tuple[int, int, int] | None = None,
+    only: int | None = None,
 ) -> go.Figure:
     """Draw rows of heatmaps for the screen; panels below each other share their target layer's axis.
 
@@ -38,10 +40,13 @@ def blocks_screen(
             source_layer and target_layer; ``text`` is the kind of the target.
         template: the ``hovertemplate``.
         marked: a connection to draw a white frame around.
+        only: draw this block alone, for a page that places the blocks by the screen's width; the color bar is the last
+            block's.
     """
     import plotly.graph_objects as go
 
-    blocks = sorted(int(block) for block in table["block"].unique())
+    every = sorted(int(block) for block in table["block"].unique())
+    blocks = every if only is None else [only]
     per_row = len(blocks) if len(blocks) <= 3 or len(rows) > 1 else 2
     grid = _Grid(blocks, len(rows), per_row)
     bars = list(dict.fromkeys(row.colors for row in rows))
@@ -54,7 +59,10 @@ def blocks_screen(
         "clickmode": "event+select",
         "hoverdistance": 30,
     }
-    figure |= {f"coloraxis{_suffix(n)}": _color_bar(bar, n, len(bars)) for n, bar in enumerate(bars)}
+    has_bar = every[-1] in blocks
+    figure |= {f"coloraxis{_suffix(n)}": _color_bar(bar, n, len(bars), has_bar) for n, bar in enumerate(bars)}
+    if not has_bar:
+        figure["margin"] |= {"r": LABEL_ROOM}
     traces: list[dict[str, Any]] = []
     for number, row in enumerate(rows):
         for place, block in enumerate(blocks):
@@ -97,7 +105,7 @@ def _suffix(number: int) -> str:
     return "" if number == 0 else str(number + 1)
 
 
-def _color_bar(colors: Colors, number: int, count: int) -> dict[str, Any]:
+def _color_bar(colors: Colors, number: int, count: int, is_shown: bool) -> dict[str, Any]:
     """Return a color axis; several color bars are below each other."""
     place = {} if count == 1 else {"len": 1 / count, "y": 1 - (number + 0.5) / count}
     bar = {"title": {"text": colors.title, "side": "right"}, "thickness": 12, "outlinewidth": 0, "x": 1.04}
@@ -106,6 +114,7 @@ def _color_bar(colors: Colors, number: int, count: int) -> dict[str, Any]:
         "cmin": colors.low,
         "cmax": colors.high,
         "colorbar": bar | place,
+        "showscale": is_shown,
     }
 
 

@@ -15,13 +15,16 @@ from analysis.figures.style.words import EPOCH, TEST_ERROR
 from analysis.words import Phrase
 
 TRAINING_LOSS = Phrase("figures.training_loss", "training loss (nats)")
+SMOOTHING = 0.6  # the weight of the epochs before in each value of a smoothed curve
 
 
-def training_curves_figure(curves: pd.DataFrame, columns: int = 1) -> Figure:
+def training_curves_figure(curves: pd.DataFrame, columns: int = 1, log: bool = False, smooth: bool = False) -> Figure:
     """Return the paper's Figure 4, right: training loss (dashed, right axis) and test error (left axis) per epoch.
 
     Args:
         curves: columns network, epoch, split (train or test), loss (nats), error (percent): ``training_curves``.
+        log: a logarithmic axis for the error; the loss always has one.
+        smooth: draw running means (``smooth_curves``).
 
     Raises:
         ValueError: there is no network, or there are more than six.
@@ -29,6 +32,7 @@ def training_curves_figure(curves: pd.DataFrame, columns: int = 1) -> Figure:
     networks = list(dict.fromkeys(curves["network"]))
     if not 1 <= len(networks) <= len(COLORS):
         raise ValueError(f"curves of 1 to {len(COLORS)} networks can be drawn, not of {len(networks)}")
+    curves = smooth_curves(curves) if smooth else curves
     with mpl.rc_context(fname=STYLE):
         figure = Figure(figsize=(COLUMN_WIDTHS[columns], 2.4), layout="constrained")
         ax = figure.subplots()
@@ -39,7 +43,7 @@ def training_curves_figure(curves: pd.DataFrame, columns: int = 1) -> Figure:
             ax.plot(test["epoch"], test["error"], color=color, linewidth=1, label=f"test error: {plain_text(network)}")
             label = f"training loss: {plain_text(network)}"
             right.plot(train["epoch"], train["loss"], "--", color=color, linewidth=0.8, label=label)
-        ax.set(xlabel=EPOCH, ylabel=TEST_ERROR)
+        ax.set(xlabel=EPOCH, ylabel=TEST_ERROR, yscale="log" if log else "linear")
         right.set(ylabel=TRAINING_LOSS, yscale="log")
         lines = [*ax.get_lines(), *right.get_lines()]
         ax.legend(lines, [str(line.get_label()) for line in lines], frameon=False, fontsize=6)
@@ -47,12 +51,32 @@ def training_curves_figure(curves: pd.DataFrame, columns: int = 1) -> Figure:
     return figure
 
 
-def training_curves_screen(curves: pd.DataFrame) -> go.Figure:
+def smooth_curves(curves: pd.DataFrame) -> pd.DataFrame:
+    """Return the curves with running means of loss and error.
+
+    Each is the exponentially weighted mean of the epochs so far, in which each epoch counts ``SMOOTHING`` times as
+    much as the next one.
+
+    >>> rows = {"network": "a", "split": "test", "epoch": [1, 2], "loss": [1.0, 0.0], "error": [50.0, 34.0]}
+    >>> smooth_curves(pd.DataFrame(rows))["error"].tolist()
+    [50.0, 40.0]
+    """
+    groups = curves.groupby(["network", "split"], sort=False)
+    means = {
+        name: groups[name].transform(lambda values: values.ewm(alpha=1 - SMOOTHING).mean())
+        for name in ("loss", "error")
+    }
+    return curves.assign(**means)
+
+
+def training_curves_screen(curves: pd.DataFrame, log: bool = False, smooth: bool = False) -> go.Figure:
     """Test error (lines, left axis) and training loss (dashed, right axis) over the epochs: Figure 4, right.
 
     Args:
         curves: as returned by ``training_curves``.
+        log, smooth: as in ``training_curves_figure``.
     """
+    curves = smooth_curves(curves) if smooth else curves
     figure = make_subplots(specs=[[{"secondary_y": True}]])
     for network, color in zip(dict.fromkeys(curves["network"]), COLORS, strict=False):
         own = curves[curves["network"] == network]
@@ -65,10 +89,17 @@ def training_curves_screen(curves: pd.DataFrame) -> go.Figure:
     figure.update_layout(showlegend=True, legend=LEGEND, hovermode="x unified")
     figure.update_xaxes(title=EPOCH, gridcolor=GRID, fixedrange=True)
     figure.update_yaxes(title=TEST_ERROR, gridcolor=GRID, fixedrange=True, secondary_y=False)
-    losses = curves.loc[(curves["split"] == "train") & (curves["loss"] > 0) & np.isfinite(curves["loss"]), "loss"]
-    ticks = log_ticks(losses.min(), losses.max()) if len(losses) else []
-    loss_axis = {"type": "log", "tickvals": ticks, "ticktext": [f"{tick:g}" for tick in ticks], "showgrid": False}
+    if log:
+        figure.update_yaxes(secondary_y=False, **_logarithmic(curves.loc[curves["split"] == "test", "error"]))
+    loss_axis = _logarithmic(curves.loc[curves["split"] == "train", "loss"]) | {"showgrid": False}
     return figure.update_yaxes(title=TRAINING_LOSS, fixedrange=True, secondary_y=True, **loss_axis)
+
+
+def _logarithmic(values: pd.Series) -> dict[str, object]:
+    """Return a logarithmic axis with round numbers for the values that it can show."""
+    shown = values[(values > 0) & np.isfinite(values)]
+    ticks = log_ticks(shown.min(), shown.max()) if len(shown) and shown.min() < shown.max() else []
+    return {"type": "log"} | ({"tickvals": ticks, "ticktext": [f"{tick:g}" for tick in ticks]} if ticks else {})
 
 
 def _line_name(network: str, is_loss: bool) -> Phrase:

@@ -153,12 +153,15 @@ class Queue:
     def _hear(self, job: Job, message: Message | None) -> None:
         said: Message = message or ("crash", "")
         kind, content = said
-        result = pickle.loads(content) if kind == "result" else None  # the worker is our own
+        result = pickle.loads(content) if kind in ("result", "so_far") else None  # the worker is our own
         with self._lock:
             if job.is_over:
                 return
             if kind == "progress":
                 job.report(*content)
+                return
+            if kind == "so_far":
+                job.so_far = result
                 return
             if kind == "result":
                 job.result, job.result_bytes = result, len(content)
@@ -175,7 +178,7 @@ class Queue:
             self._start_next()
 
     def _end(self, job: Job, state: str) -> None:
-        job.state, job.ended = state, time.monotonic()  # type: ignore[assignment]
+        job.state, job.ended, job.so_far = state, time.monotonic(), None  # type: ignore[assignment]
         self._networks.pop(job.task, None)
 
     def _drop_oldest(self) -> None:

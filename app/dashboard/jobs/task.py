@@ -35,6 +35,7 @@ class Job:
     state: State = "waiting"
     result: Any = None
     result_bytes: int = 0
+    so_far: Any = None  # the result of what is done, for work that has one
     error: str = ""
     started: float = 0.0  # time.monotonic()
     ended: float = 0.0

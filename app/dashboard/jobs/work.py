@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pandas as pd
 
@@ -23,7 +23,16 @@ if TYPE_CHECKING:
 
 MAX_FOR_SIMILARITY = 256  # images
 PATHS_BEAM = 8  # ends that the search for strong paths keeps
-Report = Callable[[int, int], None]
+
+
+class Report(Protocol):
+    """How work reports: as ``worker.Reporter``."""
+
+    def __call__(self, done: int, total: int) -> None:
+        """Report that so many of all steps are done."""
+
+    def show(self, result: Callable[[], Any]) -> None:
+        """Report the result so far."""
 
 
 def _measure(
@@ -31,7 +40,8 @@ def _measure(
 ) -> pd.DataFrame:
     from analysis.reuse.measuring import measure_reuse
 
-    return measure_reuse(network, measures, _test_images(images), images.number, on_batch=report, keep_in=keep_in)
+    options: Any = {"on_batch": report, "keep_in": keep_in, "on_table": report.show}
+    return measure_reuse(network, measures, _test_images(images), images.number, **options)
 
 
 def _pruning(

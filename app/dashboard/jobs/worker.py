@@ -2,8 +2,9 @@
 
 Its arguments are the server's options: it opens files in the same folders only.
 
-Messages are pickles of pairs: ("progress", (done, total)), then one of ("result", its pickle), whose length is
-the result's size, ("error", sentence), where the user can correct it, and ("crash", traceback).
+Messages are pickles of pairs: ("progress", (done, total)) and ("so_far", pickle of a result), then one of ("result",
+its pickle), whose length is the size of the result, ("error", sentence), where the user can correct it, and ("crash",
+traceback).
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from densenet_core.files import only_in
 
 Message = tuple[str, Any]
 PAUSE = 0.2  # seconds between two reports
+PAUSE_OF_RESULTS = 2.0  # seconds between two results so far
 NICE = 5  # pages answer first
 MEASURES_TIME = "latency"  # which would be another at a lower priority
 
@@ -31,24 +33,30 @@ MEASURES_TIME = "latency"  # which would be another at a lower priority
 def run(kind: str, network: Any, options: tuple[Any, ...], say: Callable[[Message], None]) -> None:
     """Do a task and send its result or error."""
     try:
-        say(("result", pickle.dumps(WORK[kind](_sparingly(say), network, *options))))
+        say(("result", pickle.dumps(WORK[kind](Reporter(say), network, *options))))
     except ValueError as error:  # every error of a user's is one
         say(("error", str(error)))
     except Exception:
         say(("crash", traceback.format_exc()))
 
 
-def _sparingly(say: Callable[[Message], None]) -> Callable[[int, int], None]:
-    """Return a report that is passed on a few times a second."""
-    last = 0.0
+class Reporter:
+    """What work reports: its steps, passed on a few times a second, and its result so far, every few seconds."""
 
-    def report(done: int, total: int) -> None:
-        nonlocal last
-        if time.monotonic() - last >= PAUSE or done >= total:
-            last = time.monotonic()
-            say(("progress", (done, total)))
+    def __init__(self, say: Callable[[Message], None]) -> None:
+        self._say, self._last, self._last_result = say, 0.0, time.monotonic()
 
-    return report
+    def __call__(self, done: int, total: int) -> None:
+        """Report that so many of all steps are done."""
+        if time.monotonic() - self._last >= PAUSE or done >= total:
+            self._last = time.monotonic()
+            self._say(("progress", (done, total)))
+
+    def show(self, result: Callable[[], Any]) -> None:
+        """Report what the result is so far; it is made only if it is passed on."""
+        if time.monotonic() - self._last_result >= PAUSE_OF_RESULTS:
+            self._say(("so_far", pickle.dumps(result())))
+            self._last_result = time.monotonic()
 
 
 def _own_output() -> BinaryIO:

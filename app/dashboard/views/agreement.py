@@ -23,6 +23,7 @@ from app.dashboard.widgets.downloads import download_row, take_home
 from app.dashboard.widgets.handover import Code, agreement_code, reuse_table_code
 from app.dashboard.widgets.long_work import measure_or_offer
 from app.dashboard.widgets.network_picker import open_page
+from app.dashboard.widgets.tables import show_rows
 from app.text import literal
 
 RESAMPLES = 200  # of the intervals in the table
@@ -51,7 +52,7 @@ def show() -> None:
     left, right = st.columns(2, gap="medium")
     with left:
         figure = agreement_screen(table, first, second, kind)
-        show_chart(figure, key="agreement", alt=t("agreement.alt"))
+        show_chart(figure, key="agreement", alt=t("agreement.alt"), can_zoom=True)
         with take_home():
             draw = partial(loading.figure_file, agreement_figure, "agreement", table, first, second, kind)
             code = agreement_code(key, images, first, second, kind)
@@ -139,7 +140,7 @@ def _show_structure(
             t("agreement.within"): rows["within_targets"].round(2),
         }
     )
-    st.dataframe(shown, hide_index=True)
+    show_rows(shown)
     with take_home():
         imports = "from analysis.reuse.agreement import agreement_table"
         result = f"agreement_table(table, {second!r}, {(first,)}, {kind!r}, resamples={RESAMPLES})"
@@ -163,7 +164,7 @@ def _show_disagreements(
             t("columns.rank") + " ": rows[f"rank_{second}"].round(2),
         }
     )
-    st.dataframe(shown, hide_index=True)
+    show_rows(shown)
     with take_home():
         imports = "from analysis.reuse.agreement import disagreements"
         result = f"disagreements(table, {first!r}, {second!r}, {kind!r})"

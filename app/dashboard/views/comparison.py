@@ -12,17 +12,15 @@ import streamlit as st
 from analysis.architecture.comparison import compare, compare_stages
 from analysis.architecture.cost import default_input_size
 from analysis.figures.stage_costs import stage_cost_figure, stages_screen
-from analysis.figures.training.curves import training_curves_figure, training_curves_screen
-from analysis.results.training_curves import training_curves
 from app.dashboard import loading
 from app.dashboard.charts import show_chart
 from app.dashboard.jobs.task import Task
 from app.dashboard.keys import NetworkKey
 from app.dashboard.language import t
 from app.dashboard.memory import remember
-from app.dashboard.roots import in_served_folders
+from app.dashboard.views.training.curves import show_curves
 from app.dashboard.views.two_heatmaps import show_reuse
-from app.dashboard.widgets.comparing import compared_table_code, comparison_code, curves_code, latency_code
+from app.dashboard.widgets.comparing import compared_table_code, comparison_code, latency_code
 from app.dashboard.widgets.downloads import download_row, take_home
 from app.dashboard.widgets.handover import Code
 from app.dashboard.widgets.long_work import result_of
@@ -31,6 +29,7 @@ from app.dashboard.widgets.tables import show_table, show_table_on_opening
 from app.text import format_value, literal, network_name
 from densenet_core import RunError
 from densenet_core.networks.spec import Spec
+from densenet_core.training.runs.files import METRICS
 
 QUANTITIES = (
     "depth",
@@ -146,29 +145,16 @@ def _show_latency(specs: dict[str, Spec], size: int) -> None:
 
 def _show_curves(keys: tuple[NetworkKey, NetworkKey], records: dict[str, dict[str, Any]]) -> None:
     st.markdown(f"##### {t('comparison.curves')}")
-    runs = {name: key.name for name, key in zip(records, keys, strict=True) if key.origin == "file"}
-    datasets = sorted({str(records[name].get("dataset")) for name in runs})
-    try:
-        with in_served_folders():
-            curves = training_curves(runs) if len(runs) == 2 else None
-    except RunError:
-        curves = None  # a file beside no metrics.csv
-    if curves is None:
+    runs = {name: Path(key.name) for name, key in zip(records, keys, strict=True) if key.origin == "file"}
+    if len(runs) < 2 or not all((folder / METRICS).is_file() for folder in runs.values()):
         st.caption(t("comparison.no_curves"))
         return
+    datasets = sorted({str(records[name].get("dataset")) for name in runs})
     mix = t("comparison.mix", datasets=literal(", ".join(datasets)))
     if len(datasets) > 1 and not remember(st.toggle, mix, key="mix", default=False):
         st.warning(t("comparison.differ", first=literal(datasets[0]), second=literal(datasets[1])))
         return
-    for reason in curves.attrs["skipped"]:
-        st.warning(literal(reason), icon=":material/warning:")
-    figure = training_curves_screen(curves)
-    show_chart(figure, key="curves", alt=t("common.curves_alt"))
-    with take_home():
-        download_row(
-            "training_curves",
-            curves,
-            partial(loading.figure_file, training_curves_figure, "curves", curves),
-            key="curves_",
-            code=curves_code({name: Path(folder) for name, folder in runs.items()}, "training_curves"),
-        )
+    try:
+        show_curves(runs, "training_curves")
+    except RunError:
+        st.caption(t("comparison.no_curves"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -13,6 +14,7 @@ from analysis.claims.published import published_claims
 from analysis.figures.efficiency import SCREEN_AXIS_TITLES, efficiency_screen
 from analysis.figures.style.words import ERROR_TITLES
 from analysis.results.efficiency import pareto_front, parity
+from app.dashboard import loading
 from app.dashboard.caching import cache
 from app.dashboard.charts import show_chart
 from app.dashboard.jobs.task import Task
@@ -29,6 +31,9 @@ from app.dashboard.widgets.scripts import TABLE, joined, plain_script
 from app.dashboard.widgets.tables import show_table_on_opening
 from app.text import literal
 from densenet_core.networks.names import spec_from_name
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FIRST_DATASET = "ImageNet"
 COSTS = ("params", "mult_adds", "activation_bytes", "images_per_s", "forward_ms")
@@ -77,6 +82,7 @@ def _draw(results: Results) -> None:
         screen,
         key="efficiency",
         alt=t("efficiency.alt", cost=translated(SCREEN_AXIS_TITLES[cost])),
+        can_zoom=True,
     )
     if len(drawn) < len(rows):
         missing, label = len(rows) - len(drawn), t(f"efficiency.costs.{cost}")
@@ -133,15 +139,16 @@ def _choose_rows(table: pd.DataFrame) -> pd.DataFrame:
         )
     rows = rows[rows["error_kind"] == kind]
     published = sorted(rows.loc[rows["origin"] == "published", "source"].unique())
-    sources = remember_several(
-        st.multiselect,
-        t("efficiency.sources"),
-        options=published,
-        key=f"sources {dataset} {kind}",
-        name="sources",
-        default=[source for source in published if source in FIRST_SOURCES] or published,
-    )
-    rows = rows[(rows["origin"] == "measured") | rows["source"].isin(sources)]
+    if published:
+        sources = remember_several(
+            st.multiselect,
+            t("efficiency.sources"),
+            options=published,
+            key=f"sources {dataset} {kind}",
+            name="sources",
+            default=[source for source in published if source in FIRST_SOURCES] or published,
+        )
+        rows = rows[(rows["origin"] == "measured") | rows["source"].isin(sources)]
     families = sorted(rows["family"].unique())
     chosen = remember_several(
         st.sidebar.pills,
@@ -193,19 +200,16 @@ def _with_latency(results: Results) -> Results | None:
 
 
 def _show_downloads(results: Results, cost: str, log: bool, pareto: bool, screen: go.Figure) -> None:
-    draw = partial(_figure_file, results.rows, cost, log) if cost in PAPER_COSTS else partial(screen_file, screen)
+    paper = partial(loading.figure_file, _on_paper, "efficiency", results.rows, cost, log)
+    draw = paper if cost in PAPER_COSTS else partial(screen_file, screen)
     with take_home():
         download_row(f"error_vs_{cost}", results.rows, draw, "", efficiency_code(results, cost, log, pareto))
 
 
-@cache(32)
-def _figure_file(results: pd.DataFrame, cost: str, log: bool, file_format: str) -> bytes:
-    """Return the content of the paper-style figure's file."""
+def _on_paper(results: pd.DataFrame, cost: str, log: bool) -> Figure:
     from analysis.figures.efficiency import efficiency_figure
-    from analysis.figures.export import figure_bytes
 
-    figure = efficiency_figure(results, costs=(cost,), log=log, label_points=has_labels(results))
-    return figure_bytes(figure, file_format)
+    return efficiency_figure(results, costs=(cost,), log=log, label_points=has_labels(results))
 
 
 def _show_parity(rows: pd.DataFrame) -> None:

@@ -17,7 +17,7 @@ from analysis.reuse.measures import DEFAULT, IMAGE_MEASURES, MEASURE_TITLES, MEA
 from analysis.reuse.scaling import SCALING_TITLES, SCALINGS, Scaling, default_scaling
 from app.dashboard import loading
 from app.dashboard.caching import cache
-from app.dashboard.charts import Kept, draw_once, show_chart
+from app.dashboard.charts import Kept, draw_once, show_blocks
 from app.dashboard.keys import NetworkKey
 from app.dashboard.language import names, t, titles, translated
 from app.dashboard.memory import recall, remember, write_address
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 
 FIRST_COLORS: ColorMap = "viridis"  # perceptually uniform; jet is for figures that look like the paper's
+HEATMAP = "heatmap"  # the charts' keys, before the block's number
+_CLICKED = "clicked_cells"  # of the session's state: the cell that was clicked last in each block
 
 
 class Options(NamedTuple):
@@ -96,7 +98,7 @@ def _draw(key: NetworkKey, measured: Measured) -> None:
         st.rerun()  # the sidebar's choice of images comes or goes
     table = loading.measured_table(key, *measured)
     cell = _chosen_cell(key, table)
-    _show_heatmap(_heatmap(key, measured, options, cell))
+    _show_heatmaps(key, measured, options, cell)
     _show_order(key)
     _show_scale(table, options)
     _show_export(key, measured, table, options)
@@ -111,9 +113,23 @@ def _choose_measured(key: NetworkKey) -> Measured | None:
     from app.dashboard.widgets.data_picker import pick_images
 
     images = pick_images(key, densenet_only=True)
-    if images is None or measure_or_offer(key, measures, images) is None:
+    if images is None:
         return None
-    return Measured(measures, images)
+    measured = Measured(measures, images)
+    found = measure_or_offer(key, measures, images, partial(_show_so_far, key, measured))
+    return None if found is None else measured
+
+
+def _show_so_far(key: NetworkKey, measured: Measured, table: pd.DataFrame) -> None:
+    """Draw the heatmaps of an ablation that is not done yet."""
+    (measure,) = measured.measures
+    options = Options(measure, default_scaling(measure), FIRST_COLORS)
+    draw = partial(feature_reuse_screen, table, *options)
+    show_blocks(lambda block: draw(only=block), sorted(table["block"].unique()), "so_far", t("reuse.alt"))
+    with take_home():
+        make = partial(loading.figure_file, _on_paper, "so_far", table, *options, 2)
+        code = reuse_code(key, measured.images, *options, 2)
+        download_row(f"feature_reuse_{measure}_so_far", table, make, "so_far_", code)
 
 
 def _chosen_measure() -> str:
@@ -162,19 +178,28 @@ def _choose_options() -> Options:
 
 
 @draw_once
-def _heatmap(key: NetworkKey, measured: Measured, options: Options, cell: Connection) -> go.Figure:
-    return feature_reuse_screen(loading.measured_table(key, *measured), *options, marked=cell)
+def _heatmap(key: NetworkKey, measured: Measured, options: Options, cell: Connection | None, block: int) -> go.Figure:
+    return feature_reuse_screen(loading.measured_table(key, *measured), *options, marked=cell, only=block)
 
 
-def _show_heatmap(figure: Kept) -> None:
-    with st.container(key="wide_heatmap"):
-        show_chart(figure, key="heatmap", on_select=_remember_click, selection_mode="points", alt=t("reuse.alt"))
+def _show_heatmaps(key: NetworkKey, measured: Measured, options: Options, cell: Connection) -> None:
+    """Draw a heatmap for each block; where another cell is chosen, only its block and the one before change."""
+    blocks = sorted(int(block) for block in loading.measured_table(key, *measured)["block"].unique())
+
+    def draw(block: int) -> Kept:
+        return _heatmap(key, measured, options, cell if cell.block == block else None, block)
+
+    show_blocks(draw, blocks, HEATMAP, t("reuse.alt"), _remember_click)
 
 
-def _remember_click() -> None:
-    points: list[dict[str, Any]] = st.session_state["heatmap"]["selection"]["points"]
+def _remember_click(block: int) -> None:
+    """Choose the clicked cell; a second click on it takes back its selection in the chart, and means it too."""
+    points: list[dict[str, Any]] = st.session_state[f"{HEATMAP}{block}"]["selection"]["points"]
+    clicked: dict[int, Connection] = st.session_state.setdefault(_CLICKED, {})
     if points:
-        st.session_state["cell"] = Connection(*(int(number) for number in points[0]["customdata"][:3]))
+        clicked[block] = Connection(*(int(number) for number in points[0]["customdata"][:3]))
+    if block in clicked:
+        st.session_state["cell"] = clicked[block]
 
 
 def _chosen_cell(key: NetworkKey, table: pd.DataFrame) -> Connection:
@@ -184,6 +209,7 @@ def _chosen_cell(key: NetworkKey, table: pd.DataFrame) -> Connection:
         asked = parse_cell(st.query_params.get("cell", ""), table) if is_first else None
         st.session_state["cell"] = asked or _connection(table.iloc[int(table["mean_abs_weight"].argmax())])
         st.session_state["cell_of"] = key
+        st.session_state.pop(_CLICKED, None)
     cell: Connection = st.session_state["cell"]
     write_address("cell", cell_text(cell))
     return cell

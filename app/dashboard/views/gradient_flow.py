@@ -32,6 +32,7 @@ from app.dashboard.widgets.handover import Code, gradients_code
 from app.dashboard.widgets.long_work import result_of
 from app.dashboard.widgets.network_picker import open_page
 from app.dashboard.widgets.scripts import SCREEN, TABLE, Imports, joined, script
+from app.dashboard.widgets.tables import show_rows
 from app.text import literal
 from densenet_core.networks.spec import Spec
 
@@ -83,7 +84,7 @@ def _show_flow(key: NetworkKey, images: ImagesKey) -> None:
         format_func=titles(QUANTITIES),
         required=True,
     )
-    show_chart(gradient_flow_screen(flow, chosen), key="flow", alt=t("gradients.alt"))
+    show_chart(gradient_flow_screen(flow, chosen), key="flow", alt=t("gradients.alt"), can_zoom=True)
     with take_home():
         draw = partial(loading.figure_file, gradient_flow_figure, "gradient_flow", flow, chosen, 1)
         download_row("gradient_flow", flow, draw, "", gradients_code(key, images, chosen))
@@ -100,7 +101,7 @@ def _show_shares(key: NetworkKey, images: ImagesKey) -> None:
     shares = result_of(Task("path_shares", key, (images,)), t("jobs.images", number=NUM_FOR_PATHS))
     if shares is None:
         return
-    show_chart(path_shares_screen(shares), key="shares", alt=t("gradients.shares_alt"))
+    show_chart(path_shares_screen(shares), key="shares", alt=t("gradients.shares_alt"), can_zoom=True)
     with take_home():
         draw = partial(loading.figure_file, path_shares_figure, "gradient_by_path_length", shares, 1)
         download_row("gradient_by_path_length", shares, draw, "shares_", gradients_code(key, images, None))
@@ -112,7 +113,7 @@ def _show_paths(key: NetworkKey, specs: dict[str, Spec]) -> None:
     with left:
         counts = {title: path_counts(spec) for title, spec in specs.items()}
         figure = path_lengths_screen(counts)
-        show_chart(figure, key="paths", alt=t("gradients.paths_alt"))
+        show_chart(figure, key="paths", alt=t("gradients.paths_alt"), can_zoom=True)
         lengths = pd.concat([own.assign(network=title) for title, own in counts.items()], ignore_index=True)
         imports = {"analysis.architecture.paths": "path_counts"}
         imports |= {"analysis.figures.gradient_flow": "path_lengths_screen"}
@@ -135,7 +136,7 @@ def _show_paths(key: NetworkKey, specs: dict[str, Spec]) -> None:
                     t("columns.read"): t("common.of", part=int(layers["is_direct"].sum()), whole=len(layers)),
                 }
             )
-        st.dataframe(rows, hide_index=True)
+        show_rows(rows)
         st.caption(t("gradients.paths_note"))
         layers = pd.concat([layer_paths(spec).assign(network=title) for title, spec in specs.items()])
         with take_home():

@@ -38,7 +38,7 @@ def show() -> None:
     curves = result_of(task, amount(images))
     if curves is None:
         return
-    show_chart(pruning_screen(curves, x), key="pruning", alt=t("pruning.alt"))
+    show_chart(pruning_screen(curves, x), key="pruning", alt=t("pruning.alt"), can_zoom=True)
     with take_home():
         draw = partial(loading.figure_file, pruning_figure, "pruning", curves, x, 1)
         code = pruning_code(key, images, measures, budget, repair, x)

@@ -7,9 +7,17 @@ from functools import partial
 import streamlit as st
 
 from app.dashboard.language import t
+from app.dashboard.loading import is_norm_open
 from app.dashboard.memory import keep, recall
 from app.dashboard.views import feature_reuse
-from app.dashboard.widgets.network_picker import START, Choice, choose_network, choose_upload
+from app.dashboard.widgets.network_picker import (
+    DROPPED,
+    START,
+    Choice,
+    choose_network,
+    choose_upload,
+    upload_key,
+)
 from app.text import literal
 from densenet_core import CheckpointError
 from densenet_core.checkpoints.zoo import zoo_names
@@ -29,7 +37,7 @@ def show() -> None:
 
 def _show_drop_zone() -> None:
     upload = st.file_uploader(
-        t("start.drop"), key="start_upload", help=t("start.drop_help", limit=st.get_option("server.maxUploadSize"))
+        t("start.drop"), key=DROPPED, help=t("start.drop_help", limit=st.get_option("server.maxUploadSize"))
     )
     if upload is None or recall("start_upload_read") == upload.file_id:
         return
@@ -37,9 +45,11 @@ def _show_drop_zone() -> None:
     try:
         key = choose_upload(upload)
     except CheckpointError as error:
-        st.error(literal(f"{upload.name}: {error}"), icon=":material/error:")
-        return
-    choose_network(Choice("upload", key.name))
+        key = upload_key(upload)
+        if not is_norm_open(key, upload):
+            st.error(literal(f"{upload.name}: {error}"), icon=":material/error:")
+            return
+    choose_network(Choice("upload", key.name))  # where the file leaves the norms open, the sidebar asks for them
 
 
 def _show_trained_networks() -> None:

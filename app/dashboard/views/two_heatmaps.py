@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 import pandas as pd
+import plotly.graph_objects as go
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
@@ -24,7 +25,7 @@ from analysis.reuse.measures import DEFAULT
 from analysis.reuse.scaling import default_scaling
 from app.dashboard import loading
 from app.dashboard.caching import cache
-from app.dashboard.charts import show_chart
+from app.dashboard.charts import show_blocks
 from app.dashboard.keys import NetworkKey, file_key
 from app.dashboard.language import t
 from app.dashboard.memory import remember, remember_several
@@ -64,6 +65,10 @@ def _table(key: NetworkKey) -> pd.DataFrame | None:
         return loading.measured_table(key, (), None)
     except ValueError:
         return None
+
+
+def _blocks(table: pd.DataFrame) -> list[int]:
+    return sorted(int(block) for block in table["block"].unique())
 
 
 def _at_epoch(column: DeltaGenerator, key: NetworkKey, name: str, side: str) -> tuple[pd.DataFrame, int | None]:
@@ -108,8 +113,8 @@ def _show_beside(
     columns = st.columns(2, gap="medium")
     for column, table, name, side, own in zip(columns, tables, names, "ab", compared, strict=True):
         with column:
-            figure = feature_reuse_screen(table, color_map="viridis")
-            show_chart(figure, f"reuse_{side}", f"{t('reuse.alt')}: {name}")
+            alt = f"{t('reuse.alt')}: {name}"
+            show_blocks(partial(_one_block, table), _blocks(table), f"reuse_{side}", alt)
             draw = partial(loading.figure_file, partial(feature_reuse_figure, color_map="viridis"), "reuse", table)
             with take_home():
                 imports = {"analysis": "feature_reuse_figure, save_figure"}
@@ -119,14 +124,20 @@ def _show_beside(
                 download_row(f"feature_reuse_{side}", table, draw, f"{side}_", code)
 
 
+def _one_block(table: pd.DataFrame, block: int) -> go.Figure:
+    return feature_reuse_screen(table, color_map="viridis", only=block)
+
+
 def _show_two(found: pd.DataFrame, names: tuple[str, str], compared: tuple[Side, Side]) -> None:
     st.caption(t("comparison.correlation", correlation=found.attrs["rank_correlation"]))
-    show_chart(two_networks_screen(found, names), "reuse_both", t("reuse.alt"))
+    blocks = _blocks(found)
+    show_blocks(lambda block: two_networks_screen(found, names, only=block), blocks, "reuse_both", t("reuse.alt"))
     with take_home():
         draw = partial(loading.figure_file, two_networks_figure, "two_networks", found, names)
         download_row("reuse_of_both", found, draw, "both_", two_networks_code(compared, names))
     st.markdown(f"**{t('comparison.difference')}**")
-    show_chart(difference_screen(found), "reuse_difference", t("comparison.difference"))
+    alt = t("comparison.difference")
+    show_blocks(lambda block: difference_screen(found, block), blocks, "reuse_difference", alt)
     with take_home():
         draw = partial(loading.figure_file, difference_figure, "difference", found, 2)
         download_row("reuse_difference", found, draw, "difference_", difference_code(compared))
@@ -158,7 +169,7 @@ def _show_seeds(keys: tuple[NetworkKey, NetworkKey]) -> None:
     if others := differing_settings(loading.load(key).record for key in everyone):
         st.warning(t("comparison.more_than_seed", settings=literal(", ".join(others))), icon=":material/warning:")
     st.markdown(t("comparison.seeds_found", **{str(name): value for name, value in found.attrs.items()}))
-    show_chart(seeds_screen(found), "reuse_seeds", t("comparison.seeds"))
+    show_blocks(lambda block: seeds_screen(found, only=block), _blocks(found), "reuse_seeds", t("comparison.seeds"))
     with take_home():
         draw = partial(loading.figure_file, seeds_figure, "seeds", found)
         download_row("reuse_seeds", found, draw, key="seeds_", code=seeds_code(everyone))

@@ -5,17 +5,17 @@ from __future__ import annotations
 import io
 import zipfile
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from app.dashboard.language import column_labels
+from app.text import suite_version
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from app.dashboard.widgets.downloads import Item
+    from app.dashboard.widgets.downloads import Item, Named
 
 DATE = (1980, 1, 1, 0, 0, 0)  # the same content gives the same bytes
 CONVENTIONS = """
@@ -33,20 +33,25 @@ CONVENTIONS = """
 """
 
 
-def archive(items: Mapping[str, Item], page: str, link: str) -> bytes:
+def archive(items: Mapping[str, Item], page: str, link: str, named: Named | None = None) -> bytes:
     """Return the content of a zip file with every figure in every format, its table and its code, and a README.
 
     Args:
         items: what the page offers, by name.
         page: its title.
         link: its address.
+        named: the network that the page is about.
     """
+    from app.dashboard.widgets.downloads import describing
+
     items = dict(items)  # the page may be drawn again meanwhile
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as file:
         for name, item in items.items():
-            for ending, content in item.files().items():
-                _write(file, f"{name}.{ending}", content())
+            with describing(name, item.code, named):
+                contents = {ending: content() for ending, content in item.files().items()}
+            for ending, content in contents.items():
+                _write(file, f"{name}.{ending}", content)
             _write(file, f"code/{name}.py", f"{item.code.python}\n".encode())
         _write(file, "README.md", _readme(items, page, link).encode())
     return buffer.getvalue()
@@ -57,7 +62,11 @@ def _write(file: zipfile.ZipFile, name: str, content: bytes) -> None:
 
 
 def _readme(items: Mapping[str, Item], page: str, link: str) -> str:
-    parts = [f"# DenseNet Lens: {page}", f"Made by DenseNet Lens {_version()}. The page as it was: {link}", "## Files"]
+    parts = [
+        f"# DenseNet Lens: {page}",
+        f"Made by DenseNet Lens {suite_version()}. The page as it was: {link}",
+        "## Files",
+    ]
     parts += [_about(name, item) for name, item in items.items()]
     return "\n\n".join(parts) + "\n" + CONVENTIONS
 
@@ -79,10 +88,3 @@ def _contents(data: pd.DataFrame | np.ndarray) -> str:
 
 def _column(name: str, title: str | None) -> str:
     return f"`{name}` ({title})" if title and title != name else f"`{name}`"
-
-
-def _version() -> str:
-    try:
-        return version("densenet-lens")
-    except PackageNotFoundError:
-        return "from source"

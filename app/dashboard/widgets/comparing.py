@@ -134,14 +134,15 @@ def results_code(results: Results, cost: str, imports: Imports, lines: Sequence[
     return plain_script(joined({"analysis.results.results": functions}, imports), [*opening, *lines])
 
 
-def curves_code(folders: Mapping[str, Path], name: str) -> Code:
+def curves_code(folders: Mapping[str, Path], name: str, log: bool, smooth: bool) -> Code:
     """Return what draws the training curves of runs, under a file's name."""
+    options = "".join(f", {option}=True" for option, is_on in {"log": log, "smooth": smooth}.items() if is_on)
     given = ", ".join(f"{run!r}: {str(folder)!r}" for run, folder in folders.items())
     imports = SAVE | {"analysis.figures.training.curves": "training_curves_figure"}
     imports |= {"analysis.results.training_curves": "training_curves"}
     lines = [
         f"table = training_curves({{{given}}})",
-        f'save_figure(training_curves_figure(table), "{name}.pdf", table)',
+        f'save_figure(training_curves_figure(table{options}), "{name}.pdf", table)',
     ]
     return plain_script(imports, lines)
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
+from functools import cached_property, partial
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -15,12 +18,61 @@ from numpy.typing import ArrayLike
 
 from analysis.figures.export import FORMATS, array_bytes, picture_bytes, table_bytes
 from app.dashboard.charts import Kept
+from app.dashboard.keys import CHECKPOINT_ENDINGS
 from app.dashboard.language import t
 from app.dashboard.widgets.archive import archive
 from app.dashboard.widgets.handover import Code, page_link, show_code, show_handover
+from app.text import one_line, suite_version
+from densenet_core import Checkpoint
 
+MAX_STEM = 60  # letters of a network's name in a file's
 FigureFile = Callable[[str], bytes]  # the content of a figure's file in a format
 _ITEMS = "taken_home"  # of the session's state: what the page offers, by name
+_NETWORK = "named_network"  # of the session's state: the name and the weights of the network that the page is about
+
+
+class Named:
+    """The network that the page is about."""
+
+    def __init__(self, name: str, network: Checkpoint) -> None:
+        self.name, self._network = one_line(name), network
+
+    @property
+    def stem(self) -> str:
+        """Its name in names of files."""
+        path = Path(self.name)
+        name = path.stem if path.suffix in CHECKPOINT_ENDINGS else self.name
+        return re.sub(r"[^\w.-]+", "_", name)[:MAX_STEM]
+
+    @cached_property
+    def weights_hash(self) -> str:
+        """The SHA-256 of its tensors, names and values, in the order of their names."""
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self._network.state_dict.items()):
+            digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+
+def name_files_after(name: str, network: Checkpoint) -> None:
+    """Name the page's downloads after a network, and put its name and the hash of its weights into them."""
+    st.session_state[_NETWORK] = Named(name, network)
+
+
+@contextmanager
+def describing(name: str, code: Code, named: Named | None) -> Iterator[None]:
+    """Put into the files made in this context what they show, the network's hash, and the code behind them."""
+    from analysis.figures.export import Facts, with_facts
+
+    title = name if named is None else f"{name}: {named.name}"
+    of = "" if named is None else f"Network {named.name}, SHA-256 of its weights {named.weights_hash}.\n"
+    made = code.command or code.python
+    with with_facts(Facts(title, f"{of}Made again by:\n{made}", f"DenseNet Lens {suite_version()}")):
+        yield
+
+
+def _described(content: Callable[[], bytes], name: str, code: Code, named: Named | None) -> bytes:
+    with describing(name, code, named):
+        return content()
 
 
 class Item(NamedTuple):
@@ -105,11 +157,13 @@ def _draw_popover(name: str, item: Item, key: str) -> None:
 
 def _draw_buttons(name: str, item: Item, key: str) -> None:
     offer(name, item)
+    named: Named | None = st.session_state.get(_NETWORK)
+    stem = name if named is None else f"{named.stem}_{name}"
     for ending, content in item.files().items():
         st.download_button(
             "LaTeX" if ending == "tex" else ending.upper(),
-            content,
-            f"{name}.{ending}",
+            partial(_described, content, name, item.code, named),
+            f"{stem}.{ending}",
             key=f"download_{key}{ending}",
             on_click="ignore",
             icon=":material/download:",
@@ -128,6 +182,7 @@ def screen_file(screen: go.Figure, file_format: str) -> bytes:
 def forget_items() -> None:
     """Forget what the page before offered; the archive button keeps the same dictionary."""
     st.session_state.setdefault(_ITEMS, {}).clear()
+    st.session_state.pop(_NETWORK, None)
 
 
 @contextmanager
@@ -150,7 +205,7 @@ def download_all(page: str) -> None:
         return
     st.download_button(
         t("archive.button"),
-        partial(archive, items, t(f"pages.{page}"), page_link()),
+        partial(archive, items, t(f"pages.{page}"), page_link(), st.session_state.get(_NETWORK)),
         f"densenet_lens_{page}.zip",
         key="download_all",
         on_click="ignore",

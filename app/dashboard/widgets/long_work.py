@@ -5,6 +5,7 @@ Opening a page never starts a long computation. A job continues when the page is
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -32,11 +33,12 @@ ICONS = {
 }
 
 
-def result_of(task: Task, amount: str = "") -> Any | None:
+def result_of(task: Task, amount: str = "", show_so_far: Callable[[Any], None] | None = None) -> Any | None:
     """Return the result of long work; None while the page offers it or shows its progress.
 
     Args:
         amount: what it is done on, in words, such as "200 images".
+        show_so_far: draws the result of what is done, below the progress.
     """
     job = the_queue().find(task)
     if job is not None and job.state == "finished":
@@ -44,19 +46,26 @@ def result_of(task: Task, amount: str = "") -> Any | None:
     if job is None or job.is_over:
         _offer(task, job, amount)
     else:
-        _show_progress(task)
+        _show_progress(task, show_so_far)
     return None
 
 
-def measure_or_offer(key: NetworkKey, measures: tuple[str, ...], images: ImagesKey | None) -> pd.DataFrame | None:
+def measure_or_offer(
+    key: NetworkKey,
+    measures: tuple[str, ...],
+    images: ImagesKey | None,
+    show_so_far: Callable[[pd.DataFrame], None] | None = None,
+) -> pd.DataFrame | None:
     """Return the feature-reuse table with these measures; None while the page offers it as a job or shows progress.
 
     Args:
         images: None for measures of the weights.
+        show_so_far: as in ``result_of``.
     """
     if images is None or not _is_job(key, measures, images):
         return loading.measured_table(key, measures, images)
-    found: pd.DataFrame | None = result_of(loading.measured_task(key, measures, images), amount(images))
+    task = loading.measured_task(key, measures, images)
+    found: pd.DataFrame | None = result_of(task, amount(images), show_so_far)
     return found
 
 
@@ -99,7 +108,7 @@ def _start(task: Task) -> None:
 
 
 @st.fragment(run_every=REFRESH)
-def _show_progress(task: Task) -> None:
+def _show_progress(task: Task, show_so_far: Callable[[Any], None] | None) -> None:
     """Progress, time left and a button to cancel, drawn again every second until the job is over."""
     job = the_queue().find(task)
     if job is None or job.is_over:
@@ -111,6 +120,9 @@ def _show_progress(task: Task) -> None:
                 t("jobs.cancel"), key=f"cancel_{task.kind}", icon=":material/stop:", on_click=partial(_cancel, task)
             )
     st.caption(t("jobs.goes_on"))
+    if show_so_far is not None and job.so_far is not None:
+        st.markdown(f"**{t('jobs.so_far', done=job.done, total=job.total)}**")
+        show_so_far(job.so_far)
 
 
 def _cancel(task: Task) -> None:

@@ -30,6 +30,7 @@ from app.dashboard.roots import (
     served_folders,
     trained_runs,
 )
+from app.dashboard.widgets.downloads import name_files_after
 from app.dashboard.widgets.reading import choose_norm, choose_weights
 from app.text import literal, network_facts
 from densenet_core import CheckpointError
@@ -42,6 +43,7 @@ BY_NAME = "arch"
 START = "densenet-40-12-cifar10-jpeg"  # what the dashboard opens on: the network of the paper's Figure 5
 DIGITS = "densenet-40-12-digits"  # whose images come with scikit-learn: it can be measured everywhere
 MAX_RECENT = 6
+DROPPED = "start_upload"  # the key of the first page's uploader; its file is at hand while that page is drawn
 _WIDGETS = {  # the key of the widget that holds an origin's choice
     "arch": "arch",
     "zoo": "zoo_name",
@@ -121,7 +123,9 @@ def open_page(heading: str, must_be_dense: bool = True) -> NetworkKey | None:
 
 def show_network(key: NetworkKey) -> None:
     """Say which network the page is about: its name, its data set, its error."""
-    facts = network_facts(loading.load(key))
+    network = loading.load(key)
+    name_files_after(chosen_name(), network)
+    facts = network_facts(network)
     parts = [f"**{literal(chosen_name())}**", literal(facts.pop("network"))]
     st.caption("  ·  ".join([*parts, *(f"{t(f'facts.{name}')}: **{literal(facts[name])}**" for name in facts)]))
 
@@ -149,9 +153,15 @@ def choose_upload(upload: UploadedFile, side: str = "", norm: str | None = None)
     Raises:
         CheckpointError: as ``loading.read_upload``.
     """
-    key = loading.read_upload(upload, _hash(upload), norm)
-    st.session_state.setdefault("upload_names", {})[key.name] = upload.name
+    key = loading.read_upload(upload, upload_key(upload).name, norm)
     keep(f"uploaded{side}", key.name)
+    return key
+
+
+def upload_key(upload: UploadedFile) -> NetworkKey:
+    """Return the key of an uploaded file before it is read, and remember the file's name."""
+    key = NetworkKey("upload", _hash(upload))
+    st.session_state.setdefault("upload_names", {})[key.name] = upload.name
     return key
 
 
@@ -280,9 +290,12 @@ def _upload(side: str) -> NetworkKey | None:
         key=f"upload{side}",
         help=t("picker.upload_help", endings=", ".join(CHECKPOINT_ENDINGS)),
     )
-    if upload is not None:
-        return choose_upload(upload, side, choose_norm(NetworkKey("upload", _hash(upload)), side, upload))
     before = recall(f"uploaded{side}")
+    dropped: UploadedFile | None = st.session_state.get(DROPPED)
+    if upload is None and dropped is not None and upload_key(dropped).name == before:
+        upload = dropped
+    if upload is not None:
+        return choose_upload(upload, side, choose_norm(upload_key(upload), side, upload))
     if before is None:
         st.info(t("picker.no_upload"))
         return None

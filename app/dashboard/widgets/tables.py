@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 import streamlit as st
 
 from analysis.words import VALUE_TITLES
-from app.dashboard.language import column_labels, translated
+from app.dashboard.language import column_labels, column_title, translated
 from app.dashboard.widgets.downloads import download_table
 from app.dashboard.widgets.handover import Code
 
@@ -25,6 +25,12 @@ def show_table(table: pd.DataFrame, **options: Any) -> None:
     shown = table.assign(**words)
     shown.attrs = {}  # they may hold what Arrow can't store
     st.dataframe(shown, column_config=settings, hide_index=True, placeholder=MISSING, **options)
+
+
+def show_rows(rows: pd.DataFrame | Sequence[Mapping[str, Any]], **options: Any) -> None:
+    """Draw rows under titles in words, each with a capital letter; ``options`` are ``st.dataframe``'s."""
+    shown = pd.DataFrame(rows).rename(columns=column_title)
+    st.dataframe(shown, hide_index=True, placeholder=MISSING, **options)
 
 
 def _translated(values: pd.Series, titles: Mapping[Any, str]) -> pd.Series:

@@ -115,6 +115,18 @@ def test_training_curves_are_drawn_on_twin_axes(tmp_path: Path) -> None:
         training_curves_figure(curves.head(0))
 
 
+def test_smoothed_and_logarithmic_curves_are_the_same_on_the_screen_and_on_paper(tmp_path: Path) -> None:
+    curves = training_curves({"a": write_metrics(tmp_path / "a", WHOLE + "2,test,0.9,20.0,1.2\n")})
+    left = training_curves_figure(curves, log=True, smooth=True).axes[0]
+    screen = training_curves_screen(curves, log=True, smooth=True)
+    before, last = curves.loc[curves["split"] == "test", "error"]
+    expected = [before, (0.6 * before + last) / 1.6]  # the earlier epoch counts 0.6 times as much
+    assert list(left.get_lines()[0].get_ydata()) == pytest.approx(expected)
+    assert list(screen.data[0].y) == pytest.approx(expected)
+    assert left.get_yscale() == screen.layout.yaxis.type == "log"
+    assert training_curves_screen(curves).layout.yaxis.type is None
+
+
 def test_stages_are_drawn_for_each_network() -> None:
     from analysis.architecture.comparison import compare_stages
     from densenet_core.networks.names import spec_from_name

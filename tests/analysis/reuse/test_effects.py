@@ -238,6 +238,15 @@ def test_an_interrupted_ablation_goes_on(tmp_path: Path, monkeypatch: pytest.Mon
     assert len(list(tmp_path.iterdir())) == 2
 
 
+def test_the_table_of_the_images_so_far_is_that_of_these_images() -> None:
+    checkpoint, images, seen = checkpoint_of(SPECS[0]), some_images(), []
+    whole = connection_ablation(checkpoint, images, batch_size=4, on_table=lambda make: seen.append(make()))
+    assert len(seen) == 3
+    alone = connection_ablation(checkpoint, images.subset(torch.arange(4)))
+    for early, expected in ((seen[0], alone), (seen[-1], whole)):
+        assert early["ablation"].tolist() == pytest.approx(expected["ablation"].tolist(), abs=1e-6)
+
+
 def test_where_memory_ends_batches_are_halved_and_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     checkpoint, images, original = checkpoint_of(SPECS[0]), some_images(), effects._measure_batch
     whole = connection_effects(checkpoint, images)

@@ -19,8 +19,10 @@ def shown(app: AppTest) -> str:
 
 
 def heatmap_cells(app: AppTest) -> list[list[object]]:
-    figure = json.loads(app.get("plotly_chart")[0].proto.spec)
-    return [row for trace in figure["data"] if trace["type"] == "scatter" for row in trace["customdata"]]
+    """The numbers of all cells, of one chart after the other: each block has its own."""
+    figures = [json.loads(chart.proto.spec)["data"] for chart in app.get("plotly_chart")]
+    heatmaps = [data for data in figures if any(trace["type"] == "heatmap" for trace in data)]
+    return [row for data in heatmaps for trace in data if trace["type"] == "scatter" for row in trace["customdata"]]
 
 
 def choose(app: AppTest, origin: str) -> AppTest:

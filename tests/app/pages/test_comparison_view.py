@@ -47,10 +47,11 @@ def test_comparison_draws_training_curves_of_two_runs(app: AppTest) -> None:
         app.selectbox(key=f"origin{side}").select("run").run()
         app.selectbox(key=f"run{side}").select(Path("runs") / run).run()
     assert not app.exception
-    assert {"reuse_both", "reuse_difference", "curves"} <= {chart.key for chart in app.get("plotly_chart")}
+    blocks = {f"reuse_{part}{block}" for part in ("both", "difference") for block in (1, 2, 3)}
+    assert blocks | {"curves"} <= {chart.key for chart in app.get("plotly_chart")}
     app.toggle(key="seeds").set_value(True).run()
     assert not app.exception and not app.warning
-    assert "reuse_seeds" in {chart.key for chart in app.get("plotly_chart")}
+    assert "reuse_seeds3" in {chart.key for chart in app.get("plotly_chart")}
     app.toggle(key="seeds").set_value(False).run()
     app.selectbox(key="runb").select(Path("runs") / "one").run()
     app.selectbox(key="epochb").select(1).run()

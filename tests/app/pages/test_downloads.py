@@ -9,10 +9,14 @@ import shlex
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+import PIL.Image
 import pytest
+from matplotlib.figure import Figure
 
 from analysis import published_results
+from analysis.figures.export import figure_bytes, picture_bytes
 from app.dashboard.keys import ImagesKey, NetworkKey, file_key
 from app.dashboard.widgets import downloads
 from app.dashboard.widgets.archive import archive
@@ -28,7 +32,7 @@ from app.dashboard.widgets.comparing import (
     seeds_code,
     two_networks_code,
 )
-from app.dashboard.widgets.downloads import Item
+from app.dashboard.widgets.downloads import Item, Named, describing
 from app.dashboard.widgets.handover import (
     Code,
     agreement_code,
@@ -37,6 +41,8 @@ from app.dashboard.widgets.handover import (
     pruning_code,
     reuse_code,
 )
+from app.text import suite_version
+from densenet_core import load_zoo
 from densenet_core.checkpoints.zoo import zoo_path
 from densenet_core.networks.names import spec_from_name
 
@@ -63,7 +69,7 @@ CODES = {
     "two networks": two_networks_code([Side(KEY), Side(OTHER)], ("first", "it's")),
     "two epochs": two_networks_code([Side(KEY, 3), Side(KEY)], ("first", "second")),
     "seeds": seeds_code([KEY, KEY._replace(weights="ema")]),
-    "curves": curves_code({"demo": Path("runs/demo")}, "demo_curves"),
+    "curves": curves_code({"demo": Path("runs/demo")}, "demo_curves", log=True, smooth=True),
     "efficiency": efficiency_code(Results(RESULTS), "params", log=True, pareto=True),
     "efficiency of runs": efficiency_code(
         Results(RESULTS.assign(origin="measured"), ("runs/demo",)), "images_per_s", log=True, pareto=False
@@ -124,8 +130,36 @@ def test_an_archive_has_files_code_and_a_readme_and_is_the_same_each_time() -> N
         assert file.read("figure.svg") == b"a svg"
         assert file.read("rows.csv") == b"block,mean_abs_weight\n1,0.5\n"
         readme = file.read("README.md").decode()
-    for words in ("http://localhost/reuse?cell=1.0.1", "`rows.csv`", "densenet-lens x", "mean |w| per channel", "nats"):
+    for words in ("http://localhost/reuse?cell=1.0.1", "`rows.csv`", "densenet-lens x", "Mean |w| per channel", "nats"):
         assert words in readme
+
+
+@pytest.mark.parametrize("kind", ["pdf", "svg", "png"])
+def test_a_file_says_what_it_shows_of_which_network_and_how_it_is_made_again(kind: str) -> None:
+    named = Named("my net\x1b<1>.pth", load_zoo(DIGITS))
+    code = Code("print(1)", "densenet-lens reuse x --measure taylor --scaling none")
+    with describing("reuse", code, named):
+        content = figure_bytes(Figure((1, 1)), kind)
+        picture = picture_bytes(np.zeros((2, 2, 3), np.uint8))
+    said = " ".join(_texts(content).values()) if kind == "png" else content.decode("latin-1").replace("\x00", "")
+    for part in (named.weights_hash, code.command, f"DenseNet Lens {suite_version()}"):
+        assert part in said
+    assert _texts(picture)["Title"].startswith("reuse: my net")
+    assert named.weights_hash.encode() not in figure_bytes(Figure((1, 1)), kind)
+
+
+def _texts(picture: bytes) -> dict[str, str]:
+    """Return the texts in a PNG file."""
+    texts: dict[str, str] = PIL.Image.open(io.BytesIO(picture)).text  # type: ignore[attr-defined]
+    return texts
+
+
+@pytest.mark.parametrize(
+    ("name", "stem"),
+    [("my net\x1b<1>.pth", "my_net_1_"), ("../../a.b", ".._.._a.b"), ("x" * 200, "x" * 60), ("망.safetensors", "망")],
+)
+def test_names_of_files_begin_with_the_networks(name: str, stem: str) -> None:
+    assert Named(name, load_zoo(DIGITS)).stem == stem
 
 
 @pytest.mark.slow

@@ -29,6 +29,13 @@ def test_efficiency_of_every_data_set(app: AppTest) -> None:
         assert points(app) >= 8, dataset
 
 
+def test_a_data_set_without_published_results_asks_for_no_source(app: AppTest) -> None:
+    app = page(app, "efficiency", dataset="CIFAR-10 (JPEG)+")
+    assert not app.exception
+    assert [each.label for each in app.multiselect] == []
+    assert points(app) >= 4
+
+
 def test_every_cost_axis(app: AppTest) -> None:
     app = page(app, "efficiency")
     for cost in ("mult_adds", "activation_bytes"):

@@ -168,6 +168,10 @@ def test_a_tables_columns_are_named_in_both_languages(monkeypatch: pytest.Monkey
         monkeypatch.setattr(language, "language", lambda name=name: name)
         assert set(language.column_labels(table.columns)) == set(table.columns)
     assert language.column_labels(["no such column"]) == {}
+    assert language.column_labels(["test_error", "mult_adds", "error"]) == {
+        "mult_adds": "mult_adds",
+        "error": "Error (%)",
+    }
 
 
 @pytest.fixture

@@ -57,3 +57,14 @@ def test_it_is_not_asked_where_the_file_shows_it(network: str, folder: Path) -> 
     assert not page.exception and not page.error
     assert not norms(page)
     assert "DenseNet" in shown(page)
+
+
+def test_it_is_asked_for_a_file_that_is_dropped_on_the_first_page(folder: Path) -> None:
+    page = opened("start")
+    page.file_uploader(key="start_upload").upload("groups.pth", (folder / "groups.pth").read_bytes())
+    page.run()
+    assert not page.exception
+    norms(page)[0].set_value("group-4").run()
+    assert not page.exception and not page.error
+    assert SPEC.title in shown(page).replace("\\", "")
+    assert len(heatmap_cells(page)) == 2 * (3 + 3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -51,11 +52,22 @@ def test_training_shows_curves_and_how_reuse_emerges(app: AppTest) -> None:
     train(config, show_progress=False, on_epoch=record_reuse)
     app = page(app, "training")
     assert not app.exception
-    assert app.dataframe[0].value["state"].tolist() == ["finished"]
+    assert app.dataframe[0].value["State"].tolist() == ["finished"]
     curves, emergence, observations = (json.loads(chart.proto.spec) for chart in app.get("plotly_chart"))
     assert len(curves["data"]) == 2
     assert [frame["name"] for frame in emergence["frames"]] == ["1", "2"]
     assert len(observations["data"]) == 5
+    shutil.copytree(config.folder, config.folder.with_name("other"))
+    app.run()
+    app.multiselect(key="training_beside").select("other")
+    app.toggle(key="curves_log").set_value(True)
+    app.toggle(key="curves_smooth").set_value(True).run()
+    assert not app.exception
+    both = json.loads(app.get("plotly_chart")[0].proto.spec)
+    assert [line["name"].split(":")[0] for line in both["data"]] == ["demo", "demo", "other", "other"]
+    assert both["layout"]["yaxis"]["type"] == "log"
+    first, last = (app.get("plotly_chart")[0].proto.config, app.get("plotly_chart")[1].proto.config)
+    assert "resetScale2d" in first and "resetScale2d" not in last  # curves zoom, heatmaps do not
 
 
 def test_an_invalid_new_run_shows_the_error(app: AppTest) -> None:

@@ -19,7 +19,7 @@ from app.dashboard.jobs import session
 from app.dashboard.jobs.queue import MAX_ASKED, MAX_KEPT, MAX_WAITING, Process, Queue, QueueError
 from app.dashboard.jobs.session import Ticket
 from app.dashboard.jobs.task import Job, Task
-from app.dashboard.jobs.worker import Message, _sparingly, run
+from app.dashboard.jobs.worker import PAUSE_OF_RESULTS, Message, Reporter, run
 from app.dashboard.keys import ImagesKey, NetworkKey
 from app.dashboard.server.options import server_options
 from densenet_core import DenseNetSpec, load_zoo
@@ -173,11 +173,25 @@ def test_the_time_left_is_that_of_the_speed_so_far(monkeypatch: pytest.MonkeyPat
 
 def test_reports_are_passed_on_a_few_times_a_second_and_the_last_always() -> None:
     said: list[Message] = []
-    report = _sparingly(said.append)
+    report = Reporter(said.append)
     for done in range(1001):
         report(done, 1000)
     assert len(said) < 100
     assert said[-1] == ("progress", (1000, 1000))
+
+
+def test_results_so_far_are_made_and_passed_on_every_few_seconds(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    job = queue.submit(task(0), None, "", "")
+    report, made = Reporter(Silent.launched[0].hear), []
+    for second in range(10):
+        report.show(lambda second=second: made.append(second) or f"after {second} s")  # type: ignore[func-returns-value, misc]
+        clock[0] += 1.0
+    assert made == list(range(int(PAUSE_OF_RESULTS), 10, int(PAUSE_OF_RESULTS)))
+    assert job.so_far == f"after {made[-1]} s"
+    Silent.launched[0].hear(("result", pickle.dumps("all")))
+    assert job.result == "all" and job.so_far is None
 
 
 def test_what_goes_wrong_is_a_sentence_or_a_traceback() -> None:

@@ -18,7 +18,7 @@ from app.dashboard.views.notes.connectivity import TEXT_WIDTH
 from app.dashboard.widgets.downloads import download_row, download_small, take_home
 from app.dashboard.widgets.handover import Code
 from app.dashboard.widgets.scripts import SCREEN, TABLE, joined, plain_script
-from app.dashboard.widgets.tables import show_table
+from app.dashboard.widgets.tables import show_rows, show_table
 from app.text import literal
 from densenet_core.networks.names import published_spec
 from densenet_core.training.config import RECIPES
@@ -67,7 +67,7 @@ def _table_1_code(names: list[str]) -> Code:
 
 def show_training() -> None:
     st.markdown(t("notes.training.text"), width=TEXT_WIDTH)
-    st.dataframe(_data_rows(data_sets()), hide_index=True)
+    show_rows(_data_rows(data_sets()))
     with take_home():
         code = plain_script(joined(TABLE, {MODULE: "data_sets"}), ['save_table(data_sets(), "data_sets.csv")'])
         download_row("data_sets", data_sets(), None, "notes_data_sets_", code)

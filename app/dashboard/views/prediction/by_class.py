@@ -13,7 +13,7 @@ from analysis.figures.prediction.decision import decision_figure, decision_scree
 from analysis.figures.prediction.similarity import matrix_screen
 from analysis.prediction.by_class import class_profiles, cluster_classes, confusion_pairs
 from app.dashboard import loading
-from app.dashboard.charts import show_chart
+from app.dashboard.charts import show_blocks, show_chart
 from app.dashboard.jobs.task import Task
 from app.dashboard.language import names, t
 from app.dashboard.memory import remember
@@ -22,6 +22,7 @@ from app.dashboard.widgets.downloads import download_row, take_home
 from app.dashboard.widgets.handover import Code
 from app.dashboard.widgets.long_work import amount, result_of
 from app.dashboard.widgets.scripts import Imports, joined
+from app.dashboard.widgets.tables import show_rows
 from densenet_core import DataError
 
 if TYPE_CHECKING:
@@ -74,7 +75,8 @@ def show_by_class(shown: Shown) -> None:
 def _show_heatmap(key: NetworkKey, images: ImagesKey, found: pd.DataFrame, number: int) -> None:
     own = found.loc[found["class"] == number, [*CELL, "ablation"]]
     table = loading.measured_table(key, (), None).merge(own, on=CELL, how="left")
-    show_chart(feature_reuse_screen(table, "ablation", None, "viridis"), "by_class_heatmap", t("reuse.alt"))
+    draw_screen = partial(feature_reuse_screen, table, "ablation", None, "viridis")
+    show_blocks(lambda block: draw_screen(only=block), _blocks(table), "by_class_heatmap", t("reuse.alt"))
     with take_home():
         draw = partial(loading.figure_file, _heatmap_on_paper, f"reuse_by_class {number}", table)
         imports = {"analysis": "connection_weights, feature_reuse_figure, save_figure"}
@@ -87,6 +89,10 @@ def _show_heatmap(key: NetworkKey, images: ImagesKey, found: pd.DataFrame, numbe
         download_row("reuse_by_class", found, draw, "by_class_", _code(key, images, imports, lines))
 
 
+def _blocks(table: pd.DataFrame) -> list[int]:
+    return sorted(int(block) for block in table["block"].unique())
+
+
 def _heatmap_on_paper(table: pd.DataFrame) -> Figure:
     return feature_reuse_figure(table, "ablation", None, "viridis")
 
@@ -95,7 +101,10 @@ def _show_difference(key: NetworkKey, images: ImagesKey, found: pd.DataFrame, nu
     """Show the class's need of each connection minus the mean over classes."""
     own = class_profiles(found).T[number].reset_index(name="ablation")
     table = loading.measured_table(key, (), None).merge(own, on=CELL, how="left")
-    show_chart(decision_screen(table, "ablation"), "by_class_difference", t("prediction.difference_alt"))
+    alt = t("prediction.difference_alt")
+    show_blocks(
+        lambda block: decision_screen(table, "ablation", only=block), _blocks(table), "by_class_difference", alt
+    )
     with take_home():
         draw = partial(loading.figure_file, decision_figure, f"class_difference {number}", table, "ablation")
         imports = {
@@ -169,7 +178,7 @@ def _show_confusions(shown: Shown, images: ImagesKey, found: pd.DataFrame) -> No
         }
         for row in pairs.to_dict("records")
     ]
-    st.dataframe(rows, hide_index=True)
+    show_rows(rows)
     with take_home():
         imports = {"analysis.figures.export": "save_table", "analysis.prediction.by_class": "confusion_pairs"}
         code = _code(shown.key, images, imports, ['save_table(confusion_pairs(found), "confusions.csv")'])

@@ -32,6 +32,7 @@ from app.dashboard.widgets.cells import cell_text, parse_cell
 from app.dashboard.widgets.downloads import download_row, download_table, take_home
 from app.dashboard.widgets.long_work import result_of
 from app.dashboard.widgets.scripts import joined
+from app.dashboard.widgets.tables import show_rows
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -170,7 +171,7 @@ def _show_scores(shown: Shown, place: Place, read: Tensor) -> None:
     st.caption(t("prediction.reads_scores"))
     table = pd.DataFrame({"class": shown.titles, "part": read.numpy()})
     titles = {"class": t("prediction.class"), "part": t("prediction.part")}
-    st.dataframe(table.nlargest(5, "part", keep="all").rename(columns=titles), hide_index=True)
+    show_rows(table.nlargest(5, "part", keep="all").rename(columns=titles))
     more, names = names_code(shown)
     imports = joined(more, {"pandas": "DataFrame", EXPORT: "save_table"})
     lines = [
@@ -194,7 +195,7 @@ def _show_paths(shown: Shown) -> None:
         }
         for row in paths.to_dict("records")
     ]
-    st.dataframe(rows, hide_index=True)
+    show_rows(rows)
     with take_home():
         imports = {"analysis.prediction.decision": "strongest_paths", EXPORT: "save_table"}
         line = f"strongest_paths(network, seen.images, {shown.found.for_class}, beam={PATHS_BEAM})"

@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import streamlit as st
 
-from analysis.figures.training.curves import training_curves_figure, training_curves_screen
-from analysis.results.training_curves import training_curves
-from app.dashboard import loading
-from app.dashboard.charts import show_chart
 from app.dashboard.language import t
-from app.dashboard.memory import choose_for, remember
+from app.dashboard.memory import choose_for, remember, remember_several
 from app.dashboard.processes import first_word, last_words, resume_training, stop_training
 from app.dashboard.roots import in_served_folders, runs_dir, training_folders
 from app.dashboard.server.options import server_options
+from app.dashboard.views.training.curves import show_curves
 from app.dashboard.views.training.emergence import show_emergence
 from app.dashboard.views.training.managing import show_manage
 from app.dashboard.views.training.new_run import STARTED, show_form
-from app.dashboard.widgets.comparing import curves_code
 from app.dashboard.widgets.downloads import download_row, take_home
 from app.dashboard.widgets.handover import Code
 from app.dashboard.widgets.scripts import TABLE, joined, plain_script
-from app.dashboard.widgets.tables import MISSING
+from app.dashboard.widgets.tables import show_rows
 from app.text import literal
 from densenet_core import RunError
 from densenet_core.training.progress import duration
@@ -35,6 +30,7 @@ from densenet_core.training.runs.status import RunSummary, read_summary
 BADGES = {"running": "blue", "finished": "green", "stopped": "gray", "diverged": "red"}
 REFRESH = 2.0  # seconds, while a run trains
 CONSOLE_LINES = 12
+MAX_CURVES = 6  # runs over each other, each in its own color
 _SEEN = "training_seen"  # of the session's state: what the whole page was drawn for
 
 
@@ -90,7 +86,7 @@ def _watch() -> None:
     runs = {run.name: run for run in _runs()[0]}
     if not runs:
         st.rerun()
-    st.dataframe([_row(run) for run in runs.values()], hide_index=True, placeholder=MISSING)
+    show_rows([_row(run) for run in runs.values()])
     with take_home():
         download_row("runs", pd.DataFrame([vars(run) for run in runs.values()]), None, "runs_", _runs_code(list(runs)))
     running = next((name for name, run in runs.items() if run.state == "running"), next(iter(runs)))
@@ -102,7 +98,7 @@ def _watch() -> None:
         default=running,
         is_default_written=True,  # another run may be the one that trains when the link is opened
     )
-    _show_run(runs[name], runs_dir() / name)
+    _show_run(runs[name], runs_dir() / name, [other for other in runs if other != name])
     seen = (name, runs[name].epoch, runs[name].state, tuple(runs))
     before, st.session_state[_SEEN] = st.session_state.get(_SEEN), seen
     if before not in (None, seen):
@@ -133,7 +129,7 @@ def _row(run: RunSummary) -> dict[str, Any]:
     }
 
 
-def _show_run(run: RunSummary, folder: Path) -> None:
+def _show_run(run: RunSummary, folder: Path, others: list[str]) -> None:
     """State, progress, buttons, curves and console of one run."""
     with st.container(horizontal=True, vertical_alignment="center"):
         st.badge(t(f"training.states.{run.state}"), color=BADGES[run.state])  # type: ignore[arg-type]
@@ -142,7 +138,7 @@ def _show_run(run: RunSummary, folder: Path) -> None:
         if not server_options().read_only:
             _show_buttons(run, folder)
     if (folder / METRICS).exists():
-        _show_curves(run.name, folder)
+        _show_curves(run.name, folder, [other for other in others if (folder.with_name(other) / METRICS).exists()])
     else:
         st.caption(t("training.first_epoch"))
     with in_served_folders():
@@ -152,15 +148,21 @@ def _show_run(run: RunSummary, folder: Path) -> None:
             st.code(said, language=None)
 
 
-def _show_curves(name: str, folder: Path) -> None:
-    with in_served_folders():
-        curves = training_curves({name: folder})
-    for reason in curves.attrs["skipped"]:
-        st.warning(literal(reason), icon=":material/warning:")
-    show_chart(training_curves_screen(curves), key="run_curves", alt=t("common.curves_alt"))
-    with take_home():
-        draw = partial(loading.figure_file, training_curves_figure, "curves", curves)
-        download_row(f"{name}_curves", curves, draw, key="curves_", code=curves_code({name: folder}, f"{name}_curves"))
+def _show_curves(name: str, folder: Path, others: list[str]) -> None:
+    """Draw the run's curves, and over them those of other runs that are chosen."""
+    beside = remember_several(
+        st.multiselect,
+        t("training.beside"),
+        options=others,
+        key="training_beside",
+        max_selections=MAX_CURVES - 1,
+        placeholder=t("training.no_other"),
+    )
+    runs = {name: folder} | {other: folder.with_name(other) for other in beside}
+    try:
+        show_curves(runs, f"{name}_curves")
+    except RunError as error:
+        st.error(literal(str(error)), icon=":material/error:")
 
 
 def _show_buttons(run: RunSummary, folder: Path) -> None:

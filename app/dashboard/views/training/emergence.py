@@ -40,7 +40,9 @@ def show_emergence(folder: Path) -> None:
     except RunError as error:
         st.error(literal(str(error)), icon=":material/error:")
         return
-    show_chart(emergence_screen(tables, scaling=default_scaling(DEFAULT)), key="emergence", alt=t("training.reuse_alt"))
+    figure = emergence_screen(tables, scaling=default_scaling(DEFAULT))
+    with st.container(key="emergence_heatmaps"):  # scrolls on narrow screens: one slider moves all blocks
+        show_chart(figure, key="emergence", alt=t("training.reuse_alt"))
     with take_home():
         for file_format, label in ANIMATIONS.items():
             st.download_button(
@@ -68,7 +70,7 @@ def show_emergence(folder: Path) -> None:
     st.caption(t("training.onset", epoch=onset(likeness_to_end(tables)), steady=STEADY))
     observations = observations_over_training(tables)
     figure = observations_screen(observations)
-    show_chart(figure, key="observations", alt=t("training.observations_alt"))
+    show_chart(figure, key="observations", alt=t("training.observations_alt"), can_zoom=True)
     name = f"{folder.name}_observations"
     imports = {"analysis.claims.figure_5": "observations_over_training"}
     imports |= {"analysis.figures.training.emergence": "observations_screen"}
