@@ -131,4 +131,10 @@ def _as_pickled(spec: Spec | ConcatSpec, candidate: Candidate) -> Spec | ConcatS
 def _others(content: FileContent, taken: Candidate, other_weights: tuple[str, ...]) -> tuple[str, ...]:
     """Return the names of what else is in the file, except the sets of weights."""
     weights = {name.split(".", 1)[0] for name in (taken.name, *other_weights)}
+    weights |= {own.name for own in content.candidates if own.tensors and _is_part(own, taken)}
     return tuple(other for other in content.others if other.split(" (", 1)[0] not in weights)
+
+
+def _is_part(own: Candidate, taken: Candidate) -> bool:
+    """Return whether a mapping was read together with another: under its own name."""
+    return {f"{own.name.rpartition('.')[2]}.{key}" for key in own.tensors} <= taken.tensors.keys()

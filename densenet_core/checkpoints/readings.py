@@ -16,6 +16,7 @@ from densenet_core.checkpoints.formats.read import open_content
 from densenet_core.checkpoints.identify.derived import compose_weights
 from densenet_core.checkpoints.identify.layouts import LAYOUTS, matching_prefixes
 from densenet_core.checkpoints.identify.plain_names import plain_names
+from densenet_core.checkpoints.identify.positional import UNNAMED, with_names
 from densenet_core.checkpoints.identify.shape_search import LEVELS, find_at_level
 from densenet_core.checkpoints.identify.state_dict import read_by_layout, read_graph
 from densenet_core.checkpoints.identify.structure import find_weights
@@ -58,12 +59,13 @@ def _readings(content: FileContent, candidate: Candidate, keras_layout: KerasLay
             return
         is_keras = content.format == "hdf5"
         named = keras_state_dict(content, candidate, keras_layout)[0] if is_keras else content.arrays(candidate)
-        plain, renamed = plain_names(named)
+        unnamed = with_names(named)
+        plain, renamed = plain_names(unnamed or named)
         tensors, composed = compose_weights(plain)
     except CheckpointError as error:
         yield row("tensors", str(error))
         return
-    yield from (row("names of parts", done) for done in renamed)
+    yield from (row("names of parts", done) for done in (*renamed, *([UNNAMED] if unnamed else [])))
     yield from (row("derived weights", done) for done in composed)
     yield from (row(name, result) for name, result in _by_name(tensors))
     yield from (row(f"by shapes: {level}", result) for level, result in _by_shape(tensors))

@@ -21,6 +21,7 @@ from densenet_core.checkpoints.identify.connectivity import ConcatSpec, as_conca
 from densenet_core.checkpoints.identify.graphs.channel_graph import COMPUTED, ChannelWalk
 from densenet_core.checkpoints.identify.graphs.difference import find_difference
 from densenet_core.checkpoints.identify.identified_by import IdentifiedBy
+from densenet_core.checkpoints.identify.variants import check_biases
 from densenet_core.checkpoints.module_facts import NormFacts, find_norms, kind_of, with_our_epsilon
 from densenet_core.checkpoints.operations import Follow
 from densenet_core.errors import CheckpointError, first_line
@@ -84,6 +85,7 @@ def _in_our_order(named: Checkpoint, followed: ConcatSpec) -> Checkpoint:
     """
     if not isinstance(named.spec, DenseNetSpec):
         raise CheckpointError("its tensors are not those of a DenseNet")
+    check_biases(named.notes, followed.order)
     readings = observed_readings(followed, named.spec)
     return replace(named, weights=to_old_first(named.arrays, named.spec, readings), order=followed.order)
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from densenet_core.networks.densenet_spec import DenseNetSpec
 
 MAX_WIDTHS = 100  # of a stem, of transitions or of a classifier: they may come from a file
+MAX_STEM_KERNEL = 15  # pixels a side
 OPTIONAL_WIDTHS = ("stem_widths", "transition_widths", "head_widths")
 
 
@@ -46,6 +47,13 @@ def _check_widths(spec: DenseNetSpec) -> None:
 def _check_stem(spec: DenseNetSpec) -> None:
     if spec.stem == "imagenet" and spec.stem_norm:
         raise ValueError("stem_norm is for the stem 'cifar': the stem 'imagenet' always has norms")
+    check_counts(spec, "stem_kernel")
+    if spec.stem_kernel % 2 == 0 or spec.stem_kernel > MAX_STEM_KERNEL:
+        raise ValueError(f"stem_kernel {spec.stem_kernel} is not an odd number up to {MAX_STEM_KERNEL}")
+    if spec.stem == "imagenet" and spec.stem_kernel != 3:
+        raise ValueError(
+            "stem_kernel is for the stem 'cifar': the kernels of the stem 'imagenet' are 7x7, deep ones 3x3"
+        )
     if spec.stem == "cifar" and (spec.stem_widths or spec.blur_pool):
         raise ValueError("stem_widths and blur_pool need the stem 'imagenet'")
     if spec.blur_pool and spec.spatial_dims != 2:

@@ -23,7 +23,7 @@ class StemConv(NamedTuple):
 def stem_convs(spec: DenseNetSpec) -> tuple[StemConv, ...]:
     """Return the convolutions of the stem: one, or several of 3x3 in a deep stem."""
     if spec.stem == "cifar":
-        return (StemConv(spec.num_init_features, kernel=3, stride=1, has_norm=spec.stem_norm),)
+        return (StemConv(spec.num_init_features, spec.stem_kernel, stride=1, has_norm=spec.stem_norm),)
     if not spec.stem_widths:
         return (StemConv(spec.num_init_features, kernel=7, stride=2, has_norm=True),)
     strides = (2, *(1,) * len(spec.stem_widths))

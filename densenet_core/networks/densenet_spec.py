@@ -59,6 +59,7 @@ class DenseNetSpec(Spec):
     # Removed connections: (block, source layer, target layer), numbered as in the feature-reuse table.
     cuts: tuple[tuple[int, int, int], ...] = ()
     stem_norm: bool = False  # a norm and a ReLU behind the stem 'cifar'
+    stem_kernel: int = 3  # pixels a side of the stem 'cifar's kernel
     # Feature maps of a deep stem's convolutions before the last one: the stem 'imagenet' with 3x3 convolutions, as in
     # timm's densenet264d.
     stem_widths: tuple[int, ...] = ()
@@ -79,7 +80,7 @@ class DenseNetSpec(Spec):
     )
     PATTERNS: ClassVar = ("densenet-DEPTH-GROWTH", "densenet-bc-DEPTH-GROWTH", "densenet121")
     HAS_PUBLIC_NAMES: ClassVar = True
-    VARIANT_FIELDS: ClassVar = (*OPTIONAL_WIDTHS, "stem_norm", "blur_pool", "norm", "norm_groups")
+    VARIANT_FIELDS: ClassVar = (*OPTIONAL_WIDTHS, "stem_norm", "stem_kernel", "blur_pool", "norm", "norm_groups")
 
     def __post_init__(self) -> None:
         check_sizes(self)

@@ -7,13 +7,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from densenet_core.checkpoints.formats.content import Candidate, FileContent
+from densenet_core.checkpoints.formats.content import Candidate, Entry, FileContent
 from densenet_core.errors import CheckpointError, SeveralNetworksError
 
 T = TypeVar("T")
 USUAL_NAMES = ("", "state_dict", "model_state_dict", "model", "net", "network", "weights", "params", "module")
 _AVERAGED = {"ema", "swa", "averaged", "average", "avg", "shadow", "polyak"}
 _NO_NETWORK = {"optimizer", "optim", "scheduler", "scaler", "grads", "gradients"}
+_MAX_HEAD = 20  # tensors of a head
 _LISTED = 6
 
 
@@ -48,7 +49,7 @@ def choose(
     tried = sorted(_likely(plain or candidates), key=lambda candidate: -len(candidate.tensors))
     for candidate in tried:
         try:
-            found.append((read(candidate), candidate))
+            found.append(_read_whole(candidate, candidates, read))
         except CheckpointError as error:
             problems.append(error)
     if not found:
@@ -57,14 +58,50 @@ def choose(
     return result, taken, _names(candidates, taken)
 
 
+def _read_whole(
+    body: Candidate, candidates: Sequence[Candidate], read: Callable[[Candidate], T]
+) -> tuple[T, Candidate]:
+    """Read a mapping together with the linear layers of the mapping beside it, if it has none of its own."""
+    whole = _with_head(body, candidates)
+    if whole is not None:
+        try:
+            return read(whole), whole
+        except CheckpointError:  # they do not belong together
+            pass
+    return read(body), body
+
+
+def _with_head(body: Candidate, candidates: Sequence[Candidate]) -> Candidate | None:
+    """Return the only body beside the only head, such as "backbone" and "head", as one mapping."""
+    beside = [c for c in candidates if c.name.rpartition(".")[0] == body.name.rpartition(".")[0]]
+    heads = [c for c in beside if 2 in _dims(c) and max(_dims(c)) == 2 and len(c.tensors) <= _MAX_HEAD]
+    bodies = [c for c in beside if max(_dims(c), default=0) > 2]
+    if bodies != [body] or len(heads) != 1 or 2 in _dims(body):
+        return None
+    tensors: dict[str, Entry | str] = {}
+    modules = dict[str, tuple[str, object, object, bool]]()
+    for part in (body, *heads):
+        prefix = part.name.rpartition(".")[2] + "." if part.name else ""
+        tensors |= {f"{prefix}{key}": entry for key, entry in part.tensors.items()}
+        modules |= {f"{prefix}{name}": facts for name, facts in part.modules.items()}
+    return replace(body, tensors=tensors, modules=modules)
+
+
+def _dims(candidate: Candidate) -> set[int]:
+    """Return the numbers of dimensions of a mapping's tensors."""
+    return {len(entry.shape) for entry in candidate.tensors.values() if isinstance(entry, Entry)}
+
+
 def is_averaged(name: str) -> bool:
     """Return whether a mapping's name says that its weights are averages over training."""
     return bool(_AVERAGED & set(re.split(r"[._\d-]+", name.lower())))
 
 
 def _likely(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """Return the mappings that may be networks: not an optimizer's state, nor much smaller than the largest."""
+    """Return the mappings that may be networks: with kernels, not an optimizer's state, nor much smaller than the
+    largest."""
     kept = [c for c in candidates if not _NO_NETWORK & set(re.split(r"[._]+", c.name.lower()))] or list(candidates)
+    kept = [c for c in kept if max(_dims(c), default=2) > 1] or kept
     most = max(len(candidate.tensors) for candidate in kept)
     return [candidate for candidate in kept if 4 * len(candidate.tensors) >= most]
 

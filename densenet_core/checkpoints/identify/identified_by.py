@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 import numpy as np
@@ -19,6 +19,7 @@ from densenet_core.checkpoints.identify.concat_order import (
     visible_readings,
 )
 from densenet_core.checkpoints.identify.connectivity import ConcatSpec, ConcatTarget
+from densenet_core.checkpoints.identify.variants import FOLDED_BIASES, split_biases, with_biases
 from densenet_core.errors import CheckpointError
 from densenet_core.networks.densenet_spec import DenseNetSpec
 from densenet_core.networks.layers import tensor_shapes
@@ -108,16 +109,18 @@ def in_our_order(
     Raises:
         CheckpointError: a tensor holds NaN or infinite values, or its norms do not allow another order.
     """
-    state_dict = dict(state_dict)
     check_values(state_dict)
     if not isinstance(spec, DenseNetSpec):
-        return ReadStateDict(spec, state_dict, layout, ignored, order)
+        return ReadStateDict(spec, dict(state_dict), layout, ignored, order)
+    plain, biases = split_biases(state_dict, spec)
+    notes = (f"{len(biases)} {FOLDED_BIASES}",) if biases else ()
     has_statistics = spec.norm == "batch"
     if order is not None:
         readings: Readings | None = uniform_readings(spec, order)
     else:
-        readings = visible_readings(state_dict, spec) if has_statistics else None
+        readings = visible_readings(plain, spec) if has_statistics else None
+    ours = plain if readings is None else to_old_first(plain, spec, readings)
+    found = ReadStateDict(spec, with_biases(ours, biases, spec), layout, ignored, notes=notes)
     if readings is None:
-        return ReadStateDict(spec, state_dict, layout, ignored, assumed=() if has_statistics else (OLD_FIRST,))
-    ours = to_old_first(state_dict, spec, readings)
-    return ReadStateDict(spec, ours, layout, ignored, name_order(readings.values()))
+        return replace(found, assumed=() if has_statistics else (OLD_FIRST,))
+    return replace(found, order=name_order(readings.values()))

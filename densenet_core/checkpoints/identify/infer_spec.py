@@ -105,12 +105,13 @@ def _stem(shapes: Shapes) -> dict[str, Any]:
         (3, False): {"stem": "cifar"},
         (3, True): {"stem": "cifar", "stem_norm": True},
         (7, True): {"stem": "imagenet"},
+        **{(kernel, norm): {"stem_kernel": kernel, "stem_norm": norm} for kernel in (1, 5) for norm in (False, True)},
     }
     kernel, has_norm = stem[0][2], True in norms
     if (kernel, has_norm) not in kinds:
         raise CheckpointError(
             f"tensor {convs[0]!r} has shape {stem[0]} {'with' if has_norm else 'without'} a norm behind it: "
-            "known stems are 3x3 with or without one (CIFAR) and 7x7 with one (ImageNet)"
+            "known stems are 1x1, 3x3 (CIFAR) and 5x5 with or without one, and 7x7 with one (ImageNet)"
         )
     return {"num_init_features": stem[0][0], **kinds[kernel, has_norm]}
 
@@ -163,6 +164,7 @@ def list_assumptions(spec: Spec | None) -> tuple[str, ...]:
     blur = "blur pooling, as in timm's densenetblur121d, the only published network of this shape"
     found = {
         "ReLU behind the norm of the stem, stride 1, and no pooling before the first block": spec.stem_norm,
+        "stride 1 in the stem, and no pooling before the first block": spec.stem_kernel != 3 and not spec.stem_norm,
         "stride 2 in the stem's first convolution, and max pooling behind its last": bool(spec.stem_widths),
         blur: spec.blur_pool,
         "average pooling in the transitions": bool(spec.stem_widths) and not spec.blur_pool,

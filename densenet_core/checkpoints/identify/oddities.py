@@ -41,7 +41,10 @@ def _layers(structure: Structure, shapes: Shapes) -> Iterator[str]:
     if len(growths) == 1 and len(widths) > 1:
         yield "its bottlenecks have different widths"
     convs = [*structure.stem, *(conv for layer in layers for conv in layer), *structure.transitions]
-    if biased := [conv.name for conv in convs if f"{conv.name}.bias" in shapes]:
+    if len({len(layer) for layer in layers}) > 1:
+        yield "only some of its layers have bottlenecks"
+    biased = [conv.name for conv in convs if f"{conv.name}.bias" in shapes]
+    if biased and not any(key.endswith(STATISTICS[0]) for key in shapes):  # which would contain them
         yield f"its convolutions have biases ({join_names(biased, most=1)})"
     if any(second.inputs != first.outputs for first, *rest in layers for second in rest):
         yield "its convolutions are grouped"

@@ -28,6 +28,8 @@ class Allowed:
     any_head: bool = False  # 1x1 convolutions as heads, or none
     growth: bool = False  # layers of a block that add different numbers of feature maps
     copies: bool = False  # transitions and heads that read several poolings of the feature maps
+    mixed: bool = False  # bottlenecks in some layers only
+    small_stem: bool = False  # a stem of 1x1
     no_stem: bool = False  # the input itself as the first source
     widening: bool = False  # transitions with more outputs than inputs
     up: bool = False  # a second half with skip connections, which only sends new feature maps up (Tiramisu)
@@ -43,6 +45,8 @@ LEVELS: dict[str, Allowed] = {
     "with gates, and another head or none": Allowed(any_head=True, leftovers=True),
     "with transitions that widen": Allowed(any_head=True, widening=True),
     "with gates, and transitions that widen": Allowed(leftovers=True, widening=True),
+    "with a stem of 1x1": Allowed(any_head=True, small_stem=True),
+    "with bottlenecks in some layers only": Allowed(any_head=True, mixed=True),
     "with uneven growth, copied maps or no stem": _ODD,
     "with transitions up": Allowed(any_head=True, up=True),
     "with uneven growth and gates": replace(_ODD, any_head=False, leftovers=True),
@@ -81,7 +85,7 @@ def find_at_level(
     """
     if not heads and not allowed.any_head:
         return None, 0
-    kinds = (True,) if allowed.depthwise else (True, False)
+    kinds: tuple[bool | None, ...] = (True,) if allowed.depthwise else (None,) if allowed.mixed else (True, False)
     searches = [_Search(convs, heads, bottleneck, allowed, seconds) for bottleneck in kinds]
     found = [structure for search in searches if (structure := search.run())]
     if len(found) > 1:
@@ -117,10 +121,11 @@ class _Search:
         self,
         convs: Sequence[Conv],
         heads: Mapping[str, int],
-        bottleneck: bool,
+        bottleneck: bool | None,
         allowed: Allowed,
         seconds: dict[str, list[Conv]],
     ) -> None:
+        """``bottleneck`` is None if only some layers have one."""
         self.convs, self.heads, self.bottleneck, self.allowed, self.seconds = convs, heads, bottleneck, allowed, seconds
         self.by_inputs: dict[int, list[Conv]] = {}
         for conv in convs:
@@ -148,7 +153,8 @@ class _Search:
     def _stems(self) -> Iterator[tuple[tuple[Conv, ...], int]]:
         """Yield possible stems and their widths: the convolution larger than 1x1 with the fewest inputs, and up to two
         that follow it in a chain."""
-        firsts = [min(self.convs, key=lambda conv: (conv.is_pointwise, conv.inputs, conv.place))]
+        small = self.allowed.small_stem
+        firsts = [min(self.convs, key=lambda conv: (conv.is_pointwise and not small, conv.inputs, conv.place))]
         if self.allowed.depthwise and (mixing := [c for c in self.convs if c.inputs > 1 and not c.is_pointwise]):
             firsts.append(min(mixing, key=lambda conv: (conv.inputs, conv.place)))
         for first in dict.fromkeys(firsts):
@@ -219,7 +225,7 @@ class _Search:
     def _layer(self, state: _State, conv: Conv) -> _State | None:
         convs: tuple[Conv, ...] = (conv,)
         before: tuple[Conv, ...] = ()
-        if self.bottleneck:
+        if self.bottleneck or (self.bottleneck is None and conv.is_pointwise):
             seconds = [c for c in self._seconds(conv) if not state.taken >> c.place & 1]
             before = self._depthwise_before(state, conv) if self.allowed.depthwise else ()
             if not conv.is_pointwise or not seconds or (self.allowed.depthwise and not before):

@@ -35,7 +35,14 @@ from densenet_core.checkpoints.identify.oddities import describe_places, find_da
 from densenet_core.checkpoints.identify.plain_names import EPSILON, PADDED, is_counter, plain_names, split_parts
 from densenet_core.checkpoints.identify.positional import UNNAMED, with_names
 from densenet_core.checkpoints.identify.structure import Shapes, Structure
-from densenet_core.checkpoints.identify.variants import TOGETHER, with_norm_kind, with_plain_head
+from densenet_core.checkpoints.identify.variants import (
+    FOLDED_BIASES,
+    TOGETHER,
+    check_biases,
+    split_biases,
+    with_norm_kind,
+    with_plain_head,
+)
 from densenet_core.errors import CheckpointError, SeveralNetworksError
 from densenet_core.networks.densenet_spec import DenseNetSpec
 from densenet_core.networks.spec import Spec
@@ -159,6 +166,7 @@ def read_graph(walk: ChannelWalk, tensors: Mapping[str, Array], in_channels: int
     if difference := find_difference(walk, densenet.spec):
         return replace(found, spec=replace(spec, why=difference))
     try:
+        check_biases(densenet.notes, spec.order)
         state = to_old_first(densenet.arrays, densenet.spec, observed_readings(spec, densenet.spec))
     except CheckpointError as error:
         return replace(found, spec=replace(spec, why=str(error)))
@@ -167,7 +175,8 @@ def read_graph(walk: ChannelWalk, tensors: Mapping[str, Array], in_channels: int
         assumed = (*assumed, TOGETHER)
     elif walk.is_for_training:
         assumed = (*assumed, RUNNING)
-    notes = (*notes, *walk.describe_epsilons())
+    biases = (note for note in densenet.notes if FOLDED_BIASES in note)
+    notes = (*notes, *biases, *walk.describe_epsilons())
     own = replace(densenet, arrays=state, order=spec.order, notes=notes, assumed=assumed)
     return replace(own, layout=found.layout, identified_by=found.identified_by)
 
@@ -182,7 +191,7 @@ def _read_named(
         if spec is None:
             norms = [key.removesuffix(".weight") for key in tensors if layout.rename(key).endswith(_NORM_WEIGHTS)]
             state_dict, spec, assumed = _infer(state_dict, layout, norms, asked)
-        check_against_spec(state_dict, spec)
+        check_against_spec(split_biases(state_dict, spec)[0], spec)
     except CheckpointError as error:
         raise _OddNetwork(str(error)) from error
     found = in_our_order(spec, state_dict, layout.name, ignored, asked.order)
@@ -280,11 +289,11 @@ def _read_by_structure(tensors: Mapping[str, Array], structure: Structure, asked
         if obstacle := find_obstacle(structure):
             raise CheckpointError(obstacle)
         state, spec, assumed = _infer(state, OWN, [*structure.norms.values()], asked)
-        check_against_spec(state, spec)
+        check_against_spec(split_biases(state, spec)[0], spec)
     except CheckpointError as why:
         return read_concatenations(tensors, structure, str(why), asked.order)
     found = in_our_order(spec, state, BY_STRUCTURE, (), asked.order)
-    notes = describe_places(structure, None if asked.order else found.order)
+    notes = (*describe_places(structure, None if asked.order else found.order), *found.notes)
     doubt = (PLACES,) if found.order is None and any(state[k].any() for k in state if k.endswith(STATISTICS[0])) else ()
     assumed = (*assumed, *found.assumed, *doubt)
     return replace(found, identified_by=IdentifiedBy.SHAPES, notes=notes, assumed=assumed)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from densenet_core.arrays import Array
 from densenet_core.checkpoints.identify.infer_spec import join_names
 from densenet_core.errors import CheckpointError
+from densenet_core.networks.densenet_layers import stem_convs
 from densenet_core.networks.densenet_spec import DenseNetSpec
 from densenet_core.networks.layers import USUAL_GROUPS, NormKind, parse_norm, unchecked_layers
 from densenet_core.networks.spec import Spec
@@ -26,8 +27,11 @@ _WORDS: dict[NormKind, str] = {
     "layer": "layer norms over the feature maps at each position",
     "instance": "instance norms",
 }
+_CONV_BIAS = re.compile(r"features\.(?:conv\d|transition\d+\.conv|denseblock\d+\.denselayer\d+\.conv[12])\.bias")
 _ASSUMED = "with an epsilon of 1e-05"
 TOGETHER = "the images that are evaluated together, whose statistics the batch norms use"
+UNBIASED = "a bias of 0 in the classifier, which has none"
+FOLDED_BIASES = "biases of convolutions are part of the running means of the norms behind them"
 POOLED = "global average pooling behind the 1x1 convolution that ends the network"
 
 
@@ -35,7 +39,7 @@ def with_plain_head(state_dict: Mapping[str, Array]) -> tuple[dict[str, Array], 
     """Return the state dict with our names for the classifier, and what is assumed about it, in words.
 
     Several linear layers are numbered as in an ``nn.Sequential`` with ReLUs between them. A 1x1 convolution becomes the
-    linear layer that computes the same behind global average pooling, with a bias of 0 where it has none.
+    linear layer that computes the same behind global average pooling. Layers without a bias get one of 0.
 
     >>> with_plain_head({"classifier.1.weight": np.ones((5, 8, 1, 1))})[0]["classifier.weight"].shape
     (5, 8)
@@ -44,12 +48,17 @@ def with_plain_head(state_dict: Mapping[str, Array]) -> tuple[dict[str, Array], 
     ours = _our_names(sorted(layers, key=_natural))
     modules = {key: key.rpartition(".") for key in state_dict}
     state = {f"{ours.get(name, name)}.{part}": state_dict[key] for key, (name, _, part) in modules.items()}
-    weight = state.get("classifier.weight")
-    if len(state) < len(state_dict) or weight is None or weight.ndim < 3 or set(weight.shape[2:]) != {1}:
-        return (state if len(state) == len(state_dict) else dict(state_dict)), ()
-    state["classifier.weight"] = weight.reshape(weight.shape[:2])
-    state.setdefault("classifier.bias", np.zeros(len(weight), weight.dtype))
-    return state, (POOLED,)
+    if len(state) < len(state_dict):
+        return dict(state_dict), ()
+    weight, assumed = state.get("classifier.weight"), list[str]()
+    if weight is not None and weight.ndim > 2 and set(weight.shape[2:]) == {1}:
+        state["classifier.weight"] = weight.reshape(weight.shape[:2])
+        assumed.append(POOLED)
+    linear = [f"{name}.weight" for name in ours.values() if state[f"{name}.weight"].ndim == 2]
+    biases = {key.replace("weight", "bias"): np.zeros(len(state[key]), state[key].dtype) for key in linear}
+    if new := {key: bias for key, bias in biases.items() if key not in state}:
+        assumed.append(f"{UNBIASED} ({sum(map(len, new.values()))} parameters more than in the file)")
+    return state | new, tuple(assumed)
 
 
 def _our_names(layers: list[str]) -> dict[str, str]:
@@ -124,3 +133,60 @@ def _named_kind(norms: Sequence[str]) -> NormKind | None:
         for norm in norms
     }
     return kinds.pop() if len(kinds) == 1 else None
+
+
+def split_biases(state: Mapping[str, Array], spec: Spec) -> tuple[dict[str, Array], dict[str, Array]]:
+    """Return a state dict without the biases of its convolutions, and the biases, if the norms behind them take them.
+
+    Raises:
+        CheckpointError: a bias is not as long as its convolution has outputs.
+    """
+    if not isinstance(spec, DenseNetSpec) or spec.norm != "batch":
+        return dict(state), {}
+    weights = {key: f"{key.removesuffix('bias')}weight" for key in state if _CONV_BIAS.fullmatch(key)}
+    for key, weight in weights.items():
+        if weight not in state or state[key].shape != state[weight].shape[:1]:
+            raise CheckpointError(f"tensor {key!r} has shape {state[key].shape}, which its convolution does not fit")
+    return {key: array for key, array in state.items() if key not in weights}, {key: state[key] for key in weights}
+
+
+def with_biases(state: Mapping[str, Array], biases: Mapping[str, Array], spec: DenseNetSpec) -> dict[str, Array]:
+    """Return the state dict, with old maps first, of the function that has these biases in its convolutions.
+
+    A batch norm takes what is added to a feature map from the running mean: (x + b) - mean is x - (mean - b).
+    """
+    found = dict(state)
+    for key, bias in biases.items():
+        for norm, first in _norms_behind(spec, key.removesuffix(".bias")):
+            mean = found[f"{norm}.running_mean"].copy()
+            mean[first : first + len(bias)] -= bias
+            found[f"{norm}.running_mean"] = mean
+    return found
+
+
+def check_biases(notes: Sequence[str], order: str) -> None:
+    """Raise CheckpointError if biases became part of norms as if old maps came first, and they do not."""
+    if order != "old_first" and any(FOLDED_BIASES in note for note in notes):
+        raise CheckpointError("its convolutions have biases, and it does not concatenate old feature maps first")
+
+
+def _norms_behind(spec: DenseNetSpec, conv: str) -> Iterator[tuple[str, int]]:
+    """Yield every norm that reads what a convolution returns, and the first of its feature maps there."""
+    name, _, part = conv.removeprefix("features.").rpartition(".")
+    numbers = [int(number) for number in re.findall(r"\d+", name)]
+    if not name:  # of the stem: features.conv0
+        number = int(part.removeprefix("conv"))
+        if stem_convs(spec)[number].has_norm:
+            yield f"features.norm{number}", 0
+            return
+        block, source = 1, 0
+    elif len(numbers) == 1:  # of a transition
+        block, source = numbers[0] + 1, 0
+    elif spec.bottleneck and part == "conv1":
+        yield f"features.{name}.norm2", 0
+        return
+    else:
+        block, source = numbers
+    first = sum(spec.source_channels(block)[:source])
+    for target in range(source + 1, spec.block_config[block - 1] + 2):
+        yield spec.target_names(block, target)[1], first

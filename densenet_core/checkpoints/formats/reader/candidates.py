@@ -13,7 +13,7 @@ from .objects import NumpyArray, Quantized, Tensor
 from .output import Refused
 from .unpickle import Inert
 
-_FEW = 4  # mappings of at most this many tensors are parts of a nested one
+_FEW = 5  # mappings of at most this many tensors are parts of a nested one
 _BUFFERS = {"running_mean", "running_var", "num_batches_tracked"}
 _MAX_PACKED = 50  # parts of a quantized layer
 _PACKED = "_packed_params"  # the weight and bias of a layer that torch quantized

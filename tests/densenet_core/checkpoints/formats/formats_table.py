@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,13 +13,15 @@ from analysis import connection_weights
 from densenet_core import Checkpoint, CheckpointError, checkpoint_from_state_dict, load_checkpoint
 from densenet_core.checkpoints.identify.identified_by import BY_STRUCTURE
 from tests.conftest import trained_like
-from tests.densenet_core.checkpoints.formats import test_folders, test_odd_files
+from tests.densenet_core.checkpoints.formats import test_containers, test_folders, test_odd_files
 from tests.densenet_core.checkpoints.formats.foreign import ForeignDenseNet
 from tests.densenet_core.checkpoints.identify import (
+    test_biases,
     test_derived,
     test_layouts,
     test_norm_kinds,
     test_plain_names,
+    test_quantized,
     test_variants,
 )
 from tests.densenet_core.checkpoints.identify.test_relatives_of_densenet import RDNet, Tiramisu
@@ -61,6 +64,12 @@ def _cases() -> Iterator[tuple[str, Callable[[], Checkpoint]]]:
     yield "a plain DenseNet with other names", lambda: checkpoint_from_state_dict(ForeignDenseNet().state_dict())
     for name, derive in test_derived.DERIVED.items():
         yield f"derived weights: {name}", lambda derive=derive: checkpoint_from_state_dict(_derived(derive))
+    for name, options in test_biases.CASES.items():
+        state = test_biases.Biased(**options).state_dict()
+        yield f"biases in all convolutions, {name}", lambda state=state: checkpoint_from_state_dict(state)
+    for name, quantize in test_quantized.DYNAMIC.items():
+        state = quantize(trained_like(test_quantized.SPEC)).state_dict()
+        yield f"quantized classifier, {name}", lambda state=state: checkpoint_from_state_dict(state)
     for name, (options, _) in test_odd_files.CASES.items():
         state = test_odd_files.Hand(**options).state_dict()
         yield name, lambda state=state: checkpoint_from_state_dict(state)
@@ -73,7 +82,7 @@ def _cases() -> Iterator[tuple[str, Callable[[], Checkpoint]]]:
         yield name, lambda state=state: checkpoint_from_state_dict(state())
     for model in (Tiramisu, RDNet):
         yield model.__name__, lambda model=model: checkpoint_from_state_dict(model().state_dict())
-    for name, make in {**test_folders.ARRAYS, **_folders()}.items():
+    for name, make in {**_containers(), **test_folders.ARRAYS, **_folders()}.items():
         yield name, lambda make=make: _read(make)
 
 
@@ -82,6 +91,26 @@ def _derived(derive: Callable[[torch.nn.Module], torch.nn.Module]) -> dict[str, 
     for part in [part for part in model.modules() if isinstance(part, torch.nn.Conv2d)]:
         derive(part)
     return model.state_dict()
+
+
+def _containers() -> dict[str, Callable[[Path], Path]]:
+    model = trained_like(test_containers.SPEC)
+
+    def saved(content: object) -> Callable[[Path], Path]:
+        def make(folder: Path) -> Path:
+            torch.save(content, folder / "a.pth")
+            return folder / "a.pth"
+
+        return make
+
+    def pickled(folder: Path) -> Path:
+        (folder / "a.pkl").write_bytes(pickle.dumps(model.state_dict()))
+        return folder / "a.pkl"
+
+    kinds = ("pairs", "a list of names beside", "a dataclass")
+    found = {f"torch.save of {kind}": saved(test_containers.CONTAINERS[kind](model)) for kind in kinds}
+    unnamed = test_containers.UNNAMED_TENSORS["all"](model.state_dict())
+    return {**found, "torch.save of tensors without names": saved(unnamed), "a plain pickle": pickled}
 
 
 def _folders() -> dict[str, Callable[[Path], Path]]:

@@ -33,6 +33,14 @@ def normed_stem() -> nn.Sequential:
     return nn.Sequential(conv(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU())
 
 
+def small_stem() -> nn.Sequential:
+    return nn.Sequential(conv(3, 8, 1))
+
+
+def wide_stem() -> nn.Sequential:
+    return nn.Sequential(conv(3, 8, 5), nn.BatchNorm2d(8), nn.ReLU())
+
+
 def deep_stem(*pool: nn.Module) -> nn.Sequential:
     parts: list[nn.Module] = []
     for inputs, outputs, stride in ((3, 5, 2), (5, 6, 1), (6, 8, 1)):
@@ -86,6 +94,14 @@ class Handmade(nn.Module):
 
 def mlp(width: int) -> nn.Module:
     return nn.Sequential(nn.Flatten(), nn.Linear(width, 7), nn.ReLU(), nn.Dropout(), nn.Linear(7, 5))
+
+
+def unbiased(width: int) -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(width, 5, bias=False))
+
+
+def unbiased_mlp(width: int) -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(width, 7, bias=False), nn.ReLU(), nn.Linear(7, 5, bias=False))
 
 
 def pixelwise(width: int) -> nn.Module:

@@ -166,3 +166,32 @@ def test_the_two_norms_of_the_last_layer_are_told_apart_without_a_norm_behind_it
         "stages.1.1.pre",
         None,
     ]
+
+
+def test_bottlenecks_in_some_layers_only() -> None:
+    """The first block has none; every norm has weights of its own."""
+    torch.manual_seed(0)
+    state: dict[str, torch.Tensor] = {"start.weight": torch.randn(8, 3, 3, 3)}
+
+    def add(name: str, outputs: int, inputs: int, side: int) -> torch.Tensor:
+        for part in ("weight", "bias", "running_mean", "running_var"):
+            state[f"{name}.norm.{part}"] = torch.rand(inputs)
+        state[f"{name}.conv.weight"] = torch.randn(outputs, inputs, side, side)
+        return state[f"{name}.conv.weight"]
+
+    targets = {(1, 1): add("one.0", 4, 8, 3), (1, 2): add("one.1", 4, 12, 3), (1, 3): add("down", 10, 16, 1)}
+    for layer, inputs in ((1, 10), (2, 14)):
+        targets[2, layer] = add(f"two.{layer}.reduce", 16, inputs, 1)
+        add(f"two.{layer}.grow", 4, 16, 3)
+    for part in ("weight", "bias", "running_mean", "running_var"):
+        state[f"last.{part}"] = torch.rand(18)
+    targets[2, 3] = state["head.weight"] = torch.randn(5, 18)
+    state["head.bias"] = torch.randn(5)
+    found = checkpoint_from_state_dict(state)
+    assert isinstance(found.spec, ConcatSpec) and "only some of its layers have bottlenecks" in found.spec.why
+    table = connection_weights(found).set_index(KEYS[:3])["mean_abs_weight"]
+    assert len(table) == 12
+    for (block, target), weight in targets.items():
+        parts = weight.abs().split([(8, 10)[block - 1], *[4] * (target - 1)], dim=1)
+        for source, part in enumerate(parts):
+            assert table[block, source, target] == pytest.approx(part.mean().item(), rel=1e-5)

@@ -18,7 +18,7 @@ from densenet_core import (
     fuse,
 )
 from densenet_core.checkpoints.identify.infer_spec import infer_densenet_spec, list_assumptions
-from densenet_core.checkpoints.identify.variants import POOLED, with_plain_head
+from densenet_core.checkpoints.identify.variants import POOLED, UNBIASED, with_plain_head
 from densenet_core.networks.build import build_model
 from densenet_core.networks.layers import network_layers, tensor_shapes
 from tests.densenet_core.checkpoints.identify.handmade import Blur, Handmade, assert_same_scores, deep_stem
@@ -71,7 +71,8 @@ def test_timms_densenetblur121d_and_densenet264d_are_known_by_their_shapes() -> 
 def test_a_convolution_without_bias_becomes_a_linear_layer_with_0() -> None:
     state, assumed = with_plain_head({"classifier.conv.weight": torch.ones(5, 8, 1, 1).numpy()})
     assert {key: array.shape for key, array in state.items()} == {"classifier.weight": (5, 8), "classifier.bias": (5,)}
-    assert not state["classifier.bias"].any() and assumed == (POOLED,)
+    assert not state["classifier.bias"].any()
+    assert assumed == (POOLED, f"{UNBIASED} (5 parameters more than in the file)")
 
 
 variants = st.fixed_dictionaries(
@@ -86,7 +87,7 @@ variants = st.fixed_dictionaries(
 
 
 stems = st.one_of(
-    st.builds(lambda norm: {"stem_norm": norm}, st.booleans()),
+    st.builds(lambda norm, side: {"stem_norm": norm, "stem_kernel": side}, st.booleans(), st.sampled_from([1, 3, 5])),
     st.lists(st.integers(1, 20), max_size=3).map(lambda widths: {"stem": "imagenet", "stem_widths": tuple(widths)}),
 )
 
@@ -108,6 +109,8 @@ def test_every_variant_is_read_back_from_its_state_dict(fields: dict[str, Any], 
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
+        ({"stem_kernel": 4}, "stem_kernel 4 is not an odd number up to 15"),
+        ({"stem_kernel": 1, "stem": "imagenet"}, "stem_kernel is for the stem 'cifar'"),
         ({"stem_norm": True, "stem": "imagenet"}, "stem_norm is for the stem 'cifar'"),
         ({"stem_widths": (4,)}, "need the stem 'imagenet'"),
         ({"blur_pool": True}, "need the stem 'imagenet'"),
