@@ -28,7 +28,7 @@ class Place(NamedTuple):
 
 
 def layer_maps(network: NetworkLike, images: Tensor, layer: str) -> Tensor:
-    """Return the output of a layer: (N, C, *spatial).
+    """Return the output of a layer: ``(N, C, *spatial)``.
 
     >>> from densenet_core import load_zoo
     >>> network = load_zoo("densenet-40-12-digits")
@@ -53,7 +53,7 @@ def layer_maps(network: NetworkLike, images: Tensor, layer: str) -> Tensor:
 
 
 def source_maps(network: NetworkLike, images: Tensor, block: int, source_layer: int) -> Tensor:
-    """Return the maps of a source of a block: (N, C, *spatial).
+    """Return the maps of a source of a block: ``(N, C, *spatial)``.
 
     Raises:
         DataError: the network has no such source.
@@ -79,8 +79,8 @@ def read_maps(network: DenseNetwork, images: Tensor, place: Place) -> Tensor:
         images: (N, C, H, W) normalized for the network.
 
     Returns:
-        (N, output channels of the target's first convolution, *spatial), after the pooling of a transition; for the
-        classifier (N, classes).
+        ``(N, channels, *spatial)`` with the output channels of the target's first convolution, after the pooling of a
+        transition; for the classifier (N, classes).
 
     Raises:
         CheckpointError: the network is not a DenseNet.
@@ -175,7 +175,7 @@ def _drive(maps: Tensor, channel: int | None, labels: Tensor, done: int) -> pd.D
 
 
 def first_filters(network: NetworkLike) -> Tensor:
-    """Return the filters of the first convolution: (filters, in_channels, *kernel).
+    """Return the filters of the first convolution: ``(filters, in_channels, *kernel)``.
 
     >>> from densenet_core import load_zoo
     >>> first_filters(load_zoo("densenet-40-12-digits")).shape

@@ -30,7 +30,7 @@ def class_activation_maps(network: NetworkLike, images: Tensor, classes: Sequenc
         classes: class indices; by default all classes.
 
     Returns:
-        (N, classes, sources, *spatial) in units of the logit, at the resolution of the last block; without the bias.
+        ``(N, classes, sources, *spatial)`` in units of the logit, at the last block's resolution; without the bias.
 
     Raises:
         CheckpointError, DataError: as for ``logit_contributions``.
@@ -64,7 +64,7 @@ def grad_cam(network: NetworkLike, images: Tensor, layer: str, classes: Sequence
         classes: the class of each image, N of them.
 
     Returns:
-        (N, *spatial) at the layer's resolution, 0 or more, in units of gradient x activation.
+        ``(N, *spatial)`` at the layer's resolution, 0 or more, in units of gradient x activation.
 
     Raises:
         DataError: the network has no such layer, or the numbers of classes and images differ.
@@ -79,7 +79,7 @@ def grad_cam(network: NetworkLike, images: Tensor, layer: str, classes: Sequence
 
 
 def layer_gradient(predictor: Predictor, images: Tensor, layer: str, classes: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """Return the output of a layer, and the gradient of each image's logit with respect to it: (N, C, *spatial) each.
+    """Return a layer's output, and the gradient of each image's logit with respect to it: ``(N, C, *spatial)`` each.
 
     Raises:
         DataError: the network has no such layer, or its output has no feature maps.
