@@ -57,7 +57,8 @@ def network_facts(checkpoint: Checkpoint) -> dict[str, str]:
     known = {key: form for key, form in _RECORD_FACTS.items() if record.get(key) is not None}
     facts |= {key: format_value(record[key], form) for key, form in known.items()}
     if "epochs" in facts and isinstance(start := record.get("started_from"), Mapping):
-        facts["epochs"] += f", after {format_value(start.get('epochs', '?'), '{}')} before"
+        before = format_value(start.get("epochs", "?"), "{}")
+        facts["epochs"] = f"{before} + {facts['epochs']}"
     return facts | ({"assumed": "; ".join(checkpoint.assumed)} if checkpoint.assumed else {})
 
 

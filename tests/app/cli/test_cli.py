@@ -81,7 +81,7 @@ def test_inspect_says_what_a_resnets_tensors_do_not(tmp_path: Path, capsys: pyte
     out = capsys.readouterr().out
     assert "ResNet-8 with stochastic depth" in out
     assert "Identified by      the metadata saved with it" in out
-    assert "3, after 6 before" in out
+    assert "6 + 3" in out  # epochs before, and in the training from there
     assert "no trace" not in out
 
 
