@@ -47,7 +47,7 @@ def network_name(origin: str, name: str, spec: Spec) -> str:
 
 
 def network_facts(checkpoint: Checkpoint) -> dict[str, str]:
-    """Return a network's title, its size, its training according to its record, and what is assumed about it.
+    """Return a network's title, its size, its training according to its record, what is assumed, and caveats.
 
     Returns:
         Values by name, the keys of ``FACT_TITLES``; facts that are not known are left out.
@@ -59,7 +59,8 @@ def network_facts(checkpoint: Checkpoint) -> dict[str, str]:
     if "epochs" in facts and isinstance(start := record.get("started_from"), Mapping):
         before = format_value(start.get("epochs", "?"), "{}")
         facts["epochs"] = f"{before} + {facts['epochs']}"
-    return facts | ({"assumed": "; ".join(checkpoint.assumed)} if checkpoint.assumed else {})
+    doubts = {"assumed": "; ".join(checkpoint.assumed), "caveats": "; ".join(checkpoint.caveats)}
+    return facts | {name: words for name, words in doubts.items() if words}
 
 
 FACT_TITLES = {
@@ -70,6 +71,7 @@ FACT_TITLES = {
     "seed": "Seed",
     "test_error": "Test error",
     "assumed": "Assumed",
+    "caveats": "Caveat",
 }
 _RECORD_FACTS = {"dataset": "{}", "epochs": "{}", "seed": "{}", "test_error": "{:.2f} %"}
 

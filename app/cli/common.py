@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, cast, get_args
 import typer
 
 from analysis.reuse.measures import PRECISIONS
-from app.cli.output import is_quiet, progress
+from app.cli.output import is_quiet, print_notes, progress
 from densenet_core.data.names import CHANNEL_STATISTICS, DATASET_NAMES
 
 if TYPE_CHECKING:
@@ -214,8 +214,15 @@ def reading_options(command: Callable[..., None]) -> Callable[..., None]:
     return read
 
 
-def open_network(text: str, reading: Reading = AS_FOUND) -> Checkpoint:
-    """Return the network of a file, a run folder or a zoo name."""
+def open_network(text: str, reading: Reading = AS_FOUND, is_noted: bool = True) -> Checkpoint:
+    """Return the network of a file, a run folder or a zoo name, and print its caveats unless ``is_noted`` is False."""
+    network = _open_network(text, reading)
+    if is_noted:
+        print_notes(network.caveats)
+    return network
+
+
+def _open_network(text: str, reading: Reading) -> Checkpoint:
     from densenet_core import load_checkpoint, load_zoo, zoo_names
 
     order, weights, keras_layout, norm = reading
@@ -244,7 +251,7 @@ def open_spec(text: str, reading: Reading = AS_FOUND) -> Spec:
     from densenet_core.networks.names import published_spec
 
     if is_saved(text):
-        return open_network(text, reading).architecture
+        return open_network(text, reading, is_noted=False).architecture
     return published_spec(text)
 
 
@@ -255,8 +262,11 @@ def open_test_images(
     normalize: str | None,
     crops: int = 1,
     densenet_only: bool = False,
+    is_noted: bool = True,
 ) -> Images:
     """Return the test images to measure a network on: of the given data set, or of the one that its record names.
+
+    Prints what is assumed about the network unless ``is_noted`` is False.
 
     Raises:
         CheckpointError: the network can't be built, or ``densenet_only`` and it is not a DenseNet.
@@ -272,7 +282,15 @@ def open_test_images(
     chosen = choose_data(network.record, dataset, cast(Any, normalize))
     images = load_test_images(chosen.dataset, data, chosen.normalize, crops)
     check_images(network, images)
+    if is_noted:
+        print_assumed(network)
     return images
+
+
+def print_assumed(network: Checkpoint) -> None:
+    """Print what a network's scores depend on and its file does not show."""
+    if network.assumed:
+        print_notes([f"assumed, as the file does not show it: {'; '.join(network.assumed)}"])
 
 
 def measure_network(

@@ -27,6 +27,7 @@ from app.cli.common import (
     measure_network,
     open_network,
     open_test_images,
+    print_assumed,
     reading_options,
 )
 from app.cli.output import print_json, print_line, print_table, print_text, print_written
@@ -212,6 +213,7 @@ def prune(
     splits = load_measuring_splits(chosen.dataset, data, chosen.normalize)
     chosen_by, taken = splits.train, splits.test
     check_images(network, taken)
+    print_assumed(network)
     reuse = measure_network(network, () if measure in PATTERNS else (measure,), chosen_by, images)
     pruned = prune_network(network, reuse, measure, keep, input_size=taken.image_size, **options)
     if reestimate_norms:

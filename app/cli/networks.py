@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
@@ -57,11 +58,12 @@ def evaluate(
     from densenet_core.training.evaluation import evaluate_checkpoint
 
     gc.enable()
-    network = open_network(checkpoint, reading)
-    images = open_test_images(network, dataset, data, normalize, crops)
+    network = open_network(checkpoint, reading, is_noted=False)
+    images = open_test_images(network, dataset, data, normalize, crops, is_noted=False)
     result = evaluate_checkpoint(network, images, cast(Any, backend))
     if as_json:
-        print_json({"network": network.spec.title, "crops": crops, "assumed": list(network.assumed), **asdict(result)})
+        about = {"assumed": list(network.assumed), "caveats": list(network.caveats)}
+        print_json({"network": network.spec.title, "crops": crops, **about, **asdict(result)})
         return
     print_pairs(
         [
@@ -70,7 +72,8 @@ def evaluate(
             ("Loss", f"{result.loss:.4f} nats"),
             ("Top-1 error", f"{result.top1_error:.2f} %"),
             ("Top-5 error", f"{result.top5_error:.2f} %"),
-            *_list_assumptions(network),
+            *_list("Assumed", network.assumed),
+            *_list("Caveat", network.caveats),
         ]
     )
 
@@ -98,7 +101,7 @@ def inspect(
     if why:
         _print_readings(checkpoint, reading, as_json)
         return
-    network = open_network(checkpoint, reading)
+    network = open_network(checkpoint, reading, is_noted=False)
     available = available_analyses(network)
     tensors = [(key, array.shape, array.size) for key, array in network.arrays.items()]
     if as_json:
@@ -168,6 +171,7 @@ def _to_json(network: Checkpoint, available: pd.DataFrame) -> dict[str, Any]:
         "order": network.order,
         "not_used": list(network.ignored),
         "assumed": list(network.assumed),
+        "caveats": list(network.caveats),
         "spec": asdict(network.spec),
         "record": network.record,
         "available": available.to_dict("records"),
@@ -203,9 +207,9 @@ def _unknown(network: Checkpoint) -> list[tuple[str, str]]:
     return [("Unknown", "stochastic depth leaves no trace in the tensors, and changes the scores")]
 
 
-def _list_assumptions(network: Checkpoint) -> list[tuple[str, str]]:
-    """Return what the scores depend on and is assumed, because the file does not show it."""
-    return [("Assumed" if number == 0 else "", words) for number, words in enumerate(network.assumed)]
+def _list(label: str, lines: Sequence[str]) -> list[tuple[str, str]]:
+    """Return lines as pairs to print, the label beside the first."""
+    return [(label if number == 0 else "", words) for number, words in enumerate(lines)]
 
 
 def zoo(as_json: JsonOption = False) -> None:

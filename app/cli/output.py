@@ -74,6 +74,12 @@ def print_text(text: str) -> None:
         print_line(line)
 
 
+def print_notes(notes: Iterable[str]) -> None:
+    """Print what is to be known about the results, a line each, on standard error."""
+    for note in notes:
+        print(f"note: {escape_text(note)}", file=sys.stderr)
+
+
 def print_pairs(pairs: Iterable[tuple[str, object]]) -> None:
     """Print labels and values, one pair a line."""
     pairs = list(pairs)

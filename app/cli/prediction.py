@@ -23,6 +23,7 @@ from app.cli.common import (
     check_choice,
     open_network,
     open_test_images,
+    print_assumed,
     reading_options,
 )
 from app.cli.output import print_json, print_line, print_table, print_written, progress
@@ -63,6 +64,7 @@ def explain(
         raise ValueError(f"--class and --against are both {titles[chosen]!r}: choose two classes")
     statistics: Any = normalize or channel_statistics(network)
     seen = [prepare_image(open_image(file), network, statistics) for file in images]
+    print_assumed(network)
     predictor = as_predictor(network)
     found = [explain_image(predictor, own, titles, chosen, other) for own in seen]
     for file, own in zip(images, found, strict=True):

@@ -21,6 +21,7 @@ from densenet_core.checkpoints.identify.concat_order import FoundOrder, Order
 from densenet_core.checkpoints.identify.connectivity import ConcatSpec
 from densenet_core.checkpoints.identify.identified_by import IdentifiedBy, ReadStateDict
 from densenet_core.checkpoints.identify.state_dict import read_state_dict
+from densenet_core.checkpoints.identify.variants import without
 from densenet_core.checkpoints.read_network import About, FileFacts, read_network
 from densenet_core.errors import CheckpointError, SeveralNetworksError
 from densenet_core.files import open_file, write_whole
@@ -60,6 +61,7 @@ class Checkpoint:
     notes: tuple[str, ...] = ()  # what was computed or assumed when the tensors were read
     held: FileFacts | None = None  # what else is in the file that it was read from
     assumed: tuple[str, ...] = ()  # what its scores depend on and the file does not show, in words
+    caveats: tuple[str, ...] = ()  # why the network may compute with other weights than these, in words
 
     @cached_property
     def state_dict(self) -> dict[str, Tensor]:
@@ -100,8 +102,8 @@ class Checkpoint:
 
     @property
     def num_params(self) -> int:
-        """Return the number of trained weights, without the running statistics of batch norms."""
-        buffers = ("running_mean", "running_var", "num_batches_tracked")
+        """Return the number of trained weights, without the running statistics of batch norms and masks."""
+        buffers = ("running_mean", "running_var", "num_batches_tracked", "mask")
         return sum(array.size for key, array in self.arrays.items() if not key.endswith(buffers))
 
 
@@ -218,8 +220,9 @@ def save_checkpoint(checkpoint: Checkpoint, path: str | os.PathLike[str]) -> Non
     file = Path(path)
     file.parent.mkdir(parents=True, exist_ok=True)
     about = {**_spec_to_json(checkpoint.architecture), "record": checkpoint.record}
-    if checkpoint.assumed:
-        about["assumed"] = list(checkpoint.assumed)
+    for name, words in (("assumed", checkpoint.assumed), ("caveats", checkpoint.caveats)):
+        if words:
+            about[name] = list(words)
     metadata = {_METADATA_KEY: json.dumps(about)}
     content = save({key: tensor.clone().contiguous() for key, tensor in checkpoint.state_dict.items()}, metadata)
     write_whole(file, lambda temporary: temporary.write_bytes(content))
@@ -235,22 +238,23 @@ def _read(content: FileContent, weights: str | None, keras_layout: KerasLayout |
     return replace(_checkpoint(found, {}), held=held)
 
 
-def _read_own(content: FileContent, spec: Spec, record: dict[str, Any], assumed: tuple[str, ...]) -> Checkpoint:
+def _read_own(content: FileContent, spec: Spec, record: dict[str, Any], words: dict[str, Any]) -> Checkpoint:
     """Read a file that ``save_checkpoint`` wrote."""
     try:
         found = read_state_dict(content.arrays(content.candidates[0]), spec)
     except CheckpointError as error:
         raise CheckpointError(f"the metadata say {spec.title}, but {error}") from error
-    read = replace(_checkpoint(found, record), identified_by=IdentifiedBy.METADATA, assumed=assumed)
+    read = replace(_checkpoint(found, record), identified_by=IdentifiedBy.METADATA, **words)
     return replace(read, held=FileFacts(content.format))
 
 
-def _own_metadata(text: str) -> tuple[Spec, dict[str, Any], tuple[str, ...]]:
-    """Return the spec, the record and what was assumed, from the metadata that ``save_checkpoint`` wrote."""
+def _own_metadata(text: str) -> tuple[Spec, dict[str, Any], dict[str, Any]]:
+    """Return the spec, the record, and what was assumed and doubted, from metadata that ``save_checkpoint`` wrote."""
     try:
         content = json.loads(text, parse_int=_whole_number)
-        assumed = tuple(str(words)[:MAX_MESSAGE] for words in content.get("assumed", ())[:MAX_ASSUMED])
-        return _spec(content), dict(content["record"]), assumed
+        lists = {name: content.get(name, ())[:MAX_ASSUMED] for name in ("assumed", "caveats")}
+        words = {name: tuple(str(each)[:MAX_MESSAGE] for each in own) for name, own in lists.items()}
+        return _spec(content), dict(content["record"]), words
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CheckpointError(f"the file's metadata can't be read ({error}): save the state_dict() anew") from error
 
@@ -277,4 +281,5 @@ def _spec(content: Mapping[str, Any]) -> Spec:
 
 def _checkpoint(found: ReadStateDict, record: dict[str, Any]) -> Checkpoint:
     about = (found.layout, found.ignored, found.order, found.identified_by, found.notes)
-    return Checkpoint(found.spec, found.arrays, record, *about, assumed=found.assumed)
+    assumed = without(found.assumed) if isinstance(found.spec, ConcatSpec) else found.assumed  # it has no scores
+    return Checkpoint(found.spec, found.arrays, record, *about, assumed=assumed, caveats=found.caveats)

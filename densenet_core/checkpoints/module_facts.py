@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from densenet_core.arrays import Array
+from densenet_core.checkpoints.identify.infer_spec import AVERAGE
 from densenet_core.checkpoints.identify.layouts import OUR_EPSILON
+from densenet_core.checkpoints.identify.variants import ACTIVATION, GLOBAL, USUAL_EPSILON
 from densenet_core.networks.layers import NormKind
 
 if TYPE_CHECKING:
@@ -104,6 +106,24 @@ def find_other_layers(modules: Mapping[str, tuple[str, Any, Any, bool]], kernels
     others += [own for own in short if re.fullmatch(r"(Adaptive)?MaxPool\dd", own)][max_pools:]
     named = dict.fromkeys(others)
     return f"the module has layers that DenseNets do not have: {', '.join([*named][:5])}" if named else ""
+
+
+def find_shown_operations(modules: Mapping[str, tuple[str, Any, Any, bool]], num_transitions: int) -> frozenset[str]:
+    """Return which operations the classes of a pickled module show, in the words in which others are assumed.
+
+    Args:
+        modules: as for ``find_other_layers``.
+    """
+    classes = [facts[0].rpartition(".")[2] for facts in modules.values()]
+    num_poolings = sum(re.fullmatch(r"AvgPool\dd", own) is not None for own in classes)
+    has_global = any(own.startswith("AdaptiveAvgPool") for own in classes)
+    found = {
+        ACTIVATION: "ReLU" in classes,
+        AVERAGE: num_poolings >= num_transitions,
+        GLOBAL: has_global or num_poolings > num_transitions,
+        USUAL_EPSILON: any(norm_facts(*facts) for facts in modules.values()),
+    }
+    return frozenset(words for words, is_shown in found.items() if is_shown)
 
 
 def _is_torchs_conv(class_name: str) -> bool:

@@ -16,14 +16,21 @@ from densenet_core.checkpoints.formats.keras_file import (
 from densenet_core.checkpoints.formats.onnx.graph import walk_onnx
 from densenet_core.checkpoints.formats.weights import choose
 from densenet_core.checkpoints.identify.concat_order import Order
-from densenet_core.checkpoints.identify.connectivity import ConcatSpec, as_concatenations
-from densenet_core.checkpoints.identify.identified_by import ReadStateDict, check_read_values
+from densenet_core.checkpoints.identify.connectivity import as_concatenations
+from densenet_core.checkpoints.identify.identified_by import ReadStateDict, check_read_values, describe_unused
 from densenet_core.checkpoints.identify.plain_names import PADDED
 from densenet_core.checkpoints.identify.state_dict import read_graph, read_state_dict
-from densenet_core.checkpoints.module_facts import find_other_layers, kind_of, norm_facts, with_our_epsilon
+from densenet_core.checkpoints.identify.variants import USUAL_EPSILON, without
+from densenet_core.checkpoints.masks import find_masks, with_masks
+from densenet_core.checkpoints.module_facts import (
+    find_other_layers,
+    find_shown_operations,
+    kind_of,
+    norm_facts,
+    with_our_epsilon,
+)
 from densenet_core.errors import CheckpointError
 from densenet_core.networks.densenet_spec import DenseNetSpec
-from densenet_core.networks.spec import Spec
 
 _EPSILON = f"an epsilon of {KERAS_EPSILON} in the batch norms, which is Keras's usual one"
 _KERAS_NORMS = "group or layer normalizations of Keras"
@@ -69,9 +76,14 @@ def read_network(
             return _read_keras(content, candidate, keras_layout, about)
         return _read_tensors(content, candidate, about)
 
+    candidates, masks = with_masks(content.candidates)
+    content = replace(content, candidates=candidates)
     found, taken, other_weights = choose(content, weights, read)
-    others = _others(content, taken, other_weights)
-    return found, FileFacts(content.format, taken.name, other_weights, others, taken.made_by)
+    others = _others(content, taken, (*other_weights, *masks))
+    unused = [name for name in find_masks((*content.others, *(each.name for each in candidates))) if name not in masks]
+    caveats = (*found.caveats, *describe_unused(dict.fromkeys(unused), ()))
+    facts = FileFacts(content.format, taken.name, other_weights, others, taken.made_by)
+    return replace(found, caveats=caveats), facts
 
 
 def _read_keras(
@@ -87,9 +99,9 @@ def _read_keras(
     if others := find_other_functions(content):
         return replace(found, spec=as_concatenations(found.spec, others))
     if f"{APPLICATIONS_NORM}.weight" in tensors or "functions" in content.about:
-        return found
+        return replace(found, assumed=without(found.assumed))
     padded = (PADDED,) if found.spec.stem == "imagenet" else ()
-    return replace(found, assumed=(*found.assumed, _EPSILON, *padded))
+    return replace(found, assumed=(*without(found.assumed, (USUAL_EPSILON,)), _EPSILON, *padded))
 
 
 def _read_tensors(content: FileContent, candidate: Candidate, about: About) -> ReadStateDict:
@@ -103,29 +115,36 @@ def _read_tensors(content: FileContent, candidate: Candidate, about: About) -> R
     large = candidate.large_tensors()
     held, notes = with_our_epsilon(content.arrays(candidate, hollow=large), norms)
     found = read_state_dict(held, **about)
-    found = replace(found, spec=_as_pickled(found.spec, candidate), notes=(*found.notes, *notes))
+    found = _as_pickled(found, candidate, notes)
     not_used = large & {*found.ignored}
     used = sorted(large - not_used)
     named = {id(held[name]): name for name in used if held[name].ndim > 1}
     kept = {key: named.get(id(array)) for key, array in found.arrays.items() if key not in not_used}
     if {*used} - {*kept.values()}:  # a value that decides something, or that others are computed from
         whole, _ = with_our_epsilon(content.arrays(candidate), norms)
-        found = read_state_dict(whole, **about)
-        return replace(found, spec=_as_pickled(found.spec, candidate), notes=(*found.notes, *notes))
+        return _as_pickled(read_state_dict(whole, **about), candidate, notes)
     real = content.arrays(candidate, used)
     found = replace(found, arrays={key: real[name] if name else found.arrays[key] for key, name in kept.items()})
     check_read_values(found)
     return found
 
 
-def _as_pickled(spec: Spec | ConcatSpec, candidate: Candidate) -> Spec | ConcatSpec:
-    """Return the spec, or only the concatenations if a pickled module has layers that compute something else."""
-    if not isinstance(spec, DenseNetSpec) or not candidate.modules:
-        return spec
+def _as_pickled(found: ReadStateDict, candidate: Candidate, notes: tuple[str, ...]) -> ReadStateDict:
+    """Return a network with notes, and with what its module shows if it is a pickled one.
+
+    Only the concatenations are left if the module has layers that compute something else than a DenseNet's.
+    """
+    found = replace(found, notes=(*found.notes, *notes))
+    if not isinstance(spec := found.spec, DenseNetSpec) or not candidate.modules:
+        return found
     tensors = {name: entry for name, entry in candidate.tensors.items() if isinstance(entry, Entry)}
     kernels = [name.rpartition(".")[0] for name, entry in tensors.items() if len(entry.shape) > 2]
     others = find_other_layers(candidate.modules, kernels, max_pools=int(spec.stem == "imagenet"))
-    return as_concatenations(spec, others) if others else spec
+    if others:
+        return replace(found, spec=as_concatenations(spec, others))
+    return replace(
+        found, assumed=without(found.assumed, find_shown_operations(candidate.modules, len(spec.block_config) - 1))
+    )
 
 
 def _others(content: FileContent, taken: Candidate, other_weights: tuple[str, ...]) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ from densenet_core.checkpoints.identify.connectivity import ConcatSpec, as_conca
 from densenet_core.checkpoints.identify.graphs.channel_graph import COMPUTED, ChannelWalk
 from densenet_core.checkpoints.identify.graphs.difference import find_difference
 from densenet_core.checkpoints.identify.identified_by import IdentifiedBy
-from densenet_core.checkpoints.identify.variants import check_biases
+from densenet_core.checkpoints.identify.variants import USUAL_EPSILON, check_biases, without
 from densenet_core.checkpoints.module_facts import NormFacts, find_norms, kind_of, with_our_epsilon
 from densenet_core.checkpoints.operations import Follow
 from densenet_core.errors import CheckpointError, first_line
@@ -68,13 +68,13 @@ def checkpoint_from_module(module: nn.Module, input_shape: Sequence[int] | None 
     if named is None or not isinstance(named.spec, DenseNetSpec) or difference:
         return Checkpoint(spec, module.state_dict(), layout="a live module", identified_by=IdentifiedBy.TRACE)
     if _has_derived_weights(module):  # a pass does not follow the layers that use them
-        return replace(named, assumed=named.assumed if named.spec.blur_pool else ())
+        return replace(named, assumed=without(named.assumed) if named.spec.blur_pool else ())
     try:
         found = _in_our_order(_read_by_names(module, norms, "old_first"), spec)
     except CheckpointError as error:
         other = replace(spec, why=str(error))
         return Checkpoint(other, module.state_dict(), layout="a live module", identified_by=IdentifiedBy.TRACE)
-    return found if named.spec.blur_pool else replace(found, assumed=())
+    return replace(found, assumed=without(found.assumed) if named.spec.blur_pool else ())
 
 
 def _in_our_order(named: Checkpoint, followed: ConcatSpec) -> Checkpoint:
@@ -110,7 +110,7 @@ def _read_by_names(module: nn.Module, norms: Mapping[str, NormFacts], order: Ord
     arrays, notes = with_our_epsilon(to_arrays(module.state_dict()), norms)
     tensors = {key: as_tensor(array) for key, array in arrays.items()}
     found = checkpoint_from_state_dict(tensors, order=order, norm=kind_of(norms))
-    return replace(found, notes=(*found.notes, *notes))
+    return replace(found, notes=(*found.notes, *notes), assumed=without(found.assumed, (USUAL_EPSILON,)))
 
 
 def trace_concatenations(module: nn.Module, input_shape: Sequence[int] | None = None) -> ConcatSpec:

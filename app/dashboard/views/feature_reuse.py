@@ -232,9 +232,11 @@ def _show_scale(table: pd.DataFrame, options: Options) -> None:
 
 
 def _show_order(key: NetworkKey) -> None:
-    """Say that the order of concatenation is assumed, where the weights do not show it."""
+    """Say that the order of concatenation is assumed, where the weights do not show it, and what else to know."""
     if not is_order_visible(loading.load(key)):
         st.caption(t("reuse.order_assumed"))
+    for caveat in loading.load(key).caveats:
+        st.caption(literal(f"{caveat[:1].upper()}{caveat[1:]}."))
 
 
 @cache(64)

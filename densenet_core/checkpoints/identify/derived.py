@@ -16,7 +16,6 @@ from densenet_core.arrays import Array
 from densenet_core.errors import CheckpointError
 
 Arrays = dict[str, Array]
-_MASKS = ("_mask", "mask")  # of CondenseNet's learned group convolutions, and of pruning written by hand
 MAX_NESTING = 5  # from parametrizations.weight.0._u up to the module that has the weight
 MAX_GROUPS = 64  # of a condensed convolution
 DEQUANTIZED = "weights computed from whole numbers and their scales (quantization)"
@@ -141,16 +140,26 @@ def _spectral_norm(name: str, original: Array, u: Array, v: Array) -> Array:
 
 
 def _apply_masks(arrays: Arrays) -> list[str]:
-    """Multiply masks beside a convolution: ``X._mask`` with ``X.conv.weight`` or ``X.weight``."""
+    """Multiply masks of 0 and 1 with the weights that they are saved beside; masked weights stay as they are."""
     done = []
-    for key in [key for key in arrays if key.rpartition(".")[2] in _MASKS]:
-        module = key.rpartition(".")[0]
-        for weight in (f"{module}.conv.weight", f"{module}.weight"):
-            if weight in arrays and arrays[weight].shape == arrays[key].shape:
-                arrays[weight] = arrays[weight] * arrays.pop(key).astype(arrays[weight].dtype)
-                done.append("weights multiplied with their masks")
-                break
+    for key in [key for key in arrays if key.endswith("mask")]:
+        names = [name for name in _maskable(key) if name in arrays and arrays[name].shape == arrays[key].shape]
+        if names and np.isin(arrays[key], (0, 1)).all():
+            arrays[names[0]] = arrays[names[0]] * arrays.pop(key).astype(arrays[names[0]].dtype)
+            done.append("weights multiplied with their masks")
     return done
+
+
+def _maskable(key: str) -> tuple[str, ...]:
+    """Return the tensors that a mask may belong to, by its name.
+
+    CondenseNet's learned group convolutions have ``X._mask`` beside ``X.conv.weight``, pruning written by hand
+    ``X.mask`` or ``X.weight_mask`` beside ``X.weight``.
+    """
+    module, _, part = key.rpartition(".")
+    if part in ("_mask", "mask"):
+        return f"{module}.conv.weight", f"{module}.weight", module
+    return (key.removesuffix("_mask"),)
 
 
 def _undo_condensing(arrays: Arrays) -> list[str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 
@@ -19,6 +20,7 @@ from densenet_core.checkpoints.identify.concat_order import (
     visible_readings,
 )
 from densenet_core.checkpoints.identify.connectivity import ConcatSpec, ConcatTarget
+from densenet_core.checkpoints.identify.infer_spec import join_names
 from densenet_core.checkpoints.identify.variants import FOLDED_BIASES, split_biases, with_biases
 from densenet_core.errors import CheckpointError
 from densenet_core.networks.densenet_spec import DenseNetSpec
@@ -27,6 +29,7 @@ from densenet_core.networks.spec import Spec
 
 OLD_FIRST = "old feature maps are concatenated first"
 BY_STRUCTURE = "unknown names, read by shapes"  # in place of a layout's name
+_MASK = re.compile(r"(?:^|[._])masks?(?:$|\.)", re.IGNORECASE)  # in a name
 
 
 class IdentifiedBy(Enum):
@@ -54,6 +57,31 @@ class ReadStateDict:
     identified_by: IdentifiedBy = IdentifiedBy.NAMES
     notes: tuple[str, ...] = ()  # what was computed or found when the tensors were read
     assumed: tuple[str, ...] = ()  # what its scores depend on and its tensors do not show
+    caveats: tuple[str, ...] = ()  # why the network may compute with other weights than these
+
+
+def describe_folding(number: int) -> tuple[str, ...]:
+    """Return that batch norms may be folded into this many convolutions, in words; nothing for none."""
+    words = "convolutions have a bias: their weights may hold the scale of a batch norm that was folded into them"
+    return (f"{number} {words}",) if number else ()
+
+
+def describe_unused(ignored: Iterable[str], used: Container[str]) -> tuple[str, ...]:
+    """Return which tensors of a file may change weights and are not used, in words; nothing for none.
+
+    These are masks, and tensors in or below a module with a weight that is used.
+
+    >>> describe_unused(["a.scale", "b.scale"], ["a.weight"])
+    ("the weights are shown without 'a.scale', which may change them",)
+    """
+    found = [key for key in ignored if _MASK.search(key) or any(f"{name}.weight" in used for name in _modules(key))]
+    return (f"the weights are shown without {join_names(found, most=1)}, which may change them",) if found else ()
+
+
+def _modules(key: str) -> list[str]:
+    """Return the modules that a tensor may be part of."""
+    parts = key.split(".")
+    return [".".join(parts[:number]) for number in range(1, len(parts))]
 
 
 def check_read_values(found: ReadStateDict) -> None:

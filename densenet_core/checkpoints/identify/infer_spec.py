@@ -153,6 +153,9 @@ def _is_densenetblur121d(spec: DenseNetSpec) -> bool:
     return shape == (*IMAGENET_VARIANTS["121"], (32, 32), 2)
 
 
+AVERAGE = "average pooling in the transitions"
+
+
 def list_assumptions(spec: Spec | None) -> tuple[str, ...]:
     """Return what the scores of a network with an inferred spec depend on, and its tensors do not show, in words.
 
@@ -167,7 +170,7 @@ def list_assumptions(spec: Spec | None) -> tuple[str, ...]:
         "stride 1 in the stem, and no pooling before the first block": spec.stem_kernel != 3 and not spec.stem_norm,
         "stride 2 in the stem's first convolution, and max pooling behind its last": bool(spec.stem_widths),
         blur: spec.blur_pool,
-        "average pooling in the transitions": bool(spec.stem_widths) and not spec.blur_pool,
+        AVERAGE: bool(spec.stem_widths) and not spec.blur_pool,
         "ReLU between the linear layers of the classifier": bool(spec.head_widths),
     }
     return tuple(words for words, is_assumed in found.items() if is_assumed)

@@ -12,6 +12,7 @@ from densenet_core.checkpoints.identify.identified_by import (
     IdentifiedBy,
     ReadStateDict,
     check_values,
+    describe_folding,
     tensors_of,
 )
 from densenet_core.checkpoints.identify.infer_spec import join_names
@@ -163,4 +164,12 @@ def read_concatenations(
     unused = (key for key in structure.rest if key.rpartition(".")[0] not in heads)
     ignored = tuple(key for key in unused if not key.endswith("num_batches_tracked"))
     about = (order or seen, IdentifiedBy.SHAPES, describe_places(structure, seen))
-    return ReadStateDict(spec, dict(tensors), BY_STRUCTURE, ignored, *about)
+    folded = describe_folding(_count_folded(structure, tensors))
+    return ReadStateDict(spec, dict(tensors), BY_STRUCTURE, ignored, *about, caveats=folded)
+
+
+def _count_folded(structure: Structure, tensors: Mapping[str, Array]) -> int:
+    """Return how many convolutions have a bias, if norms are missing that DenseNets have: they may be folded."""
+    convs = [*structure.stem, *(conv for block in structure.blocks for layer in block for conv in layer)]
+    is_whole = not any(_norms(structure, {}))
+    return 0 if is_whole else sum(f"{conv.name}.bias" in tensors for conv in [*convs, *structure.transitions])

@@ -26,6 +26,8 @@ from densenet_core.checkpoints.identify.identified_by import (
     ReadStateDict,
     check_against_spec,
     check_values,
+    describe_folding,
+    describe_unused,
     in_our_order,
     tensors_of,
 )
@@ -38,10 +40,13 @@ from densenet_core.checkpoints.identify.structure import Shapes, Structure
 from densenet_core.checkpoints.identify.variants import (
     FOLDED_BIASES,
     TOGETHER,
+    USUAL_EPSILON,
     check_biases,
     split_biases,
     with_norm_kind,
+    with_operations,
     with_plain_head,
+    without,
 )
 from densenet_core.errors import CheckpointError, SeveralNetworksError
 from densenet_core.networks.densenet_spec import DenseNetSpec
@@ -102,11 +107,12 @@ def read_state_dict(
     read = _read_known(used, *known, asked) if known else _read_unknown(used, asked)
     if renamed and isinstance(read.spec, DenseNetSpec):  # of Flax or TensorFlow
         padded = (PADDED,) if read.spec.stem == "imagenet" else ()
-        read = replace(read, assumed=(*read.assumed, EPSILON, *padded))
+        read = replace(read, assumed=(*without(read.assumed, (USUAL_EPSILON,)), EPSILON, *padded))
     if any(DEQUANTIZED in what for what in done):
         read = replace(read, assumed=(*read.assumed, NOT_ROUNDED))
     done = (*done, UNNAMED) if unnamed else done
-    return replace(read, ignored=(*read.ignored, *counters), notes=(*read.notes, *renamed, *done))
+    caveats = (*read.caveats, *describe_unused(read.ignored, read.arrays))
+    return replace(read, ignored=(*read.ignored, *counters), notes=(*read.notes, *renamed, *done), caveats=caveats)
 
 
 def read_by_layout(tensors: Mapping[str, Array], layout: Layout, prefix: str) -> ReadStateDict:
@@ -152,9 +158,8 @@ def read_graph(walk: ChannelWalk, tensors: Mapping[str, Array], in_channels: int
     other = "it was read from a graph whose operations are not a DenseNet's"
     spec = walk.spec(in_channels, why=find_mixed_norms(walk) or other)
     check_values({key: tensors[key] for target in spec.targets for key in tensors_of(target)})
-    folded = sum(key.endswith(f"{FOLDED}.weight") for key in tensors)
-    notes = (f"{folded} convolutions have a bias: their weights may hold the scale of a batch norm",) if folded else ()
-    found = ReadStateDict(spec, dict(tensors), "graph", (), spec.order, IdentifiedBy.GRAPH, notes)
+    folded = describe_folding(sum(key.endswith(f"{FOLDED}.weight") for key in tensors))
+    found = ReadStateDict(spec, dict(tensors), "graph", (), spec.order, IdentifiedBy.GRAPH, caveats=folded)
     try:
         structure = find_structure(_shapes(tensors), is_in_order=True)
         densenet = _read_by_structure(tensors, structure, _Asked("old_first", walk.norm_kind))
@@ -170,15 +175,16 @@ def read_graph(walk: ChannelWalk, tensors: Mapping[str, Array], in_channels: int
         state = to_old_first(densenet.arrays, densenet.spec, observed_readings(spec, densenet.spec))
     except CheckpointError as error:
         return replace(found, spec=replace(spec, why=str(error)))
-    assumed = densenet.assumed if densenet.spec.blur_pool else ()  # compared with the graph, except blur pooling
+    # compared with the graph, except blur pooling
+    assumed = without(densenet.assumed) if densenet.spec.blur_pool else ()
     if densenet.spec.norm == "batch_statistics":
         assumed = (*assumed, TOGETHER)
     elif walk.is_for_training:
         assumed = (*assumed, RUNNING)
     biases = (note for note in densenet.notes if FOLDED_BIASES in note)
-    notes = (*notes, *biases, *walk.describe_epsilons())
+    notes = (*biases, *walk.describe_epsilons())
     own = replace(densenet, arrays=state, order=spec.order, notes=notes, assumed=assumed)
-    return replace(own, layout=found.layout, identified_by=found.identified_by)
+    return replace(own, layout=found.layout, identified_by=found.identified_by, caveats=folded)
 
 
 def _read_named(
@@ -295,7 +301,7 @@ def _read_by_structure(tensors: Mapping[str, Array], structure: Structure, asked
     found = in_our_order(spec, state, BY_STRUCTURE, (), asked.order)
     notes = (*describe_places(structure, None if asked.order else found.order), *found.notes)
     doubt = (PLACES,) if found.order is None and any(state[k].any() for k in state if k.endswith(STATISTICS[0])) else ()
-    assumed = (*assumed, *found.assumed, *doubt)
+    assumed = with_operations((*assumed, *found.assumed, *doubt), spec)
     return replace(found, identified_by=IdentifiedBy.SHAPES, notes=notes, assumed=assumed)
 
 

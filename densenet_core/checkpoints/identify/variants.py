@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from densenet_core.arrays import Array
-from densenet_core.checkpoints.identify.infer_spec import join_names
+from densenet_core.checkpoints.identify.infer_spec import AVERAGE, join_names
 from densenet_core.errors import CheckpointError
 from densenet_core.networks.densenet_layers import stem_convs
 from densenet_core.networks.densenet_spec import DenseNetSpec
@@ -33,6 +33,37 @@ TOGETHER = "the images that are evaluated together, whose statistics the batch n
 UNBIASED = "a bias of 0 in the classifier, which has none"
 FOLDED_BIASES = "biases of convolutions are part of the running means of the norms behind them"
 POOLED = "global average pooling behind the 1x1 convolution that ends the network"
+
+ACTIVATION = "ReLU as the activation"
+GLOBAL = "global average pooling before the classifier"
+USUAL_EPSILON = "an epsilon of 1e-05 in the batch norms"
+_STEMS = {"cifar": "stride 1 and no pooling in the stem", "imagenet": "stride 2 and max pooling in the stem"}
+OPERATIONS = frozenset((ACTIVATION, AVERAGE, GLOBAL, USUAL_EPSILON, *_STEMS.values()))
+
+
+def with_operations(assumed: tuple[str, ...], spec: Spec) -> tuple[str, ...]:
+    """Return what is assumed about a network that is read by shapes alone: the operations between its layers, too.
+
+    A network in a known layout has known operations; shapes do not show them.
+
+    >>> with_operations((), DenseNetSpec((2, 2), 4, 8))[:2]
+    ('ReLU as the activation', 'average pooling in the transitions')
+    """
+    if not isinstance(spec, DenseNetSpec):
+        return assumed
+    found = {
+        ACTIVATION: True,
+        AVERAGE: len(spec.block_config) > 1 and not spec.blur_pool,
+        GLOBAL: POOLED not in assumed,
+        _STEMS[spec.stem]: not spec.stem_norm and not spec.stem_widths and spec.stem_kernel == 3,
+        USUAL_EPSILON: spec.norm == "batch",
+    }
+    return tuple(dict.fromkeys((*assumed, *(words for words, is_open in found.items() if is_open))))
+
+
+def without(assumed: Iterable[str], known: Collection[str] = OPERATIONS) -> tuple[str, ...]:
+    """Return what is assumed without what is known, by default without all operations."""
+    return tuple(words for words in assumed if words not in known)
 
 
 def with_plain_head(state_dict: Mapping[str, Array]) -> tuple[dict[str, Array], tuple[str, ...]]:

@@ -46,7 +46,7 @@ def test_what_an_exporter_folded_is_the_same_function(spec: DenseNetSpec, foldin
     found = load_checkpoint(written(model, tmp_path / "a.onnx", (1, 3, 32, 32), folding))
     assert (found.spec, found.layout, found.order) == (spec, "graph", "old_first")
     has_folded = folding and (spec.bottleneck or spec.stem == "imagenet")
-    assert ("hold the scale of a batch norm" in " ".join(found.notes)) == has_folded
+    assert ("hold the scale of a batch norm" in " ".join(found.caveats)) == has_folded
     images = torch.randn(3, 3, 32, 32)
     with torch.inference_mode():
         torch.testing.assert_close(found.to_model()(images), model(images), rtol=1e-4, atol=1e-5)
