@@ -86,10 +86,10 @@ def test_reuse_by_class_is_measured_when_asked_for_and_an_image_is_in_the_addres
     assert charts(found) == 1  # the bars
     found.button(key="start_by_class").click().run()
     assert not found.exception
-    assert charts(found) == 3  # the heatmap, the clusters
+    assert charts(found) == 5  # the three blocks, the clusters
     found.segmented_control(key="by_class_measure").set_value("difference").run()
     assert not found.exception
-    assert charts(found) == 3  # the difference in place of the heatmap
+    assert charts(found) == 5  # the difference in place of the loss
     results = lru_cache(reuse_by_class_of)  # measured once for all scripts
     monkeypatch.setattr(by_class, "reuse_by_class", lambda _, test, num_images: results(small_run, num_images))
     assert make_again(found, tmp_path, monkeypatch) > {"class_difference", "class_clusters"}  # of a run's folder
