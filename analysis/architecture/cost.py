@@ -11,6 +11,7 @@ Bytes are for float32. All numbers except the parameters are for one image.
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 BYTES = 4  # of a float32
+MAX_SIDE = 1024  # pixels of an image, in a record
 COLUMNS = (
     "name",
     "kind",
@@ -77,6 +79,21 @@ def count_cost(network: Spec | nn.Module, input_size: int | None = None) -> pd.D
 def _by_arithmetic(spec: Spec, input_size: int) -> pd.DataFrame:
     rows = [_count_layer(layer, spec.spatial_dims) for layer in network_layers(spec, input_size)]
     return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def usual_input_size(spec: Spec, record: Mapping[str, Any]) -> int:
+    """Return the side in pixels of the images that a network was trained on, else of those that it is designed for.
+
+    >>> from densenet_core import load_zoo
+    >>> network = load_zoo("densenet-40-12-digits")
+    >>> usual_input_size(network.architecture, network.record)
+    8
+
+    Args:
+        record: of the network's checkpoint, whose ``image_size`` is taken; empty where there is none.
+    """
+    size = record.get("image_size")
+    return size if type(size) is int and 0 < size <= MAX_SIDE else default_input_size(spec)
 
 
 def default_input_size(spec: Spec) -> int:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from analysis.architecture.cost import default_input_size
+from analysis.architecture.cost import usual_input_size
 from densenet_core import Checkpoint, DataError
 from densenet_core.data.decoding import decode_image
 from densenet_core.data.images import Images, normalize_pixels
@@ -146,8 +146,7 @@ def _square(image: Image, size: int, is_photograph: bool) -> Image:
 
 def input_size(checkpoint: Checkpoint) -> int:
     """Return the pixels per side of the images that the network was trained on."""
-    size = checkpoint.record.get("image_size")
-    return size if isinstance(size, int) and 0 < size <= 1024 else default_input_size(checkpoint.architecture)
+    return usual_input_size(checkpoint.architecture, checkpoint.record)
 
 
 def channel_statistics(checkpoint: Checkpoint) -> Normalization:

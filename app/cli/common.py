@@ -248,11 +248,21 @@ def is_saved(text: str) -> bool:
 
 def open_spec(text: str, reading: Reading = AS_FOUND) -> Spec:
     """Return the architecture of a checkpoint, or of a network's name."""
+    return open_sized_spec(text, reading)[0]
+
+
+def open_sized_spec(text: str, reading: Reading = AS_FOUND) -> tuple[Spec, int]:
+    """Return the architecture of a checkpoint, or of a network's name, and the usual side of its images in pixels."""
+    from analysis.architecture.cost import usual_input_size
     from densenet_core.networks.names import published_spec
 
+    record: dict[str, Any] = {}
     if is_saved(text):
-        return open_network(text, reading, is_noted=False).architecture
-    return published_spec(text)
+        network = open_network(text, reading, is_noted=False)
+        spec, record = network.architecture, network.record
+    else:
+        spec = published_spec(text)
+    return spec, usual_input_size(spec, record)
 
 
 def open_test_images(

@@ -13,7 +13,7 @@ from app.cli.common import (
     JsonOption,
     Reading,
     check_ending,
-    open_spec,
+    open_sized_spec,
     reading_options,
 )
 from app.cli.output import print_json, print_line, print_table, print_text, print_written
@@ -41,21 +41,23 @@ def cost(
     from analysis.figures.export import save_table
     from densenet_core import DenseNetSpec
 
-    spec = open_spec(network, reading)
-    counted = count_cost(spec, input_size)
+    spec, usual = open_sized_spec(network, reading)
+    size = input_size or usual
+    counted = count_cost(spec, size).assign(input_size=size)
     per = counted if layers else counted.groupby("stage", sort=False)[list(SUMMED)].sum().reset_index()
     first = ["name", "kind", "output_shape"] if layers else ["stage"]
     total = {key: total_cost(counted)[key] for key in SUMMED}
-    memory = {"training": training_activation_bytes(spec, input_size)}
+    memory = {"training": training_activation_bytes(spec, size)}
     if isinstance(spec, DenseNetSpec) and spec.norm == "batch":
-        memory["memory_efficient"] = training_activation_bytes(spec, input_size, memory_efficient=True)
+        memory["memory_efficient"] = training_activation_bytes(spec, size, memory_efficient=True)
     if as_json:
         rows = per[[*first, *SUMMED]].to_dict("records")
-        print_json({"network": spec.title, "rows": rows, "total": total, "activation_bytes": memory})
+        about = {"network": spec.title, "input_size": size}
+        print_json({**about, "rows": rows, "total": total, "activation_bytes": memory})
     else:
         cells = [[*(str(row[key]) for key in first), *(f"{row[key]:,}" for key in SUMMED)] for _, row in per.iterrows()]
         cells.append(["total", *[""] * (len(first) - 1), *(f"{count:,}" for count in total.values())])
-        print_line(spec.title)
+        print_line(f"{spec.title}, images of {' x '.join([str(size)] * spec.spatial_dims)} pixels")
         print_table([*first, *SUMMED], cells)
         print_line(f"activations kept in training, one image: {memory['training']:,} bytes")
         if "memory_efficient" in memory:
@@ -76,18 +78,18 @@ def compare(
     from analysis.architecture.comparison import compare as compare_networks
     from analysis.architecture.comparison import compare_stages
 
-    opened = [open_spec(text, reading) for text in (a, b)]
-    specs = {a: opened[0], b if b != a else f"{b} (again)": opened[1]}
-    table = compare_networks(specs, input_size)
+    (first, usual), (second, _) = (open_sized_spec(text, reading) for text in (a, b))
+    specs, size = {a: first, b if b != a else f"{b} (again)": second}, input_size or usual
+    table = compare_networks(specs, size)
     rows = [[str(name), *(_to_text(cell) for cell in row)] for name, row in zip(table.index, table.values, strict=True)]
     print_table(["", *table.columns], rows)
     print_line()
-    stages = compare_stages(specs, input_size)
+    stages = compare_stages(specs, size)
     print_table(list(stages.columns), [[_to_text(cell) for cell in row] for row in stages.itertuples(index=False)])
     if measure:
         from analysis.architecture.latency import measure_latency
 
-        times = measure_latency(specs, int(str(table.loc["input_size", a])))
+        times = measure_latency(specs, size)
         print_line()
         print_table(list(times.columns), [[_to_text(cell) for cell in row] for row in times.itertuples(index=False)])
 

@@ -20,6 +20,7 @@ from app.cli.common import (
     check_ending,
     is_saved,
     open_network,
+    open_sized_spec,
     open_spec,
     open_test_images,
     reading_options,
@@ -130,7 +131,7 @@ def _figure_1(networks: list[str], block: int, reading: Reading) -> tuple[Any, p
     from analysis.architecture.architecture import block_connections
     from analysis.figures.diagrams.dense_block import dense_block_figure
 
-    spec = _densenet("1", networks, reading)
+    spec, _ = _densenet("1", networks, reading)
     return dense_block_figure(spec, block), block_connections(spec, block)
 
 
@@ -138,19 +139,21 @@ def _figure_2(networks: list[str], input_size: int | None, reading: Reading) -> 
     from analysis.architecture.architecture import network_stages
     from analysis.figures.diagrams.network import network_figure
 
-    spec = _densenet("2", networks, reading)
-    return network_figure(spec, input_size), network_stages(spec, input_size)
+    spec, usual = _densenet("2", networks, reading)
+    size = input_size or usual
+    return network_figure(spec, size), network_stages(spec, size)
 
 
-def _densenet(which: str, networks: list[str], reading: Reading) -> DenseNetSpec:
+def _densenet(which: str, networks: list[str], reading: Reading) -> tuple[DenseNetSpec, int]:
+    """Return the DenseNet of a figure, and the usual side of its images in pixels."""
     from densenet_core import DenseNetSpec
 
     if len(networks) != 1:
         raise ValueError(f"figure {which} needs one network: densenet-lens figure {which} densenet-bc-100-12")
-    spec = open_spec(networks[0], reading)
+    spec, size = open_sized_spec(networks[0], reading)
     if not isinstance(spec, DenseNetSpec):
         raise ValueError(f"figure {which} is of DenseNets: {networks[0]!r} is a {spec.title}")
-    return spec
+    return spec, size
 
 
 def _figure(which: str, runs: list[str], reading: Reading) -> tuple[Any, pd.DataFrame]:

@@ -214,6 +214,7 @@ def _list(label: str, lines: Sequence[str]) -> list[tuple[str, str]]:
 
 def zoo(as_json: JsonOption = False) -> None:
     """List the networks that ship with the suite, each with its record."""
+    from app.text import network_facts
     from densenet_core import load_zoo, zoo_names
 
     networks = {name: load_zoo(name) for name in zoo_names()}
@@ -228,7 +229,7 @@ def zoo(as_json: JsonOption = False) -> None:
                 network.spec.title,
                 f"{network.num_params:,}",
                 str(network.record["dataset"]),
-                str(network.record["epochs"]),
+                network_facts(network)["epochs"],
                 str(network.record["seed"]),
                 f"{network.record['test_error']:.2f} %",
             )

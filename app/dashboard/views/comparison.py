@@ -10,7 +10,7 @@ import pandas as pd
 import streamlit as st
 
 from analysis.architecture.comparison import compare, compare_stages
-from analysis.architecture.cost import default_input_size
+from analysis.architecture.cost import usual_input_size
 from analysis.figures.stage_costs import stage_cost_figure, stages_screen
 from app.dashboard import loading
 from app.dashboard.charts import show_chart
@@ -55,7 +55,7 @@ def show() -> None:
         return
     both = (keys[0], keys[1])
     specs, records = _name_networks(both)
-    size = _choose_input_size(specs)
+    size = _choose_input_size(specs, records)
     try:
         table, stages = compare(specs, size), compare_stages(specs, size)
     except ValueError as error:
@@ -81,8 +81,9 @@ def _name_networks(keys: tuple[NetworkKey, NetworkKey]) -> tuple[dict[str, Spec]
     )
 
 
-def _choose_input_size(specs: dict[str, Spec]) -> int:
-    size = default_input_size(next(iter(specs.values())))
+def _choose_input_size(specs: dict[str, Spec], records: dict[str, dict[str, Any]]) -> int:
+    first = next(iter(specs))
+    size = usual_input_size(specs[first], records[first])
     chosen = remember(
         st.number_input,
         t("comparison.input"),

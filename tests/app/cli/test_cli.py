@@ -14,6 +14,7 @@ import torchvision
 from PIL import Image
 
 from analysis import connection_weights
+from analysis.architecture.cost import count_cost, total_cost
 from app.cli.main import run
 from densenet_core import Checkpoint, DenseNetSpec, ResNetSpec, load_checkpoint, load_zoo, save_checkpoint
 from densenet_core.networks.build import build_model
@@ -91,6 +92,7 @@ def test_zoo_lists_every_network(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["zoo"]) == 0
     out = capsys.readouterr().out
     assert all(name in out for name in zoo_names())
+    assert re.search(r"^densenet-40-12-cifar10-jpeg .*  6 \+ 3  ", out, re.MULTILINE)  # began with other weights
 
 
 MISTAKES = {
@@ -381,3 +383,20 @@ def test_what_is_wrong_with_an_effect_is_one_sentence(
 ) -> None:
     assert run(arguments) == 2
     assert message in capsys.readouterr().err
+
+
+def test_costs_are_for_images_of_the_record(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    network = load_zoo("densenet-40-12-digits")
+    assert network.record["image_size"] == 8
+    expected = total_cost(count_cost(network.architecture, 8))["mult_adds"]
+    assert run(["cost", "densenet-40-12-digits", "--csv", str(tmp_path / "a.csv")]) == 0
+    assert "DenseNet (L=40, k=12), images of 8 x 8 pixels" in (out := capsys.readouterr().out)
+    assert f"{expected:,}" in out
+    assert set(pd.read_csv(tmp_path / "a.csv")["input_size"]) == {8}
+    assert run(["cost", "densenet-40-12-digits", "--json"]) == 0
+    content = json.loads(capsys.readouterr().out)
+    assert (content["input_size"], content["total"]["mult_adds"]) == (8, expected)
+    assert run(["compare", "densenet-40-12-digits", "resnet-20"]) == 0
+    assert re.search(r"^input_size +8 +8$", capsys.readouterr().out, re.MULTILINE)
+    assert run(["cost", "densenet-40-12"]) == 0
+    assert "images of 32 x 32 pixels" in capsys.readouterr().out
