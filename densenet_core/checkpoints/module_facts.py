@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from densenet_core.arrays import Array
+from densenet_core.checkpoints.formats.content import ModuleFacts
 from densenet_core.checkpoints.identify.infer_spec import AVERAGE
 from densenet_core.checkpoints.identify.layouts import OUR_EPSILON
 from densenet_core.checkpoints.identify.variants import ACTIVATION, GLOBAL, USUAL_EPSILON
@@ -91,7 +92,7 @@ def with_our_epsilon(
     return arrays, tuple(notes)
 
 
-def find_other_layers(modules: Mapping[str, tuple[str, Any, Any, bool]], kernels: Iterable[str], max_pools: int) -> str:
+def find_other_layers(modules: Mapping[str, ModuleFacts], kernels: Iterable[str], max_pools: int) -> str:
     """Return which layers of a pickled module compute something else than a DenseNet's, or an empty text.
 
     Args:
@@ -108,7 +109,7 @@ def find_other_layers(modules: Mapping[str, tuple[str, Any, Any, bool]], kernels
     return f"the module has layers that DenseNets do not have: {', '.join([*named][:5])}" if named else ""
 
 
-def find_shown_operations(modules: Mapping[str, tuple[str, Any, Any, bool]], num_transitions: int) -> frozenset[str]:
+def find_shown_operations(modules: Mapping[str, ModuleFacts], num_transitions: int) -> frozenset[str]:
     """Return which operations the classes of a pickled module show, in the words in which others are assumed.
 
     Args:
@@ -121,9 +122,33 @@ def find_shown_operations(modules: Mapping[str, tuple[str, Any, Any, bool]], num
         ACTIVATION: "ReLU" in classes,
         AVERAGE: num_poolings >= num_transitions,
         GLOBAL: has_global or num_poolings > num_transitions,
-        USUAL_EPSILON: any(norm_facts(*facts) for facts in modules.values()),
+        USUAL_EPSILON: any(norm_facts(*facts[:4]) for facts in modules.values()),
     }
     return frozenset(words for words, is_shown in found.items() if is_shown)
+
+
+def find_other_geometry(modules: Mapping[str, ModuleFacts], sides: Mapping[str, tuple[int, ...]], strides: int) -> str:
+    """Return which convolutions of a pickled module have other strides, paddings or dilations than a DenseNet's.
+
+    Args:
+        sides: the kernel's sides of each convolution.
+        strides: the number of convolutions with a stride of 2 that a DenseNet of its kind has.
+    """
+    others: list[str] = []
+    strided: list[str] = []
+    for name, kernel in sides.items():
+        geometry = modules[name].geometry if name in modules else None
+        if not isinstance(geometry, list) or len(geometry) != 3 or None in geometry:
+            continue
+        stride, padding, dilation = geometry
+        if {*dilation} != {1} or list(padding) != [side // 2 for side in kernel] or not {*stride} <= {1, 2}:
+            others.append(name)
+        elif {*stride} != {1}:
+            strided.append(name)
+    others += strided if len(strided) != strides else []
+    if not others:
+        return ""
+    return f"convolutions of the module have other strides, paddings or dilations than a DenseNet's: {others[0]!r}"
 
 
 def _is_torchs_conv(class_name: str) -> bool:

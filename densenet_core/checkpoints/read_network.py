@@ -23,6 +23,7 @@ from densenet_core.checkpoints.identify.state_dict import read_graph, read_state
 from densenet_core.checkpoints.identify.variants import USUAL_EPSILON, without
 from densenet_core.checkpoints.masks import find_masks, with_masks
 from densenet_core.checkpoints.module_facts import (
+    find_other_geometry,
     find_other_layers,
     find_shown_operations,
     kind_of,
@@ -106,7 +107,7 @@ def _read_keras(
 
 def _read_tensors(content: FileContent, candidate: Candidate, about: About) -> ReadStateDict:
     """Identify the network of a candidate. Large tensors are read afterwards, and only if the network uses them."""
-    norms = {name: facts for name, own in candidate.modules.items() if (facts := norm_facts(*own))}
+    norms = {name: facts for name, own in candidate.modules.items() if (facts := norm_facts(*own[:4]))}
     shown = kind_of(norms)
     if shown is not None:
         if (asked := about["norm"]) not in (None, shown):
@@ -140,6 +141,8 @@ def _as_pickled(found: ReadStateDict, candidate: Candidate, notes: tuple[str, ..
     tensors = {name: entry for name, entry in candidate.tensors.items() if isinstance(entry, Entry)}
     kernels = [name.rpartition(".")[0] for name, entry in tensors.items() if len(entry.shape) > 2]
     others = find_other_layers(candidate.modules, kernels, max_pools=int(spec.stem == "imagenet"))
+    sides = {name: tensors[f"{name}.weight"].shape[2:] for name in kernels if f"{name}.weight" in tensors}
+    others = others or find_other_geometry(candidate.modules, sides, strides=int(spec.stem == "imagenet"))
     if others:
         return replace(found, spec=as_concatenations(spec, others))
     return replace(

@@ -47,6 +47,16 @@ class Entry(NamedTuple):
     strides: tuple[int, ...] | None = None  # in elements; None: contiguous
 
 
+class ModuleFacts(NamedTuple):
+    """Facts about a submodule of a pickled module, as the file has them."""
+
+    kind: str  # its class
+    groups: Any
+    epsilon: Any
+    has_statistics: bool
+    geometry: Any  # of a convolution: stride, padding and dilation along each axis, each None if it is a word
+
+
 @dataclass(frozen=True)
 class Candidate:
     """A mapping of tensors that may be the network."""
@@ -54,8 +64,7 @@ class Candidate:
     name: str  # its place in the file: keys joined by dots, "" for the whole file
     tensors: Mapping[str, Entry | str]  # a text is the reason why the tensor can't be read
     made_by: str = ""  # the class of the module, if the file holds a whole one
-    # Of a whole module: class, groups, epsilon and whether there are running statistics of each submodule, by name
-    modules: Mapping[str, tuple[str, Any, Any, bool]] = field(default_factory=dict)
+    modules: Mapping[str, ModuleFacts] = field(default_factory=dict)
 
     def large_tensors(self) -> frozenset[str]:
         """Return the names of the tensors of more than ``LARGE`` bytes."""
@@ -208,8 +217,8 @@ def _candidate(part: Mapping[str, Any], stretches: Sequence[Stretch]) -> Candida
         dtype, shape, number, first, strides = entry
         tensors[name] = parse_entry(name, dtype, shape, stretches[_count(number)], first, strides)
     modules = {
-        str(name): (str(kind), groups, epsilon, bool(tracks))
-        for name, (kind, groups, epsilon, tracks) in part.get("modules", {}).items()
+        str(name): ModuleFacts(str(kind), groups, epsilon, bool(tracks), geometry)
+        for name, (kind, groups, epsilon, tracks, geometry) in part.get("modules", {}).items()
     }
     return Candidate(str(part["name"])[:MAX_NAME], tensors, str(part["made_by"])[:MAX_NAME], modules)
 

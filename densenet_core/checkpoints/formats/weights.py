@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from densenet_core.checkpoints.formats.content import Candidate, Entry, FileContent
+from densenet_core.checkpoints.formats.content import Candidate, Entry, FileContent, ModuleFacts
 from densenet_core.errors import CheckpointError, SeveralNetworksError
 
 T = TypeVar("T")
@@ -79,7 +79,7 @@ def _with_head(body: Candidate, candidates: Sequence[Candidate]) -> Candidate | 
     if bodies != [body] or len(heads) != 1 or 2 in _dims(body):
         return None
     tensors: dict[str, Entry | str] = {}
-    modules = dict[str, tuple[str, object, object, bool]]()
+    modules = dict[str, ModuleFacts]()
     for part in (body, *heads):
         prefix = part.name.rpartition(".")[2] + "." if part.name else ""
         tensors |= {f"{prefix}{key}": entry for key, entry in part.tensors.items()}

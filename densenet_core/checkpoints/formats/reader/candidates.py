@@ -15,6 +15,7 @@ from .unpickle import Inert
 
 _FEW = 5  # mappings of at most this many tensors are parts of a nested one
 _BUFFERS = {"running_mean", "running_var", "num_batches_tracked"}
+MAX_AXES = 3  # of a kernel
 _MAX_PACKED = 50  # parts of a quantized layer
 _PACKED = "_packed_params"  # the weight and bias of a layer that torch quantized
 
@@ -134,7 +135,15 @@ def _facts(class_name: str, state: dict[str, Any]) -> list[Any]:
     groups, epsilon, buffers = state.get("num_groups"), state.get("eps"), _pairs(state.get("_buffers"))
     has_statistics = isinstance(buffers, dict) and is_tensor(buffers.get("running_var"))
     numbers = groups if isinstance(groups, int) else 0, epsilon if isinstance(epsilon, float) else None
-    return [class_name[:MAX_NAME], *numbers, has_statistics]
+    steps = [state.get(name) for name in ("stride", "padding", "dilation")]
+    geometry = [_sides(own) for own in steps] if isinstance(state.get("kernel_size"), tuple) else []
+    return [class_name[:MAX_NAME], *numbers, has_statistics, geometry]
+
+
+def _sides(value: Any) -> list[int] | None:
+    """Return a setting of a convolution along each axis; None for a word, such as "same"."""
+    is_plain = isinstance(value, tuple) and len(value) <= MAX_AXES and all(type(side) is int for side in value)
+    return list(value) if is_plain else None
 
 
 def _join_nested(found: Contents) -> None:

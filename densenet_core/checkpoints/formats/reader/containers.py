@@ -113,9 +113,12 @@ def _named_by_lists(found: Parts) -> Parts:
     names = [(key, value) for key, value in lists if all(isinstance(part, str) for part in value)]
     if not names:
         return found
+    by_length: dict[int, list[list[str]]] = {}
+    for _, own in names:
+        by_length.setdefault(len(own), []).append(own)
     joined = dict(found)
     for key, value in lists:
-        fitting = [own for _, own in names if len(own) == len(value) == len({*own})]
-        if len(fitting) == 1 and all(is_tensor(part) for part in value):
+        fitting = by_length.get(len(value), [])
+        if len(fitting) == 1 and all(is_tensor(part) for part in value) and len({*fitting[0]}) == len(value):
             joined[key] = dict(zip(fitting[0], value, strict=True))
     return list(joined.items())

@@ -116,7 +116,7 @@ def _load(stream: Any, used: dict[str, Storage] | None = None, rebuilds: dict[st
 
     try:
         return Unpickler(stream, rebuilds, persistent).load()
-    except Refused:
+    except (Refused, MemoryError, RecursionError):
         raise
     except Exception as error:  # whatever a damaged pickle makes the unpickler raise
         raise Refused(f"its pickle is cut short or damaged ({_words(error)}): {_WAY_OUT}") from error

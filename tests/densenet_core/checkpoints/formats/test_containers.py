@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from densenet_core import CheckpointError, DenseNetSpec, load_checkpoint
+from densenet_core.checkpoints.identify.connectivity import ConcatSpec
 from densenet_core.checkpoints.identify.positional import UNNAMED
 from densenet_core.errors import SeveralNetworksError
 from tests.conftest import trained_like
@@ -209,3 +210,14 @@ def test_a_storage_in_a_pickle_can_not_claim_more_than_it_holds(length: int, tmp
     words = "holds fewer numbers" if length < 6 else "no DenseNet or ResNet"  # what is not there is not read
     with pytest.raises(CheckpointError, match=words):
         load_checkpoint(tmp_path / "a.pkl")
+
+
+@pytest.mark.parametrize("change", [{"dilation": (2, 2), "padding": (2, 2)}, {"stride": (2, 2)}, {"padding": (0, 0)}])
+def test_a_pickled_module_shows_how_its_convolutions_step(change: dict[str, Any], tmp_path: Path) -> None:
+    model = trained_like(SPEC).eval()
+    for name, value in change.items():
+        setattr(model.get_submodule("features.denseblock2.denselayer3.conv2"), name, value)
+    torch.save(model, tmp_path / "a.pth")
+    found = load_checkpoint(tmp_path / "a.pth")
+    assert isinstance(found.spec, ConcatSpec)
+    assert "other strides, paddings or dilations than a DenseNet's: 'features.denseblock2.den" in found.spec.why
