@@ -35,7 +35,14 @@ from analysis.results.results import mean_over_seeds, shipped_results
 from densenet_core import load_zoo
 from densenet_core.data.datasets import load_test_images
 from tools.compare_definitions import definition_rows, draw_definitions
-from tools.findings_tables import agreement_rows, classes_rows, decision_rows, network_claims_table, pruning_rows
+from tools.findings_tables import (
+    agreement_rows,
+    classes_rows,
+    decision_rows,
+    network_claims_table,
+    overfitting_rows,
+    pruning_rows,
+)
 from tools.measured import measured_tables
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -174,6 +181,7 @@ def main(cifar10_jpeg: str | None = None) -> None:
     papers = connection_weights(load_zoo(PAPERS))
     draw_definitions(papers, DOCS / "figure_5")
     fill("docs/findings.md", "definitions", definition_rows(papers))
+    fill("docs/findings.md", "overfitting", overfitting_rows())
     fill("docs/findings.md", "agreement", agreement_rows())
     fill("docs/findings.md", "pruning", pruning_rows())
     fill("docs/findings.md", "decisions", decision_rows())

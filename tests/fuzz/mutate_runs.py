@@ -149,6 +149,7 @@ def run(number: int, seed: int, first: int = 0) -> collections.Counter[str]:
             for place in range(first, first + number):
                 damage(runs / "target", whole, random.Random(f"{seed} {place}"))
                 kept = Path(tempfile.gettempdir()) / f"hostile-run-{seed}-{place}"
+                shutil.rmtree(kept, ignore_errors=True)  # of an earlier run that was killed
                 shutil.copytree(runs / "target", kept)
                 try:
                     counts[check(runs)] += 1
