@@ -48,8 +48,10 @@ def _header(file: BinaryIO) -> tuple[dict[str, Any], int]:
         raise CheckpointError(f"its header is larger than {MAX_HEADER:,} bytes, which no network needs")
     try:
         header = json.loads(file.read(length))
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"the safetensors file is cut short or damaged: {str(error)[:200]}") from error
+    except RecursionError as error:
+        raise CheckpointError("the safetensors file is damaged: its header is nested too deeply") from error
+    except ValueError as error:
+        raise CheckpointError("the safetensors file is cut short or damaged: its header is not JSON") from error
     if not isinstance(header, dict):
         raise CheckpointError("the safetensors file is damaged: its header is not an object")
     return header, 8 + length
