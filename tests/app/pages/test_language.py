@@ -168,10 +168,10 @@ def test_a_tables_columns_are_named_in_both_languages(monkeypatch: pytest.Monkey
         monkeypatch.setattr(language, "language", lambda name=name: name)
         assert set(language.column_labels(table.columns)) == set(table.columns)
     assert language.column_labels(["no such column"]) == {}
-    assert language.column_labels(["test_error", "mult_adds", "error"]) == {
-        "mult_adds": "mult_adds",
-        "error": "Error (%)",
-    }
+    for name, error in (("en", "Error (%)"), ("ko", "오류율(%)")):
+        monkeypatch.setattr(language, "language", lambda name=name: name)
+        labels = language.column_labels(["test_error", "mult_adds", "error"])
+        assert labels == {"mult_adds": "mult_adds", "error": error}
 
 
 @pytest.fixture

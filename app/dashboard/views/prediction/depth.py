@@ -152,7 +152,7 @@ def _show_probes(key: NetworkKey, images: ImagesKey) -> None:
 
 def _probes_code(key: NetworkKey, images: ImagesKey) -> Code:
     imports = SCREEN | {
-        "analysis.claims.generalization": "training_images",
+        "analysis.claims.losses": "training_images",
         "analysis.figures.prediction.lens": "probes_screen",
         "analysis.prediction.probes": "linear_probes",
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -43,7 +44,8 @@ def show_curves(runs: Mapping[str, Path], name: str) -> None:
         log = remember(st.toggle, t("training.log"), key="curves_log", default=False)
         smooth = remember(st.toggle, t("training.smooth"), key="curves_smooth", default=False)
     screen = training_curves_screen(curves, log, smooth)
-    screen.update_layout(uirevision=f"{list(runs)} {log}")  # a new epoch does not undo a zoom
+    shown = hashlib.sha256(repr((list(runs), log)).encode()).hexdigest()  # names of runs are foreign text
+    screen.update_layout(uirevision=shown)  # a new epoch does not undo a zoom
     show_chart(screen, key="curves", alt=t("common.curves_alt"), can_zoom=True)
     with take_home():
         draw = partial(loading.figure_file, _on_paper, f"curves {log} {smooth}", curves, log, smooth)

@@ -62,7 +62,6 @@ ODD: dict[str, tuple[dict[str, Any], list[list[int]], str]] = {
     "groups": ({"groups": 2}, EVEN, "grouped"),
     "squeeze and excitation": ({"gated": True}, EVEN, "no place in a DenseNet"),
     "two heads": ({"heads": 2}, EVEN, "2 heads"),
-    "biases": ({"bias": True}, EVEN, "have biases"),
 }
 
 
