@@ -86,7 +86,7 @@ def _measure_cancel_and_resume(page: Page) -> None:
     expect(page.get_by_text("1,019,434").first).to_be_visible()
     page.get_by_role("combobox", name="Measure").click()
     page.get_by_role("option", name="loss rise when cut").click()
-    page.get_by_role("spinbutton", name="Test images").fill("30")
+    page.get_by_role("spinbutton", name="Test images").fill("150")
     page.get_by_role("spinbutton", name="Test images").press("Enter")
     main = page.get_by_test_id("stMain")
     main.get_by_role("button", name=re.compile("Measure$")).click()
@@ -95,6 +95,7 @@ def _measure_cancel_and_resume(page: Page) -> None:
     expect(main.get_by_role("button", name="Cancel")).to_be_visible()
     open_page(page, "efficiency")  # the work goes on
     open_page(page, "feature_reuse")
+    expect(main.get_by_role("button", name="Cancel")).to_have_count(0)
     expect(page.locator(".js-plotly-plot").first).to_be_visible()
 
 
