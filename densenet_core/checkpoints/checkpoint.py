@@ -54,9 +54,7 @@ class Checkpoint:
     record: dict[str, Any] = field(default_factory=dict)  # data set, recipe, seed, epochs, error, hardware
     layout: str = "torchvision"  # the naming scheme of the file
     ignored: tuple[str, ...] = ()  # tensors in the file that are not part of the network
-    order: FoundOrder | None = (
-        None  # in which the file's network concatenated, where it was found or given; ours: old first
-    )
+    order: FoundOrder | None = None  # in which the file's network concatenated; None: not visible; ours: old first
     identified_by: IdentifiedBy = IdentifiedBy.NAMES
     notes: tuple[str, ...] = ()  # what was computed or assumed when the tensors were read
     held: FileFacts | None = None  # what else is in the file that it was read from

@@ -70,7 +70,8 @@ def checkpoint_from_module(module: nn.Module, input_shape: Sequence[int] | None 
     if _has_derived_weights(module):  # a pass does not follow the layers that use them
         return replace(named, assumed=without(named.assumed) if named.spec.blur_pool else ())
     try:
-        found = _in_our_order(_read_by_names(module, norms, "old_first"), spec)
+        as_in_module = named if named.order == "old_first" else _read_by_names(module, norms, "old_first")
+        found = _in_our_order(as_in_module, spec)
     except CheckpointError as error:
         other = replace(spec, why=str(error))
         return Checkpoint(other, module.state_dict(), layout="a live module", identified_by=IdentifiedBy.TRACE)

@@ -23,17 +23,8 @@ from densenet_core.files import open_file
 
 _HEAD = 512
 _ABOUT = ("graph", "layers", "norms", "functions", "dim_ordering", "kind", "shards")
-_PARSED = (
-    b"PK",
-    b"\x80",
-    b"(",
-    b"c",
-    b"}",
-    b"]",
-    b"\x08",
-    b"\x89H",
-    b"\x93NUMPY",
-)  # first bytes of what the reader process reads
+# First bytes of what the reader process reads
+_PARSED = (b"PK", b"\x80", b"(", b"c", b"}", b"]", b"\x08", b"\x89H", b"\x93NUMPY")
 
 
 def open_content(path: Path) -> FileContent:

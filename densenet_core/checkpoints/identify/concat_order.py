@@ -122,7 +122,12 @@ def visible_readings(state_dict: Mapping[str, Array], spec: DenseNetSpec) -> Rea
     """
     norms = list(block_norms(spec))
     order = infer_order(state_dict, norms)
-    usual = None if order is None else uniform_readings(spec, order)
+    usual: Readings | None = None
+    if order is not None:
+        usual = uniform_readings(spec, order)
+        pairs = [pair for names in norms for pair in pairwise(names)]
+        if all(_share_that_agrees(state_dict, [pair], order) >= MIN_SHARE for pair in pairs):
+            return usual
     found: dict[tuple[int, int], tuple[int, ...]] = {}
     for block, names in enumerate(norms, start=1):
         statistics = [_statistics(state_dict, norm) for norm in names]
