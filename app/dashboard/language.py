@@ -23,8 +23,10 @@ import streamlit as st
 from analysis.reuse.baselines import BASELINE_TITLES, PATTERN_TITLES
 from analysis.reuse.measures import MEASURE_TITLES
 from analysis.words import in_language
+from app.dashboard.memory import recall, remember
 
 LANGUAGES = {"en": "English", "ko": "한국어"}
+FIRST = "en"
 FOLDER = Path(__file__).parent / "languages"
 KEY = "language"  # of the session's state, and of the address: a reload keeps it
 COLUMN_TITLES = MEASURE_TITLES | BASELINE_TITLES | PATTERN_TITLES  # of a table's columns that the analysis names
@@ -32,23 +34,18 @@ COLUMN_TITLES = MEASURE_TITLES | BASELINE_TITLES | PATTERN_TITLES  # of a table'
 
 def choose_language() -> None:
     """Show the switch in the sidebar; the address says the language too, where it is not English: ``?language=ko``."""
-    if KEY not in st.session_state:
-        asked = st.query_params.get(KEY)
-        st.session_state[KEY] = asked if asked in LANGUAGES else "en"
     with st.sidebar:
-        st.segmented_control(
+        remember(
+            st.segmented_control,
             "Language / 언어",
-            list(LANGUAGES),
+            options=list(LANGUAGES),
+            key=KEY,
+            default=FIRST,
             format_func=LANGUAGES.__getitem__,
             required=True,
-            key=KEY,
             label_visibility="collapsed",
         )
     _tell_the_browser()
-    if language() == "en":
-        st.query_params.pop(KEY, None)
-    elif st.query_params.get(KEY) != language():
-        st.query_params[KEY] = language()
 
 
 def _tell_the_browser() -> None:
@@ -58,7 +55,8 @@ def _tell_the_browser() -> None:
 
 def language() -> str:
     """Return the session's language; English by default."""
-    return str(st.session_state.get(KEY, "en"))
+    chosen = st.session_state.get(KEY)
+    return str(chosen if chosen in LANGUAGES else recall(KEY, FIRST))
 
 
 @cache

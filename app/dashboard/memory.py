@@ -57,9 +57,10 @@ def remember(
     """
     allowed = None if options is None else list(options)
     asked = _read_address(key, name or key, default, allowed) if in_address else default
-    value = st.session_state[key] if key in st.session_state else recall(key, asked)
+    # Its own value may be None though None is no option: a page that is drawn again may send an empty choice at first.
+    values = ([st.session_state[key]] if key in st.session_state else []) + [recall(key, asked)]
     # Set at each run: a widget of the same key on another page is another widget, and would begin with its default.
-    st.session_state[key] = value if _is_allowed(value, allowed, limits) else default
+    st.session_state[key] = next((value for value in values if _is_allowed(value, allowed, limits)), default)
     given = [] if allowed is None else [allowed]
     chosen = widget(*args, *given, *(limits or ()), key=key, **kwargs)
     keep(key, chosen)

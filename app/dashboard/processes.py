@@ -74,9 +74,19 @@ def first_word(folder: Path, process: subprocess.Popen[bytes], seconds: float = 
     deadline = time.monotonic() + seconds
     while process.poll() is None and not is_training(folder) and time.monotonic() < deadline:
         time.sleep(0.1)
-    if process.poll():  # another code than 0
-        said = last_words(folder, 1).removeprefix("densenet-lens: ")
-        raise RunError(f"the run {folder.name!r} did not start: {said or f'exit code {process.returncode}'}")
+    if why := why_ended(folder, process):
+        raise RunError(why)
+
+
+def why_ended(folder: Path, process: subprocess.Popen[bytes]) -> str:
+    """Return why a training that was started ended with an error, in its own words; "" while it runs or if all is well.
+
+    It may have claimed its folder by then: a run of the same name with other settings is refused after that.
+    """
+    if not process.poll():
+        return ""
+    said = last_words(folder, 1).removeprefix("densenet-lens: ")
+    return f"the run {folder.name!r} did not start: {said or f'exit code {process.returncode}'}"
 
 
 def rename_run(folder: Path, name: str) -> Path:

@@ -119,6 +119,7 @@ def _train_and_be_refused(page: Page) -> None:
     page.get_by_role("button", name="Start").click()
     expect(page.get_by_text("Started demo")).to_be_visible()
     expect(page.get_by_text("epoch 2 of 2").first).to_be_attached()
+    expect(page.locator(".st-key-manage_demo")).to_be_visible()  # its process has ended
     page.get_by_role("spinbutton", name="Epochs").fill("3")
     page.get_by_role("button", name="Start").click()
     expect(page.get_by_test_id("stAlert").filter(has_text="demo")).to_contain_text("did not start")

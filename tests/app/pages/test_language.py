@@ -200,6 +200,10 @@ def test_the_address_says_the_language(app: AppTest) -> None:
     assert language.KEY not in app.query_params
     app.segmented_control(key=language.KEY).set_value("ko").run()
     assert app.query_params[language.KEY] in ("ko", ["ko"])  # by version
+    app.session_state[language.KEY] = None  # what a browser may send for a moment
+    app.run()
+    assert not app.exception
+    assert app.session_state[language.KEY] == "ko"
 
 
 @pytest.mark.slow

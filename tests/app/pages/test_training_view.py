@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -17,13 +18,18 @@ from tests.app.pages.pages import page, shown
 pytestmark = pytest.mark.slow
 
 
+def running_process() -> SimpleNamespace:
+    return SimpleNamespace(poll=lambda: None, returncode=None)
+
+
 def test_a_run_that_takes_long_to_start_is_waited_for_and_then_chosen(
     app: AppTest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = TrainingConfig("densenet-7-2", "digits", "late", epochs=1)
     polls: dict[str, float | None] = {}
+    process = running_process()
     module = "app.dashboard.views.training"
-    monkeypatch.setattr(f"{module}.new_run.start_training", lambda config: None)
+    monkeypatch.setattr(f"{module}.new_run.start_training", lambda config: process)
     monkeypatch.setattr(f"{module}.new_run.first_word", lambda folder, process: None)  # its patience is over
     monkeypatch.setattr(
         f"{module}.st.fragment", lambda draw, run_every=None: polls.update({draw.__name__: run_every}) or draw
@@ -37,8 +43,33 @@ def test_a_run_that_takes_long_to_start_is_waited_for_and_then_chosen(
     assert polls.popitem() == ("_watch", 2.0)  # none trains
     train(config, show_progress=False)
     found.run()
+    assert polls.popitem() == ("_watch", 2.0)  # its process has not ended
+    process.poll = lambda: 0
+    found.run()
     assert polls.popitem() == ("_watch", None)
     assert found.selectbox(key="training_run").value == "late"
+
+
+def test_what_a_start_came_to_is_said_until_the_next_one(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run of the same name with other settings is refused after its process has claimed the folder."""
+    config = TrainingConfig("densenet-7-2", "digits", "demo", epochs=1)
+    train(config, show_progress=False)
+    process = running_process()
+    module = "app.dashboard.views.training.new_run"
+    monkeypatch.setattr(f"{module}.start_training", lambda config: process)
+    monkeypatch.setattr(f"{module}.first_word", lambda folder, process: None)
+    found = page(app, "training")
+    found.text_input(key="new_name").set_value("demo")
+    next(button for button in found.button if button.label == "Start").click().run()
+    assert "Started demo" in found.success[0].value
+    found.run()
+    assert "Started demo" in found.success[0].value
+    (config.folder / "log.txt").write_text("densenet-lens: it has other settings\n")
+    process.poll, process.returncode = lambda: 2, 2
+    for _ in range(2):
+        found.run()
+        assert not found.success
+        assert found.error[0].value.replace("\\", "") == "the run 'demo' did not start: it has other settings"
 
 
 def test_training_without_runs_says_how_to_start_one(app: AppTest) -> None:
@@ -83,7 +114,7 @@ def test_the_new_run_form_passes_every_setting_on(app: AppTest, monkeypatch: pyt
     from densenet_core.training.config import PLACE_FIELDS, training_settings
 
     started: list[TrainingConfig] = []
-    monkeypatch.setattr(new_run, "start_training", started.append)
+    monkeypatch.setattr(new_run, "start_training", lambda config: started.append(config) or running_process())
     monkeypatch.setattr(new_run, "first_word", lambda folder, process: None)
     app = page(app, "training")
     drawn = {widget.key for kind in ("selectbox", "number_input", "checkbox", "text_input") for widget in app.get(kind)}

@@ -16,7 +16,7 @@ from app.dashboard.server.options import server_options
 from app.dashboard.views.training.curves import show_curves
 from app.dashboard.views.training.emergence import show_emergence
 from app.dashboard.views.training.managing import show_manage
-from app.dashboard.views.training.new_run import STARTED, show_form
+from app.dashboard.views.training.new_run import STARTED, is_outcome_stale, is_start_open, show_form
 from app.dashboard.widgets.downloads import download_row, take_home
 from app.dashboard.widgets.handover import Code
 from app.dashboard.widgets.scripts import TABLE, joined, plain_script
@@ -49,7 +49,7 @@ def show() -> None:
         return
     st.session_state[_SEEN] = None
     is_training = any(run.state == "running" for run in runs)
-    is_starting = _choose_started([run.name for run in runs])
+    is_starting = _choose_started([run.name for run in runs]) or is_start_open()
     st.fragment(_watch, run_every=REFRESH if is_training or is_starting else None)()
     name, *_ = st.session_state[_SEEN]
     show_emergence(runs_dir() / name)
@@ -69,7 +69,7 @@ def _runs() -> tuple[list[RunSummary], list[str]]:
 
 def _wait_for_runs() -> None:
     """Draw the page again when the first run is there; on a busy machine a process takes long to start."""
-    if _runs()[0]:
+    if _runs()[0] or is_outcome_stale():
         st.rerun()
 
 
@@ -101,7 +101,7 @@ def _watch() -> None:
     _show_run(runs[name], runs_dir() / name, [other for other in runs if other != name])
     seen = (name, runs[name].epoch, runs[name].state, tuple(runs))
     before, st.session_state[_SEEN] = st.session_state.get(_SEEN), seen
-    if before not in (None, seen):
+    if before not in (None, seen) or is_outcome_stale():
         st.rerun()
 
 

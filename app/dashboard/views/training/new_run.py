@@ -8,7 +8,7 @@ from typing import Any
 import streamlit as st
 
 from app.dashboard.language import t
-from app.dashboard.processes import first_word, start_training
+from app.dashboard.processes import first_word, start_training, why_ended
 from app.dashboard.roots import check_run_folder, runs_dir
 from app.dashboard.widgets.settings import setting_widget
 from app.text import literal
@@ -26,6 +26,8 @@ from densenet_core.training.config import (
 
 FIRST_SETTINGS = ("epochs", "seed", "augment")
 STARTED = "training_started"  # of the session's state: the run that was started last, until it is there
+_OUTCOME = "training_outcome"  # of the session's state: why the last start failed, or its folder and process
+_SAID = "training_said"  # of the session's state: the error that the page shows for it
 # What the form asks in its own words, and what is the server's; paths too, for a form must not open any file of it.
 _OTHERS = {"arch", "dataset", "recipe", "name", *FIRST_SETTINGS, *PLACE_FIELDS}
 MORE_SETTINGS = tuple(each.name for each in training_settings() if each.name not in _OTHERS and not each.about.is_path)
@@ -52,6 +54,7 @@ def show_form() -> None:
         is_sent = st.form_submit_button(t("training.start"), type="primary", icon=":material/play_arrow:")
     if is_sent and given is not None:
         _start(recipe, arch, dataset, name, given)
+    _show_outcome()
 
 
 def _usual(recipe: str, arch: str, dataset: str, name: str) -> TrainingConfig | None:
@@ -78,16 +81,38 @@ def _hint(name: str, usual: TrainingConfig | None) -> str | None:
 
 
 def _start(recipe: str, arch: str, dataset: str, name: str, given: dict[str, Any]) -> None:
-    """Start the run and wait until it trains; show the error if it does not start."""
+    """Start the run and wait until it trains."""
+    st.session_state.pop(_OUTCOME, None)
     try:
         config = recipe_config(recipe, arch, dataset, name, runs_dir=str(runs_dir()), **given)
         spec_from_name(config.arch)
         check_run_folder(config.folder)
         process = start_training(config)
+        st.session_state.update({STARTED: config.name, _OUTCOME: (config.folder, process)})
         with st.spinner(t("training.starting", name=literal(config.name))):
             first_word(config.folder, process)
     except ValueError as error:
-        st.error(literal(str(error)), icon=":material/error:")
+        st.session_state[_OUTCOME] = str(error)
+
+
+def is_start_open() -> bool:
+    """Whether the training that this session started last runs: it may still say that it can't train."""
+    outcome = st.session_state.get(_OUTCOME)
+    return isinstance(outcome, tuple) and outcome[1].poll() is None
+
+
+def is_outcome_stale() -> bool:
+    """Whether that training has ended with an error since the page said that it started."""
+    outcome = st.session_state.get(_OUTCOME)
+    return isinstance(outcome, tuple) and why_ended(*outcome) != st.session_state.get(_SAID)
+
+
+def _show_outcome() -> None:
+    """Say what the last start came to, until the next one: each new epoch draws the page again."""
+    if (outcome := st.session_state.get(_OUTCOME)) is None:
         return
-    st.success(t("training.started", name=literal(config.name)))
-    st.session_state[STARTED] = config.name
+    error = st.session_state[_SAID] = outcome if isinstance(outcome, str) else why_ended(*outcome)
+    if error:
+        st.error(literal(error), icon=":material/error:")
+    else:
+        st.success(t("training.started", name=literal(outcome[0].name)))
