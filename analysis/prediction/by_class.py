@@ -41,7 +41,7 @@ def reuse_by_class(
     >>> network = create_model("densenet-bc-16-4", in_channels=1).eval()
     >>> table = reuse_by_class(network, load_test_images("digits"), num_images=40)
     >>> table.columns.tolist()[4:]
-    ['class', 'num_images', 'ablation', 'ablation_error', 'logit']
+    ['class', 'num_images', 'ablation', 'error_rise', 'logit']
 
     Args:
         images: Labeled images; ``num_images`` of them are used, evenly spaced over the set.
@@ -52,7 +52,7 @@ def reuse_by_class(
     Returns:
         A row for each connection and class that has images: block, source_layer, target_layer, target_kind, class,
         num_images, ablation (rise of the mean cross-entropy of the images of this class when the connection is cut,
-        nats), ablation_error (of their error, percentage points) and logit (fall of the mean logit of their class).
+        nats), error_rise (of their error, percentage points) and logit (fall of the mean logit of their class).
         ``attrs`` has confusions, an array (connections, classes, classes): how many images of the first class are
         predicted as the second when the connection is cut, minus how many are with the whole network. It is left out
         where it would have more than ``MAX_CONFUSIONS`` numbers, as for ImageNet's classes.
@@ -109,7 +109,7 @@ def _as_table(table: pd.DataFrame, sums: np.ndarray, counts_pairs: bool) -> pd.D
     rows["class"] = np.tile(present, len(table))
     rows["num_images"] = np.tile(counts[present].astype(int), len(table))
     rows["ablation"] = means[:, :, 0].ravel()
-    rows["ablation_error"] = -100 * right.ravel()
+    rows["error_rise"] = -100 * right.ravel()
     rows["logit"] = -means[:, :, 1].ravel()
     if counts_pairs:
         rows.attrs["confusions"] = changes[:, :, 2:]
@@ -121,14 +121,14 @@ def class_profiles(table: pd.DataFrame, measure: str = "ablation", centered: boo
 
     Args:
         table: From ``reuse_by_class``.
-        measure: ablation, ablation_error or logit.
+        measure: ablation, error_rise or logit.
         centered: Subtract the mean over classes, which removes what all classes need.
 
     Raises:
         DataError: The table has no such measure.
     """
-    if measure not in ("ablation", "ablation_error", "logit"):
-        raise DataError(f"measure {measure!r} is not one of ablation, ablation_error, logit")
+    if measure not in ("ablation", "error_rise", "logit"):
+        raise DataError(f"measure {measure!r} is not one of ablation, error_rise, logit")
     profiles = table.pivot(index="class", columns=["block", "source_layer", "target_layer"], values=measure)
     return profiles - profiles.mean() if centered else profiles
 

@@ -70,7 +70,7 @@ def connection_ablation(
 
     Returns:
         The table of ``connection_weights`` and: ablation, the mean cross-entropy with the connection cut minus the
-        whole network's (nats; below 0 where the network is better without it); ablation_error, the same for the
+        whole network's (nats; below 0 where the network is better without it); error_rise, the same for the
         top-1 error (percentage points); ablation_half_1 and ablation_half_2, the ablation over every other image and
         over the others, which show how much it depends on the images. ``attrs`` holds the whole network's loss and
         error, num_images, replace and, unless the measurement was kept by an older version, image_effects (the change
@@ -180,7 +180,7 @@ def _with_changes(table: pd.DataFrame, sums: np.ndarray) -> pd.DataFrame:
     counts = np.maximum(halves[:, 0, 2], 1)[:, None]  # one image alone leaves a half empty
     changes = np.vstack([whole[1:, :2].T / whole[0, 2], halves[:, 1:, 0] / counts])  # (4, connections)
     changes[:, (table["mean_abs_weight"] == 0).to_numpy()] = 0  # nothing was cut: the rest is rounding
-    found = with_measures(table.assign(loss_change=changes[0]), "cuts").assign(ablation_error=100 * changes[1])
+    found = with_measures(table.assign(loss_change=changes[0]), "cuts").assign(error_rise=100 * changes[1])
     return found.assign(**dict(zip(HALVES, changes[2:], strict=True)))
 
 

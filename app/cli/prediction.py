@@ -188,7 +188,7 @@ def classes(
         print_json({"strongest": strongest.to_dict("records"), "confusions": pairs.to_dict("records")})
     else:
         header = ("class", "images", "strongest connection", "loss when cut", "error when cut")
-        rows = strongest[["class", "num_images", "block", "source_layer", "target_layer", "ablation", "ablation_error"]]
+        rows = strongest[["class", "num_images", "block", "source_layer", "target_layer", "ablation", "error_rise"]]
         print_table(
             header,
             [

@@ -29,7 +29,7 @@ def test_a_class_is_the_ablation_on_its_images_alone() -> None:
         alone = connection_ablation(checkpoint, images.subset(torch.nonzero(images.labels == number)[:, 0]))
         own = table[table["class"] == number]
         np.testing.assert_allclose(own["ablation"], alone["ablation"], atol=1e-5)
-        np.testing.assert_allclose(own["ablation_error"], alone["ablation_error"], atol=1e-3)
+        np.testing.assert_allclose(own["error_rise"], alone["error_rise"], atol=1e-3)
     everyone = connection_ablation(checkpoint, images)["ablation"]
     mean = table.groupby(["block", "target_layer", "source_layer"], sort=False)["ablation"].mean()
     np.testing.assert_allclose(mean, everyone, atol=1e-5)
@@ -41,7 +41,7 @@ def test_confusions_are_counted_images() -> None:
     confusions = table.attrs["confusions"]
     assert np.abs(confusions.sum(2)).max() == 0  # an image that leaves one class comes to another
     wrong = -np.diagonal(confusions, axis1=1, axis2=2) / 4 * 100  # four images a class
-    np.testing.assert_allclose(table["ablation_error"], wrong.ravel(), atol=1e-6)
+    np.testing.assert_allclose(table["error_rise"], wrong.ravel(), atol=1e-6)
     pairs = confusion_pairs(table, top=5)
     assert (pairs["class"] != pairs["predicted"]).all() and (pairs["images"] != 0).all()
 

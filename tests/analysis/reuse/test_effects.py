@@ -145,7 +145,7 @@ def test_a_connection_without_weights_has_no_effect_at_all() -> None:
     table = connection_ablation(checkpoint, some_images())
     table = table.merge(connection_effects(checkpoint, some_images()))
     (row,) = table[(table.block == 1) & (table.source_layer == 1) & (table.target_layer == 3)].itertuples()
-    assert (row.ablation, row.ablation_error, row.contribution, row.taylor) == (0, 0, 0, 0)
+    assert (row.ablation, row.error_rise, row.contribution, row.taylor) == (0, 0, 0, 0)
     assert (row.mean_abs_weight, row.effective_weight) == (0, 0)
 
 
@@ -177,7 +177,7 @@ def test_a_two_layer_network_by_hand() -> None:
     assert found["taylor"].tolist() == pytest.approx([slope * 0.6, slope * 1.0, slope * 0.6], rel=1e-5)
     expected = [loss(1.0) - loss(1.6), loss(0.6) - loss(1.6), loss(1.0) - loss(1.6)]
     assert found["ablation"].tolist() == pytest.approx(expected, rel=1e-5)
-    assert found["ablation_error"].tolist() == [0, 0, 0]
+    assert found["error_rise"].tolist() == [0, 0, 0]
     assert found["effective_weight"].tolist() == pytest.approx([3 / 9, 0.25, 0.05])
 
 

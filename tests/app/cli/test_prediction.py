@@ -61,7 +61,7 @@ def test_lens_and_classes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
 def test_no_change_is_printed_without_a_sign(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    columns = ["class", "num_images", "block", "source_layer", "target_layer", "ablation", "ablation_error"]
+    columns = ["class", "num_images", "block", "source_layer", "target_layer", "ablation", "error_rise"]
     table = pd.DataFrame([(c, 10, 1, 0, 1, -1e-9, -1e-3) for c in range(10)], columns=columns)
     no_pairs = pd.DataFrame(columns=["block", "source_layer", "target_layer", "class", "predicted", "images"])
     monkeypatch.setattr("analysis.prediction.by_class.reuse_by_class", lambda *_, **__: table)
