@@ -20,8 +20,9 @@ from playwright.async_api import Browser, Page, async_playwright
 import recorded
 from densenet_core import Checkpoint, create_model, save_checkpoint
 from densenet_core.hardware import hardware
-from load import FLAGS, IMPORTS, MEASURES, Session, change, choose, server, upload
+from load import FLAGS, IMPORTS, MEASURES, Session, change, choose, upload
 from runs import finished_runs
+from served import server
 
 STARTS, CHANGES, TOGGLES, RUNS = 4, 30, 6, 2000
 HEATMAP = ".js-plotly-plot .heatmaplayer image"

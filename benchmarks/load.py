@@ -17,14 +17,9 @@ import os
 import random
 import re
 import shutil
-import socket
-import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -39,8 +34,8 @@ from analysis.reuse.measures import MEASURE_TITLES
 from analysis.reuse.scaling import SCALING_TITLES
 from densenet_core import Checkpoint, DenseNet, DenseNetSpec, load_zoo, save_checkpoint, zoo_names
 from densenet_core.hardware import hardware
+from served import cpu_seconds, machine_seconds, memory, server
 
-ROOT = Path(__file__).parents[1]
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 MEASURES = ("mean_abs_weight", "l1_per_input_map", "effective_weight")  # those that need no images
 DRAWN = """shown => new Promise(tell => {
@@ -55,34 +50,6 @@ DRAWN = """shown => new Promise(tell => {
 })"""  # by the page's own clock: seconds from the press of a button until the frame in which the color bar says it
 IMPORTS = 10  # seconds in which a server that was just started imports what later pages need (app/dashboard/warm_up.py)
 WARM_UP = 1 / 3  # of the time, before memory is compared
-
-
-@contextmanager
-def server(folder: Path) -> Iterator[tuple[str, int]]:
-    """Yield a dashboard, started as the README says; its address and process."""
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "streamlit", "run", str(ROOT / "app" / "main.py"), "--server.headless=true"]
-    with (folder / "log").open("w") as log:
-        process = subprocess.Popen(
-            [*command, f"--server.port={port}"],
-            cwd=folder,
-            env=os.environ | {"PYTHONPATH": str(ROOT)},
-            stdout=log,
-            stderr=log,
-        )
-    try:
-        for _ in range(600):
-            try:
-                urllib.request.urlopen(f"http://localhost:{port}/_stcore/health", timeout=1).close()
-                break
-            except OSError:
-                time.sleep(0.1)
-        yield f"http://localhost:{port}", process.pid
-    finally:
-        process.terminate()
-        process.wait(10)
 
 
 @dataclass
@@ -230,24 +197,6 @@ async def _look(page: Page, session: Session) -> None:
     named = set(re.findall(r"own-\d{3}-network", words))
     if named != {session.name}:
         session.errors.append(f"{session.name}: the page names {sorted(named)}")
-
-
-def memory(process: int) -> int:
-    """Of a process, in bytes (Linux)."""
-    lines = Path(f"/proc/{process}/status").read_text().splitlines()
-    return 1024 * int(next(line for line in lines if line.startswith("VmRSS")).split()[1])
-
-
-def cpu_seconds(process: int) -> float:
-    """That a process has used so far."""
-    fields = Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def machine_seconds() -> float:
-    """That all cores have worked since the machine's start."""
-    user, nice, system = map(int, Path("/proc/stat").read_text().split()[1:4])
-    return (user + nice + system) / os.sysconf("SC_CLK_TCK")
 
 
 async def visit(url: str, process: int, folder: Path, options: argparse.Namespace) -> tuple[list[Session], list[int]]:

@@ -19,10 +19,9 @@ from app.cli.common import (
     Reading,
     TableOption,
     check_choice,
-    open_network,
-    open_test_images,
     reading_options,
 )
+from app.cli.opening import open_network, open_test_images
 from app.cli.output import print_json, print_line, print_written
 from densenet_core.data.names import DATASET_NAMES
 

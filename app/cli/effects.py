@@ -24,12 +24,9 @@ from app.cli.common import (
     check_choice,
     check_ending,
     check_number,
-    measure_network,
-    open_network,
-    open_test_images,
-    print_assumed,
     reading_options,
 )
+from app.cli.opening import measure_network, open_network, open_test_images, print_assumed
 from app.cli.output import print_json, print_line, print_table, print_text, print_written
 
 if TYPE_CHECKING:

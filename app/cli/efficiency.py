@@ -7,15 +7,8 @@ from typing import Annotated
 
 import typer
 
-from app.cli.common import (
-    AS_FOUND,
-    InputOption,
-    JsonOption,
-    Reading,
-    check_ending,
-    open_sized_spec,
-    reading_options,
-)
+from app.cli.common import AS_FOUND, InputOption, JsonOption, Reading, check_ending, reading_options
+from app.cli.opening import open_sized_spec
 from app.cli.output import print_json, print_line, print_table, print_text, print_written
 
 NetworkArgument = Annotated[

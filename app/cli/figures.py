@@ -18,13 +18,9 @@ from app.cli.common import (
     NormalizeOption,
     Reading,
     check_ending,
-    is_saved,
-    open_network,
-    open_sized_spec,
-    open_spec,
-    open_test_images,
     reading_options,
 )
+from app.cli.opening import is_saved, open_network, open_sized_spec, open_spec, open_test_images
 from app.cli.output import escape_text, print_written
 
 if TYPE_CHECKING:

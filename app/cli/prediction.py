@@ -21,11 +21,9 @@ from app.cli.common import (
     Reading,
     TableOption,
     check_choice,
-    open_network,
-    open_test_images,
-    print_assumed,
     reading_options,
 )
+from app.cli.opening import open_network, open_test_images, print_assumed
 from app.cli.output import print_json, print_line, print_table, print_written, progress
 
 if TYPE_CHECKING:

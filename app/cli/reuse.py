@@ -26,11 +26,9 @@ from app.cli.common import (
     WorkersOption,
     check_choice,
     check_number,
-    measure_network,
-    open_network,
-    open_test_images,
     reading_options,
 )
+from app.cli.opening import measure_network, open_network, open_test_images
 from app.cli.output import print_line, print_text, print_written
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
 from app.dashboard.pages import GROUPS, PAGES
-from app.dashboard.widgets.network_picker import START
+from app.dashboard.widgets.network_origins import START
 from densenet_core.checkpoints.zoo import load_zoo, zoo_path
 
 DIGITS = "densenet-40-12-digits"

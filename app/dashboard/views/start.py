@@ -10,14 +10,8 @@ from app.dashboard.language import t
 from app.dashboard.loading import is_norm_open
 from app.dashboard.memory import keep, recall
 from app.dashboard.views import feature_reuse
-from app.dashboard.widgets.network_picker import (
-    DROPPED,
-    START,
-    Choice,
-    choose_network,
-    choose_upload,
-    upload_key,
-)
+from app.dashboard.widgets.network_origins import DROPPED, START, choose_upload, upload_key
+from app.dashboard.widgets.network_picker import Choice, choose_network
 from app.text import literal
 from densenet_core import CheckpointError
 from densenet_core.checkpoints.zoo import zoo_names

@@ -19,7 +19,8 @@ from app.dashboard.language import t
 from app.dashboard.memory import recall, remember
 from app.dashboard.roots import data_path, list_image_folders
 from app.dashboard.server.options import DATA_DIR
-from app.dashboard.widgets.network_picker import DIGITS, Choice, choose_network
+from app.dashboard.widgets.network_origins import DIGITS
+from app.dashboard.widgets.network_picker import Choice, choose_network
 from app.text import literal
 from densenet_core import CheckpointError, DataError
 from densenet_core.data.names import DATASET_NAMES, Normalization

@@ -13,7 +13,7 @@ from streamlit.testing.v1 import AppTest
 from analysis import connection_weights, figure5_observations, scale_measure
 from analysis.figures.figure_5 import Connection
 from analysis.reuse.scaling import SCALINGS
-from app.dashboard.widgets.network_picker import ORIGINS, START
+from app.dashboard.widgets.network_origins import ORIGINS, START
 from densenet_core import Checkpoint, load_zoo, save_checkpoint, zoo_names
 from densenet_core.training.config import TrainingConfig
 from densenet_core.training.loop import train

@@ -12,7 +12,7 @@ from analysis import connection_weights
 from app.dashboard import roots
 from app.dashboard.keys import ImagesKey, NetworkKey, file_key
 from app.dashboard.widgets.handover import reuse_code
-from app.dashboard.widgets.network_picker import DIGITS, START
+from app.dashboard.widgets.network_origins import DIGITS, START
 from densenet_core import Checkpoint, load_zoo, save_checkpoint, zoo_names
 from densenet_core.checkpoints.zoo import zoo_path
 

@@ -25,7 +25,7 @@ from app.dashboard.roots import (
     training_folders,
 )
 from app.dashboard.views.training.new_run import FIRST_SETTINGS, MORE_SETTINGS
-from app.dashboard.widgets.network_picker import START
+from app.dashboard.widgets.network_origins import START
 from densenet_core import Checkpoint, CheckpointError, save_checkpoint
 from densenet_core.training.config import PLACE_FIELDS, training_settings
 from densenet_core.training.runs.files import CONFIG
