@@ -34,6 +34,21 @@ class RunError(ValueError):
     """A training run that can't be started, resumed or read."""
 
 
+class FileError(ValueError):
+    """A file that can't be read, whatever it is for; the message starts with "it" or "its name"."""
+
+
+def own_words(error: object, otherwise: str) -> str:
+    """Return the words of an error of the suite or the operating system, and ``otherwise`` for any other library's.
+
+    >>> own_words(KeyError("x"), "it is damaged")
+    'it is damaged'
+    """
+    if isinstance(error, CheckpointError | DataError | RunError | FileError):
+        return str(error)
+    return getattr(error, "strerror", None) or otherwise
+
+
 def first_line(error: BaseException) -> str:
     """Return the first line of another library's error, or its type where it has no message; at most 200 characters.
 

@@ -15,6 +15,8 @@ from io import BufferedReader, FileIO
 from pathlib import Path
 from typing import Any
 
+from densenet_core.errors import FileError
+
 Folders = tuple[Path, ...]
 _ALLOWED: ContextVar[Folders | None] = ContextVar("allowed_folders", default=None)
 _HAS_DIR_FD = os.open in os.supports_dir_fd and hasattr(os, "O_NOFOLLOW")  # not on Windows
@@ -83,12 +85,14 @@ def open_file(path: str | os.PathLike[str]) -> FileIO:
 
     Raises:
         OSError: the file can't be opened, or lies outside the folders of ``only_in``.
-        ValueError: it is not a regular file, or the path contains a NUL.
+        FileError: it is not a regular file, or the path contains a NUL.
     """
+    if "\0" in os.fspath(path):
+        raise FileError("its name has a NUL character")
     handle = _open(path, _READ)
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
-        raise ValueError("it is not a regular file")
+        raise FileError("it is not a regular file")
     return FileIO(handle)
 
 
@@ -151,12 +155,12 @@ def read_small(path: Path, max_bytes: int = 2**20) -> bytes:
 
     Raises:
         OSError: the file can't be read.
-        ValueError: it is not a regular file, or longer than ``max_bytes``.
+        FileError: it is not a regular file, or longer than ``max_bytes``.
     """
     with BufferedReader(open_file(path)) as stream:
         content = stream.read(max_bytes + 1)
     if len(content) > max_bytes:
-        raise ValueError(f"it is longer than {max_bytes:,} bytes")
+        raise FileError(f"it is longer than {max_bytes:,} bytes")
     return content
 
 
@@ -165,14 +169,18 @@ def read_json_object(path: Path) -> dict[str, Any]:
 
     Raises:
         OSError: the file can't be read.
-        ValueError: it is not JSON, or not an object.
+        FileError: it is not JSON, or not an object.
     """
     try:
         content = json.loads(read_small(path))
     except RecursionError as error:
-        raise ValueError("it is nested too deeply") from error
+        raise FileError("it is nested too deeply") from error
+    except json.JSONDecodeError as error:
+        raise FileError(f"it is not JSON (line {error.lineno}, column {error.colno})") from error
+    except UnicodeDecodeError as error:
+        raise FileError("it is not text") from error
     if not isinstance(content, dict):
-        raise ValueError(f"it holds a {type(content).__name__}, not settings by name")
+        raise FileError(f"it holds a {type(content).__name__}, not settings by name")
     return content
 
 

@@ -20,7 +20,7 @@ from densenet_core.data.decoding import decode_image
 from densenet_core.data.images import Images, normalize_pixels
 from densenet_core.data.names import CHANNEL_STATISTICS, Normalization
 from densenet_core.data.recorded import recorded_data
-from densenet_core.errors import first_line
+from densenet_core.errors import own_words
 from densenet_core.files import open_file, read_small
 
 if TYPE_CHECKING:
@@ -73,7 +73,8 @@ def open_image(source: str | os.PathLike[str] | bytes) -> Image:
     except Image.DecompressionBombError as error:
         raise DataError(f"{name} has more than {MAX_PIXELS // 1_000_000} megapixels: scale it down") from error
     except Exception as error:  # of any kind: a damaged file can make Pillow's readers raise anything
-        raise DataError(f"{name} is not a readable PNG, JPEG or WebP image: {first_line(error)}") from error
+        reason = own_words(error, "it is cut short or damaged, or of another format")
+        raise DataError(f"{name} is not a readable PNG, JPEG or WebP image: {reason}") from error
 
 
 def _content(source: str | os.PathLike[str] | bytes) -> tuple[bytes, str]:
@@ -209,6 +210,8 @@ def class_index(names: Sequence[str], text: str) -> int:
 def _names_in(file: Path, number: int) -> tuple[str, ...]:
     try:
         lines = read_small(file, MAX_BYTES).decode("utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise DataError(f"class names {str(file)!r} can't be read: save them as text in UTF-8") from error
     except (OSError, ValueError) as error:
         raise DataError(
             f"class names {str(file)!r} can't be read: {getattr(error, 'strerror', None) or error}"

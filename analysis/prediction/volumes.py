@@ -10,7 +10,7 @@ from torch import Tensor
 
 from analysis.prediction.image_files import MAX_BYTES, PreparedImage
 from densenet_core import Checkpoint, DataError
-from densenet_core.errors import first_line
+from densenet_core.errors import own_words
 from densenet_core.networks.layers import network_layers
 
 MAX_VALUES = 128**3  # of an array: the maps of all layers take many times its memory
@@ -64,11 +64,12 @@ def _read(content: bytes) -> np.ndarray:
         read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, _, dtype = read_header(stream)
         if dtype.hasobject or dtype.kind not in "fiub" or np.prod(shape, dtype=float) > MAX_VALUES:
-            raise ValueError(f"an array of {dtype} with the shape {shape} is not read")
+            raise DataError(f"an array of {dtype} with the shape {shape} is not read")
         stream.seek(0)
         array = np.load(stream, allow_pickle=False)
     except Exception as error:  # of any kind: a damaged header can make NumPy raise anything
-        raise DataError(f"the file is not a readable .npy array of numbers: {first_line(error)}") from error
+        reason = own_words(error, "it is cut short or damaged")
+        raise DataError(f"the file is not a readable .npy array of numbers: {reason}") from error
     largest = np.iinfo(array.dtype).max if array.dtype.kind in "iu" else 1
     return np.ascontiguousarray(array, dtype=np.float32) / np.float32(largest)
 

@@ -105,6 +105,7 @@ def measured_results(runs: Iterable[str | Path], include_zoo: bool = True, keep_
             skipped.append(str(error))
         except (KeyError, TypeError, ValueError) as error:  # a record from elsewhere
             reason = f"it has no {error}" if isinstance(error, KeyError) else error
+            reason = "its entries are of other types" if isinstance(error, TypeError) else reason
             skipped.append(f"{str(place)!r} has a record that can't be used: {reason}")
     index.save()
     table = pd.DataFrame(rows, columns=list(COLUMNS))

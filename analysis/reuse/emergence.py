@@ -11,7 +11,7 @@ import pandas as pd
 from analysis.reuse.connections import KEYS, connection_weights
 from analysis.reuse.ranks import spearman
 from densenet_core import DenseNet, RunError
-from densenet_core.errors import first_line
+from densenet_core.errors import own_words
 from densenet_core.files import open_file, write_whole
 from densenet_core.networks.network import Network
 from densenet_core.training.runs.files import REUSE, Metric
@@ -61,7 +61,7 @@ def reuse_over_training(run: str | os.PathLike[str]) -> pd.DataFrame:
         with open_file(file) as stream:
             tables = pd.read_parquet(stream)
     except Exception as error:  # damaged files make pyarrow raise many kinds
-        raise RunError(f"{str(file)!r} is damaged: {first_line(error)}") from error
+        raise RunError(f"{str(file)!r} is damaged: {own_words(error, 'it is not a whole Parquet file')}") from error
     if missing := [name for name in ("epoch", *KEYS, "mean_abs_weight") if name not in tables]:
         raise RunError(f"{str(file)!r} is damaged: it has no column {missing[0]!r}")
     if not pd.api.types.is_integer_dtype(tables["epoch"]):

@@ -19,6 +19,7 @@ from analysis.reuse.connections import Network, connection_weights
 from analysis.reuse.effects import OnBatch, connection_effects
 from analysis.reuse.measures import MEASURES, WEIGHT_MEASURES, Precision, Replacement, needs_images
 from densenet_core.data.images import Images
+from densenet_core.errors import own_words
 
 logger = logging.getLogger(__name__)
 
@@ -84,7 +85,7 @@ def cache_folder() -> Path:
         with tempfile.TemporaryFile(dir=folder):
             return folder
     except (OSError, RuntimeError) as error:  # RuntimeError: a user without a home
-        return _temporary_folder(str(error))
+        return _temporary_folder(own_words(error, "the user has no home folder"))
 
 
 @functools.cache

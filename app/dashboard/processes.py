@@ -181,7 +181,7 @@ def _owner(folder: Path) -> tuple[int, str]:
         owner = read_json_object(folder / OWNER)
         process, host = int(owner["process"]), str(owner["host"])
     except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
-        raise RunError(f"the run {folder.name!r} does not say which process trains it ({error})") from error
+        raise RunError(f"the run {folder.name!r} does not say which process trains it") from error
     if process < 2:  # 0 and below are groups of processes
         raise RunError(f"the run {folder.name!r} names {process} as its process, which is no process of its own")
     return process, host

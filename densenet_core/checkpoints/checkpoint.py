@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 MAX_DIGITS = 30  # of a whole number in a record
 MAX_MESSAGE = 1000  # characters of an error message
+_WAYS_OUT = re.compile(r"\b(?:load|save|download|copy|fetch|train|export)\b|instead")
 MAX_ASSUMED = 20
 _METADATA_KEY = "densenet_lens"
 
@@ -152,12 +154,18 @@ def load_checkpoint(
     except SeveralNetworksError:
         raise
     except CheckpointError as error:
-        words = str(error)
+        words = _with_way_out(str(error))
         if len(words) > MAX_MESSAGE:  # names in a file may be of any length
             words = f"{words[:MAX_MESSAGE]} …"
         raise CheckpointError(f"{place.name or place.resolve().name or place}: {words}") from error
     except OSError as error:
         raise CheckpointError(f"can't read {str(path)!r}: {error.strerror or error}") from error
+
+
+def _with_way_out(words: str) -> str:
+    """Return an error about a damaged file with what to do, unless it says so."""
+    is_damaged = "cut short" in words or words.endswith("damaged") or "is damaged" in words
+    return words if not is_damaged or _WAYS_OUT.search(words) else f"{words}: copy or download it again"
 
 
 def read_header(path: str | os.PathLike[str]) -> tuple[Spec, dict[str, Any]]:
@@ -252,9 +260,13 @@ def _own_metadata(text: str) -> tuple[Spec, dict[str, Any], dict[str, Any]]:
         content = json.loads(text, parse_int=_whole_number)
         lists = {name: content.get(name, ())[:MAX_ASSUMED] for name in ("assumed", "caveats")}
         words = {name: tuple(str(each)[:MAX_MESSAGE] for each in own) for name, own in lists.items()}
-        return _spec(content), dict(content["record"]), words
+        if not isinstance(record := content["record"], dict):
+            raise TypeError("the record is not an object")
+        return _spec(content), record, words
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise CheckpointError(f"the file's metadata can't be read ({error}): save the state_dict() anew") from error
+        is_own = isinstance(error, ValueError) and not isinstance(error, json.JSONDecodeError)  # a spec's own check
+        why = f" ({error})" if is_own else ""
+        raise CheckpointError(f"the file's metadata can't be read{why}: save the state_dict() anew") from error
 
 
 def _whole_number(digits: str) -> int | str:

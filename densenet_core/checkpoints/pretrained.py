@@ -7,7 +7,7 @@ from pathlib import Path
 from urllib.error import URLError
 
 from densenet_core.checkpoints.checkpoint import Checkpoint, load_checkpoint
-from densenet_core.errors import CheckpointError
+from densenet_core.errors import CheckpointError, own_words
 
 PRETRAINED_NAMES = ("densenet121", "densenet161", "densenet169", "densenet201")
 
@@ -36,8 +36,9 @@ def _download(url: str, name: str) -> Path:
             file.parent.mkdir(parents=True, exist_ok=True)
             torch.hub.download_url_to_file(url, str(file), hash_prefix, progress=False)
         except (URLError, OSError, RuntimeError) as error:
+            reason = own_words(getattr(error, "reason", error), "the server did not send them")
             raise CheckpointError(
-                f"the weights of {name} can't be downloaded ({error}): "
+                f"the weights of {name} can't be downloaded ({reason}): "
                 f"download {url} elsewhere and open that file, or put it into {file.parent}"
             ) from error
     return file

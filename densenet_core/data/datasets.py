@@ -16,7 +16,7 @@ from torch import Tensor
 from densenet_core.data.augmentation import CIFAR_AUGMENTATION, DIGITS_AUGMENTATION, Augmentation
 from densenet_core.data.images import FolderImages, Images, TensorImages
 from densenet_core.data.names import CHANNEL_STATISTICS, DATASET_NAMES, DatasetName, Normalization
-from densenet_core.errors import DataError, first_line
+from densenet_core.errors import DataError
 from densenet_core.files import allowed_folders
 
 MAX_SMALL = 64  # pixels a side of small images; larger ones are photographs
@@ -210,7 +210,7 @@ def _torchvision(dataset: Any, name: str, root: Path, **options: Any) -> Any:
         raise DataError(
             f"data set {name} is not under {str(root)!r}: put its files there, or download them with "
             f"`from torchvision import datasets; datasets.{dataset.__name__}({str(root)!r}, {arguments}, "
-            f"download=True)` ({first_line(error)})"
+            "download=True)`"
         ) from error
 
 

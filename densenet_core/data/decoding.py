@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from densenet_core.errors import FileError
+
 ORIENTATION = 274  # EXIF's tag
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -32,14 +34,14 @@ def decode_image(image: Image.Image) -> Image.Image:
     (255, 255, 255)
 
     Raises:
-        ValueError: its pixels are floating-point numbers, or integers outside 0..65535.
+        FileError: its pixels are floating-point numbers, or integers outside 0..65535.
         Exception: damaged files make Pillow's readers raise any kind.
     """
     key = _transparent_color(image)
     image.load()  # before the orientation is read: Pillow itself turns TIFF images then
     image = _turn_upright(image)
     if image.mode == "F":
-        raise ValueError("its pixels are floating-point numbers: save it with 8 bits per channel")
+        raise FileError("its pixels are floating-point numbers: save it with 8 bits per channel")
     if image.mode.startswith("I"):
         return _decode_gray(np.asarray(image), key)
     if image.mode in WITH_ALPHA or (image.mode == "P" and key is not None):
@@ -81,7 +83,7 @@ def _turn_upright(image: Image.Image) -> Image.Image:
 def _decode_gray(gray: np.ndarray, key: Any) -> Image.Image:
     """Return 16-bit gray as RGB; Pillow itself would cut values above 255."""
     if gray.min() < 0 or gray.max() > 65_535:
-        raise ValueError("its pixels are not in the range 0..65535: save it with 8 or 16 bits per channel")
+        raise FileError("its pixels are not in the range 0..65535: save it with 8 or 16 bits per channel")
     pixels = (gray >> 8).astype(np.uint8)
     if isinstance(key, int):
         pixels[gray == key] = 255

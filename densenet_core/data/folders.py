@@ -14,7 +14,7 @@ from PIL import Image
 from torchvision.datasets import ImageFolder
 
 from densenet_core.data.decoding import decode_image
-from densenet_core.errors import DataError, first_line
+from densenet_core.errors import DataError, own_words
 from densenet_core.files import Folders, only_in, open_file, scan_folder
 
 MAX_PIXELS = 64_000_000  # of an image; ImageNet's largest has 25 million
@@ -156,12 +156,15 @@ def read_image(path: str, folders: Folders | None = None) -> Any:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # MAX_PIXELS is lower
             with Image.open(stream) as image:
                 if image.width * image.height > MAX_PIXELS:
-                    raise ValueError(
+                    raise DataError(
                         f"it has {image.width:,} x {image.height:,} pixels, at most {MAX_PIXELS:,} are read"
                     )
                 return decode_image(image)
+    except Image.DecompressionBombError as error:
+        raise DataError(f"image {path!r} can't be read: it has more than {MAX_PIXELS:,} pixels") from error
     except Exception as error:  # damaged files make Pillow's readers raise any kind
-        raise DataError(f"image {path!r} can't be read: {first_line(error)}") from error
+        reason = own_words(error, "it is cut short or damaged, or of a format that is not read")
+        raise DataError(f"image {path!r} can't be read: {reason}") from error
 
 
 def _open_image(path: str) -> BufferedReader[FileIO]:
@@ -169,5 +172,5 @@ def _open_image(path: str) -> BufferedReader[FileIO]:
     size = os.fstat(stream.fileno()).st_size
     if size > MAX_FILE_BYTES:
         stream.close()
-        raise ValueError(f"it has {size:,} bytes, at most {MAX_FILE_BYTES:,} are read")
+        raise DataError(f"it has {size:,} bytes, at most {MAX_FILE_BYTES:,} are read")
     return stream

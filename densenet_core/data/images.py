@@ -20,7 +20,7 @@ from torch import Generator, Tensor
 from densenet_core.data.augmentation import Augmentation, augment_images, draw_moves
 from densenet_core.data.batching import Shard, batches_of
 from densenet_core.data.names import CHANNEL_STATISTICS, Normalization
-from densenet_core.errors import DataError, first_line
+from densenet_core.errors import DataError, own_words
 
 Batch = tuple[Tensor, Tensor]  # images (N, C, H, W) float32, normalized; labels (N,)
 
@@ -154,7 +154,8 @@ class FolderImages:
         except DataError as error:  # from a worker: its message is the end of a traceback
             raise DataError(str(error).rpartition("DataError: ")[2].strip()) from error
         except (OSError, RuntimeError) as error:  # a worker process ended
-            raise DataError(f"an image under {self.source.root!r} can't be read: {first_line(error)}") from error
+            reason = own_words(error, "a process that reads images ended")
+            raise DataError(f"an image under {self.source.root!r} can't be read: {reason}") from error
 
     def subset(self, rows: Tensor) -> FolderImages:
         source = copy.copy(self.source)

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -142,10 +142,10 @@ def config_from(values: Mapping[str, Any]) -> TrainingConfig:
         known = ", ".join(sorted(each.name for each in training_settings()))
         raise RunError(f"unknown setting {shorten(unknown[0])}: choose from {known}")
     plain: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
-    try:
-        return TrainingConfig(**plain)
-    except TypeError as error:
-        raise RunError(f"a setting is missing: {str(error).partition('() ')[2]}") from error
+    required = [each.name for each in fields(TrainingConfig) if each.default is each.default_factory is MISSING]
+    if missing := [name for name in required if name not in plain]:
+        raise RunError(f"the setting {missing[0]!r} is missing")
+    return TrainingConfig(**plain)
 
 
 def recipe_config(recipe: str | None, arch: str, dataset: str, name: str, **given: Any) -> TrainingConfig:

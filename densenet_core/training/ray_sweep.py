@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from densenet_core.errors import RunError
+from densenet_core.errors import RunError, own_words
 from densenet_core.training.config import TrainingConfig
 from densenet_core.training.loop import OnEpoch, train
 
@@ -79,7 +79,7 @@ def _connect(address: str) -> Any:
             _check_reachable(address)
             ray.init(address=address, log_to_driver=False, configure_logging=False)
         except (OSError, ValueError, RuntimeError) as error:
-            reason = str(error).strip().splitlines()[0]
+            reason = own_words(error, "Ray can't connect")
             raise RunError(f"there is no Ray cluster at --ray-address {address!r}: {reason}") from error
     return ray
 

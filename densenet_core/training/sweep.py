@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ from densenet_core.training.loop import OnEpoch, train
 from densenet_core.training.progress import ProgressStyle
 
 MAX_RUNS = 10_000
+_PLACE = re.compile(r"at line (\d+), column (\d+)")  # in an error of tomllib
 
 
 def load_sweep(path: str | os.PathLike[str], runs_dir: str = "runs", data: str = "data") -> list[TrainingConfig]:
@@ -55,7 +57,9 @@ def load_sweep(path: str | os.PathLike[str], runs_dir: str = "runs", data: str =
         configs = [_config(arch, seed, common | place) for arch in archs for seed in seeds]
         for config in configs:
             spec_from_name(config.arch, drop_rate=config.drop_rate)
-    except (TypeError, ValueError) as error:
+    except TypeError as error:
+        raise RunError(f"{file.name}: a setting is of the wrong type") from error
+    except ValueError as error:
         raise RunError(f"{file.name}: {error}") from error
     return configs
 
@@ -86,5 +90,11 @@ def _read(file: Path) -> dict[str, Any]:
         raise RunError(f"can't read {str(file)!r}: {error.strerror}") from error
     except RecursionError as error:
         raise RunError(f"{str(file)!r} is nested too deeply") from error
-    except ValueError as error:  # not TOML, or not text
-        raise RunError(f"{str(file)!r} is not a TOML file: {error}") from error
+    except tomllib.TOMLDecodeError as error:
+        place = _PLACE.search(str(error))
+        where = f"line {place[1]}, column {place[2]} can't be read" if place else "its end is missing"
+        raise RunError(f"{str(file)!r} is not a TOML file: {where}") from error
+    except UnicodeDecodeError as error:
+        raise RunError(f"{str(file)!r} is not a TOML file: save it as text in UTF-8") from error
+    except ValueError as error:
+        raise RunError(f"{str(file)!r} can't be read: {error}") from error

@@ -16,7 +16,7 @@ import numpy as np
 
 from densenet_core import Checkpoint
 from densenet_core.data.images import Images, hash_images
-from densenet_core.errors import first_line
+from densenet_core.errors import own_words
 from densenet_core.files import read_small, write_whole
 
 logger = logging.getLogger(__name__)
@@ -67,7 +67,8 @@ class PartialSums:
             if not 0 <= done <= num_images or total.shape != shape or not np.isfinite(total).all():
                 raise ValueError("its content does not fit the measurement")
         except DAMAGE as error:
-            logger.warning("%s is damaged (%s): it is removed, and measured again", file, first_line(error))
+            reason = own_words(error, "it can't be read")
+            logger.warning("%s is damaged (%s): it is removed, and measured again", file, reason)
             with contextlib.suppress(OSError):
                 file.unlink()
         else:

@@ -158,7 +158,7 @@ def parse_candidates(index: Mapping[str, Any], sizes: Mapping[str, int]) -> tupl
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
         if isinstance(error, CheckpointError):
             raise
-        raise CheckpointError(f"the file is damaged: its index can't be read ({error})") from error
+        raise CheckpointError("the file is damaged: its index can't be read") from error
     check_number(sum(len(candidate.tensors) for candidate in found) if len(found) == 1 else 0)
     return found
 

@@ -73,7 +73,9 @@ def _run(file: BinaryIO, output: BinaryIO, size: int) -> None:
             cwd=os.path.abspath(os.sep),
         )
     except OSError as error:
-        raise CheckpointError(f"the process that reads files can't be started ({error}): free some memory") from error
+        raise CheckpointError(
+            f"the process that reads files can't be started ({error.strerror}): free some memory"
+        ) from error
     wall = READER_WALL_SECONDS + size // READER_RATE
     try:
         code = process.wait(wall)

@@ -68,4 +68,6 @@ def _entry(name: str, described: Any, start: int, size: int) -> Entry:
     except CheckpointError:
         raise
     except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"the safetensors file is damaged: tensor {name[:100]!r} ({error})") from error
+        raise CheckpointError(
+            f"the safetensors file is damaged: tensor {name[:100]!r} has no whole dtype, shape and data_offsets"
+        ) from error

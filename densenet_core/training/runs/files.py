@@ -91,7 +91,9 @@ def read_whole_metrics(path: Path) -> tuple[list[Metric], int]:
         rows = list(csv.DictReader(text.splitlines()))
     except OSError as error:
         raise RunError(f"can't read {str(path)!r}: {error.strerror}") from error
-    except (csv.Error, ValueError) as error:
+    except csv.Error as error:
+        raise RunError(f"{str(path)!r} is damaged: it is not a table") from error
+    except ValueError as error:
         raise RunError(f"{str(path)!r} is damaged: {error}") from error
     is_cut = bool(rows) and not text.endswith("\n")  # the last number may have lost digits
     metrics = []

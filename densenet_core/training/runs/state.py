@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from densenet_core.checkpoints.checkpoint import load_checkpoint, read_header, save_checkpoint
-from densenet_core.errors import CheckpointError, RunError, first_line
+from densenet_core.errors import CheckpointError, RunError, own_words
 from densenet_core.networks.network import Network
 from densenet_core.training.runs import files
 from densenet_core.training.runs.files import DIVERGED, LAST, METRICS, PREVIOUS, WEIGHTS, Metric, metric_from
@@ -93,7 +93,7 @@ def newest_state(folder: Path, promote: bool = False) -> dict[str, Any] | None:
         try:
             state = _read_state(folder / name)
         except Exception as error:  # torch and zipfile raise many kinds on damaged files
-            reasons.append(f"{name}: {first_line(error)}")
+            reasons.append(f"{name}: {own_words(error, 'it is cut short or damaged')}")
             continue
         if name == PREVIOUS and promote:
             words = f"{LAST} is damaged" if reasons else f"{LAST} is missing"
@@ -111,13 +111,13 @@ def newest_state(folder: Path, promote: bool = False) -> dict[str, Any] | None:
 def _read_state(path: Path) -> dict[str, Any]:
     with zipfile.ZipFile(path) as archive:  # torch.save writes a CRC-32 per tensor, which torch.load does not check
         if damaged := archive.testzip():
-            raise ValueError(f"the checksum of {damaged} does not match")
+            raise RunError(f"the checksum of {damaged} does not match")
     state = torch.load(path, map_location="cpu", weights_only=True)
     if not isinstance(state, dict) or not _is_state(state):
-        raise ValueError("it is not the state of a training")
+        raise RunError("it is not the state of a training")
     state["metrics"] = [metric_from(_without_none(row)) for row in state["metrics"]] if "metrics" in state else None
     if state["metrics"] is not None and [row.epoch for row in state["metrics"][-1:]] != [state["epoch"]]:
-        raise ValueError("its last row of metrics is of another epoch")
+        raise RunError("its last row of metrics is of another epoch")
     return state
 
 
@@ -200,7 +200,7 @@ def load_state(folder: Path, state: dict[str, Any] | None, model: Network, optim
         model.load_state_dict(state["model"])
         _load_momentum(state["optimizer"], optimizer)
     except (RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
-        reason = first_line(error)
+        reason = own_words(error, "it belongs to another network")
         raise RunError(f"{str(folder / LAST)!r} does not fit the network ({reason}): use another name") from error
 
 
@@ -208,16 +208,16 @@ def _load_momentum(saved: Mapping[str, Any], optimizer: torch.optim.Optimizer) -
     """Restore the momentum; the rates and the like are those of the settings.
 
     Raises:
-        ValueError: it is of other parameters.
+        RunError: it belongs to other parameters.
     """
     own = optimizer.state_dict()
     if [group["params"] for group in saved["param_groups"]] != [group["params"] for group in own["param_groups"]]:
-        raise ValueError("the momentum is of other parameters")
+        raise RunError("the momentum belongs to other parameters")
     optimizer.load_state_dict({"state": saved["state"], "param_groups": own["param_groups"]})
     for parameter, values in optimizer.state.items():
         buffer = values.get("momentum_buffer")
         if buffer is not None and (not isinstance(buffer, Tensor) or buffer.shape != parameter.shape):
-            raise ValueError("the momentum is of other parameters")
+            raise RunError("the momentum belongs to other parameters")
 
 
 def restore_weights(folder: Path, state: Mapping[str, Any] | None, model: Network) -> None:

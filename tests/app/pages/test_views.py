@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -159,7 +160,7 @@ def test_a_path_outside_the_served_folders_is_refused(
 
 def test_pretrained_weights_that_cannot_be_had_say_so(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
     def no_network(*_: object, **__: object) -> None:
-        raise OSError("no route to host")
+        raise OSError(errno.EHOSTUNREACH, "no route to host")
 
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(Path.cwd() / "hub"))
     monkeypatch.setattr(torch.hub, "download_url_to_file", no_network)

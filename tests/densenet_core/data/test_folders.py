@@ -73,7 +73,7 @@ def test_a_cut_photograph_is_named(tmp_path: Path) -> None:
     Image.fromarray(noise).save(tmp_path / "whole.jpg")
     content = (tmp_path / "whole.jpg").read_bytes()
     (tmp_path / "cut.jpg").write_bytes(content[: len(content) // 2])
-    refused(tmp_path / "cut.jpg", "truncated")
+    refused(tmp_path / "cut.jpg", "cut short")
 
 
 @pytest.mark.parametrize("suffix", ["png", "tiff"])

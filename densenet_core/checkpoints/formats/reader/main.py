@@ -48,8 +48,8 @@ def main(libraries: str) -> None:
         index = {"error": str(error)[:2000]}
     except (MemoryError, RecursionError):
         index = {"error": "reading it takes more memory than any network needs: it is damaged, or made to harm"}
-    except Exception as error:  # whatever a damaged file makes the parsers raise
-        index = {"error": f"the file is cut short or damaged ({_words(error)})"}
+    except Exception:  # whatever a damaged file makes the parsers raise
+        index = {"error": "the file is cut short or damaged"}
     output.finish(index)
     os._exit(0)
 
@@ -62,10 +62,6 @@ def _request() -> list[list[int]]:
     os.lseek(1, 0, os.SEEK_SET)
     parts: list[list[int]] = json.loads(text)["parts"]
     return parts
-
-
-def _words(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
 
 
 def _h5py(content: Any, libraries: str) -> Any:

@@ -119,11 +119,7 @@ def _load(stream: Any, used: dict[str, Storage] | None = None, rebuilds: dict[st
     except (Refused, MemoryError, RecursionError):
         raise
     except Exception as error:  # whatever a damaged pickle makes the unpickler raise
-        raise Refused(f"its pickle is cut short or damaged ({_words(error)}): {_WAY_OUT}") from error
-
-
-def _words(error: BaseException) -> str:
-    return str(error)[:100] or type(error).__name__
+        raise Refused(f"its pickle is cut short or damaged: {_WAY_OUT}") from error
 
 
 def _find_pickled(output: Output) -> Find:
