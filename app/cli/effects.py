@@ -27,7 +27,7 @@ from app.cli.common import (
     reading_options,
 )
 from app.cli.opening import measure_network, open_network, open_test_images, print_assumed
-from app.cli.output import print_json, print_line, print_table, print_text, print_written
+from app.cli.output import print_json, print_line, print_table, print_text, print_written, write_figure
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,7 +56,6 @@ def agreement(
 ) -> None:
     """Compare how two measures of feature reuse order the connections, beside structural baselines and noise."""
     from analysis.figures.agreement import agreement_figure
-    from analysis.figures.export import save_figure
     from analysis.reuse.agreement import agreement_table, describe_reliability, disagreements
 
     if first == second:
@@ -83,7 +82,7 @@ def agreement(
             print_text(reliable)
         _print_disagreements(rows, first, second)
     if figure:
-        print_written(*save_figure(agreement_figure(reuse, first, second, kind), figure, reuse))
+        write_figure(agreement_figure(reuse, first, second, kind), figure, reuse)
 
 
 def _print_agreement(found: pd.DataFrame) -> None:

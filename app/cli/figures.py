@@ -21,7 +21,7 @@ from app.cli.common import (
     reading_options,
 )
 from app.cli.opening import is_saved, open_network, open_sized_spec, open_spec, open_test_images
-from app.cli.output import escape_text, print_written
+from app.cli.output import escape_text, write_figure
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,7 +57,6 @@ def figure(
     reading: Reading = AS_FOUND,
 ) -> None:
     """Draw a figure of the paper: 1 and 2 of an architecture, 3 of published numbers, 4 of runs, 5 of weights."""
-    from analysis import save_figure
 
     if block is not None and which != "1":
         raise ValueError(f"--block is for figure 1: figure {which} has none")
@@ -72,7 +71,7 @@ def figure(
         drawn, table = _figure_2(given, input_size, reading)
     else:
         drawn, table = _figure(which, given, reading)
-    print_written(*save_figure(drawn, out, table))
+    write_figure(drawn, out, table)
 
 
 @reading_options
@@ -98,7 +97,6 @@ def short_paths(
 
     For a Highway Network, the share that its gates let pass is measured on test images (--dataset, --data, --images).
     """
-    from analysis import save_figure
     from analysis.architecture.short_paths import path_table
     from analysis.figures.diagrams.short_paths import gates_figure, short_paths_figure
     from densenet_core.networks.relatives.highway_spec import HighwaySpec
@@ -107,7 +105,7 @@ def short_paths(
     highways = [text for text, spec in specs.items() if isinstance(spec, HighwaySpec)]
     if not highways and not gates:
         table, measure = path_table(list(specs.values()))
-        print_written(*save_figure(short_paths_figure(table, measure), out, table))
+        write_figure(short_paths_figure(table, measure), out, table)
         return
     if len(networks) > 1:
         raise ValueError(f"a Highway Network's paths are drawn alone: {len(networks)} networks are given")
@@ -120,7 +118,7 @@ def short_paths(
     taken = open_test_images(network, dataset, data, normalize)
     table = transform_gates(network, taken, images) if gates else carried_shares(network, taken, images)
     drawn = gates_figure(table) if gates else short_paths_figure(table, "share_carried")
-    print_written(*save_figure(drawn, out, table))
+    write_figure(drawn, out, table)
 
 
 def _figure_1(networks: list[str], block: int, reading: Reading) -> tuple[Any, pd.DataFrame]:

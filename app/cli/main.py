@@ -21,7 +21,7 @@ from typing import Annotated
 import typer
 
 from app.cli import claims, effects, efficiency, figures, networks, prediction, reuse, serve, training
-from app.cli.output import escape_text, print_line, quiet, shorten
+from app.cli.output import escape_text, print_line, quiet, running, shorten
 
 EVERYWHERE = ("--debug", "--quiet")  # options of every command
 INTERRUPTED = "Interrupted. Run the same command again to resume a training or a measurement."
@@ -116,7 +116,7 @@ def run(arguments: Sequence[str]) -> int:
     words = [word for word in arguments if word not in EVERYWHERE]
     debug = "--debug" in arguments
     try:
-        with quiet("--quiet" in arguments):
+        with quiet("--quiet" in arguments), running(words):
             code = app(words, prog_name="densenet-lens", standalone_mode=False) or 0
         sys.stdout.flush()
         return _complain(INTERRUPTED, code) if code == 130 else code  # typer turns Ctrl-C into this code

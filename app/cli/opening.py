@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from app.cli.common import AS_FOUND, Reading
-from app.cli.output import is_quiet, print_notes, progress
+from app.cli.output import is_quiet, note_opened, print_notes, progress
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 def open_network(text: str, reading: Reading = AS_FOUND, is_noted: bool = True) -> Checkpoint:
     """Return the network of a file, a run folder or a zoo name, and print its caveats unless ``is_noted`` is False."""
     network = _open_network(text, reading)
+    note_opened(text, network)
     if is_noted:
         print_notes(network.caveats)
     return network

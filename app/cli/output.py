@@ -8,11 +8,19 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from shlex import join
+from typing import TYPE_CHECKING, Any
 
 from app.time_left import TimeLeft
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    from densenet_core import Checkpoint
 
 MAX_MESSAGE = 600  # characters of an error that are shown
 
@@ -45,6 +53,48 @@ def quiet(is_quiet: bool) -> Iterator[None]:
 def is_quiet() -> bool:
     """Return whether only results and errors are shown."""
     return _QUIET.get()
+
+
+@dataclass(frozen=True)
+class Command:
+    """The command that runs: its words, and the networks that it opened, by the names in the command."""
+
+    words: Sequence[str] = ()
+    opened: dict[str, Checkpoint] = field(default_factory=dict)
+
+
+_COMMAND: ContextVar[Command | None] = ContextVar("command", default=None)
+
+
+@contextmanager
+def running(words: Sequence[str]) -> Iterator[None]:
+    """Note the words of the command that runs in this context; the figures that it writes name them."""
+    token = _COMMAND.set(Command(words))
+    try:
+        yield
+    finally:
+        _COMMAND.reset(token)
+
+
+def note_opened(name: str, network: Checkpoint) -> None:
+    """Note a network that the command opened; the figures that it writes name it."""
+    if (command := _COMMAND.get()) is not None:
+        command.opened[name] = network
+
+
+def write_figure(figure: Figure, path: Path, table: pd.DataFrame | None = None) -> None:
+    """Write a figure, with its table beside it, and print the files' names.
+
+    The file says which networks it shows, and which command makes it again.
+    """
+    from analysis.figures.export import save_figure, with_facts
+    from app.facts import figure_facts, weights_hash
+
+    command = _COMMAND.get() or Command()
+    hashes = {Path(name).name: weights_hash(network) for name, network in command.opened.items()}
+    with with_facts(figure_facts(path.stem, hashes, join(["densenet-lens", *command.words]))):
+        files = save_figure(figure, path, table)
+    print_written(*files)
 
 
 def shorten(text: str) -> str:

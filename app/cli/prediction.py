@@ -24,7 +24,7 @@ from app.cli.common import (
     reading_options,
 )
 from app.cli.opening import open_network, open_test_images, print_assumed
-from app.cli.output import print_json, print_line, print_table, print_written, progress
+from app.cli.output import print_json, print_line, print_table, print_written, progress, write_figure
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,7 +47,7 @@ def explain(
     as_json: JsonOption = False,
 ) -> None:
     """Show what each layer adds to the logit of a class, for image files; the parts sum to the logit."""
-    from analysis.figures.export import save_figure, save_table
+    from analysis.figures.export import save_table
     from analysis.figures.prediction.contributions import Explained, explanation_figure
     from analysis.prediction.explain import explain_image
     from analysis.prediction.image_files import channel_statistics, class_index, class_names, open_image, prepare_image
@@ -84,7 +84,7 @@ def explain(
             Explained(f"{own.title} ({own.probability:.0%})", own.seen.pixels, own.maps.sum(0), own.table)
             for own in found
         ]
-        print_written(*save_figure(explanation_figure(rows), figure))
+        write_figure(explanation_figure(rows), figure)
     if table:
         print_written(save_table(_join(images, [own.table for own in found]), table))
 
@@ -119,7 +119,7 @@ def lens(
     as_json: JsonOption = False,
 ) -> None:
     """Show at which depth a network decides: loss and error when the classifier reads the first layers only."""
-    from analysis.figures.export import save_figure, save_table
+    from analysis.figures.export import save_table
     from analysis.figures.prediction.lens import lens_figure
     from analysis.prediction.lens import lens_by_depth, pooled_parts
     from analysis.reuse.untrained import build_untrained
@@ -146,7 +146,7 @@ def lens(
             ]
             print_table(("sources read: 0 to", "loss", "error", "decided"), rows)
     if figure:
-        print_written(*save_figure(lens_figure(found), figure))
+        write_figure(lens_figure(found), figure)
     if table:
         import pandas as pd
 
@@ -169,7 +169,7 @@ def classes(
 
     An interrupted measurement resumes when the same command runs again; a finished one is cached.
     """
-    from analysis.figures.export import save_figure, save_table
+    from analysis.figures.export import save_table
     from analysis.figures.prediction.decision import matrix_figure
     from analysis.prediction.by_class import cluster_classes, confusion_pairs, reuse_by_class
     from analysis.reuse.measuring import cache_folder
@@ -206,6 +206,6 @@ def classes(
     if figure:
         clustered = cluster_classes(found)
         labels = [names[number] for number in clustered.index]
-        print_written(*save_figure(matrix_figure(clustered, labels, "correlation", -1, 1), figure))
+        write_figure(matrix_figure(clustered, labels, "correlation", -1, 1), figure)
     if table:
         print_written(save_table(found, table))

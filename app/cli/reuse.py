@@ -29,7 +29,7 @@ from app.cli.common import (
     reading_options,
 )
 from app.cli.opening import measure_network, open_network, open_test_images
-from app.cli.output import print_line, print_text, print_written
+from app.cli.output import print_line, print_text, print_written, write_figure
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -174,11 +174,10 @@ class _Out(NamedTuple):
 
     def write(self, drawn: Figure | None, found: pd.DataFrame) -> None:
         """Write the figure and the table; the table goes beside the figure unless it has a place of its own."""
-        from analysis import save_figure
         from analysis.figures.export import save_table
 
         if self.figure and drawn:
-            print_written(*save_figure(drawn, self.figure, None if self.table else found))
+            write_figure(drawn, self.figure, None if self.table else found)
         if self.table:
             print_written(save_table(found, self.table))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,7 +21,8 @@ from app.dashboard.keys import CHECKPOINT_ENDINGS
 from app.dashboard.language import t
 from app.dashboard.widgets.archive import archive
 from app.dashboard.widgets.handover import Code, page_link, show_code, show_handover
-from app.text import one_line, suite_version
+from app.facts import figure_facts, weights_hash
+from app.text import one_line
 from densenet_core import Checkpoint
 
 MAX_STEM = 60  # letters of a network's name in a file's
@@ -46,11 +46,8 @@ class Named:
 
     @cached_property
     def weights_hash(self) -> str:
-        """The SHA-256 of its tensors, names and values, in the order of their names."""
-        digest = hashlib.sha256()
-        for name, tensor in sorted(self._network.state_dict.items()):
-            digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
-        return digest.hexdigest()
+        """The SHA-256 of its tensors."""
+        return weights_hash(self._network)
 
 
 def name_files_after(name: str, network: Checkpoint) -> None:
@@ -61,12 +58,10 @@ def name_files_after(name: str, network: Checkpoint) -> None:
 @contextmanager
 def describing(name: str, code: Code, named: Named | None) -> Iterator[None]:
     """Put into the files made in this context what they show, the network's hash, and the code behind them."""
-    from analysis.figures.export import Facts, with_facts
+    from analysis.figures.export import with_facts
 
-    title = name if named is None else f"{name}: {named.name}"
-    of = "" if named is None else f"Network {named.name}, SHA-256 of its weights {named.weights_hash}.\n"
-    made = code.command or code.python
-    with with_facts(Facts(title, f"{of}Made again by:\n{made}", f"DenseNet Lens {suite_version()}")):
+    hashes = {} if named is None else {named.name: named.weights_hash}
+    with with_facts(figure_facts(name, hashes, code.command or code.python)):
         yield
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import pandas as pd
+import PIL.Image
 import pytest
 
 from analysis import connection_weights
 from analysis.reuse.untrained import build_untrained
 from app.cli.main import run
-from densenet_core import Checkpoint, DenseNetSpec, save_checkpoint
+from app.facts import weights_hash
+from app.text import suite_version
+from densenet_core import Checkpoint, DenseNetSpec, load_zoo, save_checkpoint
 from densenet_core.networks.build import build_model
 from densenet_core.networks.relatives.highway_spec import HighwaySpec
 from densenet_core.training.runs.files import REUSE
@@ -109,3 +112,22 @@ def test_reuse_of_two_epochs_shows_how_they_differ(tmp_path: Path, capsys: pytes
     assert len(pd.read_csv(tmp_path / "a.csv")) == len(tables[0])
     assert run(["reuse", str(tmp_path), "--epochs", "1", "7"]) == 2
     assert "choose from 1 to 2" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["pdf", "svg", "png"])
+def test_a_figure_names_its_network_and_its_command(kind: str, tmp_path: Path) -> None:
+    out = tmp_path / f"own figure.{kind}"
+    assert run(["--quiet", "reuse", "densenet-40-12-digits", "--figure", str(out)]) == 0
+    said = out.read_bytes().decode("latin-1").replace("\x00", "")
+    if kind == "png":
+        said = " ".join(PIL.Image.open(out).text.values())  # type: ignore[attr-defined]
+    weights = weights_hash(load_zoo("densenet-40-12-digits"))
+    command = f"densenet-lens reuse densenet-40-12-digits --figure '{out}'"
+    for part in ("own figure: densenet-40-12-digits", weights, command, f"DenseNet Lens {suite_version()}"):
+        assert part in said
+
+
+def test_a_figure_without_weights_names_its_command(tmp_path: Path) -> None:
+    out = tmp_path / "fig.svg"
+    assert run(["figure", "1", "121", "--out", str(out)]) == 0
+    assert f"densenet-lens figure 1 121 --out {out}" in out.read_text()
