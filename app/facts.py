@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 def weights_hash(network: Checkpoint) -> str:
-    """Return the SHA-256 of a network's tensors, names and values, in the order of their names."""
+    """Return the SHA-256 of a network's weights, names and values, in the order of their names."""
     digest = hashlib.sha256()
-    for name, tensor in sorted(network.state_dict.items()):
-        digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
+    for name, array in sorted(network.arrays.items()):
+        digest.update(name.encode() + array.tobytes())
     return digest.hexdigest()
 
 

@@ -51,7 +51,7 @@ def show_chart(
     Args:
         can_zoom: for scatter plots and curves: drag over a part to enlarge it; visible buttons zoom and go back.
     """
-    shown = figure.figure if isinstance(figure, Kept) else apply_theme(translate(figure))
+    shown = figure.figure if isinstance(figure, Kept) else _finish(figure)
     config: dict[str, Any] = {"displayModeBar": False}
     if can_zoom:
         shown, config = _with_zoom(shown), ZOOM
@@ -96,7 +96,7 @@ def draw_once(draw: Callable[..., go.Figure]) -> Callable[..., Kept]:
     """
 
     def draw_finished(key: NetworkKey, language: str, is_dark: bool, *options: Any) -> Kept:
-        figure = apply_theme(translate(draw(key, *options)))
+        figure = _finish(draw(key, *options))
         content = figure.to_dict()  # copied and encoded once, not at each drawing
         figure.to_dict = lambda: content
         return Kept(figure)
@@ -110,6 +110,12 @@ def draw_once(draw: Callable[..., go.Figure]) -> Callable[..., Kept]:
         return kept(key, language(), is_dark(), *options)
 
     return call
+
+
+def _finish(figure: go.Figure) -> go.Figure:
+    """Return a figure in the session's language and theme; titles of axes keep clear of long tick labels."""
+    axes = {"automargin": True, "title_standoff": 8}  # Streamlit drops Plotly's template, which has both
+    return apply_theme(translate(figure)).update_yaxes(axes)
 
 
 def is_dark() -> bool:
