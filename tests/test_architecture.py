@@ -136,6 +136,12 @@ def cli(words):
 """
 
 
+def test_the_command_line_starts_without_libraries_for_numbers() -> None:
+    code = "import sys, app.cli.main; print({'numpy', 'pandas', 'importlib.metadata'} & {*sys.modules})"
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=240)
+    assert run.stdout == "set()\n", run.stdout + run.stderr
+
+
 @pytest.mark.slow
 def test_torch_is_not_imported(small_checkpoint: Checkpoint, tmp_path: Path) -> None:
     """Importing it takes longer than all of these; one new process does them in turn and names the first that does."""

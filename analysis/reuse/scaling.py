@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, get_args
 
-import numpy as np
-
 from analysis.reuse.measures import MEASURES, is_signed
 from analysis.words import Phrase, phrases
 
@@ -113,12 +111,16 @@ def _largest(table: pd.DataFrame, sizes: pd.Series, scaling: Scaling) -> pd.Seri
 
 
 def _signed_rank(values: pd.Series) -> pd.Series:
+    import numpy as np
+
     ranks = values.abs().rank(method="average").where(values != 0, 0.0)
     signed: pd.Series = np.sign(values) * ranks / max(1.0, float(ranks.max()))
     return signed
 
 
 def _signed_log(values: pd.Series) -> pd.Series:
+    import numpy as np
+
     sizes = values.abs()
     if not (sizes > 0).any():
         return sizes

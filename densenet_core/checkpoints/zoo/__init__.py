@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from densenet_core.checkpoints.checkpoint import Checkpoint, load_checkpoint
 from densenet_core.errors import CheckpointError
+
+if TYPE_CHECKING:  # the command line and the server need the folder at their start, and no reader
+    from densenet_core.checkpoints.checkpoint import Checkpoint
 
 ZOO_FOLDER = Path(__file__).parent
 
@@ -39,4 +42,6 @@ def load_zoo(name: str) -> Checkpoint:
     Raises:
         CheckpointError: the name is unknown.
     """
+    from densenet_core.checkpoints.checkpoint import load_checkpoint
+
     return load_checkpoint(zoo_path(name))
