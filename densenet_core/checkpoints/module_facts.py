@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from densenet_core.arrays import Array
-from densenet_core.checkpoints.formats.content import ModuleFacts
-from densenet_core.checkpoints.identify.infer_spec import AVERAGE
 from densenet_core.checkpoints.identify.layouts import OUR_EPSILON
-from densenet_core.checkpoints.identify.variants import ACTIVATION, GLOBAL, USUAL_EPSILON
 from densenet_core.networks.layers import NormKind
 
 if TYPE_CHECKING:
@@ -22,11 +18,6 @@ _KINDS: dict[str, NormKind] = {"GroupNorm": "group", "LayerNorm": "layer"}
 _KINDS |= {"LayerNorm2d": "layer"}  # torchvision's and timm's
 _KINDS |= {f"InstanceNorm{dims}d": "instance" for dims in (1, 2, 3)}
 _KINDS |= dict.fromkeys(("SyncBatchNorm", *(f"BatchNorm{dims}d" for dims in (1, 2, 3))), "batch_statistics")
-
-_OTHER_FUNCTIONS = {
-    "LeakyReLU", "PReLU", "RReLU", "ReLU6", "ELU", "SELU", "CELU", "GELU", "SiLU", "Swish", "MemoryEfficientSwish",
-    "Mish", "Hardswish", "Hardtanh", "Hardsigmoid", "Tanh", "Tanhshrink", "Softplus", "Softsign", "LogSigmoid", "GLU",
-}  # fmt: skip
 
 
 class NormFacts(NamedTuple):
@@ -90,66 +81,3 @@ def with_our_epsilon(
     notes = [f"the norms' epsilon of {epsilon:g} is part of their running variances" for epsilon in sorted(added)]
     notes += [f"the norms' epsilon is {epsilon:g}, and 1e-05 is computed with" for epsilon in sorted(differing)]
     return arrays, tuple(notes)
-
-
-def find_other_layers(modules: Mapping[str, ModuleFacts], kernels: Iterable[str], max_pools: int) -> str:
-    """Return which layers of a pickled module compute something else than a DenseNet's, or an empty text.
-
-    Args:
-        modules: the class of each submodule, and more, by name.
-        kernels: the names of the submodules that have a kernel.
-        max_pools: the number of max poolings that a DenseNet of its kind has.
-    """
-    classes = {name: facts[0] for name, facts in modules.items()}
-    short = [own.rpartition(".")[2] for own in classes.values()]
-    others = [own for own in short if own in _OTHER_FUNCTIONS]
-    others += [own for name in kernels if (own := classes.get(name, "")) and not _is_torchs_conv(own)]
-    others += [own for own in short if re.fullmatch(r"(Adaptive)?MaxPool\dd", own)][max_pools:]
-    named = dict.fromkeys(others)
-    return f"the module has layers that DenseNets do not have: {', '.join([*named][:5])}" if named else ""
-
-
-def find_shown_operations(modules: Mapping[str, ModuleFacts], num_transitions: int) -> frozenset[str]:
-    """Return which operations the classes of a pickled module show, in the words in which others are assumed.
-
-    Args:
-        modules: as for ``find_other_layers``.
-    """
-    classes = [facts[0].rpartition(".")[2] for facts in modules.values()]
-    num_poolings = sum(re.fullmatch(r"AvgPool\dd", own) is not None for own in classes)
-    has_global = any(own.startswith("AdaptiveAvgPool") for own in classes)
-    found = {
-        ACTIVATION: "ReLU" in classes,
-        AVERAGE: num_poolings >= num_transitions,
-        GLOBAL: has_global or num_poolings > num_transitions,
-        USUAL_EPSILON: any(norm_facts(*facts[:4]) for facts in modules.values()),
-    }
-    return frozenset(words for words, is_shown in found.items() if is_shown)
-
-
-def find_other_geometry(modules: Mapping[str, ModuleFacts], sides: Mapping[str, tuple[int, ...]], strides: int) -> str:
-    """Return which convolutions of a pickled module have other strides, paddings or dilations than a DenseNet's.
-
-    Args:
-        sides: the kernel's sides of each convolution.
-        strides: the number of convolutions with a stride of 2 that a DenseNet of its kind has.
-    """
-    others: list[str] = []
-    strided: list[str] = []
-    for name, kernel in sides.items():
-        geometry = modules[name].geometry if name in modules else None
-        if not isinstance(geometry, list) or len(geometry) != 3 or None in geometry:
-            continue
-        stride, padding, dilation = geometry
-        if {*dilation} != {1} or list(padding) != [side // 2 for side in kernel] or not {*stride} <= {1, 2}:
-            others.append(name)
-        elif {*stride} != {1}:
-            strided.append(name)
-    others += strided if len(strided) != strides else []
-    if not others:
-        return ""
-    return f"convolutions of the module have other strides, paddings or dilations than a DenseNet's: {others[0]!r}"
-
-
-def _is_torchs_conv(class_name: str) -> bool:
-    return re.fullmatch(r"torch\.nn\.modules\.conv\.Conv\dd", class_name) is not None

@@ -16,20 +16,14 @@ from densenet_core.checkpoints.formats.keras_file import (
 from densenet_core.checkpoints.formats.onnx.graph import walk_onnx
 from densenet_core.checkpoints.formats.weights import choose
 from densenet_core.checkpoints.identify.concat_order import Order
-from densenet_core.checkpoints.identify.connectivity import as_concatenations
+from densenet_core.checkpoints.identify.connectivity import ConcatSpec, as_concatenations
 from densenet_core.checkpoints.identify.identified_by import ReadStateDict, check_read_values, describe_unused
 from densenet_core.checkpoints.identify.plain_names import PADDED
 from densenet_core.checkpoints.identify.state_dict import read_graph, read_state_dict
 from densenet_core.checkpoints.identify.variants import USUAL_EPSILON, without
 from densenet_core.checkpoints.masks import find_masks, with_masks
-from densenet_core.checkpoints.module_facts import (
-    find_other_geometry,
-    find_other_layers,
-    find_shown_operations,
-    kind_of,
-    norm_facts,
-    with_our_epsilon,
-)
+from densenet_core.checkpoints.module_facts import kind_of, norm_facts, with_our_epsilon
+from densenet_core.checkpoints.module_parts import find_other_parts, find_shown_operations
 from densenet_core.errors import CheckpointError
 from densenet_core.networks.densenet_spec import DenseNetSpec
 
@@ -136,15 +130,16 @@ def _as_pickled(found: ReadStateDict, candidate: Candidate, notes: tuple[str, ..
     Only the concatenations are left if the module has layers that compute something else than a DenseNet's.
     """
     found = replace(found, notes=(*found.notes, *notes))
-    if not isinstance(spec := found.spec, DenseNetSpec) or not candidate.modules:
+    if isinstance(spec := found.spec, ConcatSpec) or not candidate.modules:
         return found
-    tensors = {name: entry for name, entry in candidate.tensors.items() if isinstance(entry, Entry)}
-    kernels = [name.rpartition(".")[0] for name, entry in tensors.items() if len(entry.shape) > 2]
-    others = find_other_layers(candidate.modules, kernels, max_pools=int(spec.stem == "imagenet"))
-    sides = {name: tensors[f"{name}.weight"].shape[2:] for name in kernels if f"{name}.weight" in tensors}
-    others = others or find_other_geometry(candidate.modules, sides, strides=int(spec.stem == "imagenet"))
+    shapes = {name: entry.shape for name, entry in candidate.tensors.items() if isinstance(entry, Entry)}
+    others = find_other_parts(candidate.modules, shapes, found.ignored, spec)
+    if others and not isinstance(spec, DenseNetSpec):
+        raise CheckpointError(f"{others}: save its state_dict() to see the cost of the {spec.title} without them")
     if others:
         return replace(found, spec=as_concatenations(spec, others))
+    if not isinstance(spec, DenseNetSpec):
+        return found
     return replace(
         found, assumed=without(found.assumed, find_shown_operations(candidate.modules, len(spec.block_config) - 1))
     )

@@ -54,7 +54,7 @@ class ModuleFacts(NamedTuple):
     groups: Any
     epsilon: Any
     has_statistics: bool
-    geometry: Any  # of a convolution: stride, padding and dilation along each axis, each None if it is a word
+    settings: Mapping[str, Any]  # such as the stride along each axis, and "own": code that its class does not have
 
 
 @dataclass(frozen=True)
@@ -217,8 +217,8 @@ def _candidate(part: Mapping[str, Any], stretches: Sequence[Stretch]) -> Candida
         dtype, shape, number, first, strides = entry
         tensors[name] = parse_entry(name, dtype, shape, stretches[_count(number)], first, strides)
     modules = {
-        str(name): ModuleFacts(str(kind), groups, epsilon, bool(tracks), geometry)
-        for name, (kind, groups, epsilon, tracks, geometry) in part.get("modules", {}).items()
+        str(name): ModuleFacts(str(kind), groups, epsilon, bool(tracks), dict(settings))
+        for name, (kind, groups, epsilon, tracks, settings) in part.get("modules", {}).items()
     }
     return Candidate(str(part["name"])[:MAX_NAME], tensors, str(part["made_by"])[:MAX_NAME], modules)
 

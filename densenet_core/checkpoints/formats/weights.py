@@ -83,7 +83,7 @@ def _with_head(body: Candidate, candidates: Sequence[Candidate]) -> Candidate | 
     for part in (body, *heads):
         prefix = part.name.rpartition(".")[2] + "." if part.name else ""
         tensors |= {f"{prefix}{key}": entry for key, entry in part.tensors.items()}
-        modules |= {f"{prefix}{name}": facts for name, facts in part.modules.items()}
+        modules |= {f"{prefix}{name}".removesuffix("."): facts for name, facts in part.modules.items()}
     return replace(body, tensors=tensors, modules=modules)
 
 

@@ -11,11 +11,16 @@ from ..limits import MAX_DEPTH, MAX_LISTED, MAX_NAME, MAX_TENSORS
 from .containers import is_positional, is_tensor, parts
 from .objects import NumpyArray, Quantized, Tensor
 from .output import Refused
-from .unpickle import Inert
+from .unpickle import Global, Inert
 
 _FEW = 5  # mappings of at most this many tensors are parts of a nested one
 _BUFFERS = {"running_mean", "running_var", "num_batches_tracked"}
 MAX_AXES = 3  # of a kernel
+_MAX_WORD = 20  # characters of a setting
+_SETTINGS = (
+    "kernel_size", "stride", "padding", "dilation", "padding_mode", "ceil_mode", "divisor_override", "output_size",
+)  # fmt: skip
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks")
 _MAX_PACKED = 50  # parts of a quantized layer
 _PACKED = "_packed_params"  # the weight and bias of a layer that torch quantized
 
@@ -135,15 +140,33 @@ def _facts(class_name: str, state: dict[str, Any]) -> list[Any]:
     groups, epsilon, buffers = state.get("num_groups"), state.get("eps"), _pairs(state.get("_buffers"))
     has_statistics = isinstance(buffers, dict) and is_tensor(buffers.get("running_var"))
     numbers = groups if isinstance(groups, int) else 0, epsilon if isinstance(epsilon, float) else None
-    steps = [state.get(name) for name in ("stride", "padding", "dilation")]
-    geometry = [_sides(own) for own in steps] if isinstance(state.get("kernel_size"), tuple) else []
-    return [class_name[:MAX_NAME], *numbers, has_statistics, geometry]
+    return [class_name[:MAX_NAME], *numbers, has_statistics, _settings(state)]
 
 
-def _sides(value: Any) -> list[int] | None:
-    """Return a setting of a convolution along each axis; None for a word, such as "same"."""
-    is_plain = isinstance(value, tuple) and len(value) <= MAX_AXES and all(type(side) is int for side in value)
-    return list(value) if is_plain else None
+def _settings(state: dict[str, Any]) -> dict[str, Any]:
+    """Return a module's settings, with a list for those along axes; "own" is code that its class does not have."""
+    found = {name: _plain(state[name]) for name in _SETTINGS if name in state}
+    hooks = [_pairs(state.get(name)) for name in _HOOKS]
+    if "forward" in state:
+        found["own"] = "a forward function"
+    elif any(isinstance(own, dict) and any(map(_is_foreign, own.values())) for own in hooks):
+        found["own"] = "hooks"
+    return found
+
+
+def _plain(value: Any) -> list[int] | str | bool | None:
+    """Return a setting: numbers as a list of one for each axis, and anything unknown as text."""
+    if value is None or isinstance(value, bool):
+        return value
+    sides = [value] if type(value) is int else value
+    if isinstance(sides, (tuple, list)) and len(sides) <= MAX_AXES and all(type(side) is int for side in sides):
+        return [*sides]
+    return str(value)[:_MAX_WORD] if isinstance(value, (str, float)) else "another"
+
+
+def _is_foreign(hook: Any) -> bool:
+    """Return whether a hook is not one of torch's, which compute weights that are read from their parts."""
+    return not (isinstance(hook, (Inert, Global)) and hook.name.startswith("torch.nn.utils."))
 
 
 def _join_nested(found: Contents) -> None:
