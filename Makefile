@@ -22,6 +22,8 @@ BENCH_READY := .venv/.installed-bench
 .PHONY: app test check fast-tests coverage docs install install-test figures bench gpu fuzz lint soak attack torture
 # a file's tests share its fixtures, so they stay in one process
 PARALLEL ?= --numprocesses $(shell $(PYTHON) -c "import os; print(min(os.cpu_count() or 1, 8))") --dist loadscope --no-loadscope-reorder
+# the sources' byte code is kept, also where the environment says otherwise: tests start many processes
+export PYTHONDONTWRITEBYTECODE =
 KILLS ?= 30
 MINUTES ?= 2
 SESSIONS ?= 20

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchvision.ops import stochastic_depth
 
 from densenet_core.networks.network import Network
 from densenet_core.networks.resnet_layers import EXPANSION
@@ -98,12 +97,14 @@ class ResidualBlock(nn.Module):
     def _drop_path(self, x: Tensor) -> Tensor:
         """Return b x in training, where b is 0 or 1, and p x in evaluation (Huang et al. 2016, eqs. 2 and 5).
 
-        torchvision's function returns (b/p) x and x: the paper's values divided by p.
+        torchvision's function returns (b/p) x and x: the paper's values divided by p. It isn't used, since torchvision
+        takes longer to import than most commands take.
         """
         if self.survival == 1:
             return x
-        kept: Tensor = self.survival * stochastic_depth(x, 1 - self.survival, "batch", self.training)
-        return kept
+        if not self.training:
+            return self.survival * x
+        return x * x.new_empty([1] * x.dim()).bernoulli_(self.survival)
 
     def _drop(self, x: Tensor) -> Tensor:
         return F.dropout(x, self.drop_rate, self.training) if self.drop_rate else x

@@ -33,6 +33,7 @@ def test_arrays_that_can_not_be_shared_are_copied() -> None:
     assert fixed[0] == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float8_e4m3fn, torch.float16])
 @pytest.mark.parametrize("ending", ["safetensors", "pth"])
 def test_numbers_that_numpy_does_not_have_become_single_precision(

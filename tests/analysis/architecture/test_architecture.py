@@ -42,6 +42,7 @@ def arcs_by_kind(figure: Figure) -> dict[str, int]:
     return {str(c.get_label()): len(c.get_paths()) for c in collections if not str(c.get_label()).startswith("_")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layers", [1, 2, 5, 12, 24, 64])
 def test_a_block_of_n_layers_has_n_times_n_plus_1_half_arcs(layers: int) -> None:
     expected = {"dense_layer": layers * (layers + 1) // 2, "transition": layers + 1}
@@ -163,6 +164,7 @@ def test_an_image_too_small_is_refused_with_the_least_size() -> None:
         network_figure(DenseNetSpec.imagenet("121"), 8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "figure",
     [

@@ -215,6 +215,7 @@ def test_figures_have_a_panel_a_block_and_show_the_tables_values(measure: str) -
     assert figure_bytes(figure, "pdf") == figure_bytes(short_paths_figure(table, measure), "pdf")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("measure", ["probability", "share_in_join"])
 def test_the_screen_shows_the_same_values(measure: str) -> None:
     table = tables()[measure]

@@ -90,6 +90,7 @@ def test_nothing_is_decidable_where_the_order_is_not_visible() -> None:
     assert "--order old_first or new_first" in seen["reason"].iloc[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arch", ["densenet-40-12", "densenet-bc-40-12"])
 def test_drawn_networks_vary_as_initialized_ones(arch: str) -> None:
     """The deviation of mean |w| over networks, of every connection; relative to its target's mean."""
@@ -114,6 +115,7 @@ def test_a_drawn_network_has_the_same_connections_cut() -> None:
     assert not drawn["mean_abs_weight"].equals(untrained_weights(table, 1)["mean_abs_weight"])
 
 
+@pytest.mark.slow
 def test_observations_over_the_epochs_are_those_of_each_epoch() -> None:
     tables = [table_with(lambda row, e=e: 1.0 + e * row.source_layer).assign(epoch=e) for e in (1, 2)]
     moved = observations_over_training(pd.concat(tables, ignore_index=True))

@@ -112,6 +112,7 @@ def test_exploding_is_as_uneven_as_vanishing() -> None:
     assert unevenness(flow).tolist() == pytest.approx([100, 100])
 
 
+@pytest.mark.slow
 def test_the_network_stands_beside_its_controls() -> None:
     network, images = checkpoint_of(SPECS[0]), some_images(20)
     flow, paths = flow_beside_controls(network, images, 8), paths_beside_controls(network, images, 2)

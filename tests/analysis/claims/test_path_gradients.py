@@ -14,6 +14,7 @@ from densenet_core import create_model
 NAMES = ("densenet-7-2", "densenet-bc-16-4", "resnet-8", "plain-8")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_the_parts_add_up_to_the_whole_gradient_and_have_the_lengths_of_paths(name: str) -> None:
     torch.manual_seed(0)

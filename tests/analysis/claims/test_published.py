@@ -45,6 +45,7 @@ def test_resnets_of_one_recipe_need_fewer_at_all_but_one(claims: pd.DataFrame) -
     )  # 0.81 times as many
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "dataset", "error", "failing"),
     [

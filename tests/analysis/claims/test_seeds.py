@@ -110,6 +110,7 @@ def test_the_interval_is_not_that_of_pooled_variances() -> None:
     assert welch_interval(ours, theirs) == pytest.approx((expected.low, expected.high))
 
 
+@pytest.mark.slow
 def test_one_run_of_each_side_falls_back_to_the_images() -> None:
     ours, theirs = (Checkpoint(m.spec, m.state_dict(), {}) for m in some_models(2))
     train, test = some_images(30), some_images(40)
@@ -120,6 +121,7 @@ def test_one_run_of_each_side_falls_back_to_the_images() -> None:
         compare_gaps(dense([0.3]), resnets([0.4]))  # the records alone have no interval
 
 
+@pytest.mark.slow
 def test_runs_without_recorded_gaps_are_all_measured_on_the_images() -> None:
     names = [{"seed": number % 2, "name": f"run-{number}"} for number in range(4)]
     networks = [Checkpoint(m.spec, m.state_dict(), name) for m, name in zip(some_models(4), names, strict=True)]

@@ -22,6 +22,7 @@ from tests.analysis.prediction.test_lens import some_images
 SPEC = DENSE["BC"]
 
 
+@pytest.mark.slow
 def test_a_class_is_the_ablation_on_its_images_alone() -> None:
     checkpoint, images = checkpoint_of(SPEC), some_images()
     table = reuse_by_class(checkpoint, images, batch_size=6)
@@ -124,6 +125,7 @@ def test_unrelated_noise_is_not_similar() -> None:
     assert matrix.to_numpy().mean() > shuffled.to_numpy().mean()
 
 
+@pytest.mark.slow
 def test_an_interrupted_measurement_resumes_and_a_finished_one_is_cached(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

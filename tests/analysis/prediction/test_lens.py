@@ -113,6 +113,7 @@ def test_a_probe_reads_what_the_next_layer_reads() -> None:
     assert labels.tolist() == images.labels.tolist()
 
 
+@pytest.mark.slow
 def test_probes_find_the_brightness_and_no_shuffled_labels() -> None:
     checkpoint = checkpoint_of(SPEC)
     generator = torch.Generator().manual_seed(0)

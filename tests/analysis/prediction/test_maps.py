@@ -11,6 +11,7 @@ from densenet_core import DataError
 from tests.analysis.prediction.networks import CHECKPOINTS, DENSE, RESIDUAL, checkpoint_of, images_for
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["BC", "volumes", "pruned", "ResNet", "pre-activation"])
 def test_the_mean_of_a_map_is_the_contribution_of_its_layer(name: str) -> None:
     checkpoint = CHECKPOINTS[name]()
@@ -31,6 +32,7 @@ def test_one_live_pixel_is_found() -> None:
     assert change[:, :3, :3].mean() > 5 * change[:, -2:, -2:].mean()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spec", [DENSE["BC"], RESIDUAL["ResNet"]], ids=["DenseNet", "ResNet"])
 def test_grad_cam_is_captums(spec) -> None:
     captum = pytest.importorskip("captum.attr")

@@ -29,6 +29,7 @@ def dominated(table: pd.DataFrame, row: int) -> bool:
     )
 
 
+@pytest.mark.slow
 def test_the_pareto_front_is_its_definition() -> None:
     random = np.random.default_rng(0)
     for _ in range(50):

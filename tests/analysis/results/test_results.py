@@ -100,6 +100,7 @@ def test_the_shipped_sweep_is_whole() -> None:
         assert table[column].notna().all(), column
 
 
+@pytest.mark.slow
 def test_measured_results_are_the_runs_own_records(tmp_path: Path) -> None:
     config = TrainingConfig("densenet-7-2", "digits", "demo", epochs=1, runs_dir=str(tmp_path))
     folder = train(config, show_progress=False)

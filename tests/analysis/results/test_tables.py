@@ -58,6 +58,7 @@ def test_table_2_has_every_method_and_its_two_counts() -> None:
     assert table.loc["ResNet-164 (pre-activation)", ["C10", "C10+"]].tolist() == ["11.26*", "5.46"]
 
 
+@pytest.mark.slow
 def test_own_runs_are_further_rows_and_said_to_be_measured() -> None:
     table = paper_table(2, shipped_results())
     own, digits = table[table["Method"].str.contains("measured")], shipped_results().query("dataset == 'Digits (8x8)'")
@@ -66,6 +67,7 @@ def test_own_runs_are_further_rows_and_said_to_be_measured() -> None:
     assert (own["C10+"] == "").all()
 
 
+@pytest.mark.slow
 def test_latex_is_booktabs_with_its_signs_escaped() -> None:
     text = latex_table(paper_table(3, None))
     assert text.startswith("% \\usepackage{booktabs}\n\\begin{tabular}")

@@ -195,6 +195,7 @@ def test_the_interval_covers_the_choice_of_images() -> None:
     assert with_images.high - with_images.low > 1.2 * (without.high - without.low)
 
 
+@pytest.mark.slow
 def test_the_interval_over_images_is_that_of_new_images() -> None:
     """The oracle: ablation on 400 fresh sets of as many images, drawn from the distribution that is known here."""
     generator = np.random.default_rng(5)

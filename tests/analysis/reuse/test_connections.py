@@ -74,10 +74,12 @@ def test_the_table_is_what_loops_over_the_definition_give(spec: DenseNetSpec) ->
     assert_table_is_naive(Checkpoint(spec, trained_like(spec).state_dict()))
 
 
+@pytest.mark.slow
 def test_a_cifar10_network_that_others_trained() -> None:
     assert_table_is_naive(load_checkpoint(shared_file("checkpoints/densenet_bc_100_12_cifar10.pth.tar")))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", zoo_names())
 def test_the_zoo(name: str) -> None:
     assert_table_is_naive(load_zoo(name))

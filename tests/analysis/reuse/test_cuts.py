@@ -65,6 +65,7 @@ def test_results_come_in_order_and_a_process_that_ends_is_an_error() -> None:
     assert list(in_order(prepare, [], 2)) == []
 
 
+@pytest.mark.slow
 def test_half_precision_states_its_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ablation, "NUM_COMPARED", 5)
     checkpoint, images = checkpoint_of(SPECS[0]), some_images()
@@ -85,6 +86,7 @@ def test_a_batch_has_as_many_images_as_fit_in_the_cache() -> None:
     assert fitting_batch(DenseNetSpec((3, 2), 4, 8), 8) == 50
 
 
+@pytest.mark.slow
 def test_unknown_options_are_rejected() -> None:
     with pytest.raises(ValueError, match="precision 'int8' is unknown: choose fp32 or bf16"):
         connection_ablation(checkpoint_of(SPECS[0]), some_images(), precision="int8")  # type: ignore[arg-type]

@@ -35,6 +35,7 @@ def by_hand(table: pd.DataFrame, scaling: str) -> list[float]:
     return values
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scaling", ["block_max", "network_max", "target_max", "target_minmax", "none"])
 def test_every_scaling_is_its_definition(table: pd.DataFrame, scaling: str) -> None:
     np.testing.assert_allclose(scale_measure(table, "mean_abs_weight", scaling), by_hand(table, scaling))

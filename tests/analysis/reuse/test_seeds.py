@@ -21,6 +21,7 @@ def untrained() -> list[pd.DataFrame]:
     return [connection_weights(build_untrained(SPEC, seed=seed)) for seed in range(NUM_UNTRAINED)]
 
 
+@pytest.mark.slow
 def test_the_noise_is_that_of_untrained_networks(untrained: list[pd.DataFrame]) -> None:
     noise = seed_statistics(untrained[:2])["noise"].to_numpy()
     measured = np.log([table["mean_abs_weight"] for table in untrained]).std(0, ddof=1)
@@ -29,6 +30,7 @@ def test_the_noise_is_that_of_untrained_networks(untrained: list[pd.DataFrame]) 
     assert np.mean((measured / noise) ** 2) == pytest.approx(1, abs=0.12)
 
 
+@pytest.mark.slow
 def test_untrained_networks_rarely_differ(untrained: list[pd.DataFrame]) -> None:
     groups = [seed_statistics(untrained[i : i + 3]) for i in range(0, NUM_UNTRAINED, 3)]
     assert np.mean([found["p_value"] < 0.05 for found in groups]) == pytest.approx(0.05, abs=0.035)

@@ -20,6 +20,7 @@ def saved(folder: Path, arch: str, seed: int, gap: float) -> str:
     return str(file)
 
 
+@pytest.mark.slow
 def test_seeds_of_both_sides_decide_the_claim_on_overfitting(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

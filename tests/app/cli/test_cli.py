@@ -23,6 +23,7 @@ from tests.conftest import trained_like
 ROOT = Path(__file__).parents[3]
 
 
+@pytest.mark.slow
 def test_reuse_writes_figure_and_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     figure, table = tmp_path / "fig5.pdf", tmp_path / "weights.csv"
     assert run(["reuse", "densenet-40-12-digits", "--figure", str(figure), "--table", str(table)]) == 0
@@ -142,6 +143,7 @@ MISTAKES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_mistake_is_one_line_on_stderr(
     mistake: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -267,6 +269,7 @@ def test_compare(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["compare", "resnet-20", "resnet-20"]) == 0
 
 
+@pytest.mark.slow
 def test_tables_by_their_number(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["table", "2", "--format", "latex"]) == 0
     assert "\\toprule" in capsys.readouterr().out

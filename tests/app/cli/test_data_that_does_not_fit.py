@@ -55,6 +55,7 @@ def networks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return {name: str(folder / f"{name}.safetensors") for name in NETWORKS}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", NETWORKS)
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_says_what_does_not_fit(

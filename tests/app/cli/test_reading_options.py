@@ -43,6 +43,7 @@ def test_it_has_every_option(command: str) -> None:
     assert commands()[command].parameters.keys() >= set(Reading._fields)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", READERS)
 def test_the_options_arrive(command: str, file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for first in FIRST_ARGUMENTS.get(command, [[]]):

@@ -35,6 +35,7 @@ def test_cost_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert found["activation_bytes"]["memory_efficient"] < found["activation_bytes"]["training"]
 
 
+@pytest.mark.slow
 def test_agreement_and_claims_as_json(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -200,6 +201,7 @@ def test_a_home_that_can_not_be_written(
     assert "the cache folder can't be written" in no_cache.text
 
 
+@pytest.mark.slow
 def test_damaged_measurements_are_removed_and_two_processes_do_not_disturb_each_other(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -86,6 +86,7 @@ WRAPPINGS: dict[str, Any] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wrapping", WRAPPINGS)
 def test_wrappers_prefixes_and_ages(wrapping: str, small_checkpoint: Checkpoint, tmp_path: Path) -> None:
     file = tmp_path / "net.pth.tar"
@@ -102,6 +103,7 @@ def test_zip_and_legacy_files_and_any_ending(small_checkpoint: Checkpoint, tmp_p
         assert_same(load_checkpoint(tmp_path / name), small_checkpoint)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["densenet121", "densenet161"])
 def test_torchvisions_networks_with_the_spec_inferred(name: str) -> None:
     state = torchvision.models.get_model(name).state_dict()
@@ -210,6 +212,7 @@ def test_a_broken_state_dict_names_the_tensor(breakage: str, small_checkpoint: C
         checkpoint_from_state_dict(state)
 
 
+@pytest.mark.slow
 def test_files_that_are_no_networks(tmp_path: Path) -> None:
     cases: dict[str, tuple[Any, str]] = {
         "a tensor": (torch.zeros(3), "holds an object of type Tensor, not a state dict"),

@@ -182,6 +182,7 @@ def assert_only_its_table(found: Checkpoint, why: str) -> None:
         found.to_model()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", SAME)
 def test_what_computes_the_same_is_built(what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = SAME[what]()
@@ -192,6 +193,7 @@ def test_what_computes_the_same_is_built(what: str, tmp_path: Path, monkeypatch:
     assert_same_scores(load_checkpoint(exported(model, tmp_path / "a.onnx")), model)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", OTHER)
 def test_what_computes_something_else_has_only_a_table(
     what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -248,6 +250,7 @@ KERAS: dict[str, tuple[dict[str, object], str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", KERAS)
 def test_the_configuration_of_keras_is_heard(what: str, tmp_path: Path) -> None:
     h5py = pytest.importorskip("h5py")

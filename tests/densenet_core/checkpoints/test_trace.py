@@ -38,12 +38,14 @@ def test_a_traced_densenet_has_the_table_of_its_names(spec: DenseNetSpec) -> Non
     assert (followed.in_channels, followed.num_classes) == (spec.in_channels, spec.num_classes)
 
 
+@pytest.mark.slow
 def test_torchvisions_own_module_is_followed() -> None:
     followed = trace_concatenations(torchvision.models.densenet121(memory_efficient=True))
     assert followed.num_connections == DenseNetSpec.imagenet("121").num_connections
     assert followed.sources[0][:2] == ("features.conv0", "features.denseblock1.denselayer1.conv2")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, {"new_first": True}, {"gated": True}, {"groups": 2}, {"heads": 2}])
 def test_a_module_of_unknown_names_and_shapes(options: dict) -> None:
     model = ForeignDenseNet(**options)  # not trained: its state dict does not tell the order
@@ -101,6 +103,7 @@ def test_a_nested_u_net() -> None:
     feature_reuse_figure(table)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "blocks"), [("googlenet", 9), ("squeezenet1_1", 8)])
 def test_torchvisions_other_concatenating_networks(name: str, blocks: int) -> None:
     kwargs = {"init_weights": False} if name == "googlenet" else {}

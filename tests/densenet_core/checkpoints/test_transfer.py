@@ -9,6 +9,7 @@ from densenet_core import Checkpoint, CheckpointError, create_model, save_checkp
 from densenet_core.checkpoints.transfer import load_weights_into
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "classifier"),
     [

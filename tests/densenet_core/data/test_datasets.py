@@ -109,6 +109,7 @@ def write_cifar10(root: Path, per_batch: int) -> None:
     (folder / "batches.meta").write_bytes(pickle.dumps({"label_names": [f"class{i}" for i in range(10)]}))
 
 
+@pytest.mark.slow
 def test_cifar10_from_its_own_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from torchvision import datasets
 
@@ -171,6 +172,7 @@ def test_class_folders_of_photographs_are_cropped_to_224(tmp_path: Path) -> None
     assert labels.tolist() == [0, 0, 0, 1]
 
 
+@pytest.mark.slow
 def test_ten_crops_are_the_corners_the_center_and_their_mirror_images(tmp_path: Path) -> None:
     (tmp_path / "one").mkdir()
     ramp = np.linspace(0, 255, 256 * 256, dtype=np.uint8).reshape(256, 256)

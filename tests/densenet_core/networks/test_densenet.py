@@ -37,6 +37,7 @@ def test_torchvision_state_dicts_load_unchanged_with_equal_outputs(name: str) ->
         torch.testing.assert_close(ours.get_buffer(key), buffer, rtol=0, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_parameter_counts_are_the_papers() -> None:
     with shared_file("reference/exact_params.csv").open() as stream:
         rows = list(csv.DictReader(stream))

@@ -76,6 +76,7 @@ undivided = st.one_of(*UNDIVIDED.values())
 supervised = undivided.filter(lambda spec: len(spec.block_ends()) > 1).map(DeeplySupervisedSpec)
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @example(spec_from_name("densenet161"))
 @example(spec_from_name("resnet50"))
@@ -127,6 +128,7 @@ def test_the_names_in_files_stay() -> None:
     assert set(FAMILY_BY_NAME) >= {"DenseNet", "ResNet", "Highway", "FractalNet", "DeeplySupervised"}
 
 
+@pytest.mark.slow
 def test_a_spec_is_read_without_torch() -> None:
     script = (
         "import sys; from densenet_core.networks import names, layers\n"

@@ -53,6 +53,7 @@ def test_fused_scores_are_the_plain_ones(spec: DenseNetSpec, batch: int, size: i
         torch.testing.assert_close(fuse(model)(images), model(images), rtol=0, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "spec",
     [
@@ -78,6 +79,7 @@ def test_parts_of_a_batch_that_do_not_divide_it(monkeypatch: pytest.MonkeyPatch)
         torch.testing.assert_close(fuse(model)(images), whole, rtol=0, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", zoo_names())
 def test_networks_of_the_zoo(name: str) -> None:
     model = load_zoo(name).to_model()
@@ -86,6 +88,7 @@ def test_networks_of_the_zoo(name: str) -> None:
         torch.testing.assert_close(fuse(model)(images), model(images), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_network_that_others_trained() -> None:
     model = load_checkpoint(shared_file("checkpoints/densenet_bc_100_12_cifar10.pth.tar")).to_model()
     images = torch.randn(5, 3, 32, 32)

@@ -62,6 +62,7 @@ def assert_same(plain: DenseNet, ours: DenseNet, images: Tensor) -> None:
         torch.testing.assert_close(b, a, rtol=1e-9, atol=1e-12, msg=lambda m, name=name: f"{name}: {m}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
 @pytest.mark.parametrize("part_bytes", [8_000_000, 1], ids=["one part", "an image a part"])
 def test_gradients_and_statistics_are_those_of_the_plain_path(
@@ -72,6 +73,7 @@ def test_gradients_and_statistics_are_those_of_the_plain_path(
     assert_same(plain, ours, images_for(spec))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
 def test_no_memory_is_read_before_it_is_written(spec: DenseNetSpec) -> None:
     plain, ours = pair(spec)
@@ -83,6 +85,7 @@ def test_no_memory_is_read_before_it_is_written(spec: DenseNetSpec) -> None:
         torch.use_deterministic_algorithms(before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", ["frozen", "some frozen", "average", "no statistics", "dilated", "evaluation"])
 def test_so_they_are_of_changed_networks(change: str) -> None:
     plain, ours = pair(BC)

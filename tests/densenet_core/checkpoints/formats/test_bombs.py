@@ -257,6 +257,7 @@ def other_thread() -> Iterator[list[float]]:
         awake.append(time.monotonic())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", FILES)
 def test_it_is_refused_while_another_thread_goes_on(what: str, tmp_path: Path) -> None:
     make, reason = FILES[what]
@@ -319,6 +320,7 @@ def test_a_constant_of_another_file_of_the_working_folder_is_not_read(
         load_checkpoint("in/a.onnx")
 
 
+@pytest.mark.slow
 def test_a_compressed_storage_is_unpacked_no_further_than_the_archive_says(tmp_path: Path) -> None:
     source = zipfile.ZipFile(io.BytesIO(hostile.torch_file({"a.weight": torch.zeros(3, 3, 3, 3)})))
     with zipfile.ZipFile(tmp_path / "a.pth", "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:

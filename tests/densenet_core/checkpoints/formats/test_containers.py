@@ -115,6 +115,7 @@ CONTAINERS: dict[str, Callable[[nn.Module], Any]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", CONTAINERS)
 def test_a_network_is_found_in(what: str, model: nn.Module, tmp_path: Path) -> None:
     torch.save(CONTAINERS[what](model), tmp_path / "a.pth")
@@ -131,6 +132,7 @@ UNNAMED_TENSORS: dict[str, Callable[[State], list[Tensor]]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", UNNAMED_TENSORS)
 @pytest.mark.parametrize("is_numpy", [True, False])
 def test_tensors_without_names_are_named_by_their_places(
@@ -157,6 +159,7 @@ PICKLED: dict[str, Callable[[nn.Module], Any]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("protocol", [0, 5])
 @pytest.mark.parametrize("what", PICKLED)
 def test_a_pickle_that_torch_did_not_write(what: str, protocol: int, model: nn.Module, tmp_path: Path) -> None:
@@ -164,6 +167,7 @@ def test_a_pickle_that_torch_did_not_write(what: str, protocol: int, model: nn.M
     assert_same_network(tmp_path / "a.pkl", model)
 
 
+@pytest.mark.slow
 def test_objects_in_files_of_numpy(model: nn.Module, tmp_path: Path) -> None:
     arrays = {key: tensor.numpy() for key, tensor in model.state_dict().items()}
     np.save(tmp_path / "a.npy", np.array(arrays, dtype=object))
@@ -212,6 +216,7 @@ def test_a_storage_in_a_pickle_can_not_claim_more_than_it_holds(length: int, tmp
         load_checkpoint(tmp_path / "a.pkl")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", [{"dilation": (2, 2), "padding": (2, 2)}, {"stride": (2, 2)}, {"padding": (0, 0)}])
 def test_a_pickled_module_shows_how_its_convolutions_step(change: dict[str, Any], tmp_path: Path) -> None:
     model = trained_like(SPEC).eval()

@@ -49,6 +49,7 @@ SHARDED: dict[str, Callable[[dict[str, torch.Tensor], Path], object]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SHARDED)
 def test_a_folder_of_hugging_face(name: str, tmp_path: Path) -> None:
     index = sharded(tmp_path, name, SHARDED[name])
@@ -124,6 +125,7 @@ def test_files_that_take_too_long_together_are_refused(tmp_path: Path, monkeypat
         load_checkpoint(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_distributed_checkpoint(tmp_path: Path) -> None:
     import torch.distributed.checkpoint as distributed
 
@@ -166,6 +168,7 @@ def split_over_two_processes(folder: Path) -> None:
     (folder / ".metadata").write_bytes(pickle.dumps(Metadata(tensors, None, places)))
 
 
+@pytest.mark.slow
 def test_tensors_that_were_split_over_processes_are_put_together(tmp_path: Path) -> None:
     split_over_two_processes(tmp_path)
     assert len(list(tmp_path.glob("*.distcp"))) == 2

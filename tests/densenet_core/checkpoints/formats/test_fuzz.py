@@ -58,6 +58,7 @@ def damaged(data: st.DataObject) -> bytes:
     return bytes(content)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=5000, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_a_damaged_file_is_read_or_refused_with_a_reason(data: st.DataObject, tmp_path_factory: object) -> None:
@@ -111,6 +112,7 @@ def test_a_hostile_file_costs_neither_time_nor_memory(what: str, tmp_path: Path)
     assert grown < 2 * len(HOSTILE[what]) + 200_000_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("dtype", "is_read"),
     [

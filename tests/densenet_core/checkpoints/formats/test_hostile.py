@@ -181,6 +181,7 @@ def test_a_name_that_stands_twice_is_read_once(tmp_path: Path) -> None:
         load_checkpoint(tmp_path / "a.pth")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", [".safetensors", ".pth", ".h5", ".onnx", ".keras", ".png", ""])
 def test_a_files_ending_says_nothing(ending: str, tmp_path: Path) -> None:
     for content in (

@@ -52,6 +52,7 @@ def applications_densenet(keras: Any) -> Any:
     return with_random_weights(model)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ENDINGS)
 def test_densenets_of_keras_applications_have_the_same_scores(keras: Any, name: str, tmp_path: Path) -> None:
     model = applications_densenet(keras)
@@ -84,6 +85,7 @@ def own_densenet(keras: Any) -> Any:
     return with_random_weights(keras.Model(images, layers.Dense(5)(x)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ENDINGS)
 def test_a_network_of_unknown_names_is_found_by_its_shapes(keras: Any, name: str, tmp_path: Path) -> None:
     model = own_densenet(keras)
@@ -117,6 +119,7 @@ def keras_1_file(file: Path, model: DenseNet, is_theano: bool) -> Path:
     return file
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_theano", [True, False])
 def test_kernels_of_keras_1_are_read_in_the_layout_that_is_asked_for(
     is_theano: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -181,6 +184,7 @@ HOSTILE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", HOSTILE)
 def test_what_is_not_plainly_stored_is_refused(what: str, tmp_path: Path) -> None:
     write_file, message = HOSTILE[what]

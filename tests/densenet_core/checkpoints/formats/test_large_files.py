@@ -40,6 +40,7 @@ def saved(tensors: Mapping[str, torch.Tensor], kind: str, folder: Path) -> Path:
     return file
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["safetensors", "pth"])
 @pytest.mark.parametrize("value", [1.0, float("nan")])
 def test_large_tensors_beside_the_network_are_not_read(

@@ -119,6 +119,7 @@ CASES: dict[str, tuple[dict, str]] = {  # the options, and why the network can't
 }
 
 
+@pytest.mark.slow
 def test_an_order_that_is_not_visible_is_said_where_it_matters(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -133,6 +134,7 @@ def test_an_order_that_is_not_visible_is_said_where_it_matters(
     assert "is not visible" not in said and "not decidable" not in said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", CASES)
 def test_the_table_of_what_people_have(what: str) -> None:
     torch.manual_seed(0)

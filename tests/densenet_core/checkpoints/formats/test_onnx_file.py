@@ -39,6 +39,7 @@ def written(model: nn.Module, file: Path, shape: Sequence[int], folding: bool = 
     return file
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folding", [True, False])
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.title + spec.stem)
 def test_what_an_exporter_folded_is_the_same_function(spec: DenseNetSpec, folding: bool, tmp_path: Path) -> None:
@@ -74,6 +75,7 @@ def test_new_feature_maps_first_is_seen_in_the_graph(tmp_path: Path) -> None:
         torch.testing.assert_close(found.to_model()(images), model(images), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{"gated": True}, {"heads": 2}, {"groups": 2}, {"bias": True, "new_first": True}])
 def test_of_odd_networks_the_table_is_known(options: dict[str, int], tmp_path: Path) -> None:
     model = trained(ForeignDenseNet(**options))

@@ -109,6 +109,7 @@ def assert_same_scores(found: Checkpoint, model: nn.Module) -> None:
         torch.testing.assert_close(found.to_model()(images), model(images), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("opset", [13, 18])
 @pytest.mark.parametrize("what", NORMS)
 def test_norms_that_an_exporter_takes_apart_are_put_together(what: str, opset: int, tmp_path: Path) -> None:
@@ -132,6 +133,7 @@ def changed(file: Path, change: Callable[[onnx.NodeProto], onnx.NodeProto | None
     return file
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("per_group", [False, True])
 def test_group_normalization_has_numbers_for_maps_or_for_groups(per_group: bool, tmp_path: Path) -> None:
     """Opset 18 defines GroupNormalization with one number a group, and opset 21 with one for each feature map."""
@@ -185,6 +187,7 @@ def test_a_graph_exported_for_training_says_which_statistics_are_used(tmp_path: 
     assert_same_scores(found, model.eval())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("head", ["mean norm relu", "norm mean relu"])
 @pytest.mark.parametrize("live", [True, False])
 def test_the_order_of_operations_counts(head: str, live: bool, tmp_path: Path) -> None:

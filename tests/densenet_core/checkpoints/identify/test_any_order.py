@@ -110,6 +110,7 @@ def assert_reads(found: Checkpoint, model: Concatenating) -> None:
         torch.testing.assert_close(found.to_model()(images), model(images), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", ORDERS)
 def test_statistics_show_the_order_of_each_layer(order: Order, tmp_path: Path) -> None:
     model = trained(order)
@@ -119,6 +120,7 @@ def test_statistics_show_the_order_of_each_layer(order: Order, tmp_path: Path) -
     assert_reads(found, model)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", ORDERS)
 def test_a_live_module_is_followed(order: Order) -> None:
     torch.manual_seed(0)
@@ -128,6 +130,7 @@ def test_a_live_module_is_followed(order: Order) -> None:
     assert_reads(found, model)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", [input_last, shuffled])
 def test_a_graph_is_followed(order: Order, tmp_path: Path) -> None:
     pytest.importorskip("onnx")

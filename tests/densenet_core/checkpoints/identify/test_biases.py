@@ -82,6 +82,7 @@ CASES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", CASES)
 def test_biases_are_part_of_the_norms_behind_them(what: str, tmp_path: Path) -> None:
     model = trained(Biased(**CASES[what]))

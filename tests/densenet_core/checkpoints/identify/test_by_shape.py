@@ -40,6 +40,7 @@ def assert_same_reuse(table: pd.DataFrame, model: ForeignDenseNet, widths: list[
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("new_first", [False, True])
 @pytest.mark.parametrize("ending", ["pth", "safetensors"])  # safetensors sorts its names
 def test_unknown_names_become_a_densenet_of_the_same_scores(ending: str, new_first: bool, tmp_path: Path) -> None:
@@ -100,6 +101,7 @@ SPECS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_sorted", [False, True])
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.title)
 def test_every_tensor_finds_its_place(spec: DenseNetSpec, is_sorted: bool) -> None:
@@ -127,6 +129,7 @@ def test_numbered_layers_find_their_norms_by_order() -> None:
     assert found.our_names() == {theirs: ours for ours, theirs in names.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["resnet-20", "resnet50", "wrn-16-4", "plain-20", "preact-resnet-164"])
 def test_other_networks_are_not_taken_for_densenets(name: str) -> None:
     with torch.device("meta"):

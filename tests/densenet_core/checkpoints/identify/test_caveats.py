@@ -64,6 +64,7 @@ SAVED: dict[str, Callable[[State, State], State]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_masked_already", [False, True])
 @pytest.mark.parametrize("how", SAVED)
 def test_masks_are_multiplied_with_their_weights(
@@ -95,6 +96,7 @@ ODD: dict[str, tuple[Callable[[State, State], State], str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ODD)
 def test_what_may_change_the_weights_and_is_not_used_is_said_everywhere(
     what: str, model: nn.Module, masks: State, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -164,6 +166,7 @@ def test_operations_that_shapes_do_not_show_are_assumed(tmp_path: Path, monkeypa
     assert {*found.assumed} - {*whole.assumed} == {"an epsilon of 1e-05 in the batch norms"}  # which its norms show
 
 
+@pytest.mark.slow
 def test_commands_on_images_say_what_they_assume(
     model: nn.Module, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

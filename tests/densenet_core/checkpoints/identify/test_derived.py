@@ -78,6 +78,7 @@ def test_an_unknown_parametrization_says_so() -> None:
         compose_weights({key: tensor.numpy() for key, tensor in module.state_dict().items()})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", DERIVED)
 def test_a_densenet_of_derived_weights_has_the_scores_and_table_of_its_plain_one(how: str) -> None:
     torch.manual_seed(0)

@@ -61,6 +61,7 @@ CASES: dict[str, tuple[str, DenseNetSpec, Callable[[str], str]]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", CASES)
 def test_the_same_network_by_other_names(what: str, tmp_path: Path) -> None:
     layout, spec, renamed = CASES[what]

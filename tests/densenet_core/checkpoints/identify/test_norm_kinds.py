@@ -139,6 +139,7 @@ def assert_same_scores(found: Callable[[Tensor], Tensor], model: nn.Module) -> N
         torch.testing.assert_close(found(IMAGES), expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_it_is_built_and_scores_the_same(case: Case) -> None:
     what, model, found = case
     kind, groups = CASES[what][3]
@@ -170,6 +171,7 @@ def test_it_is_saved_and_read(case: Case, tmp_path: Path) -> None:
     assert_same_scores(back.to_model(), model)
 
 
+@pytest.mark.slow
 def test_the_command_line_says_what_is_assumed_and_takes_the_kind(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

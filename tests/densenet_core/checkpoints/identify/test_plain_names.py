@@ -71,6 +71,7 @@ def assert_same_network(file: Path) -> None:
         torch.testing.assert_close(found.to_model()(IMAGES), MODEL(IMAGES), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", FILES)
 def test_it_computes_the_same(what: str, tmp_path: Path) -> None:
     torch.save(dict(FILES[what]()), tmp_path / "a.pth")

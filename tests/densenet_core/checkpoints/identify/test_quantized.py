@@ -31,6 +31,7 @@ DYNAMIC: dict[str, Callable[[nn.Module], nn.Module]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", DYNAMIC)
 def test_a_dynamically_quantized_classifier_is_computed(how: str, tmp_path: Path) -> None:
     quantized = DYNAMIC[how](trained_like(SPEC).eval())
@@ -47,6 +48,7 @@ def test_a_dynamically_quantized_classifier_is_computed(how: str, tmp_path: Path
             torch.testing.assert_close(found.to_model()(IMAGES), quantized(IMAGES), rtol=0.02, atol=0.02)
 
 
+@pytest.mark.slow
 def test_of_a_statically_quantized_network_the_table_is_known(tmp_path: Path) -> None:
     model = trained(ForeignDenseNet())
     model.qconfig = quantization.get_default_qconfig("fbgemm")

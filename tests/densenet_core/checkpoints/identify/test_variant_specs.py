@@ -92,6 +92,7 @@ stems = st.one_of(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(variants, stems)
 def test_every_variant_is_read_back_from_its_state_dict(fields: dict[str, Any], stem: dict[str, Any]) -> None:

@@ -132,6 +132,7 @@ def case(request: pytest.FixtureRequest) -> tuple[str, Handmade, Checkpoint]:
 Case = tuple[str, Handmade, Checkpoint]
 
 
+@pytest.mark.slow
 def test_its_file_is_read_by_shapes_and_scores_the_same(case: Case) -> None:
     what, model, found = case
     assert found.spec == expected_spec(what)
@@ -164,6 +165,7 @@ def test_its_table_is_that_of_its_weights(case: Case) -> None:
     assert table[2, 0, 3] == pytest.approx(shrink[:, : -2 * K].abs().mean().item(), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_its_other_forms_score_the_same(case: Case) -> None:
     _, model, found = case
     assert_same_scores(fuse(found.to_model()), model)  # type: ignore[arg-type]
@@ -171,6 +173,7 @@ def test_its_other_forms_score_the_same(case: Case) -> None:
     assert_same_scores(dissect(found, fold=True), model)
 
 
+@pytest.mark.slow
 def test_it_trains_the_same_in_less_memory(case: Case) -> None:
     found = case[2]
     assert isinstance(found.spec, DenseNetSpec)
@@ -185,6 +188,7 @@ def test_it_trains_the_same_in_less_memory(case: Case) -> None:
         torch.testing.assert_close(gradients[1][name], gradient, msg=name)
 
 
+@pytest.mark.slow
 def test_it_is_pruned_and_restored(case: Case) -> None:
     found = case[2]
     cuts = ((1, 0, 2), (2, 1, 3), (3, 1, 3))
@@ -199,6 +203,7 @@ def test_it_is_pruned_and_restored(case: Case) -> None:
     assert_same_scores(with_all_connections(pruned).to_model(), zeroed)
 
 
+@pytest.mark.slow
 def test_it_is_saved_read_and_counted(case: Case, tmp_path: Path) -> None:
     _, model, found = case
     save_checkpoint(found, tmp_path / "a.safetensors")
@@ -225,6 +230,7 @@ def test_it_is_saved_read_and_counted(case: Case, tmp_path: Path) -> None:
     assert {name: macs for name, macs in rows.items() if macs and name in counted} == counted
 
 
+@pytest.mark.slow
 def test_the_commands_say_what_they_assume(
     case: Case, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

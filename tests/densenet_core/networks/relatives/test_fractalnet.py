@@ -53,6 +53,7 @@ def test_a_block_is_the_papers() -> None:
         torch.testing.assert_close(model(x), model.fc(expected.mean((2, 3))))
 
 
+@pytest.mark.slow
 def test_shapes_and_the_least_image() -> None:
     model = create_model("fractalnet-3-2-4", num_classes=7, in_channels=1).eval()
     with torch.inference_mode():
