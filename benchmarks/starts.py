@@ -18,7 +18,7 @@ import recorded
 from densenet_core import Checkpoint, create_model, save_checkpoint
 from densenet_core.hardware import hardware
 
-TURNS = 2
+TURNS = 3
 OURS = "reuse, .safetensors to CSV and PDF"
 FIGURES = {"1": ("densenet121",), "2": ("densenet121",), "3": (), "4-left": ()}
 

@@ -6,10 +6,10 @@ Streamlit takes from a list what is in it, whatever a browser sends; what may be
 from __future__ import annotations
 
 import os
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from itertools import islice
+from contextlib import contextmanager, suppress
+from itertools import chain, islice
 from pathlib import Path
 
 from app.dashboard.keys import CHECKPOINT_ENDINGS
@@ -21,6 +21,7 @@ from densenet_core.files import only_in
 from densenet_core.training.runs.files import CONFIG, find_runs
 
 MAX_LISTED = 500
+MAX_EXAMINED = 20_000  # entries of a served folder, which may hold millions
 
 
 def served_folders(arguments: Sequence[str] | None = None) -> tuple[Path, ...]:
@@ -82,9 +83,11 @@ def list_image_folders() -> list[str]:
 
 def _subfolders(root: Path) -> Iterator[Path]:
     """Folders down to the second level that have folders in them."""
-    paths = sorted(path for pattern in ("*", "*/*") for path in islice(root.glob(pattern), MAX_LISTED))
-    folders = (path for path in paths if path.is_dir() and str(path).isprintable() and is_served(path, [root]))
-    return (path for path in folders if any(entry.is_dir() for entry in os.scandir(path)))
+    first = [Path(entry.path) for entry in _entries(root, MAX_EXAMINED) if entry.is_dir()]
+    second = (Path(entry.path) for path in first for entry in _entries(path, MAX_EXAMINED) if entry.is_dir())
+    paths = sorted(islice(chain(first, second), MAX_LISTED))
+    folders = (path for path in paths if str(path).isprintable() and is_served(path, [root]))
+    return (path for path in folders if any(entry.is_dir() for entry in _entries(path, MAX_EXAMINED)))
 
 
 def _lies_in(path: Path, folder: Path) -> bool:
@@ -146,11 +149,26 @@ def check_run_folder(folder: Path) -> None:
 
 
 def list_files(folders: Sequence[Path]) -> list[str]:
-    """Checkpoint files in the folders, by name; at most ``MAX_LISTED``."""
-    files = (file for folder in folders for file in _checkpoints(folder))
+    """Checkpoint files in the folders, by name: at most ``MAX_LISTED``, among the first ``MAX_EXAMINED`` entries."""
+    files = (file for folder in folders for file in sorted(_checkpoints(folder)))
     return list(islice((str(file) for file in files if is_served(file, folders)), MAX_LISTED))
 
 
 def _checkpoints(folder: Path) -> Iterator[Path]:
-    found = (file for file in sorted(folder.rglob("*")) if file.suffix in CHECKPOINT_ENDINGS and file.is_file())
-    return (file for file in found if str(file).isprintable())
+    """Files by their endings, those of a folder before those of its subfolders."""
+    waiting, left = deque([folder]), MAX_EXAMINED
+    while waiting and left:
+        for entry in _entries(waiting.popleft(), left):
+            left -= 1
+            path = Path(entry.path)
+            if entry.is_dir(follow_symlinks=False):
+                waiting.append(path)
+            elif path.suffix in CHECKPOINT_ENDINGS and str(path).isprintable() and path.is_file():
+                yield path
+
+
+def _entries(folder: Path, number: int) -> list[os.DirEntry[str]]:
+    """The first entries of a folder that can be read, by name."""
+    with suppress(OSError), os.scandir(folder) as entries:
+        return sorted(islice(entries, number), key=lambda entry: entry.name)
+    return []

@@ -266,7 +266,8 @@ def load_folder(folder: Path, normalization: Normalization, augment: bool = Fals
     try:
         dataset = ClassFolders(str(folder), loader=partial(read_image, folders=allowed_folders()))
     except FileNotFoundError as error:
-        raise DataError(f"folder {str(folder)!r} contains no class folders of images: {error}") from error
+        reason = f"folder {str(folder)!r} contains no class folders of images: {error}"
+        raise DataError(f"{reason}: give a folder with a folder of images per class") from error
     except OSError as error:
         raise DataError(f"folder {str(folder)!r} can't be read: {error.strerror}") from error
     class_names = tuple(dataset.classes)

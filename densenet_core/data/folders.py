@@ -74,7 +74,7 @@ class ClassFolders(ImageFolder):  # type: ignore[misc]
                 if len(names) > MAX_CLASSES:
                     raise DataError(f"folder {directory!r} holds more than {MAX_CLASSES:,} folders: give class folders")
         if not names:
-            raise FileNotFoundError(f"Couldn't find any class folder in {directory}.")
+            raise FileNotFoundError("there is no folder in it")
         return sorted(names), {name: number for number, name in enumerate(sorted(names))}
 
     @staticmethod
@@ -88,7 +88,7 @@ class ClassFolders(ImageFolder):  # type: ignore[misc]
             files = images_in(Path(directory) / name, extensions)
             samples += ((file, class_to_idx[name]) for file in files)
             if len(samples) == before:
-                raise FileNotFoundError(f"Found no valid file for the classes {name}.")
+                raise FileNotFoundError(f"folder {name!r} holds no image")
             if len(samples) > MAX_IMAGES:
                 raise DataError(f"folder {directory!r} holds more than {MAX_IMAGES:,} images: split it")
         return samples

@@ -120,6 +120,22 @@ def test_lists_leave_out_what_leads_out(folders: list[Path]) -> None:
     assert list_files(folders) == ["runs/demo/model.safetensors", "runs/inner.safetensors"]
 
 
+def test_lists_of_a_folder_with_very_many_entries_end(folders: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder of millions is looked at in part; what lies above comes before what lies below."""
+    for number in range(30):
+        (below := Path("runs") / f"a{number:02}").mkdir()
+        (below / "deep.safetensors").write_bytes(b"x")
+        (Path("runs") / f"{number:02}.safetensors").write_bytes(b"x")
+    monkeypatch.setattr("app.dashboard.roots.MAX_EXAMINED", 40)
+    scanned: list[str] = []
+    real = os.scandir
+    monkeypatch.setattr(os, "scandir", lambda path: (scanned.append(str(path)), real(path))[1])
+    found = [Path(name) for name in list_files(folders)]
+    assert len([path for path in found if path.parent.name == "runs"]) > 5
+    assert len(found) <= 40
+    assert len([path for path in scanned if Path(path).name.startswith("a")]) < 30
+
+
 def test_a_served_folder_may_itself_be_a_link(folders: list[Path], tmp_path: Path) -> None:
     (tmp_path / "elsewhere").symlink_to(tmp_path / "outside")
     linked = [Path("elsewhere")]
