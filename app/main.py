@@ -6,7 +6,7 @@ from app.dashboard.language import choose_language
 from app.dashboard.pages import PAGES, navigation_pages
 from app.dashboard.server.access import check_access, show_account
 from app.dashboard.warm_up import import_soon
-from app.dashboard.widgets.long_work import show_jobs
+from app.dashboard.widgets.long_work import show_jobs, show_open_jobs
 from densenet_core.training.malloc import return_freed_memory
 
 st.set_page_config(page_title="DenseNet Lens", page_icon=":material/grid_on:", layout="wide")
@@ -20,10 +20,14 @@ st.html(
     "[class*='st-key-wide_blocks_'] > div:last-child {flex-basis: 470px !important;} "
     "@media (max-width: 1100px) {[class*='st-key-blocks_'] > div, [class*='st-key-wide_blocks_'] > div "
     "{flex-basis: 100% !important; max-width: none !important;}} "
-    "@media (max-width: 1100px) {.st-key-emergence_heatmaps {overflow-x: auto;} .st-key-emergence {min-width: 760px;} "
-    ".st-key-image_and_parts [data-testid=stColumn] {min-width: 100%;} "
+    "[class*='st-key-pair_'] > div {flex: 1 1 340px !important; min-width: min(100%, 340px);} "
+    "@media (max-width: 1100px) {.st-key-image_and_parts [data-testid=stColumn] {min-width: 100%;} "
     ".st-key-image_and_parts [data-testid=stColumn] [data-testid=stColumn] {min-width: 0;} "
     ".st-key-observations_table [data-testid=stColumn]:first-child {min-width: 100%;}} "  # a verdict is not cut
+    # the jobs that run are in the sidebar; where it is closed, as on a phone, at the top of the page
+    "[data-testid=stLayoutWrapper]:has(> .st-key-open_jobs) {display: none;} "
+    ".stApp:has([data-testid=stSidebar][data-collapsed=true]) [data-testid=stLayoutWrapper]"
+    ":has(> .st-key-open_jobs:not(:empty)) {display: flex;} "
     "[data-testid=stCaptionContainer] {color: inherit; opacity: 0.8;} "  # Streamlit's gray has a contrast below 4.5
     ".st-key-thumbnails button {height: auto; padding: 0.35rem; border-radius: 0.5rem;} "
     ".st-key-thumbnails button p {display: flex; flex-direction: column; align-items: center; font-size: 0.8rem;} "
@@ -36,6 +40,8 @@ return_freed_memory()
 check_access()
 choose_language()
 show_account()
-st.navigation(navigation_pages(), position="top").run()
+page = st.navigation(navigation_pages(), position="top")
+show_open_jobs()
+page.run()
 show_jobs()
 import_soon(tuple(f"app.dashboard.views.{module}" for module in PAGES))

@@ -46,8 +46,14 @@ class TimeLeft:
 
     def seconds(self) -> float | None:
         """Return the seconds left, or None before a step was done since the first report."""
+        per_step = self.seconds_per_step()
+        if per_step is None:
+            return None
+        at, done = self._points[-1]
+        return max((self.total - done) * per_step - (self.clock() - at), 0.0)
+
+    def seconds_per_step(self) -> float | None:
+        """Return the seconds that a step takes, or None before a step was done since the first report."""
         if len(self._points) < 2 or self._points[0][0] == self._points[-1][0]:
             return None
-        per_second = linear_regression(*zip(*self._points, strict=True)).slope
-        at, done = self._points[-1]
-        return max((self.total - done) / per_second - (self.clock() - at), 0.0)
+        return 1 / linear_regression(*zip(*self._points, strict=True)).slope

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import matplotlib as mpl
 import pandas as pd
 import plotly.graph_objects as go
@@ -38,26 +40,25 @@ def stage_cost_figure(stages: pd.DataFrame) -> Figure:
     return figure
 
 
-def stages_screen(stages: pd.DataFrame) -> go.Figure:
-    """Parameters and mult_adds by stage, one row of panels per network, on common axes.
+def stages_screen(stages: pd.DataFrame, quantity: Literal["params", "mult_adds"]) -> go.Figure:
+    """Draw parameters or mult_adds by stage, one panel a network, on a common axis.
 
     Args:
         stages: as returned by ``compare_stages``.
     """
     networks = list(dict.fromkeys(stages["network"]))
-    titles = [title for name in map(plain, networks) for title in (_parameters(name), f"mult_adds: {name}")]
-    figure = make_subplots(len(networks), 2, subplot_titles=titles, shared_xaxes="columns", vertical_spacing=0.14)
+    titles = [_title(quantity, name) for name in map(plain, networks)]
+    figure = make_subplots(len(networks), 1, subplot_titles=titles, shared_xaxes="columns", vertical_spacing=0.14)
     for row, (name, color) in enumerate(zip(networks, COLORS, strict=False), start=1):
         own = stages[stages["network"] == name]
-        for col, quantity in enumerate(("params", "mult_adds"), start=1):
-            bars = go.Bar(
-                y=own["stage"],
-                x=own[quantity],
-                orientation="h",
-                marker={"color": color},
-                hovertemplate="%{y}: %{x:,}<extra></extra>",
-            )
-            figure.add_trace(bars, row, col)
+        bars = go.Bar(
+            y=own["stage"],
+            x=own[quantity],
+            orientation="h",
+            marker={"color": color},
+            hovertemplate="%{y}: %{x:,}<extra></extra>",
+        )
+        figure.add_trace(bars, row, 1)
     figure.update_layout(layout(height=60 + 210 * len(networks)))
     figure.update_layout(margin_l=90, bargap=0.25)
     figure.update_xaxes(gridcolor=GRID, fixedrange=True, exponentformat="SI", showticklabels=True, nticks=6)
@@ -65,5 +66,7 @@ def stages_screen(stages: pd.DataFrame) -> go.Figure:
     return figure.update_yaxes(autorange="reversed", fixedrange=True)
 
 
-def _parameters(network: str) -> Phrase:
+def _title(quantity: str, network: str) -> str:
+    if quantity == "mult_adds":
+        return f"mult_adds: {network}"
     return Phrase("figures.result_parameters", "parameters: {network}", network=network)

@@ -173,10 +173,13 @@ def measured_task(key: NetworkKey, measures: tuple[str, ...], images: ImagesKey)
 
 def takes_long(key: NetworkKey, images: ImagesKey, passes: float) -> bool:
     """Return whether this many forward passes per image take more than a few seconds on a CPU."""
-    network = load(key)
-    spec = network.architecture
-    size = images_size(images)
-    return total_cost(count_cost(spec, size))["mult_adds"] * images.number * passes > MAX_AT_ONCE
+    return cost_of(key, images) * passes > MAX_AT_ONCE
+
+
+def cost_of(key: NetworkKey, images: ImagesKey) -> float:
+    """Return the mult_adds of a forward pass of these images."""
+    counted = total_cost(count_cost(load(key).architecture, images_size(images)))
+    return float(counted["mult_adds"]) * images.number
 
 
 def measured_table(key: NetworkKey, measures: tuple[str, ...], images: ImagesKey | None) -> pd.DataFrame:

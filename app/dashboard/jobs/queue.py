@@ -79,10 +79,13 @@ class Queue:
         self._jobs: dict[Task, Job] = {}
         self._workers: dict[Task, Worker] = {}
         self._networks: dict[Task, Any] = {}  # of the jobs that wait
-        self._speeds: dict[tuple[object, ...], float] = {}
+        self._taken: dict[tuple[object, ...], tuple[float, float]] = {}  # seconds, and the size of the work
 
-    def submit(self, task: Task, network: Any, title: str, owner: str) -> Job:
+    def submit(self, task: Task, network: Any, title: str, owner: str, size: float = 0.0) -> Job:
         """Put a task into the queue, or find it there.
+
+        Args:
+            size: of the work, for ``expected_seconds``.
 
         Raises:
             QueueError: the session, or the server, has too many jobs that are not done.
@@ -93,7 +96,7 @@ class Queue:
                 return found
             self._check_limits(owner)
             self._jobs.pop(task, None)  # to the end of the line
-            job = self._jobs[task] = Job(task, title, owner)
+            job = self._jobs[task] = Job(task, title, owner, size=size)
             self._networks[task] = network
             self._start_next()
             return job
@@ -112,9 +115,16 @@ class Queue:
         waiting = [other for other in self.jobs() if other.state == "waiting"]
         return waiting.index(job) if job in waiting else 0
 
-    def expected_seconds(self, task: Task) -> float | None:
-        """Return how long the same kind of work took on this network before, or None."""
-        return self._speeds.get((task.kind, task.network))
+    def expected_seconds(self, task: Task, size: float = 0.0) -> float | None:
+        """Return how long a task takes by what the same kind of work took before, in proportion to its size.
+
+        Args:
+            size: of the work. 0: it is not known, and only work on the same network counts.
+        """
+        seconds, size_before = self._taken.get((task.kind, task.network)) or self._taken.get((task.kind,), (0.0, 0.0))
+        if size and size_before:
+            return seconds * size / size_before
+        return self._taken.get((task.kind, task.network), (None,))[0]
 
     def cancel(self, task: Task) -> None:
         """End a job that waits or runs. What it has kept on disk is used when it is asked for again."""
@@ -166,7 +176,9 @@ class Queue:
             if kind == "result":
                 job.result, job.result_bytes = result, len(content)
                 self._end(job, "finished")
-                self._speeds[job.task.kind, job.task.network] = job.seconds
+                if (seconds := job.seconds_in_all) is not None:
+                    for known in ((job.task.kind, job.task.network), (job.task.kind,)):
+                        self._taken[known] = (seconds, job.size)
                 self._drop_oldest()
             else:
                 if kind == "error":

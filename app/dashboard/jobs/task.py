@@ -40,6 +40,7 @@ class Job:
     started: float = 0.0  # time.monotonic()
     ended: float = 0.0
     left: TimeLeft = field(default_factory=TimeLeft)
+    size: float = 0.0  # of the work, in any unit that is the same for all tasks of its kind; 0: not known
 
     @property
     def is_over(self) -> bool:
@@ -70,6 +71,14 @@ class Job:
     def seconds_left(self) -> float | None:
         """Seconds left at the speed so far; None before a step was done since the first report."""
         return self.left.seconds()
+
+    @property
+    def seconds_in_all(self) -> float | None:
+        """Seconds of all its steps; None where an earlier call had done them."""
+        if not self.total:
+            return self.seconds
+        per_step = self.left.seconds_per_step()
+        return None if per_step is None else per_step * self.total
 
     def report(self, done: int, total: int) -> None:
         """Note how far it is."""

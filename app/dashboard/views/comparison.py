@@ -123,7 +123,9 @@ def _test_error(record: dict[str, Any]) -> str:
 
 def _show_stages(stages: pd.DataFrame, named: dict[str, NetworkKey], size: int) -> None:
     st.markdown(f"##### {t('comparison.by_stage')}")
-    show_chart(stages_screen(stages), key="stages", alt=t("comparison.stages_alt"))
+    with st.container(horizontal=True, key="pair_stages"):
+        show_chart(stages_screen(stages, "params"), key="stages_params", alt=t("comparison.stages_alt"))
+        show_chart(stages_screen(stages, "mult_adds"), key="stages_mult_adds", alt=t("comparison.stages_alt"))
     with take_home():
         draw = partial(loading.figure_file, stage_cost_figure, "stages", stages)
         download_row("costs_by_stage", stages, draw, "stages_", comparison_code(named, size))

@@ -84,7 +84,7 @@ def _offer(task: Task, job: Job | None, amount: str) -> None:
     key = f"start_{task.kind}"
     if job is not None and job.state == "failed":
         st.error(literal(job.error) if job.error else t("jobs.crashed"), icon=ICONS["failed"])
-    expected = the_queue().expected_seconds(task)
+    expected = the_queue().expected_seconds(task, _size(task))
     facts = [amount, t("jobs.took", time=duration(expected)) if expected else t("jobs.estimated")]
     with st.container(border=True, horizontal=True, vertical_alignment="center"):
         st.button(
@@ -99,10 +99,24 @@ def _offer(task: Task, job: Job | None, amount: str) -> None:
         st.warning(literal(refused), icon=":material/warning:")
 
 
+def _size(task: Task) -> float:
+    """Return the size of the work on images: their forward passes, as often as there are connections to cut.
+
+    0 for other work, which takes about as long on the same network.
+    """
+    images = next((each for each in task.options if isinstance(each, ImagesKey)), None)
+    if task.network is None or images is None:
+        return 0.0
+    passes = 1.0
+    if task.kind == "measured" and any(MEASURES[name].needs == "cuts" for name in task.options[0]):
+        passes = len(loading.measured_table(task.network, (), None))
+    return loading.cost_of(task.network, images) * passes
+
+
 def _start(task: Task) -> None:
     network = None if task.network is None else loading.load(task.network)
     try:
-        ask_for(task, network, "" if task.network is None else chosen_name())
+        ask_for(task, network, "" if task.network is None else chosen_name(), _size(task))
     except QueueError as error:
         st.session_state[f"start_{task.kind}_refused"] = str(error)
 
@@ -147,6 +161,19 @@ def show_jobs() -> None:
         is_open = any(not job.is_over for job in jobs)
         with st.sidebar:
             st.fragment(_list_jobs, run_every=2 * REFRESH if is_open else None)()
+
+
+def show_open_jobs() -> None:
+    """Draw a line a job that waits or runs, at the top of the page, for while the sidebar is closed."""
+    with st.container(key="open_jobs"):
+        if any(not job.is_over for job in own_jobs()):
+            st.fragment(_name_open_jobs, run_every=2 * REFRESH)()
+
+
+def _name_open_jobs() -> None:
+    for job in own_jobs():
+        if not job.is_over:
+            st.progress(job.share, f"**{t(f'jobs.kinds.{job.task.kind}')}**  ·  {progress_words(job)}")
 
 
 def _list_jobs() -> None:

@@ -11,8 +11,10 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from analysis.reuse.emergence import record_reuse
+from app.dashboard.views.training.estimate import seconds_per_epoch
 from densenet_core.training.config import TrainingConfig
 from densenet_core.training.loop import train
+from densenet_core.training.runs.status import read_summary
 from tests.app.pages.pages import page, shown
 
 pytestmark = pytest.mark.slow
@@ -84,11 +86,28 @@ def test_training_shows_curves_and_how_reuse_emerges(app: AppTest) -> None:
     app = page(app, "training")
     assert not app.exception
     assert app.dataframe[0].value["State"].tolist() == ["finished"]
-    curves, emergence, observations = (json.loads(chart.proto.spec) for chart in app.get("plotly_chart"))
+    curves, *blocks, observations = (json.loads(chart.proto.spec) for chart in app.get("plotly_chart"))
     assert len(curves["data"]) == 2
-    assert [frame["name"] for frame in emergence["frames"]] == ["1", "2"]
+    assert len(blocks) == 3
+    assert any("on this machine" in caption.value for caption in app.sidebar.caption)
+    taken = read_summary(config.folder).seconds_per_epoch
+    assert seconds_per_epoch(config, [config.folder]) == pytest.approx(taken)
+    assert seconds_per_epoch(replace(config, arch="densenet-10-4"), [config.folder]) > 2 * taken
+    assert seconds_per_epoch(replace(config, dataset="cifar10"), [config.folder]) is None
+    assert app.select_slider[0].value == 2
+    last = [block["data"] for block in blocks]
+    app.button(key="emergence_play").click().run()
+    assert not app.select_slider
+    assert [json.loads(chart.proto.spec)["data"] for chart in app.get("plotly_chart")[1:-1]] != last
+    app.run()  # as the page does by itself
+    assert app.button(key="emergence_play").label == "Pause"
+    app.run()
+    assert app.select_slider[0].value == 2
+    assert app.button(key="emergence_play").label == "Play"
     assert len(observations["data"]) == 5
-    shutil.copytree(config.folder, config.folder.with_name("other"))
+    shutil.copytree(config.folder, other := config.folder.with_name("other"))
+    (other / "owner.json").write_text('{"process": 1, "host": "another machine"}')
+    assert seconds_per_epoch(config, [other]) is None
     app.run()
     app.multiselect(key="training_beside").select("other")
     app.toggle(key="curves_log").set_value(True)

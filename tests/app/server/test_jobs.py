@@ -132,6 +132,24 @@ def test_large_results_leave_no_room_for_old_ones(queue: Queue, monkeypatch: pyt
     assert kept == [[4_000], [4_000, 4_000], [4_000, 4_000], [20_000], [10]]
 
 
+def test_the_time_of_work_is_expected_in_proportion_to_its_size(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    now, other = [0.0], KEY._replace(name="other")
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    assert queue.expected_seconds(task(0), 100.0) is None
+    queue.submit(task(0), None, "", "", 100.0)
+    for now[0], done in ((5.0, 0), (15.0, 5), (25.0, 10)):  # it begins after 5 seconds
+        Silent.launched[-1].hear(("progress", (done, 10)))
+    Silent.launched[-1].hear(("result", pickle.dumps(0)))
+    queue.submit(task(1), None, "", "", 100.0)
+    Silent.launched[-1].hear(("progress", (10, 10)))  # an earlier call had done it
+    Silent.launched[-1].hear(("result", pickle.dumps(0)))
+    assert queue.expected_seconds(task(2), 50.0) == pytest.approx(10.0)
+    assert queue.expected_seconds(task(2, other), 200.0) == pytest.approx(40.0)
+    assert queue.expected_seconds(task(2)) == pytest.approx(20.0)
+    assert queue.expected_seconds(task(2, other)) is None
+    assert queue.expected_seconds(Task("claims", KEY, ()), 100.0) is None
+
+
 def test_the_job_of_an_upload_goes_with_its_session(queue: Queue) -> None:
     queue.submit(task(0, UPLOAD), None, "", "session")
     tickets = {task(0, UPLOAD): Ticket(queue, task(0, UPLOAD))}

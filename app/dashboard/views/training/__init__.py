@@ -119,13 +119,13 @@ def _row(run: RunSummary) -> dict[str, Any]:
     left = run.seconds_left
     return {
         t("training.columns.run"): run.name,
-        t("columns.network"): run.arch,
-        t("training.columns.data"): run.dataset,
-        t("training.columns.seed"): run.seed,
         t("training.columns.state"): t(f"training.states.{run.state}"),
         t("training.columns.epoch"): t("training.done", done=run.epoch, planned=run.epochs_planned),
         t("training.columns.error"): None if run.test_error is None else f"{run.test_error:.2f}",
         t("training.columns.left"): "" if left is None or run.state == "finished" else duration(left),
+        t("columns.network"): run.arch,
+        t("training.columns.data"): run.dataset,
+        t("training.columns.seed"): run.seed,
     }
 
 

@@ -10,14 +10,13 @@ import streamlit as st
 
 from analysis.claims.figure_5 import observations_over_training
 from analysis.figures.training.animation import has_ffmpeg
-from analysis.figures.training.emergence import emergence_screen, observations_screen
+from analysis.figures.training.emergence import observations_screen
 from analysis.reuse.emergence import STEADY, likeness_to_end, onset, reuse_over_training
-from analysis.reuse.measures import DEFAULT
-from analysis.reuse.scaling import default_scaling
 from app.dashboard.caching import cache
 from app.dashboard.charts import show_chart
-from app.dashboard.language import t
+from app.dashboard.language import t, translated
 from app.dashboard.roots import in_served_folders
+from app.dashboard.views.training.epochs import show_epochs
 from app.dashboard.widgets.downloads import Item, download_row, download_small, offer, take_home
 from app.dashboard.widgets.handover import Code
 from app.dashboard.widgets.scripts import SCREEN, TABLE, Imports, joined, plain_script
@@ -40,9 +39,7 @@ def show_emergence(folder: Path) -> None:
     except RunError as error:
         st.error(literal(str(error)), icon=":material/error:")
         return
-    figure = emergence_screen(tables, scaling=default_scaling(DEFAULT))
-    with st.container(key="emergence_heatmaps"):  # scrolls on narrow screens: one slider moves all blocks
-        show_chart(figure, key="emergence", alt=t("training.reuse_alt"))
+    show_epochs(tables, folder.name)
     with take_home():
         for file_format, label in ANIMATIONS.items():
             st.download_button(
@@ -69,8 +66,11 @@ def show_emergence(folder: Path) -> None:
         st.caption(t("training.ffmpeg"))
     st.caption(t("training.onset", epoch=onset(likeness_to_end(tables)), steady=STEADY))
     observations = observations_over_training(tables)
+    shown = observations_screen(observations, are_named=False)  # the statements are longer than a phone is wide
+    show_chart(shown, key="observations", alt=t("training.observations_alt"), can_zoom=True)
+    statements = observations["statement"].drop_duplicates()
+    st.caption("\n".join(f"{number}. {literal(translated(each))}" for number, each in enumerate(statements, start=1)))
     figure = observations_screen(observations)
-    show_chart(figure, key="observations", alt=t("training.observations_alt"), can_zoom=True)
     name = f"{folder.name}_observations"
     imports = {"analysis.claims.figure_5": "observations_over_training"}
     imports |= {"analysis.figures.training.emergence": "observations_screen"}

@@ -9,7 +9,8 @@ import streamlit as st
 
 from app.dashboard.language import t
 from app.dashboard.processes import first_word, start_training, why_ended
-from app.dashboard.roots import check_run_folder, runs_dir
+from app.dashboard.roots import check_run_folder, in_served_folders, runs_dir, training_folders
+from app.dashboard.views.training.estimate import seconds_per_epoch
 from app.dashboard.widgets.settings import setting_widget
 from app.text import literal
 from densenet_core import RunError
@@ -23,6 +24,7 @@ from densenet_core.training.config import (
     recipe_config,
     training_settings,
 )
+from densenet_core.training.progress import duration
 
 FIRST_SETTINGS = ("epochs", "seed", "augment")
 STARTED = "training_started"  # of the session's state: the run that was started last, until it is there
@@ -42,9 +44,11 @@ def show_form() -> None:
     recipe = st.selectbox(t("training.recipe"), list(RECIPES), key="new_recipe", help=t("training.recipe_help"))
     name = f"{arch}-{dataset}"
     usual = _usual(recipe, arch, dataset, name)
+    first = _settings(FIRST_SETTINGS, usual)  # outside too: the time below is that of these epochs
+    _show_time(usual, first["epochs"])
     with st.form("start", border=False):
         try:
-            given = _settings(FIRST_SETTINGS, usual)
+            given = dict(first)
             name = st.text_input(t("training.name"), placeholder=name, key="new_name") or name
             with st.expander(t("training.more")):
                 given |= _settings(MORE_SETTINGS, usual)
@@ -63,6 +67,17 @@ def _usual(recipe: str, arch: str, dataset: str, name: str) -> TrainingConfig | 
         return recipe_config(recipe, arch, dataset, name)
     except ValueError:
         return None
+
+
+def _show_time(usual: TrainingConfig | None, epochs: int | None) -> None:
+    """Say how long the run takes, where this machine has trained on the same data before."""
+    try:
+        with in_served_folders():
+            seconds = None if usual is None else seconds_per_epoch(usual, training_folders())
+    except ValueError:  # the typed text is not a network
+        return
+    if seconds and epochs:
+        st.caption(t("training.takes", time=duration(seconds * epochs), epoch=duration(seconds)))
 
 
 def _settings(names: Sequence[str], usual: TrainingConfig | None) -> dict[str, Any]:
