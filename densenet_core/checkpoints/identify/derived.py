@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from densenet_core.errors import CheckpointError
 Arrays = dict[str, Array]
 MAX_NESTING = 5  # from parametrizations.weight.0._u up to the module that has the weight
 MAX_GROUPS = 64  # of a condensed convolution
+_MASKS = {"mask", "masks"}
 DEQUANTIZED = "weights computed from whole numbers and their scales (quantization)"
 _EPSILON = 1e-12  # of torch's spectral norm for vectors
 
@@ -142,20 +143,28 @@ def _spectral_norm(name: str, original: Array, u: Array, v: Array) -> Array:
 def _apply_masks(arrays: Arrays) -> list[str]:
     """Multiply masks of 0 and 1 with the weights that they are saved beside; masked weights stay as they are."""
     done = []
-    for key in [key for key in arrays if key.endswith("mask")]:
-        names = [name for name in _maskable(key) if name in arrays and arrays[name].shape == arrays[key].shape]
+    tops = list(dict.fromkeys(key.partition(".")[0] for key in arrays))[:MAX_NESTING]
+    for key in [key for key in arrays if key.endswith("mask") or _MASKS & {*key.split(".")[:-1]}]:
+        names = [name for name in _maskable(key, tops) if name in arrays and arrays[name].shape == arrays[key].shape]
         if names and np.isin(arrays[key], (0, 1)).all():
             arrays[names[0]] = arrays[names[0]] * arrays.pop(key).astype(arrays[names[0]].dtype)
             done.append("weights multiplied with their masks")
     return done
 
 
-def _maskable(key: str) -> tuple[str, ...]:
+def _maskable(key: str, tops: Sequence[str]) -> tuple[str, ...]:
     """Return the tensors that a mask may belong to, by its name.
 
     CondenseNet's learned group convolutions have ``X._mask`` beside ``X.conv.weight``, pruning written by hand
-    ``X.mask`` or ``X.weight_mask`` beside ``X.weight``.
+    ``X.mask`` or ``X.weight_mask`` beside ``X.weight``, or ``masks.X`` beside ``X`` or ``model.X``.
+
+    Args:
+        tops: the first parts of names in the file.
     """
+    parts = key.split(".")
+    if _MASKS & {*parts[:-1]}:
+        plain = ".".join(own for own in parts if own not in _MASKS)
+        return tuple(f"{top}{plain}{end}" for top in ("", *(f"{own}." for own in tops)) for end in ("", ".weight"))
     module, _, part = key.rpartition(".")
     if part in ("_mask", "mask"):
         return f"{module}.conv.weight", f"{module}.weight", module

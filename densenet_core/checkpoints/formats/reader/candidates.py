@@ -5,6 +5,7 @@ A whole module (``torch.save(model)``) counts as one: the parameters and buffers
 
 from __future__ import annotations
 
+import re
 from typing import Any, NamedTuple
 
 from ..limits import MAX_DEPTH, MAX_LISTED, MAX_NAME, MAX_TENSORS
@@ -14,6 +15,7 @@ from .output import Refused
 from .unpickle import Global, Inert
 
 _FEW = 5  # mappings of at most this many tensors are parts of a nested one
+_MASKS = re.compile(r"(?:.*_)?masks?", re.IGNORECASE)  # a sequence of masks, in the order of the weights
 _BUFFERS = {"running_mean", "running_var", "num_batches_tracked"}
 MAX_AXES = 3  # of a kernel
 _MAX_WORD = 20  # characters of a setting
@@ -61,7 +63,8 @@ def contents(root: Any) -> Contents:
         nested = [(key, child) for key, child in children if key not in own]
         _unpack(own, nested)
         if own:
-            (unnamed if is_positional(own) else found.candidates).append(Candidate(name, own))
+            is_unnamed = is_positional(own) and not _MASKS.fullmatch(name.rpartition(".")[2])
+            (unnamed if is_unnamed else found.candidates).append(Candidate(name, own))
         waiting += [(f"{name}.{key}" if name else key, child, depth + 1) for key, child in reversed(nested)]
         if depth == 0 and isinstance(root, dict):
             others = [key for key, part in root.items() if isinstance(key, str) and part is not None]

@@ -60,6 +60,16 @@ SAVED: dict[str, Callable[[State, State], State]] = {
         "mask": {name: mask.bool() for name, mask in masks.items()},
     },
     "weight_mask beside weight": lambda state, masks: state | {f"{name}_mask": mask for name, mask in masks.items()},
+    "a sequence of masks": lambda state, masks: {"state_dict": state, "masks": list(masks.values())},
+    "masks by place, also of the classifier": lambda state, masks: {
+        "net": state,
+        "prune_mask": [*(m.bool() for m in masks.values()), torch.ones_like(state["outs.0.weight"])],
+    },
+    "a prefix": lambda state, masks: state | {f"masks.{name}": mask for name, mask in masks.items()},
+    "a prefix each": lambda state, masks: (
+        {f"model.{name}": tensor for name, tensor in state.items()}
+        | {f"masks.{name}": mask for name, mask in modules(masks).items()}
+    ),
     "mask beside weight": lambda state, masks: state | {f"{name}.mask": mask for name, mask in modules(masks).items()},
 }
 
@@ -75,7 +85,8 @@ def test_masks_are_multiplied_with_their_weights(
     with torch.inference_mode():
         torch.testing.assert_close(found.to_model()(IMAGES), masked(IMAGES), rtol=1e-4, atol=1e-5)
     assert found.num_params == sum(weight.numel() for weight in model.parameters())
-    assert f"{len(masks)} weights multiplied with their masks" in found.notes
+    number = len(masks) + ("classifier" in how)
+    assert f"{number} weights multiplied with their masks" in found.notes
     assert found.caveats == () and found.held is not None
     assert not any("mask" in name for name in (*found.held.others, *found.held.other_weights))
 
@@ -89,6 +100,7 @@ ODD: dict[str, tuple[Callable[[State, State], State], str]] = {
         lambda state, masks: state | {f"{name}_mask": mask + 0.5 for name, mask in masks.items()},
         "'entry.weight_mask'",
     ),
+    "masks of some weights": (lambda state, masks: {"state_dict": state, "masks": [*masks.values()][1:]}, "'masks'"),
     "masks of unknown names": (
         lambda state, masks: {"state_dict": state, "masks": {f"m{i}": mask for i, mask in enumerate(masks.values())}},
         "'masks'",
