@@ -261,6 +261,11 @@ def _dequantize(arrays: Arrays) -> list[str]:
     names = [key.removesuffix("_whole") for key in arrays if key.endswith("_whole") and f"{key[:-6]}_scales" in arrays]
     for name in names:
         whole, scales, zeros = _take(arrays, f"{name}_whole", f"{name}_scales", f"{name}_zero_points")
+        for part, numbers in (("scales", scales), ("zero points", zeros)):
+            if any(side not in (1, own) for side, own in zip(numbers.shape[::-1], whole.shape[::-1], strict=False)):
+                raise CheckpointError(
+                    f"the {part} of tensor {name!r} do not fit its shape {whole.shape}: save it again"
+                )
         arrays[name] = ((whole.astype(np.float64) - zeros) * scales).astype(np.float32)
     return [DEQUANTIZED] * len(names)
 

@@ -199,6 +199,9 @@ def _quantized_entries(value: Quantized, output: Output, find: Find) -> Iterator
     """Yield the whole numbers, scales and zero points of a tensor, whose shapes fit together."""
     yield "_whole", _entry(value.whole, output, find, {})
     sides = [1] * len(value.whole.shape)
+    held_numbers = [held for held in (value.scales, value.zero_points) if isinstance(held, Tensor)]
+    if held_numbers and not (value.axis in range(len(sides)) and all(len(own.shape) == 1 for own in held_numbers)):
+        raise Refused("the scales and zero points of a quantized tensor are not one for each part of an axis")
     for part, kind, held in (("_scales", "<d", value.scales), ("_zero_points", "<q", value.zero_points)):
         if isinstance(held, Tensor):
             entry = _entry(held, output, find, {})

@@ -69,3 +69,27 @@ def test_of_a_statically_quantized_network_the_table_is_known(tmp_path: Path) ->
 def test_what_is_no_tensor_is_named() -> None:
     with pytest.raises(CheckpointError, match=r"'epoch' is a int, not a tensor: give model\.state_dict\(\)"):
         checkpoint_from_state_dict({**trained_like(SPEC).state_dict(), "epoch": 3})  # type: ignore[dict-item]
+
+
+class Rebuilt:
+    """Pickled as a call of torch's function with any arguments."""
+
+    def __init__(self, *args: Any) -> None:
+        self.args = args
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return torch._utils._rebuild_qtensor, self.args
+
+
+@pytest.mark.parametrize("shape", [(0,), (999,), (3, 3)])
+def test_scales_that_do_not_fit_are_refused(shape: tuple[int, ...], tmp_path: Path) -> None:
+    state = trained_like(DenseNetSpec((2, 1), 2, 4, num_classes=3)).state_dict()
+    whole = torch.quantize_per_tensor(weight := state["classifier.weight"], 0.1, 0, torch.qint8)
+    quantizer = torch.per_channel_affine, torch.ones(shape), torch.zeros(shape), 0
+    storage = torch.storage.TypedStorage(wrap_storage=whole.untyped_storage(), dtype=torch.qint8, _internal=True)
+    state["classifier.weight"] = Rebuilt(storage, 0, tuple(weight.shape), weight.stride(), quantizer, False, {})
+    torch.save(state, tmp_path / "a.pth")
+    with pytest.raises(
+        CheckpointError, match=r"scales of tensor 'classifier\.weight' do not fit|scales and zero points"
+    ):
+        load_checkpoint(tmp_path / "a.pth")
