@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from densenet_core.data.augmentation import CIFAR_AUGMENTATION, DIGITS_AUGMENTATION, Augmentation
+from densenet_core.data.digits import read_digits
 from densenet_core.data.images import FolderImages, Images, TensorImages
 from densenet_core.data.names import CHANNEL_STATISTICS, DATASET_NAMES, DatasetName, Normalization
 from densenet_core.errors import DataError
@@ -135,11 +136,9 @@ def load_measuring_splits(
 
 def _digits(_: str, __: Path, augment: bool, validation: bool) -> DataSplits:
     """Load scikit-learn's 1,797 handwritten digits (8x8 pixels); every fifth of each class is a test image."""
-    from sklearn.datasets import load_digits
-
-    source = load_digits()
-    labels = torch.from_numpy(source.target).long()
-    pixels = torch.from_numpy(np.rint(source.images * (255 / 16)).astype(np.uint8))[:, None]
+    table = read_digits()
+    labels = torch.from_numpy(table[:, -1]).long()
+    pixels = torch.from_numpy(np.rint(table[:, :-1] * (255 / 16)).astype(np.uint8)).view(-1, 1, 8, 8)
     place = torch.zeros_like(labels)  # index of an image within its class
     for digit in range(10):
         place[labels == digit] = torch.arange(int((labels == digit).sum()))

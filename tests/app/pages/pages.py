@@ -26,9 +26,8 @@ def heatmap_cells(app: AppTest) -> list[list[object]]:
 
 
 def choose(app: AppTest, origin: str) -> AppTest:
-    app.run()
-    app.selectbox(key="origin").select(origin)
-    return app.run()
+    """Draw the page with networks from there, at once: the first page's own choice is not drawn before."""
+    return choose_all(app, origin=origin).run()
 
 
 def upload(app: AppTest, name: str, content: bytes) -> AppTest:

@@ -86,7 +86,8 @@ def test_tables_and_figures_get_it_escaped(what: str, app: AppTest, small_checkp
         )
     app = page(app, "comparison")
     for side in "ab":
-        app.selectbox(key=f"origin{side}").select("Runs").run()
+        app.selectbox(key=f"origin{side}").select("Runs")
+    app.run()
     app.selectbox(key="runb").select(Path("runs") / "other").run()
     assert not app.exception
     cells = app.table[0].value

@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 from scipy.io import savemat
 
+from densenet_core.data import digits
 from densenet_core.data.augmentation import CIFAR_AUGMENTATION, Augmentation, augment_images, draw_moves
 from densenet_core.data.batching import Shard
 from densenet_core.data.datasets import load_folder, load_splits, load_test_images
@@ -30,6 +31,16 @@ def test_digits_are_split_once_and_for_all() -> None:
     assert sum(sizes) == 1797
     assert len(load_splits("digits").train) == 1442  # without validation images
     assert tensors(splits.test).labels.bincount().tolist() == [35, 36, 35, 36, 36, 36, 36, 35, 34, 36]
+
+
+def test_digits_are_scikit_learns(monkeypatch: pytest.MonkeyPatch) -> None:
+    from sklearn.datasets import load_digits
+
+    ours, theirs = digits.read_digits(), load_digits()
+    assert np.array_equal(ours[:, :64].reshape(-1, 8, 8), theirs.images)
+    assert np.array_equal(ours[:, 64], theirs.target)
+    monkeypatch.setattr(digits, "find_spec", lambda name: None)
+    assert np.array_equal(digits.read_digits(), ours)
 
 
 def test_no_image_is_in_two_parts() -> None:
