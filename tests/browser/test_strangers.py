@@ -113,9 +113,8 @@ def test_the_names_of_runs_show_as_text_in_tables_and_charts(page: Page, server:
         expect(page.get_by_role("combobox", name="Run").nth(side)).to_be_visible()
     choose(page, "Run", "other", 1)
     page.get_by_text("Draw them though their data differ").click()
-    expect(page.locator(".js-plotly-plot")).to_have_count(
-        8
-    )  # stages, curves, and three blocks of both and their difference
+    # two of stages, one of curves, and three blocks of both and of their difference
+    expect(page.locator(".js-plotly-plot")).to_have_count(9)
     assert NAME in words(page)
     drawn = page.evaluate("[...document.querySelectorAll('.js-plotly-plot svg text')].map(text => text.textContent)")
     assert f"parameters: {NAME}" in drawn, json.dumps(drawn)

@@ -44,11 +44,11 @@ def show_form() -> None:
     recipe = st.selectbox(t("training.recipe"), list(RECIPES), key="new_recipe", help=t("training.recipe_help"))
     name = f"{arch}-{dataset}"
     usual = _usual(recipe, arch, dataset, name)
-    first = _settings(FIRST_SETTINGS, usual)  # outside too: the time below is that of these epochs
-    _show_time(usual, first["epochs"])
+    _show_time(usual)
+    # in the form: Streamlit loses a click on Start that follows a change outside it
     with st.form("start", border=False):
         try:
-            given = dict(first)
+            given = _settings(FIRST_SETTINGS, usual)
             name = st.text_input(t("training.name"), placeholder=name, key="new_name") or name
             with st.expander(t("training.more")):
                 given |= _settings(MORE_SETTINGS, usual)
@@ -69,15 +69,16 @@ def _usual(recipe: str, arch: str, dataset: str, name: str) -> TrainingConfig | 
         return None
 
 
-def _show_time(usual: TrainingConfig | None, epochs: int | None) -> None:
-    """Say how long the run takes, where this machine has trained on the same data before."""
+def _show_time(usual: TrainingConfig | None) -> None:
+    """Say how long an epoch takes, where this machine has trained on the same data before."""
+    place = st.empty()  # what follows stays where it is
     try:
         with in_served_folders():
             seconds = None if usual is None else seconds_per_epoch(usual, training_folders())
     except ValueError:  # the typed text is not a network
         return
-    if seconds and epochs:
-        st.caption(t("training.takes", time=duration(seconds * epochs), epoch=duration(seconds)))
+    if seconds:
+        place.caption(t("training.takes", epoch=duration(seconds)))
 
 
 def _settings(names: Sequence[str], usual: TrainingConfig | None) -> dict[str, Any]:
