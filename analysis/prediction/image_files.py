@@ -209,14 +209,32 @@ def class_index(names: Sequence[str], text: str) -> int:
 
 def _names_in(file: Path, number: int) -> tuple[str, ...]:
     try:
-        lines = read_small(file, MAX_BYTES).decode("utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise DataError(f"class names {str(file)!r} can't be read: save them as text in UTF-8") from error
+        content = read_small(file, MAX_BYTES)
     except (OSError, ValueError) as error:
         raise DataError(
             f"class names {str(file)!r} can't be read: {getattr(error, 'strerror', None) or error}"
         ) from error
+    return parse_names(content, number, str(file))
+
+
+def parse_names(content: bytes, number: int, file: str) -> tuple[str, ...]:
+    """Return the class names of a text file's content, one on each line.
+
+    >>> parse_names(b"cat\\ndog\\n", 2, "names.txt")
+    ('cat', 'dog')
+
+    Args:
+        number: of classes.
+        file: its name, for errors.
+
+    Raises:
+        DataError: it is not text in UTF-8, or has another number of names.
+    """
+    try:
+        lines = content.decode("utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise DataError(f"class names {file!r} can't be read: save them as text in UTF-8") from error
     names = tuple(line.strip()[:MAX_NAME] for line in lines if line.strip())
     if len(names) != number:
-        raise DataError(f"{str(file)!r} has {len(names)} class names, the network predicts {number} classes")
+        raise DataError(f"{file!r} has {len(names)} class names, the network predicts {number} classes")
     return names

@@ -201,6 +201,14 @@ def test_a_volume_is_uploaded_and_cut_into_slices(tmp_path: Path, monkeypatch: p
     assert not app.exception
     assert not app.error
     assert app.slider(key="prediction_slice").max == 6
+    names = "\n".join(f"kind {number}" for number in range(10)).encode()
+    for file, content, is_wrong in (("few.txt", b"one\ntwo", True), ("names.txt", names, False)):
+        app.file_uploader(key="prediction_names").upload(file, content)
+        app.run()
+        assert all("has 2 class names, the network predicts 10" in error.value for error in app.error)
+        assert bool(app.error) == is_wrong
+        (tmp_path / file).write_bytes(content)
+    assert "kind 3" in app.selectbox(key="prediction_for").options
     app.slider(key="prediction_slice").set_value(1).run()
     (tmp_path / "scan.npy").write_bytes(as_file(volume))
     assert "feature_maps" in make_again(app, tmp_path, monkeypatch)

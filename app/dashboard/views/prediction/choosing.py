@@ -141,4 +141,20 @@ def _upload(key: NetworkKey, label: str, endings: tuple[str, ...]) -> ChosenImag
     except ValueError as error:
         st.error(literal(f"{upload.name}: {error}"), icon=":material/error:")
         return None
-    return ChosenImage(None, upload=upload.file_id, name=upload.name)
+    names_file, class_names = _name_classes(key)
+    return ChosenImage(None, 0, upload.file_id, upload.name, names_file, class_names)
+
+
+def _name_classes(key: NetworkKey) -> tuple[str, tuple[str, ...]]:
+    """Take a text file with the names of the classes; return its name and the names, or "" and ()."""
+    with st.popover(t("prediction.name_classes"), icon=":material/label:"):
+        file = st.file_uploader(t("prediction.names_file"), ("txt",), key="prediction_names")
+    if file is None:
+        return "", ()
+    from analysis.prediction.image_files import parse_names
+
+    try:
+        return file.name, parse_names(file.getvalue(), loading.load(key).architecture.num_classes, file.name)
+    except ValueError as error:
+        st.error(literal(str(error)), icon=":material/error:")
+        return "", ()

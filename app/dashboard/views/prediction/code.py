@@ -37,7 +37,8 @@ def explanation_code(shown: Shown, imports: Imports, lines: Sequence[str], comma
 def names_code(shown: Shown) -> tuple[Imports, str]:
     """Return imports and an expression for the names of the classes, in code that opens the image."""
     if shown.chosen.images is None:
-        return {IMAGE_FILES: "class_names"}, "class_names(network)"
+        file = f", {shown.chosen.names_file!r}" if shown.chosen.class_names else ""
+        return {IMAGE_FILES: "class_names"}, f"class_names(network{file})"
     return {}, "test.class_names"
 
 
@@ -55,6 +56,7 @@ def explain_command(shown: Shown) -> str | None:
     words = ["densenet-lens", "explain", user_name(key), shown.chosen.name]
     words += ["--class", _class_word(shown.titles, found.for_class)]
     words += [] if found.against is None else ["--against", _class_word(shown.titles, found.against)]
+    words += ["--names", shown.chosen.names_file] if shown.chosen.class_names else []
     words += [word for name, value in key.reading.items() for word in (f"--{name}", value)]
     return " ".join(quote(word) for word in [*words, "--figure", "prediction.pdf", "--table", "prediction.csv"])
 

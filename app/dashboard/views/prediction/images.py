@@ -33,6 +33,8 @@ class ChosenImage(NamedTuple):
     row: int = 0
     upload: str = ""
     name: str = ""  # of the uploaded file
+    names_file: str = ""  # of the text file with the classes' names, if one was uploaded
+    class_names: tuple[str, ...] = ()  # in that file
 
 
 @st.cache_resource(max_entries=8, scope="session", show_spinner=False)
@@ -128,9 +130,11 @@ def explain_chosen(
 
 
 def class_titles(key: NetworkKey, chosen: ChosenImage) -> tuple[str, ...]:
-    """Return the names of the classes: the data set's, or those known for the network."""
+    """Return the names of the classes: the data set's, those of a text file, or those known for the network."""
     if chosen.images is not None:
         return loading.load_images(chosen.images).class_names
+    if chosen.class_names:
+        return chosen.class_names
     from analysis.prediction.image_files import class_names
 
     return class_names(loading.load(key))
