@@ -6,7 +6,7 @@ import gc
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # workers share the cores, and so do th
 
 import pytest
 import torch
+from torch import Tensor, nn
 
 from densenet_core import Checkpoint, DenseNet, DenseNetSpec
 
@@ -105,6 +106,22 @@ def trained_like(spec: DenseNetSpec, seed: int = 0) -> DenseNet:
         if tensor.is_floating_point():
             noise = torch.rand(tensor.shape, generator=generator)
             tensor.copy_(noise + 0.5 if "norm" in key else (noise - 0.5) * 0.2)
+    return model.eval()
+
+
+def settled(model: nn.Module, draw: Callable[[], Tensor]) -> nn.Module:
+    """The module in evaluation mode, with factors, summands and statistics of norms that are not the initial ones.
+
+    Args:
+        draw: returns the images of a pass.
+    """
+    for part in model.modules():
+        if isinstance(part, nn.BatchNorm2d):
+            nn.init.uniform_(part.weight, 0.5, 1.5)
+            nn.init.normal_(part.bias)
+    model.train()
+    for _ in range(2):
+        model(draw())
     return model.eval()
 
 

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pandas as pd
@@ -34,6 +33,7 @@ from analysis.prediction.image_files import prepare_dataset_image
 from analysis.results.results import mean_over_seeds, shipped_results
 from densenet_core import load_zoo
 from densenet_core.data.datasets import load_test_images
+from tests.browser.serving import serving
 from tools.compare_definitions import definition_rows, draw_definitions
 from tools.findings_tables import (
     agreement_rows,
@@ -46,7 +46,6 @@ from tools.findings_tables import (
 from tools.measured import measured_tables
 
 DOCS = Path(__file__).parents[1] / "docs"
-PORT = 8654
 FEATURE_REUSE = {
     "densenet-40-12-digits": "feature_reuse_digits.png",
     "densenet-40-12-cifar10-jpeg": "figure_5.png",
@@ -64,20 +63,10 @@ EXPLAINED_ROWS = (8003, 7002)  # test images in the picture of a prediction
 
 @contextmanager
 def dashboard() -> Iterator[str]:
-    """Yield a running dashboard, and its address."""
-    options = ["--server.headless=true", f"--server.port={PORT}", "--client.toolbarMode=minimal"]
-    command = [sys.executable, "-m", "streamlit", "run", "app/main.py", *options]
-    server = subprocess.Popen(command, cwd=DOCS.parent, stdout=subprocess.DEVNULL)
-    try:
-        for _ in range(300):
-            try:
-                urllib.request.urlopen(f"http://localhost:{PORT}/_stcore/health", timeout=1).close()
-                break
-            except OSError:
-                time.sleep(0.1)
-        yield f"http://localhost:{PORT}"
-    finally:
-        server.terminate()
+    """Yield the address of a running dashboard, without Streamlit's own menu."""
+    option = "--client.toolbarMode=minimal"
+    with TemporaryDirectory() as folder, serving(DOCS.parent, Path(folder) / "log", option) as server:
+        yield server.url
 
 
 def screenshot(address: str, file: Path, width: int = 1440, height: int = 1000) -> None:

@@ -19,6 +19,7 @@ from analysis import connection_weights
 from densenet_core import Checkpoint, CheckpointError, DenseNetSpec, load_checkpoint
 from densenet_core.checkpoints.identify.connectivity import ConcatSpec
 from densenet_core.checkpoints.trace import checkpoint_from_module
+from tests.conftest import settled
 
 K = 4
 SPEC = DenseNetSpec((2, 2), K, 8, num_classes=5)
@@ -89,15 +90,8 @@ class StdConv(nn.Conv2d):
 def prepared(model: nn.Module) -> nn.Module:
     """With running statistics, gammas and betas that are not the initial ones."""
     torch.manual_seed(0)
-    for part in model.modules():
-        if isinstance(part, nn.BatchNorm2d):
-            nn.init.uniform_(part.weight, 0.5, 1.5)
-            nn.init.normal_(part.bias)
-    model.train()
     side = 32 if isinstance(model, FixedPool) else 16
-    for _ in range(2):
-        model(torch.randn(8, 3, side, side) + 0.3)
-    return model.eval()
+    return settled(model, lambda: torch.randn(8, 3, side, side) + 0.3)
 
 
 def replaced(model: nn.Module, old: type[nn.Module], new: Callable[[nn.Module], nn.Module]) -> nn.Module:

@@ -19,6 +19,7 @@ from torchvision.models.resnet import BasicBlock
 
 from densenet_core import CheckpointError, load_checkpoint
 from densenet_core.checkpoints.identify.connectivity import ConcatSpec
+from tests.conftest import settled
 from tests.densenet_core.checkpoints.test_other_functions import pickled
 
 Change = Callable[[nn.Module], object]
@@ -58,14 +59,7 @@ def half(x: Tensor) -> Tensor:
 def plain() -> nn.Module:
     torch.manual_seed(0)
     model = DenseNet(growth_rate=4, block_config=(2, 2), num_init_features=8, num_classes=5)
-    for part in model.modules():
-        if isinstance(part, nn.BatchNorm2d):
-            nn.init.uniform_(part.weight, 0.5, 1.5)
-            nn.init.normal_(part.bias)
-    model.train()
-    for _ in range(2):
-        model(IMAGES + 0.3)
-    return model.eval()
+    return settled(model, lambda: IMAGES + 0.3)
 
 
 def put(name: str, new: nn.Module | Callable[[Any], nn.Module]) -> Change:

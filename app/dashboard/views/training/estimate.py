@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 
 from analysis.architecture.cost import count_cost, total_cost, usual_input_size
@@ -41,5 +42,6 @@ def _measured(config: TrainingConfig, folder: Path, size: int) -> tuple[float, f
         return None
 
 
+@lru_cache(256)  # the page asks for that of every run at each drawing
 def _cost(arch: str, size: int) -> float:
     return float(total_cost(count_cost(spec_from_name(arch), size))["mult_adds"])

@@ -31,6 +31,7 @@ from densenet_core.checkpoints.identify.identified_by import BY_STRUCTURE
 from densenet_core.checkpoints.identify.variants import OPERATIONS
 from densenet_core.checkpoints.pruning import with_all_connections, without_connections
 from densenet_core.networks.build import build_model
+from tests.conftest import settled
 from tests.densenet_core.checkpoints.identify.handmade import (
     IMAGES,
     Handmade,
@@ -87,14 +88,7 @@ def handmade(what: str) -> Handmade:
     if "stem" in options:
         options["stem"] = options["stem"]()
     model = Handmade(**options)
-    for part in model.modules():
-        if isinstance(part, nn.BatchNorm2d):
-            nn.init.uniform_(part.weight, 0.5, 1.5)
-            nn.init.normal_(part.bias)
-    model.train()
-    for _ in range(2):
-        model(torch.randn(8, 3, 32, 32) + 0.3)
-    return model.eval()
+    return settled(model, lambda: torch.randn(8, 3, 32, 32) + 0.3)
 
 
 def expected_spec(what: str) -> DenseNetSpec:
