@@ -6,6 +6,7 @@ from app.dashboard.language import choose_language
 from app.dashboard.pages import PAGES, navigation_pages
 from app.dashboard.server.access import check_access, show_account
 from app.dashboard.warm_up import import_soon
+from app.dashboard.widgets.clicks import forget_clicks
 from app.dashboard.widgets.long_work import show_jobs, show_open_jobs
 from densenet_core.training.malloc import return_freed_memory
 
@@ -41,7 +42,9 @@ check_access()
 choose_language()
 show_account()
 page = st.navigation(navigation_pages(), position="top")
-show_open_jobs()
+open_jobs = st.container(key="open_jobs")
 page.run()
+forget_clicks()
+show_open_jobs(open_jobs)
 show_jobs()
 import_soon(tuple(f"app.dashboard.views.{module}" for module in PAGES))

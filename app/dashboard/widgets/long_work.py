@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from analysis.reuse.measures import MEASURES
 from app.dashboard import loading
@@ -19,6 +20,7 @@ from app.dashboard.jobs.session import ask_for, may_cancel, own_jobs, the_queue
 from app.dashboard.jobs.task import Job, Task
 from app.dashboard.keys import ImagesKey, NetworkKey
 from app.dashboard.language import t
+from app.dashboard.widgets.clicks import note_click, was_clicked
 from app.dashboard.widgets.network_picker import chosen_name
 from app.text import literal
 from densenet_core.training.progress import duration
@@ -41,13 +43,21 @@ def result_of(task: Task, amount: str = "", show_so_far: Callable[[Any], None] |
         show_so_far: draws the result of what is done, below the progress.
     """
     job = the_queue().find(task)
+    refused = ""
+    if was_clicked(_start_key(task)) and (job is None or job.state != "finished"):
+        refused = _start(task)
+        job = the_queue().find(task)
     if job is not None and job.state == "finished":
         return job.result
     if job is None or job.is_over:
-        _offer(task, job, amount)
+        _offer(task, job, amount, refused)
     else:
         _show_progress(task, show_so_far)
     return None
+
+
+def _start_key(task: Task) -> str:
+    return f"start_{task.kind}"
 
 
 def measure_or_offer(
@@ -79,9 +89,8 @@ def amount(images: ImagesKey) -> str:
     return t("jobs.images", number=images.number)
 
 
-def _offer(task: Task, job: Job | None, amount: str) -> None:
-    """The button that starts it, with what is known of how long it takes."""
-    key = f"start_{task.kind}"
+def _offer(task: Task, job: Job | None, amount: str, refused: str) -> None:
+    """The button that starts it, with what is known of how long it takes, and why it was not started."""
     if job is not None and job.state == "failed":
         st.error(literal(job.error) if job.error else t("jobs.crashed"), icon=ICONS["failed"])
     expected = the_queue().expected_seconds(task, _size(task))
@@ -89,13 +98,13 @@ def _offer(task: Task, job: Job | None, amount: str) -> None:
     with st.container(border=True, horizontal=True, vertical_alignment="center"):
         st.button(
             t(f"jobs.start.{task.kind}"),
-            key=key,
+            key=_start_key(task),
             type="primary",
             icon=":material/play_arrow:",
-            on_click=partial(_start, task),
+            on_click=partial(note_click, _start_key(task)),
         )
         st.caption("  ·  ".join(fact for fact in facts if fact))
-    if refused := st.session_state.pop(f"{key}_refused", None):
+    if refused:
         st.warning(literal(refused), icon=":material/warning:")
 
 
@@ -113,12 +122,14 @@ def _size(task: Task) -> float:
     return loading.cost_of(task.network, images) * passes
 
 
-def _start(task: Task) -> None:
+def _start(task: Task) -> str:
+    """Ask for the work, and return why it is not taken, or nothing."""
     network = None if task.network is None else loading.load(task.network)
     try:
         ask_for(task, network, "" if task.network is None else chosen_name(), _size(task))
     except QueueError as error:
-        st.session_state[f"start_{task.kind}_refused"] = str(error)
+        return str(error)
+    return ""
 
 
 @st.fragment(run_every=REFRESH)
@@ -163,9 +174,9 @@ def show_jobs() -> None:
             st.fragment(_list_jobs, run_every=2 * REFRESH if is_open else None)()
 
 
-def show_open_jobs() -> None:
-    """Draw a line a job that waits or runs, at the top of the page, for while the sidebar is closed."""
-    with st.container(key="open_jobs"):
+def show_open_jobs(place: DeltaGenerator) -> None:
+    """Draw a line a job that waits or runs, for while the sidebar is closed; ``place`` is the top of the page."""
+    with place:
         if any(not job.is_over for job in own_jobs()):
             st.fragment(_name_open_jobs, run_every=2 * REFRESH)()
 

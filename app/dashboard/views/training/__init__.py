@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from app.dashboard.views.training.curves import show_curves
 from app.dashboard.views.training.emergence import show_emergence
 from app.dashboard.views.training.managing import show_manage
 from app.dashboard.views.training.new_run import STARTED, is_outcome_stale, is_start_open, show_form
+from app.dashboard.widgets.clicks import note_click, was_clicked
 from app.dashboard.widgets.downloads import download_row, take_home
 from app.dashboard.widgets.handover import Code
 from app.dashboard.widgets.scripts import TABLE, joined, plain_script
@@ -28,6 +30,7 @@ from densenet_core.training.runs.files import METRICS
 from densenet_core.training.runs.status import RunSummary, read_summary
 
 BADGES = {"running": "blue", "finished": "green", "stopped": "gray", "diverged": "red"}
+ICONS = {"stop": ":material/stop:", "resume": ":material/play_arrow:"}
 REFRESH = 2.0  # seconds, while a run trains
 CONSOLE_LINES = 12
 MAX_CURVES = 6  # runs over each other, each in its own color
@@ -166,15 +169,23 @@ def _show_curves(name: str, folder: Path, others: list[str]) -> None:
 
 
 def _show_buttons(run: RunSummary, folder: Path) -> None:
+    does = "stop" if run.state == "running" else "resume"
+    key = f"{does}_{run.name}"  # a click is for the run that was seen
     try:
-        if run.state == "running":
-            if st.button(t("training.stop"), icon=":material/stop:", key="stop"):
-                stop_training(folder)
-            return
-        if run.state != "finished" and st.button(t("training.resume"), icon=":material/play_arrow:", key="resume"):
-            with st.spinner(t("training.starting", name=literal(run.name))):
-                first_word(folder, resume_training(folder))
-            st.rerun()
+        if was_clicked(key):
+            _stop_or_resume(run, folder)
     except (RunError, OSError) as error:
         st.error(literal(str(error)), icon=":material/error:")
-    show_manage(folder)
+    if run.state != "finished":
+        st.button(t(f"training.{does}"), icon=ICONS[does], key=key, on_click=partial(note_click, key))
+    if run.state != "running":
+        show_manage(folder)
+
+
+def _stop_or_resume(run: RunSummary, folder: Path) -> None:
+    if run.state == "running":
+        stop_training(folder)
+        return
+    with st.spinner(t("training.starting", name=literal(run.name))):
+        first_word(folder, resume_training(folder))
+    st.rerun()

@@ -20,21 +20,23 @@ _REFUSED = "manage_refused"  # of the session's state
 def show_manage(folder: Path) -> None:
     """Draw the button that opens both."""
     with st.popover(t("training.manage"), icon=":material/more_horiz:", type="tertiary", key=f"manage_{folder.name}"):
-        name = st.text_input(t("training.new_name"), folder.name, key=f"rename_{folder.name}")
+        typed = f"rename_{folder.name}"
+        name = st.text_input(t("training.new_name"), folder.name, key=typed)
         st.button(
             t("training.rename"),
             key="rename_run",
             disabled=name == folder.name,
-            on_click=partial(_do, partial(_rename, folder, name)),
+            on_click=partial(_do, partial(_rename, folder, typed)),
         )
         st.divider()
-        is_sure = st.checkbox(t("training.sure", name=literal(folder.name)), key=f"sure_{folder.name}")
+        sure = f"sure_{folder.name}"
+        is_sure = st.checkbox(t("training.sure", name=literal(folder.name)), key=sure)
         st.button(
             t("training.delete"),
             key="delete_run",
             icon=":material/delete:",
             disabled=not is_sure,
-            on_click=partial(_do, partial(_delete, folder)),
+            on_click=partial(_do, partial(_delete, folder, sure)),
         )
     if refused := st.session_state.pop(_REFUSED, None):
         st.error(literal(refused), icon=":material/error:")
@@ -47,10 +49,14 @@ def _do(change: Callable[[], None]) -> None:
         st.session_state[_REFUSED] = str(error)
 
 
-def _rename(folder: Path, name: str) -> None:
-    choose_for("training_run", rename_run(folder, name).name)
+def _rename(folder: Path, typed: str) -> None:
+    """Rename it to what the widget of this key says at the click."""
+    choose_for("training_run", rename_run(folder, st.session_state[typed]).name)
 
 
-def _delete(folder: Path) -> None:
+def _delete(folder: Path, sure: str) -> None:
+    """Delete it, where the box of this key is still checked at the click."""
+    if not st.session_state[sure]:
+        return
     delete_run(folder)
     st.session_state.pop("training_run", None)

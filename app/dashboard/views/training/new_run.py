@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import streamlit as st
@@ -11,6 +12,7 @@ from app.dashboard.language import t
 from app.dashboard.processes import first_word, start_training, why_ended
 from app.dashboard.roots import check_run_folder, in_served_folders, runs_dir, training_folders
 from app.dashboard.views.training.estimate import seconds_per_epoch
+from app.dashboard.widgets.clicks import note_click, was_clicked
 from app.dashboard.widgets.settings import setting_widget
 from app.text import literal
 from densenet_core import RunError
@@ -45,7 +47,6 @@ def show_form() -> None:
     name = f"{arch}-{dataset}"
     usual = _usual(recipe, arch, dataset, name)
     _show_time(usual)
-    # in the form: Streamlit loses a click on Start that follows a change outside it
     with st.form("start", border=False):
         try:
             given = _settings(FIRST_SETTINGS, usual)
@@ -55,8 +56,9 @@ def show_form() -> None:
         except RunError as error:
             st.error(literal(str(error)), icon=":material/error:")
             given = None
-        is_sent = st.form_submit_button(t("training.start"), type="primary", icon=":material/play_arrow:")
-    if is_sent and given is not None:
+        noted = partial(note_click, "start")
+        st.form_submit_button(t("training.start"), type="primary", icon=":material/play_arrow:", on_click=noted)
+    if was_clicked("start") and given is not None:
         _start(recipe, arch, dataset, name, given)
     _show_outcome()
 
