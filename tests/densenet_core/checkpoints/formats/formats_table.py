@@ -25,6 +25,7 @@ from tests.densenet_core.checkpoints.identify import (
     test_quantized,
     test_variants,
 )
+from tests.densenet_core.checkpoints.identify.handmade.norms import filled
 from tests.densenet_core.checkpoints.identify.test_relatives_of_densenet import RDNet, Tiramisu
 
 HEADER = ("what the file holds", "recognized by", "table", "scores", "why there are no scores, or what they assume")
@@ -77,7 +78,7 @@ def _cases() -> Iterator[tuple[str, Callable[[], Checkpoint]]]:
     for name in test_variants.CASES:
         yield name, lambda name=name: checkpoint_from_state_dict(test_variants.handmade(name).state_dict())
     for name, (norm, module, told, _, _) in test_norm_kinds.CASES.items():
-        state = test_norm_kinds.filled(norm, name=module).state_dict()
+        state = filled(norm, name=module).state_dict()
         yield name, lambda state=state, told=told: checkpoint_from_state_dict(state, norm=told)
     for name, state in test_plain_names.FILES.items():
         yield name, lambda state=state: checkpoint_from_state_dict(state())

@@ -21,7 +21,7 @@ from densenet_core.checkpoints.identify.infer_spec import infer_densenet_spec, l
 from densenet_core.checkpoints.identify.variants import POOLED, UNBIASED, with_plain_head
 from densenet_core.networks.build import build_model
 from densenet_core.networks.layers import network_layers, tensor_shapes
-from tests.densenet_core.checkpoints.identify.handmade import Blur, Handmade, assert_same_scores, deep_stem
+from tests.densenet_core.checkpoints.identify.handmade.stems import Blur, Handmade, assert_same_scores, deep_stem
 
 SPEC = DenseNetSpec((2, 2, 2), 4, 8, num_classes=5)
 

@@ -32,7 +32,7 @@ from densenet_core.checkpoints.identify.variants import OPERATIONS
 from densenet_core.checkpoints.pruning import with_all_connections, without_connections
 from densenet_core.networks.build import build_model
 from tests.conftest import settled
-from tests.densenet_core.checkpoints.identify.handmade import (
+from tests.densenet_core.checkpoints.identify.handmade.stems import (
     IMAGES,
     Handmade,
     K,

@@ -1,4 +1,4 @@
-"""What happens to a run whose files are damaged, deleted or written by other versions."""
+"""What happens to a run whose files are damaged, moved or deleted."""
 
 from __future__ import annotations
 
@@ -21,69 +21,32 @@ from densenet_core.training.loop import train
 from densenet_core.training.runs.claim import recover_config
 from densenet_core.training.runs.files import CONFIG, LAST, METRICS, PREVIOUS, REUSE, WEIGHTS, read_metrics
 from densenet_core.training.runs.status import read_summary
+from tests.densenet_core.training.runs.damage import (
+    METRICS_DAMAGE,
+    assert_same_end,
+    cut,
+    flip_a_byte,
+    go_back,
+)
 from tests.processes import command
 
 pytestmark = pytest.mark.slow
-EPOCHS = 3
-
-
-@pytest.fixture(scope="module")
-def unbroken(tmp_path_factory: pytest.TempPathFactory) -> TrainingConfig:
-    runs_dir = str(tmp_path_factory.mktemp("unbroken"))
-    config = TrainingConfig("densenet-7-2", "digits", "demo", epochs=EPOCHS, batch_size=512, runs_dir=runs_dir)
-    train(config, show_progress=False)
-    return config
-
-
-@pytest.fixture
-def config(unbroken: TrainingConfig, tmp_path: Path) -> TrainingConfig:
-    """A copy of the finished run."""
-    shutil.copytree(unbroken.folder, tmp_path / "demo")
-    return replace(unbroken, runs_dir=str(tmp_path))
-
-
-def flip_a_byte(path: Path) -> None:
-    """In a tensor, where torch.load does not notice."""
-    content = bytearray(path.read_bytes())
-    weight = torch.load(path, weights_only=True)["model"]["features.conv0.weight"]
-    content[content.index(weight.contiguous().numpy().tobytes()) + 1] ^= 1
-    path.write_bytes(content)
-    torch.load(path, weights_only=True)
-
-
-def cut(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[:-100])
-
-
-def go_back(folder: Path) -> None:
-    """The run as it was an epoch earlier."""
-    (folder / PREVIOUS).replace(folder / LAST)
-
-
-def assert_same_end(config: TrainingConfig, unbroken: TrainingConfig) -> None:
-    numbers = [
-        [(row.epoch, row.split, row.loss, row.error) for row in read_metrics(each.folder / METRICS)]
-        for each in (config, unbroken)
-    ]
-    assert numbers[0] == numbers[1]
-    own, other = (load_checkpoint(each.folder).state_dict for each in (config, unbroken))
-    assert all(torch.equal(own[key], other[key]) for key in other)
 
 
 @pytest.mark.parametrize("damage", [flip_a_byte, cut, Path.unlink, lambda path: path.write_bytes(b"")])
 def test_a_damaged_state_costs_an_epoch(
     damage: Callable[[Path], object],
     config: TrainingConfig,
-    unbroken: TrainingConfig,
+    finished: TrainingConfig,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     damage(config.folder / LAST)
     train(config, show_progress=False)
     assert "resuming from previous.ckpt (epoch 2)" in caplog.text
-    assert_same_end(config, unbroken)
+    assert_same_end(config, finished)
 
 
-def test_a_whole_state_is_never_replaced_by_a_damaged_one(config: TrainingConfig, unbroken: TrainingConfig) -> None:
+def test_a_whole_state_is_never_replaced_by_a_damaged_one(config: TrainingConfig, finished: TrainingConfig) -> None:
     flip_a_byte(config.folder / LAST)
 
     def stop(*_: object) -> None:
@@ -93,7 +56,7 @@ def test_a_whole_state_is_never_replaced_by_a_damaged_one(config: TrainingConfig
         train(config, show_progress=False, on_epoch=stop)
     cut(config.folder / METRICS)
     train(config, show_progress=False)
-    assert_same_end(config, unbroken)
+    assert_same_end(config, finished)
 
 
 def test_where_no_state_is_whole_the_sentence_names_both(config: TrainingConfig) -> None:
@@ -105,23 +68,14 @@ def test_where_no_state_is_whole_the_sentence_names_both(config: TrainingConfig)
     assert "delete" not in str(e.value)
 
 
-METRICS_DAMAGE: dict[str, Callable[[Path], object]] = {
-    "missing": Path.unlink,
-    "cut": cut,
-    "emptied": lambda path: path.write_text(""),
-    "another number": lambda path: path.write_text(path.read_text().replace("\n2,test,", "\n2,test,9")),
-    "not text": lambda path: path.write_bytes(bytes(range(256)) * 10),
-}
-
-
 @pytest.mark.parametrize("damage", METRICS_DAMAGE)
 def test_damaged_metrics_are_rebuilt(
-    damage: str, config: TrainingConfig, unbroken: TrainingConfig, caplog: pytest.LogCaptureFixture
+    damage: str, config: TrainingConfig, finished: TrainingConfig, caplog: pytest.LogCaptureFixture
 ) -> None:
     METRICS_DAMAGE[damage](config.folder / METRICS)
     train(config, show_progress=False)
     assert "rebuilt from last.ckpt" in caplog.text
-    assert (config.folder / METRICS).read_bytes() == (unbroken.folder / METRICS).read_bytes()
+    assert (config.folder / METRICS).read_bytes() == (finished.folder / METRICS).read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -129,13 +83,13 @@ def test_damaged_metrics_are_rebuilt(
     [None, b"{", b"[" * 100_000, b"[]", b"{}", b'{"epochs": 4}', b'{"arch": null}', b"\xff\xfe", b"x" * 2**21],
 )
 def test_a_damaged_config_is_restored(
-    content: bytes | None, config: TrainingConfig, unbroken: TrainingConfig, caplog: pytest.LogCaptureFixture
+    content: bytes | None, config: TrainingConfig, finished: TrainingConfig, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = config.folder / CONFIG
     path.unlink() if content is None else path.write_bytes(content)
     recover_config(config.folder)
     assert "config.json was damaged, incomplete or missing: restored" in caplog.text
-    assert json.loads(path.read_text()) == json.loads((unbroken.folder / CONFIG).read_text())
+    assert json.loads(path.read_text()) == json.loads((finished.folder / CONFIG).read_text())
     with pytest.raises(RunError, match="was started with epochs 3, not 4"):
         train(replace(config, epochs=4), show_progress=False)
 
@@ -148,13 +102,13 @@ def test_settings_that_config_json_lacks_are_those_of_the_state(config: Training
 
 @pytest.mark.parametrize("move", [shutil.copytree, os.rename])
 def test_a_run_that_was_renamed_or_copied_resumes(
-    move: Callable[[Path, Path], object], config: TrainingConfig, unbroken: TrainingConfig
+    move: Callable[[Path, Path], object], config: TrainingConfig, finished: TrainingConfig
 ) -> None:
     go_back(config.folder)
     move(config.folder, config.folder.with_name("same"))
     renamed = replace(config, name="same")
     train(renamed, show_progress=False)
-    assert_same_end(renamed, unbroken)
+    assert_same_end(renamed, finished)
     assert load_checkpoint(renamed.folder).record["name"] == "same"
 
 
@@ -171,7 +125,7 @@ def test_a_folder_in_the_place_of_a_file_is_named_before_anything_is_trained(
 
 
 def test_the_state_is_kept_where_what_is_called_after_the_epoch_fails(
-    config: TrainingConfig, unbroken: TrainingConfig
+    config: TrainingConfig, finished: TrainingConfig
 ) -> None:
     go_back(config.folder)
 
@@ -181,50 +135,17 @@ def test_the_state_is_kept_where_what_is_called_after_the_epoch_fails(
     with pytest.raises(OSError, match="no table today"):
         train(config, show_progress=False, on_epoch=fail)
     train(config, show_progress=False, on_epoch=lambda *_: pytest.fail("the last epoch was trained again"))
-    assert_same_end(config, unbroken)
-
-
-def test_the_settings_of_an_old_run_are_restored_from_its_weights(config: TrainingConfig) -> None:
-    make_old(config.folder)
-    (config.folder / CONFIG).write_text("{")
-    train(config, show_progress=False)
-    assert recover_config(config.folder)["epochs"] == EPOCHS
+    assert_same_end(config, finished)
 
 
 @pytest.mark.parametrize("damage", [cut, Path.unlink])
 def test_damaged_weights_are_rebuilt(
-    damage: Callable[[Path], object], config: TrainingConfig, unbroken: TrainingConfig
+    damage: Callable[[Path], object], config: TrainingConfig, finished: TrainingConfig
 ) -> None:
     damage(config.folder / WEIGHTS)
     train(config, show_progress=False)
-    assert_same_end(config, unbroken)
-    assert load_checkpoint(config.folder).record == load_checkpoint(unbroken.folder).record
-
-
-def make_old(folder: Path) -> None:
-    """The files as they were before states held more than weights and optimizer."""
-    (folder / PREVIOUS).unlink(missing_ok=True)
-    state = torch.load(folder / LAST, weights_only=True)
-    torch.save({key: state[key] for key in ("epoch", "model", "optimizer")}, folder / LAST)
-
-
-@pytest.mark.parametrize("damage", ["none", "cut", "missing"])
-def test_a_state_of_the_first_version_resumes(
-    damage: str, config: TrainingConfig, unbroken: TrainingConfig, caplog: pytest.LogCaptureFixture
-) -> None:
-    go_back(config.folder)
-    make_old(config.folder)
-    if damage != "none":
-        METRICS_DAMAGE[damage](config.folder / METRICS)
-    if damage == "cut":
-        (config.folder / METRICS).write_text("".join((config.folder / METRICS).read_text().splitlines(True)[:2]))
-    train(config, show_progress=False)
-    if damage == "none":
-        assert_same_end(config, unbroken)
-    else:
-        assert "lacks epochs before 3" in caplog.text
-        own, other = load_checkpoint(config.folder).state_dict, load_checkpoint(unbroken.folder).state_dict
-        assert all(torch.equal(own[key], other[key]) for key in other)
+    assert_same_end(config, finished)
+    assert load_checkpoint(config.folder).record == load_checkpoint(finished.folder).record
 
 
 def test_what_killed_writers_left_is_removed(config: TrainingConfig) -> None:
