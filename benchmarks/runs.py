@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 from unittest.mock import patch
 
 import recorded
-from analysis.figures.efficiency import efficiency_screen
+from analysis.figures.efficiency.screen import efficiency_screen
 from analysis.results.results import known_results
 from densenet_core import Checkpoint, DenseNet, DenseNetSpec, save_checkpoint
 from densenet_core.hardware import hardware

@@ -25,7 +25,7 @@ from analysis import connection_weights, feature_reuse_figure, save_figure
 from analysis.claims.published import published_claims
 from analysis.figures.agreement import agreement_figure
 from analysis.figures.by_number import figure_3, figure_4
-from analysis.figures.efficiency import data_set_figure
+from analysis.figures.efficiency.paper import data_set_figure
 from analysis.figures.prediction.contributions import Explained, explanation_figure
 from analysis.figures.pruning import pruning_figure
 from analysis.prediction.explain import explain_image

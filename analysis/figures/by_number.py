@@ -7,7 +7,7 @@ from typing import Literal, get_args
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.figures.efficiency import data_set_figure, efficiency_figure
+from analysis.figures.efficiency.paper import data_set_figure, efficiency_figure
 from analysis.results.efficiency import RESNET_KINDS
 from analysis.results.results import tabulated_results
 

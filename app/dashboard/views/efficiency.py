@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from analysis.claims.published import published_claims
-from analysis.figures.efficiency import SCREEN_AXIS_TITLES, efficiency_screen
+from analysis.figures.efficiency.screen import SCREEN_AXIS_TITLES, efficiency_screen
 from analysis.figures.style.words import ERROR_TITLES
 from analysis.results.efficiency import pareto_front, parity
 from app.dashboard import loading
@@ -207,7 +207,7 @@ def _show_downloads(results: Results, cost: str, log: bool, pareto: bool, screen
 
 
 def _on_paper(results: pd.DataFrame, cost: str, log: bool) -> Figure:
-    from analysis.figures.efficiency import efficiency_figure
+    from analysis.figures.efficiency.paper import efficiency_figure
 
     return efficiency_figure(results, costs=(cost,), log=log, label_points=has_labels(results))
 

@@ -91,15 +91,15 @@ class Results(NamedTuple):
 def efficiency_code(results: Results, cost: str, log: bool, pareto: bool) -> Code:
     """Return what draws results against a cost."""
     if cost in PAPER_COSTS:
-        draw = "efficiency_figure"
+        draw = {"analysis.figures.efficiency.paper": "efficiency_figure"}
         figure = f"efficiency_figure(table, costs=({cost!r},), log={log}, label_points={has_labels(results.rows)})"
         imports = SAVE
     else:
-        draw = "efficiency_screen"
+        draw = {"analysis.figures.efficiency.screen": "efficiency_screen"}
         figure = f"paper_figure(efficiency_screen(table, {cost!r}, {log}, {pareto}))"
         imports = SCREEN
     lines = [f'save_figure({figure}, "error_vs_{cost}.pdf", table)']
-    return results_code(results, cost, joined(imports, {"analysis.figures.efficiency": draw}), lines)
+    return results_code(results, cost, joined(imports, draw), lines)
 
 
 def has_labels(rows: pd.DataFrame) -> bool:

@@ -7,7 +7,8 @@ import pytest
 
 from analysis.figures import figure_bytes
 from analysis.figures.by_number import figure_3, figure_4
-from analysis.figures.efficiency import efficiency_figure, efficiency_screen
+from analysis.figures.efficiency.paper import efficiency_figure
+from analysis.figures.efficiency.screen import efficiency_screen
 from analysis.figures.stage_costs import stage_cost_figure, stages_screen
 from analysis.figures.style.families import family_styles
 from analysis.figures.training.curves import training_curves_figure, training_curves_screen
