@@ -16,10 +16,10 @@ import streamlit as st
 from numpy.typing import ArrayLike
 
 from analysis.figures.export import FORMATS, array_bytes, picture_bytes, table_bytes
+from app.dashboard.archive import archive
 from app.dashboard.charts import Kept
 from app.dashboard.keys import CHECKPOINT_ENDINGS
 from app.dashboard.language import t
-from app.dashboard.widgets.archive import archive
 from app.dashboard.widgets.handover import Code, page_link, show_code, show_handover
 from app.facts import figure_facts, weights_hash
 from app.text import one_line

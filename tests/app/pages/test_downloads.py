@@ -17,9 +17,9 @@ from matplotlib.figure import Figure
 
 from analysis import published_results
 from analysis.figures.export import figure_bytes, picture_bytes
+from app.dashboard.archive import archive
 from app.dashboard.keys import ImagesKey, NetworkKey, file_key
 from app.dashboard.widgets import downloads
-from app.dashboard.widgets.archive import archive
 from app.dashboard.widgets.comparing import (
     Results,
     Side,
