@@ -9,7 +9,8 @@ from torch import Tensor
 
 from analysis.prediction.predictor import NetworkLike, Predictor, as_predictor
 from analysis.reuse.effects import OnBatch, batches_on_device
-from densenet_core import DataError
+from analysis.reuse.untrained import build_untrained
+from densenet_core import Checkpoint, DataError
 from densenet_core.data.images import Images, sample_evenly
 from densenet_core.training.evaluation import check_fit
 
@@ -64,6 +65,47 @@ def layer_similarity(
             scale = strength * its
             rows.append((*place, *to, product / np.sqrt(scale) if scale > 0 else np.nan))
     return pd.DataFrame(rows, columns=["block", "source_layer", "other_block", "other_source_layer", "cka"])
+
+
+def similarity_beside_untrained(
+    network: Checkpoint,
+    images: Images,
+    other: Checkpoint | None = None,
+    num_images: int = 256,
+    on_batch: OnBatch = lambda done, total: None,
+) -> pd.DataFrame:
+    """Return ``layer_similarity`` of the networks, and of the same architectures untrained: how alike they begin.
+
+    >>> from densenet_core import load_zoo
+    >>> from densenet_core.data.datasets import load_test_images
+    >>> images = load_test_images("digits")
+    >>> table = similarity_beside_untrained(load_zoo("densenet-40-12-digits"), images, num_images=20)
+    >>> table["weights"].unique().tolist()
+    ['trained', 'untrained']
+
+    Args:
+        images: also the source of the untrained networks' batch-norm statistics.
+        other: a second network; untrained, it has other random weights than the first.
+
+    Returns:
+        The columns of ``layer_similarity``, and weights: trained or untrained.
+
+    Raises:
+        DataError: as ``layer_similarity``.
+    """
+    untrained = None if other is None else build_untrained(other.architecture, images, seed=1)
+    pairs = {"trained": (network, other), "untrained": (build_untrained(network.architecture, images), untrained)}
+    parts = len(pairs) * (1 if other is None else 2)
+    tables, begun = [], 0
+    for weights, (first, second) in pairs.items():
+
+        def report(done: int, total: int) -> None:
+            nonlocal begun
+            on_batch(begun * total + done, parts * total)
+            begun += done >= total
+
+        tables.append(layer_similarity(first, images, second, num_images, on_batch=report).assign(weights=weights))
+    return pd.concat(tables, ignore_index=True)
 
 
 def similarity_matrix(table: pd.DataFrame) -> pd.DataFrame:

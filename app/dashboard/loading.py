@@ -90,6 +90,12 @@ def load(key: NetworkKey) -> Checkpoint:
     return _load(key, None)
 
 
+def load_for(task: Task) -> Checkpoint | tuple[Checkpoint, ...] | None:
+    """Return what a task's function gets: its network, a tuple of several, or None."""
+    networks = tuple(map(load, task.networks))
+    return networks if len(networks) > 1 else networks[0] if networks else None
+
+
 def spec_and_record(key: NetworkKey) -> tuple[Spec, dict[str, Any]]:
     """Return a network's architecture and the record of its training, which may be empty.
 

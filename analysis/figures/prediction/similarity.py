@@ -1,4 +1,4 @@
-"""Square matrices for the screen, and the similarity of a network's layers beside the untrained network's."""
+"""Matrices of names, and of the similarity of the layers of one network or two beside the untrained ones."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from plotly.subplots import make_subplots
 
@@ -32,7 +33,9 @@ def matrix_screen(matrix: pd.DataFrame, names: Sequence[str], title: str, low: f
         low, high: the ends of the color scale; a negative ``low`` makes it diverging.
     """
     labels = [plain(name) for name in names]
-    heatmap = go.Heatmap(z=matrix.to_numpy(), coloraxis="coloraxis", customdata=_pairs(labels), hovertemplate=_HOVER)
+    heatmap = go.Heatmap(
+        z=matrix.to_numpy(), coloraxis="coloraxis", customdata=_pairs(labels, labels), hovertemplate=_HOVER
+    )
     figure = go.Figure(heatmap, layout(height=SIDE) | {"dragmode": False})
     shown = ticks(len(labels) - 1, most=MAX_TICKS)
     axis = {"tickvals": shown, "ticktext": [labels[place] for place in shown], "showgrid": False, "fixedrange": True}
@@ -41,38 +44,51 @@ def matrix_screen(matrix: pd.DataFrame, names: Sequence[str], title: str, low: f
     return figure.update_layout(coloraxis=_colors(title, low, high), margin={"b": 80, "l": 80})
 
 
-def similarity_screen(tables: Mapping[str, pd.DataFrame], title: str) -> go.Figure:
+def similarity_screen(
+    tables: Mapping[str, pd.DataFrame], title: str, networks: tuple[str, str] | None = None
+) -> go.Figure:
     """Return the similarity of all layers of networks, a matrix each, side by side on one scale.
 
     Args:
         tables: as ``layer_similarity`` returns them, by the names to show.
         title: of the colors.
+        networks: names of the two networks of each table, down and across; None: the table is of one network.
     """
     figure = make_subplots(1, len(tables), subplot_titles=[plain(name) for name in tables], horizontal_spacing=0.08)
     for column, table in enumerate(tables.values(), start=1):
         matrix = similarity_matrix(table)
-        labels = layer_labels(matrix)
-        heatmap = go.Heatmap(z=matrix.to_numpy(), coloraxis="coloraxis", customdata=_pairs(labels))
-        figure.add_trace(heatmap.update(hovertemplate=_HOVER), 1, column)
-        starts, middles, blocks = _blocks(matrix)
-        lines = {"line": {"color": "white", "width": 1.5}, "row": 1, "col": column}
-        for start in starts[1:]:
-            figure.add_hline(start - 0.5, **lines)
-            figure.add_vline(start - 0.5, **lines)
-        axis = {"tickvals": middles, "ticktext": blocks, "showgrid": False, "fixedrange": True, "constrain": "domain"}
-        figure.update_xaxes(axis, row=1, col=column)
-        anchor = {"scaleanchor": "x" if column == 1 else f"x{column}", "autorange": "reversed"}
-        figure.update_yaxes(axis | anchor, row=1, col=column)
+        pairs = _pairs(layer_labels(matrix.index), layer_labels(matrix.columns))
+        heatmap = go.Heatmap(z=matrix.to_numpy(), coloraxis="coloraxis", customdata=pairs, hovertemplate=_HOVER)
+        figure.add_trace(heatmap, 1, column)
+        axes = (
+            (figure.add_hline, figure.update_yaxes, matrix.index),
+            (figure.add_vline, figure.update_xaxes, matrix.columns),
+        )
+        for add_line, update_axes, layers in axes:
+            starts, middles, blocks = _blocks(layers)
+            for start in starts[1:]:
+                add_line(start - 0.5, line={"color": "white", "width": 1.5}, row=1, col=column)
+            update_axes(_SIDE | {"tickvals": middles, "ticktext": blocks}, row=1, col=column)
+        if networks is None:
+            figure.update_yaxes(scaleanchor="x" if column == 1 else f"x{column}", row=1, col=column)
+        else:
+            figure.update_xaxes(title_text=plain(networks[1]), row=1, col=column)
+    figure.update_yaxes(autorange="reversed")
+    if networks is not None:
+        figure.update_yaxes(title_text=plain(networks[0]), col=1)
     figure.update_layout(layout(height=SIDE) | {"dragmode": False, "coloraxis": _colors(title, 0, 1)})
     return figure.update_layout(margin={"l": 70})
 
 
-def similarity_figure(tables: Mapping[str, pd.DataFrame], columns: int = 2) -> Figure:
+def similarity_figure(
+    tables: Mapping[str, pd.DataFrame], columns: int = 2, networks: tuple[str, str] | None = None
+) -> Figure:
     """Return the similarity of all layers of networks for paper, a matrix each; lines separate the blocks.
 
     Args:
         tables: as ``layer_similarity`` returns them, by the names to show.
         columns: width of the figure in columns of a paper: 1 (3.25 inches) or 2 (6.875 inches).
+        networks: as in ``similarity_screen``.
     """
     with mpl.rc_context(fname=STYLE):
         width = COLUMN_WIDTHS[columns]
@@ -82,41 +98,51 @@ def similarity_figure(tables: Mapping[str, pd.DataFrame], columns: int = 2) -> F
         for ax, (name, table) in zip(axes, tables.items(), strict=True):
             matrix = similarity_matrix(table)
             ax.pcolormesh(matrix.to_numpy(), vmin=0, vmax=1, cmap="viridis", edgecolors="face", linewidth=0.1)
-            starts, middles, blocks = _blocks(matrix)
-            for start in starts[1:]:
-                ax.axhline(start, color="white", linewidth=0.7)
-                ax.axvline(start, color="white", linewidth=0.7)
-            places = [middle + 0.5 for middle in middles]
-            ax.set_xticks(places, blocks)
-            ax.set_yticks(places, blocks, rotation=90, va="center")
+            _mark_blocks(ax, matrix)
             ax.tick_params(length=0)
             ax.invert_yaxis()
-            ax.set_aspect("equal")
+            ax.set_aspect("equal" if networks is None else "auto")
             ax.set_title(plain_text(name), fontsize=7)
+            if networks is not None:
+                ax.set_xlabel(plain_text(networks[1]))
+        if networks is not None:
+            axes[0].set_ylabel(plain_text(networks[0]))
         draw_colors(bar, "linear CKA", 0, 1, "viridis")
     return figure
 
 
-def layer_labels(matrix: pd.DataFrame) -> list[str]:
-    """Return the layers of a similarity matrix as "block.layer".
+def _mark_blocks(ax: Axes, matrix: pd.DataFrame) -> None:
+    """Separate the blocks by lines and name them at both sides."""
+    for add_line, layers in ((ax.axhline, matrix.index), (ax.axvline, matrix.columns)):
+        for start in _blocks(layers)[0][1:]:
+            add_line(start, color="white", linewidth=0.7)
+    (_, across, columns), (_, down, rows) = _blocks(matrix.columns), _blocks(matrix.index)
+    ax.set_xticks([place + 0.5 for place in across], columns)
+    ax.set_yticks([place + 0.5 for place in down], rows, rotation=90, va="center")
 
-    >>> rows = pd.MultiIndex.from_tuples([(1, 0), (1, 1)], names=["block", "source_layer"])
-    >>> layer_labels(pd.DataFrame(np.eye(2), index=rows))
+
+def layer_labels(layers: pd.Index) -> list[str]:
+    """Return the layers at a side of a similarity matrix as "block.layer".
+
+    >>> layer_labels(pd.MultiIndex.from_tuples([(1, 0), (1, 1)], names=["block", "source_layer"]))
     ['1.0', '1.1']
     """
-    return [f"{block}.{source}" for block, source in matrix.index]
+    return [f"{block}.{source}" for block, source in layers]
 
 
 _HOVER = "<b>%{customdata}</b>: %{z:.3f}<extra></extra>"
 
 
-def _pairs(labels: Sequence[str]) -> np.ndarray:
-    return np.array([[f"{row} × {column}" for column in labels] for row in labels])
+_SIDE = {"showgrid": False, "fixedrange": True, "constrain": "domain"}  # of the axes of a matrix
 
 
-def _blocks(matrix: pd.DataFrame) -> tuple[list[int], list[float], list[Phrase]]:
+def _pairs(rows: Sequence[str], columns: Sequence[str]) -> np.ndarray:
+    return np.array([[f"{row} × {column}" for column in columns] for row in rows])
+
+
+def _blocks(layers: pd.Index) -> tuple[list[int], list[float], list[Phrase]]:
     """Return where each block begins, its middle, and its title."""
-    blocks = np.array([block for block, _ in matrix.index])
+    blocks = np.array([block for block, _ in layers])
     numbers = list(dict.fromkeys(blocks.tolist()))
     places = [np.flatnonzero(blocks == number) for number in numbers]
     starts, middles = [int(own[0]) for own in places], [float(own.mean()) for own in places]

@@ -22,7 +22,12 @@ class Task(NamedTuple):
     @property
     def is_private(self) -> bool:
         """Whether the result belongs to one session."""
-        return self.network is not None and self.network.is_private
+        return any(key.is_private for key in self.networks)
+
+    @property
+    def networks(self) -> tuple[NetworkKey, ...]:
+        """The networks that its function gets: its own, and those among the options."""
+        return tuple(each for each in (self.network, *self.options) if isinstance(each, NetworkKey))
 
 
 @dataclass

@@ -1,6 +1,6 @@
 """The functions that jobs run: analysis only, without Streamlit.
 
-Each takes ``report`` (called with the steps done and their number), the network, and the task's options.
+Each takes ``report`` (called with the steps done and their number), the network or networks, and the task's options.
 """
 
 from __future__ import annotations
@@ -124,22 +124,16 @@ def _probes(report: Report, network: Checkpoint, images: ImagesKey) -> pd.DataFr
 
 
 def _similarity(report: Report, network: Checkpoint, images: ImagesKey) -> pd.DataFrame:
-    """Linear CKA of the layers of the network and of the untrained one, told apart by the column weights."""
-    from analysis.prediction.similarity import layer_similarity
-    from analysis.reuse.untrained import build_untrained
+    return _similarity_of_two(report, (network, None), images)
 
-    test = _test_images(images)
-    networks = {"trained": network, "untrained": build_untrained(network.architecture, test)}
-    tables = []
-    for place, (weights, own) in enumerate(networks.items()):
 
-        def report_half(done: int, total: int, place: int = place) -> None:
-            report(place * total + done, len(networks) * total)
+def _similarity_of_two(
+    report: Report, networks: tuple[Checkpoint, Checkpoint | None], images: ImagesKey, *_: NetworkKey
+) -> pd.DataFrame:
+    from analysis.prediction.similarity import similarity_beside_untrained
 
-        tables.append(
-            layer_similarity(own, test, num_images=images.number, on_batch=report_half).assign(weights=weights)
-        )
-    return pd.concat(tables, ignore_index=True)
+    network, other = networks
+    return similarity_beside_untrained(network, _test_images(images), other, images.number, report)
 
 
 def _drives(
@@ -204,6 +198,7 @@ WORK: dict[str, Callable[..., Any]] = {
     "lens": _lens,
     "probes": _probes,
     "similarity": _similarity,
+    "similarity_of_two": _similarity_of_two,
     "drives": _drives,
     "cuts": _cuts,
     "paths": _paths,

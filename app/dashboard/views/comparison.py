@@ -20,6 +20,7 @@ from app.dashboard.language import t
 from app.dashboard.memory import remember
 from app.dashboard.views.training.curves import show_curves
 from app.dashboard.views.two_heatmaps import show_reuse
+from app.dashboard.views.two_similarities import show_similarity_of_two
 from app.dashboard.widgets.comparing import compared_table_code, comparison_code, latency_code
 from app.dashboard.widgets.downloads import download_row, take_home
 from app.dashboard.widgets.handover import Code
@@ -63,7 +64,9 @@ def show() -> None:
         return
     named = dict(zip(specs, both, strict=True))
     _show_quantities(table, records, compared_table_code(named, "compare", size, "comparison", ".reset_index()"))
-    show_reuse(both, tuple(specs))
+    first, second = specs
+    show_reuse(both, (first, second))
+    show_similarity_of_two(both, (first, second))
     _show_stages(stages, named, size)
     _show_latency(specs, size)
     _show_curves(both, records)

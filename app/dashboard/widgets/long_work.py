@@ -124,9 +124,8 @@ def _size(task: Task) -> float:
 
 def _start(task: Task) -> str:
     """Ask for the work, and return why it is not taken, or nothing."""
-    network = None if task.network is None else loading.load(task.network)
     try:
-        ask_for(task, network, "" if task.network is None else chosen_name(), _size(task))
+        ask_for(task, loading.load_for(task), "" if task.network is None else chosen_name(), _size(task))
     except QueueError as error:
         return str(error)
     return ""

@@ -11,7 +11,7 @@ import torch
 
 from analysis.prediction import by_class
 from analysis.prediction.by_class import class_profiles, cluster_classes, confusion_pairs, reuse_by_class
-from analysis.prediction.similarity import layer_similarity, similarity_matrix
+from analysis.prediction.similarity import layer_similarity, similarity_beside_untrained, similarity_matrix
 from analysis.reuse.ablation import connection_ablation
 from analysis.reuse.cuts.partial_sums import PartialSums
 from densenet_core import DataError
@@ -111,6 +111,17 @@ def test_between_two_networks() -> None:
     assert table["cka"].max() <= 1 + 1e-6
     with pytest.raises(DataError, match="CKA needs 4 images or more"):
         layer_similarity(checkpoint_of(SPEC), images, num_images=3)
+
+
+def test_untrained_networks_of_one_architecture_are_two_networks() -> None:
+    images, steps = some_images(40), []
+    network = checkpoint_of(SPEC)
+    table = similarity_beside_untrained(network, images, network, on_batch=lambda *step: steps.append(step))
+    trained, untrained = (similarity_matrix(own) for _, own in table.groupby("weights"))
+    np.testing.assert_allclose(np.diag(trained), 1, atol=1e-6)
+    assert np.diag(untrained)[1:].max() < 0.999
+    shares = [done / total for done, total in steps]
+    assert shares == sorted(shares) and shares[-1] == 1
 
 
 SPEC_CHECKPOINT = checkpoint_of(SPEC)

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from analysis.prediction.similarity import layer_similarity
 from analysis.reuse.emergence import record_reuse
+from app.dashboard.widgets import downloads
+from densenet_core import create_model, load_checkpoint, load_zoo, save_checkpoint
+from densenet_core.checkpoints.checkpoint import Checkpoint
+from densenet_core.data.datasets import load_test_images
 from densenet_core.training.config import TrainingConfig
 from densenet_core.training.loop import train
-from tests.app.pages.pages import page
+from tests.app.pages.again import make_again
+from tests.app.pages.pages import DIGITS, FEW, page
 
 pytestmark = pytest.mark.slow
 
@@ -80,3 +87,27 @@ def test_comparison_of_the_other_short_path_networks(names: tuple[str, str], app
     assert not app.error
     params = {"highway-19": "2,262,714", "fractalnet-21": "33,724,618"}
     assert params[names[0]] in app.table[0].value.to_string()
+
+
+def test_similarity_of_the_layers_of_two_networks(
+    app: AppTest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, file = create_model("resnet-8", in_channels=1), tmp_path / "runs" / "r" / "model.safetensors"
+    save_checkpoint(Checkpoint(model.spec, model.state_dict()), file)
+    (file.parent / "config.json").write_text("{}")
+    app = page(app, "comparison")
+    assert "weights" in next(each.value for each in app.caption if "what their layers compute" in each.value)
+    for side, origin in (("a", "zoo"), ("b", "run")):
+        app.selectbox(key=f"origin{side}").select(origin).run()
+    app.selectbox(key="zoo_namea").select(DIGITS).run()
+    app.toggle(key="similarity").set_value(True).run()
+    app.button(key="start_similarity_of_two").click().run()
+    assert not app.exception and not app.error
+    assert app.query_params["similarity"] in ("True", ["True"])  # by version
+    images = load_test_images("digits")
+    item = app.session_state[downloads._ITEMS]["similarity_of_both"]
+    found = item.data[item.data["weights"] == "trained"]
+    expected = layer_similarity(load_zoo(DIGITS), images, load_checkpoint(file), num_images=FEW)
+    np.testing.assert_allclose(found["cka"], expected["cka"], atol=1e-6)
+    others = set(app.session_state[downloads._ITEMS]) - {"similarity_of_both"}
+    assert "similarity_of_both" in make_again(app, tmp_path, monkeypatch, others)

@@ -45,14 +45,11 @@ def _code(key: NetworkKey, images: ImagesKey) -> Code:
     imports = {
         "analysis": "save_figure",
         "analysis.figures.prediction.similarity": "similarity_figure",
-        "analysis.prediction.similarity": "layer_similarity",
-        "analysis.reuse.untrained": "build_untrained",
-        "pandas": "concat",
+        "analysis.prediction.similarity": "similarity_beside_untrained",
     }
     lines = [
-        'networks = {"trained": network, "untrained": build_untrained(network.architecture, test)}',
-        f"tables = {{name: layer_similarity(own, test, num_images={images.number}) for name, own in networks.items()}}",
-        "table = concat([own.assign(weights=name) for name, own in tables.items()], ignore_index=True)",
+        f"table = similarity_beside_untrained(network, test, num_images={images.number})",
+        'tables = dict(list(table.groupby("weights")))',
         'save_figure(similarity_figure(tables), "layer_similarity.pdf", table)',
     ]
     return dataset_code(key, images, imports, lines)
