@@ -61,7 +61,20 @@ def test_see_the_heatmap_click_a_cell_and_take_the_pdf_home(page: Page, url: str
 
 
 def _click_cell(page: Page, block: int, source: int, target: int) -> None:
-    """Clicks the middle of a cell, found by the positions that Plotly gives its axes."""
+    """Clicks the middle of a cell, once the heatmap stays where it is: charts above may still find their size."""
+    seen, found = None, _middle(page, block, source, target)
+    while found != seen:
+        seen = found
+        page.mouse.move(*found)
+        expect(page.locator(f"{HEATMAP}{block} .hoverlayer")).to_contain_text(
+            f"block {block}: source {source} → target {target}"
+        )
+        found = _middle(page, block, source, target)
+    page.mouse.click(*found)
+
+
+def _middle(page: Page, block: int, source: int, target: int) -> tuple[float, float]:
+    """The middle of a cell, by the positions that Plotly gives its axes."""
     x, y = page.evaluate(
         """([block, source, target]) => {
             const plot = document.querySelector(`.st-key-heatmap${block} .js-plotly-plot`), layout = plot._fullLayout;
@@ -70,11 +83,7 @@ def _click_cell(page: Page, block: int, source: int, target: int) -> None:
         }""",
         [block, source, target],
     )
-    page.mouse.move(x, y)
-    expect(page.locator(f"{HEATMAP}{block} .hoverlayer")).to_contain_text(
-        f"block {block}: source {source} → target {target}"
-    )
-    page.mouse.click(x, y)
+    return x, y
 
 
 def test_an_invalid_file_shows_a_sentence_not_a_traceback(page: Page) -> None:

@@ -158,11 +158,10 @@ def visit(browser: BrowserContext, server: Server, file: Path) -> float:
 def test_an_upload_goes_with_its_session(browser: BrowserContext, server: Server, tmp_path: Path) -> None:
     model = trained_like(DenseNetSpec((3, 4, 2), 96, 192, num_classes=5))
     torch.save(model.state_dict(), file := tmp_path / "a.pth")
-    first = [visit(browser, server, file) for _ in range(2)][-1]  # imports, and what is kept for all sessions
-    visits = 3
-    last = [visit(browser, server, file) for _ in range(visits)][-1]
-    # An upload that stays costs two of its files a visit: its bytes and its tensors.
-    assert (last - first) / visits < 0.5 * file.stat().st_size / 2**20
+    after = [visit(browser, server, file) for _ in range(7)]
+    # An upload that stays costs two of its files a visit, its bytes and its tensors. Those of the last two sessions may
+    # wait for the next garbage collection, so the least memory after one of the last visits is what counts.
+    assert (min(after[-3:]) - after[0]) / (len(after) - 3) < 0.5 * file.stat().st_size / 2**20, after
 
 
 def tmp_path_of(server: Server) -> Path:
