@@ -112,39 +112,40 @@ def total_cost(cost: pd.DataFrame) -> dict[str, int]:
 
 
 def _count_layer(layer: Layer, dims: int) -> tuple[Any, ...]:
-    pixels = layer.out_size**dims
-    values = layer.out_maps * pixels
-    params = mult_adds = other_ops = 0
-    if layer.kind == "conv":
-        params = layer.in_maps * layer.out_maps * layer.kernel**dims
-        mult_adds = params * pixels
-        params += layer.out_maps * layer.has_bias
-    elif layer.kind == "linear":
-        mult_adds = layer.in_maps * layer.out_maps
-        params = mult_adds + layer.out_maps
-    elif layer.kind == "companion":
-        params = (layer.in_maps + 1) * layer.out_maps
-    elif layer.kind == "norm":
-        params, other_ops = 2 * layer.out_maps, (2 if layer.norm == "batch" else 5) * values
-    elif layer.kind in ("relu", "add", "sigmoid"):
-        other_ops = values
-    elif layer.kind == "join":  # additions and a division
-        other_ops = layer.in_maps * pixels
-    elif layer.kind == "gate":
-        other_ops = 3 * values
-    elif layer.kind in ("max_pool", "avg_pool"):
-        other_ops = values * layer.kernel**dims
-    elif layer.kind == "global_pool":
-        other_ops = layer.in_maps * layer.in_size**dims
+    values = layer.out_maps * layer.out_size**dims
+    params, mult_adds = _count_weights(layer, dims)
     shape = (layer.out_maps,) if layer.kind in VECTORS else (layer.out_maps, *(layer.out_size,) * dims)
-    return (
-        layer.name,
-        layer.kind,
-        layer.stage,
-        shape,
-        params,
-        mult_adds,
-        other_ops,
-        values * BYTES,
-        params * BYTES,
-    )
+    counts = (params, mult_adds, _count_other(layer, dims), values * BYTES, params * BYTES)
+    return layer.name, layer.kind, layer.stage, shape, *counts
+
+
+def _count_weights(layer: Layer, dims: int) -> tuple[int, int]:
+    """Return the params and mult_adds of a layer."""
+    weights = layer.in_maps * layer.out_maps
+    if layer.kind == "conv":
+        weights *= layer.kernel**dims
+        return weights + layer.out_maps * layer.has_bias, weights * layer.out_size**dims
+    if layer.kind == "linear":
+        return weights + layer.out_maps, weights
+    if layer.kind == "companion":
+        return weights + layer.out_maps, 0
+    return (2 * layer.out_maps, 0) if layer.kind == "norm" else (0, 0)
+
+
+def _count_other(layer: Layer, dims: int) -> int:
+    """Return the operations of a layer that are no mult_adds."""
+    pixels = layer.out_size**dims
+    values: int = layer.out_maps * pixels
+    if layer.kind == "norm":
+        return (2 if layer.norm == "batch" else 5) * values
+    counts: dict[str, int] = {
+        "relu": values,
+        "add": values,
+        "sigmoid": values,
+        "join": layer.in_maps * pixels,  # additions and a division
+        "gate": 3 * values,
+        "max_pool": values * layer.kernel**dims,
+        "avg_pool": values * layer.kernel**dims,
+        "global_pool": layer.in_maps * layer.in_size**dims,
+    }
+    return counts.get(layer.kind, 0)

@@ -160,21 +160,7 @@ def _over_seeds(
     runs = [*ours, *theirs]
     gaps, source = [_recorded_gap(run) for run in runs], FROM_RECORDS
     if missing := [_name(run) for run, gap in zip(runs, gaps, strict=True) if math.isnan(gap)]:
-        reason = Phrase(
-            "claim_reasons.no_losses",
-            "the records of {runs} have no finite test_loss and train_eval_loss: give {number} or more training and as "
-            "many test images",
-            runs=", ".join(missing),
-            number=MIN_IMAGES,
-        )
-        train, test = _enough(train, test, reason)
-        gaps = [Losses(image_losses(run, train), image_losses(run, test)).gap for run in runs]
-        source = Phrase(
-            "claim_reasons.on_images",
-            "on {train} training and {test} test images",
-            train=len(train),
-            test=len(test),
-        )
+        gaps, source = _measured_gaps(runs, train, test, missing)
     our_gaps, their_gaps = tuple(gaps[: len(ours)]), tuple(gaps[len(ours) :])
     if len(set(our_gaps)) == len(set(their_gaps)) == 1:
         raise NotMeasurable(SAME_GAPS)
@@ -190,6 +176,24 @@ def _over_seeds(
     )
     detail = _with_other_settings(detail, ours[0], theirs[0])
     return GapComparison(our_gaps, their_gaps, *welch_interval(our_gaps, their_gaps), detail)
+
+
+def _measured_gaps(
+    runs: Sequence[Checkpoint], train: Images | None, test: Images | None, missing: Sequence[str]
+) -> tuple[list[float], Phrase]:
+    """Return the gaps on images and the words for them, where the records of ``missing`` have no losses."""
+    reason = Phrase(
+        "claim_reasons.no_losses",
+        "the records of {runs} have no finite test_loss and train_eval_loss: give {number} or more training and as "
+        "many test images",
+        runs=", ".join(missing),
+        number=MIN_IMAGES,
+    )
+    train, test = _enough(train, test, reason)
+    source = Phrase(
+        "claim_reasons.on_images", "on {train} training and {test} test images", train=len(train), test=len(test)
+    )
+    return [Losses(image_losses(run, train), image_losses(run, test)).gap for run in runs], source
 
 
 def _enough(train: Images | None, test: Images | None, reason: str) -> tuple[Images, Images]:

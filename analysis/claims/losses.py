@@ -11,7 +11,8 @@ import torch
 from torch.nn import functional as F
 
 from densenet_core import Checkpoint
-from densenet_core.data.datasets import load_folder, load_splits
+from densenet_core.data.datasets import load_splits
+from densenet_core.data.image_folders import load_folder
 from densenet_core.data.images import Images
 from densenet_core.data.names import Normalization
 from densenet_core.hardware import device

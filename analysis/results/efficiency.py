@@ -125,18 +125,7 @@ def parity(results: pd.DataFrame, family: str, reference: pd.Series, cost: str =
         >>> round(found.bounds[0])  # times fewer parameters, at least: even the smallest DenseNet-BC is better
         13
     """
-    if cost not in COST_TITLES or cost in MORE_IS_BETTER:
-        raise ValueError(f"cost {cost!r} is unknown: choose params, mult_adds or activation_bytes")
-    for column in ("dataset", "error_kind"):
-        found = sorted({*results[column], reference[column]})
-        if len(found) > 1:
-            raise ValueError(f"{column} must be one for all: the results have {', '.join(found)}")
-    if pd.isna(reference[cost]):
-        raise ValueError(f"{reference['model']} has no {cost}: take another network as the reference")
-    own = results[(results["family"] == family) & results[cost].notna()]
-    if own.empty:
-        families = ", ".join(sorted(results["family"].unique()))
-        raise ValueError(f"family {family!r} has no result with {cost} here: choose one of {families}")
+    own = _comparable_rows(results, family, reference, cost)
     front = own[pareto_front(own, cost)].drop_duplicates(["error", cost]).sort_values("error")
     error = float(reference["error"])
     about = (family, str(reference["model"]), error, cost, float(reference[cost]))
@@ -162,6 +151,23 @@ def parity(results: pd.DataFrame, family: str, reference: pd.Series, cost: str =
         )
         return Parity(*about, None, reason, below=float(worst[cost]))
     return Parity(*about, float(np.exp(np.interp(error, front["error"], np.log(front[cost])))))
+
+
+def _comparable_rows(results: pd.DataFrame, family: str, reference: pd.Series, cost: str) -> pd.DataFrame:
+    """Return the rows of a family that have the cost, all of the reference's data set and kind of error."""
+    if cost not in COST_TITLES or cost in MORE_IS_BETTER:
+        raise ValueError(f"cost {cost!r} is unknown: choose params, mult_adds or activation_bytes")
+    for column in ("dataset", "error_kind"):
+        found = sorted({*results[column], reference[column]})
+        if len(found) > 1:
+            raise ValueError(f"{column} must be one for all: the results have {', '.join(found)}")
+    if pd.isna(reference[cost]):
+        raise ValueError(f"{reference['model']} has no {cost}: take another network as the reference")
+    own = results[(results["family"] == family) & results[cost].notna()]
+    if own.empty:
+        families = ", ".join(sorted(results["family"].unique()))
+        raise ValueError(f"family {family!r} has no result with {cost} here: choose one of {families}")
+    return own
 
 
 def count(value: float) -> str:

@@ -32,6 +32,9 @@ from app.cli.output import print_json, print_line, print_table, print_text, prin
 if TYPE_CHECKING:
     import pandas as pd
 
+    from densenet_core import Checkpoint
+    from densenet_core.data.images import Images
+
 
 @reading_options
 def agreement(
@@ -194,7 +197,7 @@ def prune(
     parts for training and testing, every other image takes the place of the training images.
     """
     from analysis.reuse.connections import dense_spec
-    from analysis.reuse.pruning import before_and_after, compare_with_scratch, explain_memory
+    from analysis.reuse.pruning import compare_with_scratch
     from analysis.reuse.pruning import prune as prune_network
     from densenet_core import save_checkpoint
     from densenet_core.data.datasets import load_measuring_splits
@@ -207,16 +210,15 @@ def prune(
     dense_spec(network)
     chosen = choose_data(network.record, dataset, cast(Any, normalize))
     splits = load_measuring_splits(chosen.dataset, data, chosen.normalize)
-    chosen_by, taken = splits.train, splits.test
-    check_images(network, taken)
+    check_images(network, splits.test)
     print_assumed(network)
-    reuse = measure_network(network, () if measure in PATTERNS else (measure,), chosen_by, images)
-    pruned = prune_network(network, reuse, measure, keep, input_size=taken.image_size, **options)
+    reuse = measure_network(network, () if measure in PATTERNS else (measure,), splits.train, images)
+    pruned = prune_network(network, reuse, measure, keep, input_size=splits.test.image_size, **options)
     if reestimate_norms:
         from analysis.reuse.repair import reestimate_norms as take_norms_again
         from densenet_core.data.images import sample_evenly
 
-        pruned = take_norms_again(pruned, sample_evenly(chosen_by, images))
+        pruned = take_norms_again(pruned, sample_evenly(splits.train, images))
     if against_scratch:
         compared = compare_with_scratch(pruned, splits, finetune or 1, against_scratch)
         print_text(compared.to_string(index=False))
@@ -225,16 +227,22 @@ def prune(
 
         pruned = train_further(pruned, splits, finetune, learning_rate)
     save_checkpoint(pruned, out)
-    costs = before_and_after(network, pruned, taken)
-    print_table(("", "before", "after"), [(row[0], _number(row[1]), _number(row[2])) for row in costs.to_numpy()])
-    if note := explain_memory(costs):
-        print_text(note)
+    _print_before_and_after(network, pruned, splits.test)
     print_written(out)
     if onnx:
         from densenet_core.checkpoints.onnx_export import export_onnx
 
-        difference = export_onnx(pruned, onnx, taken.image_size)
+        difference = export_onnx(pruned, onnx, splits.test.image_size)
         print_written(onnx, about=f" (scores by onnxruntime within {difference:.1g} of PyTorch's)")
+
+
+def _print_before_and_after(network: Checkpoint, pruned: Checkpoint, test: Images) -> None:
+    from analysis.reuse.pruning import before_and_after, explain_memory
+
+    costs = before_and_after(network, pruned, test)
+    print_table(("", "before", "after"), [(row[0], _number(row[1]), _number(row[2])) for row in costs.to_numpy()])
+    if note := explain_memory(costs):
+        print_text(note)
 
 
 def _number(value: float) -> str:

@@ -153,9 +153,7 @@ def _densenet(which: str, networks: list[str], reading: Reading) -> tuple[DenseN
 def _figure(which: str, runs: list[str], reading: Reading) -> tuple[Any, pd.DataFrame]:
     from analysis import connection_weights, feature_reuse_figure
     from analysis.figures.by_number import figure_3, figure_4
-    from analysis.figures.training.curves import training_curves_figure
     from analysis.results.results import measured_results, shipped_results
-    from analysis.results.training_curves import training_curves
 
     if which == "3":
         if runs:
@@ -167,19 +165,27 @@ def _figure(which: str, runs: list[str], reading: Reading) -> tuple[Any, pd.Data
             raise ValueError(results.attrs["skipped"][0])
         return figure_4("left" if which == "4-left" else "middle", results)
     if which == "4-right":
-        if not runs:
-            raise ValueError("figure 4-right needs run folders: densenet-lens figure 4-right runs/A runs/B")
-        if len(names := {Path(run).resolve().name for run in runs}) < len(runs):
-            raise ValueError(f"figure 4-right needs runs of different names: they are {', '.join(sorted(names))}")
-        if len(datasets := sorted(set(measured_results(runs, include_zoo=False)["dataset"]))) > 1:
-            raise ValueError(f"the runs have different data ({', '.join(datasets)}): their errors don't compare")
-        curves = training_curves({Path(run).resolve().name: run for run in runs})
-        for reason in curves.attrs["skipped"]:
-            print("densenet-lens:", escape_text(reason), file=sys.stderr)
-        return training_curves_figure(curves), curves
+        return _curves_figure(runs)
     if which == "5":
         if len(runs) != 1:
             raise ValueError("figure 5 needs one checkpoint: densenet-lens figure 5 CHECKPOINT")
         connections = connection_weights(open_network(runs[0], reading))
         return feature_reuse_figure(connections, scaling="block_max"), connections  # as the paper's reads
     raise ValueError(f"unknown figure {which!r}: choose from {', '.join(FIGURES)}")
+
+
+def _curves_figure(runs: list[str]) -> tuple[Any, pd.DataFrame]:
+    from analysis.figures.training.curves import training_curves_figure
+    from analysis.results.results import measured_results
+    from analysis.results.training_curves import training_curves
+
+    if not runs:
+        raise ValueError("figure 4-right needs run folders: densenet-lens figure 4-right runs/A runs/B")
+    if len(names := {Path(run).resolve().name for run in runs}) < len(runs):
+        raise ValueError(f"figure 4-right needs runs of different names: they are {', '.join(sorted(names))}")
+    if len(datasets := sorted(set(measured_results(runs, include_zoo=False)["dataset"]))) > 1:
+        raise ValueError(f"the runs have different data ({', '.join(datasets)}): their errors don't compare")
+    curves = training_curves({Path(run).resolve().name: run for run in runs})
+    for reason in curves.attrs["skipped"]:
+        print("densenet-lens:", escape_text(reason), file=sys.stderr)
+    return training_curves_figure(curves), curves

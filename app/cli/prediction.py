@@ -27,7 +27,11 @@ from app.cli.opening import open_network, open_test_images, print_assumed
 from app.cli.output import print_json, print_line, print_table, print_written, progress, write_figure
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pandas as pd
+
+    from analysis.prediction.explain import Explanation
 
 
 @reading_options
@@ -64,36 +68,41 @@ def explain(
     seen = [prepare_image(open_image(file), network, statistics) for file in images]
     print_assumed(network)
     predictor = as_predictor(network)
-    found = [explain_image(predictor, own, titles, chosen, other) for own in seen]
-    for file, own in zip(images, found, strict=True):
+    found = {file: explain_image(predictor, own, titles, chosen, other) for file, own in zip(images, seen, strict=True)}
+    for file, own in found.items():
         if own.for_class == own.against:
             raise ValueError(
                 f"image {str(file)!r} is predicted as {titles[own.for_class]!r}, the class of --against: "
                 "choose another, or give --class"
             )
     if as_json:
-        print_json([{"image": str(file), **own.summary()} for file, own in zip(images, found, strict=True)])
+        print_json([{"image": str(file), **own.summary()} for file, own in found.items()])
     else:
-        for file, own in zip(images, found, strict=True):
-            print_table((str(file), "probability"), [(name, f"{p:.1%}") for name, p in own.top])
-            parts = zip(own.table["source_layer"], own.table["contribution"], strict=True)
-            labels = (("bias" if source < 0 else f"source {source}", f"{part:+z.3f}") for source, part in parts)
-            print_table((f"logit of {own.title}", f"{own.logit:+z.3f}"), labels)
+        _print_explanations(found)
     if figure:
         rows = [
             Explained(f"{own.title} ({own.probability:.0%})", own.seen.pixels, own.maps.sum(0), own.table)
-            for own in found
+            for own in found.values()
         ]
         write_figure(explanation_figure(rows), figure)
     if table:
-        print_written(save_table(_join(images, [own.table for own in found]), table))
+        print_written(save_table(_join({file: own.table for file, own in found.items()}), table))
 
 
-def _join(files: list[Path], tables: list[pd.DataFrame]) -> pd.DataFrame:
+def _print_explanations(found: dict[Path, Explanation]) -> None:
+    for file, own in found.items():
+        print_table((str(file), "probability"), [(name, f"{p:.1%}") for name, p in own.top])
+        parts = zip(own.table["source_layer"], own.table["contribution"], strict=True)
+        labels = (("bias" if source < 0 else f"source {source}", f"{part:+z.3f}") for source, part in parts)
+        print_table((f"logit of {own.title}", f"{own.logit:+z.3f}"), labels)
+
+
+def _join(tables: dict[Path, pd.DataFrame]) -> pd.DataFrame:
     import pandas as pd
 
-    names = (str(file).encode("utf-8", "backslashreplace").decode() for file in files)  # they may not be Unicode
-    return pd.concat([own.assign(image=name) for name, own in zip(names, tables, strict=True)], ignore_index=True)
+    names = (str(file).encode("utf-8", "backslashreplace").decode() for file in tables)  # they may not be Unicode
+    named = [table.assign(image=name) for name, table in zip(names, tables.values(), strict=True)]
+    return pd.concat(named, ignore_index=True)
 
 
 @reading_options
@@ -185,27 +194,34 @@ def classes(
     if as_json:
         print_json({"strongest": strongest.to_dict("records"), "confusions": pairs.to_dict("records")})
     else:
-        header = ("class", "images", "strongest connection", "loss when cut", "error when cut")
-        rows = strongest[["class", "num_images", "block", "source_layer", "target_layer", "ablation", "error_rise"]]
-        print_table(
-            header,
-            [
-                (names[c], str(n), f"{b}: {s} -> {t}", f"{loss:+z.3f}", f"{error:+z.1f} points")
-                for c, n, b, s, t, loss, error in rows.itertuples(index=False, name=None)
-            ],
-        )
+        _print_strongest(strongest, names)
         print_line()
-        columns = ["block", "source_layer", "target_layer", "class", "predicted", "images"]
-        print_table(
-            ("connection", "class", "taken for", "images when cut"),
-            [
-                (f"{b}: {s} -> {t}", names[c], names[p], f"{n:+d}")
-                for b, s, t, c, p, n in pairs[columns].itertuples(index=False, name=None)
-            ],
-        )
+        _print_confusions(pairs, names)
     if figure:
         clustered = cluster_classes(found)
         labels = [names[number] for number in clustered.index]
         write_figure(matrix_figure(clustered, labels, "correlation", -1, 1), figure)
     if table:
         print_written(save_table(found, table))
+
+
+def _print_strongest(rows: pd.DataFrame, names: Sequence[str]) -> None:
+    shown = rows[["class", "num_images", "block", "source_layer", "target_layer", "ablation", "error_rise"]]
+    print_table(
+        ("class", "images", "strongest connection", "loss when cut", "error when cut"),
+        [
+            (names[c], str(n), f"{b}: {s} -> {t}", f"{loss:+z.3f}", f"{error:+z.1f} points")
+            for c, n, b, s, t, loss, error in shown.itertuples(index=False, name=None)
+        ],
+    )
+
+
+def _print_confusions(rows: pd.DataFrame, names: Sequence[str]) -> None:
+    shown = rows[["block", "source_layer", "target_layer", "class", "predicted", "images"]]
+    print_table(
+        ("connection", "class", "taken for", "images when cut"),
+        [
+            (f"{b}: {s} -> {t}", names[c], names[p], f"{n:+d}")
+            for b, s, t, c, p, n in shown.itertuples(index=False, name=None)
+        ],
+    )

@@ -125,13 +125,7 @@ def reuse(
         _show_epochs(checkpoint, others, epochs, look, out)
         return
     if others or seeds:
-        paths = [checkpoint, *(others or ())]
-        if len(paths) > 2 and not seeds:
-            raise ValueError(f"{len(paths)} networks are given: add --seeds to compare seeds of one architecture")
-        networks = [
-            open_network(path, reading if number == 0 else Reading(order=reading.order))
-            for number, path in enumerate(paths)
-        ]
+        networks = _open_several([checkpoint, *(others or ())], reading, seeds)
         if needs_images((measure,)):
             _check_comparable(networks, seeds)
         tables = [_measure(own, measure, images, ablation, (dataset, data, normalize)) for own in networks]
@@ -151,6 +145,14 @@ def reuse(
     out.write(drawn, connections)
     print_line("The paper's observations on Figure 5, tested on this network:")
     print_claims(figure5_observations(connections, is_visible))
+
+
+def _open_several(paths: Sequence[str], reading: Reading, seeds: bool) -> list[Checkpoint]:
+    """Open networks; how the first file is read does not hold for the others, but the order of concatenation does."""
+    if len(paths) > 2 and not seeds:
+        raise ValueError(f"{len(paths)} networks are given: add --seeds to compare seeds of one architecture")
+    others = Reading(order=reading.order)
+    return [open_network(paths[0], reading), *(open_network(path, others) for path in paths[1:])]
 
 
 def _check_comparable(networks: Sequence[Checkpoint], seeds: bool) -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +13,10 @@ from torch import Tensor
 
 from densenet_core.data.augmentation import CIFAR_AUGMENTATION, DIGITS_AUGMENTATION, Augmentation
 from densenet_core.data.digits import read_digits
+from densenet_core.data.image_folders import load_folder, test_folder
 from densenet_core.data.images import FolderImages, Images, TensorImages
-from densenet_core.data.names import CHANNEL_STATISTICS, DATASET_NAMES, DatasetName, Normalization
+from densenet_core.data.names import DATASET_NAMES, DatasetName, Normalization
 from densenet_core.errors import DataError
-from densenet_core.files import allowed_folders
-
-MAX_SMALL = 64  # pixels a side of small images; larger ones are photographs
-MAX_BYTES_IN_MEMORY = 8_000_000_000  # of small images
 
 
 @dataclass(frozen=True)
@@ -94,7 +89,7 @@ def load_test_images(
     if crops not in (1, 10):
         raise DataError(f"crops {crops} must be 1 or 10")
     if name == "folder":
-        images = load_folder(_test_folder(Path(root)), normalize or "imagenet")
+        images = load_folder(test_folder(Path(root)), normalize or "imagenet")
     else:
         images = load_splits(name, root, normalize=normalize).test
     if crops == 1:
@@ -229,71 +224,3 @@ def _folder_splits(name: str, root: Path, augment: bool, validation: bool, norma
     if train.class_names != test.class_names:
         raise DataError(f"the class folders of {parts.train} and {parts.test} differ: they must have the same names")
     return DataSplits("ImageNet" if name == "imagenet" else root.resolve().name, train, None, test)
-
-
-def _test_folder(root: Path) -> Path:
-    """Return the folder of class folders to measure on: the test images in a data set of parts, else ``root``."""
-    from densenet_core.data.folders import find_parts
-
-    parts = find_parts(root)
-    if parts is None:
-        return root
-    if parts.test is None:
-        raise DataError(
-            f"folder {str(root)!r} contains training images only: put class folders of test images into "
-            f"{root / 'test'}, or give {str(parts.train)!r} to measure on the training images"
-        )
-    return parts.test
-
-
-def load_folder(folder: Path, normalization: Normalization, augment: bool = False) -> Images:
-    """Load class folders of images; small images, square and of one size, are read into memory once.
-
-    Raises:
-        DataError: the folder is missing or too large, contains no class folders, one without images, or the parts of a
-            data set.
-    """
-    from densenet_core.data.folders import ClassFolders, find_parts, read_image
-
-    if normalization not in CHANNEL_STATISTICS:
-        raise DataError(f"unknown normalize {normalization!r}: choose from {', '.join(CHANNEL_STATISTICS)}")
-    if not folder.is_dir():
-        raise DataError(f"folder {str(folder)!r} does not exist: give a folder with a folder of images per class")
-    if parts := find_parts(folder):
-        names = " and ".join(part.name for part in (parts.train, parts.test) if part)
-        raise DataError(f"folder {str(folder)!r} contains {names}, the parts of a data set: give one of them")
-    try:
-        dataset = ClassFolders(str(folder), loader=partial(read_image, folders=allowed_folders()))
-    except FileNotFoundError as error:
-        reason = f"folder {str(folder)!r} contains no class folders of images: {error}"
-        raise DataError(f"{reason}: give a folder with a folder of images per class") from error
-    except OSError as error:
-        raise DataError(f"folder {str(folder)!r} can't be read: {error.strerror}") from error
-    class_names = tuple(dataset.classes)
-    first = dataset.samples[0][0]
-    size = dataset.loader(first).size
-    if max(size) > MAX_SMALL:
-        return FolderImages(dataset, normalization, augment)
-    if size[0] != size[1]:
-        raise DataError(
-            f"image {first!r} has {size[0]} x {size[1]} pixels: images of at most {MAX_SMALL} pixels a side must be "
-            "square: crop or pad them"
-        )
-    if (num_bytes := len(dataset.samples) * size[0] * size[1] * 3) > MAX_BYTES_IN_MEMORY:
-        raise DataError(
-            f"the {len(dataset.samples):,} images of folder {str(folder)!r} need {num_bytes / 1e9:.0f} GB of memory, "
-            f"at most {MAX_BYTES_IN_MEMORY / 1e9:.0f} GB are used: take fewer"
-        )
-    pixels = np.stack([_pixels(dataset.loader, path, size) for path, _ in dataset.samples])
-    images = _join([(pixels.transpose(0, 3, 1, 2), dataset.targets)], normalization)
-    augmentation = CIFAR_AUGMENTATION if augment else None
-    return TensorImages(images.pixels, images.labels, class_names, normalization, augmentation)
-
-
-def _pixels(read: Callable[[str], Any], path: str, size: tuple[int, int]) -> np.ndarray:
-    image = read(path)
-    if image.size != size:
-        raise DataError(
-            f"image {path!r} has size {image.size}, others have {size}: small images must have the same size"
-        )
-    return np.asarray(image)

@@ -33,23 +33,8 @@ def load_sweep(path: str | os.PathLike[str], runs_dir: str = "runs", data: str =
     archs: Any = content.get("archs")
     seeds: Any = content.get("seeds", [0])
     common: Any = content.get("training", {})
-    for name, values in (("archs", archs), ("seeds", seeds)):
-        if not isinstance(values, list) or not values or len(set(map(str, values))) < len(values):
-            raise RunError(f"{file.name}: {name} must be a list of one or more different entries")
-    if not all(isinstance(arch, str) for arch in archs):
-        raise RunError(f"{file.name}: archs must be names of networks, in quotes")
-    if unknown := sorted(set(content) - {"archs", "seeds", "training"}):
-        raise RunError(f"{file.name}: unknown entry {unknown[0]!r}: choose from archs, seeds and [training]")
-    if len(archs) * len(seeds) > MAX_RUNS:
-        raise RunError(f"{file.name}: {len(archs) * len(seeds):,} runs are more than {MAX_RUNS:,}: split the sweep")
-    if not isinstance(common, dict) or "dataset" not in common:
-        raise RunError(f"{file.name}: [training] must name the dataset")
-    given = {"arch", "seed", "name", "runs_dir", "data"}
-    known = {each.name for each in training_settings()} - given
-    if unknown := sorted(set(common) - known):
-        raise RunError(
-            f"{file.name}: unknown setting {unknown[0]!r} in [training]: choose from {', '.join(sorted(known))}"
-        )
+    _check_grid(file, content, archs, seeds)
+    _check_settings(file, common)
     try:
         for arch in archs:
             spec_from_name(arch)
@@ -62,6 +47,29 @@ def load_sweep(path: str | os.PathLike[str], runs_dir: str = "runs", data: str =
     except ValueError as error:
         raise RunError(f"{file.name}: {error}") from error
     return configs
+
+
+def _check_grid(file: Path, content: dict[str, Any], archs: Any, seeds: Any) -> None:
+    for name, values in (("archs", archs), ("seeds", seeds)):
+        if not isinstance(values, list) or not values or len(set(map(str, values))) < len(values):
+            raise RunError(f"{file.name}: {name} must be a list of one or more different entries")
+    if not all(isinstance(arch, str) for arch in archs):
+        raise RunError(f"{file.name}: archs must be names of networks, in quotes")
+    if unknown := sorted(set(content) - {"archs", "seeds", "training"}):
+        raise RunError(f"{file.name}: unknown entry {unknown[0]!r}: choose from archs, seeds and [training]")
+    if len(archs) * len(seeds) > MAX_RUNS:
+        raise RunError(f"{file.name}: {len(archs) * len(seeds):,} runs are more than {MAX_RUNS:,}: split the sweep")
+
+
+def _check_settings(file: Path, common: Any) -> None:
+    if not isinstance(common, dict) or "dataset" not in common:
+        raise RunError(f"{file.name}: [training] must name the dataset")
+    given = {"arch", "seed", "name", "runs_dir", "data"}
+    known = {each.name for each in training_settings()} - given
+    if unknown := sorted(set(common) - known):
+        raise RunError(
+            f"{file.name}: unknown setting {unknown[0]!r} in [training]: choose from {', '.join(sorted(known))}"
+        )
 
 
 def _config(arch: str, seed: int, common: dict[str, Any]) -> TrainingConfig:

@@ -22,6 +22,7 @@ from analysis.reuse.scaling import Scaling, color_range
 from analysis.words import Phrase
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
@@ -74,16 +75,7 @@ def blocks_figure(table: pd.DataFrame, rows: Sequence[Row], columns: int = 2, wo
     """
     import matplotlib as mpl
 
-    from analysis.figures.style.paper import (
-        COLUMN_WIDTHS,
-        STYLE,
-        draw_block,
-        draw_colors,
-        highlight,
-        panels,
-        split,
-        write_caption,
-    )
+    from analysis.figures.style.paper import COLUMN_WIDTHS, STYLE, draw_colors, panels, split, write_caption
 
     if columns not in COLUMN_WIDTHS:
         raise ValueError(f"columns {columns} is neither 1 nor 2")
@@ -94,17 +86,21 @@ def blocks_figure(table: pd.DataFrame, rows: Sequence[Row], columns: int = 2, wo
         figure, axes, bar = panels(len(rows) * len(blocks), columns, per_row)
         drawn = [(row, block) for row in rows for block in blocks]
         for ax, (row, block) in zip(axes, drawn, strict=True):
-            title, colors = row.title(block_title(table, block)), row.colors
-            look = {"vmin": colors.low, "vmax": colors.high, "cmap": colors.color_map}
-            draw_block(ax, block_matrix(table, row.values, block), title, **look)
-            highlight(ax, highlighted_targets(table, block))
-            if row.dotted is not None:
-                dots = rows_with_dots(table[table["block"] == block], row.dotted)
-                x, y = dots["target_layer"] - 0.5, dots["source_layer"] + 0.5
-                ax.plot(
-                    x, y, "o", markersize=1.8, markerfacecolor="white", markeredgecolor="black", markeredgewidth=0.3
-                )
+            _draw_panel(ax, table, row, block)
         for ax, colors in zip(split(bar, len(bars)), bars, strict=True):
             draw_colors(ax, *colors)
         write_caption(figure, words)
     return figure
+
+
+def _draw_panel(ax: Axes, table: pd.DataFrame, row: Row, block: int) -> None:
+    from analysis.figures.style.paper import draw_block, highlight
+
+    colors = row.colors
+    look = {"vmin": colors.low, "vmax": colors.high, "cmap": colors.color_map}
+    draw_block(ax, block_matrix(table, row.values, block), row.title(block_title(table, block)), **look)
+    highlight(ax, highlighted_targets(table, block))
+    if row.dotted is not None:
+        dots = rows_with_dots(table[table["block"] == block], row.dotted)
+        x, y = dots["target_layer"] - 0.5, dots["source_layer"] + 0.5
+        ax.plot(x, y, "o", markersize=1.8, markerfacecolor="white", markeredgecolor="black", markeredgewidth=0.3)

@@ -157,12 +157,20 @@ def _cells(
     }
     traces = [image | on, markers | on]
     if row.dotted is not None:
-        dots = rows_with_dots(own, row.dotted)
-        look = {"size": 4, "color": "white", "line": {"color": "black", "width": 0.7}}
-        place = {"x": dots["target_layer"], "y": dots["source_layer"]}
-        about = {"mode": "markers", "marker": look, "hoverinfo": "skip", "showlegend": False}
-        traces.insert(1, {"type": "scatter"} | place | about | on)
+        traces.insert(1, _dots(rows_with_dots(own, row.dotted)) | on)
     return traces
+
+
+def _dots(rows: pd.DataFrame) -> dict[str, Any]:
+    return {
+        "type": "scatter",
+        "x": rows["target_layer"],
+        "y": rows["source_layer"],
+        "mode": "markers",
+        "marker": {"size": 4, "color": "white", "line": {"color": "black", "width": 0.7}},
+        "hoverinfo": "skip",
+        "showlegend": False,
+    }
 
 
 def _axes(

@@ -12,7 +12,8 @@ from scipy.io import savemat
 from densenet_core.data import digits
 from densenet_core.data.augmentation import CIFAR_AUGMENTATION, Augmentation, augment_images, draw_moves
 from densenet_core.data.batching import Shard
-from densenet_core.data.datasets import load_folder, load_splits, load_test_images
+from densenet_core.data.datasets import load_splits, load_test_images
+from densenet_core.data.image_folders import load_folder
 from densenet_core.data.images import FolderImages, TensorImages
 from densenet_core.errors import DataError
 from densenet_core.networks.build import create_model

@@ -14,8 +14,8 @@ from PIL import Image
 from torchvision.datasets import ImageFolder
 
 from densenet_core.data import folders
-from densenet_core.data.datasets import load_folder
 from densenet_core.data.folders import ClassFolders, read_image
+from densenet_core.data.image_folders import load_folder
 from densenet_core.errors import DataError
 
 
@@ -136,6 +136,6 @@ def test_folders_that_are_too_large_are_named(tmp_path: Path, monkeypatch: pytes
 def test_images_that_do_not_fit_into_memory_are_refused_before_they_are_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("densenet_core.data.datasets.MAX_BYTES_IN_MEMORY", 8 * 8 * 3)
+    monkeypatch.setattr("densenet_core.data.image_folders.MAX_BYTES_IN_MEMORY", 8 * 8 * 3)
     with pytest.raises(DataError, match="the 2 images of folder"):
         load_folder(write(tmp_path, "a/1.png", "b/2.png"), "none")

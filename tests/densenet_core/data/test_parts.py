@@ -9,8 +9,9 @@ import pytest
 import torch
 from PIL import Image
 
-from densenet_core.data.datasets import load_folder, load_measuring_splits, load_splits, load_test_images
+from densenet_core.data.datasets import load_measuring_splits, load_splits, load_test_images
 from densenet_core.data.folders import find_parts
+from densenet_core.data.image_folders import load_folder
 from densenet_core.data.images import TensorImages
 from densenet_core.errors import DataError
 from densenet_core.networks.densenet_spec import DenseNetSpec

@@ -19,7 +19,7 @@ from densenet_core import (
     load_checkpoint,
     save_checkpoint,
 )
-from densenet_core.data.datasets import load_folder
+from densenet_core.data.image_folders import load_folder
 from densenet_core.networks.build import build_model
 from densenet_core.networks.names import spec_from_name
 from densenet_core.training.evaluation import evaluate
