@@ -19,9 +19,9 @@ SCALINGS: tuple[Scaling, ...] = get_args(Scaling)
 SCALING_TITLES: dict[Scaling, Phrase] = phrases(
     "scalings",
     {
-        "kind_max": "per block and kind of target by its maximum",
+        "kind_max": "per block and kind by its maximum",
         "block_max": "per block by its maximum",
-        "dense_max": "per block by its dense layers' maximum",
+        "dense_max": "per block by dense layers' maximum",
         "network_max": "whole network by its maximum",
         "target_max": "per target by its maximum",
         "target_minmax": "per target from minimum to maximum",

@@ -20,6 +20,13 @@ from app.dashboard.keys import NetworkKey
 from app.dashboard.language import language, translate
 
 BUTTONS_ROOM = 44  # pixels
+GLYPHS = {  # Plotly's markers as text, filled and hollow
+    "square": ("■", "□"),
+    "circle": ("●", "○"),
+    "diamond": ("◆", "◇"),
+    "triangle-up": ("▲", "△"),
+    "triangle-down": ("▼", "▽"),
+}
 ZOOM = {
     "displayModeBar": True,
     "displaylogo": False,
@@ -34,6 +41,8 @@ _DARK = {  # the colors of ink and paper in the dark theme
     "white": "#1f2937",
     "black": "#f9fafb",
     "#bfdbfe": "#1e3a8a",
+    "#332288": "#a394f0",  # families' colors that are too dark there
+    "#882255": "#e07aa8",
 }
 
 
@@ -56,6 +65,26 @@ def show_chart(
     if can_zoom:
         shown, config = _with_zoom(shown), ZOOM
     st.plotly_chart(shown, theme=None, key=key, alt=alt, config=config, **options)
+
+
+def show_legend(figure: go.Figure) -> None:
+    """Draw a figure's legend as text below it, which wraps: on a narrow screen Plotly's own takes the plot's room.
+
+    For traces of points, and lines.
+    """
+    entries = []
+    for trace in apply_theme(translate(figure)).data:
+        if trace.mode == "lines":
+            color, glyph = trace.line.color, "┄"
+        else:
+            filled, hollow = GLYPHS[trace.marker.symbol]
+            is_hollow = trace.marker.color != trace.marker.line.color
+            color, glyph = trace.marker.line.color, hollow if is_hollow else filled
+        entries.append(
+            f'<span style="white-space:nowrap"><span style="color:{color}">{glyph}</span> {trace.name}</span>'
+        )
+    style = "display:flex;flex-wrap:wrap;column-gap:1.1rem;font-size:0.875rem;line-height:1.6"
+    st.html(f'<div style="{style}">{"".join(entries)}</div>')
 
 
 def _with_zoom(figure: go.Figure) -> go.Figure:

@@ -14,8 +14,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from analysis.figures.efficiency.scales import needs_log_error
 from analysis.figures.style.families import FamilyStyle, family_styles
 from analysis.figures.style.paper import COLUMN_WIDTHS, STYLE, plain_text
 from analysis.figures.style.provenance import provenance
@@ -35,7 +36,7 @@ def efficiency_figure(
         results: rows of one data set and one kind of error, as in ``analysis.results.results``; where a network has a
             row per seed, the mean is drawn with its standard deviation.
         costs: params, mult_adds, flops (2 x mult_adds, the paper's) or activation_bytes, one panel each.
-        log: a logarithmic cost axis.
+        log: a logarithmic cost axis. The error axis is logarithmic where a few errors are much larger than most.
 
     Raises:
         ValueError: there are no rows, or they mix data sets or kinds of error.
@@ -52,6 +53,11 @@ def efficiency_figure(
         for ax, cost in zip(figure.subplots(1, len(costs), sharey=True, squeeze=False)[0], costs, strict=True):
             _draw_families(ax, table, cost, log, label_points, is_published_hollow=table["origin"].nunique() > 1)
             ax.set_ylabel(ERROR_TITLES[results["error_kind"].iloc[0]])
+            if needs_log_error(table["error"]):
+                ax.set_yscale("log")
+                ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+                ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+                ax.yaxis.set_minor_formatter(NullFormatter())
             ax.label_outer(remove_inner_ticks=False)
         figure.text(1, 0, provenance(results), ha="right", va="bottom", fontsize=5, color="#555555")
     return figure

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
+from analysis.figures.efficiency.scales import needs_log_error
 from analysis.figures.style.families import FamilyStyle, family_styles
 from analysis.figures.style.point_names import place_names
 from analysis.figures.style.screen import GRID, LEGEND, MUTED, layout, log_ticks, plain
@@ -25,11 +26,7 @@ SCREEN_AXIS_TITLES = phrases(
         "forward_ms": "time of a forward pass of one image, measured on this machine (ms)",
     },
 )
-
-
 MAX_NAMED = 16  # points whose names are written beside them
-
-
 _HOVER = Phrase(
     "figures.result_hover",
     "<b>%{customdata[0]}</b><br>error %{y:.2f} %%{customdata[1]}<br>%{customdata[2]} parameters, "
@@ -39,6 +36,9 @@ _HOVER = Phrase(
 
 def efficiency_screen(results: pd.DataFrame, cost: str = "params", log: bool = True, pareto: bool = True) -> go.Figure:
     """Error against cost: one color per family, published results hollow, measured ones filled.
+
+    Bars are one standard deviation over seeds. Where a few errors are much larger than most, the error axis is
+    logarithmic.
 
     Args:
         results: rows of one kind of error (``analysis.results.results``), seeds already averaged.
@@ -51,6 +51,7 @@ def efficiency_screen(results: pd.DataFrame, cost: str = "params", log: bool = T
     figure = go.Figure()
     if pareto and len(table):
         figure.add_trace(_front(table, cost))
+    table = table.assign(name=_names(table))
     places = _name_places(table, cost, log)
     for family, rows in table.groupby("family", sort=False):
         for origin, points in rows.groupby("origin"):
@@ -83,7 +84,11 @@ def _set_axes(figure: go.Figure, table: pd.DataFrame, cost: str, log: bool) -> g
         figure.update_xaxes(tickvals=ticks, ticktext=[count(tick) for tick in ticks])
     kinds = table["error_kind"].unique()
     title = ERROR_TITLES[kinds[0]] if len(kinds) == 1 else Phrase("figures.error", "error (%)")
-    return figure.update_yaxes(axis | {"title": title})
+    figure.update_yaxes(axis | {"title": title})
+    if needs_log_error(table["error"]):
+        ticks = log_ticks(table["error"].min(), table["error"].max())
+        figure.update_yaxes(type="log", tickvals=ticks, ticktext=[f"{tick:g}" for tick in ticks])
+    return figure
 
 
 def _name_places(table: pd.DataFrame, cost: str, log: bool) -> dict[Any, str | None]:
@@ -94,8 +99,21 @@ def _name_places(table: pd.DataFrame, cost: str, log: bool) -> dict[Any, str | N
     across = [math.log10(value) if log else value for value in ordered[cost]]
     front = [i for i, is_on in enumerate(pareto_front(ordered, cost)) if is_on]
     front.sort(key=across.__getitem__)
-    places = place_names(across, list(ordered["error"]), list(map(str, ordered["model"])), front)
+    upward = ordered["error"].map(math.log10) if needs_log_error(ordered["error"]) else ordered["error"]
+    places = place_names(across, list(upward), list(map(str, ordered["name"])), front)
     return dict(zip(ordered.index, places, strict=True))
+
+
+def _names(table: pd.DataFrame) -> pd.Series:
+    """Return the networks' names, with their epochs where one data set has a network trained for several lengths."""
+    measured = table[(table["origin"] == "measured") & table["epochs"].notna()]
+    several = measured.groupby("model")["epochs"].nunique()
+    is_open = table.index.isin(measured.index) & table["model"].isin(several.index[several > 1])
+    named = [
+        Phrase("figures.after_epochs", "{model}, {epochs:.0f} epochs", model=plain(model), epochs=epochs)
+        for model, epochs in zip(table["model"], table["epochs"], strict=True)
+    ]
+    return pd.Series(named, table.index, dtype=object).where(is_open, table["model"].map(plain))
 
 
 def _points(
@@ -107,9 +125,9 @@ def _points(
         places: of the names that are written, by the table's index.
     """
     spread = points["spread"].fillna(0)
-    seeds = [f" ± {s:.2f} ({n:.0f} seeds)" if n > 1 else "" for s, n in zip(spread, points["seeds"], strict=True)]
+    seeds = [_of_seeds(s, n) if n > 1 else "" for s, n in zip(spread, points["seeds"], strict=True)]
     notes = points["source"].map(plain) + points["note"].map(lambda n: f"<br>{plain(n)}" if isinstance(n, str) else "")
-    names = points["model"].map(plain)
+    names = points["name"]
     shown = [names, seeds, points["params"].map(_count), points["mult_adds"].map(_count), notes]
     is_measured, family = origin == "measured", plain(points["family"].iloc[0])
     return go.Scatter(
@@ -130,6 +148,12 @@ def _points(
         },
         customdata=list(zip(*shown, strict=True)),
         hovertemplate=_HOVER,
+    )
+
+
+def _of_seeds(spread: float, number: float) -> Phrase:
+    return Phrase(
+        "figures.of_seeds", " ± {spread:.2f} (mean ± SD, n = {number:.0f} seeds)", spread=spread, number=number
     )
 
 

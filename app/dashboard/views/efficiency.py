@@ -16,7 +16,7 @@ from analysis.figures.style.words import ERROR_TITLES
 from analysis.results.efficiency import pareto_front, parity
 from app.dashboard import loading
 from app.dashboard.caching import cache
-from app.dashboard.charts import show_chart
+from app.dashboard.charts import show_chart, show_legend
 from app.dashboard.jobs.task import Task
 from app.dashboard.keys import NetworkKey, file_key
 from app.dashboard.language import names, t, titles, translated
@@ -79,11 +79,14 @@ def _draw(results: Results) -> None:
         return
     screen = efficiency_screen(drawn, cost, log, pareto)
     show_chart(
-        screen,
+        go.Figure(screen).update_layout(showlegend=False),
         key="efficiency",
         alt=t("efficiency.alt", cost=translated(SCREEN_AXIS_TITLES[cost])),
         can_zoom=True,
     )
+    show_legend(screen)
+    if (drawn["seeds"] > 1).any():
+        st.caption(t("efficiency.seeds"))
     if len(drawn) < len(rows):
         missing, label = len(rows) - len(drawn), t(f"efficiency.costs.{cost}")
         st.caption(t("efficiency.not_drawn", missing=missing, all=len(rows), cost=label))
@@ -146,6 +149,7 @@ def _choose_rows(table: pd.DataFrame) -> pd.DataFrame:
             options=published,
             key=f"sources {dataset} {kind}",
             name="sources",
+            placeholder=t("common.choose_several"),
             default=[source for source in published if source in FIRST_SOURCES] or published,
         )
         rows = rows[(rows["origin"] == "measured") | rows["source"].isin(sources)]

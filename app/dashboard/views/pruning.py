@@ -54,6 +54,7 @@ def _choose() -> tuple[tuple[str, ...], Budget, str, str]:
         t("pruning.by"),
         options=ORDERS,
         key="pruning_measures",
+        placeholder=t("common.choose_several"),
         default=DEFAULT,
         format_func=titles(ORDER_TITLES),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from pathlib import Path
 
@@ -158,6 +159,7 @@ def _show_seeds(keys: tuple[NetworkKey, NetworkKey]) -> None:
         t("comparison.more_seeds"),
         options=more,
         key="more_seeds",
+        placeholder=t("common.choose_several"),
         format_func=labels.__getitem__,
     )
     everyone = [*keys, *(file_key(path) for path in chosen)]
@@ -168,7 +170,9 @@ def _show_seeds(keys: tuple[NetworkKey, NetworkKey]) -> None:
         return
     if others := differing_settings(loading.load(key).record for key in everyone):
         st.warning(t("comparison.more_than_seed", settings=literal(", ".join(others))), icon=":material/warning:")
-    st.markdown(t("comparison.seeds_found", **{str(name): value for name, value in found.attrs.items()}))
+    within = found.attrs["within_targets"]  # nan where every target has one source only, or the same order
+    facts = found.attrs | {"within_targets": "–" if math.isnan(within) else f"{within:.2f}"}
+    st.markdown(t("comparison.seeds_found", **{str(name): value for name, value in facts.items()}))
     show_blocks(lambda block: seeds_screen(found, only=block), _blocks(found), "reuse_seeds", t("comparison.seeds"))
     with take_home():
         draw = partial(loading.figure_file, seeds_figure, "seeds", found)

@@ -82,6 +82,22 @@ def test_the_screen_shows_published_hollow_and_measured_filled() -> None:
     assert list(front.y) == sorted(front.y, reverse=True)
 
 
+def test_a_few_large_errors_do_not_flatten_the_others() -> None:
+    few = DIGITS.assign(error=[20.0, *[1.0] * (len(DIGITS) - 1)])
+    assert efficiency_screen(mean_over_seeds(few)).layout.yaxis.type == "log"
+    assert efficiency_figure(few).axes[0].get_yscale() == "log"
+    assert efficiency_screen(mean_over_seeds(few.assign(error=5.0))).layout.yaxis.type is None
+
+
+def test_runs_of_one_network_are_told_apart_by_their_epochs() -> None:
+    rows = DIGITS.head(2).assign(model="DenseNet (L=10, k=4)", arch="densenet-10-4", family="DenseNet", seed=0)
+    shown = efficiency_screen(mean_over_seeds(rows.assign(epochs=[2, 4], error=[3.0, 1.0])), pareto=False).data[0]
+    assert [row[0] for row in shown.customdata] == [f"DenseNet (L=10, k=4), {n} epochs" for n in (2, 4)]
+    of_seeds = mean_over_seeds(rows.assign(epochs=4, seed=[0, 1], error=[3.0, 1.0]))
+    (row,) = efficiency_screen(of_seeds, pareto=False).data[0].customdata
+    assert row[:2] == ["DenseNet (L=10, k=4)", " ± 1.41 (mean ± SD, n = 2 seeds)"]
+
+
 def write_metrics(folder: Path, text: str) -> Path:
     folder.mkdir()
     (folder / "metrics.csv").write_text(text)

@@ -34,6 +34,7 @@ def show_table_1() -> None:
         t("notes.table_1.networks"),
         options=DENSENETS,
         key="notes_table_1",
+        placeholder=t("common.choose_several"),
         default=[f"densenet{variant}" for variant in TABLE_1_NETWORKS],
         accept_new_options=True,
     )
