@@ -15,6 +15,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from analysis.reuse.measures import MEASURES
 from app.dashboard import loading
+from app.dashboard.jobs.estimate import rough_seconds, work_size
 from app.dashboard.jobs.queue import QueueError
 from app.dashboard.jobs.session import ask_for, may_cancel, own_jobs, the_queue
 from app.dashboard.jobs.task import Job, Task
@@ -93,8 +94,7 @@ def _offer(task: Task, job: Job | None, amount: str, refused: str) -> None:
     """The button that starts it, with what is known of how long it takes, and why it was not started."""
     if job is not None and job.state == "failed":
         st.error(literal(job.error) if job.error else t("jobs.crashed"), icon=ICONS["failed"])
-    expected = the_queue().expected_seconds(task, _size(task))
-    facts = [amount, t("jobs.took", time=duration(expected)) if expected else t("jobs.estimated")]
+    facts = [amount, _expected_time(task)]
     with st.container(border=True, horizontal=True, vertical_alignment="center"):
         st.button(
             t(f"jobs.start.{task.kind}"),
@@ -108,24 +108,18 @@ def _offer(task: Task, job: Job | None, amount: str, refused: str) -> None:
         st.warning(literal(refused), icon=":material/warning:")
 
 
-def _size(task: Task) -> float:
-    """Return the size of the work on images: their forward passes, as often as there are connections to cut.
-
-    0 for other work, which takes about as long on the same network.
-    """
-    images = next((each for each in task.options if isinstance(each, ImagesKey)), None)
-    if task.network is None or images is None:
-        return 0.0
-    passes = 1.0
-    if task.kind == "measured" and any(MEASURES[name].needs == "cuts" for name in task.options[0]):
-        passes = len(loading.measured_table(task.network, (), None))
-    return loading.cost_of(task.network, images) * passes
+def _expected_time(task: Task) -> str:
+    """Return in words how long it takes: by earlier work of its kind, else roughly, by a forward pass."""
+    if seconds := the_queue().expected_seconds(task, work_size(task)):
+        return t("jobs.took", time=duration(seconds))
+    rough = rough_seconds(task)
+    return t("jobs.estimated") if rough is None else t("jobs.rough", time=duration(rough))
 
 
 def _start(task: Task) -> str:
     """Ask for the work, and return why it is not taken, or nothing."""
     try:
-        ask_for(task, loading.load_for(task), "" if task.network is None else chosen_name(), _size(task))
+        ask_for(task, loading.load_for(task), "" if task.network is None else chosen_name(), work_size(task))
     except QueueError as error:
         return str(error)
     return ""

@@ -12,17 +12,20 @@ from typing import Any, ClassVar
 
 import pytest
 
+from analysis.reuse.connections import connection_weights
 from analysis.reuse.measuring import measure_reuse
 from analysis.reuse.untrained import build_untrained
+from app.dashboard.jobs import estimate, session
 from app.dashboard.jobs import queue as queues
-from app.dashboard.jobs import session
 from app.dashboard.jobs.queue import MAX_ASKED, MAX_KEPT, MAX_WAITING, Process, Queue, QueueError
 from app.dashboard.jobs.session import Ticket
 from app.dashboard.jobs.task import Job, Task
+from app.dashboard.jobs.work import WORK
 from app.dashboard.jobs.worker import PAUSE_OF_RESULTS, Message, Reporter, run
-from app.dashboard.keys import ImagesKey, NetworkKey
+from app.dashboard.keys import ImagesKey, NetworkKey, file_key
 from app.dashboard.server.options import server_options
 from densenet_core import DenseNetSpec, load_zoo
+from densenet_core.checkpoints.zoo import zoo_path
 from densenet_core.data.datasets import load_test_images
 
 NAME = "densenet-40-12-digits"
@@ -246,3 +249,22 @@ def test_a_cancelled_process_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     process = Process(task(0), pickle.dumps(1), heard.append)
     process.end()
     assert process._process.wait(10) != 0
+
+
+def test_the_first_time_of_a_kind_is_estimated_from_a_forward_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = file_key(zoo_path("densenet-40-12-digits"))
+    images = ImagesKey("digits", "data", None, 200)
+    monkeypatch.setattr(estimate, "seconds_per_image", lambda key, size: {(8, 8): 0.01}[size])
+    assert estimate.rough_seconds(Task("lens", network, (images,))) == 7  # 3 s, and twice 200 images
+    connections = len(connection_weights(load_zoo("densenet-40-12-digits")))
+    ablation = estimate.rough_seconds(Task("measured", network, (("ablation",), images, None)))
+    assert ablation == pytest.approx(0.3 * connections * 200 * 0.01, rel=0.25)
+    assert estimate.rough_seconds(Task("latency", None, (("a",), (), 32, 3, False))) is None
+    assert set(WORK) - {"latency"} <= set(estimate.PASSES)
+
+
+def test_a_forward_pass_is_timed_per_image() -> None:
+    small, large = (
+        file_key(zoo_path(name)) for name in ("densenet-bc-40-12-cifar10-jpeg", "densenet-40-12-cifar10-jpeg")
+    )
+    assert 0 < estimate.seconds_per_image(small, (32, 32)) < estimate.seconds_per_image(large, (32, 32))
