@@ -17,9 +17,11 @@ from densenet_core.checkpoints.identify.derived import compose_weights
 from densenet_core.checkpoints.identify.layouts import LAYOUTS, matching_prefixes
 from densenet_core.checkpoints.identify.plain_names import plain_names
 from densenet_core.checkpoints.identify.positional import UNNAMED, with_names
-from densenet_core.checkpoints.identify.shape_search import LEVELS, find_at_level
+from densenet_core.checkpoints.identify.shapes.levels import LEVELS
+from densenet_core.checkpoints.identify.shapes.neighbors import SecondConvolutions
+from densenet_core.checkpoints.identify.shapes.shape_search import find_at_level
+from densenet_core.checkpoints.identify.shapes.structure import find_weights
 from densenet_core.checkpoints.identify.state_dict import read_by_layout, read_graph
-from densenet_core.checkpoints.identify.structure import find_weights
 from densenet_core.errors import CheckpointError
 
 
@@ -87,12 +89,13 @@ def _by_name(tensors: Mapping[str, Array]) -> Iterator[tuple[str, str]]:
 def _by_shape(tensors: Mapping[str, Array]) -> Iterator[tuple[str, str]]:
     try:
         convs, heads = find_weights({key: tensor.shape for key, tensor in tensors.items()})
+        seconds = SecondConvolutions(convs)
     except CheckpointError as error:
         yield "all", str(error)
         return
     for level, allowed in LEVELS.items():
         try:
-            found, _ = find_at_level(convs, heads, allowed, {})
+            found, _ = find_at_level(convs, heads, allowed, seconds)
         except CheckpointError as error:
             yield level, str(error)
             continue

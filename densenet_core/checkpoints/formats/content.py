@@ -10,6 +10,7 @@ import math
 import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import pairwise
 from typing import Any, BinaryIO, NamedTuple
 
@@ -22,6 +23,7 @@ from densenet_core.checkpoints.formats.limits import (
     MAX_EMPTY_SIDE,
     MAX_LISTED,
     MAX_NAME,
+    MAX_NAME_PARTS,
     MAX_SHARED,
     MAX_TENSORS,
 )
@@ -65,6 +67,11 @@ class Candidate:
     tensors: Mapping[str, Entry | str]  # a text is the reason why the tensor can't be read
     made_by: str = ""  # the class of the module, if the file holds a whole one
     modules: Mapping[str, ModuleFacts] = field(default_factory=dict)
+
+    @cached_property
+    def dims(self) -> frozenset[int]:
+        """The numbers of dimensions of the tensors."""
+        return frozenset(len(entry.shape) for entry in self.tensors.values() if isinstance(entry, Entry))
 
     def large_tensors(self) -> frozenset[str]:
         """Return the names of the tensors of more than ``LARGE`` bytes."""
@@ -190,6 +197,10 @@ def parse_entry(name: str, dtype: Any, shape: Any, stretch: Stretch, first: Any 
     """
     if len(name) > MAX_NAME:
         raise CheckpointError(f"a tensor's name has {len(name):,} characters ({name[:40]!r}...): no network needs that")
+    if sum(map(name.count, "._/")) >= MAX_NAME_PARTS:
+        raise CheckpointError(
+            f"a tensor's name has {MAX_NAME_PARTS} parts or more ({name[:40]!r}...): no network needs that"
+        )
     if dtype not in ITEM_SIZES:
         raise CheckpointError(f"tensor {name!r} is {str(dtype)[:50]}: floating point is needed")
     sides = tuple(_count(side) for side in shape)

@@ -6,6 +6,7 @@ The process that opens files imports this module too, so it imports nothing.
 # What one file may contain
 MAX_TENSORS = 15_000  # ResNet-1202 has 7,214
 MAX_NAME = 500  # characters of a tensor's name
+MAX_NAME_PARTS = 100  # between dots, slashes and underscores; a network's modules are nested 20 deep at most
 MAX_DIMS = 8
 MAX_EMPTY_SIDE = 2**20  # the longest side of a tensor that holds no numbers
 MAX_SHARED = 2**20  # bytes that tensors may share beyond twice what the file stores

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import accumulate
 from typing import TypeVar
 
 from densenet_core.checkpoints.formats.content import Candidate, Entry, FileContent, ModuleFacts
@@ -15,6 +16,7 @@ USUAL_NAMES = ("", "state_dict", "model_state_dict", "model", "net", "network", 
 _AVERAGED = {"ema", "swa", "averaged", "average", "avg", "shadow", "polyak"}
 _NO_NETWORK = {"optimizer", "optim", "scheduler", "scaler", "grads", "gradients"}
 _MAX_HEAD = 20  # tensors of a head
+MAX_TRIED, MAX_TRIED_TENSORS = 25, 8_000  # mappings that are tried where none is named, and their tensors
 _LISTED = 6
 
 
@@ -46,7 +48,7 @@ def choose(
     plain = [candidate for candidate in candidates if not is_averaged(candidate.name)]
     found: list[tuple[T, Candidate]] = []
     problems: list[CheckpointError] = []
-    tried = sorted(_likely(plain or candidates), key=lambda candidate: -len(candidate.tensors))
+    tried = _largest(_likely(plain or candidates))
     for candidate in tried:
         try:
             found.append(_read_whole(candidate, candidates, read))
@@ -74,9 +76,9 @@ def _read_whole(
 def _with_head(body: Candidate, candidates: Sequence[Candidate]) -> Candidate | None:
     """Return the only body beside the only head, such as "backbone" and "head", as one mapping."""
     beside = [c for c in candidates if c.name.rpartition(".")[0] == body.name.rpartition(".")[0]]
-    heads = [c for c in beside if 2 in _dims(c) and max(_dims(c)) == 2 and len(c.tensors) <= _MAX_HEAD]
-    bodies = [c for c in beside if max(_dims(c), default=0) > 2]
-    if bodies != [body] or len(heads) != 1 or 2 in _dims(body):
+    heads = [c for c in beside if 2 in c.dims and max(c.dims) == 2 and len(c.tensors) <= _MAX_HEAD]
+    bodies = [c for c in beside if max(c.dims, default=0) > 2]
+    if len(bodies) != 1 or bodies[0] is not body or len(heads) != 1 or 2 in body.dims:
         return None
     tensors: dict[str, Entry | str] = {}
     modules = dict[str, ModuleFacts]()
@@ -85,11 +87,6 @@ def _with_head(body: Candidate, candidates: Sequence[Candidate]) -> Candidate | 
         tensors |= {f"{prefix}{key}": entry for key, entry in part.tensors.items()}
         modules |= {f"{prefix}{name}".removesuffix("."): facts for name, facts in part.modules.items()}
     return replace(body, tensors=tensors, modules=modules)
-
-
-def _dims(candidate: Candidate) -> set[int]:
-    """Return the numbers of dimensions of a mapping's tensors."""
-    return {len(entry.shape) for entry in candidate.tensors.values() if isinstance(entry, Entry)}
 
 
 def is_averaged(name: str) -> bool:
@@ -101,9 +98,17 @@ def _likely(candidates: Sequence[Candidate]) -> list[Candidate]:
     """Return the mappings that may be networks: with kernels, not an optimizer's state, nor much smaller than the
     largest."""
     kept = [c for c in candidates if not _NO_NETWORK & set(re.split(r"[._]+", c.name.lower()))] or list(candidates)
-    kept = [c for c in kept if max(_dims(c), default=2) > 1] or kept
+    kept = [c for c in kept if max(c.dims, default=2) > 1] or kept
     most = max(len(candidate.tensors) for candidate in kept)
     return [candidate for candidate in kept if 4 * len(candidate.tensors) >= most]
+
+
+def _largest(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Return the largest mappings, and of many only those that are tried in a few seconds."""
+    ordered = sorted(candidates, key=lambda candidate: -len(candidate.tensors))
+    together = accumulate(len(candidate.tensors) for candidate in ordered)
+    within = [c for c, number in zip(ordered, together, strict=True) if number <= MAX_TRIED_TENSORS]
+    return within[:MAX_TRIED] or ordered[:1]
 
 
 def _separate_averages(candidates: Sequence[Candidate]) -> list[Candidate]:

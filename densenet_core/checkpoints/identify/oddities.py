@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from densenet_core.arrays import Array
-from densenet_core.checkpoints.identify.by_shape import STATISTICS, concat_spec, visible_order
 from densenet_core.checkpoints.identify.concat_order import FoundOrder, Order
 from densenet_core.checkpoints.identify.identified_by import (
     BY_STRUCTURE,
@@ -16,7 +15,8 @@ from densenet_core.checkpoints.identify.identified_by import (
     tensors_of,
 )
 from densenet_core.checkpoints.identify.infer_spec import join_names
-from densenet_core.checkpoints.identify.structure import Shapes, Structure
+from densenet_core.checkpoints.identify.shapes.by_shape import STATISTICS, concat_spec, visible_order
+from densenet_core.checkpoints.identify.shapes.structure import Shapes, Structure
 
 
 def find_oddities(structure: Structure, shapes: Shapes) -> list[str]:

@@ -26,7 +26,7 @@ def with_names(tensors: Mapping[str, Array]) -> dict[str, Array] | None:
     ['000.weight', '001.weight', '001.bias', '002.weight']
     """
     places = [match for key in tensors if (match := _NUMBERED.fullmatch(key))]
-    if len(places) < len(tensors):
+    if len(places) < len(tensors) or all(array.ndim < 3 for array in tensors.values()):
         return None
     arrays = [tensors[match[0]] for match in sorted(places, key=lambda match: int(match[1]))]
     kernel = _kernel_name(arrays)

@@ -9,12 +9,6 @@ from typing import NamedTuple
 from densenet_core.arrays import Array
 from densenet_core.checkpoints.formats.content import check_number
 from densenet_core.checkpoints.formats.onnx.rules import FOLDED
-from densenet_core.checkpoints.identify.by_shape import (
-    STATISTICS,
-    find_structure,
-    norm_names,
-    with_settled_norms,
-)
 from densenet_core.checkpoints.identify.concat_order import Order, to_old_first
 from densenet_core.checkpoints.identify.connectivity import as_concatenations, observed_readings
 from densenet_core.checkpoints.identify.derived import DEQUANTIZED, compose_weights
@@ -36,7 +30,13 @@ from densenet_core.checkpoints.identify.layouts import LAYOUTS, OWN, Layout, fin
 from densenet_core.checkpoints.identify.oddities import describe_places, find_damage, find_obstacle, read_concatenations
 from densenet_core.checkpoints.identify.plain_names import EPSILON, PADDED, is_counter, plain_names, split_parts
 from densenet_core.checkpoints.identify.positional import UNNAMED, with_names
-from densenet_core.checkpoints.identify.structure import Shapes, Structure
+from densenet_core.checkpoints.identify.shapes.by_shape import (
+    STATISTICS,
+    find_structure,
+    norm_names,
+    with_settled_norms,
+)
+from densenet_core.checkpoints.identify.shapes.structure import Shapes, Structure
 from densenet_core.checkpoints.identify.variants import (
     FOLDED_BIASES,
     TOGETHER,

@@ -9,6 +9,7 @@ from typing import Any
 from ..limits import MAX_NAME, MAX_TENSORS, READER_OUTPUT
 
 THE_FILE, UNPACKED = "", "<unpacked>"  # the file of a stretch; any other text names a file beside it
+UNPACKS = "its compressed content unpacks to far more than its size: save it uncompressed"
 SIZES = {
     "F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1, "I64": 8, "I32": 4, "I16": 2, "I8": 1,
     "U64": 8, "U32": 4, "U16": 2, "U8": 1, "BOOL": 1, "C64": 8, "C128": 16,
@@ -47,7 +48,7 @@ class Output:
         """Append unpacked bytes."""
         self._left -= len(content)
         if self._left < 0:
-            raise Refused("its compressed content unpacks to far more than its size: save it uncompressed")
+            raise Refused(UNPACKS)
         view = memoryview(content)
         while view:
             written = os.write(self._descriptor, view)

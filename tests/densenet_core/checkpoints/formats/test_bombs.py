@@ -68,7 +68,7 @@ import resource, sys
 from pathlib import Path
 from app.cli.main import run
 from densenet_core import CheckpointError, load_checkpoint
-from densenet_core.checkpoints.identify import by_shape, shape_search
+from densenet_core.checkpoints.identify.shapes import by_shape, shape_search
 for file in sorted(Path(sys.argv[1]).iterdir()):
     try:
         load_checkpoint(file)

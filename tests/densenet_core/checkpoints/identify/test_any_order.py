@@ -14,9 +14,9 @@ from torch.nn import functional as F
 
 from analysis import connection_weights
 from densenet_core import Checkpoint, load_checkpoint
-from densenet_core.checkpoints.identify.by_shape import find_structure, visible_order
 from densenet_core.checkpoints.identify.concat_order import locate_sources
 from densenet_core.checkpoints.identify.connectivity import ConcatSpec
+from densenet_core.checkpoints.identify.shapes.by_shape import find_structure, visible_order
 from densenet_core.checkpoints.trace import checkpoint_from_module
 
 STEM, GROWTH, BLOCKS = 7, 5, (3, 4)

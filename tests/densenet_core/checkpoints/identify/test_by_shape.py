@@ -20,9 +20,9 @@ from densenet_core import (
     load_checkpoint,
     save_checkpoint,
 )
-from densenet_core.checkpoints.identify.by_shape import find_structure
 from densenet_core.checkpoints.identify.connectivity import ConcatSpec
 from densenet_core.checkpoints.identify.identified_by import BY_STRUCTURE
+from densenet_core.checkpoints.identify.shapes.by_shape import find_structure
 from densenet_core.networks.build import build_model
 from tests.densenet_core.checkpoints.formats.foreign import ForeignDenseNet, trained
 

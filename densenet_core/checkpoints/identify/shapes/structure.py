@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -11,11 +12,12 @@ from densenet_core.errors import CheckpointError
 
 Shapes = Mapping[str, tuple[int, ...]]
 MAX_CONVS = 1_000
+MAX_HEADS = 1_000  # linear layers that read the last block
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Conv:
-    """A convolution's weight: (outputs, inputs, *kernel)."""
+    """A convolution's weight: (outputs, inputs, *kernel); compared by identity, as there is one of each."""
 
     key: str
     outputs: int
@@ -116,25 +118,21 @@ def find_weights(shapes: Shapes) -> tuple[list[Conv], dict[str, int]]:
     if not convs:
         raise CheckpointError("no tensor of three or more dimensions has a name that ends in weight or kernel")
     linear = {key: shapes[key] for key in shapes if key.endswith("weight") and len(shapes[key]) == 2}
-    return convs, {key: shape[1] for key, shape in linear.items() if not _is_gate(key, linear)}
+    alike, readers = Counter(linear.values()), Counter(shape[1] for shape in linear.values())
+    return convs, {key: shape[1] for key, shape in linear.items() if not _is_gate(shape, alike, readers)}
 
 
-def _is_gate(key: str, linear: Shapes) -> bool:
-    """Return whether another linear layer leads back to the width that this one reads, beside a third reader."""
-    outputs, inputs = linear[key]
-    returns = any(shape == (inputs, outputs) for other, shape in linear.items() if other != key)
-    return returns and outputs < inputs and sum(shape[1] == inputs for shape in linear.values()) > 1
+def _is_gate(shape: tuple[int, ...], alike: Mapping[tuple[int, ...], int], readers: Mapping[int, int]) -> bool:
+    """Return whether another linear layer leads back to the width that this one reads, beside a third reader.
+
+    Args:
+        shape: of the linear layer, (outputs, inputs).
+        alike: number of linear layers of each shape.
+        readers: number of linear layers that read each width.
+    """
+    outputs, inputs = shape
+    return outputs < inputs and alike[inputs, outputs] > 0 and readers[inputs] > 1
 
 
 def _conv(key: str, shape: tuple[int, ...], place: int) -> Conv:
     return Conv(key, shape[0], shape[1], all(side == 1 for side in shape[2:]), place, tuple(key.split(".")))
-
-
-def num_common(one: Sequence[str], other: Sequence[str]) -> int:
-    """Return how many parts two names begin with in common."""
-    number = 0
-    for a, b in zip(one, other, strict=False):
-        if a != b:
-            break
-        number += 1
-    return number

@@ -10,48 +10,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from densenet_core.checkpoints.identify.structure import Conv, Shapes, Structure, find_weights, num_common
+from densenet_core.checkpoints.identify.shapes.levels import LEVELS, Allowed
+from densenet_core.checkpoints.identify.shapes.neighbors import SecondConvolutions
+from densenet_core.checkpoints.identify.shapes.structure import MAX_HEADS, Conv, Shapes, Structure, find_weights
 from densenet_core.errors import CheckpointError
 
 MAX_STEPS = 2_000  # candidates of one search; DenseNets take a few, and what takes more fits in too many ways
 MAX_ALL_STEPS = 20_000  # of all levels together
+TAKEN_A_STEP = 100  # convolutions with a place that are passed over in the time of one candidate
 MAX_STEM = 3  # convolutions
 MAX_COPIES = 4  # of the feature maps, where several poolings of them are concatenated
 MIN_LAYERS = 3  # of a network that is recognized without a linear classifier
-
-
-@dataclass(frozen=True)
-class Allowed:
-    """Deviations that a search accepts from a plain DenseNet with a linear classifier."""
-
-    leftovers: bool = False  # 1x1 and depthwise convolutions without a place: gates, attention
-    any_head: bool = False  # 1x1 convolutions as heads, or none
-    growth: bool = False  # layers of a block that add different numbers of feature maps
-    copies: bool = False  # transitions and heads that read several poolings of the feature maps
-    mixed: bool = False  # bottlenecks in some layers only
-    small_stem: bool = False  # a stem of 1x1
-    no_stem: bool = False  # the input itself as the first source
-    widening: bool = False  # transitions with more outputs than inputs
-    up: bool = False  # a second half with skip connections, which only sends new feature maps up (Tiramisu)
-    depthwise: bool = False  # layers of a depthwise and two 1x1 convolutions, transitions of any kernel (RDNet)
-
-
-_ODD = Allowed(any_head=True, growth=True, copies=True, no_stem=True, widening=True)
-LEVELS: dict[str, Allowed] = {
-    "a plain DenseNet": Allowed(),
-    "with gates or attention": Allowed(leftovers=True),
-    "with poolings side by side": Allowed(copies=True),
-    "with another head or none": Allowed(any_head=True),
-    "with gates, and another head or none": Allowed(any_head=True, leftovers=True),
-    "with transitions that widen": Allowed(any_head=True, widening=True),
-    "with gates, and transitions that widen": Allowed(leftovers=True, widening=True),
-    "with a stem of 1x1": Allowed(any_head=True, small_stem=True),
-    "with bottlenecks in some layers only": Allowed(any_head=True, mixed=True),
-    "with uneven growth, copied maps or no stem": _ODD,
-    "with transitions up": Allowed(any_head=True, up=True),
-    "with uneven growth and gates": replace(_ODD, any_head=False, leftovers=True),
-    "with depthwise layers": replace(_ODD, any_head=False, leftovers=True, depthwise=True),
-}
 
 
 def find_convolutions(shapes: Shapes) -> Structure:
@@ -61,10 +30,12 @@ def find_convolutions(shapes: Shapes) -> Structure:
         CheckpointError: the convolutions are not a DenseNet's, or can be read in two ways.
     """
     convs, heads = find_weights(shapes)
-    steps, seconds = 0, dict[str, list[Conv]]()
+    steps, seconds = 0, SecondConvolutions(convs)
     for allowed in LEVELS.values():
         found, taken = find_at_level(convs, heads, allowed, seconds)
         steps += taken
+        if found and len(found.heads) > MAX_HEADS:
+            raise CheckpointError(f"{len(found.heads)} layers read its last block: at most {MAX_HEADS} are read")
         if found:
             return found
         if steps > MAX_ALL_STEPS:
@@ -73,12 +44,12 @@ def find_convolutions(shapes: Shapes) -> Structure:
 
 
 def find_at_level(
-    convs: Sequence[Conv], heads: Mapping[str, int], allowed: Allowed, seconds: dict[str, list[Conv]]
+    convs: Sequence[Conv], heads: Mapping[str, int], allowed: Allowed, seconds: SecondConvolutions
 ) -> tuple[Structure | None, int]:
     """Return the structure that fits with what is allowed, and the number of candidates that were tried.
 
     Args:
-        seconds: what may read each bottleneck's outputs; filled here, the same at every level.
+        seconds: what may read each bottleneck's outputs, the same at every level.
 
     Raises:
         CheckpointError: it can be read with bottlenecks and without.
@@ -123,13 +94,18 @@ class _Search:
         heads: Mapping[str, int],
         bottleneck: bool | None,
         allowed: Allowed,
-        seconds: dict[str, list[Conv]],
+        seconds: SecondConvolutions,
     ) -> None:
         """``bottleneck`` is None if only some layers have one."""
-        self.convs, self.heads, self.bottleneck, self.allowed, self.seconds = convs, heads, bottleneck, allowed, seconds
+        self.convs, self.bottleneck, self.allowed, self.seconds = convs, bottleneck, allowed, seconds
+        self.heads: dict[int, list[str]] = {}  # by the feature maps that they read
+        for key, inputs in heads.items():
+            self.heads.setdefault(inputs, []).append(key)
         self.by_inputs: dict[int, list[Conv]] = {}
+        self.by_module: dict[tuple[str, ...], list[Conv]] = {}
         for conv in convs:
             self.by_inputs.setdefault(conv.inputs, []).append(conv)
+            self.by_module.setdefault(conv.parts[:-2], []).append(conv)
         self.copies = range(1, MAX_COPIES + 1) if allowed.copies else range(1, 2)
         self.steps = self.all_steps = 0
 
@@ -174,24 +150,26 @@ class _Search:
             return None
         if self.allowed.widening and max(map(len, (*state.blocks, state.layers))) < 2:
             return None
-        left = [conv for conv in self.convs if not state.taken >> conv.place & 1]
-        widths = [copies * state.width for copies in self.copies]
-        heads = linear = tuple(key for key, inputs in self.heads.items() if inputs in widths)
+        widths, taken = [copies * state.width for copies in self.copies], state.taken
+        heads = linear = tuple(key for width in widths for key in self.heads.get(width, ()))
         if not linear:
             if not self.allowed.any_head or state.num_layers < MIN_LAYERS:
                 return None
             if self.allowed.leftovers and self.heads:  # a linear layer reads something else: the network goes on
                 return None
-            readers = [conv for conv in left if conv.is_pointwise and conv.inputs == state.width]
-            left = [conv for conv in left if conv not in readers]
+            readers = [conv for conv in self.by_inputs.get(state.width, []) if conv.is_pointwise]
+            readers = [conv for conv in readers if not state.taken >> conv.place & 1]
+            taken = state.taking(*readers)
             heads = tuple(conv.key for conv in readers)
-        if left and not self._may_leave(state, left, is_linear=bool(linear)):
-            return None
-        return heads
+        is_whole = taken.bit_count() == len(self.convs)
+        return heads if is_whole or self._may_leave(state, taken, is_linear=bool(linear)) else None
 
-    def _may_leave(self, state: _State, left: list[Conv], is_linear: bool) -> bool:
+    def _may_leave(self, state: _State, taken: int, is_linear: bool) -> bool:
         """Return whether the convolutions without a place may be gates, and the network does not continue with them."""
-        if not self.allowed.leftovers or not all(conv.is_pointwise or conv.inputs == 1 for conv in left):
+        if not self.allowed.leftovers:
+            return False
+        left = (conv for conv in self.convs if not taken >> conv.place & 1)
+        if not all(conv.is_pointwise or conv.inputs == 1 for conv in left):
             return False
         return not any(is_linear or behind.layers for behind in self._next(state))
 
@@ -204,6 +182,14 @@ class _Search:
         free = [conv for conv in self._following(inputs, state.last) if not state.taken >> conv.place & 1]
         self.steps += 1 + len(free)
         return free
+
+    def _first_free(self, state: _State, convs: Sequence[Conv]) -> Conv | None:
+        for number, conv in enumerate(convs):
+            if not state.taken >> conv.place & 1:
+                self.steps += number // TAKEN_A_STEP
+                return conv
+        self.steps += len(convs) // TAKEN_A_STEP
+        return None
 
     def _next(self, state: _State) -> Iterator[_State]:
         free = self._free(state, state.width)
@@ -226,11 +212,11 @@ class _Search:
         convs: tuple[Conv, ...] = (conv,)
         before: tuple[Conv, ...] = ()
         if self.bottleneck or (self.bottleneck is None and conv.is_pointwise):
-            seconds = [c for c in self._seconds(conv) if not state.taken >> c.place & 1]
+            second = self._first_free(state, self._seconds(conv)) if conv.is_pointwise else None
             before = self._depthwise_before(state, conv) if self.allowed.depthwise else ()
-            if not conv.is_pointwise or not seconds or (self.allowed.depthwise and not before):
+            if not second or (self.allowed.depthwise and not before):
                 return None
-            convs = (conv, seconds[0])
+            convs = (conv, second)
         elif conv.is_pointwise:
             return None
         growth = convs[-1].outputs
@@ -247,25 +233,15 @@ class _Search:
     def _seconds(self, conv: Conv) -> list[Conv]:
         """Return the convolutions that may read a bottleneck's outputs, ordered by name and then by place."""
         if self.allowed.depthwise:
-            readers = self.by_inputs.get(conv.outputs, [])
-            return [c for c in readers if c.is_pointwise and c is not conv and c.parts[:-2] == conv.parts[:-2]]
-        if conv.key not in self.seconds:
-            readers = [c for c in self.convs if not c.is_pointwise and c.inputs > 1 and conv.outputs % c.inputs == 0]
-            number = len(self.convs)
-            self.seconds[conv.key] = sorted(
-                readers,
-                key=lambda c: (
-                    -num_common(conv.parts, c.parts),
-                    c.inputs != conv.outputs,
-                    (c.place - conv.place - 1) % number,
-                ),
-            )
-        return self.seconds[conv.key]
+            readers = self.by_module[conv.parts[:-2]]
+            return [c for c in readers if c.is_pointwise and c is not conv and c.inputs == conv.outputs]
+        return self.seconds.behind(conv)
 
     def _depthwise_before(self, state: _State, conv: Conv) -> tuple[Conv, ...]:
         """Return the depthwise convolution of the same module that reads the same feature maps as ``conv``."""
-        found = [c for c in self.by_inputs.get(1, []) if c.outputs == conv.inputs and c.parts[:-2] == conv.parts[:-2]]
-        return tuple(c for c in found if not state.taken >> c.place & 1)[:1]
+        own = [c for c in self.by_module[conv.parts[:-2]] if c.inputs == 1 and c.outputs == conv.inputs]
+        found = self._first_free(state, own)
+        return (found,) if found else ()
 
     def _transition(self, state: _State, conv: Conv) -> _State | None:
         if not (conv.is_pointwise or self.allowed.depthwise) or not state.layers:

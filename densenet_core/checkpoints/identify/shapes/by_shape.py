@@ -8,15 +8,18 @@ placed by itself: if one is missing, the others keep their places.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
+
+import numpy as np
 
 from densenet_core.arrays import Array
 from densenet_core.checkpoints.identify.concat_order import ORDERS, Order, infer_order, num_agreeing
 from densenet_core.checkpoints.identify.connectivity import ConcatSpec, ConcatTarget
-from densenet_core.checkpoints.identify.shape_search import find_convolutions
-from densenet_core.checkpoints.identify.structure import Reader, Shapes, Structure, num_common
+from densenet_core.checkpoints.identify.shapes.neighbors import num_common
+from densenet_core.checkpoints.identify.shapes.shape_search import find_convolutions
+from densenet_core.checkpoints.identify.shapes.structure import Reader, Shapes, Structure
 
 MAX_HEAD_LAYERS = 8
 MAX_PAIRS = 250_000  # of norms and the weights that they may belong to
@@ -60,13 +63,13 @@ def _components(name: str) -> list[str]:
 
 def _with_norms(found: Structure, shapes: Shapes, is_in_order: bool, is_sorted: bool) -> Structure:
     """Place each norm before its reader; the norms of a stem behind its convolutions."""
-    demands = list(_weights_behind_norms(found, shapes))
-    norms, places = norm_names(shapes), {key: place for place, key in enumerate(shapes)}
+    places = {key: place for place, key in enumerate(shapes)}
+    all_norms = _by_width((norm, shapes[f"{norm}.weight"][0]) for norm in norm_names(shapes))
+    all_wanting = _by_width(_weights_behind_norms(found, shapes))
+    all_stems = _by_width((conv.key, conv.outputs) for conv in found.stem)
     matched: dict[str, str] = {}
-    for width in sorted({*(width for _, width in demands), *(conv.outputs for conv in found.stem)}):
-        of_width = [norm for norm in norms if shapes[f"{norm}.weight"] == (width,)]
-        wanting = [key for key, w in demands if w == width]
-        stems = [conv.key for conv in found.stem if conv.outputs == width]
+    for width in sorted({*all_wanting, *all_stems}):
+        of_width, wanting, stems = (each.get(width, []) for each in (all_norms, all_wanting, all_stems))
         spare = min(len(stems), max(0, len(of_width) - len(wanting)))
         pairs = _match([*stems[len(stems) - spare :], *wanting], of_width, places, is_in_order)
         if len(of_width) > len(wanting) + spare and not is_sorted:  # one too many: only norms before their reader
@@ -79,6 +82,13 @@ def _with_norms(found: Structure, shapes: Shapes, is_in_order: bool, is_sorted: 
     found = replace(found, norms=matched, hidden=_hidden_layers(found.heads, shapes))
     placed = {f"{name}.{part}" for name in found.our_names() for part in _PARTS}
     return replace(found, rest=tuple(key for key in shapes if key not in placed))
+
+
+def _by_width(names: Iterable[tuple[str, int]]) -> dict[int, list[str]]:
+    found: dict[int, list[str]] = {}
+    for name, width in names:
+        found.setdefault(width, []).append(name)
+    return found
 
 
 def _heads_of_block(heads: tuple[str, ...], shapes: Shapes) -> tuple[str, ...]:
@@ -120,12 +130,9 @@ def _match(keys: Sequence[str], norms: Sequence[str], places: Mapping[str, int],
     norm_places = range(len(norms)) if is_full else [places[f"{norm}.weight"] for norm in norms]
     far = 0 if is_in_order else len(places) + 1
     key_parts, norm_parts = [_components(key.removesuffix(".weight")) for key in keys], [*map(_components, norms)]
-    shared = min(num_common(key_parts[0], parts) for parts in (*key_parts, *norm_parts))  # decides nothing
-    key_parts, norm_parts = ([parts[shared:] for parts in names] for names in (key_parts, norm_parts))
-    cost = [
-        [abs(i - j) - far * num_common(a, b) for j, b in zip(norm_places, norm_parts, strict=True)]
-        for i, a in zip(key_places, key_parts, strict=True)
-    ]
+    common = num_common(key_parts, norm_parts)
+    shared = common.min()  # what all names begin with decides nothing
+    cost = np.abs(np.subtract.outer(key_places, norm_places)) - far * (common - shared)
     return {keys[i]: norms[j] for i, j in zip(*linear_sum_assignment(cost), strict=True)}
 
 
@@ -160,8 +167,10 @@ def _doubtful(structure: Structure) -> Iterator[tuple[str, str, str, str]]:
 
 def concat_spec(tensors: Mapping[str, Array], structure: Structure, order: Order | None, why: str) -> ConcatSpec:
     """Return who reads whose feature maps; old feature maps come first unless ``order`` is "new_first"."""
-    targets = tuple(_target(tensors, structure, reader, order) for reader in structure.readers())
-    names = tuple(tuple(name for name, _ in structure.sources(block)) for block in _blocks(structure))
+    sources = {block: structure.sources(block) for block in _blocks(structure)}
+    widths = {block: [width for _, width in own] for block, own in sources.items()}
+    targets = tuple(_target(tensors, structure, reader, widths[reader.block], order) for reader in structure.readers())
+    names = tuple(tuple(name for name, _ in own) for own in sources.values())
     in_channels = structure.stem[0].inputs if structure.stem else structure.inputs[0]
     heads = [*structure.heads[:1], *structure.hidden]
     num_classes = tensors[heads[-1]].shape[0] if heads else 0
@@ -196,8 +205,9 @@ def _blocks(structure: Structure) -> range:
     return range(1, len(structure.blocks) + 1)
 
 
-def _target(tensors: Mapping[str, Array], structure: Structure, reader: Reader, order: Order | None) -> ConcatTarget:
-    widths = [width for _, width in structure.sources(reader.block)]
+def _target(
+    tensors: Mapping[str, Array], structure: Structure, reader: Reader, widths: Sequence[int], order: Order | None
+) -> ConcatTarget:
     numbers = range(reader.first_source, min(reader.layer, len(widths)))
     runs = tuple((number, widths[number]) for number in numbers)
     runs = runs[::-1] if order == "new_first" else runs
