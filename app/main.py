@@ -35,6 +35,9 @@ st.html(
     ".st-key-seen_image {max-width: 280px;} "
     ".st-key-thumbnails img {width: 4rem; height: 4rem; max-height: none !important; border-radius: 0.3rem;} "
     ".katex-display {overflow-x: auto; overflow-y: hidden;} "  # long formulas scroll on a phone
+    "[data-testid=stLayoutWrapper]:has(> .st-key-runs_narrow) {display: none;} "
+    "@media (max-width: 640px) {[data-testid=stLayoutWrapper]:has(> .st-key-runs_wide) {display: none;} "
+    "[data-testid=stLayoutWrapper]:has(> .st-key-runs_narrow) {display: flex;}} "
     "@media (max-width: 640px) {.st-key-efficiency .textpoint {display: none;}} "  # no room for the points' names
     # Korean words are not broken at a line's end
     ".stApp :is(p, h1, h2, h3, li, td, th) {word-break: keep-all;}</style>"

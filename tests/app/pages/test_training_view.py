@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from analysis.reuse.emergence import record_reuse
+from app.dashboard.views.training import estimate
 from app.dashboard.views.training.estimate import seconds_per_epoch
 from densenet_core.training.config import TrainingConfig
 from densenet_core.training.loop import train
@@ -80,12 +82,13 @@ def test_training_without_runs_says_how_to_start_one(app: AppTest) -> None:
     assert "Start one in the sidebar" in shown(app)
 
 
-def test_training_shows_curves_and_how_reuse_emerges(app: AppTest) -> None:
+def test_training_shows_curves_and_how_reuse_emerges(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
     config = TrainingConfig("densenet-7-2", "digits", "demo", epochs=2)
     train(config, show_progress=False, on_epoch=record_reuse)
     app = page(app, "training")
     assert not app.exception
     assert app.dataframe[0].value["State"].tolist() == ["finished"]
+    assert app.dataframe[1].value.columns.tolist() == ["Run", "State", "Epoch", "Error (%)"]  # on a phone
     curves, *blocks, observations = (json.loads(chart.proto.spec) for chart in app.get("plotly_chart"))
     assert len(curves["data"]) == 2
     assert len(blocks) == 3
@@ -108,6 +111,14 @@ def test_training_shows_curves_and_how_reuse_emerges(app: AppTest) -> None:
     shutil.copytree(config.folder, other := config.folder.with_name("other"))
     (other / "owner.json").write_text('{"process": 1, "host": "another machine"}')
     assert seconds_per_epoch(config, [other]) is None
+    reads: list[Path] = []
+    read = estimate.read_config
+    monkeypatch.setattr(estimate, "read_config", lambda folder: (reads.append(folder), read(folder))[1])
+    seconds_per_epoch(config, [config.folder, other])
+    assert not reads
+    (other / "owner.json").write_text((config.folder / "owner.json").read_text() + "\n")
+    assert seconds_per_epoch(config, [other]) == pytest.approx(taken)
+    assert reads == [other]
     app.run()
     app.multiselect(key="training_beside").select("other")
     app.toggle(key="curves_log").set_value(True)

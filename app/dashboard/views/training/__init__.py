@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from app.dashboard.language import t
+from app.dashboard.language import column_title, t
 from app.dashboard.memory import choose_for, remember, remember_several
 from app.dashboard.processes import first_word, last_words, resume_training, stop_training
 from app.dashboard.roots import in_served_folders, runs_dir, training_folders
@@ -33,6 +33,7 @@ BADGES = {"running": "blue", "finished": "green", "stopped": "gray", "diverged":
 ICONS = {"stop": ":material/stop:", "resume": ":material/play_arrow:"}
 REFRESH = 2.0  # seconds, while a run trains
 CONSOLE_LINES = 12
+SHORT_WIDTHS = (150, 70, 62, 70)  # pixels of the columns on a phone
 MAX_CURVES = 6  # runs over each other, each in its own color
 _SEEN = "training_seen"  # of the session's state: what the whole page was drawn for
 
@@ -89,7 +90,12 @@ def _watch() -> None:
     runs = {run.name: run for run in _runs()[0]}
     if not runs:
         st.rerun()
-    show_rows([_row(run) for run in runs.values()])
+    with st.container(key="runs_wide"):
+        show_rows([_row(run) for run in runs.values()])
+    with st.container(key="runs_narrow"):  # one of the two is seen, by the width of the screen
+        widths = zip(_short_titles(), SHORT_WIDTHS, strict=True)
+        columns = {title: st.column_config.Column(width=width) for title, width in widths}
+        show_rows([_short_row(run) for run in runs.values()], column_config=columns)
     with take_home():
         download_row("runs", pd.DataFrame([vars(run) for run in runs.values()]), None, "runs_", _runs_code(list(runs)))
     running = next((name for name, run in runs.items() if run.state == "running"), next(iter(runs)))
@@ -130,6 +136,17 @@ def _row(run: RunSummary) -> dict[str, Any]:
         t("training.columns.data"): run.dataset,
         t("training.columns.seed"): run.seed,
     }
+
+
+def _short_row(run: RunSummary) -> dict[str, Any]:
+    """Return what a phone has room for."""
+    error = None if run.test_error is None else f"{run.test_error:.2f}"
+    values = (run.name, t(f"training.states.{run.state}"), f"{run.epoch}/{run.epochs_planned}", error)
+    return dict(zip(_short_titles(), values, strict=True))
+
+
+def _short_titles() -> list[str]:
+    return [column_title(t(f"training.columns.{name}")) for name in ("run", "state", "epoch", "short_error")]
 
 
 def _show_run(run: RunSummary, folder: Path, others: list[str]) -> None:

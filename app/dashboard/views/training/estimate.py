@@ -6,12 +6,14 @@ import platform
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 from analysis.architecture.cost import count_cost, total_cost, usual_input_size
+from app.dashboard.keys import stamp_of
 from densenet_core.files import read_json_object
 from densenet_core.networks.names import spec_from_name
 from densenet_core.training.config import TrainingConfig
-from densenet_core.training.runs.files import OWNER, read_config
+from densenet_core.training.runs.files import CONFIG, OWNER, SUMMARY, read_config
 from densenet_core.training.runs.status import read_summary
 
 
@@ -30,18 +32,37 @@ def seconds_per_epoch(config: TrainingConfig, folders: Sequence[Path]) -> float 
     return seconds * cost / other
 
 
+class Taken(NamedTuple):
+    """What a run's files say of the time that it took."""
+
+    arch: str
+    dataset: str
+    data: str
+    host: str
+    seconds_per_epoch: float | None
+
+
 def _measured(config: TrainingConfig, folder: Path, size: int) -> tuple[float, float] | None:
     """Return the seconds of a run's epoch and the cost of its network; None where they say nothing of this one's."""
     try:
-        run, owner, taken = read_config(folder), read_json_object(folder / OWNER), read_summary(folder)
-        is_same = run["dataset"] == config.dataset and (config.dataset != "folder" or run["data"] == config.data)
-        if not is_same or owner["host"] != platform.node() or not taken.seconds_per_epoch:
+        stamps = tuple(stamp_of(folder / name) for name in (CONFIG, OWNER, SUMMARY))
+        run = _read(folder, stamps)
+        is_same = run.dataset == config.dataset and (config.dataset != "folder" or run.data == config.data)
+        if not is_same or run.host != platform.node() or not run.seconds_per_epoch:
             return None
-        return taken.seconds_per_epoch, _cost(run["arch"], size)
+        return run.seconds_per_epoch, _cost(run.arch, size)
     except (OSError, ValueError, KeyError, TypeError):  # damaged, or of another version
         return None
 
 
-@lru_cache(256)  # the page asks for that of every run at each drawing
+@lru_cache(4096)  # the page asks for all runs at each drawing
+def _read(folder: Path, stamps: tuple[tuple[int, int], ...]) -> Taken:
+    """Read a run's files, anew where their times or sizes have changed."""
+    run, owner = read_config(folder), read_json_object(folder / OWNER)
+    seconds = read_summary(folder).seconds_per_epoch
+    return Taken(run["arch"], run["dataset"], run["data"], owner["host"], seconds)
+
+
+@lru_cache(256)
 def _cost(arch: str, size: int) -> float:
     return float(total_cost(count_cost(spec_from_name(arch), size))["mult_adds"])
