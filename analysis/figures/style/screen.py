@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import html
 import math
+from collections.abc import Iterable
 from typing import Any
+
+from analysis.figures.style.words import EPOCH
 
 INK, MUTED, GRID, ACCENT = "#1f2937", "#6b7280", "#e5e7eb", "#2563eb"
 # Above the plot, and growing away from it: on a narrow screen its lines are many.
 LEGEND = {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"}
+MAX_EPOCH_TICKS = 12
 FONT = {"family": "Source Sans, Source Sans Pro, Helvetica, Arial, sans-serif", "color": INK, "size": 13}
 
 
@@ -40,3 +44,10 @@ def log_ticks(low: float, high: float) -> list[float]:
     steps = (1, 1.5, 2, 3, 4, 5, 7) if span < 1 else (1, 2, 5) if span < 3 else (1,)
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     return [step * 10.0**decade for decade in decades for step in steps]
+
+
+def epoch_axis(epochs: Iterable[int]) -> dict[str, Any]:
+    """Return an axis of epochs, with a tick at each where they are few: Plotly's own would be at 1.5 too."""
+    shown = set(epochs)
+    ticks = {"dtick": 1} if len(shown) <= MAX_EPOCH_TICKS else {}
+    return {"title": EPOCH, "gridcolor": GRID, "fixedrange": True} | ticks

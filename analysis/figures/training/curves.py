@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from plotly.subplots import make_subplots
 
 from analysis.figures.style.paper import COLORS, COLUMN_WIDTHS, STYLE, plain_text
-from analysis.figures.style.screen import GRID, LEGEND, layout, log_ticks, plain
+from analysis.figures.style.screen import GRID, LEGEND, epoch_axis, layout, log_ticks, plain
 from analysis.figures.style.words import EPOCH, TEST_ERROR
 from analysis.words import Phrase
 
@@ -87,7 +87,7 @@ def training_curves_screen(curves: pd.DataFrame, log: bool = False, smooth: bool
             figure.add_trace(go.Scatter(x=rows["epoch"], y=rows[column], name=name, line=line), secondary_y=is_right)
     figure.update_layout(layout(height=380))
     figure.update_layout(showlegend=True, legend=LEGEND, hovermode="x unified")
-    figure.update_xaxes(title=EPOCH, gridcolor=GRID, fixedrange=True)
+    figure.update_xaxes(epoch_axis(curves["epoch"]))
     figure.update_yaxes(title=TEST_ERROR, gridcolor=GRID, fixedrange=True, secondary_y=False)
     if log:
         figure.update_yaxes(secondary_y=False, **_logarithmic(curves.loc[curves["split"] == "test", "error"]))

@@ -7,8 +7,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from analysis.figures.style.paper import COLORS
-from analysis.figures.style.screen import GRID, LEGEND, layout
-from analysis.figures.style.words import EPOCH
+from analysis.figures.style.screen import GRID, LEGEND, epoch_axis, layout
 from analysis.words import Phrase
 
 MAX_FRAMES = 60  # of an animation; more epochs are thinned out evenly
@@ -38,6 +37,6 @@ def observations_screen(observations: pd.DataFrame, are_named: bool = True) -> g
         figure.add_trace(go.Scatter(x=own["epoch"], y=own["value"], name=name, line={"color": color}))
     figure.update_layout(layout(height=420))
     figure.update_layout(showlegend=True, legend=LEGEND, hovermode="x unified")
-    figure.update_xaxes(title=EPOCH, gridcolor=GRID, fixedrange=True)
+    figure.update_xaxes(epoch_axis(observations["epoch"]))
     title = Phrase("figures.observation_value", "the observation's number")
     return figure.update_yaxes(title=title, gridcolor=GRID, fixedrange=True, rangemode="tozero")

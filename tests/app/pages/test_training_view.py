@@ -108,6 +108,11 @@ def test_training_shows_curves_and_how_reuse_emerges(app: AppTest, monkeypatch: 
     assert app.select_slider[0].value == 2
     assert app.button(key="emergence_play").label == "Play"
     assert len(observations["data"]) == 5
+    before = app.select_slider[0].key
+    app.button(key="emergence_play").click().run()
+    app.button(key="emergence_play").click().run()
+    assert app.select_slider[0].value == 1  # where it was paused
+    assert app.select_slider[0].key != before  # so that a browser can't send its value back
     shutil.copytree(config.folder, other := config.folder.with_name("other"))
     (other / "owner.json").write_text('{"process": 1, "host": "another machine"}')
     assert seconds_per_epoch(config, [other]) is None

@@ -16,6 +16,7 @@ from app.dashboard.memory import choose_for, keep, recall, remember
 
 SECONDS_PER_EPOCH = 0.7  # while they are played
 _PLAYED = "emergence_played"  # of the session's state: the run that is played, and the place of its next epoch
+_PLAYS = "emergence_plays"  # of the session's state: how often any was played
 
 
 def show_epochs(tables: pd.DataFrame, run: str) -> None:
@@ -51,7 +52,8 @@ def _choose_epoch(epochs: list[int], run: str) -> int:
     if len(epochs) == 1:
         st.caption(t("training.epoch", epoch=epochs[0]))
         return epochs[0]
-    key = f"emergence_epoch_{run}"
+    # Another slider after each time: a browser that is behind would send back where the one before stood.
+    key = f"emergence_epoch_{run}_{st.session_state.get(_PLAYS, 0)}"
     is_played = _is_played(run)
     with st.container(horizontal=True, vertical_alignment="center"):
         st.button(
@@ -74,10 +76,7 @@ def _slide(epochs: list[int], key: str) -> int:
 
 
 def _turn(epochs: list[int], run: str, key: str) -> int:
-    """Return the next epoch; the last one ends the playing.
-
-    The slider is not drawn meanwhile: a browser behind on a slow connection would send back the epochs before.
-    """
+    """Return the next epoch; the last one ends the playing. The slider is drawn again behind it."""
     place: int = min(st.session_state[_PLAYED][1], len(epochs) - 1)
     st.session_state[_PLAYED] = (run, place + 1) if place < len(epochs) - 1 else ("", 0)
     choose_for(key, epochs[place])
@@ -87,4 +86,6 @@ def _turn(epochs: list[int], run: str, key: str) -> int:
 
 def _play(run: str | None) -> None:
     """Play a run from its first epoch on, or stop."""
+    if run is not None:
+        st.session_state[_PLAYS] = st.session_state.get(_PLAYS, 0) + 1
     st.session_state[_PLAYED] = (run or "", 0)
