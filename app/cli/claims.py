@@ -34,13 +34,13 @@ def claims(
     checkpoint: CheckpointArgument,
     seeds: Annotated[
         list[str] | None,
-        typer.Argument(metavar="SEED", help="More runs of the network, with other seeds, for the gap of losses."),
+        typer.Argument(metavar="SEED", help="More runs of the network with other seeds, for the claim on overfitting."),
     ] = None,
     dataset: Annotated[
         str | None,
         typer.Option(
             callback=check_choice("--dataset", DATASET_NAMES),
-            help="For claims that are measured on images: digits, cifar10, ..., folder.",
+            help="Data set for the claims that are measured on images: digits, cifar10, ..., folder.",
         ),
     ] = None,
     data: DataOption = Path("data"),
@@ -48,15 +48,13 @@ def claims(
     images: ImagesOption = 500,
     beside: Annotated[
         list[str] | None,
-        typer.Option(
-            help="A ResNet trained on the same data: file, run or zoo, for the gap of losses; repeatable, for seeds."
-        ),
+        typer.Option(help="A ResNet trained on the same data, for the claim on overfitting; repeat it for more seeds."),
     ] = None,
     reading: Reading = AS_FOUND,
     table: TableOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Test the paper's claims on a network: a statistic and a verdict each, beside untrained networks."""
+    """Test the paper's claims on a network: a statistic and a verdict for each, with untrained networks as controls."""
     from analysis.claims.claims import check_claims
     from analysis.claims.losses import training_images
     from analysis.figures.export import save_table

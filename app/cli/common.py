@@ -83,12 +83,12 @@ TableOption = Annotated[
 CheckpointArgument = Annotated[
     str, typer.Argument(metavar="CHECKPOINT", help="A checkpoint file, a run folder, or the name of a zoo network.")
 ]
-DataOption = Annotated[Path, typer.Option(metavar="DIR", help="The folder of the data sets.")]
+DataOption = Annotated[Path, typer.Option(metavar="DIR", help="Folder of the data sets.")]
 NormalizeOption = Annotated[
     str | None,
     typer.Option(
         callback=check_choice("--normalize", CHANNEL_STATISTICS),
-        help=f"Channel statistics for the data set folder: {', '.join(CHANNEL_STATISTICS)}.",
+        help=f"Channel statistics of images in class folders: {', '.join(CHANNEL_STATISTICS)}.",
         show_default="from the checkpoint's record",
     ),
 ]
@@ -96,7 +96,7 @@ DatasetOption = Annotated[
     str | None,
     typer.Option(
         callback=check_choice("--dataset", DATASET_NAMES),
-        help=f"{', '.join(DATASET_NAMES)}.",
+        help=f"Data set: {', '.join(DATASET_NAMES)}.",
         show_default="from the checkpoint's record",
     ),
 ]
@@ -122,18 +122,18 @@ WorkersOption = Annotated[
     typer.Option(
         metavar="NUMBER",
         callback=check_number("--workers", minimum=1),
-        help="Processes that measure an ablation together; the results are the same.",
+        help="Number of processes for an ablation; the results do not change.",
     ),
 ]
 PrecisionOption = Annotated[
     str,
     typer.Option(
         callback=check_choice("--precision", PRECISIONS),
-        help="Of the convolutions of an ablation: fp32, or bf16, which is faster only on processors with instructions "
-        "for it; its error is measured and printed.",
+        help="Precision of an ablation's convolutions: fp32, or bf16, which is faster only on processors with "
+        "instructions for it; its error is measured and printed.",
     ),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 
 class Reading(NamedTuple):
@@ -166,21 +166,21 @@ AS_FOUND = Reading()
 _READING_OPTIONS: dict[str, Any] = {
     "order": typer.Option(
         callback=check_choice("--order", _orders),
-        help="The order in which the network concatenates: old_first or new_first.",
+        help="Order in which the network concatenates feature maps: old_first or new_first.",
         show_default="from the running statistics, else old_first",
     ),
     "weights": typer.Option(
         metavar="NAME",
-        help="Which weights to read where the file holds several, such as state_dict_ema; inspect lists them.",
+        help="Set of weights to read if the file holds several, such as state_dict_ema; `inspect` lists them.",
         show_default="the plain weights of the only network",
     ),
     "keras_layout": typer.Option(
         callback=check_choice("--keras-layout", _keras_layouts),
-        help="How a Keras file stores its kernels: tensorflow or theano (Keras 1).",
+        help="Layout of the kernels in a Keras file: tensorflow or theano (Keras 1).",
         show_default="from its configuration, else from the shapes",
     ),
     "norm": typer.Option(
-        help="The kind of norms without running statistics: group-N for N groups, layer, instance or batch_statistics.",
+        help="Kind of the norms without running statistics: group-N for N groups, layer, instance or batch_statistics.",
         show_default="from their names, else group-32",
     ),
 }

@@ -40,10 +40,11 @@ if TYPE_CHECKING:
 def agreement(
     checkpoint: CheckpointArgument,
     first: Annotated[
-        str, typer.Option(callback=check_choice("--first", MEASURES), help=f"A measure: {', '.join(MEASURES)}.")
+        str,
+        typer.Option(callback=check_choice("--first", MEASURES), help=f"Measure: {', '.join(MEASURES)}."),
     ] = "mean_abs_weight",
     second: Annotated[
-        str, typer.Option(callback=check_choice("--second", MEASURES), help="The measure to compare it with.")
+        str, typer.Option(callback=check_choice("--second", MEASURES), help="Measure to compare it with.")
     ] = "ablation",
     dataset: DatasetOption = None,
     data: DataOption = Path("data"),
@@ -57,7 +58,7 @@ def agreement(
     reading: Reading = AS_FOUND,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare how two measures of feature reuse order the connections, beside structural baselines and noise."""
+    """Compare how two measures of feature reuse rank the connections, with structural baselines and noise."""
     from analysis.figures.agreement import agreement_figure
     from analysis.reuse.agreement import agreement_table, describe_reliability, disagreements
 
@@ -146,11 +147,15 @@ def prune(
         str,
         typer.Option(
             callback=check_choice("--measure", ORDERS),
-            help=f"Remove the connections with the least value first: {', '.join(ORDERS)}.",
+            help=f"Measure or pattern by which connections are removed, least first: {', '.join(ORDERS)}.",
         ),
     ] = "taylor",
     budget: Annotated[
-        str, typer.Option(callback=check_choice("--budget", _budgets), help="connections, params or mult_adds.")
+        str,
+        typer.Option(
+            callback=check_choice("--budget", _budgets),
+            help="Budget: connections, params or mult_adds.",
+        ),
     ] = "connections",
     dataset: DatasetOption = None,
     data: DataOption = Path("data"),
@@ -183,18 +188,19 @@ def prune(
         typer.Option(
             metavar="EPOCHS",
             callback=check_number("--against-scratch", minimum=0),
-            help="Fine-tune, and train the pruned architecture from scratch, for this many epochs, three seeds each.",
+            help="Compare fine-tuning with training from scratch for this many epochs, three seeds each.",
         ),
     ] = 0,
     onnx: Annotated[
-        Path | None, typer.Option(callback=check_ending("--onnx", "onnx"), help="Also write it as ONNX: .onnx.")
+        Path | None,
+        typer.Option(callback=check_ending("--onnx", "onnx"), help="Also write it to this file: .onnx."),
     ] = None,
     reading: Reading = AS_FOUND,
 ) -> None:
-    """Cut the least important connections: a smaller network, with its cost and error before and after.
+    """Remove the least important connections, and report cost and error before and after.
 
-    Measures on images, and fine-tuning, use training images; errors are on all test images. Of class folders without
-    parts for training and testing, every other image takes the place of the training images.
+    Measures on images and fine-tuning use training images; errors are measured on all test images. In class folders
+    without training and test parts, every other image serves as a training image.
     """
     from analysis.reuse.connections import dense_spec
     from analysis.reuse.pruning import compare_with_scratch

@@ -20,7 +20,7 @@ NetworkArgument = Annotated[
 def cost(
     network: NetworkArgument,
     input_size: InputOption = None,
-    layers: Annotated[bool, typer.Option("--layers", help="A line per layer instead of per stage.")] = False,
+    layers: Annotated[bool, typer.Option("--layers", help="Print a row per layer instead of per stage.")] = False,
     csv: Annotated[
         Path | None,
         typer.Option(callback=check_ending("table", "csv"), help="Write a row per layer to this file: .csv."),
@@ -28,7 +28,7 @@ def cost(
     reading: Reading = AS_FOUND,
     as_json: JsonOption = False,
 ) -> None:
-    """Count what a network costs: parameters, mult_adds (FLOPs are twice as many), other operations, activations."""
+    """Count the parameters, mult_adds (FLOPs are twice as many), other operations and activations of a network."""
     from analysis.architecture.cost import SUMMED, count_cost, total_cost
     from analysis.architecture.memory import training_activation_bytes
     from analysis.figures.export import save_table
@@ -64,7 +64,7 @@ def compare(
     a: NetworkArgument,
     b: NetworkArgument,
     input_size: InputOption = None,
-    measure: Annotated[bool, typer.Option("--measure", help="Time both on this machine too.")] = False,
+    measure: Annotated[bool, typer.Option("--measure", help="Also time both on this machine.")] = False,
     reading: Reading = AS_FOUND,
 ) -> None:
     """Compare two networks: sizes, costs, receptive field, shortest path and, with --measure, times."""
@@ -89,13 +89,13 @@ def compare(
 
 def table(
     number: Annotated[int, typer.Argument(metavar="1|2|3", help="The paper's number.")],
-    form: Annotated[str, typer.Option("--format", help="Of what is printed: text, latex or csv.")] = "text",
+    form: Annotated[str, typer.Option("--format", help="Output format: text, latex or csv.")] = "text",
     runs: Annotated[
-        list[Path] | None, typer.Option("--run", help="A run folder, as a further row; repeatable.")
+        list[Path] | None, typer.Option("--run", help="A run folder, as an additional row; repeatable.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Write it here instead of printing it.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write the table to this file instead of printing it.")] = None,
 ) -> None:
-    """Print one of the paper's tables, with your own runs as further rows."""
+    """Print one of the paper's tables, with your own runs as additional rows."""
     from analysis.figures.export import table_bytes
     from analysis.results.results import measured_results
     from analysis.results.tables import latex_table, paper_table

@@ -44,19 +44,19 @@ def figure(
     networks: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[NETWORK]...",
-            help="For 1 and 2 a DenseNet: its name or a checkpoint; for 4 run folders, the suite's own if left out; "
-            "for 5 a checkpoint.",
+            metavar="NETWORK",
+            help="Figures 1 and 2: the name or a checkpoint of a DenseNet. Figure 4: run folders, or none for the "
+            "shipped results. Figure 5: a checkpoint.",
         ),
     ] = None,
     block: Annotated[
-        int | None, typer.Option(help="For 1: which dense block, 1 the first.", show_default="the first")
+        int | None, typer.Option(help="Dense block that figure 1 shows, counting from 1.", show_default="the first")
     ] = None,
     input_size: InputOption = None,
     out: OutOption = Path("figure.pdf"),
     reading: Reading = AS_FOUND,
 ) -> None:
-    """Draw a figure of the paper: 1 and 2 of an architecture, 3 of published numbers, 4 of runs, 5 of weights."""
+    """Draw a figure of the paper: architectures (1, 2), published results (3), results of runs (4), weights (5)."""
 
     if block is not None and which != "1":
         raise ValueError(f"--block is for figure 1: figure {which} has none")
@@ -79,8 +79,8 @@ def short_paths(
     networks: Annotated[
         list[str],
         typer.Argument(
-            metavar="NETWORK...",
-            help="densenet-40-12, resnet-sd-32, fractalnet-21, ..., or checkpoints; of a Highway Network a checkpoint.",
+            metavar="NETWORK",
+            help="densenet-40-12, resnet-sd-32, fractalnet-21, ..., or checkpoints (needed for Highway Networks).",
         ),
     ],
     out: OutOption = Path("short_paths.pdf"),

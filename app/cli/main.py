@@ -34,7 +34,7 @@ ASCII = {
 
 app = typer.Typer(
     name="densenet-lens",
-    help="Visualize how the layers of a trained DenseNet reuse each other's feature maps; compare cost and error.",
+    help="Visualize how the layers of a trained DenseNet reuse each other's feature maps, and compare cost and error.",
     epilog="Every command takes --quiet (results and errors only) and --debug (the traceback of an error).",
     no_args_is_help=True,
     pretty_exceptions_enable=False,

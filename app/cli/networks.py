@@ -42,12 +42,15 @@ def evaluate(
     dataset: DatasetOption = None,
     data: DataOption = Path("data"),
     normalize: NormalizeOption = None,
-    crops: Annotated[int, typer.Option(help="1, or 10 per photograph: corners and center, each mirrored too.")] = 1,
+    crops: Annotated[
+        int,
+        typer.Option(help="Crops per image: 1, or 10 for photographs."),
+    ] = 1,
     backend: Annotated[
         str,
         typer.Option(
             callback=check_choice("--backend", _backends),
-            help="What runs the network: torch, or onnxruntime on the CPU (extra onnx).",
+            help="Library that runs the network: torch, or onnxruntime on the CPU (extra onnx).",
         ),
     ] = "torch",
     reading: Reading = AS_FOUND,
@@ -90,7 +93,7 @@ def inspect(
     checkpoint: CheckpointArgument,
     layers: Annotated[bool, typer.Option("--layers", help="List every tensor.")] = False,
     reading: Reading = AS_FOUND,
-    why: Annotated[bool, typer.Option("--why", help="List every reading that is tried, and its result.")] = False,
+    why: Annotated[bool, typer.Option("--why", help="List every reading that was tried, and its result.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Describe a checkpoint: the network, the record of its training, and which analyses are available."""
@@ -212,7 +215,7 @@ def _list(label: str, lines: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def zoo(as_json: JsonOption = False) -> None:
-    """List the networks that ship with the suite, each with its record."""
+    """List the networks that ship with the suite, with their records."""
     from app.text import network_facts
     from densenet_core import load_zoo, zoo_names
 

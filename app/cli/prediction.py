@@ -37,12 +37,14 @@ if TYPE_CHECKING:
 @reading_options
 def explain(
     checkpoint: CheckpointArgument,
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="PNG, JPEG or WebP files.")],
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE", help="PNG, JPEG or WebP files.")],
     class_name: Annotated[
         str | None,
         typer.Option("--class", help="Explain this class, by name or number.", show_default="the predicted one"),
     ] = None,
-    against: Annotated[str | None, typer.Option(help="Explain why not this class, by name or number.")] = None,
+    against: Annotated[
+        str | None, typer.Option(help="Explain the difference to this class, by name or number.")
+    ] = None,
     names: Annotated[Path | None, typer.Option(help="A text file with a class name on each line.")] = None,
     normalize: NormalizeOption = None,
     figure: FigureOption = None,
@@ -116,18 +118,18 @@ def lens(
         str,
         typer.Option(
             callback=check_choice("--replace", REPLACEMENTS),
-            help="What replaces the layers that are not read: mean or zero.",
+            help="Value that replaces the layers that are not read: mean or zero.",
         ),
     ] = "mean",
     beside_untrained: Annotated[
-        bool, typer.Option("--untrained", help="Measure the untrained network too, as the null.")
+        bool, typer.Option("--untrained", help="Also measure the untrained network, as the control.")
     ] = False,
     figure: FigureOption = None,
     table: TableOption = None,
     reading: Reading = AS_FOUND,
     as_json: JsonOption = False,
 ) -> None:
-    """Show at which depth a network decides: loss and error when the classifier reads the first layers only."""
+    """Show at which depth a network decides: loss and error when the classifier reads only the first layers."""
     from analysis.figures.export import save_table
     from analysis.figures.prediction.lens import lens_figure
     from analysis.prediction.lens import lens_by_depth, pooled_parts

@@ -56,17 +56,20 @@ def reuse(
     others: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[CHECKPOINT]...",
-            help="A second network with the same blocks: show how the two differ. Several with --seeds.",
+            metavar="CHECKPOINT",
+            help="A second network with the same blocks, to show how the two differ; or several, with --seeds.",
         ),
     ] = None,
     seeds: Annotated[
         bool,
-        typer.Option("--seeds", help="The networks are seeds of one architecture: show their mean and spread."),
+        typer.Option(
+            "--seeds",
+            help="The networks are seeds of one architecture: show mean and standard deviation.",
+        ),
     ] = False,
     epochs: Annotated[
         tuple[int, int] | None,
-        typer.Option(metavar="FIRST SECOND", help="Show how the reuse of a run differs between two of its epochs."),
+        typer.Option(metavar="FIRST SECOND", help="Show how the feature reuse of a run differs between two epochs."),
     ] = None,
     figure: FigureOption = None,
     table: TableOption = None,
@@ -74,21 +77,22 @@ def reuse(
         str,
         typer.Option(
             callback=check_choice("--measure", MEASURES),
-            help=f"By the weights: {', '.join(WEIGHT_MEASURES)}. On images: {', '.join(IMAGE_MEASURES)}.",
+            help=f"Measure, from the weights: {', '.join(WEIGHT_MEASURES)}; on images: {', '.join(IMAGE_MEASURES)}.",
         ),
     ] = DEFAULT,
     scaling: Annotated[
         str | None,
         typer.Option(
             callback=check_choice("--scaling", SCALINGS),
-            help=f"Of the colors: {', '.join(SCALINGS)}.",
+            help=f"Scaling of the colors: {', '.join(SCALINGS)}.",
             show_default="kind_max for weights, signed_log for measures on images",
         ),
     ] = None,
     color_map: Annotated[
         str,
         typer.Option(
-            callback=check_choice("--color-map", _color_maps), help="jet (as in the paper), viridis or cividis."
+            callback=check_choice("--color-map", _color_maps),
+            help="Colors: jet (as in the paper), viridis or cividis.",
         ),
     ] = "jet",
     columns: Annotated[
@@ -103,7 +107,7 @@ def reuse(
         str,
         typer.Option(
             callback=check_choice("--replace", REPLACEMENTS),
-            help="What ablation puts in place of a source: zero or mean.",
+            help="Value that replaces a source in an ablation: zero or mean.",
         ),
     ] = "zero",
     workers: WorkersOption = 1,
@@ -112,7 +116,7 @@ def reuse(
 ) -> None:
     """Show feature reuse: the paper's Figure 5, its table, and the paper's observations on this network.
 
-    Measured from the weights, or on test images (--dataset, --data, --images).
+    Values come from the weights or, for measures on images, from test images (--dataset, --data, --images).
     """
     from analysis import feature_reuse_figure
     from analysis.claims.figure_5 import figure5_observations, is_order_visible

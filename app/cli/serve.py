@@ -48,30 +48,31 @@ def check_host(name: str | None) -> str | None:
 def serve(
     root: Annotated[
         list[Path] | None,
-        typer.Option(metavar="DIR", callback=check_folders, help="A folder to serve beside runs/; repeatable."),
+        typer.Option(metavar="DIR", callback=check_folders, help="Folder to serve in addition to runs/; repeatable."),
     ] = None,
     port: Annotated[
         int,
         typer.Option(
             callback=check_number("--port", minimum=0, maximum=65535),
-            help="The port to listen on; 0: one that is free.",
+            help="Port to listen on; 0 for a free one.",
         ),
     ] = DEFAULT_PORT,
-    address: Annotated[str, typer.Option(help="The address to listen on.")] = "localhost",
+    address: Annotated[str, typer.Option(help="Address to listen on.")] = "localhost",
     public: Annotated[
         bool, typer.Option("--public", help="Allow an --address other than localhost; needs --read-only.")
     ] = False,
-    read_only: Annotated[bool, typer.Option("--read-only", help="No training, and nothing is written.")] = False,
+    read_only: Annotated[bool, typer.Option("--read-only", help="Disable training, and write nothing.")] = False,
     max_upload: Annotated[int, typer.Option(metavar="MB", help="Largest size of an uploaded file, in MB.")] = 500,
     session_memory: Annotated[
         int,
         typer.Option(
-            metavar="MB", help="Uploads that a session holds, in MB; all sessions together hold four times as much."
+            metavar="MB",
+            help="Limit of a session's uploads, in MB; for all sessions together, four times as much.",
         ),
     ] = 1024,
     jobs: Annotated[
         int | None,
-        typer.Option(help="Measurements that run at the same time; others wait.", show_default="half the cores"),
+        typer.Option(help="Number of measurements that run at the same time.", show_default="half the cores"),
     ] = None,
     allow: Annotated[
         list[str] | None,
@@ -84,12 +85,10 @@ def serve(
     browser: Annotated[bool, typer.Option(help="Open a browser.")] = True,
     proxy_host: Annotated[
         str | None,
-        typer.Option(
-            metavar="NAME", callback=check_host, help="The name by which browsers reach an HTTPS proxy before it."
-        ),
+        typer.Option(metavar="NAME", callback=check_host, help="Host name of the HTTPS proxy in front of the server."),
     ] = None,
 ) -> None:
-    """Open the dashboard in a browser, or serve it to others. SECURITY.md has a set-up for strangers."""
+    """Open the dashboard in a browser, or serve it to others. SECURITY.md describes public servers."""
     options = ServerOptions(
         root=tuple(root or ()),
         read_only=read_only,

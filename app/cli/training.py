@@ -27,7 +27,7 @@ ProgressOption = Annotated[
     str,
     typer.Option(
         metavar="|".join(PROGRESS_STYLES),
-        help="On standard error: a bar, a line per epoch, or none; auto is a bar on a terminal, else lines.",
+        help="Progress on standard error: a bar, a line per epoch, or none; auto is a bar on a terminal, else lines.",
     ),
 ]
 
@@ -79,7 +79,7 @@ def train(
         str | None,
         typer.Option(
             metavar="|".join(RECIPES),
-            help="The source of settings that are not given: one of the paper's recipes, or fast.",
+            help="Recipe for the settings that are not given: one of the paper's, or fast.",
             show_default="the data set's",
         ),
     ] = None,
@@ -91,7 +91,7 @@ def train(
     progress: ProgressOption = "auto",
     **settings: Any,
 ) -> None:
-    """Train a network by one of the paper's recipes. Run the same command again to resume.
+    """Train a network with one of the paper's recipes. Run the same command again to resume.
 
     On several GPUs or machines: torchrun --nproc-per-node 8 -m app train ..., or srun.
     """
@@ -153,7 +153,7 @@ def runs(
 
 
 def sweep(
-    file: Annotated[Path, typer.Argument(metavar="FILE.toml", help="The grid: archs, seeds and [training].")],
+    file: Annotated[Path, typer.Argument(metavar="FILE.toml", help="The grid: archs, seeds and the table training.")],
     runs: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the run folders.")] = Path("runs"),
     data: DataOption = Path("data"),
     progress: ProgressOption = "auto",
@@ -169,10 +169,10 @@ def sweep(
         str | None, typer.Option(help="Train on a Ray cluster: HOST:PORT, auto, or local.", show_default="here")
     ] = None,
     cpus: Annotated[
-        float, typer.Option(callback=check_number("--cpus", above=0), help="With Ray: CPUs of one training.")
+        float, typer.Option(callback=check_number("--cpus", above=0), help="With Ray: CPUs per training.")
     ] = 2,
     gpus: Annotated[
-        float, typer.Option(callback=check_number("--gpus", minimum=0), help="With Ray: GPUs of one training.")
+        float, typer.Option(callback=check_number("--gpus", minimum=0), help="With Ray: GPUs per training.")
     ] = 0,
 ) -> None:
     """Train a grid of networks and seeds. Run the same command again to resume."""

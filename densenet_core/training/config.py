@@ -45,43 +45,43 @@ class TrainingConfig:
     name: str = field(metadata=required_setting("Name of the run folder."))
     initial_weights: str | None = setting(
         None,
-        "File or run folder whose weights the training starts from, instead of random ones; a classifier for other "
-        "classes stays new.",
+        "File or run folder whose weights the training starts from; for other classes, the classifier starts anew.",
         is_path=True,
     )
-    recipe: str = setting("cifar", "The source of settings that are not given.", choices=tuple(RECIPES))
+    recipe: str = setting("cifar", "Recipe for the settings that are not given.", choices=tuple(RECIPES))
     epochs: int = setting(300, "Passes over the training images.", minimum=1, maximum=1_000_000)
     seed: int = setting(0, "Seed of weights, order, augmentation and dropout.", minimum=0, maximum=2**32 - 1)
     augment: bool = setting(False, "Mirror and shift the training images: the paper's '+'.")
     validation: bool = setting(False, "Hold out the paper's validation images.")
     # lowest_validation holds out the validation images: the paper's way on SVHN
     keep: Keep = setting("last", "The epoch whose weights and error the run keeps.")
-    batch_size: int = setting(64, "Images per step, over all processes together.", minimum=1)
+    batch_size: int = setting(64, "Images per step, summed over all processes.", minimum=1)
     learning_rate: float = setting(0.1, "The highest learning rate.", above=0)
     # step: divided by 10 at each milestone; one_cycle: up for 30 % of the training, then down to zero
     schedule: Schedule = setting("step", "How the learning rate changes.")
     milestones: tuple[float, ...] = setting(
-        (0.5, 0.75), "Where the step schedule divides the rate by 10.", unit="shares of the epochs", minimum=0
+        (0.5, 0.75),
+        "When the step schedule divides the learning rate by 10.",
+        unit="shares of the epochs",
+        minimum=0,
     )
     half_size_epochs: int = setting(
-        0, "First epochs, trained and evaluated on images of half the size: about 4 times faster each.", minimum=0
+        0, "Number of first epochs that use images of half the size: about 4 times faster each.", minimum=0
     )
     label_smoothing: float = setting(0.0, "Share of each label spread over all classes, 0 to 1.", minimum=0, maximum=1)
     momentum: float = setting(0.9, "Nesterov momentum, without dampening.", minimum=0)
-    weight_decay: float = setting(1e-4, "On every parameter, as in the authors' code.", minimum=0)
+    weight_decay: float = setting(1e-4, "Weight decay of every parameter, as in the authors' code.", minimum=0)
     drop_rate: float = setting(0.0, "Dropout rate, 0 to 1; the paper: 0.2 without augmentation.", minimum=0, maximum=1)
-    precision: Precision = setting("fp32", "Of the computations; bf16 uses autocast.")
-    memory_efficient: bool = setting(False, "DenseNets: training memory linear in depth, same numbers.")
+    precision: Precision = setting("fp32", "Precision of the computations; bf16 uses autocast.")
+    memory_efficient: bool = setting(False, "Train DenseNets in memory linear in their depth, with the same results.")
     compile: bool = setting(False, "Use torch.compile.")
     channels_last: bool = setting(True, "Memory format of the images; faster on most devices.")
-    sync_batch_norm: bool = setting(False, "On GPUs: batch statistics over the images of all processes.")
+    sync_batch_norm: bool = setting(False, "Compute batch statistics over the images of all processes (GPUs only).")
     workers: int = setting(2, "Processes that read photographs from disk.", minimum=0, maximum=1024, is_place=True)
     normalize: Normalization | None = setting(
-        None, "For the data set folder: the channel statistics, imagenet's if omitted."
+        None, "Channel statistics of images in class folders; ImageNet's if omitted."
     )
-    dataset_title: str | None = setting(
-        None, "Name of the data set in the record, instead of its own.", option="--title"
-    )
+    dataset_title: str | None = setting(None, "Name of the data set in the record.", option="--title")
     data: str = setting("data", "Folder of the data sets.", is_place=True, is_path=True)
     runs_dir: str = setting("runs", "Folder of the run folders.", option="--runs", is_place=True, is_path=True)
 
