@@ -29,7 +29,8 @@ def packed(stream: Any, content: bytes) -> None:
 
 def a_bomb(stream: Any) -> None:
     packer = zlib.compressobj(9)
-    packed(stream, b"".join(packer.compress(bytes(2**20)) for _ in range(1_000)) + packer.flush())
+    first, again = (packer.compress(bytes(2**20)) + packer.flush(zlib.Z_FULL_FLUSH) for _ in range(2))
+    packed(stream, first + 999 * again + packer.flush())
 
 
 def a_plugin(stream: Any) -> None:
