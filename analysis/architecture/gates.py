@@ -52,8 +52,6 @@ def carried_shares(network: Checkpoint, images: Images, num_images: int = 256) -
     T_s (1 - T_{s+1}) ... (1 - T_{t-1}) in the input of layer t, and the input of the stage has the rest: the shares of
     a target sum to 1.
 
-    Args, errors: as for ``transform_gates``.
-
     >>> from densenet_core import Checkpoint, HighwaySpec, create_model
     >>> from densenet_core.data.datasets import load_test_images
     >>> model = create_model("highway-10-8", in_channels=1)
@@ -61,9 +59,16 @@ def carried_shares(network: Checkpoint, images: Images, num_images: int = 256) -
     >>> list(carried_shares(network, load_test_images("digits"), 20).columns)
     ['network', 'block', 'source_layer', 'target_layer', 'target_kind', 'share_carried']
 
+    Args:
+        images: ``num_images`` of them are used, evenly spaced over the set.
+
     Returns:
         Columns network, block (the stage), source_layer (0: the output of the stage's first layer, which has no gate),
         target_layer, target_kind, share_carried (mean over images, feature maps and pixels).
+
+    Raises:
+        ValueError: the network has no gates.
+        DataError: the images do not fit it.
     """
     rows = []
     stages = dict(_mean_over_batches(network, images, num_images, _shares))

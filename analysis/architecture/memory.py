@@ -30,6 +30,8 @@ def training_activation_bytes(
     19104192
 
     Args:
+        input_size: side of the images in pixels; by default 32 for networks for small images, and 224 for all others.
+        batch_size: the number of images in a step.
         memory_efficient: a DenseNet's block keeps its feature maps once, and the outputs of its bottlenecks (Pleiss et
             al. 2017). Memory then grows linearly.
 

@@ -50,7 +50,7 @@ def feature_reuse_figure(
         columns: width of the figure in columns of a paper: 1 (3.25 inches) or 2 (6.875 inches).
 
     Raises:
-        ValueError: an option is unknown; the sentence lists those known.
+        ValueError: an option is unknown; the message lists the known ones.
     """
     scaling = default_scaling(measure) if scaling is None else scaling
     values = scale_measure(table, measure, scaling)
@@ -77,7 +77,7 @@ def feature_reuse_screen(
         only: draw this block alone; the color bar is the last block's.
 
     Raises:
-        ValueError: an option is unknown; the sentence lists those known.
+        ValueError: an option is unknown; the message lists the known ones.
     """
     scaling = default_scaling(measure) if scaling is None else scaling
     values = scale_measure(table, measure, scaling)

@@ -55,7 +55,7 @@ def prune(
         input_size: pixels a side for mult_adds; by default what the network is made for.
 
     Raises:
-        ValueError: an option is unknown or out of range, or so little cannot be reached; the sentence says what can.
+        ValueError: an option is unknown or out of range, or ``keep`` is below the least share that can be kept.
     """
     checkpoint, table = _as_given(network, table)
     cuts = choose_cuts(checkpoint, table, importance(table, measure), keep, budget, input_size)

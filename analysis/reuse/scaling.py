@@ -62,7 +62,7 @@ def scale_measure(table: pd.DataFrame, measure: str, scaling: Scaling | None = N
         target_minmax, of equal values) becomes 0.
 
     Raises:
-        ValueError: ``scaling`` or ``measure`` is unknown; the sentence lists those known.
+        ValueError: ``scaling`` or ``measure`` is unknown; the message lists the known ones.
     """
     scaling = default_scaling(measure) if scaling is None else scaling
     if scaling not in SCALINGS:

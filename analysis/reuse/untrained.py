@@ -14,11 +14,15 @@ NUM_FOR_STATISTICS = 100  # images that set the running statistics of an untrain
 
 
 def build_untrained(spec: Spec, images: Images | None = None, seed: int = 0) -> Checkpoint:
-    """Return a network of an architecture that was only initialized.
+    """Return a newly initialized, untrained network.
 
     Args:
-        images: the source of its batch norms' running statistics; without images the norms pass their inputs on.
-        seed: of the weights; the global random state does not change.
+        spec: the architecture.
+        images: images for the running statistics of its batch norms; without them, the norms pass their inputs on.
+        seed: the seed of the weights; the global random state does not change.
+
+    Returns:
+        A checkpoint with an empty record.
 
     Example:
         >>> from densenet_core import load_zoo

@@ -49,6 +49,19 @@ class Checkpoint:
     >>> from densenet_core import load_zoo
     >>> load_zoo("densenet-40-12-digits").record["dataset"]
     'Digits (8x8)'
+
+    Attributes:
+        spec: the architecture, or a ``ConcatSpec`` of a network that can't be built (see ``architecture``).
+        weights: tensors or arrays by torchvision's names; ``state_dict`` has tensors, ``arrays`` NumPy arrays.
+        record: data set, recipe, seed, epochs, error, hardware; empty if the file has none.
+        layout: the naming scheme of the file.
+        ignored: names of tensors in the file that are not part of the network.
+        order: the order in which the file's network concatenates; None if it is not known.
+        identified_by: what identified the network: metadata, names, shapes or a graph.
+        notes: what was computed or assumed when the tensors were read.
+        held: what else the file holds.
+        assumed: what the scores depend on and the file does not show.
+        caveats: why the network may compute with other weights than these.
     """
 
     spec: Spec | ConcatSpec
@@ -124,16 +137,16 @@ def load_checkpoint(
         path: a file written by safetensors, ``torch.save`` (a state dict at any depth, or a whole module), Keras, ONNX
             or numpy; a run folder; a Hugging Face folder or one written by ``torch.distributed.checkpoint``.
         order: the order in which the network concatenates: "old_first", as in torchvision, or "new_first". By default
-            it is read from the running statistics of the batch norms, and "old_first" is assumed where they do not
-            show it. A network that puts new maps first is converted to old maps first, which computes the same.
-        weights: which weights to read where the file holds several, by name, such as "state_dict_ema", or by the first
-            part of their tensors' names, such as "student". By default the plain weights of the only network.
-        keras_layout: how a Keras file stores its kernels: "tensorflow", (height, width, in, out), or "theano",
-            (out, in, height, width) and flipped, as Keras 1 could. By default as its configuration says, or else as
-            the shapes of its kernels show.
-        norm: the kind of norms that have no running statistics, which their tensors do not show: "group-16" (for 16
-            groups), "layer", "instance" or "batch_statistics". By default as their names say, else group norms of 32
-            groups, if these fit; ``Checkpoint.assumed`` says so.
+            it is read from the running statistics of the batch norms, or "old_first" is assumed if they do not show
+            it. A network that puts new maps first is converted to old maps first, which computes the same.
+        weights: the set of weights to read if the file holds several: its name, such as "state_dict_ema", or the first
+            part of its tensors' names, such as "student". By default, the plain weights of the only network.
+        keras_layout: the layout of the kernels in a Keras file: "tensorflow", (height, width, in, out), or "theano",
+            (out, in, height, width) and flipped, as Keras 1 could write. By default, it follows from the file's
+            configuration, or else from the shapes of the kernels.
+        norm: the kind of norms without running statistics, which tensors do not show: "group-16" (for 16 groups),
+            "layer", "instance" or "batch_statistics". By default, it follows from their names, or else group norms of
+            32 groups are assumed, if these fit; ``Checkpoint.assumed`` lists the assumption.
 
     Raises:
         CheckpointError: the file does not exist, is damaged, would run code, or does not contain such a network.

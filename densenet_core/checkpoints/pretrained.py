@@ -13,7 +13,10 @@ PRETRAINED_NAMES = ("densenet121", "densenet161", "densenet169", "densenet201")
 
 
 def load_pretrained(name: str) -> Checkpoint:
-    """Return a pretrained network of torchvision, from PyTorch's download cache or the internet.
+    """Return a network of torchvision, pretrained on ImageNet, from PyTorch's download cache or the internet.
+
+    Args:
+        name: one of ``PRETRAINED_NAMES``, such as "densenet121".
 
     Raises:
         CheckpointError: the name is not one of ``PRETRAINED_NAMES``, or the file can't be downloaded.

@@ -50,7 +50,7 @@ def have_same_cells(first: pd.DataFrame, second: pd.DataFrame) -> bool:
 
 
 def check_same_cells(tables: Sequence[pd.DataFrame]) -> None:
-    """Raise ValueError if the tables have different connections; the sentence names two of the shapes."""
+    """Raise ValueError if the tables have different connections; the message names two of the shapes."""
     for table in tables[1:]:
         if not have_same_cells(tables[0], table):
             shapes = " and ".join(_shape(each) for each in (tables[0], table))
