@@ -13,6 +13,17 @@ class CheckpointError(ValueError):
     """A file or state dict that can't be used as a network."""
 
 
+class DamagedFileError(CheckpointError):
+    """A file that is cut short or was changed.
+
+    >>> str(DamagedFileError("the file ends in the middle of a tensor"))
+    'the file ends in the middle of a tensor: copy or download it again'
+    """
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what}: copy or download it again")
+
+
 class SeveralNetworksError(CheckpointError):
     """A file with several networks, of which the user must choose one by its name."""
 

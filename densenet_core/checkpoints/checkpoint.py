@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -37,7 +36,6 @@ if TYPE_CHECKING:
 
 MAX_DIGITS = 30  # of a whole number in a record
 MAX_MESSAGE = 1000  # characters of an error message
-_WAYS_OUT = re.compile(r"\b(?:load|save|download|copy|fetch|train|export)\b|instead")
 MAX_ASSUMED = 20
 _METADATA_KEY = "densenet_lens"
 
@@ -167,18 +165,12 @@ def load_checkpoint(
     except SeveralNetworksError:
         raise
     except CheckpointError as error:
-        words = _with_way_out(str(error))
+        words = str(error)
         if len(words) > MAX_MESSAGE:  # names in a file may be of any length
             words = f"{words[:MAX_MESSAGE]} …"
         raise CheckpointError(f"{place.name or place.resolve().name or place}: {words}") from error
     except OSError as error:
         raise CheckpointError(f"can't read {str(path)!r}: {error.strerror or error}") from error
-
-
-def _with_way_out(words: str) -> str:
-    """Return an error about a damaged file with what to do, unless it says so."""
-    is_damaged = "cut short" in words or words.endswith("damaged") or "is damaged" in words
-    return words if not is_damaged or _WAYS_OUT.search(words) else f"{words}: copy or download it again"
 
 
 def read_header(path: str | os.PathLike[str]) -> tuple[Spec, dict[str, Any]]:

@@ -74,8 +74,11 @@ class Part(NamedTuple):
         return tuple(value) if isinstance(value, list) else ()
 
 
-def find_other_parts(modules: Modules, shapes: Shapes, ignored: Collection[str], spec: Spec) -> str:
-    """Return in which part a pickled module computes something else than a network with this spec, or an empty text.
+def examine_parts(modules: Modules, shapes: Shapes, ignored: Collection[str], spec: Spec) -> tuple[str, frozenset[str]]:
+    """Return what a pickled module computes otherwise than a network with this spec, and what its classes show.
+
+    The first is an empty text where it computes the same; the second are operations of a DenseNet, in the words in
+    which they are assumed where nothing shows them.
 
     Args:
         modules: the facts about each submodule, by name, in the order in which they were made.
@@ -84,21 +87,19 @@ def find_other_parts(modules: Modules, shapes: Shapes, ignored: Collection[str],
     """
     parts = _parts(modules)
     found = _own_code(parts) or _other_classes(parts, shapes, ignored, spec) or _identities(parts) or _max_pool(parts)
-    if found or not isinstance(spec, DenseNetSpec):
-        return found
-    return _poolings(parts, spec) or _geometry(parts, shapes, spec) or _sequences(parts, shapes, spec)
+    if not isinstance(spec, DenseNetSpec):
+        return found, frozenset()
+    found = found or _poolings(parts, spec) or _geometry(parts, shapes, spec) or _sequences(parts, shapes, spec)
+    return found, _shown_operations(parts, len(spec.block_config) - 1)
 
 
-def find_shown_operations(modules: Modules, num_transitions: int) -> frozenset[str]:
-    """Return which operations the classes of a pickled module show, in the words in which others are assumed."""
-    parts = _parts(modules)
+def _shown_operations(parts: Sequence[Part], num_transitions: int) -> frozenset[str]:
     kinds = [part.kind for part in parts]
-    num_poolings = sum(_is_halving(part) for part in parts)
     found = {
         ACTIVATION: "relu" in kinds,
-        AVERAGE: num_poolings >= num_transitions,
+        AVERAGE: sum(map(_is_halving, parts)) >= num_transitions,
         GLOBAL: "global_pool" in kinds or kinds.count("avg_pool") > num_transitions,
-        USUAL_EPSILON: any(norm_facts(*facts[:4]) for facts in modules.values()),
+        USUAL_EPSILON: any(norm_facts(*part.facts[:4]) for part in parts),
     }
     return frozenset(words for words, is_shown in found.items() if is_shown)
 

@@ -17,13 +17,14 @@ from densenet_core.checkpoints.formats.onnx.graph import walk_onnx
 from densenet_core.checkpoints.formats.weights import choose
 from densenet_core.checkpoints.identify.concat_order import Order
 from densenet_core.checkpoints.identify.connectivity import ConcatSpec, as_concatenations
+from densenet_core.checkpoints.identify.graphs.read_graph import read_graph
 from densenet_core.checkpoints.identify.identified_by import ReadStateDict, check_read_values, describe_unused
 from densenet_core.checkpoints.identify.plain_names import PADDED
-from densenet_core.checkpoints.identify.state_dict import read_graph, read_state_dict
+from densenet_core.checkpoints.identify.state_dict import read_state_dict
 from densenet_core.checkpoints.identify.variants import USUAL_EPSILON, without
 from densenet_core.checkpoints.masks import find_masks, with_masks
 from densenet_core.checkpoints.module_facts import kind_of, norm_facts, with_our_epsilon
-from densenet_core.checkpoints.module_parts import find_other_parts, find_shown_operations
+from densenet_core.checkpoints.module_parts import examine_parts
 from densenet_core.errors import CheckpointError
 from densenet_core.networks.densenet_spec import DenseNetSpec
 
@@ -133,16 +134,12 @@ def _as_pickled(found: ReadStateDict, candidate: Candidate, notes: tuple[str, ..
     if isinstance(spec := found.spec, ConcatSpec) or not candidate.modules:
         return found
     shapes = {name: entry.shape for name, entry in candidate.tensors.items() if isinstance(entry, Entry)}
-    others = find_other_parts(candidate.modules, shapes, found.ignored, spec)
+    others, shown = examine_parts(candidate.modules, shapes, found.ignored, spec)
     if others and not isinstance(spec, DenseNetSpec):
         raise CheckpointError(f"{others}: save its state_dict() to see the cost of the {spec.title} without them")
     if others:
         return replace(found, spec=as_concatenations(spec, others))
-    if not isinstance(spec, DenseNetSpec):
-        return found
-    return replace(
-        found, assumed=without(found.assumed, find_shown_operations(candidate.modules, len(spec.block_config) - 1))
-    )
+    return replace(found, assumed=without(found.assumed, shown))
 
 
 def _others(content: FileContent, taken: Candidate, other_weights: tuple[str, ...]) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from densenet_core.checkpoints.formats.keras_file import KerasLayout, check_kera
 from densenet_core.checkpoints.formats.onnx.graph import walk_onnx
 from densenet_core.checkpoints.formats.read import open_content
 from densenet_core.checkpoints.identify.derived import compose_weights
+from densenet_core.checkpoints.identify.graphs.read_graph import read_graph
 from densenet_core.checkpoints.identify.layouts import LAYOUTS, matching_prefixes
 from densenet_core.checkpoints.identify.plain_names import plain_names
 from densenet_core.checkpoints.identify.positional import UNNAMED, with_names
@@ -21,7 +22,7 @@ from densenet_core.checkpoints.identify.shapes.levels import LEVELS
 from densenet_core.checkpoints.identify.shapes.neighbors import SecondConvolutions
 from densenet_core.checkpoints.identify.shapes.shape_search import find_at_level
 from densenet_core.checkpoints.identify.shapes.structure import find_weights
-from densenet_core.checkpoints.identify.state_dict import read_by_layout, read_graph
+from densenet_core.checkpoints.identify.state_dict import read_by_layout
 from densenet_core.errors import CheckpointError
 
 

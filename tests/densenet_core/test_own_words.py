@@ -45,6 +45,10 @@ CHECKPOINTS: dict[str, tuple[bytes, str]] = {
     "no text": (safetensors(b'{"\xff\xfe": 1}'), "its header is not JSON"),
     "no shape": (safetensors(b'{"a": {"dtype": "F32", "data_offsets": [0, 0]}}'), "has no whole dtype, shape"),
     "no offsets": (safetensors(b'{"a": {"dtype": "F32"}}'), "has no whole dtype, shape and data_offsets"),
+    "a name like a way out": (
+        safetensors(b'{"train.copy": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}'),
+        "'train.copy' extends beyond its end: copy or download it again$",
+    ),
     "metadata: no JSON": (metadata("{"), "the file's metadata can't be read: save"),
     "metadata: nested": (metadata("[" * 100_000), "the file's metadata can't be read: save"),
     "metadata: a field": (metadata('{"record": {}, "spec": {"no": 1}}'), "the file's metadata can't be read: save"),

@@ -28,7 +28,7 @@ from densenet_core.checkpoints.formats.limits import (
     MAX_TENSORS,
 )
 from densenet_core.checkpoints.formats.number_types import ITEM_SIZES, as_numbers
-from densenet_core.errors import CheckpointError
+from densenet_core.errors import CheckpointError, DamagedFileError
 
 
 class Stretch(NamedTuple):
@@ -159,13 +159,13 @@ def parse_candidates(index: Mapping[str, Any], sizes: Mapping[str, int]) -> tupl
         stretches = [Stretch(str(where), _count(a), _count(n)) for where, a, n in index["stretches"]]
         for stretch in stretches:
             if stretch.where not in sizes or stretch.offset + stretch.length > sizes[stretch.where]:
-                raise CheckpointError("the file is cut short or damaged: a tensor extends beyond its end")
+                raise DamagedFileError("the file is cut short or damaged: a tensor extends beyond its end")
         check_overlaps(stretches)
         found = tuple(_candidate(part, stretches) for part in index["candidates"])
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
         if isinstance(error, CheckpointError):
             raise
-        raise CheckpointError("the file is damaged: its index can't be read") from error
+        raise DamagedFileError("the file is damaged: its index can't be read") from error
     check_number(sum(len(candidate.tensors) for candidate in found) if len(found) == 1 else 0)
     return found
 
@@ -186,7 +186,7 @@ def check_overlaps(stretches: Sequence[Stretch]) -> None:
     filled = sorted({stretch for stretch in stretches if stretch.length})
     for one, other in pairwise(filled):
         if one.where == other.where and one.offset + one.length > other.offset:
-            raise CheckpointError("the file is damaged: two of its tensors overlap")
+            raise DamagedFileError("the file is damaged: two of its tensors overlap")
 
 
 def parse_entry(name: str, dtype: Any, shape: Any, stretch: Stretch, first: Any = 0, strides: Any = None) -> Entry:
@@ -199,7 +199,7 @@ def parse_entry(name: str, dtype: Any, shape: Any, stretch: Stretch, first: Any 
         raise CheckpointError(f"a tensor's name has {len(name):,} characters ({name[:40]!r}...): no network needs that")
     if sum(map(name.count, "._/")) >= MAX_NAME_PARTS:
         raise CheckpointError(
-            f"a tensor's name has {MAX_NAME_PARTS} parts or more ({name[:40]!r}...): no network needs that"
+            f"a tensor's name has over {MAX_NAME_PARTS} parts ({name[:40]!r}...): no network needs that"
         )
     if dtype not in ITEM_SIZES:
         raise CheckpointError(f"tensor {name!r} is {str(dtype)[:50]}: floating point is needed")
@@ -210,11 +210,11 @@ def parse_entry(name: str, dtype: Any, shape: Any, stretch: Stretch, first: Any 
         raise CheckpointError(f"tensor {name!r} claims shape {sides} and holds no numbers")
     steps = None if strides is None else tuple(_count(stride) for stride in strides)
     if steps is not None and len(steps) != len(sides):
-        raise CheckpointError(f"tensor {name!r} has shape {sides} and strides {steps}: the file is damaged")
+        raise DamagedFileError(f"tensor {name!r} has shape {sides} and strides {steps}")
     number, start = math.prod(sides), _count(first)
     last = number - 1 if steps is None else sum((side - 1) * step for side, step in zip(sides, steps, strict=True))
     if number and (start + last + 1) * ITEM_SIZES[dtype] > stretch.length:
-        raise CheckpointError(f"tensor {name!r} claims shape {sides} and holds fewer numbers")
+        raise DamagedFileError(f"tensor {name!r} claims shape {sides} and holds fewer numbers")
     return Entry(dtype, sides, stretch, start if number else 0, steps)
 
 

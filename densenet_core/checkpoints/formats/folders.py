@@ -26,7 +26,7 @@ from densenet_core.checkpoints.formats.content import (
 from densenet_core.checkpoints.formats.limits import MAX_HEADER, MAX_PARTS, MAX_PARTS_SECONDS
 from densenet_core.checkpoints.formats.number_types import name_of
 from densenet_core.checkpoints.formats.process import UNPACKED, run_reader
-from densenet_core.errors import CheckpointError
+from densenet_core.errors import CheckpointError, DamagedFileError
 from densenet_core.files import open_file, read_small
 
 RUN_WEIGHTS = "model.safetensors"  # the weights' name in a run folder
@@ -227,12 +227,12 @@ def _write(pieces: list[_Piece], arrays: list[Array], file: BinaryIO) -> Entry:
     """Put the pieces of a tensor together at the end of a file."""
     shape, damaged = pieces[0].whole, f"tensor {pieces[0].tensor[:100]!r} is damaged"
     if math.prod(shape) != sum(array.size for array in arrays):
-        raise CheckpointError(f"{damaged}: parts of it are missing")
+        raise DamagedFileError(f"{damaged}: parts of it are missing")
     whole = np.empty(shape, arrays[0].dtype)
     for piece, array in zip(pieces, arrays, strict=True):
         ends = [at + side for at, side in zip(piece.begin, array.shape, strict=False)]
         if len(ends) != len(shape) or any(end > side for end, side in zip(ends, shape, strict=True)):
-            raise CheckpointError(f"{damaged}: its parts do not fit together")
+            raise DamagedFileError(f"{damaged}: its parts do not fit together")
         whole[tuple(slice(at, end) for at, end in zip(piece.begin, ends, strict=True))] = array
     start = file.seek(0, 2)
     file.write(whole.tobytes())

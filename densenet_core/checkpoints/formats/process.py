@@ -19,12 +19,12 @@ from densenet_core.checkpoints.formats.limits import (
     READER_SECONDS,
     READER_WALL_SECONDS,
 )
-from densenet_core.errors import CheckpointError
+from densenet_core.checkpoints.formats.reader.output import HARM
+from densenet_core.errors import CheckpointError, DamagedFileError
 
 _START = "import sys; sys.path.insert(0, sys.argv[1]); from formats.reader.main import main; main(sys.argv[2])"
 _CHECKPOINTS = str(Path(__file__).parent.parent)  # the folder from which `formats` is imported
 UNPACKED = "<unpacked>"  # the name of the file that holds unpacked weights
-_HARM = "it is damaged, or made to harm"
 
 
 @dataclass(frozen=True)
@@ -88,14 +88,14 @@ def _run(file: BinaryIO, output: BinaryIO, size: int) -> None:
         process.kill()
         process.wait()
     if code:
-        raise CheckpointError(_explain_end(code, seconds))
+        raise DamagedFileError(_explain_end(code, seconds))
 
 
 def _explain_end(code: int, seconds: int) -> str:
     """Return why the process ended without an answer."""
     by_time = {-int(getattr(signal, name, 0)) for name in ("SIGXCPU", "SIGKILL")} - {0}
     if code in by_time:
-        return f"reading it takes more than {seconds} s of computation, which no network needs: {_HARM}"
+        return f"reading it takes more than {seconds} s of computation, which no network needs: {HARM}"
     return f"the file is cut short or damaged: its reader ended with {code}"
 
 
@@ -110,14 +110,15 @@ def _read_answer(output: BinaryIO) -> Returned:
     output.seek(max(0, end - 8))
     length = int.from_bytes(output.read(8), "little")
     if end < 8 or length > min(MAX_INDEX, end - 8):
-        raise CheckpointError(f"its index is larger than any network's: {_HARM}")
+        raise DamagedFileError(f"its index is larger than any network's: {HARM}")
     output.seek(end - 8 - length)
     try:
         index = json.loads(output.read(length))
         if not isinstance(index, dict):
             raise ValueError("no index")
     except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"its index can't be read: {_HARM}") from error
+        raise DamagedFileError(f"its index can't be read: {HARM}") from error
     if "error" in index:
-        raise CheckpointError(str(index["error"]))
+        kind = DamagedFileError if index.get("is_damaged") else CheckpointError
+        raise kind(str(index["error"]))
     return Returned(index, output, end - 8 - length)

@@ -18,7 +18,7 @@ from densenet_core.checkpoints.formats.folders import (
 from densenet_core.checkpoints.formats.process import UNPACKED, run_reader
 from densenet_core.checkpoints.formats.safetensors_file import read_safetensors
 from densenet_core.checkpoints.formats.signs import by_ending, other_folder, other_format
-from densenet_core.errors import CheckpointError
+from densenet_core.errors import CheckpointError, DamagedFileError
 from densenet_core.files import open_file
 
 _HEAD = 512
@@ -75,7 +75,7 @@ def read_file(path: Path) -> FileContent:
 def _read(file: BinaryIO, path: Path) -> FileContent:
     head = file.read(_HEAD)
     if len(head) < 9:
-        raise CheckpointError(f"the file has {len(head)} bytes: it is empty or cut short")
+        raise DamagedFileError(f"the file has {len(head)} bytes: it is empty or cut short")
     if head[8:9] == b"{":
         return read_safetensors(file)
     if (other := other_format(head, path.suffix.lower())) is not None:

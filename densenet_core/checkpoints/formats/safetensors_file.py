@@ -17,7 +17,7 @@ from densenet_core.checkpoints.formats.content import (
     size_of,
 )
 from densenet_core.checkpoints.formats.limits import MAX_HEADER
-from densenet_core.errors import CheckpointError
+from densenet_core.errors import CheckpointError, DamagedFileError
 
 _METADATA = "__metadata__"
 
@@ -31,7 +31,7 @@ def read_safetensors(file: BinaryIO) -> FileContent:
     header, start = _header(file)
     metadata = header.pop(_METADATA, {})
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
-        raise CheckpointError("the safetensors file is damaged: its metadata are not text")
+        raise DamagedFileError("the safetensors file is damaged: its metadata are not text")
     check_number(len(header))
     size = size_of(file)
     tensors = {name: _entry(name, described, start, size) for name, described in header.items()}
@@ -43,31 +43,31 @@ def _header(file: BinaryIO) -> tuple[dict[str, Any], int]:
     file.seek(0)
     length = int.from_bytes(file.read(8), "little")
     if length > size_of(file) - 8:
-        raise CheckpointError("the safetensors file is cut short or damaged: it is shorter than its header says")
+        raise DamagedFileError("the safetensors file is cut short or damaged: it is shorter than its header says")
     if length > MAX_HEADER:
         raise CheckpointError(f"its header is larger than {MAX_HEADER:,} bytes, which no network needs")
     try:
         header = json.loads(file.read(length))
     except RecursionError as error:
-        raise CheckpointError("the safetensors file is damaged: its header is nested too deeply") from error
+        raise DamagedFileError("the safetensors file is damaged: its header is nested too deeply") from error
     except ValueError as error:
-        raise CheckpointError("the safetensors file is cut short or damaged: its header is not JSON") from error
+        raise DamagedFileError("the safetensors file is cut short or damaged: its header is not JSON") from error
     if not isinstance(header, dict):
-        raise CheckpointError("the safetensors file is damaged: its header is not an object")
+        raise DamagedFileError("the safetensors file is damaged: its header is not an object")
     return header, 8 + length
 
 
 def _entry(name: str, described: Any, start: int, size: int) -> Entry:
     if not isinstance(described, Mapping):
-        raise CheckpointError(f"the safetensors file is damaged: tensor {name[:100]!r} is not described")
+        raise DamagedFileError(f"the safetensors file is damaged: tensor {name[:100]!r} is not described")
     try:
         begin, end = described["data_offsets"]
         if not (type(begin) is int and type(end) is int and 0 <= begin <= end <= size - start):
-            raise CheckpointError(f"the file is cut short or damaged: tensor {name[:100]!r} extends beyond its end")
+            raise DamagedFileError(f"the file is cut short or damaged: tensor {name[:100]!r} extends beyond its end")
         return parse_entry(name, described["dtype"], described["shape"], Stretch("", start + begin, end - begin))
     except CheckpointError:
         raise
     except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(
+        raise DamagedFileError(
             f"the safetensors file is damaged: tensor {name[:100]!r} has no whole dtype, shape and data_offsets"
         ) from error

@@ -2,32 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import NamedTuple
 
 from densenet_core.arrays import Array
 from densenet_core.checkpoints.formats.content import check_number
-from densenet_core.checkpoints.formats.onnx.rules import FOLDED
-from densenet_core.checkpoints.identify.concat_order import Order, to_old_first
-from densenet_core.checkpoints.identify.connectivity import as_concatenations, observed_readings
+from densenet_core.checkpoints.identify.by_structure import Asked, infer_named, read_by_structure, shapes_of
+from densenet_core.checkpoints.identify.concat_order import Order
+from densenet_core.checkpoints.identify.connectivity import as_concatenations
 from densenet_core.checkpoints.identify.derived import DEQUANTIZED, compose_weights
-from densenet_core.checkpoints.identify.graphs.channel_graph import ChannelWalk
-from densenet_core.checkpoints.identify.graphs.difference import find_difference, find_mixed_norms
 from densenet_core.checkpoints.identify.identified_by import (
-    BY_STRUCTURE,
-    IdentifiedBy,
     ReadStateDict,
     check_against_spec,
-    check_values,
-    describe_folding,
     describe_unused,
     in_our_order,
-    tensors_of,
 )
-from densenet_core.checkpoints.identify.infer_spec import infer_densenet_spec, join_names, list_assumptions
+from densenet_core.checkpoints.identify.infer_spec import join_names
 from densenet_core.checkpoints.identify.layouts import LAYOUTS, OWN, Layout, find_layout
-from densenet_core.checkpoints.identify.oddities import describe_places, find_damage, find_obstacle, read_concatenations
+from densenet_core.checkpoints.identify.oddities import find_damage
 from densenet_core.checkpoints.identify.plain_names import EPSILON, PADDED, is_counter, plain_names, split_parts
 from densenet_core.checkpoints.identify.positional import UNNAMED, with_names
 from densenet_core.checkpoints.identify.shapes.by_shape import (
@@ -36,16 +28,10 @@ from densenet_core.checkpoints.identify.shapes.by_shape import (
     norm_names,
     with_settled_norms,
 )
-from densenet_core.checkpoints.identify.shapes.structure import Shapes, Structure
+from densenet_core.checkpoints.identify.shapes.structure import Structure
 from densenet_core.checkpoints.identify.variants import (
-    FOLDED_BIASES,
-    TOGETHER,
     USUAL_EPSILON,
-    check_biases,
     split_biases,
-    with_norm_kind,
-    with_operations,
-    with_plain_head,
     without,
 )
 from densenet_core.errors import CheckpointError, SeveralNetworksError
@@ -53,21 +39,12 @@ from densenet_core.networks.densenet_spec import DenseNetSpec
 from densenet_core.networks.spec import Spec
 
 MAX_PARTS = 4  # of a network that are tried, the largest first
-PLACES = "the places of the norms, as their running statistics agree with no order of concatenation"
 NOT_ROUNDED = "the inputs of its quantized layers are not rounded to 8 bits, as the network itself rounds them"
-RUNNING = "the running statistics of its batch norms: the graph was exported for training, which uses the batch's"
 _NORM_WEIGHTS = tuple(f"{name}.weight" for name in ("norm0", "norm1", "norm2", "norm3", "norm5", "norm"))
 
 
 class _OddNetwork(CheckpointError):
     """A network that seems complete but does not have a shape that can be built here."""
-
-
-class _Asked(NamedTuple):
-    """Facts about the network from the caller; None where the tensors show them."""
-
-    order: Order | None = None
-    norm: str | None = None
 
 
 def read_state_dict(
@@ -95,10 +72,10 @@ def read_state_dict(
     if spec is not None:
         found = find_layout(tensors) if spec.HAS_PUBLIC_NAMES else None
         layout, prefix = found or (OWN, "")
-        return _read_named(_strip_prefix(tensors, layout, prefix), layout, spec, (), _Asked(order))
+        return _read_named(_strip_prefix(tensors, layout, prefix), layout, spec, (), Asked(order))
     if norm is not None and (held := [key for key in tensors if key.endswith(STATISTICS)]):
         raise CheckpointError(f"norm {norm!r} is for norms without running statistics, and the file holds {held[0]!r}")
-    asked = _Asked(order, norm)
+    asked = Asked(order, norm)
     unnamed = with_names(tensors)
     named, renamed = plain_names(unnamed or tensors)
     counters = tuple(key for key, tensor in named.items() if is_counter(key, tensor))
@@ -121,7 +98,7 @@ def read_by_layout(tensors: Mapping[str, Array], layout: Layout, prefix: str) ->
     Raises:
         CheckpointError: no network with these tensors can be built.
     """
-    return _read_named(_strip_prefix(tensors, layout, prefix), layout, None, (), _Asked())
+    return _read_named(_strip_prefix(tensors, layout, prefix), layout, None, (), Asked())
 
 
 def _strip_prefix(tensors: Mapping[str, Array], layout: Layout, prefix: str) -> dict[str, Array]:
@@ -130,7 +107,7 @@ def _strip_prefix(tensors: Mapping[str, Array], layout: Layout, prefix: str) -> 
     return {key: tensor for key, tensor in own.items() if key not in layout.not_used}
 
 
-def _read_known(tensors: Mapping[str, Array], layout: Layout, prefix: str, asked: _Asked) -> ReadStateDict:
+def _read_known(tensors: Mapping[str, Array], layout: Layout, prefix: str, asked: Asked) -> ReadStateDict:
     own = _strip_prefix(tensors, layout, prefix)
     ignored = tuple(key for key in tensors if key.removeprefix(prefix) not in own or not key.startswith(prefix))
     floats = [key for key in ignored if not key.startswith(prefix) and tensors[key].dtype.kind == "f"]
@@ -139,64 +116,22 @@ def _read_known(tensors: Mapping[str, Array], layout: Layout, prefix: str, asked
         found = _read_named(own, layout, None, ignored, asked)
         return replace(found, assumed=(*found.assumed, *alone))
     except _OddNetwork as odd:
-        if problem := find_damage(_shapes(own)):
+        if problem := find_damage(shapes_of(own)):
             raise CheckpointError(f"{odd}{problem}") from odd
         beside = {key: tensors[key] for key in ignored if not key.endswith("num_batches_tracked")}
         return _read_odd({f"{prefix}{key}": t for key, t in own.items()}, beside, odd, asked)
 
 
-def read_graph(walk: ChannelWalk, tensors: Mapping[str, Array], in_channels: int) -> ReadStateDict:
-    """Return the network of a graph of operations: a DenseNet if it is one, else its concatenations.
-
-    Args:
-        walk: a finished pass through the graph.
-        tensors: in the order in which the graph uses them, under the names that the walk uses.
-
-    Raises:
-        CheckpointError: the graph concatenates nothing, or a tensor holds NaN or infinite values.
-    """
-    other = "it was read from a graph whose operations are not a DenseNet's"
-    spec = walk.spec(in_channels, why=find_mixed_norms(walk) or other)
-    check_values({key: tensors[key] for target in spec.targets for key in tensors_of(target)})
-    folded = describe_folding(sum(key.endswith(f"{FOLDED}.weight") for key in tensors))
-    found = ReadStateDict(spec, dict(tensors), "graph", (), spec.order, IdentifiedBy.GRAPH, caveats=folded)
-    try:
-        structure = find_structure(_shapes(tensors), is_in_order=True)
-        densenet = _read_by_structure(tensors, structure, _Asked("old_first", walk.norm_kind))
-    except CheckpointError:
-        return found
-    same = {(t.block, t.layer, t.weight) for t in spec.targets} == {reader[:3] for reader in structure.readers()}
-    if not isinstance(densenet.spec, DenseNetSpec) or not same:
-        return found
-    if difference := find_difference(walk, densenet.spec):
-        return replace(found, spec=replace(spec, why=difference))
-    try:
-        check_biases(densenet.notes, spec.order)
-        state = to_old_first(densenet.arrays, densenet.spec, observed_readings(spec, densenet.spec))
-    except CheckpointError as error:
-        return replace(found, spec=replace(spec, why=str(error)))
-    # compared with the graph, except blur pooling
-    assumed = without(densenet.assumed) if densenet.spec.blur_pool else ()
-    if densenet.spec.norm == "batch_statistics":
-        assumed = (*assumed, TOGETHER)
-    elif walk.is_for_training:
-        assumed = (*assumed, RUNNING)
-    biases = (note for note in densenet.notes if FOLDED_BIASES in note)
-    notes = (*biases, *walk.describe_epsilons())
-    own = replace(densenet, arrays=state, order=spec.order, notes=notes, assumed=assumed)
-    return replace(own, layout=found.layout, identified_by=found.identified_by, caveats=folded)
-
-
 def _read_named(
-    tensors: Mapping[str, Array], layout: Layout, spec: Spec | None, ignored: tuple[str, ...], asked: _Asked
+    tensors: Mapping[str, Array], layout: Layout, spec: Spec | None, ignored: tuple[str, ...], asked: Asked
 ) -> ReadStateDict:
     assumed: tuple[str, ...] = ()
-    asked = asked if spec is None else _Asked("old_first")
+    asked = asked if spec is None else Asked("old_first")
     try:
         state_dict = layout.rename_all(tensors)
         if spec is None:
             norms = [key.removesuffix(".weight") for key in tensors if layout.rename(key).endswith(_NORM_WEIGHTS)]
-            state_dict, spec, assumed = _infer(state_dict, layout, norms, asked)
+            state_dict, spec, assumed = infer_named(state_dict, layout, norms, asked)
         check_against_spec(split_biases(state_dict, spec)[0], spec)
     except CheckpointError as error:
         raise _OddNetwork(str(error)) from error
@@ -204,25 +139,7 @@ def _read_named(
     return replace(found, assumed=(*assumed, *found.assumed))
 
 
-def _infer(
-    state_dict: dict[str, Array], layout: Layout, norms: Sequence[str], asked: _Asked
-) -> tuple[dict[str, Array], Spec, tuple[str, ...]]:
-    """Return a state dict in our names with a plain head, its spec, and what is assumed about it.
-
-    Args:
-        norms: the names of the norms in the file.
-    """
-    assumed: tuple[str, ...] = ()
-    if layout.infer is infer_densenet_spec:
-        state_dict, assumed = with_plain_head(state_dict)
-    has_statistics = any(key.endswith(STATISTICS) for key in state_dict)
-    spec, norm_kind = with_norm_kind(layout.infer(_shapes(state_dict)), has_statistics, norms, asked.norm)
-    if isinstance(spec, DenseNetSpec) and spec.norm == "group" and asked.order == "new_first":
-        raise CheckpointError("it concatenates new feature maps first, and group norms do not allow another order")
-    return state_dict, spec, (*list_assumptions(spec), *assumed, *norm_kind)
-
-
-def _read_unknown(tensors: Mapping[str, Array], asked: _Asked) -> ReadStateDict:
+def _read_unknown(tensors: Mapping[str, Array], asked: Asked) -> ReadStateDict:
     try:
         structure = _structure(tensors)
     except CheckpointError as error:
@@ -232,10 +149,10 @@ def _read_unknown(tensors: Mapping[str, Array], asked: _Asked) -> ReadStateDict:
             f"no DenseNet or ResNet in a known layout ({', '.join(known.name for known in LAYOUTS)}): "
             f"the tensors are named {join_names(list(tensors))}, and {error}"
         ) from error
-    return _read_by_structure(tensors, structure, asked)
+    return read_by_structure(tensors, structure, asked)
 
 
-def _read_part(tensors: Mapping[str, Array], asked: _Asked) -> ReadStateDict | None:
+def _read_part(tensors: Mapping[str, Array], asked: Asked) -> ReadStateDict | None:
     """Return the table of the only part of a network that is a DenseNet, such as the encoder of a segmentation network.
 
     Raises:
@@ -253,7 +170,7 @@ def _read_part(tensors: Mapping[str, Array], asked: _Asked) -> ReadStateDict | N
     if len(found) > 1:
         raise SeveralNetworksError(sorted(found))
     for name, structure in found.items():
-        read = _read_by_structure(parts[name], structure, asked)
+        read = read_by_structure(parts[name], structure, asked)
         others = tuple(key for key in tensors if key not in parts[name])
         why = f"{name!r} is part of a network that goes on with {join_names([n for n in parts if n != name])}"
         return replace(read, spec=as_concatenations(read.spec, why), ignored=(*read.ignored, *others))
@@ -261,7 +178,7 @@ def _read_part(tensors: Mapping[str, Array], asked: _Asked) -> ReadStateDict | N
 
 
 def _read_odd(
-    tensors: Mapping[str, Array], beside: Mapping[str, Array], odd: CheckpointError, asked: _Asked
+    tensors: Mapping[str, Array], beside: Mapping[str, Array], odd: CheckpointError, asked: Asked
 ) -> ReadStateDict:
     """Read a network of known names and unknown shape by its shapes, where they are clear, or raise the error.
 
@@ -275,8 +192,8 @@ def _read_odd(
             structure = _structure(candidates)
         except CheckpointError:
             continue
-        if structure.norms or not norm_names(_shapes(tensors)):
-            read = _read_by_structure(candidates, structure, asked)
+        if structure.norms or not norm_names(shapes_of(tensors)):
+            read = read_by_structure(candidates, structure, asked)
             why = f"the network continues with {join_names(beyond, most=1)}"
             spec = as_concatenations(read.spec, why) if beyond else read.spec
             return replace(read, spec=spec, ignored=(*read.ignored, *(key for key in beside if key not in candidates)))
@@ -284,26 +201,4 @@ def _read_odd(
 
 
 def _structure(tensors: Mapping[str, Array]) -> Structure:
-    return with_settled_norms(find_structure(_shapes(tensors)), tensors)
-
-
-def _read_by_structure(tensors: Mapping[str, Array], structure: Structure, asked: _Asked) -> ReadStateDict:
-    ours = structure.our_names()
-    parts = {key: key.rpartition(".") for key in tensors}
-    state = {f"{ours[name]}.{part}": tensors[key] for key, (name, _, part) in parts.items() if name in ours}
-    try:
-        if obstacle := find_obstacle(structure):
-            raise CheckpointError(obstacle)
-        state, spec, assumed = _infer(state, OWN, [*structure.norms.values()], asked)
-        check_against_spec(split_biases(state, spec)[0], spec)
-    except CheckpointError as why:
-        return read_concatenations(tensors, structure, str(why), asked.order)
-    found = in_our_order(spec, state, BY_STRUCTURE, (), asked.order)
-    notes = (*describe_places(structure, None if asked.order else found.order), *found.notes)
-    doubt = (PLACES,) if found.order is None and any(state[k].any() for k in state if k.endswith(STATISTICS[0])) else ()
-    assumed = with_operations((*assumed, *found.assumed, *doubt), spec)
-    return replace(found, identified_by=IdentifiedBy.SHAPES, notes=notes, assumed=assumed)
-
-
-def _shapes(tensors: Mapping[str, Array]) -> Shapes:
-    return {key: tuple(tensor.shape) for key, tensor in tensors.items()}
+    return with_settled_norms(find_structure(shapes_of(tensors)), tensors)

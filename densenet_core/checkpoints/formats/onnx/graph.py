@@ -20,7 +20,7 @@ from densenet_core.checkpoints.formats.onnx.norms import join_norms
 from densenet_core.checkpoints.formats.onnx.rules import CHANNELWISE, RULES, SAME
 from densenet_core.checkpoints.formats.onnx.shapes import Shape, broadcast, compute
 from densenet_core.checkpoints.identify.graphs.channel_graph import ChannelWalk, Maps
-from densenet_core.errors import CheckpointError
+from densenet_core.errors import CheckpointError, DamagedFileError
 
 
 def walk_onnx(content: FileContent, candidate: Candidate) -> tuple[ChannelWalk, dict[str, Array], int]:
@@ -38,7 +38,7 @@ def walk_onnx(content: FileContent, candidate: Candidate) -> tuple[ChannelWalk, 
     except CheckpointError:
         raise
     except (KeyError, IndexError, ValueError, TypeError, AttributeError, ZeroDivisionError, OverflowError) as error:
-        raise CheckpointError("the ONNX graph is damaged: its nodes can't be followed") from error
+        raise DamagedFileError("the ONNX graph is damaged: its nodes can't be followed") from error
     return graph.walk, graph.tensors, graph.in_channels
 
 

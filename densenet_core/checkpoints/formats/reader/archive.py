@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from ..limits import MAX_MEMBERS, READER_OUTPUT
-from .output import Refused
+from .output import Damaged, Refused
 
 _END, _END64, _LOCATOR64, _CENTRAL, _LOCAL = b"PK\5\6", b"PK\6\6", b"PK\6\7", b"PK\1\2", b"PK\3\4"
 _STORED, _DEFLATED = 0, 8
@@ -59,14 +59,14 @@ def _directory(content: Any) -> tuple[int, int, int]:
     """Return the offset, size and number of entries of the central directory."""
     place = content.rfind(_END, max(0, len(content) - 65557))
     if place < 0 or place + 22 > len(content):
-        raise Refused(_BROKEN)
+        raise Damaged(_BROKEN)
     number, size, start, comment = struct.unpack("<HIIH", content[place + 10 : place + 22])
     if place + 22 + comment != len(content):
-        raise Refused(_BROKEN)
+        raise Damaged(_BROKEN)
     if number == 0xFFFF or 0xFFFFFFFF in (size, start) or content[place - 20 : place - 16] == _LOCATOR64:
         (place,) = struct.unpack("<Q", content[place - 12 : place - 4])
         if content[place : place + 4] != _END64:
-            raise Refused(_BROKEN)
+            raise Damaged(_BROKEN)
         number, size, start = struct.unpack("<QQQ", content[place + 32 : place + 56])
     if start + size != place:
         raise Refused("the file is more than one archive, or has something in front of one: save it anew")
@@ -76,7 +76,7 @@ def _directory(content: Any) -> tuple[int, int, int]:
 def _member(content: Any, position: int, end: int) -> tuple[Member, int, int]:
     """Return a member, the place of its local header, and the place of the next directory entry."""
     if position + 46 > end or content[position : position + 4] != _CENTRAL:
-        raise Refused(_BROKEN)
+        raise Damaged(_BROKEN)
     flags, method = struct.unpack("<HH", content[position + 8 : position + 12])
     stored, size, named, extra, comment = struct.unpack("<IIHHH", content[position + 20 : position + 34])
     (header,) = struct.unpack("<I", content[position + 42 : position + 46])
@@ -87,12 +87,12 @@ def _member(content: Any, position: int, end: int) -> tuple[Member, int, int]:
     if flags & 1 or method not in (_STORED, _DEFLATED):
         raise Refused("the archive is encrypted, or was compressed by another program: save it anew")
     if header + 30 > len(content) or content[header : header + 4] != _LOCAL:
-        raise Refused(_BROKEN)
+        raise Damaged(_BROKEN)
     own_name, own_extra = struct.unpack("<HH", content[header + 26 : header + 30])
     if content[header + 30 : header + 30 + own_name] != raw_name:
         raise Refused(f"the archive names the file {name[:100]!r} in two ways")
     if method == _STORED and stored != size:
-        raise Refused(_BROKEN)
+        raise Damaged(_BROKEN)
     offset = header + 30 + own_name + own_extra
     return Member(name, offset, stored, size, method == _DEFLATED), header, after + extra + comment
 
@@ -128,10 +128,10 @@ def chunks(content: Any, member: Member) -> Iterator[bytes]:
             piece = inflate.unconsumed_tail if inflate else b""
             unpacked += len(given)
             if unpacked > member.size:
-                raise Refused(_BROKEN)
+                raise Damaged(_BROKEN)
             yield given
     if unpacked != member.size:
-        raise Refused(_BROKEN)
+        raise Damaged(_BROKEN)
 
 
 def read_member(content: Any, member: Member) -> bytes:

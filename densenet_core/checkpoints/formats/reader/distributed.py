@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .output import Refused, check_names
+from .output import Damaged, check_names
 from .unpickle import Inert, Key
 
 METADATA = "torch.distributed.checkpoint.metadata.Metadata"
@@ -19,7 +19,7 @@ def describe(metadata: Inert) -> dict[str, Any]:
     state = metadata.state if isinstance(metadata.state, dict) else {}
     tensors, places = state.get("state_dict_metadata"), state.get("storage_data")
     if not isinstance(tensors, dict) or not isinstance(places, dict):
-        raise Refused("the index of the distributed checkpoint is damaged, or of another version of torch")
+        raise Damaged("the index of the distributed checkpoint is damaged, or of another version of torch")
     pieces = []
     for key, place in places.items():
         index, info = _state(key.value if isinstance(key, Key) else key), _state(place)

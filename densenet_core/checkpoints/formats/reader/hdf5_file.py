@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..limits import MAX_DEPTH, MAX_MEMBERS, MAX_NAME, READER_OUTPUT
-from .output import UNPACKS, Output, Refused, check_names, tensor
+from .output import UNPACKS, Damaged, Output, Refused, check_names, tensor
 
 _CLASSES = {  # of HDF5's types, by their numbers, that are no plain numbers
     2: "a time", 3: "text", 4: "a set of bits", 5: "of an opaque type", 7: "a reference", 9: "a list of varying length",
@@ -44,7 +44,7 @@ def read_hdf5(h5py: Any, content: Any, base: int, output: Output, config: str = 
         for path, is_tensors in _walk(h5py, stream.id):
             if is_tensors and not path.startswith("optimizer"):
                 check_names([path])
-                tensors[path] = _entry(h5py, h5py.h5d.open(stream.id, path.encode()), output, base)
+                tensors[path] = _entry(h5py, path, h5py.h5d.open(stream.id, path.encode()), output, base)
             elif not is_tensors and path.endswith("vars") and "name" in stream[path].attrs:
                 layers[path] = str(stream[path].attrs["name"])[:MAX_NAME]
         config = config or _text(stream.attrs.get("model_config", ""))
@@ -87,7 +87,7 @@ def _walk(h5py: Any, root: Any) -> list[tuple[str, bool]]:
     return found
 
 
-def _entry(h5py: Any, item: Any, output: Output, base: int) -> Any:
+def _entry(h5py: Any, path: str, item: Any, output: Output, base: int) -> Any:
     """Return the tensor of a data set, opened by h5py's low-level interface, or why it can't be read."""
     plan = item.get_create_plist()
     if plan.get_external_count() or plan.get_layout() == h5py.h5d.VIRTUAL:
@@ -115,7 +115,7 @@ def _entry(h5py: Any, item: Any, output: Output, base: int) -> Any:
     except OSError as error:  # of a filter or a checksum
         if _is_bomb(item, plan):
             raise Refused(UNPACKS) from error
-        return "can't be unpacked: the file is damaged"
+        raise Damaged(f"the packed content of tensor {path!r} is damaged") from error
     return tensor(name, shape, output.store(numbers.astype(item.dtype.newbyteorder("<")).tobytes()))
 
 

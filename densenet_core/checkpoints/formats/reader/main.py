@@ -14,7 +14,7 @@ from .confine import confine
 from .hdf5_file import read_hdf5
 from .numpy_file import NPY_MAGIC, read_npy, read_npz
 from .onnx_file import NO_GRAPH, read_onnx
-from .output import Output, Refused
+from .output import HARM, Damaged, Output, Refused
 
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 KERAS_WEIGHTS = "model.weights.h5"  # inside a .keras archive
@@ -45,11 +45,11 @@ def main(libraries: str) -> None:
     try:
         index = _read_parts(content, request, output) if request else _read(content, output, h5py)
     except Refused as error:
-        index = {"error": str(error)[:2000]}
+        index = {"error": str(error)[:2000], "is_damaged": isinstance(error, Damaged)}
     except (MemoryError, RecursionError):
-        index = {"error": "reading it takes more memory than any network needs: it is damaged, or made to harm"}
+        index = {"error": f"reading it takes more memory than any network needs: {HARM}", "is_damaged": True}
     except Exception:  # whatever a damaged file makes the parsers raise
-        index = {"error": "the file is cut short or damaged"}
+        index = {"error": "the file is cut short or damaged", "is_damaged": True}
     output.finish(index)
     os._exit(0)
 

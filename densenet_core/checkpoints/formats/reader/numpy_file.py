@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from . import archive, torch_file
 from .candidates import contents
 from .objects import NumpyType
-from .output import SIZES, Output, Refused, check_names, tensor
+from .output import SIZES, Damaged, Output, Refused, check_names, tensor
 
 _OBJECTS = "|O"
 NPY_MAGIC = b"\x93NUMPY"
@@ -86,7 +86,7 @@ def _header(head: bytes, name: str) -> tuple[tuple[str, bool, tuple[int, ...]], 
     size = int.from_bytes(head[8 : 12 if wide else 10], "little")
     start = (12 if wide else 10) + size
     if size > 10_000 or start > len(head):
-        raise Refused(f"{name[:100]!r} is cut short or damaged")
+        raise Damaged(f"{name[:100]!r} is cut short or damaged")
     match = _HEADER.fullmatch(head[start - size : start].decode("latin1"))
     if match is None:
         raise Refused(f"{name[:100]!r} is not an array of plain numbers")

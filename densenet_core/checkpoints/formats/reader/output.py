@@ -9,6 +9,7 @@ from typing import Any
 from ..limits import MAX_NAME, MAX_TENSORS, READER_OUTPUT
 
 THE_FILE, UNPACKED = "", "<unpacked>"  # the file of a stretch; any other text names a file beside it
+HARM = "it is damaged, or made to harm"
 UNPACKS = "its compressed content unpacks to far more than its size: save it uncompressed"
 SIZES = {
     "F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1, "I64": 8, "I32": 4, "I16": 2, "I8": 1,
@@ -18,6 +19,10 @@ SIZES = {
 
 class Refused(Exception):
     """A file that is not read; the message says why and what to do."""
+
+
+class Damaged(Refused):
+    """A file that is cut short or was changed; the suite adds what to do."""
 
 
 class Output:

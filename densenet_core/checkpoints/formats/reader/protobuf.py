@@ -6,7 +6,7 @@ import struct
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from .output import Refused
+from .output import Damaged
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _BROKEN = "the ONNX file is cut short or damaged"
@@ -46,17 +46,17 @@ def fields(content: Any, start: int, end: int) -> Iterator[Field]:
         elif kind == _BYTES:
             length, place = varint(content, place, end)
             if length > end - place or number == 0:
-                raise Refused(_BROKEN)
+                raise Damaged(_BROKEN)
             yield Field(number, 0, place, place + length)
             place += length
         elif kind in (_FIXED32, _FIXED64):
             width = 4 if kind == _FIXED32 else 8
             if width > end - place:
-                raise Refused(_BROKEN)
+                raise Damaged(_BROKEN)
             yield Field(number, 0, place, place + width, width)
             place += width
         else:
-            raise Refused(_BROKEN)
+            raise Damaged(_BROKEN)
 
 
 def varint(content: Any, place: int, end: int) -> tuple[int, int]:
@@ -69,7 +69,7 @@ def varint(content: Any, place: int, end: int) -> tuple[int, int]:
         if byte < 0x80:
             return value & 0xFFFFFFFFFFFFFFFF, place
         shift += 7
-    raise Refused(_BROKEN)
+    raise Damaged(_BROKEN)
 
 
 def integers(content: Any, found: Field) -> list[int]:

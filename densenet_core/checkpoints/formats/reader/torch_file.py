@@ -10,7 +10,7 @@ from typing import Any
 from . import archive, distributed
 from .candidates import Contents, contents
 from .objects import REBUILDS, NumpyArray, Quantized, Storage, Tensor, storage_of
-from .output import SIZES, UNPACKED, Output, Refused, check_names, tensor
+from .output import SIZES, UNPACKED, Damaged, Output, Refused, check_names, tensor
 from .unpickle import Inert, Rebuild, Unpickler
 
 _MAGIC = 0x1950A86A20F9469CFC6C
@@ -43,7 +43,7 @@ def _open_zip(content: Any, members: dict[str, archive.Member], output: Output, 
         if storage.key not in places:
             member = members.get(f"{prefix}data/{storage.key}")
             if member is None:
-                raise Refused(f"the file is cut short or damaged: its storage {storage.key[:50]!r} is missing")
+                raise Damaged(f"the file is cut short or damaged: its storage {storage.key[:50]!r} is missing")
             places[storage.key] = _stretch(content, member, output), member.size
         return places[storage.key]
 
@@ -75,7 +75,7 @@ def read_pickle(content: Any, output: Output) -> dict[str, Any]:
 
     def find(storage: Storage) -> tuple[int, int]:
         if storage.key not in places:
-            raise Refused(f"the file is cut short or damaged: its storage {storage.key[:50]!r} is missing")
+            raise Damaged(f"the file is cut short or damaged: its storage {storage.key[:50]!r} is missing")
         return places[storage.key]
 
     return describe(root, output, find)
@@ -97,11 +97,11 @@ def _legacy_places(content: Any, keys: Any, used: dict[str, Storage], output: Ou
     for key in keys if isinstance(keys, list) else ():
         storage, head = used.get(str(key)), content.read(8)
         if storage is None or len(head) < 8:
-            raise Refused("the file is cut short or damaged: a storage is missing")
+            raise Damaged("the file is cut short or damaged: a storage is missing")
         length = struct.unpack("<q", head)[0] * SIZES.get(storage.dtype, 1)
         start = content.tell()
         if not 0 <= length <= len(content) - start:
-            raise Refused("the file is cut short or damaged: a storage extends beyond its end")
+            raise Damaged("the file is cut short or damaged: a storage extends beyond its end")
         places[str(key)] = output.stretch(start, length), length
         content.seek(start + length)
     return places
@@ -129,7 +129,7 @@ def _find_pickled(output: Output) -> Find:
 
     def find(storage: Storage) -> tuple[int, int]:
         if storage.content is None:
-            raise Refused("the file is cut short or damaged: a storage is missing")
+            raise Damaged("the file is cut short or damaged: a storage is missing")
         if id(storage.content) not in places:
             places[id(storage.content)] = output.store(storage.content), len(storage.content)
         return places[id(storage.content)]

@@ -12,13 +12,13 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from ..limits import MAX_MARKS, MAX_OPCODES, MAX_STACK
-from .output import Refused
+from .output import HARM, Damaged, Refused
 
 _SAVE_ARRAYS = "save its arrays with numpy.savez, or the state dict with torch.save"
 # of protocols 0 and 1: their first argument is the class
 _CLASS_MAKERS = {f"{module}.{name}" for module in ("copyreg", "copy_reg") for name in ("_reconstructor", "__newobj__")}
 _CHECKED_EVERY = 1_000  # opcodes
-_TOO_MUCH = "its pickle has more parts than any network's: it is damaged, or made to harm"
+_TOO_MUCH = f"its pickle has more parts than any network's: {HARM}"
 _ATTACKS = {
     "os", "posix", "nt", "subprocess", "sys", "shutil", "socket", "pty", "runpy", "importlib", "ctypes", "webbrowser",
     "builtins.eval", "builtins.exec", "builtins.compile", "builtins.open", "builtins.__import__", "torch.load",
@@ -96,7 +96,7 @@ class Unpickler(_Base):  # type: ignore[misc]
                     self._check_stack()
         except pickle._Stop as stopped:  # type: ignore[attr-defined]
             return stopped.value
-        raise Refused(_TOO_MUCH)
+        raise Damaged(_TOO_MUCH)
 
     def _fail_at_end(self) -> bytes:
         raise EOFError("it ends before its last instruction")
@@ -104,7 +104,7 @@ class Unpickler(_Base):  # type: ignore[misc]
     def _check_stack(self) -> None:
         waiting = len(self.stack) + sum(map(len, self.metastack[: MAX_MARKS + 1]))
         if len(self.metastack) > MAX_MARKS or waiting > MAX_STACK:
-            raise Refused(_TOO_MUCH)
+            raise Damaged(_TOO_MUCH)
 
     def find_class(self, module: str, name: str) -> Global:
         if module.startswith("joblib."):  # which puts arrays between the parts of its pickle

@@ -66,7 +66,7 @@ def nothing(stream: Any) -> None:
 CASES: dict[Callable[[Any], None], str] = {
     a_bomb: "its compressed content unpacks to far more than its size: save it uncompressed",
     a_plugin: rf"'kernel:0' is compressed by filter {PLUGIN} \('deflate'\), which is not installed here: save the net",
-    damaged_pieces: "'kernel:0' can't be unpacked: the file is damaged: copy or download it again",
+    damaged_pieces: "the packed content of tensor 'kernel:0' is damaged: copy or download it again",
     text_in_place_of_scales: "'bn/gamma:0' is text: floating point is needed",
     text_of_varying_length: "'conv/kernel:0' is text: floating point is needed",
     references: "'conv/bias:0' is a reference: floating point is needed",
