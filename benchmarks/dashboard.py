@@ -22,7 +22,7 @@ from densenet_core import Checkpoint, create_model, save_checkpoint
 from densenet_core.hardware import hardware
 from load import FLAGS, IMPORTS, MEASURES, Session, change, choose, upload
 from runs import finished_runs
-from served import server
+from served import serving
 
 STARTS, CHANGES, TOGGLES, RUNS = 4, 30, 6, 2000
 HEATMAP = ".js-plotly-plot .heatmaplayer image"
@@ -35,8 +35,8 @@ async def first_heatmap(browser: Browser) -> list[float]:
         with tempfile.TemporaryDirectory() as folder:
             page = await browser.new_page()
             start = time.monotonic()
-            with server(Path(folder)) as (url, _process):
-                await page.goto(url)
+            with serving(Path(folder), Path(folder) / "log") as server:
+                await page.goto(server.url)
                 await page.wait_for_selector(HEATMAP, state="attached")
                 seconds.append(time.monotonic() - start)
             await page.close()
@@ -50,9 +50,9 @@ async def changes_of_control(browser: Browser) -> list[float]:
     with tempfile.TemporaryDirectory() as name:
         file = Path(name) / "densenet201.safetensors"
         save_checkpoint(Checkpoint(model.spec, model.state_dict(), {"dataset": session.name}), file)
-        with server(Path(name)) as (url, _process):
+        with serving(Path(name), Path(name) / "log") as server:
             page = await browser.new_page()
-            await upload(page, url, file, session)
+            await upload(page, server.url, file, session)
             await page.wait_for_load_state("networkidle")
             await asyncio.sleep(IMPORTS)
             state, chance = {"Measure": MEASURES[0], "Scaling": "kind_max"}, random.Random(0)
@@ -67,9 +67,9 @@ async def changes_with_many_runs(browser: Browser) -> list[float]:
     """Seconds of a change of control on the Efficiency page, with a point for each of ``RUNS`` runs."""
     with tempfile.TemporaryDirectory() as name:
         finished_runs(Path(name) / "runs", RUNS)
-        with server(Path(name)) as (url, _process):
+        with serving(Path(name), Path(name) / "log") as server:
             page = await browser.new_page(viewport={"width": 1440, "height": 1000})
-            await page.goto(url)
+            await page.goto(server.url)
             await page.wait_for_selector(HEATMAP, state="attached")
             await page.get_by_test_id("stTopNavSection").filter(has_text="Networks").click()
             await page.get_by_role("link", name="Efficiency").first.click()

@@ -34,7 +34,7 @@ from analysis.reuse.measures import MEASURE_TITLES
 from analysis.reuse.scaling import SCALING_TITLES
 from densenet_core import Checkpoint, DenseNet, DenseNetSpec, load_zoo, save_checkpoint, zoo_names
 from densenet_core.hardware import hardware
-from served import cpu_seconds, machine_seconds, memory, server
+from served import cpu_seconds, machine_seconds, memory, serving
 
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 MEASURES = ("mean_abs_weight", "l1_per_input_map", "effective_weight")  # those that need no images
@@ -256,9 +256,10 @@ def main() -> None:
     parser.add_argument("--pause", type=float, default=10.0, help="seconds between two changes of a session")
     parser.add_argument("--plain", action="store_true", help="clients that draw nothing")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name, server(Path(name)) as (url, process):
+    with tempfile.TemporaryDirectory() as name, serving(Path(name), Path(name) / "log") as server:
+        process = server.process.pid
         start, busy, own = time.monotonic(), machine_seconds(), cpu_seconds(process)
-        sessions, used = asyncio.run(visit(url, process, Path(name), options))
+        sessions, used = asyncio.run(visit(server.url, process, Path(name), options))
         took = time.monotonic() - start
         report(sessions, used, cpu_seconds(process) - own, machine_seconds() - busy, took)
     if any(session.errors for session in sessions):

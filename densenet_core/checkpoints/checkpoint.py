@@ -48,7 +48,7 @@ class Checkpoint:
     >>> load_zoo("densenet-40-12-digits").record["dataset"]
     'Digits (8x8)'
 
-    Attributes:
+    Args:
         spec: the architecture, or a ``ConcatSpec`` of a network that can't be built (see ``architecture``).
         weights: tensors or arrays by torchvision's names; ``state_dict`` has tensors, ``arrays`` NumPy arrays.
         record: data set, recipe, seed, epochs, error, hardware; empty if the file has none.

@@ -13,8 +13,8 @@ import pytest
 import torch
 from playwright.sync_api import BrowserContext, Page, expect
 
+from benchmarks.served import Server, serving
 from densenet_core import Checkpoint, DenseNetSpec, save_checkpoint
-from tests.browser.serving import Server, serving
 from tests.conftest import trained_like
 
 TEXT = (
