@@ -15,6 +15,7 @@ from densenet_core.checkpoints.formats.folders import (
     read_distributed,
     read_shards,
 )
+from densenet_core.checkpoints.formats.limits import MAX_PARTS
 from densenet_core.checkpoints.formats.process import UNPACKED, run_reader
 from densenet_core.checkpoints.formats.safetensors_file import read_safetensors
 from densenet_core.checkpoints.formats.signs import by_ending, other_folder, other_format
@@ -112,4 +113,7 @@ def _files_beside(index: object) -> set[str]:
     stretches = index.get("stretches") if isinstance(index, dict) else None
     if not isinstance(stretches, list):
         return set()
-    return {str(s[0]) for s in stretches if isinstance(s, list) and s} - {"", UNPACKED}
+    names = {str(s[0]) for s in stretches if isinstance(s, list) and s} - {"", UNPACKED}
+    if len(names) > MAX_PARTS:
+        raise CheckpointError(f"its weights lie in {len(names):,} other files: at most {MAX_PARTS:,} are opened")
+    return names

@@ -50,7 +50,8 @@ class Graph:
         self.nodes = [Node(*node) for node in graph["nodes"]]
         if len(self.nodes) > MAX_NODES:
             raise CheckpointError(f"the graph has more than {MAX_NODES:,} nodes, which no network needs")
-        self.shapes: dict[str, Shape] = {name: tuple(map(int, shape)) for name, shape in graph["shapes"].items()}
+        known = {name: shape for name, shape in graph["shapes"].items() if shape}  # [] of values of unknown rank
+        self.shapes: dict[str, Shape] = {name: tuple(map(int, shape)) for name, shape in known.items()}
         self._content, self._candidate = content, candidate
         self._constants: dict[str, Array] = {}
         self._aliases: dict[str, str] = {}
@@ -148,6 +149,8 @@ class Graph:
     def spend(self, number: int) -> None:
         """Count channels; raise CheckpointError if they are more than any network has."""
         self._left -= number
+        if not number:
+            raise DamagedFileError("the ONNX graph is damaged: a layer of it reads or returns no channels")
         if not 0 < number <= MAX_CHANNELS or self._left < 0:
             raise CheckpointError(f"a value of the graph has {number:,} channels, which no network needs")
 

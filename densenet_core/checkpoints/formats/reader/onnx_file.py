@@ -6,7 +6,7 @@ import struct
 from typing import Any
 
 from ..limits import MAX_DIMS, MAX_NAME, MAX_NODES
-from .output import SIZES, Output, Refused, check_names, tensor
+from .output import SIZES, Damaged, Output, Refused, check_names, tensor
 from .protobuf import Field, fields, floats, integers
 
 _TYPES = {
@@ -40,6 +40,9 @@ def read_onnx(content: Any, output: Output) -> dict[str, Any]:
         elif part.number == 5:
             name, entry = _weights(content, part, output)
             weights[name] = entry
+        elif part.number == 15:  # sparse: its numbers are a tensor with its name
+            for held in _nested_fields(content, part, 1):
+                weights[_weights(content, held, output)[0]] = "is sparse: save the network with dense weights"
         elif part.number in (11, 12, 13):  # inputs, outputs and values in between
             name, shape = _value(content, part)
             shapes[name] = shape
@@ -104,14 +107,16 @@ def _attribute(content: Any, attribute: Field, output: Output) -> tuple[str, Any
 
 
 def _value(content: Any, value: Field) -> tuple[str, list[int]]:
-    """Return the name and shape of a value, with 0 for an unknown side."""
+    """Return the name and shape of a value, with 0 for an unknown side, which some exporters write as -1."""
     name, shape = "", list[int]()
     for part in fields(content, value.start, value.end):
         if part.number == 1:
             name = _name(content, part)
         elif part.number == 2:
             for side in _nested_fields(content, part, 1, 2, 1):  # TypeProto.tensor_type.shape.dim
-                numbers = [f.value for f in fields(content, side.start, side.end) if f.number == 1 and not f.end]
+                numbers = [
+                    max(0, f.to_signed()) for f in fields(content, side.start, side.end) if f.number == 1 and not f.end
+                ]
                 shape.append(numbers[0] if numbers else 0)
                 if len(shape) > MAX_DIMS:
                     raise Refused(f"the value {name[:50]!r} has more than {MAX_DIMS} dimensions")
@@ -149,8 +154,10 @@ def _weights(content: Any, tensor_proto: Field, output: Output) -> tuple[str, An
         elif part.number == 14:
             location = part.value
     type_ = _TYPES.get(kind)
-    if type_ is None or len(shape) > MAX_DIMS or min(shape, default=0) < 0:
-        return name, f"is of ONNX's type {kind} and shape {shape[:MAX_DIMS]}: floating point is needed"
+    if len(shape) > MAX_DIMS or min(shape, default=0) < 0:
+        raise Damaged(f"tensor {name!r} claims shape {shape[:MAX_DIMS]}")
+    if type_ is None:
+        return name, f"is of ONNX's type {kind}: floating point is needed"
     return name, _place(content, type_, tuple(shape), raw, typed, outside if location == 1 else None, output)
 
 
