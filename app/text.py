@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
@@ -74,6 +75,15 @@ FACT_TITLES = {
     "caveats": "Caveat",
 }
 _RECORD_FACTS = {"dataset": "{}", "epochs": "{}", "seed": "{}", "test_error": "{:.2f} %"}
+
+
+def decimal(value: float, digits: int = 2) -> str:
+    """Return a number with so many decimals, or a dash where it is not defined.
+
+    >>> decimal(0.5), decimal(float("nan"))
+    ('0.50', '–')
+    """
+    return "–" if math.isnan(value) else f"{value:.{digits}f}"
 
 
 def format_value(value: Any, form: str) -> str:

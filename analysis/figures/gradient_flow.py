@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from matplotlib.figure import Figure
 
 from analysis.figures.style.paper import COLORS, COLUMN_WIDTHS, STYLE
-from analysis.figures.style.screen import GRID, LEGEND, layout, plain
+from analysis.figures.style.screen import GRID, LEGEND, layout, log_axis, plain
 from analysis.words import Phrase, phrases
 
 QUANTITIES = phrases(
@@ -23,7 +23,6 @@ QUANTITIES = phrases(
 POSITION = Phrase("figures.relative_depth", "layer (0: first, 1: last)")
 PATH_LENGTH = Phrase("figures.path_length", "layers with weights on the path")
 GRADIENT_SHARE = Phrase("figures.gradient_share", "share of the gradient by the image")
-LOGARITHMIC = {"type": "log", "nticks": 8, "exponentformat": "power"}
 
 
 def network_title(network: object) -> str:
@@ -75,7 +74,7 @@ def gradient_flow_screen(flow: pd.DataFrame, quantity: str = "output_gradient") 
         curve = _curve(title, color, own["position"], own[quantity], hover)
         figure.add_trace(curve.update(customdata=own[["layer", "name"]].to_numpy()))
     figure.update_xaxes(title=POSITION, zeroline=False)
-    return figure.update_yaxes(title=QUANTITIES[quantity], **LOGARITHMIC)
+    return figure.update_yaxes(title=QUANTITIES[quantity], **log_axis(flow[quantity]))
 
 
 def path_lengths_screen(counts: dict[str, pd.DataFrame]) -> go.Figure:
@@ -95,7 +94,8 @@ def path_lengths_screen(counts: dict[str, pd.DataFrame]) -> go.Figure:
         words = [f"{number:,}" if number < 10**15 else f"{float(number):.3g}" for number in own["num_paths"]]
         figure.add_trace(_curve(plain(network), color, own["length"], numbers, hover).update(customdata=words))
     figure.update_xaxes(title=PATH_LENGTH, rangemode="tozero")
-    return figure.update_yaxes(title=Phrase("figures.num_paths", "number of paths"), **LOGARITHMIC)
+    numbers = [float(number) for own in counts.values() for number in own["num_paths"]]
+    return figure.update_yaxes(title=Phrase("figures.num_paths", "number of paths"), **log_axis(numbers))
 
 
 def path_shares_figure(gradients: pd.DataFrame, columns: int = 1) -> Figure:

@@ -13,6 +13,7 @@ INK, MUTED, GRID, ACCENT = "#1f2937", "#6b7280", "#e5e7eb", "#2563eb"
 # Above the plot, and growing away from it: on a narrow screen its lines are many.
 LEGEND = {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"}
 MAX_EPOCH_TICKS = 12
+MAX_LOG_RATIO = 1e4
 FONT = {"family": "Source Sans, Source Sans Pro, Helvetica, Arial, sans-serif", "color": INK, "size": 13}
 
 
@@ -51,3 +52,20 @@ def epoch_axis(epochs: Iterable[int]) -> dict[str, Any]:
     shown = set(epochs)
     ticks = {"dtick": 1} if len(shown) <= MAX_EPOCH_TICKS else {}
     return {"title": EPOCH, "gridcolor": GRID, "fixedrange": True} | ticks
+
+
+def log_axis(values: Iterable[float]) -> dict[str, Any]:
+    """Return a logarithmic axis for the positive values: round numbers, or powers of 10 where they are far apart.
+
+    >>> log_axis([0.0, 0.9, 2.1])["ticktext"][3:7]
+    ['0.3', '0.4', '0.5', '0.7']
+    >>> log_axis([1.0, 1e15])
+    {'type': 'log', 'nticks': 8, 'exponentformat': 'power'}
+    """
+    shown = [value for value in values if value > 0 and math.isfinite(value)]
+    if not shown or min(shown) == max(shown):
+        return {"type": "log"}
+    if max(shown) >= MAX_LOG_RATIO * min(shown):
+        return {"type": "log", "nticks": 8, "exponentformat": "power"}
+    ticks = log_ticks(min(shown), max(shown))
+    return {"type": "log", "tickvals": ticks, "ticktext": [f"{tick:g}" for tick in ticks]}

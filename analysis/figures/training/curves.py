@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import matplotlib as mpl
-import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 from matplotlib.figure import Figure
 from plotly.subplots import make_subplots
 
 from analysis.figures.style.paper import COLORS, COLUMN_WIDTHS, STYLE, plain_text
-from analysis.figures.style.screen import GRID, LEGEND, epoch_axis, layout, log_ticks, plain
+from analysis.figures.style.screen import GRID, LEGEND, epoch_axis, layout, log_axis, plain
 from analysis.figures.style.words import EPOCH, TEST_ERROR
 from analysis.words import Phrase
 
@@ -90,16 +89,9 @@ def training_curves_screen(curves: pd.DataFrame, log: bool = False, smooth: bool
     figure.update_xaxes(epoch_axis(curves["epoch"]))
     figure.update_yaxes(title=TEST_ERROR, gridcolor=GRID, fixedrange=True, secondary_y=False)
     if log:
-        figure.update_yaxes(secondary_y=False, **_logarithmic(curves.loc[curves["split"] == "test", "error"]))
-    loss_axis = _logarithmic(curves.loc[curves["split"] == "train", "loss"]) | {"showgrid": False}
+        figure.update_yaxes(secondary_y=False, **log_axis(curves.loc[curves["split"] == "test", "error"]))
+    loss_axis = log_axis(curves.loc[curves["split"] == "train", "loss"]) | {"showgrid": False}
     return figure.update_yaxes(title=TRAINING_LOSS, fixedrange=True, secondary_y=True, **loss_axis)
-
-
-def _logarithmic(values: pd.Series) -> dict[str, object]:
-    """Return a logarithmic axis with round numbers for the values that it can show."""
-    shown = values[(values > 0) & np.isfinite(values)]
-    ticks = log_ticks(shown.min(), shown.max()) if len(shown) and shown.min() < shown.max() else []
-    return {"type": "log"} | ({"tickvals": ticks, "ticktext": [f"{tick:g}" for tick in ticks]} if ticks else {})
 
 
 def _line_name(network: str, is_loss: bool) -> Phrase:

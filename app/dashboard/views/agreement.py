@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import pandas as pd
 import streamlit as st
@@ -24,7 +25,7 @@ from app.dashboard.widgets.handover import Code, agreement_code, reuse_table_cod
 from app.dashboard.widgets.long_work import measure_or_offer
 from app.dashboard.widgets.network_picker import open_page
 from app.dashboard.widgets.tables import show_rows
-from app.text import literal
+from app.text import decimal, literal
 
 RESAMPLES = 200  # of the intervals in the table
 KINDS = ("dense_layer", "transition", "classifier", None)
@@ -109,15 +110,22 @@ def _table(key: NetworkKey, wanted: tuple[str, ...], images: ImagesKey | None) -
 
 def _show_numbers(found: Agreement) -> None:
     columns = st.columns(4)
-    columns[0].metric(t("agreement.correlation"), f"{found.spearman:.2f}", border=True)
-    columns[1].metric(t("agreement.interval"), t("agreement.range", low=found.low, high=found.high), border=True)
-    columns[2].metric(t("agreement.within"), f"{found.within_targets:.2f}", border=True)
-    columns[3].metric(t("agreement.overlap", top=found.top), f"{found.overlap:.0%}", border=True)
+    columns[0].metric(t("agreement.correlation"), decimal(found.spearman), border=True)
+    columns[1].metric(t("agreement.interval"), _range(found.low, found.high), border=True)
+    columns[2].metric(t("agreement.within"), decimal(found.within_targets), border=True)
+    columns[3].metric(
+        t("agreement.overlap", top=found.top), "–" if math.isnan(found.overlap) else f"{found.overlap:.0%}", border=True
+    )
     if not math.isnan(found.reliability):
         st.caption(
             f"{t('agreement.reliability')}: **{found.reliability:.2f}**  ·  "
             f"{t('agreement.corrected')}: **{found.corrected:.2f}**"
         )
+
+
+def _range(low: Any, high: Any) -> str:
+    """Return an interval in words, or a dash where it is not defined."""
+    return "–" if math.isnan(low) else t("agreement.range", low=decimal(low), high=decimal(high))
 
 
 def _show_structure(
@@ -133,10 +141,8 @@ def _show_structure(
             t("reuse.measure"): rows["measure"].map(title),
             " ": rows["block_input"].map(inputs),
             t("agreement.correlation"): rows["spearman"].round(2),
-            t("agreement.interval"): [t("agreement.range", low=r.low, high=r.high) for r in rows.itertuples()],
-            t("agreement.by_source"): [
-                t("agreement.range", low=r.low_by_source, high=r.high_by_source) for r in rows.itertuples()
-            ],
+            t("agreement.interval"): [_range(r.low, r.high) for r in rows.itertuples()],
+            t("agreement.by_source"): [_range(r.low_by_source, r.high_by_source) for r in rows.itertuples()],
             t("agreement.within"): rows["within_targets"].round(2),
         }
     )

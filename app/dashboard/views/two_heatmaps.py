@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from functools import partial
 from pathlib import Path
 
@@ -35,7 +34,7 @@ from app.dashboard.widgets.comparing import Side, difference_code, seeds_code, t
 from app.dashboard.widgets.downloads import download_row, take_home
 from app.dashboard.widgets.scripts import TABLE, joined
 from app.dashboard.widgets.tables import show_table_on_opening
-from app.text import literal
+from app.text import decimal, literal
 from densenet_core.training.runs.files import REUSE
 
 SAVED = 0  # in the choice of an epoch: the weights as they are saved
@@ -170,8 +169,7 @@ def _show_seeds(keys: tuple[NetworkKey, NetworkKey]) -> None:
         return
     if others := differing_settings(loading.load(key).record for key in everyone):
         st.warning(t("comparison.more_than_seed", settings=literal(", ".join(others))), icon=":material/warning:")
-    within = found.attrs["within_targets"]  # nan where every target has one source only, or the same order
-    facts = found.attrs | {"within_targets": "–" if math.isnan(within) else f"{within:.2f}"}
+    facts = found.attrs | {"within_targets": decimal(found.attrs["within_targets"])}
     st.markdown(t("comparison.seeds_found", **{str(name): value for name, value in facts.items()}))
     show_blocks(lambda block: seeds_screen(found, only=block), _blocks(found), "reuse_seeds", t("comparison.seeds"))
     with take_home():

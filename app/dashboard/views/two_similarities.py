@@ -62,9 +62,11 @@ def _show(table: pd.DataFrame, keys: tuple[NetworkKey, NetworkKey], names: tuple
     from analysis.figures.prediction.similarity import similarity_screen
 
     st.caption(t("comparison.similarity_note"))
-    tables = {t(f"comparison.weights.{weights}"): own for weights, own in table.groupby("weights")}
-    figure = similarity_screen(tables, t("prediction.cka"), names)
-    show_chart(figure, key="similarity_of_both", alt=t("comparison.similarity"))
+    with st.container(horizontal=True, key="pair_similarity"):  # one below the other on a phone
+        for weights, own in table.groupby("weights"):
+            title = t(f"comparison.weights.{weights}")
+            figure = similarity_screen({title: own}, t("prediction.cka"), names)
+            show_chart(figure, key=f"similarity_{weights}", alt=f"{t('comparison.similarity')}: {title}")
     with take_home():
         draw = partial(loading.figure_file, _on_paper, "similarity_of_both", table, names)
         download_row("similarity_of_both", table, draw, "similarity_", _code(keys, names, images))

@@ -127,8 +127,8 @@ def test_similarity_stands_beside_the_untrained_network(
     found = look(app, "similarity")
     found.button(key="start_similarity").click().run()
     assert not found.exception
-    drawn = json.loads(found.get("plotly_chart")[-1].proto.spec)["data"]
-    assert [len(trace["customdata"]) for trace in drawn] == [9, 9]  # 3 blocks, sources 0 to 2
+    drawn = [json.loads(chart.proto.spec)["data"] for chart in found.get("plotly_chart")[-2:]]
+    assert [len(heatmap["customdata"]) for (heatmap,) in drawn] == [9, 9]  # 3 blocks, sources 0 to 2
     assert "layer_similarity" in make_again(found, tmp_path, monkeypatch, OVERVIEW)
 
 

@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import pandas as pd
+import streamlit as st
 
 from analysis.figures.prediction.similarity import similarity_figure, similarity_screen
 from app.dashboard import loading
@@ -34,8 +35,10 @@ def show_similarity(shown: Shown) -> None:
     if table is None:
         return
     titles = {weights: t(f"prediction.weights.{weights}") for weights in ("trained", "untrained")}
-    figure = similarity_screen(_by_title(table, titles), t("prediction.cka"))
-    show_chart(figure, key="prediction_similarity", alt=t("prediction.similarity_alt"))
+    with st.container(horizontal=True, key="pair_prediction_similarity"):  # one below the other on a phone
+        for title, own in _by_title(table, titles).items():
+            figure = similarity_screen({title: own}, t("prediction.cka"))
+            show_chart(figure, key=f"similarity_{title}", alt=f"{t('prediction.similarity_alt')}: {title}")
     with take_home():
         draw = partial(loading.figure_file, _on_paper, "layer_similarity", table)
         download_row("layer_similarity", table, draw, "similarity_", _code(shown.key, images))
