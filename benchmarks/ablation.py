@@ -35,7 +35,7 @@ PRODUCT = 1024  # side of the matrices whose product shows the processor's rate
 
 
 def network() -> nn.Module:
-    """With running statistics of some passes, so that the activations are not those of an untrained network."""
+    """Return a network with running statistics of some passes, whose activations are not those of an untrained one."""
     torch.manual_seed(0)
     model = create_model("densenet-bc-100-12").train()
     with torch.no_grad():
@@ -45,7 +45,7 @@ def network() -> nn.Module:
 
 
 def conv_mult_adds(spec: DenseNetSpec, size: int) -> tuple[int, int]:
-    """Multiply-adds of convolutions for one image: a pass of the network, and all that ablation must compute again.
+    """Count the multiply-adds of convolutions for one image: of a pass, and of all that ablation must compute again.
 
     A cut changes its target's output and with it, in all later layers of the block, the maps of the layers from the
     target on. What follows the block is computed as a whole. Transitions pool before they convolve.
@@ -76,7 +76,7 @@ def _once(layer: Layer) -> int:
 
 
 def share_of_convolutions(checkpoint: Checkpoint, images: TensorImages) -> float:
-    """The share of ablation's processor time that convolutions take, on four images."""
+    """Return the share of ablation's processor time that convolutions take, on four images."""
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
         connection_ablation(checkpoint, images, 4, batch_size=4)
     events = profile.key_averages()

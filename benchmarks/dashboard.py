@@ -29,7 +29,7 @@ HEATMAP = ".js-plotly-plot .heatmaplayer image"
 
 
 async def first_heatmap(browser: Browser) -> list[float]:
-    """Seconds from the server's start until a new visitor's first heatmap is drawn."""
+    """Return the seconds from the server's start until a new visitor's first heatmap is drawn."""
     seconds = []
     for _ in range(STARTS):
         with tempfile.TemporaryDirectory() as folder:
@@ -44,7 +44,7 @@ async def first_heatmap(browser: Browser) -> list[float]:
 
 
 async def changes_of_control(browser: Browser) -> list[float]:
-    """Seconds from the click until the browser has drawn DenseNet-201 anew; the server has imported all by then."""
+    """Return the seconds from the click until DenseNet-201 is drawn anew; the server has imported all by then."""
     torch.manual_seed(0)
     model, session = create_model("densenet201", 1000), Session("own-densenet201")
     with tempfile.TemporaryDirectory() as name:
@@ -64,7 +64,7 @@ async def changes_of_control(browser: Browser) -> list[float]:
 
 
 async def changes_with_many_runs(browser: Browser) -> list[float]:
-    """Seconds of a change of control on the Efficiency page, with a point for each of ``RUNS`` runs."""
+    """Return the seconds of a change of control on the Efficiency page, with a point for each of ``RUNS`` runs."""
     with tempfile.TemporaryDirectory() as name:
         finished_runs(Path(name) / "runs", RUNS)
         with serving(Path(name), Path(name) / "log") as server:
@@ -83,7 +83,7 @@ async def changes_with_many_runs(browser: Browser) -> list[float]:
 
 
 async def toggle_logarithm(page: Page) -> float:
-    """Seconds from the click until the axis has other labels."""
+    """Return the seconds from the click until the axis has other labels."""
     labels = "[...document.querySelectorAll('.xtick text')].map(text => text.textContent).join()"
     before = await page.evaluate(labels)
     start = time.monotonic()
@@ -93,7 +93,7 @@ async def toggle_logarithm(page: Page) -> float:
 
 
 async def measure() -> dict[tuple[str, str], list[float]]:
-    """All waits, in seconds."""
+    """Return all waits, in seconds."""
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
         found = {

@@ -64,12 +64,12 @@ def sizes(spec: DenseNetSpec) -> dict[str, float]:
 
 
 def slope(x: list[float], y: list[float]) -> float:
-    """Of the straight line through the logarithms."""
+    """Return the slope of the straight line through the logarithms."""
     return float(np.polyfit(np.log(x), np.log(y), 1)[0])
 
 
 def measure(title: str, networks: list[tuple[int, int]]) -> list[dict[str, Any]]:
-    """Rows of the result, and the slopes printed."""
+    """Return the rows of the result, and print the slopes."""
     specs = [DenseNetSpec.cifar(depth, k, bottleneck=True, compression=0.5) for depth, k in networks]
     along = [float(depth if title.startswith("depth") else k) for depth, k in networks]
     milliseconds: dict[str, list[float]] = {}

@@ -51,7 +51,7 @@ def torchvisions(name: str) -> nn.Module:
 
 
 def network(name: str, way: str, peer: nn.Module) -> nn.Module:
-    """The same network, as it runs in this way."""
+    """Return the same network, as it runs in this way."""
     if way == "torchvision":
         return peer
     if way == "torchvision, channels_last":
@@ -65,7 +65,7 @@ def network(name: str, way: str, peer: nn.Module) -> nn.Module:
 
 @torch.inference_mode()
 def serve(name: str, batch: str, size: str, way: str, onnx: str) -> None:
-    """In a process of its own: a pass for each question; its seconds, and how far its scores are from torchvision's."""
+    """Answer each question with the seconds of a pass, and how far its scores are from torchvision's."""
     peer = torchvisions(name).eval()
     images = torch.randn(int(batch), 3, int(size), int(size))
     model = RUNTIMES[way](Path(onnx)) if way in RUNTIMES else network(name, way, peer)

@@ -37,7 +37,7 @@ def spec_of(block_config: tuple[int, ...]) -> DenseNetSpec:
 
 
 def serve(*block_config: str) -> None:
-    """In a process of its own: seconds and memory of making the weights, the table and the page's heatmaps."""
+    """Answer with the seconds and memory of making the weights, the table and the page's heatmaps."""
     spec = spec_of(tuple(map(int, block_config)))
 
     def measure() -> list[float]:

@@ -63,7 +63,7 @@ class Session:
     finished: asyncio.Event = field(default_factory=asyncio.Event)
 
     def hear(self, frame: str | bytes) -> None:
-        """Takes a WebSocket's message; the one that ends a run of the script is what ``server_s`` waits for."""
+        """Take a WebSocket's message; the one that ends a run of the script is what ``server_s`` waits for."""
         message = ForwardMsg()
         message.ParseFromString(frame if isinstance(frame, bytes) else frame.encode())
         if message.WhichOneof("type") == "script_finished":
@@ -87,7 +87,7 @@ class Plan(NamedTuple):
 
 
 async def upload(page: Page, url: str, file: Path, session: Session) -> None:
-    """Opens the dashboard on the session's own network."""
+    """Open the dashboard on the session's own network."""
     page.set_default_timeout(120_000)
     page.on("websocket", lambda socket: socket.on("framereceived", session.hear))
     await page.goto(f"{url}/reuse")  # one uploader; the first page has a second one
@@ -97,7 +97,7 @@ async def upload(page: Page, url: str, file: Path, session: Session) -> None:
 
 
 async def browse(browser: Browser, url: str, file: Path, plan: Plan, session: Session) -> None:
-    """Uploads and changes controls until the time is over."""
+    """Upload and change controls until the time is over."""
     context = await browser.new_context(viewport={"width": 1280, "height": 900})
     page = await context.new_page()
     chance = random.Random(session.name)
@@ -117,7 +117,7 @@ async def browse(browser: Browser, url: str, file: Path, plan: Plan, session: Se
 
 
 async def talk(url: str, plan: Plan, session: Session) -> None:
-    """Does the same without a browser: sends what one would send, and reads what comes."""
+    """Do the same without a browser: send what one would send, and read what comes."""
     from websockets.asyncio.client import connect
 
     chance = random.Random(session.name)
@@ -145,7 +145,7 @@ async def talk(url: str, plan: Plan, session: Session) -> None:
 
 
 async def _rerun(stream: Any, chosen: dict[str, str]) -> list[ForwardMsg]:
-    """One run of the page's script with these choices: its messages."""
+    """Run the page's script once with these choices, and return its messages."""
     asked = BackMsg()
     asked.rerun_script.query_string = ""
     for widget, value in chosen.items():
@@ -170,7 +170,7 @@ async def choose(page: Page, label: str, option: str) -> None:
 
 
 async def change(page: Page, session: Session, state: dict[str, str], chance: random.Random) -> None:
-    """Chooses another measure or scaling, and waits until the color bar names it."""
+    """Choose another measure or scaling, and wait until the color bar names it."""
     label = chance.choice(("Measure", "Scaling"))
     titles = {name: MEASURE_TITLES[name] for name in MEASURES} if label == "Measure" else SCALING_TITLES
     known = [name for name in titles if name != state[label] and name != "none"]
@@ -190,7 +190,7 @@ async def change(page: Page, session: Session, state: dict[str, str], chance: ra
 
 
 async def _look(page: Page, session: Session) -> None:
-    """Keeps what is wrong: an error on the page, another's network, or not one's own."""
+    """Record what is wrong: an error on the page, another's network, or not one's own."""
     words = await page.locator("[data-testid=stMain]").text_content() or ""
     if await page.locator(".stException, [data-testid=stAlertContentError]").count():
         session.errors.append(f"{session.name}: an error on the page")
@@ -200,7 +200,7 @@ async def _look(page: Page, session: Session) -> None:
 
 
 async def visit(url: str, process: int, folder: Path, options: argparse.Namespace) -> tuple[list[Session], list[int]]:
-    """All sessions at once; the server's memory every second meanwhile."""
+    """Run all sessions at once, and measure the server's memory every second."""
     number = options.sessions
     plan = Plan(options.seconds, options.pause, asyncio.Barrier(number))
     used: list[int] = []
@@ -227,7 +227,7 @@ async def visit(url: str, process: int, folder: Path, options: argparse.Namespac
 
 
 def report(sessions: list[Session], used: list[int], server_cpu: float, all_cpu: float, took: float) -> None:
-    """Prints what was measured."""
+    """Print what was measured."""
     print(f"{len(sessions)} sessions, {took:.0f} s, on {hardware()} ({os.cpu_count()} cores)")
     for what, times in (
         ("until the browser has drawn it", [t for session in sessions for t in session.drawn_s]),

@@ -29,12 +29,12 @@ def torchvision_densenet(spec: DenseNetSpec, memory_efficient: bool = False) -> 
 
 
 def onnxruntime_network(file: Path) -> Callable[[Tensor], Tensor]:
-    """The network of an ONNX file in ONNX Runtime."""
+    """Open the network of an ONNX file in ONNX Runtime."""
     return OnnxModel(file.read_bytes())
 
 
 def openvino_network(file: Path) -> Callable[[Tensor], Tensor]:
-    """The network of an ONNX file in OpenVINO, in float32, tuned for the latency of one batch."""
+    """Open the network of an ONNX file in OpenVINO, in float32, tuned for the latency of one batch."""
     import openvino
 
     options = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}

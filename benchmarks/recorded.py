@@ -24,7 +24,7 @@ _STARTED = Busy.now()  # the benchmark imports this module first
 
 
 def in_turns(ways: dict[str, Callable[[], object]], turns: int) -> dict[str, list[float]]:
-    """Seconds of each way in each turn; all take their turn before the next one begins. The first turn warms up."""
+    """Time each way in each turn, in seconds; all take their turn before the next begins. The first turn warms up."""
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for turn in range(turns + 1):
         for name, run in ways.items():
@@ -36,7 +36,7 @@ def in_turns(ways: dict[str, Callable[[], object]], turns: int) -> dict[str, lis
 
 
 def row(case: str, way: str, seconds: Sequence[float], ours: Sequence[float], **more: Any) -> dict[str, Any]:
-    """One line of a result: median and quartiles in milliseconds, and how many times ours it is."""
+    """Return one line of a result: median and quartiles in milliseconds, and how many times ours it is."""
     low, middle, high = (1000 * quartile for quartile in statistics.quantiles(seconds, n=4))
     times = statistics.median(seconds) / statistics.median(ours)
     return {"case": case, "way": way, "ms": middle, "ms_low": low, "ms_high": high, "times_ours": times, **more}

@@ -59,7 +59,7 @@ COMPILED = {"torchvision, channels_last, compiled": Way(ours=False, channels_las
 
 
 def spec_of(depth: int) -> DenseNetSpec:
-    """DenseNet-BC (L=depth, k=12)."""
+    """Return the spec of DenseNet-BC (L=depth, k=12)."""
     return DenseNetSpec.cifar(depth, 12, bottleneck=True, compression=0.5)
 
 
@@ -91,14 +91,14 @@ class Trained:
 
 
 def serve(name: str, depth: str, batch: str) -> None:
-    """In a process of its own: a step and its numbers for each question."""
+    """Answer each question with a step and its numbers."""
     trained = Trained(way := (WAYS | COMPILED)[name], int(depth), int(batch))
     with torch.no_grad():  # loads what any step loads
         F.cross_entropy(torch.randn(2, 10), torch.tensor([0, 1]))
     before = peak_kilobytes()
 
     def step() -> tuple[float, float, float]:
-        """Seconds, loss, and by how many MB the process has grown at its largest."""
+        """Return seconds, loss, and by how many MB the process has grown at its largest."""
         start = perf_counter()
         loss = trained.step()
         return perf_counter() - start, loss, (peak_kilobytes() - before) / 1024

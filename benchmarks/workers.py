@@ -29,13 +29,13 @@ class Worker:
 
 
 def answer(numbers: Callable[[], Sequence[float]]) -> None:
-    """In such a process: answers until it is ended."""
+    """Answer in such a process until it is ended."""
     for _ in sys.stdin:
         print(*numbers(), flush=True)
 
 
 def run(main: Callable[[], None], serve: Callable[..., None]) -> None:
-    """What such a script does: ``serve`` with a worker's arguments, or ``main``."""
+    """Run such a script: ``serve`` with a worker's arguments, or ``main``."""
     if sys.argv[1:2] == ["--serve"]:
         serve(*sys.argv[2:])
     else:

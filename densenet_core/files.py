@@ -63,7 +63,7 @@ def remove_temporaries(folder: Path) -> None:
 
 @contextmanager
 def only_in(folders: Sequence[Path] | None) -> Iterator[None]:
-    """Within the block, let ``open_file`` and ``scan_folder`` open only what lies in these folders; None: as before.
+    """Restrict ``open_file`` and ``scan_folder`` to these folders within the block; None: change nothing.
 
     A link that leads out is refused, also one that is put in place between the check and the opening. The folders
     themselves may be links.

@@ -44,7 +44,7 @@ def network_claims_table() -> str:
 
 
 def claim_cell(row: pd.Series) -> str:
-    """Verdict, value, criterion and controls of one claim on one network."""
+    """Return verdict, value, criterion and controls of one claim on one network."""
     if pd.isna(row["value"]):
         return f"{row['verdict']}: {row['reason']}"
     parts = [f"**{row['verdict']}**: {row['value']:.3g}", str(row["criterion"])]
@@ -73,7 +73,7 @@ def agreement_rows() -> str:
 
 
 def agreement_cell(rows: pd.DataFrame, measure: str) -> str:
-    """Correlation with its interval, that without row 0, that within a target, and the overlap of the largest."""
+    """Return the correlation with its interval, without row 0, and within a target, and the overlap of the largest."""
     whole, inner = rows.loc[(measure, True)], rows.loc[(measure, False)]
     cell = f"{whole.spearman:.2f} [{whole.low:.2f}, {whole.high:.2f}]; {inner.spearman:.2f}; "
     return (cell + f"{whole.within_targets:.2f}; {whole.overlap:.0%}").replace("-0.00", "0.00")

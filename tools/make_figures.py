@@ -141,7 +141,7 @@ def prediction_figure(cifar10_jpeg: str) -> Figure:
 
 
 def side_by_side(files: list[Path], out: Path) -> None:
-    """Pictures in one row."""
+    """Place pictures in one row."""
     pictures = [Image.open(file) for file in files]
     row = Image.new("RGB", (sum(p.width for p in pictures), max(p.height for p in pictures)), "white")
     left = 0

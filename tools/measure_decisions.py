@@ -31,7 +31,7 @@ from tools.measured import MEASURED, name_network, open_network
 
 
 def decisions(parts: PooledParts) -> dict[str, Any]:
-    """Depths of decision, share of the last third, and the lens at a few depths."""
+    """Return depths of decision, the share of the last third, and the lens at a few depths."""
     depths, table = decision_depths(parts), lens_by_depth(parts)
     scores = parts.scores_by_depth(slice(None), parts.means("mean"))[:, -1]
     chosen = scores.argmax(1)

@@ -86,7 +86,7 @@ def untrained_weights(table: pd.DataFrame, seed: int) -> pd.DataFrame:
 
 
 def _untrained_means(table: pd.DataFrame, num_networks: int, seed: int = 0) -> np.ndarray:
-    """Mean |w| of every connection of untrained networks: (networks, connections)."""
+    """Return the mean |w| of every connection of untrained networks: (networks, connections)."""
     ratio = table["l1_per_input_map"] / table["mean_abs_weight"]  # weights per input map
     per_map = ratio.groupby([table["block"], table["target_layer"]]).transform("max").fillna(1)
     cv = np.where(table["target_kind"] == "classifier", _CV["classifier"], _CV["other"])
@@ -140,7 +140,7 @@ def _row_0_ratio(table: pd.DataFrame) -> float:
 
 
 def _row_0_ratios(layers: pd.DataFrame, weights: np.ndarray) -> np.ndarray:
-    """Row 0 over the mean of the others: (networks, connections) -> (networks,); mean in a block, maximum of blocks."""
+    """Return row 0 over the mean of the others, (networks,): the mean in a block, the maximum of the blocks."""
     is_row_0 = (layers["source_layer"] == 0).to_numpy()
     targets, first = np.unique(layers[["block", "target_layer"]].to_numpy(), axis=0, return_inverse=True)
     membership = np.eye(len(targets))[first.ravel()]  # (connections, targets)
@@ -152,7 +152,7 @@ def _row_0_ratios(layers: pd.DataFrame, weights: np.ndarray) -> np.ndarray:
 
 
 def _below_untrained(table: pd.DataFrame) -> Criterion:
-    """Less than in 99 % of untrained networks of the same shape."""
+    """Return the criterion "less than in 99 % of untrained networks of the same shape"."""
     layers = _later_layers(table)
     return Criterion(at_most=float(np.quantile(_row_0_ratios(layers, _untrained_means(layers, NUM_NULL)), 0.01)))
 

@@ -76,7 +76,7 @@ def _norms(model: nn.Module, images: Tensor, labels: Tensor) -> list[tuple[str, 
 
 @contextmanager
 def _as_in_training(model: nn.Module) -> Iterator[None]:
-    """Batch statistics in the norms, gradients for all weights, and no dropout; restored on exit."""
+    """Use batch statistics in the norms, gradients for all weights, and no dropout; restored on exit."""
     norms = [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
     was_training, tracked = model.training, [norm.track_running_stats for norm in norms]
     frozen = [parameter for parameter in model.parameters() if not parameter.requires_grad]

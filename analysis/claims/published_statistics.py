@@ -128,7 +128,7 @@ def change_with_capacity(results: pd.DataFrame, dataset: str, models: tuple[str,
 
 
 def error_against_many_parameters(results: pd.DataFrame) -> Measured:
-    """BC_250's error less the least of the other methods' networks above ``MANY_PARAMS``, maximum over data sets."""
+    """Return BC_250's error less the least of other methods' networks above ``MANY_PARAMS``, maximum over data sets."""
     found = []
     for dataset in ("C10", "C10+", "C100", "C100+"):
         table = _rows(results, dataset, TABLE_2)

@@ -87,7 +87,7 @@ def mean_cka(covariance: np.ndarray, edges: tuple[int, ...]) -> float:
 
 
 def _covariances(dissection: Dissection, images: Images, batch_size: int) -> dict[Place, np.ndarray]:
-    """Covariances over images and positions of the maps that leave each block and transition."""
+    """Return the covariances over images and positions of the maps that leave each block and transition."""
     products: dict[Place, Tensor] = {}
     sums: dict[Place, Tensor] = {}
     count: dict[Place, int] = {}

@@ -19,7 +19,7 @@ from analysis.words import Phrase
 
 
 def stage_cost_figure(stages: pd.DataFrame) -> Figure:
-    """Parameters and mult_adds by stage, one row of panels per network, on common axes.
+    """Draw parameters and mult_adds by stage, one row of panels per network, on common axes.
 
     Args:
         stages: as returned by ``compare_stages``.

@@ -70,7 +70,7 @@ def tabulated_results() -> pd.DataFrame:
 
 
 def _with_costs(table: pd.DataFrame) -> pd.DataFrame:
-    """Published rows with the columns of ``COLUMNS``: counted costs where the suite can build the network."""
+    """Return published rows with the columns of ``COLUMNS``: counted costs where the suite can build the network."""
     table = table.assign(origin="published").rename(columns={"images_per_s_rtx3090": "images_per_s"})
     costs = pd.DataFrame(
         [_cost_of(arch, dataset) for arch, dataset in zip(table["arch"].fillna(""), table["dataset"], strict=True)],

@@ -180,7 +180,7 @@ def _linear_map(model: DenseNet, target: ConcatTarget, fold: bool) -> tuple[Any,
 
 
 def _average(maps: Tensor) -> Tensor:
-    """Over all positions: (N, c, H, W) -> (N, c)."""
+    """Average over all positions: (N, c, H, W) -> (N, c)."""
     return maps.flatten(2).mean(2)
 
 

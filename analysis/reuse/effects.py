@@ -67,7 +67,7 @@ def connection_effects(
 
 
 def _measure_batch(dissection: Dissection, images: Tensor, labels: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """Sums over the images for each connection: norms of the parts, and gradient x part."""
+    """Return sums over the images for each connection: norms of the parts, and gradient x part."""
     with torch.enable_grad():
         activations, scores = _forward(dissection, images)
         loss = F.cross_entropy(scores, labels, reduction="sum")
@@ -83,7 +83,7 @@ def _measure_batch(dissection: Dissection, images: Tensor, labels: Tensor) -> tu
 
 
 def _forward(dissection: Dissection, images: Tensor) -> tuple[list[Tensor], Tensor]:
-    """Every target's activation, as nodes of the autograd graph, and the scores."""
+    """Return every target's activation, as nodes of the autograd graph, and the scores."""
     activations, maps = [], dissection.stem(images)
     for reader in dissection.readers:
         active = reader.activation(maps)

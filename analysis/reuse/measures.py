@@ -149,7 +149,7 @@ def is_signed(column: str) -> bool:
 
 
 def check_measures(names: Iterable[str]) -> None:
-    """Raises ValueError where a name is not in ``MEASURES``."""
+    """Raise ValueError if a name is not in ``MEASURES``."""
     for name in names:
         if name not in MEASURES:
             raise ValueError(f"measure {name!r} is unknown: choose from {', '.join(MEASURES)}")

@@ -224,7 +224,7 @@ def _check_keep(keep: float) -> None:
 
 
 def _cost(checkpoint: Checkpoint, cuts: Iterable[Cut], image_size: int) -> tuple[float, float]:
-    """params, mult_adds."""
+    """Return params and mult_adds."""
     cost = total_cost(count_cost(without_connections(checkpoint, cuts).architecture, image_size))
     return cost["params"], cost["mult_adds"]
 

@@ -30,7 +30,7 @@ def weighted_spearman(a: np.ndarray, b: np.ndarray, times: np.ndarray) -> np.nda
 
 
 def _weighted_ranks(values: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """Mean ranks of the rows, each taken ``times`` times; (resamples, rows)."""
+    """Return the mean ranks of the rows, each taken ``times`` times; (resamples, rows)."""
     if values.ndim == 2:
         return _ranks_of_each(values, times)
     _, group = np.unique(values, return_inverse=True)

@@ -75,7 +75,7 @@ def run(options: Options, results: Results) -> None:
 
 @contextmanager
 def exact_products() -> Iterator[None]:
-    """Products in fp32 without TF32, which rounds to ten bits."""
+    """Compute products in fp32 without TF32, which rounds to ten bits."""
     places = (torch.backends.cuda.matmul, torch.backends.cudnn)
     before = [place.allow_tf32 for place in places]
     try:
@@ -88,7 +88,7 @@ def exact_products() -> Iterator[None]:
 
 
 def check_fused(options: Options) -> str:
-    """The fused network gives the scores of the plain one."""
+    """Check that the fused network has the scores of the plain one."""
     model, images = _network(options), _images(options, 64)
     batch, _ = next(images.to(device()).batches(64))
     with torch.inference_mode():
@@ -96,7 +96,7 @@ def check_fused(options: Options) -> str:
 
 
 def check_memory_efficient(options: Options) -> str:
-    """Training without concatenations gives the gradients and running statistics of the plain network."""
+    """Check that training without concatenations has the gradients and running statistics of the plain network."""
     plain = _network(options)
     saving = build_model(plain.spec, memory_efficient=True).to(device())
     saving.load_state_dict(plain.state_dict())
@@ -111,7 +111,7 @@ def check_memory_efficient(options: Options) -> str:
 
 
 def check_ablation(options: Options) -> str:
-    """Every connection's ablation is the change of the loss when a hook sets the source's channels to zero."""
+    """Check every connection's ablation against the loss when a hook sets the source's channels to zero."""
     model, images = _network(options, SMALL), _images(options, 40)
     table = connection_ablation(Checkpoint(model.spec, model.cpu().state_dict()), images, 40)
     model, (batch, labels) = model.to(device()), next(images.to(device()).batches(40))
@@ -129,7 +129,7 @@ def check_ablation(options: Options) -> str:
 
 
 def check_evaluate(options: Options) -> str:
-    """Loss and errors on the device are those on the CPU."""
+    """Check that loss and errors on the device are those on the CPU."""
     model, images = _network(options, SMALL), _images(options, 200)
     on_device, on_cpu = evaluate(model, images.to(device())), evaluate(model.cpu(), images)
     if abs(on_device.top1_error - on_cpu.top1_error) > 0.5:
@@ -138,14 +138,14 @@ def check_evaluate(options: Options) -> str:
 
 
 def check_augmentation(options: Options) -> str:
-    """The same seed mirrors and shifts images on the device as on the CPU."""
+    """Check that a seed mirrors and shifts images on the device as on the CPU."""
     images = _images(options, 100)
     batches = [next(own.batches(100, torch.Generator().manual_seed(3)))[0] for own in (images, images.to(device()))]
     return _require_close(batches[1], batches[0], 1e-6)
 
 
 def check_resume(options: Options) -> str:
-    """A run that was killed and resumed ends with the numbers of one that was left alone."""
+    """Check that a run that was killed and resumed ends with the numbers of one that was left alone."""
     if options.tiny:
         raise NotRun("left out with --tiny")
     with tempfile.TemporaryDirectory() as folder:
@@ -164,7 +164,7 @@ def check_resume(options: Options) -> str:
 
 
 def _training_environment(folder: Path) -> dict[str, str]:
-    """The environment in which ``train`` finds lightning_fabric.
+    """Return the environment in which ``train`` finds lightning_fabric.
 
     Raises:
         NotRun: there is none.
@@ -190,7 +190,7 @@ CHECKS: dict[str, Callable[[Options], str]] = {
 
 
 def _network(options: Options, spec: DenseNetSpec | None = None) -> nn.Module:
-    """A network with running statistics of some passes, in evaluation mode, on the device."""
+    """Return a network with running statistics of some passes, in evaluation mode, on the device."""
     torch.manual_seed(0)
     model = build_model(spec or (SMALL if options.tiny else LARGE)).to(device()).train()
     size = _size(options)

@@ -71,7 +71,7 @@ def run(options: Options, results: Results) -> None:
 
 
 def _time(what: str, name: str, way: Way, case: Case, passes: int) -> dict[str, Any]:
-    """One row; what went wrong is in its column "failed"."""
+    """Return one row; what went wrong is in its column "failed"."""
     row = {"case": f"{case.arch}, batch {case.batch} of {case.size}x{case.size}", "what": what, "way": name}
     gc.collect()
     if torch.cuda.is_available():

@@ -118,7 +118,7 @@ def images_in(folder: Path, extensions: tuple[str, ...]) -> Iterator[str]:
 
 
 def _walk(top: str) -> Iterator[tuple[str, list[str], list[str]]]:
-    """``os.walk`` with links followed, which visits no folder twice."""
+    """Walk as ``os.walk`` with links followed, but visit no folder twice."""
     places: set[tuple[int, int]] = set()
     waiting = [top]
     while waiting:

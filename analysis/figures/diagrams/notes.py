@@ -89,7 +89,7 @@ def _unit(largest: float) -> tuple[str, float]:
 
 
 def _round_places(top: float) -> list[float]:
-    """Three to six round places from 0 to below ``top``."""
+    """Return three to six round places from 0 to below ``top``."""
     power = 10.0 ** np.floor(np.log10(top / 4))
     step = next(power * factor for factor in (1, 2, 5, 10) if top / (power * factor) < 6)
     return [float(place) for place in np.arange(0, top, step)]

@@ -160,7 +160,7 @@ def _draw_lines(
 
 
 def _name_points(ax: Axes, table: pd.DataFrame, cost: str) -> None:
-    """Names beside the points: below on the left for the family with the least errors, above on the right else.
+    """Write names beside the points: below on the left for the family with the least errors, else above on the right.
 
     The lines fall from left to right, so both places are free of a family's own line.
     """

@@ -35,7 +35,7 @@ _HOVER = Phrase(
 
 
 def efficiency_screen(results: pd.DataFrame, cost: str = "params", log: bool = True, pareto: bool = True) -> go.Figure:
-    """Error against cost: one color per family, published results hollow, measured ones filled.
+    """Draw error against cost: one color per family, published results hollow, measured ones filled.
 
     Bars are one standard deviation over seeds. Where a few errors are much larger than most, the error axis is
     logarithmic.

@@ -163,7 +163,7 @@ def _limit(table: pd.DataFrame, measure: str) -> float:
 
 
 def _strongest(rows: pd.DataFrame, measure: str) -> pd.DataFrame:
-    """At most ``MAX_ARCS``, the strongest last, so that they lie on top."""
+    """Return at most ``MAX_ARCS``, the strongest last, so that they lie on top."""
     return rows.loc[rows[measure].abs().nlargest(MAX_ARCS).index[::-1]]
 
 

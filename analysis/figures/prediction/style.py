@@ -136,7 +136,7 @@ def _scale_tiles(tiles: Tensor) -> np.ndarray:
 
 
 def _tile(tiles: np.ndarray, columns: int, min_side: int) -> np.ndarray:
-    """Tiles (N, h, w, 3), 0 to 1, enlarged pixel by pixel, in rows with white lines between them."""
+    """Draw tiles (N, h, w, 3), 0 to 1, enlarged pixel by pixel, in rows with white lines between them."""
     factor = max(1, math.ceil(min_side / tiles.shape[2]))
     tiles = tiles.repeat(factor, 1).repeat(factor, 2)
     columns = min(columns, len(tiles))

@@ -208,13 +208,13 @@ def _words(text: str, axes: tuple[str, str], size: int, color: str, **place: Any
 
 
 def _frames(table: pd.DataFrame, block: int, axes: tuple[str, str]) -> list[dict[str, Any]]:
-    """Black rectangles around the columns of transitions and classifiers."""
+    """Return black rectangles around the columns of transitions and classifiers."""
     last = int(table.loc[table["block"] == block, "target_layer"].max()) - 1
     return [_rectangle(axes, t, t, 0, last, "black", 2) for t in highlighted_targets(table, block)]
 
 
 def _marks(source: int, target: int, axes: tuple[str, str]) -> list[dict[str, Any]]:
-    """Rectangles around a cell that are visible on every color."""
+    """Return rectangles around a cell that are visible on every color."""
     place = (target, target, source, source)
     return [_rectangle(axes, *place, color, width) for color, width in (("black", 5), ("white", 2.5))]
 
@@ -222,7 +222,7 @@ def _marks(source: int, target: int, axes: tuple[str, str]) -> list[dict[str, An
 def _rectangle(
     axes: tuple[str, str], left: int, right: int, top: int, bottom: int, color: str, width: float
 ) -> dict[str, Any]:
-    """Around the cells from one to another, these included."""
+    """Return a rectangle around the cells from one to another, these included."""
     sides = {"x0": left - 0.5, "x1": right + 0.5, "y0": top - 0.5, "y1": bottom + 0.5}
     line = {"color": color, "width": width}
     return {"type": "rect", "xref": f"x{axes[0]}", "yref": f"y{axes[1]}", **sides, "line": line}

@@ -65,7 +65,7 @@ def _decoded(part: Any) -> Any:
 
 
 def _axes(figure: Figure, content: dict[str, Any]) -> dict[str, Axes]:
-    """Axes by the names of their x axes, side by side."""
+    """Return axes by the names of their x axes, side by side."""
     names = list(dict.fromkeys(trace.get("xaxis") or "x" for trace in content["data"])) or ["x"]
     return dict(zip(names, np.atleast_1d(figure.subplots(1, len(names))), strict=True))
 
@@ -151,7 +151,7 @@ def _one(value: Any) -> Any:
 
 
 def _color(value: Any) -> Any:
-    """Matplotlib's color for one of Plotly's."""
+    """Return Matplotlib's color for one of Plotly's."""
     if not isinstance(value, str):
         return None
     found = re.fullmatch(r"rgba?\(([^)]*)\)", value)
@@ -162,5 +162,5 @@ def _color(value: Any) -> Any:
 
 
 def _plain(text: str) -> str:
-    """Words without Plotly's tags."""
+    """Return words without Plotly's tags."""
     return re.sub(r"<[^>]*>", " ", text).strip()

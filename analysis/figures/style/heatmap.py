@@ -46,7 +46,7 @@ def highlighted_targets(table: pd.DataFrame, block: int) -> dict[int, str]:
 
 
 def ticks(last: int, first: int = 0, most: int = 7) -> list[int]:
-    """Whole numbers from ``first`` to ``last``, at most about ``most`` of them, a round step apart."""
+    """Return whole numbers from ``first`` to ``last``, at most about ``most`` of them, a round step apart."""
     step = next(s for s in (1, 2, 3, 4, 5, 8, 10, 16, 20, 32, 50, 100, last + 1) if (last - first) / s < most)
     return list(range(first, last + 1, step))
 

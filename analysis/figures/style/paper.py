@@ -23,12 +23,12 @@ COLORS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")  # o
 
 
 def plain_text(text: object) -> str:
-    """Text that others wrote, so that Matplotlib takes no part of it for a formula."""
+    """Escape text, so that Matplotlib takes no part of it for a formula."""
     return str(text).replace("$", r"\$")
 
 
 def panels(num_blocks: int, columns: int, per_row: int = 4, top: float = 0.22) -> tuple[Figure, list[Axes], Axes]:
-    """Square panels in rows, and the color bar's axes.
+    """Return square panels in rows, and the color bar's axes.
 
     Everything is placed in inches, so that a figure of any number of blocks has the same margins.
 
@@ -58,7 +58,7 @@ def panels(num_blocks: int, columns: int, per_row: int = 4, top: float = 0.22) -
 
 
 def draw_block(ax: Axes, matrix: np.ndarray, title: str, **colors: Any) -> None:
-    """One block's matrix as a panel: source layer down, target layer across."""
+    """Draw one block's matrix as a panel: source layer down, target layer across."""
     size = len(matrix)
     ax.add_collection(_cells(ax, matrix, **colors), autolim=False)
     ax.set_xlim(0, size)

@@ -18,7 +18,7 @@ FONT = {"family": "Source Sans, Source Sans Pro, Helvetica, Arial, sans-serif", 
 
 
 def plain(text: object) -> str:
-    """Text that others wrote, so that Plotly shows it letter for letter, in a ``hovertemplate`` too."""
+    """Escape text, so that Plotly shows it letter for letter, in a ``hovertemplate`` too."""
     return html.escape(str(text), quote=False).replace("%{", "&#37;{")
 
 

@@ -92,7 +92,7 @@ def _receive(connection: Connection) -> tuple[int, Any]:
 
 
 def _serve(connection: Connection, packed: bytes, num_threads: int) -> None:
-    """In a process: answer items until the other end of the pipe is closed."""
+    """Answer items in a process until the other end of the pipe is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the process that started this one, which ends this one
     torch.set_num_threads(num_threads)
     function = pickle.loads(packed)()

@@ -64,7 +64,7 @@ def claim_folder(config: TrainingConfig) -> None:
 
 
 def _check_files(folder: Path) -> None:
-    """Raises RunError where a folder is in the place of a file, before an epoch is trained that can't be saved."""
+    """Raise RunError if a folder is in the place of a file, before an epoch is trained that can't be saved."""
     for name in files.WRITTEN:
         if (folder / name).is_dir():
             raise RunError(f"{str(folder / name)!r} is a folder in the place of a file: move it away to train the run")
@@ -109,7 +109,7 @@ def _settings_in_state(folder: Path) -> dict[str, Any] | None:
 
 
 def _settings_in_weights(folder: Path) -> dict[str, Any] | None:
-    """Of a run whose state is older than the settings in it: the recipe in the record of its weights."""
+    """Return the recipe in the record of the weights, for a run whose state is older than the settings in it."""
     try:
         recipe = load_checkpoint(folder / WEIGHTS).record["recipe"]
     except (CheckpointError, OSError, KeyError):
