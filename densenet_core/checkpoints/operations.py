@@ -35,6 +35,7 @@ class Follow(TorchDispatchMode):
         super().__init__()  # type: ignore[no-untyped-call]
         self.walk = ChannelWalk()
         self.weights = {id(tensor): name for name, tensor in weights.items()}
+        self.masks: dict[str, str] = {}  # of weights: the names of the masks that they are multiplied with
         self.maps: dict[int, Maps] = {}
         self.in_channels = images.shape[1]
         self.channels_last: set[int] = set()  # of tensors, (N, *spatial, C)
@@ -51,6 +52,9 @@ class Follow(TorchDispatchMode):
         if (name in ("t", "repeat") or is_matrix) and id(args[0]) in self.weights:  # instance norms repeat theirs
             self.weights[id(out)] = self.weights[id(args[0])]
             self.kept.append(out)
+        elif name == "mul" and (masked := self._masked(inputs)):
+            self.weights[id(out)] = masked
+            self.kept.append(out)
         elif name.endswith("_like") or name.startswith("new_"):
             pass  # the same shape, not the same content
         elif known := [self.maps[id(tensor)] for tensor in inputs if id(tensor) in self.maps]:
@@ -58,6 +62,16 @@ class Follow(TorchDispatchMode):
             for tensor, maps in zip(outs, self._through(name, args, outs, known), strict=False):
                 self._know(tensor, maps)
         return out
+
+    def _masked(self, factors: Sequence[Tensor]) -> str | None:
+        """Return the name of a weight that is multiplied with its mask, as in CondenseNet, and keep the mask's."""
+        names = [self.weights.get(id(factor), "") for factor in factors]
+        masks = [name for name in names if name.endswith("mask")]
+        if not all(names) or len(names) != 2 or len(masks) != 1 or factors[0].shape != factors[1].shape:
+            return None
+        (weight,) = (name for name in names if name not in masks)
+        self.masks[weight] = masks[0]
+        return weight
 
     def spec(self, why: str = "") -> ConcatSpec:
         """Return the concatenations; ``why`` it is not a network that can be built.

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.func import functional_call
 
 from densenet_core.arrays import as_tensor
@@ -66,7 +66,7 @@ def checkpoint_from_module(module: nn.Module, input_shape: Sequence[int] | None 
         known = as_concatenations(named.spec, difference) if difference else named.spec
         return replace(named, spec=known, notes=(*named.notes, f"its operations were not followed: {error}"))
     if named is None or not isinstance(named.spec, DenseNetSpec) or difference:
-        return Checkpoint(spec, module.state_dict(), layout="a live module", identified_by=IdentifiedBy.TRACE)
+        return Checkpoint(spec, _weights(module, follow), layout="a live module", identified_by=IdentifiedBy.TRACE)
     if _has_derived_weights(module):  # a pass does not follow the layers that use them
         return replace(named, assumed=without(named.assumed) if named.spec.blur_pool else ())
     try:
@@ -74,7 +74,7 @@ def checkpoint_from_module(module: nn.Module, input_shape: Sequence[int] | None 
         found = _in_our_order(as_in_module, spec)
     except CheckpointError as error:
         other = replace(spec, why=str(error))
-        return Checkpoint(other, module.state_dict(), layout="a live module", identified_by=IdentifiedBy.TRACE)
+        return Checkpoint(other, _weights(module, follow), layout="a live module", identified_by=IdentifiedBy.TRACE)
     return replace(found, assumed=without(found.assumed) if named.spec.blur_pool else ())
 
 
@@ -89,6 +89,12 @@ def _in_our_order(named: Checkpoint, followed: ConcatSpec) -> Checkpoint:
     check_biases(named.notes, followed.order)
     readings = observed_readings(followed, named.spec)
     return replace(named, weights=to_old_first(named.arrays, named.spec, readings), order=followed.order)
+
+
+def _weights(module: nn.Module, follow: Follow) -> dict[str, Tensor]:
+    """Return the state dict of a module, with the weights multiplied with the masks that it multiplies them with."""
+    state: dict[str, Tensor] = module.state_dict()
+    return {**state, **{weight: state[weight] * state[mask] for weight, mask in follow.masks.items() if mask in state}}
 
 
 def _has_derived_weights(module: nn.Module) -> bool:

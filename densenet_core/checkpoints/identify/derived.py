@@ -177,15 +177,16 @@ def _undo_condensing(arrays: Arrays) -> list[str]:
     for key in [key for key in arrays if key.endswith(".index") and arrays[key].dtype.kind in "iu"]:
         module, index = key.removesuffix(".index"), arrays[key]
         weight = arrays.get(f"{module}.conv.weight")
-        if weight is None or not _selects(index, weight):
+        norm = arrays.get(f"{module}.norm.weight", index)
+        if weight is None or not _selects(index, weight) or norm.shape != index.shape:  # else it orders the outputs
             continue
         arrays[f"{module}.conv.weight"] = _spread(weight, arrays.pop(key))
         for part in ("weight", "bias", "running_mean", "running_var"):
-            norm = f"{module}.norm.{part}"
-            if norm in arrays and arrays[norm].shape == index.shape:
-                values = np.full_like(arrays[norm], part == "running_var")  # of channels that no group reads
-                values[index] = arrays[norm]
-                arrays[norm] = values
+            name = f"{module}.norm.{part}"
+            if name in arrays and arrays[name].shape == index.shape:
+                values = np.full_like(arrays[name], part == "running_var")  # of channels that no group reads
+                values[index] = arrays[name]
+                arrays[name] = values
         done.append("condensed convolutions spread over the channels that they select")
     return done
 

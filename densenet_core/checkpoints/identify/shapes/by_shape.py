@@ -113,7 +113,8 @@ def _weights_behind_norms(found: Structure, shapes: Shapes) -> Iterator[tuple[st
     for block, layers in enumerate(found.blocks):
         for convs in layers:
             yield convs[0].key, convs[0].inputs
-            yield from ((second.key, first.outputs) for first, second in pairwise(convs))
+            seconds = ((first, second) for first, second in pairwise(convs) if not second.is_pointwise)  # as in RDNet
+            yield from ((second.key, first.outputs) for first, second in seconds)
         yield from ((conv.key, conv.inputs) for conv in found.transitions[block : block + 1])
     yield from ((head, shapes[head][1]) for head in found.heads[:1])
 

@@ -106,6 +106,7 @@ class _Search:
         for conv in convs:
             self.by_inputs.setdefault(conv.inputs, []).append(conv)
             self.by_module.setdefault(conv.parts[:-2], []).append(conv)
+        self.in_layers = self._in_depthwise_layers() if allowed.depthwise else frozenset[int]()
         self.copies = range(1, MAX_COPIES + 1) if allowed.copies else range(1, 2)
         self.steps = self.all_steps = 0
 
@@ -243,8 +244,15 @@ class _Search:
         found = self._first_free(state, own)
         return (found,) if found else ()
 
+    def _in_depthwise_layers(self) -> frozenset[int]:
+        """Return the places of the convolutions in modules that mix what a depthwise convolution of theirs returns."""
+        depthwise = {(c.parts[:-2], c.outputs) for c in self.convs if c.inputs == 1}
+        layers = {c.parts[:-2] for c in self.convs if c.is_pointwise and (c.parts[:-2], c.inputs) in depthwise} - {()}
+        inside = (c for c in self.convs if any(c.parts[:end] in layers for end in range(1, len(c.parts))))
+        return frozenset(conv.place for conv in inside)
+
     def _transition(self, state: _State, conv: Conv) -> _State | None:
-        if not (conv.is_pointwise or self.allowed.depthwise) or not state.layers:
+        if not (conv.is_pointwise or self.allowed.depthwise) or not state.layers or conv.place in self.in_layers:
             return None
         if conv.outputs > state.width and not self.allowed.widening:
             return None

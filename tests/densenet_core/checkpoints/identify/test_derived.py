@@ -14,6 +14,7 @@ from torch.nn.utils import parametrizations, parametrize, prune
 from analysis import connection_weights
 from densenet_core import CheckpointError, checkpoint_from_state_dict
 from densenet_core.checkpoints.identify.derived import compose_weights
+from densenet_core.checkpoints.trace import checkpoint_from_module
 from tests.densenet_core.checkpoints.formats.foreign import ForeignDenseNet, trained
 
 
@@ -199,18 +200,29 @@ class CondenseNet(nn.Module):
             for _ in range(number):
                 learned = LearnedGroups(width, 4 * added)
                 learned._mask = (torch.rand_like(learned._mask) > 0.75).float()
-                spatial = nn.Conv2d(4 * added, added, 3, groups=4, bias=False)
+                spatial = nn.Conv2d(4 * added, added, 3, padding=1, groups=4, bias=False)
                 parts = {"conv_1": learned, "norm": nn.BatchNorm2d(4 * added), "conv_2": spatial}
                 self.layers.append(nn.ModuleDict(parts))
                 width += added
                 self.sources.append(added)
         self.last, self.classifier = nn.BatchNorm2d(width), nn.Linear(width, 5)
 
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.stem(x)
+        for number, layer in enumerate(self.layers):
+            x = nn.functional.avg_pool2d(x, 2) if number == 3 else x
+            shuffled = layer["conv_1"](x).unflatten(1, (4, -1)).transpose(1, 2).flatten(1, 2)
+            x = torch.cat([x, layer["conv_2"](layer["norm"](shuffled).relu())], 1)
+        scores: torch.Tensor = self.classifier(self.last(x).relu().mean((2, 3)))
+        return scores
 
-def test_a_whole_condensenet_has_the_table_of_its_masked_weights() -> None:
+
+@pytest.mark.parametrize("is_live", [False, True])
+def test_a_whole_condensenet_has_the_table_of_its_masked_weights(is_live: bool) -> None:
     torch.manual_seed(0)
     model = CondenseNet()
-    found = checkpoint_from_state_dict(model.state_dict())
+    live = checkpoint_from_module(model, (1, 3, 16, 16)) if is_live else None
+    found = live or checkpoint_from_state_dict(model.state_dict())
     weights = [layer["conv_1"].conv.weight * layer["conv_1"]._mask for layer in model.layers]
     expected = []
     for target, weight in enumerate([*weights, model.classifier.weight], start=1):
@@ -219,6 +231,14 @@ def test_a_whole_condensenet_has_the_table_of_its_masked_weights() -> None:
     table = connection_weights(found).sort_values(["target_layer", "source_layer"])
     got = table[["block", "source_layer", "target_layer", "mean_abs_weight"]].itertuples(index=False)
     assert [tuple(row) for row in got] == [(*row[:3], pytest.approx(row[3], rel=1e-5)) for row in expected]
-    assert "5 weights multiplied with their masks" in " ".join(found.notes)
+    assert is_live or "5 weights multiplied with their masks" in " ".join(found.notes)
     with pytest.raises(CheckpointError, match="all its layers form one block, and poolings between them"):
         found.to_model()
+
+
+def test_an_index_of_outputs_is_not_one_of_selected_inputs() -> None:
+    """CondenseNetV2 orders what its sparse feature reactivation returns by an index beside the convolution."""
+    state = {"a.norm.weight": torch.ones(8), "a.conv.weight": torch.ones(16, 2, 1, 1), "a.index": torch.arange(16)}
+    arrays, done = compose_weights({key: tensor.numpy() for key, tensor in state.items()})
+    assert arrays["a.conv.weight"].shape == (16, 2, 1, 1)
+    assert "a.index" in arrays and not done

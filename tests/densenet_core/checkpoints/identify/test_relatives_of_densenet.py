@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 import torchvision
@@ -75,16 +77,16 @@ class LayerNorm2d(nn.LayerNorm):
 class RDBlock(nn.Module):
     """A dense layer of RDNet (Kim et al. 2024): depthwise 7x7, layer norm, 1x1 up and down, gate."""
 
-    def __init__(self, width: int, growth: int, gated: bool) -> None:
+    def __init__(self, width: int, growth: int, gated: bool, times: int) -> None:
         super().__init__()
         self.gamma = nn.Parameter(torch.ones(growth))
         self.layers = nn.Module()
         parts = [
             nn.Conv2d(width, width, 7, padding=3, groups=width),
             LayerNorm2d(width),
-            nn.Conv2d(width, 4 * width, 1),
+            nn.Conv2d(width, times * width, 1),
             nn.GELU(),
-            nn.Conv2d(4 * width, growth, 1),
+            nn.Conv2d(times * width, growth, 1),
         ]
         self.gate = gated
         if gated:
@@ -101,7 +103,7 @@ class RDBlock(nn.Module):
 
 
 class RDNet(nn.Module):
-    def __init__(self, growths: tuple[int, ...] = (4, 6, 6), layers: int = 3) -> None:
+    def __init__(self, growths: tuple[int, ...] = (4, 6, 6), layers: int = 3, times: int = 4) -> None:
         super().__init__()
         self.stem = nn.Sequential(nn.Conv2d(3, 8, 4, 4), LayerNorm2d(8))
         width, self.dense_stages = 8, nn.Sequential()
@@ -114,7 +116,7 @@ class RDNet(nn.Module):
                 width = outputs
             dense = nn.Module()
             for layer in range(layers):
-                dense.add_module(f"dense_block{layer}", RDBlock(width, growth, gated=number > 0))
+                dense.add_module(f"dense_block{layer}", RDBlock(width, growth, gated=number > 0, times=times))
                 width += growth
             stage.append(dense)
             self.dense_stages.append(stage)
@@ -151,6 +153,21 @@ def test_rdnet_from_its_file_and_traced() -> None:
         norms["dense_stages.0.0.dense_block1.layers.layers.2.weight"] == "dense_stages.0.0.dense_block1.layers.layers.1"
     )
     assert norms["head.fc.weight"] == "head.norm"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"growths": (8, 16, 24), "layers": 2, "times": 1},  # its last gates have the width of the first stage
+        {"growths": (8, 8, 8), "layers": 2, "times": 1},  # its layers' last convolutions that of two layers
+        {"growths": (4, 12), "layers": 3, "times": 2},
+    ],
+)
+def test_rdnets_are_the_same_from_the_file_and_traced(options: dict[str, Any]) -> None:
+    model = RDNet(**options)
+    found = checkpoint_from_state_dict(model.state_dict())
+    assert isinstance(found.spec, ConcatSpec)
     followed = trace_concatenations(model, (1, 3, 32, 32))
     assert [(t.block, t.layer, t.kind, t.weight, t.norm, t.runs) for t in followed.targets] == [
         (t.block, t.layer, t.kind, t.weight, t.norm, t.runs) for t in found.spec.targets
