@@ -19,7 +19,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-import recorded
 from analysis.reuse.ablation import connection_ablation
 from app.time_left import TimeLeft
 from densenet_core import Checkpoint, DenseNetSpec, create_model
@@ -27,6 +26,7 @@ from densenet_core.checkpoints.identify.connectivity import targets
 from densenet_core.data.images import TensorImages
 from densenet_core.hardware import hardware
 from densenet_core.networks.layers import Layer, network_layers
+from support import recorded
 
 NUM_IMAGES, BATCH, EVERY = 4, 2, 10
 LARGE, NUM_LARGE = "densenet121", 2

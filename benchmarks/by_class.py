@@ -11,11 +11,11 @@ from collections.abc import Callable
 
 import torch
 
-import recorded
 from analysis.prediction.by_class import reuse_by_class
 from analysis.reuse.ablation import connection_ablation
 from densenet_core import checkpoint_from_state_dict, create_model
 from densenet_core.data.images import TensorImages
+from support import recorded
 
 
 def cpu_seconds(work: Callable[[], object]) -> float:

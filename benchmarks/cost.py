@@ -13,9 +13,9 @@ import torchvision
 from fvcore.nn import FlopCountAnalysis
 from torch.utils.flop_counter import FlopCounterMode
 
-import recorded
 from analysis.architecture.cost import count_cost, total_cost
 from densenet_core.networks.names import published_spec
+from support import recorded
 
 TURNS = 5
 

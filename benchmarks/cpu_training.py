@@ -19,10 +19,10 @@ from time import perf_counter
 import torch
 from torch.nn import functional as F
 
-import recorded
 from densenet_core.networks.build import build_model
 from densenet_core.networks.names import spec_from_name
 from densenet_core.training.malloc import keep_freed_memory
+from support import recorded
 
 WARM_UP = 3  # steps
 EPOCH = 50_000  # images

@@ -17,12 +17,12 @@ import numpy as np
 import torch
 from playwright.async_api import Browser, Page, async_playwright
 
-import recorded
 from densenet_core import Checkpoint, create_model, save_checkpoint
 from densenet_core.hardware import hardware
 from load import FLAGS, IMPORTS, MEASURES, Session, change, choose, upload
 from runs import finished_runs
-from served import serving
+from support import recorded
+from support.served import serving
 
 STARTS, CHANGES, TOGGLES, RUNS = 4, 30, 6, 2000
 HEATMAP = ".js-plotly-plot .heatmaplayer image"

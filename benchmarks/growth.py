@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-import recorded
 from analysis.architecture.cost import count_cost, total_cost
 from analysis.architecture.memory import training_activation_bytes
 from analysis.figures.figure_5 import feature_reuse_screen
@@ -22,6 +21,7 @@ from analysis.reuse.connections import connection_weights
 from densenet_core import Checkpoint, DenseNet, DenseNetSpec
 from densenet_core.hardware import hardware
 from densenet_core.networks.fused import fuse
+from support import recorded
 
 BATCH, TURNS = 8, 3
 DEPTHS, GROWTH_RATES = (40, 70, 100, 160, 250), (12, 18, 24, 36, 48)

@@ -19,15 +19,15 @@ import torch
 from torch import nn
 from torchvision.models import densenet121, densenet201
 
-import recorded
 from densenet_core import DenseNetSpec, create_model
 from densenet_core.checkpoints.onnx_export import to_onnx
 from densenet_core.hardware import hardware
 from densenet_core.networks.fused import fuse
 from densenet_core.networks.names import spec_from_name
 from densenet_core.training.malloc import keep_freed_memory
-from peers import RUNTIMES, torchvision_densenet
-from workers import Worker, answer, in_turns, run
+from support import recorded
+from support.peers import RUNTIMES, torchvision_densenet
+from support.workers import Worker, answer, in_turns, run
 
 TURNS, PASSES = 5, 3  # of a turn, of which the first is not counted
 CASES = (  # network, batch, pixels a side

@@ -18,13 +18,13 @@ from time import perf_counter
 import numpy as np
 import torch
 
-import recorded
 from analysis.figures.figure_5 import feature_reuse_screen
 from analysis.reuse.connections import connection_weights
 from densenet_core import Checkpoint, DenseNet, DenseNetSpec, create_model
 from densenet_core.hardware import hardware
+from support import recorded
+from support.workers import Worker, answer, run, watch
 from training import peak_kilobytes
-from workers import Worker, answer, run, watch
 
 LAYERS = ((33, 33, 33), (82, 82, 82), (166, 166, 166), (332, 332, 333))  # L=103, 250, 502, 1001
 WAYS = ("weights", "table", "page's heatmaps")

@@ -34,7 +34,7 @@ from analysis.reuse.measures import MEASURE_TITLES
 from analysis.reuse.scaling import SCALING_TITLES
 from densenet_core import Checkpoint, DenseNet, DenseNetSpec, load_zoo, save_checkpoint, zoo_names
 from densenet_core.hardware import hardware
-from served import cpu_seconds, machine_seconds, memory, serving
+from support.served import cpu_seconds, machine_seconds, memory, serving
 
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 MEASURES = ("mean_abs_weight", "l1_per_input_map", "effective_weight")  # those that need no images

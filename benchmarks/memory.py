@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import numpy as np
 
-import recorded
 import training
 from analysis.architecture.memory import training_activation_bytes
 from densenet_core.hardware import hardware
+from support import recorded
+from support.workers import Worker
 from training import OURS, spec_of
-from workers import Worker
 
 DEPTHS, BATCH = (40, 100, 190), 16
 WAYS = (OURS, "ours, memory_efficient", "torchvision", "torchvision, memory_efficient")

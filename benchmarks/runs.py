@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, TypeAlias
 from unittest.mock import patch
 
-import recorded
 from analysis.figures.efficiency.screen import efficiency_screen
 from analysis.results.results import known_results
 from densenet_core import Checkpoint, DenseNet, DenseNetSpec, save_checkpoint
@@ -24,6 +23,7 @@ from densenet_core.training.config import TrainingConfig
 from densenet_core.training.runs.files import CONFIG, LOCK, METRICS, WEIGHTS, Metric, write_config, write_metrics
 from densenet_core.training.runs.index import INDEX
 from densenet_core.training.runs.status import RunSummary, list_runs, read_summary, write_summary
+from support import recorded
 
 Ways: TypeAlias = dict[str, Callable[[], object]]
 TURNS = 5

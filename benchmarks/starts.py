@@ -14,9 +14,9 @@ from pathlib import Path
 
 import torch
 
-import recorded
 from densenet_core import Checkpoint, create_model, save_checkpoint
 from densenet_core.hardware import hardware
+from support import recorded
 
 TURNS = 3
 OURS = "reuse, .safetensors to CSV and PDF"

@@ -20,12 +20,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-import recorded
 from densenet_core import DenseNet, DenseNetSpec
 from densenet_core.hardware import hardware
 from densenet_core.training.malloc import keep_freed_memory
-from peers import torchvision_densenet
-from workers import Worker, answer, in_turns, run
+from support import recorded
+from support.peers import torchvision_densenet
+from support.workers import Worker, answer, in_turns, run
 
 DEPTH, BATCH, TURNS = 100, 64, 4  # one step a turn
 COMPARED_TURN = 1  # after the first step and two turns: three steps

@@ -10,8 +10,8 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))  # the scripts import each other by their names
 
-import recorded
-from busy import Busy
+from support import recorded
+from support.busy import Busy
 
 
 @pytest.fixture

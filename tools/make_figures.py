@@ -31,7 +31,7 @@ from analysis.figures.pruning import pruning_figure
 from analysis.prediction.explain import explain_image
 from analysis.prediction.image_files import prepare_dataset_image
 from analysis.results.results import mean_over_seeds, shipped_results
-from benchmarks.served import serving
+from benchmarks.support.served import serving
 from densenet_core import load_zoo
 from densenet_core.data.datasets import load_test_images
 from tools.compare_definitions import definition_rows, draw_definitions

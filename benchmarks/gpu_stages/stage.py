@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-import recorded
+from support import recorded
 
 
 @dataclass(frozen=True)

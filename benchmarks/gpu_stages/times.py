@@ -25,7 +25,7 @@ from densenet_core.networks.build import build_model
 from densenet_core.networks.fused import fuse
 from densenet_core.networks.names import spec_from_name
 from gpu_stages.stage import Options, Results, run_stage, wait
-from peers import torchvision_densenet
+from support.peers import torchvision_densenet
 
 ABOUT = "Inference (fp32 with TF32) and training steps (bf16), medians and quartiles of warm passes; peak memory"
 WARM_UP, PASSES = 3, 20

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
-from benchmarks.served import serving
+from benchmarks.support.served import serving
 from densenet_core.training.runs.files import METRICS, WEIGHTS, read_metrics
 from densenet_core.training.runs.status import is_training, read_summary
 

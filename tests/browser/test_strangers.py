@@ -13,7 +13,7 @@ import pytest
 import torch
 from playwright.sync_api import BrowserContext, Page, expect
 
-from benchmarks.served import Server, serving
+from benchmarks.support.served import Server, serving
 from densenet_core import Checkpoint, DenseNetSpec, save_checkpoint
 from tests.conftest import trained_like
 

@@ -14,11 +14,11 @@ from typing import Any
 
 import torch
 
-from busy import Busy
 from densenet_core.files import write_whole
 from densenet_core.hardware import hardware
+from support.busy import Busy
 
-FOLDER = Path(__file__).parent / "results"
+FOLDER = Path(__file__).parents[1] / "results"
 QUIET = 0.15  # of the cores, used by other processes: more, and a record is loud
 _STARTED = Busy.now()  # the benchmark imports this module first
 
