@@ -7,6 +7,7 @@ those of the plain DenseNet whose weights it has.
 from __future__ import annotations
 
 import copy
+from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,10 @@ from torch import Tensor, nn
 from torchvision.models import DenseNet, ResNet
 from torchvision.models.resnet import BasicBlock
 
-from densenet_core import CheckpointError, load_checkpoint
+from densenet_core import CheckpointError, DenseNetSpec, load_checkpoint
+from densenet_core.checkpoints.formats.content import ModuleFacts
 from densenet_core.checkpoints.identify.connectivity import ConcatSpec
+from densenet_core.checkpoints.module_parts import examine_parts
 from tests.conftest import settled
 from tests.densenet_core.checkpoints.test_other_functions import pickled
 
@@ -112,6 +115,9 @@ SAME: dict[str, Change] = {
     "no padding in words": with_settings(f"{LAYER}conv1", padding="valid"),
     "two ReLUs": put("features.relu0", nn.Sequential(nn.ReLU(), nn.ReLU())),
     "a head of two layers": put("classifier", head(nn.ReLU(), nn.Dropout())),
+    "a flattened head": put("classifier", lambda old: nn.Sequential(nn.Flatten(), old)),
+    "a head that drops nothing": put("classifier", lambda old: nn.Sequential(OrderedDict(drop=nn.Identity(), fc=old))),
+    "a loss beside it": lambda model: setattr(model, "criterion", nn.CrossEntropyLoss()),
     "training mode": lambda model: model.train(),
 }
 OTHER: dict[str, tuple[Change, str]] = {
@@ -145,6 +151,8 @@ OTHER: dict[str, tuple[Change, str]] = {
     "a hook": (lambda model: model.features.conv0.register_forward_hook(double), "hooks of its own"),
     "a forward function": (lambda model: setattr(model.features.relu0, "forward", half), "a forward function of its"),
     "a linear head": (put("classifier", head()), "nothing behind a linear layer, where a DenseNet has ReLU"),
+    "softmax in a layer": (put(f"{LAYER}relu2", nn.Softmax(1)), "layers that DenseNets do not have: Softmax"),
+    "an empty sequence": (put(f"{LAYER}relu1", nn.Sequential()), r"relu1' computes nothing: it is Sequential\(\)"),
     "a sigmoid": (put("classifier", lambda old: nn.Sequential(old, nn.Sigmoid())), "Sigmoid"),
 }
 
@@ -178,6 +186,36 @@ def test_what_computes_something_else_has_its_table_and_the_reason(
     assert isinstance(found.spec, ConcatSpec)
     with pytest.raises(CheckpointError, match=why):
         found.to_model()
+
+
+def test_the_scores_of_a_module_that_ends_in_softmax_are_those_before_it(plain: nn.Module, tmp_path: Path) -> None:
+    model = copy.deepcopy(plain)
+    put("classifier", lambda old: nn.Sequential(old, nn.Softmax(1)))(model)
+    torch.save(model, tmp_path / "a.pth")
+    found = scores(load_checkpoint(tmp_path / "a.pth").to_model())
+    torch.testing.assert_close(found.softmax(1), scores(model), rtol=1e-4, atol=1e-4)
+
+
+KINDS = {  # of parts that this test suite does not install, or that torch no longer makes
+    "timm.layers.blur_pool.BlurPool2d": "layers that DenseNets do not have: BlurPool2d",
+    "timm.layers.adaptive_avgmax_pool.FastAdaptiveAvgPool": "",
+    "apex.parallel.SyncBatchNorm": "",
+    "timm.layers.norm_act.BatchNormAct2d": "",
+    "torch.ao.nn.quantized.modules.linear.Linear": "",
+    "torch.ao.nn.quantized.modules.linear.LinearPackedParams": "",
+    "torchmetrics.classification.accuracy.MulticlassAccuracy": "",
+    "own.layers.DropPath": "",
+    "own.layers.Linear": "layers that DenseNets do not have: Linear",
+    "torch.nn.modules.pooling.LPPool2d": "layers that DenseNets do not have: LPPool2d",
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_class_is_known_by_its_whole_name(kind: str) -> None:
+    modules = {"": "own.Network", "fc": "torch.nn.modules.linear.Linear", "x": kind}
+    facts = {name: ModuleFacts(own, 0, None, False, {}) for name, own in modules.items()}
+    other, _ = examine_parts(facts, {}, (), DenseNetSpec.imagenet(121))
+    assert other.removeprefix("the module has ") == KINDS[kind]
 
 
 def test_a_resnet_with_another_activation_is_refused(tmp_path: Path) -> None:
