@@ -181,7 +181,7 @@ def _arc(source: int, target: int, last: int) -> np.ndarray:
 
 def source_colors(number: int) -> list[str]:
     """Return a color for each source, from dark to light in their order."""
-    return [mpl.colors.to_hex(color) for color in mpl.colormaps["viridis"](np.linspace(0.05, 0.88, number))]
+    return [mpl.colors.to_hex(color) for color in mpl.colormaps["viridis"](np.linspace(0.25, 0.88, number))]
 
 
 def _choose_labels(last: int) -> set[int]:

@@ -87,15 +87,23 @@ def short_paths_screen(table: pd.DataFrame, measure: str = "probability") -> go.
         cells = go.Heatmap(z=matrix, x=np.arange(1, size + 1), coloraxis="coloraxis", hoverongaps=False)
         figure.add_trace(cells.update(hovertemplate=hover, xgap=0.5, ygap=0.5), 1, column)
         axis = {"showgrid": False, "zeroline": False, "fixedrange": True, "ticks": "outside", "ticklen": 3}
-        figure.update_xaxes(axis | {"title": TARGET_LAYER, "tickvals": ticks(size, 1, most=5)}, row=1, col=column)
+        figure.update_xaxes(axis | {"tickvals": ticks(size, 1, most=5), "tickangle": 0}, row=1, col=column)
         figure.update_yaxes(axis | {"tickvals": ticks(size - 1), "autorange": "reversed"}, row=1, col=column)
+        if column > 1 and size == len(figure.data[0].z):  # the same as the first block's, which are at its left
+            figure.update_yaxes(showticklabels=False, row=1, col=column)
         for target in highlighted_targets(table, int(block)):
             frame = {"x0": target - 0.5, "x1": target + 0.5, "y0": -0.5, "y1": size - 0.5}
             figure.add_shape(type="rect", **frame, line={"color": "black", "width": 1.5}, row=1, col=column)
-    figure.update_yaxes(title=SOURCE_LAYER, row=1, col=1)
+    title_paths(figure, TARGET_LAYER, SOURCE_LAYER)
     bar = {"title": {"text": title, "side": "right"}, "thickness": 10, "outlinewidth": 0}
     colors = {"colorscale": "Viridis", "cmin": 0, "cmax": 1, "colorbar": bar}
     return figure.update_layout(**layout(height=270), coloraxis=colors, dragmode=False).update_annotations(font_size=13)
+
+
+def title_paths(figure: go.Figure, target: str, source: str) -> None:
+    """Name the axes of ``short_paths_screen`` once for all blocks: on a phone they are narrower than the names."""
+    figure.update_xaxes(title=target, row=1, col=(len(figure.data) + 1) // 2)
+    figure.update_yaxes(title=source, row=1, col=1)
 
 
 def _check(table: pd.DataFrame, measure: str) -> None:

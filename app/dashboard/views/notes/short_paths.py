@@ -13,7 +13,13 @@ import streamlit as st
 
 from analysis.architecture.paths import path_counts
 from analysis.architecture.short_paths import expected_training_cost, path_table, supervision
-from analysis.figures.diagrams.short_paths import gates_figure, gates_screen, short_paths_figure, short_paths_screen
+from analysis.figures.diagrams.short_paths import (
+    gates_figure,
+    gates_screen,
+    short_paths_figure,
+    short_paths_screen,
+    title_paths,
+)
 from app.dashboard import loading
 from app.dashboard.caching import cache
 from app.dashboard.charts import show_chart
@@ -193,8 +199,8 @@ def _highway_tables(key: NetworkKey, dataset: str) -> tuple[pd.DataFrame, pd.Dat
 
 def _screen(table: pd.DataFrame, measure: str) -> go.Figure:
     """Return the heatmaps with axes and colors explained for first-time readers."""
-    figure = short_paths_screen(table, measure).update_xaxes(title=t("notes.short_paths.reader"))
-    figure.update_layout(yaxis={"title": t("notes.short_paths.read")})
+    figure = short_paths_screen(table, measure)
+    title_paths(figure, t("notes.short_paths.reader"), t("notes.short_paths.read"))
     return figure.update_layout(coloraxis={"colorbar": {"title": {"text": t(f"notes.short_paths.colors.{measure}")}}})
 
 
