@@ -32,7 +32,8 @@ def load_folder(folder: Path, normalization: Normalization, augment: bool = Fals
     if normalization not in CHANNEL_STATISTICS:
         raise DataError(f"unknown normalize {normalization!r}: choose from {', '.join(CHANNEL_STATISTICS)}")
     if not folder.is_dir():
-        raise DataError(f"folder {str(folder)!r} does not exist: give a folder with a folder of images per class")
+        what = "is a file" if folder.exists() else "does not exist"
+        raise DataError(f"folder {str(folder)!r} {what}: give a folder with a folder of images per class")
     if parts := find_parts(folder):
         names = " and ".join(part.name for part in (parts.train, parts.test) if part)
         raise DataError(f"folder {str(folder)!r} contains {names}, the parts of a data set: give one of them")

@@ -139,3 +139,10 @@ def test_images_that_do_not_fit_into_memory_are_refused_before_they_are_read(
     monkeypatch.setattr("densenet_core.data.image_folders.MAX_BYTES_IN_MEMORY", 8 * 8 * 3)
     with pytest.raises(DataError, match="the 2 images of folder"):
         load_folder(write(tmp_path, "a/1.png", "b/2.png"), "none")
+
+
+def test_a_file_in_the_place_of_a_folder_is_called_one(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("x")
+    for name, what in (("a", "is a file"), ("b", "does not exist")):
+        with pytest.raises(DataError, match=f"{what}: give a folder with a folder of images per class"):
+            load_folder(tmp_path / name, "none")
