@@ -133,7 +133,7 @@ def test_an_invalid_upload_shows_the_error(app: AppTest) -> None:
 
 def test_an_empty_upload_says_what_to_give(app: AppTest) -> None:
     choose(app, "upload")
-    assert "Give a checkpoint file" in shown(app)
+    assert "Upload a checkpoint file" in shown(app)
 
 
 def test_a_path_under_a_served_folder(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
