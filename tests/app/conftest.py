@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -26,12 +27,14 @@ def pages_are_drawn_at_once() -> Iterator[None]:
     """Leave out what AppTest spends most of its time on.
 
     Every new one searches all installed packages for Streamlit components, of which the pages use none, and a thousand
-    times a second the thread that draws is interrupted to see whether it is done.
+    times a second the thread that draws is interrupted to see whether it is done. And put the main module back, in
+    whose place Streamlit puts the script: processes that tests start would run it again.
     """
-    wait = local_script_runner.require_widgets_deltas
+    wait, main = local_script_runner.require_widgets_deltas, sys.modules["__main__"]
 
     def wait_for_the_thread(runner: LocalScriptRunner, timeout: float = 3) -> None:
         runner._script_thread.join(timeout)
+        sys.modules["__main__"] = main
         wait(runner, 1)  # raises the usual error where the thread is not done
 
     with pytest.MonkeyPatch.context() as patch:
