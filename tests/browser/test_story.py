@@ -86,7 +86,7 @@ def _measure_cancel_and_resume(page: Page) -> None:
     expect(page.get_by_text("1,019,434").first).to_be_visible()
     page.get_by_role("combobox", name="Measure").click()
     page.get_by_role("option", name="loss rise when cut").click()
-    page.get_by_role("spinbutton", name="Test images").fill("150")
+    page.get_by_role("spinbutton", name="Test images").fill("60")
     main = page.get_by_test_id("stMain")
     main.get_by_role("button", name=re.compile("Measure$")).click()
     main.get_by_role("button", name="Cancel").click()
