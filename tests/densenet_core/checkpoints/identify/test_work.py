@@ -96,7 +96,6 @@ FILES = [
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 @pytest.mark.parametrize("make", FILES, ids=lambda make: make.__name__)
 def test_twice_the_tensors_take_twice_the_work(make: Callable[[int], Tensors]) -> None:
     once, twice = (partial(read_state_dict, make(number)) for number in (40, 80))
