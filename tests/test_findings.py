@@ -3,10 +3,11 @@
 import re
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from scipy.stats import spearmanr
 
-from tools.measured import measured_tables, name_network
+from tools.measured import MEASURED, measured_tables, name_network
 
 ROOT = Path(__file__).parents[1]
 BC, PLAIN = "densenet-bc-40-12-cifar10-jpeg", "densenet-40-12-cifar10-jpeg"
@@ -45,6 +46,14 @@ def test_correlations_of_total_and_mean_weight_in_prose(page: str, both: tuple[s
 def test_correlations_in_the_network_that_others_trained(page: str, said: str, measures: tuple[str, ...]) -> None:
     text = re.sub(r"\s+", " ", (ROOT / page).read_text())
     assert said.format(*(correlation_with_ablation(OTHERS, own) for own in measures)) in text
+
+
+def test_pruned_networks_do_better_from_new_weights_in_all_six_pairs() -> None:
+    errors = pd.read_csv(MEASURED / "scratch_digits.csv").pivot(
+        index=["keep", "seed"], columns="start", values="test_error"
+    )
+    assert len(errors) == 6
+    assert (errors["from scratch"] < errors["fine-tuned"]).all()
 
 
 def test_networks_of_others_are_named_by_their_files() -> None:

@@ -97,6 +97,30 @@ def pruning_rows() -> str:
     return markdown(["least first, by", *map(network_title, found)], rows)
 
 
+def scratch_rows() -> str:
+    """Return the errors of pruned networks, trained further and from new weights, over the seeds."""
+    found = pd.read_csv(MEASURED / "scratch_digits.csv")
+    ways = found.pivot_table("test_error", ["keep", "seed"], "start")
+    own = found.groupby(["keep", "seed"])[["params", "whole_error", "pruned_error"]].first().join(ways)
+    own["difference"] = own["fine-tuned"] - own["from scratch"]
+    shown = ["whole_error", "pruned_error", "fine-tuned", "from scratch", "difference"]
+    rows = [
+        [f"{keep:.0%}", f"{table['params'].mean():,.0f}", *(mean_and_spread(table[column]) for column in shown)]
+        for keep, table in sorted(own.groupby("keep"), reverse=True)
+    ]
+    header = ["kept", "parameters", "whole", "pruned", "trained further", "from new weights", "difference"]
+    return markdown(header, rows)
+
+
+def mean_and_spread(values: pd.Series) -> str:
+    """Return mean and standard deviation.
+
+    >>> mean_and_spread(pd.Series([1.0, 2.0, 3.0]))
+    '2.00 ± 1.00'
+    """
+    return f"{values.mean():.2f} ± {values.std():.2f}"
+
+
 def classes_rows() -> str:
     """Return how well the profiles of classes repeat on other images, trained and untrained."""
     found = {name: table.set_index("weights") for name, table in measured_tables("classes").items()}

@@ -42,6 +42,7 @@ from tools.findings_tables import (
     network_claims_table,
     overfitting_rows,
     pruning_rows,
+    scratch_rows,
 )
 from tools.measured import measured_tables
 
@@ -173,6 +174,7 @@ def main(cifar10_jpeg: str | None = None) -> None:
     fill("docs/findings.md", "overfitting", overfitting_rows())
     fill("docs/findings.md", "agreement", agreement_rows())
     fill("docs/findings.md", "pruning", pruning_rows())
+    fill("docs/findings.md", "scratch", scratch_rows())
     fill("docs/findings.md", "decisions", decision_rows())
     fill("docs/findings.md", "classes", classes_rows())
     if cifar10_jpeg:
