@@ -166,6 +166,11 @@ def needs_images(names: Iterable[str]) -> bool:
     return any(MEASURES[name].on_images for name in names)
 
 
+def needs_cuts(names: Iterable[str]) -> bool:
+    """Return whether one of the measures cuts every connection, which takes long."""
+    return any(MEASURES[name].needs == "cuts" for name in names)
+
+
 def with_measures(table: pd.DataFrame, *needs: Needs) -> pd.DataFrame:
     """Return the table with all measures of these needs in place of their statistics."""
     found = {measure.name: measure.compute(table) for measure in MEASURES.values() if measure.needs in needs}

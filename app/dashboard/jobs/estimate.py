@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from analysis.architecture.cost import count_cost, total_cost
-from analysis.reuse.measures import MEASURES
+from analysis.reuse.measures import needs_cuts
 from app.dashboard import loading
 from app.dashboard.caching import cache
 from app.dashboard.jobs.task import Task
@@ -73,7 +73,7 @@ def _images(task: Task) -> ImagesKey | None:
 
 
 def _is_ablation(task: Task) -> bool:
-    return task.kind == "measured" and any(MEASURES[name].needs == "cuts" for name in task.options[0])
+    return task.kind == "measured" and needs_cuts(task.options[0])
 
 
 def _count_connections(key: NetworkKey) -> int:

@@ -13,7 +13,7 @@ import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from analysis.reuse.measures import MEASURES
+from analysis.reuse.measures import needs_cuts
 from app.dashboard import loading
 from app.dashboard.jobs.estimate import rough_seconds, work_size
 from app.dashboard.jobs.queue import QueueError
@@ -82,7 +82,7 @@ def measure_or_offer(
 
 def _is_job(key: NetworkKey, measures: tuple[str, ...], images: ImagesKey) -> bool:
     """Return whether measuring these takes so long that it is a job: ablation always does."""
-    return any(MEASURES[name].needs == "cuts" for name in measures) or loading.takes_long(key, images, passes=3)
+    return needs_cuts(measures) or loading.takes_long(key, images, passes=3)
 
 
 def amount(images: ImagesKey) -> str:
