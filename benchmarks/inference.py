@@ -3,7 +3,8 @@
 `python benchmarks/inference.py`: DenseNet-BC (L=100, k=12), batch 32 of 32x32, densenet121, batch 4 of 224x224 and
 batch 1, and densenet201, batch 4. The fused network runs as `evaluate` runs it: with freed memory kept
 (densenet_core/training/malloc.py). ONNX Runtime and OpenVINO run one ONNX file; where they are not installed, their
-rows are left out. `--onnx FOLDER` keeps the ONNX files for the next call.
+rows are left out. "convolutions alone" is a floor: the fused network's convolutions without norms, ReLUs and copies,
+each in the fastest of oneDNN's layouts. `--onnx FOLDER` keeps the ONNX files for the next call.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import sys
 import tempfile
 from contextlib import nullcontext
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from time import perf_counter
@@ -26,6 +28,7 @@ from densenet_core.networks.fused import fuse
 from densenet_core.networks.names import spec_from_name
 from densenet_core.training.malloc import keep_freed_memory
 from support import recorded
+from support.convolutions import convolutions_alone
 from support.peers import RUNTIMES, torchvision_densenet
 from support.workers import Worker, answer, in_turns, run
 
@@ -37,7 +40,8 @@ CASES = (  # network, batch, pixels a side
     ("densenet201", 4, 224),
 )
 OURS = "ours, fused"
-WAYS = ("torchvision", "torchvision, channels_last", "ours, plain", OURS, *RUNTIMES)
+FLOOR = "convolutions alone"
+WAYS = ("torchvision", "torchvision, channels_last", "ours, plain", OURS, *RUNTIMES, FLOOR)
 
 
 def torchvisions(name: str) -> nn.Module:
@@ -60,7 +64,7 @@ def network(name: str, way: str, peer: nn.Module) -> nn.Module:
         return other.to(memory_format=torch.channels_last)
     own = create_model(name, 10 if name.startswith("densenet-") else 1000).eval()
     own.load_state_dict(peer.state_dict())
-    return fuse(own) if way == OURS else own
+    return fuse(own) if way in (OURS, FLOOR) else own
 
 
 @torch.inference_mode()
@@ -72,13 +76,14 @@ def serve(name: str, batch: str, size: str, way: str, onnx: str) -> None:
     expected = peer(images)
     given = images.to(memory_format=torch.channels_last) if "channels_last" in way else images
     difference = (model(given) - expected).abs().max().item()
+    forward = convolutions_alone(model, images) if way == FLOOR else partial(model, given)
 
     def time_pass() -> tuple[float, float]:
         start = perf_counter()
-        model(given)
+        forward()
         return perf_counter() - start, difference
 
-    with keep_freed_memory() if way == OURS else nullcontext():
+    with keep_freed_memory() if way in (OURS, FLOOR) else nullcontext():
         answer(time_pass)
 
 

@@ -56,7 +56,7 @@ def connection_ablation(
     Args:
         images: labeled; ``num_images`` of them are used, evenly spaced over the set (all, if there are fewer).
         replace: ``zero``; or ``mean``, each channel's mean over these images and all positions.
-        batch_size: the number of images in one batch; None: as many as fit in the CPU cache. Results do not depend on
+        batch_size: the number of images in one batch; None: chosen by their size. Results do not depend on
             it.
         on_batch: called first, and after each batch, with the number of images done and the number of all.
         keep_in: a folder for the sums after every batch: an interrupted call resumes from it, and a finished one

@@ -1,7 +1,7 @@
 """The scores of a network with each of its connections cut, without a pass of the whole network for each.
 
 Everything before the target is computed once, and the parts of the target's other sources are kept as a sum. Later
-layers read again only what changed, and cut variants run together as batches that fit in the CPU cache.
+layers read again only what changed, and many cut variants run together as a batch.
 """
 
 from __future__ import annotations
@@ -16,19 +16,20 @@ from analysis.reuse.effects import parts
 from densenet_core import DenseNetSpec
 from densenet_core.networks.layers import network_layers
 
-MAX_POSITIONS = 2**13  # images x height x width of the cut variants in one batch
+MAX_POSITIONS = 2**16  # variants x images x height x width in one batch; fewer are slower, more no faster
+MAX_IMAGE_POSITIONS = 2**13  # images x height x width; more images take as long each, and longer until they are kept
 MAX_IMAGES = 50
 
 
 def fitting_batch(spec: DenseNetSpec, image_size: int) -> int:
-    """Return the number of images whose variants by one cut fit in the CPU cache, from 1 to ``MAX_IMAGES``.
+    """Return the number of images to measure together, from 1 to ``MAX_IMAGES``.
 
     >>> from densenet_core import DenseNetSpec
     >>> fitting_batch(DenseNetSpec.imagenet("121"), image_size=224)
     2
     """
     side = next(layer.out_size for layer in network_layers(spec, image_size) if layer.stage == "block1")
-    return min(max(MAX_POSITIONS // side**2, 1), MAX_IMAGES)
+    return min(max(MAX_IMAGE_POSITIONS // side**2, 1), MAX_IMAGES)
 
 
 def cut_scores(dissection: Dissection, images: Tensor, means: list[Tensor] | None = None) -> Iterator[Tensor]:

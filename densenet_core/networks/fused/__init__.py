@@ -3,7 +3,7 @@
 All layers of a block write their feature maps into one buffer. A norm and a ReLU before a 1x1 convolution are one
 comparison: ``relu(scale * x + shift)`` is ``scale * max(x, -shift / scale) + shift`` if ``scale`` is above 0, and the
 convolution takes the scale and the shift. Before other convolutions they are one multiply-add and the ReLU. A layer's
-second norm is folded into the convolution before it. On a CPU, the batch is processed in parts that fit in the cache.
+second norm is folded into the convolution before it. On a CPU, a large batch is processed in parts.
 Nothing is compiled.
 """
 
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from densenet_core.networks.densenet import DenseLayer, DenseNet, Transition, select_channels
 from densenet_core.networks.fused.norms import Conv, conv_norm, norm_relu
 
-CACHE_BYTES = 12_000_000  # the largest buffer of one part of a batch on a CPU
+MAX_BUFFER_BYTES = 128_000_000  # the largest buffer of one part of a batch on a CPU
 
 
 def fuse(model: DenseNet) -> FusedDenseNet:
@@ -58,18 +58,22 @@ class FusedDenseNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.spec.spatial_dims == 2:
             x = x.contiguous(memory_format=torch.channels_last)
+        return torch.cat([self._scores(part) for part in self.split(x)])
+
+    def split(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Return the parts of a batch that are processed one after the other; a GPU takes the whole batch."""
         is_one_batch = x.is_cuda or self.spec.norm == "batch_statistics"
         parts = 1 if is_one_batch else -(-len(x) // max(1, self._max_batch_size(x)))
-        return torch.cat([self._scores(part) for part in x.tensor_split(max(1, parts))])
+        return x.tensor_split(max(1, parts))
 
     def _max_batch_size(self, x: Tensor) -> int:
-        """Return the batch size at which the largest block's buffer fits in the CPU cache."""
+        """Return the batch size at which the largest block's buffer has ``MAX_BUFFER_BYTES``."""
         reduction = 4 if self.spec.stem == "imagenet" else 1  # the stem divides each side by this
         positions = [
             (x.shape[2] / (reduction * 2**block)) ** self.spec.spatial_dims * maps
             for block, maps in enumerate(self.spec.block_outputs)
         ]
-        return int(CACHE_BYTES / (x.element_size() * max(positions)))
+        return int(MAX_BUFFER_BYTES / (x.element_size() * max(positions)))
 
     def _scores(self, x: Tensor) -> Tensor:
         return self.scores_from(0, self.stem(x))

@@ -9,7 +9,7 @@ DenseNets") and goes further:
 - The mean and variance of a feature map are the same for every norm that reads it, and are computed once.
 - The part of a norm's gradient that flows through mean and variance is linear in the feature map:
   shift + slope * (x - mean). Both numbers are summed over all layers that read the feature map, and applied once.
-- On a CPU, a norm and the convolution after it process the batch in parts that fit in the cache.
+- On a CPU, a norm and the convolution after it process a large batch in parts.
 - A transition pools before its 1x1 convolution. The two commute, and this order is a quarter of the work.
 
 Feature maps are stored as rows, (positions of all images, channels), which is the channels_last memory format.

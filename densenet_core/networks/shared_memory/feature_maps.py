@@ -8,7 +8,7 @@ from math import prod
 import torch
 from torch import Tensor
 
-PART_BYTES = 8_000_000  # the feature maps that a unit reads or writes in one part of a batch, on a CPU
+PART_BYTES = 64_000_000  # the feature maps that a unit reads or writes in one part of a batch, on a CPU
 ChannelRanges = tuple[tuple[int, int], ...]  # as (first, end)
 Moments = tuple[int, Tensor, Tensor]  # of some rows: their number, mean (C,), sum of squared deviations (C,)
 
@@ -66,7 +66,7 @@ class FeatureMaps:
         self.var[columns] = (squares + counts * (means - mean).square()).sum(0) / counts.sum()
 
     def max_batch_size(self, channels: int) -> int:
-        """Return the batch size at which ``channels`` feature maps fit in the CPU cache."""
+        """Return the batch size at which ``channels`` feature maps have ``PART_BYTES``; on a GPU, the whole batch."""
         if self.rows.device.type != "cpu":
             return len(self.maps)
         return max(1, PART_BYTES // (self.positions * channels * self.mean.itemsize))

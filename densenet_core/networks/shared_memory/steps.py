@@ -174,7 +174,7 @@ class Step:
         return NormFactors(mean, var, invstd, scale, beta - mean * scale)
 
     def _split(self, maps: FeatureMaps, rows: Tensor | None) -> Sequence[Any]:
-        """Split rows into parts of whole images that fit in the CPU cache; for None, return as many Nones."""
+        """Split rows into parts of whole images of at most ``PART_BYTES``; for None, return as many Nones."""
         images = self.source.max_batch_size(max(self.parameters[2].shape[:2]))
         return [None] * -(-len(maps.maps) // images) if rows is None else rows.split(images * maps.positions)
 

@@ -75,7 +75,7 @@ def test_parts_of_a_batch_that_do_not_divide_it(monkeypatch: pytest.MonkeyPatch)
     model, images = lively(DenseNetSpec((3, 2), 4, 8), 16), torch.randn(7, 3, 16, 16)
     whole = fuse(model)(images)
     for size in (1, 20_000, 50_000):
-        monkeypatch.setattr(fused, "CACHE_BYTES", size)
+        monkeypatch.setattr(fused, "MAX_BUFFER_BYTES", size)
         torch.testing.assert_close(fuse(model)(images), whole, rtol=0, atol=1e-5)
 
 
