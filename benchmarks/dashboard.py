@@ -1,7 +1,8 @@
 """What a visitor of the dashboard waits for, in Chromium on the same machine.
 
 `python benchmarks/dashboard.py`: from the server's start to the first heatmap drawn; a change of control on
-DenseNet-201 until it is drawn; and on the Efficiency page with 2,000 runs.
+DenseNet-201 until it is drawn; a change of page, for pages that draw at once; a link opened by a new visitor of the
+server, until the heatmap is drawn; and a change of control on the Efficiency page with 2,000 runs.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import numpy as np
 import torch
 from playwright.async_api import Browser, Page, async_playwright
 
+from app.dashboard.pages import GROUPS, PAGES
 from densenet_core import Checkpoint, create_model, save_checkpoint
 from densenet_core.hardware import hardware
 from load import FLAGS, IMPORTS, MEASURES, Session, change, choose, upload
@@ -24,8 +26,14 @@ from runs import finished_runs
 from support import recorded
 from support.served import serving
 
-STARTS, CHANGES, TOGGLES, RUNS = 4, 30, 6, 2000
+STARTS, CHANGES, VISITS, LINKS, TOGGLES, RUNS = 4, 30, 3, 4, 6, 2000
 HEATMAP = ".js-plotly-plot .heatmaplayer image"
+LINK = "?network=zoo.densenet-bc-76-12-digits&measure=effective_weight"
+AT_ONCE = ("comparison", "gradient_flow", "claims", "feature_reuse")  # pages that measure nothing when they are opened
+IS_DRAWN = """
+address => location.pathname == address
+    && document.querySelector("[data-testid=stApp]").dataset.testScriptState == "notRunning"
+"""
 
 
 async def first_heatmap(browser: Browser) -> list[float]:
@@ -63,6 +71,56 @@ async def changes_of_control(browser: Browser) -> list[float]:
     return session.drawn_s
 
 
+async def open_page(page: Page, module: str) -> float:
+    """Open a page by the menu; return when its link was clicked, by the monotonic clock."""
+    group = next(group for group, pages in GROUPS.items() if module in pages)
+    if group:
+        await page.get_by_test_id("stTopNavSection").nth(list(GROUPS).index(group) - 1).click()
+    link = page.get_by_test_id("stTopNavDropdownLink" if group else "stTopNavLink").nth(GROUPS[group].index(module))
+    await link.wait_for()
+    start = time.monotonic()
+    await link.click()
+    return start
+
+
+async def changes_of_page(page: Page) -> list[float]:
+    """Return the seconds from the click on a page's link until it is drawn; the first round imports and is left out."""
+    seconds = []
+    for visit in range(1 + VISITS):
+        for module in AT_ONCE:
+            start = await open_page(page, module)
+            await page.wait_for_function(IS_DRAWN, arg=f"/{PAGES[module][0]}", polling=20)
+            if visit:
+                seconds.append(time.monotonic() - start)
+            await asyncio.sleep(0.5)
+    return seconds
+
+
+async def links_opened(browser: Browser, url: str) -> list[float]:
+    """Return the seconds from a link's opening in a new browser context until its heatmap is drawn."""
+    seconds = []
+    for _ in range(LINKS):
+        context = await browser.new_context()
+        page = await context.new_page()
+        start = time.monotonic()
+        await page.goto(f"{url}/{LINK}")
+        await page.wait_for_selector(HEATMAP, state="attached")
+        seconds.append(time.monotonic() - start)
+        await context.close()
+    return seconds
+
+
+async def pages_and_links(browser: Browser) -> tuple[list[float], list[float]]:
+    """Return the seconds of changes of page with the first network, and of links of others opened by new visitors."""
+    with tempfile.TemporaryDirectory() as name, serving(Path(name), Path(name) / "log") as server:
+        links = await links_opened(browser, server.url)
+        page = await browser.new_page(viewport={"width": 1440, "height": 1000})
+        await page.goto(server.url)
+        await page.wait_for_selector(HEATMAP, state="attached")
+        await asyncio.sleep(IMPORTS)
+        return await changes_of_page(page), links
+
+
 async def changes_with_many_runs(browser: Browser) -> list[float]:
     """Return the seconds of a change of control on the Efficiency page, with a point for each of ``RUNS`` runs."""
     with tempfile.TemporaryDirectory() as name:
@@ -71,9 +129,8 @@ async def changes_with_many_runs(browser: Browser) -> list[float]:
             page = await browser.new_page(viewport={"width": 1440, "height": 1000})
             await page.goto(server.url)
             await page.wait_for_selector(HEATMAP, state="attached")
-            await page.get_by_test_id("stTopNavSection").filter(has_text="Networks").click()
-            await page.get_by_role("link", name="Efficiency").first.click()
-            await page.get_by_text("log axis").first.wait_for()
+            await open_page(page, "efficiency")
+            await page.get_by_text("log axis").first.wait_for(timeout=120_000)  # it counts each network's cost once
             await choose(page, "Data set", "C10+")
             await page.wait_for_function(f"document.querySelectorAll('.scatterlayer .point').length > {RUNS}")
             await page.wait_for_load_state("networkidle")
@@ -96,8 +153,11 @@ async def measure() -> dict[tuple[str, str], list[float]]:
     """Return all waits, in seconds."""
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
+        pages, links = await pages_and_links(browser)
         found = {
             ("server", "start to first heatmap"): await first_heatmap(browser),
+            ("server", "link opened by a new visitor"): links,
+            ("first network", "change of page"): pages,
             ("densenet201", "change of control"): await changes_of_control(browser),
             (f"Efficiency, {RUNS:,} runs", "change of control"): await changes_with_many_runs(browser),
         }

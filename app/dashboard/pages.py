@@ -9,7 +9,7 @@ import streamlit as st
 from streamlit.navigation.page import StreamlitPage
 
 from app.dashboard.language import t
-from app.text import literal
+from app.dashboard.refusals import show_error
 
 PAGES = {  # a module of app.dashboard.views -> its address and icon; the first is the app's root, without address
     "start": ("start", "home"),
@@ -56,7 +56,7 @@ def show_page(module: str) -> None:
         import_module(f"app.dashboard.views.{module}").show()
         download_all(module)
     except ValueError as error:  # every error of a user's is one
-        st.error(literal(str(error)), icon=":material/error:")
+        show_error(error)
 
 
 def link_to(module: str, label: str) -> None:

@@ -19,6 +19,7 @@ from app.dashboard.charts import show_chart
 from app.dashboard.keys import ImagesKey, NetworkKey
 from app.dashboard.language import names, t, titles, translated
 from app.dashboard.memory import remember
+from app.dashboard.refusals import show_error
 from app.dashboard.widgets.data_picker import pick_images
 from app.dashboard.widgets.downloads import download_row, take_home
 from app.dashboard.widgets.handover import Code, agreement_code, reuse_table_code
@@ -104,7 +105,7 @@ def _table(key: NetworkKey, wanted: tuple[str, ...], images: ImagesKey | None) -
     try:
         return measure_or_offer(key, wanted, images)
     except ValueError as error:
-        st.error(literal(str(error)), icon=":material/error:")
+        show_error(error)
         return None
 
 

@@ -13,6 +13,7 @@ from app.dashboard.jobs.task import Task
 from app.dashboard.keys import ImagesKey, NetworkKey, file_key
 from app.dashboard.language import t, translated
 from app.dashboard.memory import remember_several
+from app.dashboard.refusals import show_error
 from app.dashboard.roots import distinct_names, trained_networks
 from app.dashboard.widgets.claim_cards import (
     BADGES,
@@ -41,7 +42,7 @@ def show() -> None:
     try:
         table = _table(key, images, beside, seeds)
     except ValueError as error:
-        st.error(literal(str(error)), icon=":material/error:")
+        show_error(error)
         return
     counts = table["verdict"].value_counts()
     found = [verdict for verdict in BADGES if verdict in counts]

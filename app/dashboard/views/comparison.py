@@ -18,6 +18,7 @@ from app.dashboard.jobs.task import Task
 from app.dashboard.keys import NetworkKey
 from app.dashboard.language import t
 from app.dashboard.memory import remember
+from app.dashboard.refusals import show_error
 from app.dashboard.views.training.curves import show_curves
 from app.dashboard.views.two_heatmaps import show_reuse
 from app.dashboard.views.two_similarities import show_similarity_of_two
@@ -60,7 +61,7 @@ def show() -> None:
     try:
         table, stages = compare(specs, size), compare_stages(specs, size)
     except ValueError as error:
-        st.error(literal(str(error)), icon=":material/error:")
+        show_error(error)
         return
     named = dict(zip(specs, both, strict=True))
     _show_quantities(table, records, compared_table_code(named, "compare", size, "comparison", ".reset_index()"))

@@ -9,10 +9,10 @@ import streamlit as st
 from app.dashboard.language import t
 from app.dashboard.loading import is_norm_open
 from app.dashboard.memory import keep, recall
+from app.dashboard.refusals import show_error
 from app.dashboard.views import feature_reuse
 from app.dashboard.widgets.network_origins import DROPPED, START, choose_upload, upload_key
 from app.dashboard.widgets.network_picker import Choice, choose_network
-from app.text import literal
 from densenet_core import CheckpointError
 from densenet_core.checkpoints.zoo import zoo_names
 
@@ -41,7 +41,7 @@ def _show_drop_zone() -> None:
     except CheckpointError as error:
         key = upload_key(upload)
         if not is_norm_open(key, upload):
-            st.error(literal(f"{upload.name}: {error}"), icon=":material/error:")
+            show_error(error, upload.name)
             return
     choose_network(Choice("upload", key.name))  # where the file leaves the norms open, the sidebar asks for them
 

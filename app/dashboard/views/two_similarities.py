@@ -15,11 +15,11 @@ from app.dashboard.jobs.work import MAX_FOR_SIMILARITY
 from app.dashboard.keys import ImagesKey, NetworkKey
 from app.dashboard.language import t
 from app.dashboard.memory import remember
+from app.dashboard.refusals import show_error
 from app.dashboard.widgets.downloads import download_row, take_home
 from app.dashboard.widgets.handover import Code, import_line, load_expression
 from app.dashboard.widgets.long_work import amount, result_of
 from app.dashboard.widgets.scripts import plain_script
-from app.text import literal
 from densenet_core import DataError
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def _choose_images(keys: tuple[NetworkKey, NetworkKey]) -> ImagesKey | None:
     try:
         loading.check_images(images, keys[1])
     except DataError as error:
-        st.error(literal(str(error)), icon=":material/error:")
+        show_error(error)
         return None
     return images._replace(number=min(images.number, MAX_FOR_SIMILARITY))
 

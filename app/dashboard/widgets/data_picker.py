@@ -17,6 +17,7 @@ from app.dashboard import loading
 from app.dashboard.keys import ImagesKey, NetworkKey
 from app.dashboard.language import t
 from app.dashboard.memory import recall, remember
+from app.dashboard.refusals import show_error
 from app.dashboard.roots import data_path, list_image_folders
 from app.dashboard.server.options import DATA_DIR
 from app.dashboard.widgets.network_origins import DIGITS
@@ -40,7 +41,7 @@ def pick_images(key: NetworkKey, densenet_only: bool = False) -> ImagesKey | Non
         if densenet_only:
             dense_spec(loading.load(key))
     except CheckpointError as error:
-        st.error(literal(str(error)), icon=":material/error:")
+        show_error(error)
         return None
     try:
         found = _choose(record)
@@ -52,7 +53,7 @@ def pick_images(key: NetworkKey, densenet_only: bool = False) -> ImagesKey | Non
         if _is_first_folder(record):  # a visitor who has chosen nothing made no mistake
             st.info(t("images.not_here", dataset=literal(str(record["dataset"]))), icon=":material/image:")
         else:
-            st.error(literal(str(error)), icon=":material/error:")
+            show_error(error)
             if record.get("dataset"):
                 st.caption(t("images.trained_on", dataset=literal(str(record["dataset"]))))
         _offer_shipped_images(record)

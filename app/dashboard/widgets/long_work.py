@@ -21,6 +21,7 @@ from app.dashboard.jobs.session import ask_for, may_cancel, own_jobs, the_queue
 from app.dashboard.jobs.task import Job, Task
 from app.dashboard.keys import ImagesKey, NetworkKey
 from app.dashboard.language import t
+from app.dashboard.refusals import show_error
 from app.dashboard.widgets.clicks import note_click, was_clicked
 from app.dashboard.widgets.network_picker import chosen_name
 from app.text import literal
@@ -93,7 +94,7 @@ def amount(images: ImagesKey) -> str:
 def _offer(task: Task, job: Job | None, amount: str, refused: str) -> None:
     """The button that starts it, with what is known of how long it takes, and why it was not started."""
     if job is not None and job.state == "failed":
-        st.error(literal(job.error) if job.error else t("jobs.crashed"), icon=ICONS["failed"])
+        show_error(job.error) if job.error else st.error(t("jobs.crashed"), icon=ICONS["failed"])
     facts = [amount, _expected_time(task)]
     with st.container(border=True, horizontal=True, vertical_alignment="center"):
         st.button(

@@ -19,6 +19,7 @@ from app.dashboard.keys import NetworkKey
 from app.dashboard.language import names, t
 from app.dashboard.memory import choose_for, keep, recall, remember, write_address
 from app.dashboard.pages import link_to
+from app.dashboard.refusals import show_error
 from app.dashboard.widgets.downloads import name_files_after
 from app.dashboard.widgets.network_origins import BY_NAME, CHOICES, ORIGINS, START, WIDGETS
 from app.dashboard.widgets.reading import choose_weights
@@ -69,7 +70,7 @@ def pick_network(
         try:
             key = choose_weights(CHOICES[origin](side), side)
         except ValueError as wrong:  # a CheckpointError, or an unknown kind of norms
-            error = str(wrong)
+            error = wrong
     found = _check(key, error, loading.load if table_is_enough else loading.spec_and_record)
     if found is not None:
         _remember(Choice(origin, str(recall(WIDGETS[origin] + side))), side)
@@ -89,7 +90,7 @@ def open_page(heading: str, must_be_dense: bool = True) -> NetworkKey | None:
         try:
             dense_spec(loading.load(key))
         except CheckpointError as error:
-            st.error(literal(str(error)), icon=":material/error:")
+            show_error(error)
             link_to("comparison", t("reuse.compare"))
             return None
     return key
@@ -172,14 +173,14 @@ def _short_name(choice: Choice) -> str:
     return Path(choice.name).name if choice.origin in ("run", "path") else choice.name
 
 
-def _check(key: NetworkKey | None, error: str | None, read: Callable[[NetworkKey], object]) -> NetworkKey | None:
+def _check(key: NetworkKey | None, error: ValueError | None, read: Callable[[NetworkKey], object]) -> NetworkKey | None:
     """Return the key if its network can be read; otherwise show the reason on the page."""
     if key is not None:
         try:
             read(key)
         except ValueError as wrong:  # a CheckpointError, or an unknown name
-            error = str(wrong)
+            error = wrong
     if error is None:
         return key
-    st.error(literal(error), icon=":material/error:")
+    show_error(error)
     return None

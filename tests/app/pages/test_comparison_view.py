@@ -16,8 +16,8 @@ from densenet_core.checkpoints.checkpoint import Checkpoint
 from densenet_core.data.datasets import load_test_images
 from densenet_core.training.config import TrainingConfig
 from densenet_core.training.loop import train
-from tests.app.pages.again import make_again
 from tests.app.pages.pages import DIGITS, FEW, page
+from tests.app.pages.taking_home.again import make_again
 
 pytestmark = pytest.mark.slow
 

@@ -45,7 +45,7 @@ def test_images_that_do_not_fit_say_so_and_the_measure_can_be_changed_back(app: 
     choose_all(app, zoo_name=NAME, images_number=30, measure="taylor").run()
     app.selectbox(key="images_digits").select("cifar10").run()
     assert not app.exception
-    assert "data set cifar10 is not under 'data'" in app.error[0].value.replace("\\", "")
+    assert "Data set cifar10 is not under 'data'" in app.error[0].value.replace("\\", "")
     app.selectbox(key="measure").select("mean_abs_weight").run()
     assert not app.error
     assert heatmap_cells(app)

@@ -254,3 +254,12 @@ def test_every_page_is_shown_in_korean(
     labels = [*app.selectbox, *app.number_input, *app.metric, *app.toggle, *app.multiselect, *app.text_input]
     for widget in labels:
         assert re.search(r"[가-힣]", widget.label) or widget.label in ("mult_adds",), widget.label
+
+
+def test_an_error_begins_with_a_capital_letter_below_words_in_the_visitors_language() -> None:
+    source = 'from app.dashboard.refusals import show_error\nshow_error("epochs 0 is below 1")\n'
+    english, korean = AppTest.from_string(source), AppTest.from_string(source)
+    korean.session_state[language.KEY] = "ko"
+    assert english.run().error[0].value == "Epochs 0 is below 1"
+    lead, said = korean.run().error[0].value.split("\n\n")
+    assert re.search(r"[가-힣]", lead) and said == "Epochs 0 is below 1"

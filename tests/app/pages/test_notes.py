@@ -242,7 +242,7 @@ def test_table_1_of_any_densenets_and_of_none(app: AppTest, words: dict[str, str
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("resnet-20", "network 'resnet-20' is a ResNet-20"), ("densenet-41-12", "depth 41 is not 3*n+4")],
+    [("resnet-20", "Network 'resnet-20' is a ResNet-20"), ("densenet-41-12", "Depth 41 is not 3*n+4")],
 )
 def test_names_of_other_families_show_the_error(name: str, message: str) -> None:
     app = AppTest.from_string(PAGE, default_timeout=240)

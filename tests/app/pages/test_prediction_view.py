@@ -24,8 +24,8 @@ from app.dashboard.widgets import downloads
 from densenet_core import Checkpoint, DataError, DenseNet, DenseNetSpec, load_checkpoint, load_zoo, save_checkpoint
 from densenet_core.data.datasets import load_test_images
 from densenet_core.data.images import sample_evenly
-from tests.app.pages.again import make_again
 from tests.app.pages.pages import FEW, page, shown
+from tests.app.pages.taking_home.again import make_again
 
 pytestmark = pytest.mark.slow
 NAME = "densenet-40-12-digits"

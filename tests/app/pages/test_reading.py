@@ -11,8 +11,8 @@ from streamlit.testing.v1 import AppTest
 from densenet_core import DenseNetSpec, save_checkpoint
 from densenet_core.checkpoints.checkpoint import Checkpoint
 from densenet_core.networks.build import build_model
+from tests.app.pages.odd.test_addresses import opened
 from tests.app.pages.pages import DIGITS, heatmap_cells, shown
-from tests.app.pages.test_odd_addresses import opened
 
 SPEC = DenseNetSpec((2, 2), 4, 8, norm="group", norm_groups=4)
 
@@ -48,7 +48,7 @@ def test_the_kind_of_norms_is_chosen_where_a_file_is_and_is_in_the_link(folder: 
 def test_an_unknown_kind_of_norms_is_an_error_in_words(folder: Path) -> None:
     page = opened("feature_reuse", network=f"path:{folder / 'groups.pth'}", norm="grup")
     assert not page.exception
-    assert "norm 'grup' is unknown" in page.error[0].value.replace("\\", "")
+    assert "Norm 'grup' is unknown" in page.error[0].value.replace("\\", "")
 
 
 @pytest.mark.parametrize("network", [f"zoo:{DIGITS}", "path:own.safetensors", "path:whole.pt"])

@@ -73,7 +73,7 @@ def test_what_a_start_came_to_is_said_until_the_next_one(app: AppTest, monkeypat
     for _ in range(2):
         found.run()
         assert not found.success
-        assert found.error[0].value.replace("\\", "") == "the run 'demo' did not start: it has other settings"
+        assert found.error[0].value.replace("\\", "") == "The run 'demo' did not start: it has other settings"
 
 
 def test_training_without_runs_says_how_to_start_one(app: AppTest) -> None:

@@ -18,7 +18,7 @@ from analysis.reuse.emergence import record_reuse
 from app.dashboard.pages import PAGES
 from densenet_core import Checkpoint, DenseNetSpec, save_checkpoint
 from densenet_core.training.runs.files import CONFIG, METRICS, WEIGHTS, Metric, write_metrics
-from tests.app.pages.test_odd_addresses import opened
+from tests.app.pages.odd.test_addresses import opened
 from tests.conftest import trained_like
 
 pytestmark = pytest.mark.slow

@@ -234,7 +234,7 @@ def test_a_new_run_stays_in_its_folder(name: str, app: AppTest, monkeypatch: pyt
     start(app)
     assert not app.exception
     assert not started
-    assert "name" in app.error[0].value
+    assert app.error[0].value.startswith("Name ")
 
 
 def test_the_form_of_a_new_run_opens_no_files(app: AppTest) -> None:
@@ -258,7 +258,7 @@ def test_a_new_run_of_an_unknown_network_is_not_started(app: AppTest, monkeypatc
     start(app)
     assert not app.exception
     assert not started
-    assert "depth 41" in app.error[0].value.replace("\\", "")
+    assert "Depth 41" in app.error[0].value.replace("\\", "")
 
 
 def test_a_damaged_run_does_not_take_the_training_page_down(app: AppTest) -> None:

@@ -137,7 +137,7 @@ def test_odd_forms_of_paths_are_served_no_file(path: str, port: int) -> None:
 )
 def test_odd_forms_of_paths_in_an_address_lead_nowhere(path: str, port: int) -> None:
     with Visitor(port, "reuse", query=f"network=path:{path}") as visitor:
-        assert "outside the folders" in visitor.said or "there is no" in visitor.said
+        assert "outside the folders" in visitor.said or "There is no" in visitor.said
         assert "root:" not in visitor.said
 
 

@@ -17,6 +17,7 @@ from app.dashboard import loading
 from app.dashboard.charts import show_chart
 from app.dashboard.language import t
 from app.dashboard.memory import remember
+from app.dashboard.refusals import show_error
 from app.dashboard.views.notes.connectivity import TEXT_WIDTH
 from app.dashboard.widgets.downloads import download_row, download_small, download_table, take_home
 from app.dashboard.widgets.scripts import SCREEN, TABLE, joined, plain_script, spec_script
@@ -88,7 +89,7 @@ def show_compression() -> None:
     try:
         figure = network_screen(spec, int(size))
     except ValueError as error:
-        st.error(literal(str(error)), icon=":material/error:")
+        show_error(error)
         return
     _show_savings(spec, int(size))
     _show_sizes()

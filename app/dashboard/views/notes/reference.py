@@ -13,13 +13,13 @@ from analysis.results.tables import TABLE_1_NETWORKS, architecture_table, latex_
 from app.dashboard.charts import show_chart
 from app.dashboard.language import t
 from app.dashboard.memory import remember, remember_several
+from app.dashboard.refusals import show_error
 from app.dashboard.views.notes.blocks import DENSENETS
 from app.dashboard.views.notes.connectivity import TEXT_WIDTH
 from app.dashboard.widgets.downloads import download_row, download_small, take_home
 from app.dashboard.widgets.handover import Code
 from app.dashboard.widgets.scripts import SCREEN, TABLE, joined, plain_script
 from app.dashboard.widgets.tables import show_rows, show_table
-from app.text import literal
 from densenet_core.networks.names import published_spec
 from densenet_core.training.config import RECIPES
 
@@ -44,7 +44,7 @@ def show_table_1() -> None:
     try:
         table = architecture_table({name: published_spec(name) for name in names})
     except ValueError as error:
-        st.error(literal(str(error)), icon=":material/error:")
+        show_error(error)
         return
     show_table(table, height="content")
     with take_home():

@@ -26,6 +26,7 @@ from app.dashboard.charts import show_chart
 from app.dashboard.keys import ImagesKey, NetworkKey, file_key
 from app.dashboard.language import t
 from app.dashboard.memory import remember
+from app.dashboard.refusals import show_error
 from app.dashboard.roots import distinct_names, in_served_folders, list_served_runs, served_folders
 from app.dashboard.server.options import DATA_DIR
 from app.dashboard.views.notes.connectivity import TEXT_WIDTH
@@ -145,7 +146,7 @@ def show_highway() -> None:
             spec = loading.load(file_key(run)).architecture
             gates, shares = _highway_tables(file_key(run), str(config["dataset"]))
     except ValueError as error:
-        st.error(literal(str(error)), icon=":material/error:")
+        show_error(error)
         return
     assert isinstance(spec, HighwaySpec)
     _show_gates(spec, gates, is_trained=run != UNTRAINED)

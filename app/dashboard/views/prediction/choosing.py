@@ -10,6 +10,7 @@ from app.dashboard import loading
 from app.dashboard.keys import ImagesKey, NetworkKey
 from app.dashboard.language import names, t
 from app.dashboard.memory import choose_for, recall, remember
+from app.dashboard.refusals import show_error
 from app.dashboard.views.prediction.images import (
     ChosenImage,
     image_labels,
@@ -139,7 +140,7 @@ def _upload(key: NetworkKey, label: str, endings: tuple[str, ...]) -> ChosenImag
     try:
         prepare_upload(key, upload.file_id, upload.getvalue())
     except ValueError as error:
-        st.error(literal(f"{upload.name}: {error}"), icon=":material/error:")
+        show_error(error, upload.name)
         return None
     names_file, class_names = _name_classes(key)
     return ChosenImage(None, 0, upload.file_id, upload.name, names_file, class_names)
@@ -156,5 +157,5 @@ def _name_classes(key: NetworkKey) -> tuple[str, tuple[str, ...]]:
     try:
         return file.name, parse_names(file.getvalue(), loading.load(key).architecture.num_classes, file.name)
     except ValueError as error:
-        st.error(literal(str(error)), icon=":material/error:")
+        show_error(error)
         return "", ()

@@ -15,6 +15,7 @@ from app.dashboard.charts import show_chart
 from app.dashboard.keys import NetworkKey
 from app.dashboard.language import names, t
 from app.dashboard.memory import choose_for, recall, remember
+from app.dashboard.refusals import show_error
 from app.dashboard.views.prediction.code import drawn, explain_command, explanation_code, picture_code
 from app.dashboard.views.prediction.images import ChosenImage, class_titles, explain_chosen, flat, open_predictor
 from app.dashboard.widgets.downloads import download_picture, download_row, download_table, only_these, take_home
@@ -66,7 +67,7 @@ def show_prediction(key: NetworkKey, chosen: ChosenImage) -> None:
         with only_these("prediction"):
             _show_all(key, chosen)
     except (CheckpointError, DataError) as error:
-        st.error(literal(str(error)), icon=":material/error:")
+        show_error(error)
 
 
 def _show_all(key: NetworkKey, chosen: ChosenImage) -> None:

@@ -12,6 +12,7 @@ import streamlit as st
 from app.dashboard.language import column_title, t
 from app.dashboard.memory import choose_for, remember, remember_several
 from app.dashboard.processes import first_word, last_words, resume_training, stop_training
+from app.dashboard.refusals import show_error
 from app.dashboard.roots import in_served_folders, runs_dir, training_folders
 from app.dashboard.server.options import server_options
 from app.dashboard.views.training.curves import show_curves
@@ -182,7 +183,7 @@ def _show_curves(name: str, folder: Path, others: list[str]) -> None:
     try:
         show_curves(runs, f"{name}_curves")
     except RunError as error:
-        st.error(literal(str(error)), icon=":material/error:")
+        show_error(error)
 
 
 def _show_buttons(run: RunSummary, folder: Path) -> None:
@@ -192,7 +193,7 @@ def _show_buttons(run: RunSummary, folder: Path) -> None:
         if was_clicked(key):
             _stop_or_resume(run, folder)
     except (RunError, OSError) as error:
-        st.error(literal(str(error)), icon=":material/error:")
+        show_error(error)
     if run.state != "finished":
         st.button(t(f"training.{does}"), icon=ICONS[does], key=key, on_click=partial(note_click, key))
     if run.state != "running":

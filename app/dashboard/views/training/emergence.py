@@ -15,6 +15,7 @@ from analysis.reuse.emergence import STEADY, likeness_to_end, onset, reuse_over_
 from app.dashboard.caching import cache
 from app.dashboard.charts import show_chart
 from app.dashboard.language import t, translated
+from app.dashboard.refusals import show_error
 from app.dashboard.roots import in_served_folders
 from app.dashboard.views.training.epochs import show_epochs
 from app.dashboard.widgets.downloads import Item, download_row, download_small, offer, take_home
@@ -37,7 +38,7 @@ def show_emergence(folder: Path) -> None:
         with in_served_folders():
             tables = reuse_over_training(folder)
     except RunError as error:
-        st.error(literal(str(error)), icon=":material/error:")
+        show_error(error)
         return
     show_epochs(tables, folder.name)
     with take_home():

@@ -11,6 +11,7 @@ import streamlit as st
 from app.dashboard.language import t
 from app.dashboard.memory import choose_for
 from app.dashboard.processes import delete_run, rename_run
+from app.dashboard.refusals import show_error
 from app.text import literal
 from densenet_core import RunError
 
@@ -39,7 +40,7 @@ def show_manage(folder: Path) -> None:
             on_click=partial(_do, partial(_delete, folder, sure)),
         )
     if refused := st.session_state.pop(_REFUSED, None):
-        st.error(literal(refused), icon=":material/error:")
+        show_error(refused)
 
 
 def _do(change: Callable[[], None]) -> None:

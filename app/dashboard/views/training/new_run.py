@@ -10,6 +10,7 @@ import streamlit as st
 
 from app.dashboard.language import t
 from app.dashboard.processes import first_word, start_training, why_ended
+from app.dashboard.refusals import show_error
 from app.dashboard.roots import check_run_folder, in_served_folders, runs_dir, training_folders
 from app.dashboard.views.training.estimate import seconds_per_epoch
 from app.dashboard.widgets.clicks import note_click, was_clicked
@@ -54,7 +55,7 @@ def show_form() -> None:
             with st.expander(t("training.more")):
                 given |= _settings(MORE_SETTINGS, usual)
         except RunError as error:
-            st.error(literal(str(error)), icon=":material/error:")
+            show_error(error)
             given = None
         noted = partial(note_click, "start")
         st.form_submit_button(t("training.start"), type="primary", icon=":material/play_arrow:", on_click=noted)
@@ -131,6 +132,6 @@ def _show_outcome() -> None:
         return
     error = st.session_state[_SAID] = outcome if isinstance(outcome, str) else why_ended(*outcome)
     if error:
-        st.error(literal(error), icon=":material/error:")
+        show_error(error)
     else:
         st.success(t("training.started", name=literal(outcome[0].name)))

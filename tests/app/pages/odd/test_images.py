@@ -15,8 +15,8 @@ from streamlit.testing.v1 import AppTest
 
 from app.cli.main import run
 from app.dashboard.widgets import downloads
+from tests.app.pages.odd.test_addresses import opened
 from tests.app.pages.pages import DIGITS, page
-from tests.app.pages.test_odd_addresses import opened
 
 
 def encoded(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:

@@ -77,7 +77,7 @@ def _page(module: str, folder: Path) -> str:
 
 def test_the_reuse_page_rejects_resnets(app: AppTest, tmp_path: Path) -> None:
     file = write("resnet", tmp_path)
-    app = AppTest.from_file(str(Path(__file__).parents[3] / "app" / "main.py"), default_timeout=240)
+    app = AppTest.from_file(str(Path(__file__).parents[4] / "app" / "main.py"), default_timeout=240)
     app.query_params["network"] = f"path:{file}"
     app.run()
     assert not app.exception

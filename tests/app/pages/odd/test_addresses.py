@@ -15,7 +15,7 @@ from tests.app.pages.pages import DIGITS
 from tests.app.pages.test_prediction_view import as_file
 
 ODD = ("9" * 5000, "\0", "-1", "1.2.3.4", "<b>{x}%s")
-SOURCES = (Path(__file__).parents[3] / "app" / "dashboard").rglob("*.py")
+SOURCES = (Path(__file__).parents[4] / "app" / "dashboard").rglob("*.py")
 NAMES = {
     name for file in SOURCES for name in re.findall(r'(?:[kK](?:ey|EY)|name)=f?"(\w+)', file.read_text())
 }  # of all widgets

@@ -13,9 +13,9 @@ from app.dashboard.views.notes import SECTIONS
 from app.dashboard.widgets import downloads
 from densenet_core.training.config import TrainingConfig
 from densenet_core.training.loop import train
-from tests.app.pages.again import make_again
 from tests.app.pages.conftest import without_download
 from tests.app.pages.pages import DIGITS, FEW, choose_all
+from tests.app.pages.taking_home.again import make_again
 
 QUICK = {  # a page -> the beginnings of what its code makes within seconds
     "feature_reuse": ("weights", "row", "column", "observations"),
