@@ -86,6 +86,15 @@ def decimal(value: float, digits: int = 2) -> str:
     return "–" if math.isnan(value) else f"{value:.{digits}f}"
 
 
+def signed(value: float) -> str:
+    """Return a number with three significant digits and its sign, which 0 does not have.
+
+    >>> signed(1.5), signed(-0.25), signed(0.0)
+    ('+1.5', '−0.25', '0')
+    """
+    return f"{value:+.3g}".replace("-", "−") if value else "0"
+
+
 def format_value(value: Any, form: str) -> str:
     """Return a value of a record in its format, or unchanged where it is of another type."""
     try:

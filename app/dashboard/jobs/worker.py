@@ -70,7 +70,8 @@ def _end_with_the_dashboard() -> None:
     """End this process when the dashboard's end of its standard input is closed."""
 
     def wait() -> None:
-        sys.stdin.buffer.read()
+        while os.read(0, 1024):  # not by sys.stdin: Python aborts where a thread that waits holds its lock at the end
+            pass
         os._exit(1)
 
     threading.Thread(target=wait, daemon=True).start()

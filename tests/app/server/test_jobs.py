@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import pickle
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -239,6 +240,18 @@ def test_a_job_in_its_own_process_returns_the_functions_result(tmp_path: Any) ->
     assert (job.done, job.total) == (40, 40)
     expected = measure_reuse(network, ("ablation",), load_test_images("digits"), 40)
     assert job.result["ablation"].tolist() == pytest.approx(expected["ablation"].tolist(), abs=1e-6)
+
+
+@pytest.mark.slow
+def test_a_process_that_is_done_ends_by_itself() -> None:
+    command = [sys.executable, "-P", "-m", "app.dashboard.jobs.worker"]
+    pipes: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    with subprocess.Popen(command, **pipes) as process:
+        pickle.dump(("claims", None, ()), process.stdin)  # without its options: an error at once
+        process.stdin.flush()  # and it stays open
+        said, complaints = process.stdout.read(), process.stderr.read()
+        assert (process.wait(60), complaints) == (0, b"")
+    assert pickle.loads(said)[0] == "crash"
 
 
 @pytest.mark.slow

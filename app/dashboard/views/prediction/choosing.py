@@ -25,6 +25,7 @@ ORIGINS = ("dataset", "upload")
 WAYS = ("class", "wrong", "uncertain")
 NUM_THUMBNAILS = 12  # of a row
 IMAGE_ENDINGS = ("png", "jpg", "jpeg", "webp")
+MAX_NAMES_FILE = 1  # MB
 
 
 def choose_image(key: NetworkKey) -> ChosenImage | None:
@@ -133,7 +134,10 @@ def _show_turns(key: str, places: list[int], first: int) -> None:
 
 
 def _upload(key: NetworkKey, label: str, endings: tuple[str, ...]) -> ChosenImage | None:
-    upload = st.file_uploader(label, endings, key=f"prediction_upload_{endings[0]}")
+    from analysis.prediction.image_files import MAX_BYTES
+
+    limit = min(MAX_BYTES // 2**20, st.get_option("server.maxUploadSize"))
+    upload = st.file_uploader(label, endings, key=f"prediction_upload_{endings[0]}", max_upload_size=limit)
     if upload is None:
         st.write(t("prediction.choose"))
         return None
@@ -149,7 +153,9 @@ def _upload(key: NetworkKey, label: str, endings: tuple[str, ...]) -> ChosenImag
 def _name_classes(key: NetworkKey) -> tuple[str, tuple[str, ...]]:
     """Take a text file with the names of the classes; return its name and the names, or "" and ()."""
     with st.popover(t("prediction.name_classes"), icon=":material/label:"):
-        file = st.file_uploader(t("prediction.names_file"), ("txt",), key="prediction_names")
+        file = st.file_uploader(
+            t("prediction.names_file"), ("txt",), key="prediction_names", max_upload_size=MAX_NAMES_FILE
+        )
     if file is None:
         return "", ()
     from analysis.prediction.image_files import parse_names

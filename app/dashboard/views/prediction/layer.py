@@ -18,6 +18,7 @@ from app.dashboard.views.prediction.overview import SOURCE, STRONGEST, chosen_so
 from app.dashboard.widgets.downloads import download_picture
 from app.dashboard.widgets.handover import Code
 from app.dashboard.widgets.scripts import Imports, script
+from app.text import signed
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -86,9 +87,8 @@ def _show_overlay(shown: Shown, own: Overlay) -> None:
     """Draw a map over the image, with its true size and range: a small one is enlarged smoothly."""
     values = shown.flat(own.own_map)
     pixels = overlay(shown.flat(shown.found.seen.pixels), values, min_side=MAP_SIDE)
-    size, low, high = " × ".join(map(str, values.shape)), float(values.min()), float(values.max())
-    range_of_values = t("prediction.map_size", size=size, low=low, high=high).replace("-", "−")
-    caption = f"{own.caption}  \n{range_of_values}"
+    size, low, high = " × ".join(map(str, values.shape)), signed(float(values.min())), signed(float(values.max()))
+    caption = f"{own.caption}  \n{t('prediction.map_size', size=size, low=low, high=high)}"
     st.image(pixels, caption=caption, width="stretch")
     code = picture_code(shown, own.name, "overlay", own.expression, own.imports, min_side=MAP_SIDE)
     download_picture(own.name, pixels, values, f"{own.name}_", code)
