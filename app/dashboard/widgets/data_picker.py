@@ -167,6 +167,9 @@ def _offer_shipped_images(record: dict[str, Any]) -> None:
 
 def _show_images(images: ImagesKey) -> None:
     """Say which images the page's numbers are measured on, and how they are normalized."""
-    place = "" if images.dataset == "digits" else f" ({literal(str(Path(images.root)))})"
+    root = Path(images.root)
+    place = literal(str(root.relative_to(Path.cwd()) if root.is_relative_to(Path.cwd()) else root))
+    names = {"digits": "digits", "folder": place}
+    dataset = names.get(images.dataset, f"{images.dataset} ({place})")
     normalize = images.normalize or {"svhn": "none"}.get(images.dataset, images.dataset)
-    st.caption(t("images.shown", number=images.number, dataset=images.dataset + place, normalize=normalize))
+    st.caption(t("images.shown", number=images.number, dataset=dataset, normalize=normalize))

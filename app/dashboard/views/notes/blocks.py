@@ -132,7 +132,7 @@ def _show_sizes() -> None:
     text = t("notes.compression.padding", before=first["before"], after=first["unpadded"], odd=odd)
     st.markdown(text, width=TEXT_WIDTH)
     labels = [t(f"notes.compression.{column}") for column in sizes]
-    st.table(sizes.set_axis(labels, axis=1).set_index(labels[0]))
+    st.table(sizes.astype(str).set_axis(labels, axis=1).set_index(labels[0]))  # an index of numbers is hidden
     imports = {"analysis.architecture.architecture": "sizes_after"}
     line = f'save_table(sizes_after({PADDED_SIZES}), "sizes_after_convolutions.csv")'
     download_table("sizes_after_convolutions", sizes, "notes_sizes_", plain_script(joined(TABLE, imports), [line]))

@@ -56,7 +56,7 @@ def show_supervision() -> None:
     farthest = table[table["network"] == BASE.title]["layers_to_classifier"].max()
     st.markdown(t("notes.short_paths.supervision_text", farthest=farthest), width=TEXT_WIDTH)
     labels = [t(f"notes.short_paths.{column}") for column in ("network", "stage", "layers_to_classifier", "by")]
-    st.table(table.assign(by=words).set_axis(labels, axis=1).set_index(labels[0]))
+    st.table(table.assign(by=words).astype(str).set_axis(labels, axis=1).set_index(labels[0]))  # all at the left
     with take_home():
         imports = joined(TABLE, {MODULE: "supervision", "pandas": "concat"}, spec_imports(*SUPERVISED))
         lines = [
