@@ -123,24 +123,7 @@ def _warn_of(skipped: list[str]) -> None:
 
 def _choose_rows(table: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of one data set, kind of error, and the chosen sources and families."""
-    with st.sidebar:
-        st.subheader(t("efficiency.results"), anchor=False)
-        datasets = list(table["dataset"].value_counts().index)
-        dataset = remember(
-            st.selectbox, t("efficiency.dataset"), options=datasets, key="dataset", default=FIRST_DATASET
-        )
-        rows = table[table["dataset"] == dataset]
-        kinds = [kind for kind in ERROR_TITLES if kind in set(rows["error_kind"])]
-        kind = remember(
-            st.selectbox,
-            t("efficiency.error"),
-            options=kinds,
-            key=f"error_kind {dataset}",
-            name="error_kind",
-            default=kinds[0],
-            format_func=titles(ERROR_TITLES),
-        )
-    rows = rows[rows["error_kind"] == kind]
+    rows, dataset, kind = _choose_error(table)
     published = sorted(rows.loc[rows["origin"] == "published", "source"].unique())
     if published:
         sources = remember_several(
@@ -165,6 +148,28 @@ def _choose_rows(table: pd.DataFrame) -> pd.DataFrame:
     )
     shown: pd.DataFrame = rows[rows["family"].isin(chosen)]
     return shown
+
+
+def _choose_error(table: pd.DataFrame) -> tuple[pd.DataFrame, str, str]:
+    """Return the rows of one data set and kind of error, and both."""
+    with st.sidebar:
+        st.subheader(t("efficiency.results"), anchor=False)
+        datasets = list(table["dataset"].value_counts().index)
+        dataset = remember(
+            st.selectbox, t("efficiency.dataset"), options=datasets, key="dataset", default=FIRST_DATASET
+        )
+        rows = table[table["dataset"] == dataset]
+        kinds = [kind for kind in ERROR_TITLES if kind in set(rows["error_kind"])]
+        kind = remember(
+            st.selectbox,
+            t("efficiency.error"),
+            options=kinds,
+            key=f"error_kind {dataset}",
+            name="error_kind",
+            default=kinds[0],
+            format_func=titles(ERROR_TITLES),
+        )
+    return rows[rows["error_kind"] == kind], dataset, kind
 
 
 def _choose_axes() -> tuple[str, bool, bool]:

@@ -141,7 +141,7 @@ def test_an_invalid_new_run_shows_the_error(app: AppTest) -> None:
     app.text_input(key="new_name").set_value("../x")
     app.button[0].click().run()
     assert not app.exception
-    assert "name '../x' is not a folder name" in app.error[0].value.replace("\\", "")
+    assert "Name '../x' is not a folder name" in app.error[0].value.replace("\\", "")
 
 
 def test_the_new_run_form_passes_every_setting_on(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:

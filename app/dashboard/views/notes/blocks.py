@@ -58,6 +58,29 @@ def show_bottleneck() -> None:
 
 def show_compression() -> None:
     st.markdown(t("notes.compression.text"), width=TEXT_WIDTH)
+    spec, size = _choose_compressed()
+    try:
+        figure = network_screen(spec, size)
+    except ValueError as error:
+        show_error(error)
+        return
+    _show_savings(spec, size)
+    _show_sizes()
+    show_chart(figure, "notes_network_chart", t("notes.compression.title"))
+    stages = network_stages(spec, size)
+    with st.expander(t("notes.compression.table"), icon=":material/table:"):
+        show_table(stages[["stage", "num_layers", "in_maps", "out_maps", "in_size", "out_size"]])
+    with take_home():
+        draw = partial(loading.figure_file, lambda _: network_figure(spec, size), f"figure_2 {spec}", stages)
+        imports = {"analysis": "save_figure", "analysis.architecture.architecture": "network_stages"}
+        imports |= {"analysis.figures.diagrams.network": "network_figure"}
+        given = f"spec, {size}"
+        line = f'save_figure(network_figure({given}), "figure_2.pdf", network_stages({given}))'
+        download_row("figure_2", stages, draw, "2_", spec_script(spec, imports, [line]))
+
+
+def _choose_compressed() -> tuple[DenseNetSpec, int]:
+    """Return a published network with the chosen compression, and the side of its images in pixels."""
     a, b, c = st.columns(3)
     name = remember(
         a.selectbox,
@@ -85,25 +108,7 @@ def show_compression() -> None:
         name="notes_image",
         default=default_input_size(base),
     )
-    spec = replace(base, compression=theta)
-    try:
-        figure = network_screen(spec, int(size))
-    except ValueError as error:
-        show_error(error)
-        return
-    _show_savings(spec, int(size))
-    _show_sizes()
-    show_chart(figure, "notes_network_chart", t("notes.compression.title"))
-    stages = network_stages(spec, int(size))
-    with st.expander(t("notes.compression.table"), icon=":material/table:"):
-        show_table(stages[["stage", "num_layers", "in_maps", "out_maps", "in_size", "out_size"]])
-    with take_home():
-        draw = partial(loading.figure_file, lambda _: network_figure(spec, int(size)), f"figure_2 {spec}", stages)
-        imports = {"analysis": "save_figure", "analysis.architecture.architecture": "network_stages"}
-        imports |= {"analysis.figures.diagrams.network": "network_figure"}
-        given = f"spec, {size}"
-        line = f'save_figure(network_figure({given}), "figure_2.pdf", network_stages({given}))'
-        download_row("figure_2", stages, draw, "2_", spec_script(spec, imports, [line]))
+    return replace(base, compression=theta), int(size)
 
 
 def _show_savings(spec: DenseNetSpec, size: int) -> None:

@@ -137,19 +137,32 @@ def show_highway() -> None:
         format_func=titles.__getitem__,
     )
     try:
-        if run == UNTRAINED:
-            spec = spec_from_name(HIGHWAY, in_channels=1)
-            gates, shares = _untrained_tables()
-        else:
-            with in_served_folders():
-                config = read_config(run)
-            spec = loading.load(file_key(run)).architecture
-            gates, shares = _highway_tables(file_key(run), str(config["dataset"]))
+        spec, gates, shares = _measured(run)
     except ValueError as error:
         show_error(error)
         return
-    assert isinstance(spec, HighwaySpec)
     _show_gates(spec, gates, is_trained=run != UNTRAINED)
+    _show_gates_and_shares(run, gates, shares)
+    if len(runs) == 1:
+        command = f"densenet-lens train --arch {HIGHWAY} --dataset digits --name {HIGHWAY}"
+        st.caption(t("notes.short_paths.no_highway", command=command))
+
+
+def _measured(run: Path) -> tuple[HighwaySpec, pd.DataFrame, pd.DataFrame]:
+    """Return a run's network, the openings of its gates and the shares that they carry."""
+    if run == UNTRAINED:
+        spec = spec_from_name(HIGHWAY, in_channels=1)
+        gates, shares = _untrained_tables()
+    else:
+        with in_served_folders():
+            config = read_config(run)
+        spec = loading.load(file_key(run)).architecture
+        gates, shares = _highway_tables(file_key(run), str(config["dataset"]))
+    assert isinstance(spec, HighwaySpec)
+    return spec, gates, shares
+
+
+def _show_gates_and_shares(run: Path, gates: pd.DataFrame, shares: pd.DataFrame) -> None:
     left, right = st.columns(2, gap="medium")
     with left:
         figure = gates_screen(gates)
@@ -164,9 +177,6 @@ def show_highway() -> None:
         show_chart(_screen(shares, "share_carried"), "notes_shares", t("notes.short_paths.shares_alt"))
         line = 'save_figure(short_paths_figure(table, "share_carried"), "carried_shares.pdf", table)'
         _take_home("carried_shares", shares, "share_carried", _highway_code(run, "carried_shares", line))
-    if len(runs) == 1:
-        command = f"densenet-lens train --arch {HIGHWAY} --dataset digits --name {HIGHWAY}"
-        st.caption(t("notes.short_paths.no_highway", command=command))
 
 
 def _show_gates(spec: HighwaySpec, gates: pd.DataFrame, is_trained: bool) -> None:

@@ -41,12 +41,20 @@ def show_emergence(folder: Path) -> None:
         show_error(error)
         return
     show_epochs(tables, folder.name)
+    _take_animation_home(tables, folder)
+    st.caption(t("training.onset", epoch=onset(likeness_to_end(tables)), steady=STEADY))
+    _show_observations(tables, folder)
+
+
+def _take_animation_home(tables: pd.DataFrame, folder: Path) -> None:
+    """The buttons for the heatmaps over the epochs, and for their table."""
+    name = f"{folder.name}_reuse"
     with take_home():
         for file_format, label in ANIMATIONS.items():
             st.download_button(
                 label,
                 partial(_animation_file, tables, file_format),
-                f"{folder.name}_reuse.{file_format}",
+                f"{name}.{file_format}",
                 key=f"download_{file_format}",
                 on_click="ignore",
                 icon=":material/download:",
@@ -54,7 +62,6 @@ def show_emergence(folder: Path) -> None:
                 disabled=file_format == "mp4" and not has_ffmpeg(),
                 help=t("training.zip_help") if file_format == "zip" else None,
             )
-        name = f"{folder.name}_reuse"
         imports = joined(TABLE, {"analysis.figures.training.animation": "animation_bytes", "pathlib": "Path"})
         lines = [
             f'Path("{name}.gif").write_bytes(animation_bytes(tables, "gif"))',
@@ -65,7 +72,10 @@ def show_emergence(folder: Path) -> None:
         offer(name, Item(tables, partial(_animation_file, tables), code, formats=("gif",)))
     if not has_ffmpeg():
         st.caption(t("training.ffmpeg"))
-    st.caption(t("training.onset", epoch=onset(likeness_to_end(tables)), steady=STEADY))
+
+
+def _show_observations(tables: pd.DataFrame, folder: Path) -> None:
+    """The observations on Figure 5 over the epochs, and their statements."""
     observations = observations_over_training(tables)
     shown = observations_screen(observations, are_named=False)  # the statements are longer than a phone is wide
     show_chart(shown, key="observations", alt=t("training.observations_alt"), can_zoom=True)
