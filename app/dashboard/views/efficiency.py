@@ -264,8 +264,9 @@ def _show_table(results: Results, cost: str) -> None:
 
 
 def _show_claims() -> None:
+    claims = published_claims()
     with st.expander(t("efficiency.claims"), icon=":material/fact_check:"):
-        for claim in published_claims().itertuples():
+        for claim in claims.itertuples():
             words, badge = st.columns([4, 1])
             words.markdown(f"{statement(claim)}  \n:gray[{literal(translated(str(claim.reason)))}]")
             with badge:
@@ -273,4 +274,4 @@ def _show_claims() -> None:
         with take_home():
             imports = joined(TABLE, {"analysis.claims.published": "published_claims"})
             code = plain_script(imports, ['save_table(published_claims(), "efficiency_claims.csv")'])
-            download_row("efficiency_claims", published_claims(), None, "efficiency_claims_", code)
+            download_row("efficiency_claims", claims, None, "efficiency_claims_", code)
