@@ -1,6 +1,7 @@
 """What a visitor of the dashboard waits for, in Chromium on the same machine.
 
-`python benchmarks/dashboard.py`: from the server's start to the first heatmap drawn; a change of control on
+`python benchmarks/dashboard.py`: from the server's start to the first heatmap drawn, beside a Streamlit app that draws
+one small heatmap and nothing else; a change of control on
 DenseNet-201 until it is drawn; a change of page, for pages that draw at once; a link opened by a new visitor of the
 server, until the heatmap is drawn; and a change of control on the Efficiency page with 2,000 runs.
 """
@@ -24,9 +25,15 @@ from densenet_core.hardware import hardware
 from load import FLAGS, IMPORTS, MEASURES, Session, change, choose, upload
 from runs import finished_runs
 from support import recorded
-from support.served import serving
+from support.served import MAIN, serving
 
 STARTS, CHANGES, VISITS, LINKS, TOGGLES, RUNS = 4, 30, 3, 4, 6, 2000
+SMALLEST = """
+import plotly.graph_objects as go
+import streamlit as st
+
+st.plotly_chart(go.Figure(go.Heatmap(z=[[1, 2], [3, 4]])))
+"""
 HEATMAP = ".js-plotly-plot .heatmaplayer image"
 LINK = "?network=zoo.densenet-bc-76-12-digits&measure=effective_weight"
 AT_ONCE = ("comparison", "gradient_flow", "claims", "feature_reuse")  # pages that measure nothing when they are opened
@@ -36,18 +43,27 @@ address => location.pathname == address
 """
 
 
-async def first_heatmap(browser: Browser) -> list[float]:
-    """Return the seconds from the server's start until a new visitor's first heatmap is drawn."""
-    seconds = []
-    for _ in range(STARTS):
-        with tempfile.TemporaryDirectory() as folder:
-            page = await browser.new_page()
-            start = time.monotonic()
-            with serving(Path(folder), Path(folder) / "log") as server:
-                await page.goto(server.url)
-                await page.wait_for_selector(HEATMAP, state="attached")
-                seconds.append(time.monotonic() - start)
-            await page.close()
+async def first_heatmaps(browser: Browser) -> tuple[list[float], list[float]]:
+    """Return the seconds from the server's start until a new visitor's first heatmap: ours, and of the smallest app."""
+    seconds: tuple[list[float], list[float]] = [], []
+    with tempfile.TemporaryDirectory() as folder:
+        smallest = Path(folder) / "smallest.py"
+        smallest.write_text(SMALLEST)
+        for _ in range(STARTS):
+            for main, taken in zip((MAIN, smallest), seconds, strict=True):
+                taken.append(await first_heatmap(browser, Path(folder), main))
+    return seconds
+
+
+async def first_heatmap(browser: Browser, folder: Path, main: Path) -> float:
+    """Start an app; return the seconds until a new visitor's first heatmap is drawn."""
+    page = await browser.new_page()
+    start = time.monotonic()
+    with serving(folder, folder / "log", main=main) as server:
+        await page.goto(server.url)
+        await page.wait_for_selector(HEATMAP, state="attached")
+        seconds = time.monotonic() - start
+    await page.close()
     return seconds
 
 
@@ -153,9 +169,11 @@ async def measure() -> dict[tuple[str, str], list[float]]:
     """Return all waits, in seconds."""
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
+        first, smallest = await first_heatmaps(browser)
         pages, links = await pages_and_links(browser)
         found = {
-            ("server", "start to first heatmap"): await first_heatmap(browser),
+            ("server", "start to first heatmap"): first,
+            ("smallest Streamlit app", "start to first heatmap"): smallest,
             ("server", "link opened by a new visitor"): links,
             ("first network", "change of page"): pages,
             ("densenet201", "change of control"): await changes_of_control(browser),

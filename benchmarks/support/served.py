@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).parents[2]
+MAIN = ROOT / "app" / "main.py"
 
 
 class Server(NamedTuple):
@@ -24,19 +25,20 @@ class Server(NamedTuple):
 
 
 @contextmanager
-def serving(folder: Path, log: Path, *options: str, **environment: str) -> Iterator[Server]:
+def serving(folder: Path, log: Path, *options: str, main: Path = MAIN, **environment: str) -> Iterator[Server]:
     """Start the dashboard in a folder as the README says, and yield it when it answers; end it afterwards.
 
     Args:
         log: the file that gets its output.
         options: options of Streamlit.
+        main: another app than the dashboard.
         environment: variables in addition to this process's.
 
     Raises:
         RuntimeError: it ends or does not answer within a minute.
     """
     port = _free_port()
-    command = [sys.executable, "-m", "streamlit", "run", str(ROOT / "app" / "main.py"), "--server.headless=true"]
+    command = [sys.executable, "-m", "streamlit", "run", str(main), "--server.headless=true"]
     variables = os.environ | {"PYTHONPATH": str(ROOT)} | environment
     with log.open("ab") as stream:
         process = subprocess.Popen(
