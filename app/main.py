@@ -35,6 +35,11 @@ st.html(
     ".st-key-seen_image {max-width: 280px;} "
     ".st-key-thumbnails img {width: 4rem; height: 4rem; max-height: none !important; border-radius: 0.3rem;} "
     ".katex-display {overflow-x: auto; overflow-y: hidden;} "  # long formulas scroll on a phone
+    "@media (max-width: 640px) {.katex-display > .katex {font-size: 1em;}} "
+    # white on the dark theme's light blue has a contrast below 4.5
+    ".stApp :is([data-testid^=stBaseButton-primary], [data-tag-index]) * {color: light-dark(#ffffff, #111827);} "
+    "[class*='st-key-notes_arrow_'] button :is(div, p) {white-space: normal; text-align: start;} "
+    "[data-testid=stSidebar] [role=radiogroup] {row-gap: 0.4rem;} "
     "[data-testid=stLayoutWrapper]:has(> .st-key-runs_narrow) {display: none;} "
     "@media (max-width: 640px) {[data-testid=stLayoutWrapper]:has(> .st-key-runs_wide) {display: none;} "
     "[data-testid=stLayoutWrapper]:has(> .st-key-runs_narrow) {display: flex;}} "

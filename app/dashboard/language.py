@@ -24,6 +24,7 @@ from analysis.reuse.baselines import BASELINE_TITLES, PATTERN_TITLES
 from analysis.reuse.measures import MEASURE_TITLES
 from analysis.words import in_language
 from app.dashboard.memory import recall, remember
+from densenet_core.training.progress import duration
 
 LANGUAGES = {"en": "English", "ko": "한국어"}
 FIRST = "en"
@@ -69,6 +70,12 @@ def catalogue(name: str) -> dict[str, str]:
 def t(key: str, **values: Any) -> str:
     """Return the text of a key in the session's language, with values in its placeholders."""
     return catalogue(language())[key].format(**values)
+
+
+def duration_words(seconds: float) -> str:
+    """Return a duration with its unit in the session's language."""
+    number, unit = duration(seconds).split(" ")
+    return t(f"units.{unit}", number=number)
 
 
 def names(table: str, options: Iterable[Any]) -> Callable[[Any], str]:

@@ -14,7 +14,7 @@ from analysis.figures.figure_5 import Connection, feature_reuse_screen
 from analysis.figures.style.heatmap import COLOR_MAPS, ColorMap
 from analysis.figures.style.words import KIND_TITLES
 from analysis.reuse.measures import DEFAULT, IMAGE_MEASURES, MEASURE_TITLES, MEASURES
-from analysis.reuse.scaling import SCALING_TITLES, SCALINGS, Scaling, default_scaling
+from analysis.reuse.scaling import SCALING_TITLES, SCALINGS, Scaling, default_scaling, is_diverging
 from app.dashboard import loading
 from app.dashboard.caching import cache
 from app.dashboard.charts import Kept, draw_once, show_blocks
@@ -173,6 +173,7 @@ def _choose_options() -> Options:
         key="color_map",
         default=FIRST_COLORS,
         format_func=names("color_maps", COLOR_MAPS),
+        disabled=is_diverging(chosen, scaling_chosen),  # below 0 and above it, two colors
     )
     return Options(chosen, scaling_chosen, color_map)
 

@@ -20,12 +20,11 @@ from app.dashboard.jobs.queue import QueueError
 from app.dashboard.jobs.session import ask_for, may_cancel, own_jobs, the_queue
 from app.dashboard.jobs.task import Job, Task
 from app.dashboard.keys import ImagesKey, NetworkKey
-from app.dashboard.language import t
+from app.dashboard.language import duration_words, t
 from app.dashboard.refusals import show_error
 from app.dashboard.widgets.clicks import note_click, was_clicked
 from app.dashboard.widgets.network_picker import chosen_name
 from app.text import literal
-from densenet_core.training.progress import duration
 
 REFRESH = 1.0  # seconds
 ICONS = {
@@ -112,9 +111,9 @@ def _offer(task: Task, job: Job | None, amount: str, refused: str) -> None:
 def _expected_time(task: Task) -> str:
     """Return in words how long it takes: by earlier work of its kind, else roughly, by a forward pass."""
     if seconds := the_queue().expected_seconds(task, work_size(task)):
-        return t("jobs.took", time=duration(seconds))
+        return t("jobs.took", time=duration_words(seconds))
     rough = rough_seconds(task)
-    return t("jobs.estimated") if rough is None else t("jobs.rough", time=duration(rough))
+    return t("jobs.estimated") if rough is None else t("jobs.rough", time=duration_words(rough))
 
 
 def _start(task: Task) -> str:
@@ -155,8 +154,8 @@ def progress_words(job: Job) -> str:
     if job.state != "running":
         return t(f"jobs.states.{job.state}")
     if job.seconds_left is None:
-        return t("jobs.begun", time=duration(job.seconds))
-    return t("jobs.running", done=job.done, total=job.total, time=duration(job.seconds_left))
+        return t("jobs.begun", time=duration_words(job.seconds))
+    return t("jobs.running", done=job.done, total=job.total, time=duration_words(job.seconds_left))
 
 
 def show_jobs() -> None:

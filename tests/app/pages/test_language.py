@@ -263,3 +263,11 @@ def test_an_error_begins_with_a_capital_letter_below_words_in_the_visitors_langu
     assert english.run().error[0].value == "Epochs 0 is below 1"
     lead, said = korean.run().error[0].value.split("\n\n")
     assert re.search(r"[가-힣]", lead) and said == "Epochs 0 is below 1"
+
+
+@pytest.mark.parametrize(
+    ("chosen", "words"), [("en", ["45 s", "12 min", "3.5 h"]), ("ko", ["45초", "12분", "3.5시간"])]
+)
+def test_durations_are_in_the_pages_language(chosen: str, words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(language, "language", lambda: chosen)
+    assert [language.duration_words(seconds) for seconds in (45, 720, 12_600)] == words

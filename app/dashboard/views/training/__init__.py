@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from app.dashboard.language import column_title, t
+from app.dashboard.language import column_title, duration_words, t
 from app.dashboard.memory import choose_for, remember, remember_several
 from app.dashboard.processes import first_word, last_words, resume_training, stop_training
 from app.dashboard.refusals import show_error
@@ -26,7 +26,6 @@ from app.dashboard.widgets.scripts import TABLE, joined, plain_script
 from app.dashboard.widgets.tables import show_rows
 from app.text import literal
 from densenet_core import RunError
-from densenet_core.training.progress import duration
 from densenet_core.training.runs.files import METRICS
 from densenet_core.training.runs.status import RunSummary, read_summary
 
@@ -132,7 +131,7 @@ def _row(run: RunSummary) -> dict[str, Any]:
         t("training.columns.state"): t(f"training.states.{run.state}"),
         t("training.columns.epoch"): t("training.done", done=run.epoch, planned=run.epochs_planned),
         t("training.columns.error"): None if run.test_error is None else f"{run.test_error:.2f}",
-        t("training.columns.left"): "" if left is None or run.state == "finished" else duration(left),
+        t("training.columns.left"): "" if left is None or run.state == "finished" else duration_words(left),
         t("columns.network"): run.arch,
         t("training.columns.data"): run.dataset,
         t("training.columns.seed"): run.seed,

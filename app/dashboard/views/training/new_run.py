@@ -8,7 +8,7 @@ from typing import Any
 
 import streamlit as st
 
-from app.dashboard.language import t
+from app.dashboard.language import duration_words, t
 from app.dashboard.processes import first_word, start_training, why_ended
 from app.dashboard.refusals import show_error
 from app.dashboard.roots import check_run_folder, in_served_folders, runs_dir, training_folders
@@ -27,7 +27,6 @@ from densenet_core.training.config import (
     recipe_config,
     training_settings,
 )
-from densenet_core.training.progress import duration
 
 FIRST_SETTINGS = ("epochs", "seed", "augment")
 STARTED = "training_started"  # of the session's state: the run that was started last, until it is there
@@ -81,7 +80,7 @@ def _show_time(usual: TrainingConfig | None) -> None:
     except ValueError:  # the typed text is not a network
         return
     if seconds:
-        place.caption(t("training.takes", epoch=duration(seconds)))
+        place.caption(t("training.takes", epoch=duration_words(seconds)))
 
 
 def _settings(names: Sequence[str], usual: TrainingConfig | None) -> dict[str, Any]:
