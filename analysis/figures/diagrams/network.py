@@ -112,11 +112,15 @@ def network_screen(spec: DenseNetSpec, input_size: int | None = None) -> go.Figu
     boxes = stage_boxes(spec, input_size)
     figure = go.Figure()
     for box in boxes:
-        _add_box(figure, spec, box)
+        if box.kind == "block":
+            _add_arcs(figure, spec, box)
+    texts = [text for box in boxes for text in _texts(box)]  # all at once: Plotly checks all again with each one added
     for x, maps in _arrows(boxes):
         ends = {"x": x + ARROW - 0.03, "ax": x + 0.03, "y": 0, "ay": 0, "axref": "x", "ayref": "y"}
-        figure.add_annotation(**ends, text="", showarrow=True, arrowhead=2, arrowwidth=1.2, arrowcolor=INK)
-        figure.add_annotation(x=x + ARROW / 2, y=0, yshift=10, text=str(maps), showarrow=False, font={"size": 11})
+        arrow = {"text": "", "showarrow": True, "arrowhead": 2, "arrowwidth": 1.2, "arrowcolor": INK}
+        middle = {"x": x + ARROW / 2, "y": 0, "yshift": 10, "showarrow": False}
+        texts += [ends | arrow, middle | {"text": str(maps), "font": {"size": 11}}]
+    figure.update_layout(annotations=texts, shapes=[_frame(box) for box in boxes])
     custom = [(box.stage, box.in_maps, box.out_maps, box.in_size, box.out_size) for box in boxes]
     square = {"symbol": "square", "size": 34, "color": "rgba(0,0,0,0)", "line": {"width": 0}}
     places = {"x": [box.middle for box in boxes], "y": [0] * len(boxes), "mode": "markers", "marker": square}
@@ -127,22 +131,28 @@ def network_screen(spec: DenseNetSpec, input_size: int | None = None) -> go.Figu
     return figure.update_yaxes(visible=False, range=[-HEIGHT / 2 - 0.6, HEIGHT / 2 + 0.2], fixedrange=True)
 
 
-def _add_box(figure: go.Figure, spec: DenseNetSpec, box: Box) -> None:
-    figure.add_shape(
-        type="rect",
+def _frame(box: Box) -> dict[str, Any]:
+    return {
+        "type": "rect",
         **{"x0": box.left, "x1": box.right, "y0": -box.height / 2, "y1": box.height / 2},
-        line={"color": EDGES[box.kind], "width": 1.2},
-        fillcolor=FILLS[box.kind],
-        layer="below",
-    )
+        "line": {"color": EDGES[box.kind], "width": 1.2},
+        "fillcolor": FILLS[box.kind],
+        "layer": "below",
+    }
+
+
+def _texts(box: Box) -> list[dict[str, Any]]:
     text: dict[str, Any] = {"x": box.middle, "showarrow": False}
-    below = {"y": -HEIGHT / 2, "yanchor": "top"}
-    figure.add_annotation(**text, **below, text=_on_screen(box.content), font={"size": 11})
+    below = text | {"y": -HEIGHT / 2, "yanchor": "top"}
+    content = below | {"text": _on_screen(box.content), "font": {"size": 11}}
     if box.kind != "block":
-        return
-    figure.add_annotation(**text, y=HEIGHT / 2, yanchor="bottom", text=number_dense_block(box.block))
+        return [content]
+    number = text | {"y": HEIGHT / 2, "yanchor": "bottom", "text": number_dense_block(box.block)}
     side = f"{box.out_size} × {box.out_size}"
-    figure.add_annotation(**text, **below, yshift=-38, text=side, font={"color": MUTED})
+    return [content, number, below | {"yshift": -38, "text": side, "font": {"color": MUTED}}]
+
+
+def _add_arcs(figure: go.Figure, spec: DenseNetSpec, box: Box) -> None:
     points = arc_line(block_arcs(spec, box))
     line = {"color": EDGES["block"], "width": float(np.clip(6 / box.num_layers, 0.15, 1))}
     figure.add_trace(go.Scatter(x=points[:, 0], y=points[:, 1], mode="lines", line=line, hoverinfo="skip"))

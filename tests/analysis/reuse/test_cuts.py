@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import time
 from collections.abc import Callable
 from functools import partial
 from itertools import islice
@@ -19,6 +17,7 @@ from analysis.reuse.comparison.image_effects import EFFECTS
 from analysis.reuse.cuts.processes import in_order
 from analysis.reuse.cuts.scores import fitting_batch
 from densenet_core import DenseNetSpec, RunError
+from tests.analysis.reuse.answers import answer_later_first
 from tests.analysis.reuse.test_effects import SPECS, checkpoint_of, some_images
 
 
@@ -46,21 +45,9 @@ def test_two_processes_measure_the_same_table_and_resume(tmp_path: Path) -> None
     np.testing.assert_allclose(together.attrs[EFFECTS].values, alone.attrs[EFFECTS].values, atol=1e-5)
 
 
-def _answers(folder: Path, step: int) -> int:
-    """Answer the later items first, and end the process at item 9, when the others are answered."""
-    if step == 9:
-        while len(list(folder.iterdir())) < 4:  # the other process may still be starting
-            time.sleep(0.05)
-        time.sleep(0.5)
-        os._exit(1)
-    time.sleep(0.05 * (3 - step))
-    (folder / str(step)).touch()
-    return 10 * step
-
-
 @pytest.mark.slow
 def test_results_come_in_order_and_a_process_that_ends_is_an_error(tmp_path: Path) -> None:
-    prepare: Callable[[], Callable[[int], int]] = partial(partial, _answers, tmp_path)
+    prepare: Callable[[], Callable[[int], int]] = partial(partial, answer_later_first, tmp_path)
     found = in_order(prepare, [0, 1, 2, 3, 9, 1], 2)
     assert list(islice(found, 4)) == [0, 10, 20, 30]
     with pytest.raises(RunError, match="a worker process ended before its work was done"):
