@@ -44,7 +44,7 @@ def image_lens_screen(table: pd.DataFrame, names: Sequence[str], depth: int | No
         figure.add_vline(x=depth, line={"color": MUTED, "dash": "dot"})
     figure.update_layout(layout(height=320))
     figure.update_layout(showlegend=True, legend=LEGEND)
-    figure.update_xaxes(title=DEPTH_TITLE, fixedrange=True)
+    figure.update_xaxes(title=DEPTH_TITLE, gridcolor=GRID, fixedrange=True)
     return figure.update_yaxes(title=PROBABILITY, range=[0, 1.02], gridcolor=GRID, fixedrange=True)
 
 
@@ -81,7 +81,7 @@ def lens_screen(table: pd.DataFrame, measure: str = "error") -> go.Figure:
     line = go.Scatter(
         x=table["source_layer"], y=table[measure], mode="lines+markers", line={"color": COLORS[1]}, hovertemplate=hover
     )
-    figure = go.Figure(line, layout(height=320)).update_xaxes(title=DEPTH_TITLE, fixedrange=True)
+    figure = go.Figure(line, layout(height=320)).update_xaxes(title=DEPTH_TITLE, gridcolor=GRID, fixedrange=True)
     return figure.update_yaxes(title=TITLES[measure], gridcolor=GRID, rangemode="tozero", fixedrange=True)
 
 
@@ -107,5 +107,5 @@ def probes_screen(table: pd.DataFrame, x_title: str, y_title: str, block_title: 
             hovertemplate=hover,
         )
     figure.update_layout(showlegend=True, legend=LEGEND)
-    figure.update_xaxes(title=x_title, fixedrange=True)
+    figure.update_xaxes(title=x_title, gridcolor=GRID, fixedrange=True)
     return figure.update_yaxes(title=y_title, gridcolor=GRID, rangemode="tozero", fixedrange=True)
