@@ -124,13 +124,18 @@ def _load_upload(upload: UploadedFile | None, reading: dict[str, Any]) -> Checkp
     limit = st.get_option("server.maxUploadSize")
     if upload.size > limit * 2**20:  # Streamlit's own check is the browser's
         raise CheckpointError(
-            f"the file has {upload.size:,} bytes, and uploads are limited to {limit} MB: put it into a served folder"
+            f"{upload.name}: the file has {upload.size:,} bytes, and uploads are limited to {limit} MB: "
+            "put it into a served folder"
         )
     gc.collect()  # ended sessions hold their uploads in cycles of references
     with tempfile.TemporaryDirectory(prefix="densenet-lens-", ignore_cleanup_errors=True) as folder:
         file = Path(folder) / "upload"  # never under its own name
         file.write_bytes(upload.getbuffer())
-        return load_checkpoint(file, **reading)
+        try:
+            return load_checkpoint(file, **reading)
+        except CheckpointError as error:  # which names the file as it lies here
+            error.args = (f"{upload.name}: {str(error).removeprefix(f'{file.name}: ')}",)
+            raise
 
 
 def disk_cache(key: NetworkKey) -> Path | None:

@@ -41,7 +41,7 @@ def _show_drop_zone() -> None:
     except CheckpointError as error:
         key = upload_key(upload)
         if not is_norm_open(key, upload):
-            show_error(error, upload.name)
+            show_error(error)
             return
     choose_network(Choice("upload", key.name))  # where the file leaves the norms open, the sidebar asks for them
 

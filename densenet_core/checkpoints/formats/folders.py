@@ -50,7 +50,7 @@ def beside(folder: Path, name: str, may_link: bool = False) -> Path:
     if not is_plain or (file.is_symlink() and not may_link) or not file.is_file():
         raise CheckpointError(
             f"its weights lie in another file, {name[:100]!r}, which is not beside it: "
-            "put both in one folder, or save the network with its weights inside"
+            "put both in one folder (an upload is one file), or save the network with its weights inside"
         )
     return file
 

@@ -127,7 +127,8 @@ def test_an_invalid_upload_shows_the_error(app: AppTest) -> None:
         app.file_uploader(key="upload").set_value(("net.pth", content, "application/octet-stream")).run()
         assert not app.exception
         assert len(app.error) == 1
-        assert message in app.error[0].value.replace("\\", "")
+        said = app.error[0].value.replace("\\", "")
+        assert said.startswith("net.pth: ") and message in said
         assert not app.get("plotly_chart")
 
 

@@ -127,7 +127,7 @@ def test_a_file_above_the_limit_is_refused_with_a_clear_word(app: AppTest, monke
     upload(app, "net.pth", bytes(2**20 + 1))
     assert not app.exception
     said = app.error[0].value.replace("\\", "")
-    assert "The file has 1,048,577 bytes, and uploads are limited to 1 MB: put it into a served folder" in said
+    assert "net.pth: the file has 1,048,577 bytes, and uploads are limited to 1 MB: put it into a served folder" in said
 
 
 def test_an_upload_leaves_nothing_on_disk(
