@@ -186,12 +186,12 @@ def _show_paths(shown: Shown) -> None:
     paths: pd.DataFrame | None = result_of(Task("paths", shown.key, (*_pack_image(shown), shown.found.for_class)))
     if paths is None:
         return
-    rows = [
+    rows = [  # the path comes last: it is long, and a phone shows the left of a table
         {
-            t("prediction.path"): row["path"],
-            t("prediction.layers_on_path"): row["num_layers"],
             t("prediction.part"): round(float(row["part"]), 4),
             t("prediction.share"): f"{row['share']:.1%}",
+            t("prediction.layers_on_path"): row["num_layers"],
+            t("prediction.path"): row["path"],
         }
         for row in paths.to_dict("records")
     ]
