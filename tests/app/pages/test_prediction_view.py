@@ -147,7 +147,7 @@ def test_driving_images_and_connections(
     assert charts(found) == 3
     found.button(key="start_paths").click().run()
     assert not found.exception
-    assert "stem > " in found.dataframe[-1].value.iloc[0, 0]
+    assert "stem > " in found.dataframe[-1].value.iloc[0, -1]
     carried = {"read_scores", "read_maps"} & set(found.session_state[downloads._ITEMS])
     assert len(carried) == 1
     ours = {"decision_heatmap", "decision_arcs", "strongest_paths", *carried}
