@@ -121,7 +121,7 @@ def runs(
     as_json: JsonOption = False,
 ) -> None:
     """List runs: state, finished epochs, test error and time left."""
-    from densenet_core.training.progress import duration
+    from densenet_core.training.durations import duration
     from densenet_core.training.runs.status import list_runs
 
     found, unreadable = list_runs(folder)

@@ -24,7 +24,7 @@ from analysis.reuse.baselines import BASELINE_TITLES, PATTERN_TITLES
 from analysis.reuse.measures import MEASURE_TITLES
 from analysis.words import in_language
 from app.dashboard.memory import recall, remember
-from densenet_core.training.progress import duration
+from densenet_core.training.durations import duration
 
 LANGUAGES = {"en": "English", "ko": "한국어"}
 FIRST = "en"

@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.text import Text
 
 from densenet_core.training.config import TrainingConfig
+from densenet_core.training.durations import duration
 from densenet_core.training.runs.files import Metric
 
 ProgressStyle = Literal["auto", "bar", "lines", "none"]
@@ -86,17 +87,6 @@ def epoch_line(config: TrainingConfig, metrics: Sequence[Metric], seconds_per_ep
     speed = f"{train.images_per_s or 0:,.{0 if (train.images_per_s or 0) >= 100 else 1}f} images/s"
     error = f"{metrics[-1].split} error {metrics[-1].error:.2f} %"
     return f"{config.name}: epoch {epoch}/{config.epochs}, train loss {train.loss:.4f}, {error}, {speed}, {left} left"
-
-
-def duration(seconds: float) -> str:
-    """Return a duration in a readable unit: 45 s, 12 min, 3.5 h.
-
-    >>> duration(5400)
-    '1.5 h'
-    """
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 @contextmanager
