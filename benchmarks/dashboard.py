@@ -43,6 +43,12 @@ address => location.pathname == address
 """
 
 
+async def see_heatmap(page: Page, url: str) -> None:
+    """Open an address, and wait until its first heatmap is drawn."""
+    await page.goto(url)
+    await page.wait_for_selector(HEATMAP, state="attached")
+
+
 async def first_heatmaps(browser: Browser) -> tuple[list[float], list[float]]:
     """Return the seconds from the server's start until a new visitor's first heatmap: ours, and of the smallest app."""
     seconds: tuple[list[float], list[float]] = [], []
@@ -60,8 +66,7 @@ async def first_heatmap(browser: Browser, folder: Path, main: Path) -> float:
     page = await browser.new_page()
     start = time.monotonic()
     with serving(folder, folder / "log", main=main) as server:
-        await page.goto(server.url)
-        await page.wait_for_selector(HEATMAP, state="attached")
+        await see_heatmap(page, server.url)
         seconds = time.monotonic() - start
     await page.close()
     return seconds
@@ -119,8 +124,7 @@ async def links_opened(browser: Browser, url: str) -> list[float]:
         context = await browser.new_context()
         page = await context.new_page()
         start = time.monotonic()
-        await page.goto(f"{url}/{LINK}")
-        await page.wait_for_selector(HEATMAP, state="attached")
+        await see_heatmap(page, f"{url}/{LINK}")
         seconds.append(time.monotonic() - start)
         await context.close()
     return seconds
@@ -131,8 +135,7 @@ async def pages_and_links(browser: Browser) -> tuple[list[float], list[float]]:
     with tempfile.TemporaryDirectory() as name, serving(Path(name), Path(name) / "log") as server:
         links = await links_opened(browser, server.url)
         page = await browser.new_page(viewport={"width": 1440, "height": 1000})
-        await page.goto(server.url)
-        await page.wait_for_selector(HEATMAP, state="attached")
+        await see_heatmap(page, server.url)
         await asyncio.sleep(IMPORTS)
         return await changes_of_page(page), links
 
@@ -143,8 +146,7 @@ async def changes_with_many_runs(browser: Browser) -> list[float]:
         finished_runs(Path(name) / "runs", RUNS)
         with serving(Path(name), Path(name) / "log") as server:
             page = await browser.new_page(viewport={"width": 1440, "height": 1000})
-            await page.goto(server.url)
-            await page.wait_for_selector(HEATMAP, state="attached")
+            await see_heatmap(page, server.url)
             await open_page(page, "efficiency")
             await page.get_by_text("log axis").first.wait_for(timeout=120_000)  # it counts each network's cost once
             await choose(page, "Data set", "C10+")

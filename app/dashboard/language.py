@@ -24,7 +24,7 @@ from analysis.reuse.baselines import BASELINE_TITLES, PATTERN_TITLES
 from analysis.reuse.measures import MEASURE_TITLES
 from analysis.words import in_language
 from app.dashboard.memory import recall, remember
-from densenet_core.training.durations import duration
+from densenet_core.training.durations import number_and_unit
 
 LANGUAGES = {"en": "English", "ko": "한국어"}
 FIRST = "en"
@@ -74,7 +74,7 @@ def t(key: str, **values: Any) -> str:
 
 def duration_words(seconds: float) -> str:
     """Return a duration with its unit in the session's language."""
-    number, unit = duration(seconds).split(" ")
+    number, unit = number_and_unit(seconds)
     return t(f"units.{unit}", number=number)
 
 

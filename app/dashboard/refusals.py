@@ -30,4 +30,4 @@ def begin_large(sentence: str) -> str:
     >>> begin_large("epochs 0 is below 1"), begin_large("model.pth is empty")
     ('Epochs 0 is below 1', 'model.pth is empty')
     """
-    return sentence[:1].upper() + sentence[1:] if _WORD.match(sentence) else sentence
+    return sentence[0].upper() + sentence[1:] if _WORD.match(sentence) else sentence

@@ -13,6 +13,7 @@ from analysis.reuse.pruning import prune
 from app.dashboard.pages import PAGES
 from densenet_core import Checkpoint, DenseNet, DenseNetSpec, save_checkpoint
 from densenet_core.networks.build import create_model
+from tests.app.pages.pages import MAIN
 from tests.densenet_core.checkpoints.formats.foreign import ForeignDenseNet, trained
 
 pytestmark = pytest.mark.slow
@@ -77,7 +78,7 @@ def _page(module: str, folder: Path) -> str:
 
 def test_the_reuse_page_rejects_resnets(app: AppTest, tmp_path: Path) -> None:
     file = write("resnet", tmp_path)
-    app = AppTest.from_file(str(Path(__file__).parents[4] / "app" / "main.py"), default_timeout=240)
+    app = AppTest.from_file(MAIN, default_timeout=240)
     app.query_params["network"] = f"path:{file}"
     app.run()
     assert not app.exception
