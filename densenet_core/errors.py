@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from copy import copy
+from typing import Any, TypeVar
 
 # <_io.BytesIO object at 0x7f60>, <_io.BufferedReader name=4>, pyarrow's '<Buffer>'
 _OBJECT = re.compile(r"\s*(['\"]?)<(?:[\w.]+ (?:object )?(?:at 0x[0-9a-fA-F]+|name=[^<>]*)|Buffer)>\1")
@@ -11,6 +13,15 @@ _OBJECT = re.compile(r"\s*(['\"]?)<(?:[\w.]+ (?:object )?(?:at 0x[0-9a-fA-F]+|na
 
 class CheckpointError(ValueError):
     """A file or state dict that can't be used as a network."""
+
+    def __reduce__(self) -> tuple[Any, ...]:  # a class whose message is made of its arguments is not called with it
+        return _restored, (type(self), self.args, vars(self))
+
+
+def _restored(kind: type[CheckpointError], args: tuple[Any, ...], facts: dict[str, Any]) -> CheckpointError:
+    error = kind.__new__(kind, *args)
+    vars(error).update(facts)
+    return error
 
 
 class DamagedFileError(CheckpointError):
@@ -37,6 +48,10 @@ class SeveralNetworksError(CheckpointError):
         self.names = tuple(names)
 
 
+class OpenNormsError(CheckpointError):
+    """Weights that do not show the kind of their norms, and do not fit the usual one: the user must choose it."""
+
+
 class DataError(ValueError):
     """A data set that is missing or does not fit the network."""
 
@@ -47,6 +62,20 @@ class RunError(ValueError):
 
 class FileError(ValueError):
     """A file that can't be read, whatever it is for; the message starts with "it" or "its name"."""
+
+
+E = TypeVar("E", bound=CheckpointError)
+
+
+def reworded(error: E, message: str) -> E:
+    """Return an error of the same class and facts with another message, to be raised ``from`` it.
+
+    >>> reworded(DamagedFileError("it is empty"), "a.pth: it is empty")
+    DamagedFileError('a.pth: it is empty')
+    """
+    other = copy(error)
+    other.args = (message,)
+    return other
 
 
 def own_words(error: object, otherwise: str) -> str:

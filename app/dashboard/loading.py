@@ -26,7 +26,7 @@ from app.dashboard.roots import in_served_folders
 from app.dashboard.server.options import server_options
 from densenet_core import Checkpoint, CheckpointError, load_checkpoint, load_pretrained
 from densenet_core.checkpoints.identify.variants import is_norm_assumed
-from densenet_core.errors import SeveralNetworksError
+from densenet_core.errors import OpenNormsError, SeveralNetworksError, reworded
 from densenet_core.networks.names import published_spec
 from densenet_core.networks.spec import Spec
 
@@ -81,8 +81,8 @@ def is_norm_open(key: NetworkKey, upload: UploadedFile | None) -> bool:
         network = _load(key, upload)
         _ = network.architecture  # raises if only what it concatenates is known
         return is_norm_assumed(network.assumed)
-    except CheckpointError as error:  # the usual kind does not fit
-        return "--norm" in str(error)
+    except CheckpointError as error:
+        return isinstance(error, OpenNormsError)
 
 
 def load(key: NetworkKey) -> Checkpoint:
@@ -134,8 +134,7 @@ def _load_upload(upload: UploadedFile | None, reading: dict[str, Any]) -> Checkp
         try:
             return load_checkpoint(file, **reading)
         except CheckpointError as error:  # which names the file as it lies here
-            error.args = (f"{upload.name}: {str(error).removeprefix(f'{file.name}: ')}",)
-            raise
+            raise reworded(error, f"{upload.name}: {str(error).removeprefix(f'{file.name}: ')}") from error
 
 
 def disk_cache(key: NetworkKey) -> Path | None:

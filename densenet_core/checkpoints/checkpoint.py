@@ -23,7 +23,7 @@ from densenet_core.checkpoints.identify.identified_by import IdentifiedBy, ReadS
 from densenet_core.checkpoints.identify.state_dict import read_state_dict
 from densenet_core.checkpoints.identify.variants import without
 from densenet_core.checkpoints.read_network import About, FileFacts, read_network
-from densenet_core.errors import CheckpointError, SeveralNetworksError
+from densenet_core.errors import CheckpointError, OpenNormsError, SeveralNetworksError, reworded
 from densenet_core.files import open_file, write_whole
 from densenet_core.networks.families import FAMILY_BY_NAME, family_of
 from densenet_core.networks.layers import parse_norm
@@ -89,10 +89,12 @@ class Checkpoint:
         """Return the spec of a network that can be built.
 
         Raises:
-            CheckpointError: only its concatenations are known.
+            OpenNormsError: only its concatenations are known, because the file does not show the kind of its norms.
+            CheckpointError: only its concatenations are known, for another reason.
         """
         if isinstance(self.spec, ConcatSpec):
-            raise CheckpointError(f"of this {self.spec.title} only the feature reuse is known: {self.spec.why}")
+            kind = OpenNormsError if self.spec.is_norm_open else CheckpointError
+            raise kind(f"of this {self.spec.title} only the feature reuse is known: {self.spec.why}")
         return self.spec
 
     def to_model(self) -> Network:
@@ -168,7 +170,7 @@ def load_checkpoint(
         words = str(error)
         if len(words) > MAX_MESSAGE:  # names in a file may be of any length
             words = f"{words[:MAX_MESSAGE]} …"
-        raise CheckpointError(f"{place.name or place.resolve().name or place}: {words}") from error
+        raise reworded(error, f"{place.name or place.resolve().name or place}: {words}") from error
     except OSError as error:
         raise CheckpointError(f"can't read {str(path)!r}: {error.strerror or error}") from error
 

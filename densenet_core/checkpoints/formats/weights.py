@@ -9,7 +9,7 @@ from itertools import accumulate
 from typing import TypeVar
 
 from densenet_core.checkpoints.formats.content import Candidate, Entry, FileContent, ModuleFacts
-from densenet_core.errors import CheckpointError, SeveralNetworksError
+from densenet_core.errors import CheckpointError, SeveralNetworksError, reworded
 
 T = TypeVar("T")
 USUAL_NAMES = ("", "state_dict", "model_state_dict", "model", "net", "network", "weights", "params", "module")
@@ -169,8 +169,8 @@ def _only(found: list[tuple[T, Candidate]]) -> tuple[T, Candidate]:
 def _of_the_largest(problem: CheckpointError, tried: Sequence[Candidate]) -> CheckpointError:
     if len(tried) == 1 or isinstance(problem, SeveralNetworksError):
         return problem
-    return CheckpointError(
-        f"none of its sets of weights ({_join_names([c.name for c in tried])}) is a network: {problem}"
+    return reworded(
+        problem, f"none of its sets of weights ({_join_names([c.name for c in tried])}) is a network: {problem}"
     )
 
 

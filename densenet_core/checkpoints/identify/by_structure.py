@@ -71,7 +71,7 @@ def read_by_structure(tensors: Mapping[str, Array], structure: Structure, asked:
         state, spec, assumed = infer_named(state, OWN, [*structure.norms.values()], asked)
         check_against_spec(split_biases(state, spec)[0], spec)
     except CheckpointError as why:
-        return read_concatenations(tensors, structure, str(why), asked.order)
+        return read_concatenations(tensors, structure, why, asked.order)
     found = in_our_order(spec, state, BY_STRUCTURE, (), asked.order)
     notes = (*describe_places(structure, None if asked.order else found.order), *found.notes)
     doubt = (PLACES,) if found.order is None and any(state[k].any() for k in state if k.endswith(STATISTICS[0])) else ()

@@ -44,6 +44,7 @@ class ConcatSpec:
     in_channels: int
     num_classes: int
     why: str  # reason why it can't be built here
+    is_norm_open: bool = False  # the reason is the kind of its norms: ``norm`` of ``load_checkpoint``
 
     @property
     def num_connections(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from densenet_core.arrays import Array
 from densenet_core.checkpoints.identify.concat_order import FoundOrder, Order
@@ -17,6 +18,7 @@ from densenet_core.checkpoints.identify.identified_by import (
 from densenet_core.checkpoints.identify.infer_spec import join_names
 from densenet_core.checkpoints.identify.shapes.by_shape import STATISTICS, concat_spec, visible_order
 from densenet_core.checkpoints.identify.shapes.structure import Shapes, Structure
+from densenet_core.errors import CheckpointError, OpenNormsError
 
 
 def find_oddities(structure: Structure, shapes: Shapes) -> list[str]:
@@ -153,12 +155,13 @@ def describe_places(structure: Structure, order: FoundOrder | None) -> tuple[str
 
 
 def read_concatenations(
-    tensors: Mapping[str, Array], structure: Structure, why: str, order: Order | None
+    tensors: Mapping[str, Array], structure: Structure, why: CheckpointError, order: Order | None
 ) -> ReadStateDict:
-    """Return what the table needs of a network that can't be built here."""
+    """Return what the table needs of a network that can't be built here, for its oddities or else for ``why``."""
     seen = visible_order(tensors, structure)
-    reasons = find_oddities(structure, {key: tuple(tensor.shape) for key, tensor in tensors.items()}) or [why]
-    spec = concat_spec(tensors, structure, order or seen, "; ".join(reasons))
+    oddities = find_oddities(structure, {key: tuple(tensor.shape) for key, tensor in tensors.items()})
+    spec = concat_spec(tensors, structure, order or seen, "; ".join(oddities) or str(why))
+    spec = replace(spec, is_norm_open=not oddities and isinstance(why, OpenNormsError))
     check_values({key: tensors[key] for target in spec.targets for key in tensors_of(target)})
     heads = {head.rpartition(".")[0] for head in structure.heads}
     unused = (key for key in structure.rest if key.rpartition(".")[0] not in heads)

@@ -34,17 +34,13 @@ from densenet_core.checkpoints.identify.variants import (
     split_biases,
     without,
 )
-from densenet_core.errors import CheckpointError, SeveralNetworksError
+from densenet_core.errors import CheckpointError, SeveralNetworksError, reworded
 from densenet_core.networks.densenet_spec import DenseNetSpec
 from densenet_core.networks.spec import Spec
 
 MAX_PARTS = 4  # of a network that are tried, the largest first
 NOT_ROUNDED = "the inputs of its quantized layers are not rounded to 8 bits, as the network itself rounds them"
 _NORM_WEIGHTS = tuple(f"{name}.weight" for name in ("norm0", "norm1", "norm2", "norm3", "norm5", "norm"))
-
-
-class _OddNetwork(CheckpointError):
-    """A network that seems complete but does not have a shape that can be built here."""
 
 
 def read_state_dict(
@@ -72,7 +68,9 @@ def read_state_dict(
     if spec is not None:
         found = find_layout(tensors) if spec.HAS_PUBLIC_NAMES else None
         layout, prefix = found or (OWN, "")
-        return _read_named(_strip_prefix(tensors, layout, prefix), layout, spec, (), Asked(order))
+        state_dict = layout.rename_all(_strip_prefix(tensors, layout, prefix))
+        check_against_spec(split_biases(state_dict, spec)[0], spec)
+        return in_our_order(spec, state_dict, layout.name, (), "old_first")
     if norm is not None and (held := [key for key in tensors if key.endswith(STATISTICS)]):
         raise CheckpointError(f"norm {norm!r} is for norms without running statistics, and the file holds {held[0]!r}")
     asked = Asked(order, norm)
@@ -98,7 +96,9 @@ def read_by_layout(tensors: Mapping[str, Array], layout: Layout, prefix: str) ->
     Raises:
         CheckpointError: no network with these tensors can be built.
     """
-    return _read_named(_strip_prefix(tensors, layout, prefix), layout, None, (), Asked())
+    state_dict, spec, assumed = _infer(_strip_prefix(tensors, layout, prefix), layout, Asked())
+    found = in_our_order(spec, state_dict, layout.name, (), None)
+    return replace(found, assumed=(*assumed, *found.assumed))
 
 
 def _strip_prefix(tensors: Mapping[str, Array], layout: Layout, prefix: str) -> dict[str, Array]:
@@ -113,30 +113,28 @@ def _read_known(tensors: Mapping[str, Array], layout: Layout, prefix: str, asked
     floats = [key for key in ignored if not key.startswith(prefix) and tensors[key].dtype.kind == "f"]
     alone = (f"the network under {prefix!r} alone, without {join_names(floats, most=1)}",) if floats else ()
     try:
-        found = _read_named(own, layout, None, ignored, asked)
-        return replace(found, assumed=(*found.assumed, *alone))
-    except _OddNetwork as odd:
+        state_dict, spec, assumed = _infer(own, layout, asked)
+    except CheckpointError as odd:
         if problem := find_damage(shapes_of(own)):
-            raise CheckpointError(f"{odd}{problem}") from odd
+            raise reworded(odd, f"{odd}{problem}") from odd
         beside = {key: tensors[key] for key in ignored if not key.endswith("num_batches_tracked")}
         return _read_odd({f"{prefix}{key}": t for key, t in own.items()}, beside, odd, asked)
-
-
-def _read_named(
-    tensors: Mapping[str, Array], layout: Layout, spec: Spec | None, ignored: tuple[str, ...], asked: Asked
-) -> ReadStateDict:
-    assumed: tuple[str, ...] = ()
-    asked = asked if spec is None else Asked("old_first")
-    try:
-        state_dict = layout.rename_all(tensors)
-        if spec is None:
-            norms = [key.removesuffix(".weight") for key in tensors if layout.rename(key).endswith(_NORM_WEIGHTS)]
-            state_dict, spec, assumed = infer_named(state_dict, layout, norms, asked)
-        check_against_spec(split_biases(state_dict, spec)[0], spec)
-    except CheckpointError as error:
-        raise _OddNetwork(str(error)) from error
     found = in_our_order(spec, state_dict, layout.name, ignored, asked.order)
-    return replace(found, assumed=(*assumed, *found.assumed))
+    return replace(found, assumed=(*assumed, *found.assumed, *alone))
+
+
+def _infer(
+    tensors: Mapping[str, Array], layout: Layout, asked: Asked
+) -> tuple[dict[str, Array], Spec, tuple[str, ...]]:
+    """Return a state dict in our names, its spec, and what is assumed about it.
+
+    Raises:
+        CheckpointError: no network of these shapes can be built.
+    """
+    norms = [key.removesuffix(".weight") for key in tensors if layout.rename(key).endswith(_NORM_WEIGHTS)]
+    state_dict, spec, assumed = infer_named(layout.rename_all(tensors), layout, norms, asked)
+    check_against_spec(split_biases(state_dict, spec)[0], spec)
+    return state_dict, spec, assumed
 
 
 def _read_unknown(tensors: Mapping[str, Array], asked: Asked) -> ReadStateDict:

@@ -10,7 +10,7 @@ import numpy as np
 
 from densenet_core.arrays import Array
 from densenet_core.checkpoints.identify.infer_spec import AVERAGE, join_names
-from densenet_core.errors import CheckpointError
+from densenet_core.errors import CheckpointError, OpenNormsError
 from densenet_core.networks.densenet_layers import stem_convs
 from densenet_core.networks.densenet_spec import DenseNetSpec
 from densenet_core.networks.layers import USUAL_GROUPS, NormKind, parse_norm, unchecked_layers
@@ -119,7 +119,8 @@ def with_norm_kind(
         asked: the kind and number of groups, where the caller knows them, such as "group-16".
 
     Raises:
-        CheckpointError: group norms of 32 groups, or what was ``asked`` for, do not fit.
+        OpenNormsError: group norms of 32 groups do not fit, or the norms have the names of batch norms.
+        CheckpointError: what was ``asked`` for does not fit.
     """
     if has_statistics or not isinstance(spec, DenseNetSpec):
         return spec, ()
@@ -136,7 +137,7 @@ def with_norm_kind(
     if is_misfit or kind == "batch":
         fit = f"group norms of {USUAL_GROUPS} groups do not fit"
         why = fit if is_misfit else "they have the names of batch norms"
-        raise CheckpointError(
+        raise OpenNormsError(
             f"its norms have no running statistics ({join_names(list(norms), most=1)}): which kind they are is not "
             f"visible, and {why} (choose with --norm, such as group-4)"
         )
