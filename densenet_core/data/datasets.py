@@ -221,6 +221,14 @@ def _folder_splits(name: str, root: Path, augment: bool, validation: bool, norma
         )
     train = load_folder(parts.train, normalization, augment)
     test = load_folder(parts.test, normalization)
-    if train.class_names != test.class_names:
-        raise DataError(f"the class folders of {parts.train} and {parts.test} differ: they must have the same names")
+    if odd := sorted(set(train.class_names) ^ set(test.class_names)):
+        raise DataError(
+            f"the class folders of {parts.train} and {parts.test} differ, for example in {odd[0]!r}: "
+            "they must have the same names"
+        )
+    if len(train.class_names) == 1:
+        raise DataError(
+            f"{parts.train} has one class folder, {train.class_names[0]!r}: there is nothing to tell apart, "
+            "give two or more"
+        )
     return DataSplits("ImageNet" if name == "imagenet" else root.resolve().name, train, None, test)

@@ -110,3 +110,16 @@ def test_small_images_that_are_not_square_are_refused(size: tuple[int, int], tmp
     pixels = torch.zeros(2, 3, size[1], size[0], dtype=torch.uint8)
     with pytest.raises(DataError, match=f"the images have {size[0]} x {size[1]} pixels: crop or pad them to squares"):
         check_fit(spec, TensorImages(pixels, torch.arange(2), CLASSES, "none"))
+
+
+def test_parts_of_other_classes_are_refused_by_name(tmp_path: Path) -> None:
+    write(tmp_path, ["train"])
+    write(tmp_path, ["test"], ("bird", "cat", "dog"))
+    with pytest.raises(DataError, match=r"train and .*test differ, for example in 'bird'"):
+        load_splits("folder", tmp_path)
+
+
+def test_one_class_is_no_task(tmp_path: Path) -> None:
+    write(tmp_path, ["train", "test"], ["cat"])
+    with pytest.raises(DataError, match="one class folder, 'cat': there is nothing to tell apart"):
+        load_splits("folder", tmp_path)
