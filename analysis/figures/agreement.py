@@ -8,6 +8,7 @@ import plotly.graph_objects as go
 from matplotlib.figure import Figure
 
 from analysis.figures.style.paper import COLORS, COLUMN_WIDTHS, STYLE
+from analysis.figures.style.paper_figure import PaperFigure
 from analysis.figures.style.screen import GRID, LEGEND, layout
 from analysis.reuse.agreement import agreement
 from analysis.reuse.measures import measure_title
@@ -23,7 +24,7 @@ def agreement_figure(table: pd.DataFrame, first: str, second: str, kind: str | N
     found = agreement(table, first, second, kind)
     rows = _rank(table, first, second, kind)
     with mpl.rc_context(fname=STYLE):
-        figure = Figure(figsize=(COLUMN_WIDTHS[1], 3.0), layout="constrained")
+        figure = PaperFigure(figsize=(COLUMN_WIDTHS[1], 3.0), layout="constrained")
         ax = figure.subplots()
         for color, (block, own) in zip(_colors(rows), rows.groupby("block"), strict=True):
             ax.scatter(own["x"], own["y"], s=9, color=color, linewidths=0, alpha=0.75, label=_block(block))

@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 from matplotlib.figure import Figure
 
 from analysis.figures.style.paper import COLORS, COLUMN_WIDTHS, STYLE
+from analysis.figures.style.paper_figure import PaperFigure
 from analysis.figures.style.screen import GRID, LEGEND, layout, log_axis, plain
 from analysis.words import Phrase, phrases
 
@@ -48,7 +49,7 @@ def gradient_flow_figure(flow: pd.DataFrame, quantity: str = "output_gradient", 
     """
     _check(quantity)
     with mpl.rc_context(fname=STYLE):
-        figure = Figure(figsize=(COLUMN_WIDTHS[columns], 2.4), layout="constrained")
+        figure = PaperFigure(figsize=(COLUMN_WIDTHS[columns], 2.4), layout="constrained")
         ax = figure.subplots()
         for color, (network, own) in zip(COLORS, flow.groupby("network", sort=False), strict=False):
             ax.plot(own["position"], own[quantity], color=color, linewidth=1, label=str(network))
@@ -106,7 +107,7 @@ def path_shares_figure(gradients: pd.DataFrame, columns: int = 1) -> Figure:
         columns: width of the figure in columns of a paper.
     """
     with mpl.rc_context(fname=STYLE):
-        figure = Figure(figsize=(COLUMN_WIDTHS[columns], 2.4), layout="constrained")
+        figure = PaperFigure(figsize=(COLUMN_WIDTHS[columns], 2.4), layout="constrained")
         ax = figure.subplots()
         for color, (network, own) in zip(COLORS, gradients.groupby("network", sort=False), strict=False):
             ax.plot(own["length"], own["share"], color=color, linewidth=1, marker=".", markersize=3, label=str(network))

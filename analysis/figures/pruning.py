@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from analysis.figures.style.paper import COLORS, COLUMN_WIDTHS, STYLE
+from analysis.figures.style.paper_figure import PaperFigure
 from analysis.figures.style.screen import GRID, LEGEND, MUTED, layout
 from analysis.figures.style.words import TEST_ERROR
 from analysis.results.efficiency import count
@@ -41,7 +42,7 @@ def pruning_figure(curves: pd.DataFrame, x: str = "params", columns: int = 1) ->
     ncols = 2 if columns > 1 or all(len(name) <= MAX_NAME for name, _, _ in lines) else 1
     with mpl.rc_context(fname=STYLE):
         height = 2.0 + LEGEND_ROW * math.ceil(len(lines) / ncols)
-        figure = Figure(figsize=(COLUMN_WIDTHS[columns], height), layout="constrained")
+        figure = PaperFigure(figsize=(COLUMN_WIDTHS[columns], height), layout="constrained")
         ax = figure.subplots()
         for name, color, own in lines:
             dashes = "--" if name.startswith(RANDOM_TITLE) else "-"

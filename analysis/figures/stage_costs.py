@@ -12,6 +12,7 @@ from matplotlib.ticker import FuncFormatter
 from plotly.subplots import make_subplots
 
 from analysis.figures.style.paper import COLORS, COLUMN_WIDTHS, STYLE, plain_text
+from analysis.figures.style.paper_figure import PaperFigure
 from analysis.figures.style.screen import GRID, layout, plain
 from analysis.figures.style.words import AXIS_TITLES
 from analysis.results.efficiency import count
@@ -26,7 +27,7 @@ def stage_cost_figure(stages: pd.DataFrame) -> Figure:
     """
     networks = list(dict.fromkeys(stages["network"]))
     with mpl.rc_context(fname=STYLE):
-        figure = Figure(figsize=(COLUMN_WIDTHS[2], 1.7 * len(networks)), layout="constrained")
+        figure = PaperFigure(figsize=(COLUMN_WIDTHS[2], 1.7 * len(networks)), layout="constrained")
         panels = figure.subplots(len(networks), 2, sharex="col", squeeze=False)
         for row, network, color in zip(panels, networks, COLORS, strict=False):
             own = stages[stages["network"] == network]

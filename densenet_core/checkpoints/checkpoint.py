@@ -40,13 +40,13 @@ MAX_ASSUMED = 20
 _METADATA_KEY = "densenet_lens"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Checkpoint:
     """A trained network: its architecture, its weights under torchvision's names, and the record of its training.
 
     >>> from densenet_core import load_zoo
-    >>> load_zoo("densenet-40-12-digits").record["dataset"]
-    'Digits (8x8)'
+    >>> load_zoo("densenet-40-12-digits")
+    <Checkpoint: DenseNet (L=40, k=12), 236 tensors, trained on 'Digits (8x8)'>
 
     Args:
         spec: the architecture, or a ``ConcatSpec`` of a network that can't be built (see ``architecture``).
@@ -73,6 +73,10 @@ class Checkpoint:
     held: FileFacts | None = None  # what else is in the file that it was read from
     assumed: tuple[str, ...] = ()  # what its scores depend on and the file does not show, in words
     caveats: tuple[str, ...] = ()  # why the network may compute with other weights than these, in words
+
+    def __repr__(self) -> str:
+        trained = f", trained on {self.record['dataset']!r}" if self.record.get("dataset") else ""
+        return f"<Checkpoint: {self.spec.title}, {len(self.weights)} tensors{trained}>"
 
     @cached_property
     def state_dict(self) -> dict[str, Tensor]:

@@ -16,6 +16,7 @@ from analysis.architecture.architecture import block_connections, block_layers
 from analysis.figures.diagrams.arcs import arc, arc_collection, arc_line
 from analysis.figures.style.heatmap import ticks
 from analysis.figures.style.paper import COLUMN_WIDTHS, STYLE
+from analysis.figures.style.paper_figure import PaperFigure
 from analysis.figures.style.screen import ACCENT, INK, layout
 from analysis.figures.style.words import KIND_TITLES, LAYER_FROM_INPUT
 from analysis.words import Phrase
@@ -62,7 +63,7 @@ def dense_block_figure(spec: DenseNetSpec, block: int = 1, columns: int = 1) -> 
     last = int(layers["layer"].max())
     with mpl.rc_context(fname=STYLE):
         width = COLUMN_WIDTHS[columns]
-        figure = Figure(figsize=(width, 1.25 + 0.3 * width))
+        figure = PaperFigure(figsize=(width, 1.25 + 0.3 * width))
         ax = figure.add_axes((0.5 / width, 0, 1 - 0.75 / width, 1))  # left: the rows' names; right: half a name
         _draw_arcs(ax, connections, last)
         _draw_nodes(ax, layers)

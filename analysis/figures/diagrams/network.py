@@ -15,6 +15,7 @@ from analysis.architecture.architecture import block_connections, network_stages
 from analysis.architecture.cost import default_input_size
 from analysis.figures.diagrams.arcs import arc, arc_collection, arc_line
 from analysis.figures.style.paper import COLUMN_WIDTHS, STYLE
+from analysis.figures.style.paper_figure import PaperFigure
 from analysis.figures.style.screen import INK, MUTED, layout
 from analysis.figures.style.words import number_dense_block
 from analysis.words import Phrase
@@ -70,7 +71,7 @@ def network_figure(spec: DenseNetSpec, input_size: int | None = None) -> Figure:
     boxes = stage_boxes(spec, input_size)
     width = boxes[-1].right + ARROW + 0.1
     with mpl.rc_context(fname=STYLE):
-        figure = Figure(figsize=(width, HEIGHT + 0.95))
+        figure = PaperFigure(figsize=(width, HEIGHT + 0.95))
         ax = figure.add_axes((0, 0, 1, 1))
         ax.set(xlim=(0, width), ylim=(-HEIGHT / 2 - 0.72, HEIGHT / 2 + 0.23))
         ax.axis("off")

@@ -11,6 +11,7 @@ from plotly.subplots import make_subplots
 
 from analysis.figures.style.heatmap import ColorMap, block_matrix, check_color_map, highlighted_targets, ticks
 from analysis.figures.style.paper import COLUMN_WIDTHS, STYLE, draw_block, draw_colors, highlight, panels, write_caption
+from analysis.figures.style.paper_figure import PaperFigure
 from analysis.figures.style.screen import GRID, layout
 from analysis.figures.style.words import PROBABILITY, SOURCE_LAYER, TARGET_LAYER, number_block
 from analysis.words import Phrase
@@ -135,7 +136,7 @@ def gates_figure(table: pd.DataFrame, columns: int = 1) -> Figure:
     if columns not in COLUMN_WIDTHS:
         raise ValueError(f"columns {columns} is neither 1 nor 2")
     with mpl.rc_context(fname=STYLE):
-        figure = Figure(figsize=(COLUMN_WIDTHS[columns], 1.7), layout="constrained")
+        figure = PaperFigure(figsize=(COLUMN_WIDTHS[columns], 1.7), layout="constrained")
         ax = figure.add_subplot()
         place = range(1, len(table) + 1)
         ax.bar(place, table["mean_gate"], color=GATE_COLOR, width=0.7)

@@ -19,6 +19,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from analysis.figures.efficiency.scales import needs_log_error
 from analysis.figures.style.families import FamilyStyle, family_styles
 from analysis.figures.style.paper import COLUMN_WIDTHS, STYLE, plain_text
+from analysis.figures.style.paper_figure import PaperFigure
 from analysis.figures.style.provenance import provenance
 from analysis.figures.style.words import AXIS_TITLES, ERROR_TITLES
 from analysis.results.efficiency import count
@@ -49,7 +50,7 @@ def efficiency_figure(
     table = table.assign(flops=2 * table["mult_adds"])
     with mpl.rc_context(fname=STYLE):
         width = COLUMN_WIDTHS[min(len(costs), 2)]
-        figure = Figure(figsize=(width, 2.6), layout=ConstrainedLayoutEngine(rect=(0, 0.04, 1, 0.96)))
+        figure = PaperFigure(figsize=(width, 2.6), layout=ConstrainedLayoutEngine(rect=(0, 0.04, 1, 0.96)))
         for ax, cost in zip(figure.subplots(1, len(costs), sharey=True, squeeze=False)[0], costs, strict=True):
             _draw_families(ax, table, cost, log, label_points, is_published_hollow=table["origin"].nunique() > 1)
             ax.set_ylabel(ERROR_TITLES[results["error_kind"].iloc[0]])
@@ -80,7 +81,7 @@ def data_set_figure(results: pd.DataFrame, cost: str = "params") -> Figure:
         lines = [line for source in sources for line in textwrap.wrap(source, 90 * columns)]
         bottom = (0.01 + 0.03 * len(lines)) / rows
         layout_engine = ConstrainedLayoutEngine(rect=(0, bottom, 1, 1 - bottom))
-        figure = Figure(figsize=(COLUMN_WIDTHS[columns], 2.9 * rows), layout=layout_engine)
+        figure = PaperFigure(figsize=(COLUMN_WIDTHS[columns], 2.9 * rows), layout=layout_engine)
         panels = [figure.add_subplot(rows, columns, number) for number in range(1, len(datasets) + 1)]
         for ax, dataset in zip(panels, datasets, strict=True):
             own = table[table["dataset"] == dataset]

@@ -15,6 +15,7 @@ from torch import Tensor
 from analysis.figures.prediction.style import BIAS_TITLE, PART, SOURCE, colors_by_sign, overlay, picture, source_labels
 from analysis.figures.style.heatmap import ticks
 from analysis.figures.style.paper import COLUMN_WIDTHS, STYLE, plain_text
+from analysis.figures.style.paper_figure import PaperFigure
 from analysis.figures.style.screen import GRID, INK, layout, plain
 from analysis.words import Phrase
 
@@ -74,7 +75,7 @@ def explanation_figure(images: Sequence[Explained], columns: int = 2) -> Figure:
     with mpl.rc_context(fname=STYLE):
         width = COLUMN_WIDTHS[columns]
         height = 0.24 * width * len(images) + 0.45
-        figure = Figure(figsize=(width, height), layout="constrained")
+        figure = PaperFigure(figsize=(width, height), layout="constrained")
         axes = figure.subplots(len(images), 3, squeeze=False, width_ratios=(1, 1, 2.4))
         for row, image in zip(axes, images, strict=True):
             _draw_pictures(row[0], row[1], image)

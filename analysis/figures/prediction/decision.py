@@ -17,6 +17,7 @@ from analysis.figures.style.blocks import Colors, Row, blocks_figure
 from analysis.figures.style.blocks_screen import blocks_screen
 from analysis.figures.style.heatmap import block_title, ticks
 from analysis.figures.style.paper import COLUMN_WIDTHS, STYLE, plain_text
+from analysis.figures.style.paper_figure import PaperFigure
 from analysis.figures.style.screen import INK, layout
 from analysis.figures.style.words import LAYER_FROM_INPUT
 from analysis.words import Phrase, phrases
@@ -85,7 +86,7 @@ def decision_arcs_figure(table: pd.DataFrame, measure: str = "gradient_activatio
     """Return the strongest connections of each block as arcs, the form of Figure 1: blue for, vermilion against."""
     limit, blocks = _limit(table, measure), sorted(table["block"].unique())
     with mpl.rc_context(fname=STYLE):
-        figure = Figure(figsize=(COLUMN_WIDTHS[columns], 1.1 * len(blocks) + 0.2), layout="constrained")
+        figure = PaperFigure(figsize=(COLUMN_WIDTHS[columns], 1.1 * len(blocks) + 0.2), layout="constrained")
         axes = figure.subplots(len(blocks), 1, squeeze=False)[:, 0]
         for ax, block in zip(axes, blocks, strict=True):
             _draw_arcs(ax, table[table["block"] == block], measure, limit)
@@ -140,7 +141,7 @@ def matrix_figure(
     """
     with mpl.rc_context(fname=STYLE):
         width = COLUMN_WIDTHS[columns]
-        figure = Figure(figsize=(width, 0.86 * width), layout="constrained")
+        figure = PaperFigure(figsize=(width, 0.86 * width), layout="constrained")
         ax = figure.subplots()
         drawn = ax.pcolormesh(
             matrix.to_numpy(), vmin=low, vmax=high, cmap=SIGNED if low < 0 else "viridis", rasterized=True

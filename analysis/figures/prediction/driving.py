@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from analysis.figures.prediction.style import mark_place
 from analysis.figures.style.paper import COLUMN_WIDTHS, STYLE, plain_text
+from analysis.figures.style.paper_figure import PaperFigure
 from analysis.prediction.image_files import prepare_dataset_image
 from densenet_core.data.images import Images
 
@@ -34,7 +35,7 @@ def driving_images_figure(table: pd.DataFrame, images: Images, columns: int = 2)
     across = max(1, len(rows[0]))
     width = COLUMN_WIDTHS[columns]
     with mpl.rc_context(fname=STYLE):
-        figure = Figure(figsize=(width, 2 * (width / across + 0.3)), layout="constrained")
+        figure = PaperFigure(figsize=(width, 2 * (width / across + 0.3)), layout="constrained")
         axes = figure.subplots(2, across, squeeze=False)
         for line, title, own in zip(axes, TITLES, rows, strict=True):
             line[0].set_ylabel(title)

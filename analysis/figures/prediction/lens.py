@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 from matplotlib.figure import Figure
 
 from analysis.figures.style.paper import COLORS, COLUMN_WIDTHS, STYLE, plain_text
+from analysis.figures.style.paper_figure import PaperFigure
 from analysis.figures.style.screen import GRID, LEGEND, MUTED, layout, plain
 from analysis.figures.style.words import PROBABILITY
 from analysis.words import Phrase, phrases
@@ -58,7 +59,7 @@ def lens_figure(tables: Mapping[str, pd.DataFrame], columns: int = 2) -> Figure:
     shown = ("error", "loss", "decided")
     with mpl.rc_context(fname=STYLE):
         width = COLUMN_WIDTHS[columns]
-        figure = Figure(figsize=(width, 2.3 if columns == 2 else 5.4), layout="constrained")
+        figure = PaperFigure(figsize=(width, 2.3 if columns == 2 else 5.4), layout="constrained")
         axes = figure.subplots(*((1, 3) if columns == 2 else (3, 1)))
         for ax, measure in zip(axes, shown, strict=True):
             for color, (name, table) in zip(COLORS, tables.items(), strict=False):

@@ -15,6 +15,7 @@ from plotly.subplots import make_subplots
 from analysis.figures.prediction.style import SIGNED
 from analysis.figures.style.heatmap import ticks
 from analysis.figures.style.paper import COLUMN_WIDTHS, STYLE, draw_colors, plain_text
+from analysis.figures.style.paper_figure import PaperFigure
 from analysis.figures.style.screen import layout, plain
 from analysis.figures.style.words import number_block
 from analysis.prediction.similarity import similarity_matrix
@@ -93,7 +94,7 @@ def similarity_figure(
     with mpl.rc_context(fname=STYLE):
         width = COLUMN_WIDTHS[columns]
         side = (width - 0.5) / len(tables)
-        figure = Figure(figsize=(width, side + 0.25), layout="constrained")
+        figure = PaperFigure(figsize=(width, side + 0.25), layout="constrained")
         *axes, bar = figure.subplots(1, len(tables) + 1, width_ratios=[*[1.0] * len(tables), 0.05], squeeze=False)[0]
         for ax, (name, table) in zip(axes, tables.items(), strict=True):
             matrix = similarity_matrix(table)

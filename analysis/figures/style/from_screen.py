@@ -36,14 +36,15 @@ def paper_figure(screen: go.Figure) -> Figure:
     'layer'
     """
     import matplotlib as mpl
-    from matplotlib.figure import Figure
+
+    from analysis.figures.style.paper_figure import PaperFigure
 
     content = _decoded(screen.to_plotly_json())
     layout = content["layout"]
     with mpl.rc_context(fname=STYLE):
         height = max(float(layout.get("height") or 300) / PIXELS_PER_INCH, 2.0)
         is_wide = len({trace.get("xaxis") for trace in content["data"]}) > 1
-        figure = Figure(figsize=(COLUMN_WIDTHS[2 if is_wide else 1], height), layout="constrained")
+        figure = PaperFigure(figsize=(COLUMN_WIDTHS[2 if is_wide else 1], height), layout="constrained")
         axes = _axes(figure, content)
         for trace in content["data"]:
             _DRAW.get(trace.get("type", "scatter"), _line)(axes[trace.get("xaxis") or "x"], trace)

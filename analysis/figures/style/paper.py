@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib.resources import files
 from typing import Any
 
 import matplotlib as mpl
@@ -15,10 +14,11 @@ from matplotlib.patches import Rectangle
 from matplotlib.transforms import AffineDeltaTransform
 
 from analysis.figures.style.heatmap import ticks
+from analysis.figures.style.paper_figure import STYLE as STYLE
+from analysis.figures.style.paper_figure import PaperFigure
 from analysis.figures.style.words import name_kinds
 
 COLUMN_WIDTHS = {1: 3.25, 2: 6.875}  # inches: one column and both of a two-column conference paper
-STYLE = str(files("analysis.figures.style") / "paper.mplstyle")
 COLORS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")  # of networks, in their order
 
 
@@ -42,7 +42,7 @@ def panels(num_blocks: int, columns: int, per_row: int = 4, top: float = 0.22) -
     caption_height = 0.14 if columns == 2 else 0.26  # one line or two
     side = min((width - left - right - gap * (per_row - 1)) / per_row, 2.4)
     height = rows * (top + side + bottom) + caption_height
-    figure = Figure(figsize=(width, height))
+    figure = PaperFigure(figsize=(width, height))
 
     def place(x: float, y: float, w: float, h: float) -> Axes:
         return figure.add_axes((x / width, y / height, w / width, h / height))

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from plotly.subplots import make_subplots
 
 from analysis.figures.style.paper import COLORS, COLUMN_WIDTHS, STYLE, plain_text
+from analysis.figures.style.paper_figure import PaperFigure
 from analysis.figures.style.screen import GRID, LEGEND, epoch_axis, layout, log_axis, plain
 from analysis.figures.style.words import EPOCH, TEST_ERROR
 from analysis.words import Phrase
@@ -33,7 +34,7 @@ def training_curves_figure(curves: pd.DataFrame, columns: int = 1, log: bool = F
         raise ValueError(f"curves of 1 to {len(COLORS)} networks can be drawn, not of {len(networks)}")
     curves = smooth_curves(curves) if smooth else curves
     with mpl.rc_context(fname=STYLE):
-        figure = Figure(figsize=(COLUMN_WIDTHS[columns], 2.4), layout="constrained")
+        figure = PaperFigure(figsize=(COLUMN_WIDTHS[columns], 2.4), layout="constrained")
         ax = figure.subplots()
         right = ax.twinx()
         for network, color in zip(networks, COLORS, strict=False):
