@@ -31,7 +31,7 @@ FLOORS = {
         ("available", "claims", "prediction"),
         ("figures",),
     ),
-    "app": (("time_left",), ("text", "facts", "dashboard", "cli"), ("main", "__main__")),
+    "app": (("time_left",), ("progress_bar",), ("text", "facts", "dashboard", "cli"), ("main", "__main__")),
 }
 SIDE_BY_SIDE = {"text", "facts", "dashboard", "cli", "hardware", "errors", "files", "arrays"}  # may use each other
 MAX_MODULES = 14  # a folder

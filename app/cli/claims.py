@@ -13,13 +13,14 @@ from app.cli.common import (
     AS_FOUND,
     CheckpointArgument,
     DataOption,
+    DataSource,
     ImagesOption,
     JsonOption,
     NormalizeOption,
     Reading,
     TableOption,
     check_choice,
-    reading_options,
+    grouped_options,
 )
 from app.cli.opening import open_network, open_test_images
 from app.cli.output import print_json, print_line, print_written
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-@reading_options
+@grouped_options
 def claims(
     checkpoint: CheckpointArgument,
     seeds: Annotated[
@@ -63,7 +64,7 @@ def claims(
     gc.enable()
     network, *others = (open_network(path, reading) for path in (checkpoint, *(seeds or ())))
     resnets = [open_network(path) for path in beside or ()]
-    taken = open_test_images(network, dataset, data, normalize) if dataset else None
+    taken = open_test_images(network, DataSource(dataset, data, normalize)) if dataset else None
     train = None
     if dataset and resnets:
         train = training_images(*choose_data(network.record, dataset, cast(Any, normalize)), data)

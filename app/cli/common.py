@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterable
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple, get_args
+from typing import Annotated, Any, NamedTuple, get_args, get_type_hints
 
 import typer
 
@@ -136,20 +136,6 @@ PrecisionOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 
-class Reading(NamedTuple):
-    """Options of ``load_checkpoint``, None where the file shows them."""
-
-    order: str | None = None
-    weights: str | None = None
-    keras_layout: str | None = None
-    norm: str | None = None
-
-    @property
-    def given(self) -> list[str]:
-        """The options that were given."""
-        return [f"--{name.replace('_', '-')}" for name, value in self._asdict().items() if value is not None]
-
-
 def _orders() -> tuple[str, ...]:
     from densenet_core.checkpoints.identify.concat_order import ORDERS
 
@@ -162,44 +148,79 @@ def _keras_layouts() -> tuple[str, ...]:
     return get_args(KerasLayout)
 
 
+class Reading(NamedTuple):
+    """Options of ``load_checkpoint``, None where the file shows them."""
+
+    order: Annotated[
+        str | None,
+        typer.Option(
+            callback=check_choice("--order", _orders),
+            help="Order in which the network concatenates feature maps: old_first or new_first.",
+            show_default="from the running statistics, else old_first",
+        ),
+    ] = None
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Set of weights to read if the file holds several, such as state_dict_ema; `inspect` lists them.",
+            show_default="the plain weights of the only network",
+        ),
+    ] = None
+    keras_layout: Annotated[
+        str | None,
+        typer.Option(
+            callback=check_choice("--keras-layout", _keras_layouts),
+            help="Layout of the kernels in a Keras file: tensorflow or theano (Keras 1).",
+            show_default="from its configuration, else from the shapes",
+        ),
+    ] = None
+    norm: Annotated[
+        str | None,
+        typer.Option(
+            help="Kind of the norms without running statistics: group-N for N groups, layer, instance or "
+            "batch_statistics.",
+            show_default="from their names, else group-32",
+        ),
+    ] = None
+
+    @property
+    def given(self) -> list[str]:
+        """The options that were given."""
+        return [f"--{name.replace('_', '-')}" for name, value in self._asdict().items() if value is not None]
+
+
+class DataSource(NamedTuple):
+    """Options that name a data set; None where the checkpoint's record does."""
+
+    dataset: DatasetOption = None
+    data: DataOption = Path("data")
+    normalize: NormalizeOption = None
+
+
 AS_FOUND = Reading()
-_READING_OPTIONS: dict[str, Any] = {
-    "order": typer.Option(
-        callback=check_choice("--order", _orders),
-        help="Order in which the network concatenates feature maps: old_first or new_first.",
-        show_default="from the running statistics, else old_first",
-    ),
-    "weights": typer.Option(
-        metavar="NAME",
-        help="Set of weights to read if the file holds several, such as state_dict_ema; `inspect` lists them.",
-        show_default="the plain weights of the only network",
-    ),
-    "keras_layout": typer.Option(
-        callback=check_choice("--keras-layout", _keras_layouts),
-        help="Layout of the kernels in a Keras file: tensorflow or theano (Keras 1).",
-        show_default="from its configuration, else from the shapes",
-    ),
-    "norm": typer.Option(
-        help="Kind of the norms without running statistics: group-N for N groups, layer, instance or batch_statistics.",
-        show_default="from their names, else group-32",
-    ),
-}
+AS_RECORDED = DataSource()
 
 
-def reading_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options of ``Reading``, in place of its parameter ``reading``."""
+def grouped_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command an option for each field of its parameters of type ``Reading`` and ``DataSource``."""
+    own = inspect.signature(command, eval_str=True).parameters
+    groups = {name: each.annotation for name, each in own.items() if each.annotation in (Reading, DataSource)}
 
     @wraps(command)
-    def read(*args: Any, **values: Any) -> None:
-        command(*args, reading=Reading(**{name: values.pop(name) for name in Reading._fields}), **values)
+    def grouped(*args: Any, **values: Any) -> None:
+        made = {name: kind(**{field: values.pop(field) for field in kind._fields}) for name, kind in groups.items()}
+        command(*args, **values, **made)
 
     by_name = inspect.Parameter.KEYWORD_ONLY
-    own = [each.replace(kind=by_name) for each in inspect.signature(command, eval_str=True).parameters.values()]
-    made = [
-        inspect.Parameter(name, by_name, default=None, annotation=Annotated[str | None, option])
-        for name, option in _READING_OPTIONS.items()
-    ]
-    taken = [new for each in own for new in (made if each.name == "reading" else [each])]
-    read.__signature__ = inspect.Signature(taken)  # type: ignore[attr-defined]  # what typer reads
-    read.__annotations__ = {each.name: each.annotation for each in taken}
-    return read
+    taken: list[inspect.Parameter] = []
+    for name, each in own.items():
+        if (kind := groups.get(name)) is None:
+            taken.append(each.replace(kind=by_name))
+            continue
+        for field, annotation in get_type_hints(kind, include_extras=True).items():
+            default = kind._field_defaults[field]
+            taken.append(inspect.Parameter(field, by_name, default=default, annotation=annotation))
+    grouped.__signature__ = inspect.Signature(taken)  # type: ignore[attr-defined]  # what typer reads
+    grouped.__annotations__ = {each.name: each.annotation for each in taken}
+    return grouped

@@ -12,21 +12,20 @@ from analysis.reuse.baselines import ORDERS, PATTERNS
 from analysis.reuse.measures import MEASURES, needs_images
 from app.cli.common import (
     AS_FOUND,
+    AS_RECORDED,
     CheckpointArgument,
-    DataOption,
-    DatasetOption,
+    DataSource,
     FigureOption,
     ImagesOption,
     JsonOption,
-    NormalizeOption,
     Reading,
     WorkersOption,
     check_choice,
     check_ending,
     check_number,
-    reading_options,
+    grouped_options,
 )
-from app.cli.opening import measure_network, open_network, open_test_images, print_assumed
+from app.cli.opening import measure_network, open_measuring_splits, open_network, open_test_images
 from app.cli.output import print_json, print_line, print_table, print_text, print_written, write_figure
 
 if TYPE_CHECKING:
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
     from densenet_core.data.images import Images
 
 
-@reading_options
+@grouped_options
 def agreement(
     checkpoint: CheckpointArgument,
     first: Annotated[
@@ -46,9 +45,7 @@ def agreement(
     second: Annotated[
         str, typer.Option(callback=check_choice("--second", MEASURES), help="Measure to compare it with.")
     ] = "ablation",
-    dataset: DatasetOption = None,
-    data: DataOption = Path("data"),
-    normalize: NormalizeOption = None,
+    source: DataSource = AS_RECORDED,
     images: ImagesOption = 500,
     workers: WorkersOption = 1,
     every_kind: Annotated[
@@ -67,8 +64,7 @@ def agreement(
     gc.enable()
     network = open_network(checkpoint, reading)
     kind = None if every_kind else "dense_layer"
-    on_images = needs_images((first, second))
-    taken = open_test_images(network, dataset, data, normalize, densenet_only=True) if on_images else None
+    taken = open_test_images(network, source, densenet_only=True) if needs_images((first, second)) else None
     reuse = measure_network(network, (first, second), taken, images, workers=workers)
     found = agreement_table(reuse, second, (first,), kind)
     rows = disagreements(reuse, first, second, kind)
@@ -78,12 +74,7 @@ def agreement(
     else:
         print_line(f"{network.spec.title}: rank correlation (Spearman) with {second}, into {kind or 'all targets'}")
         _print_agreement(found)
-        if MEASURES[first].comparable == "target":
-            print_line(
-                f"{first} is a share within each target: its order across targets partly follows their source counts."
-            )
-        if reliable := describe_reliability(reuse, kind):
-            print_text(reliable)
+        _print_cautions(first, describe_reliability(reuse, kind))
         _print_disagreements(rows, first, second)
     if figure:
         write_figure(agreement_figure(reuse, first, second, kind), figure, reuse)
@@ -110,6 +101,15 @@ def _print_agreement(found: pd.DataFrame) -> None:
     print_line("Intervals: bootstrap over targets, and over sources. Baselines do not use the weights.")
 
 
+def _print_cautions(measure: str, reliability: str) -> None:
+    if MEASURES[measure].comparable == "target":
+        print_line(
+            f"{measure} is a share within each target: its order across targets partly follows their source counts."
+        )
+    if reliability:
+        print_text(reliability)
+
+
 def _print_disagreements(rows: pd.DataFrame, first: str, second: str) -> None:
     shown = ["block", "source_layer", "target_layer", first, f"rank_{first}", second, f"rank_{second}"]
     print_table(
@@ -127,7 +127,7 @@ def _budgets() -> tuple[str, ...]:
     return get_args(Budget)
 
 
-@reading_options
+@grouped_options
 def prune(
     checkpoint: CheckpointArgument,
     out: Annotated[
@@ -157,9 +157,7 @@ def prune(
             help="Budget: connections, params or mult_adds.",
         ),
     ] = "connections",
-    dataset: DatasetOption = None,
-    data: DataOption = Path("data"),
-    normalize: NormalizeOption = None,
+    source: DataSource = AS_RECORDED,
     images: Annotated[
         int,
         typer.Option(
@@ -202,44 +200,30 @@ def prune(
     Measures on images and fine-tuning use training images; errors are measured on all test images. In class folders
     without training and test parts, every other image serves as a training image.
     """
-    from analysis.reuse.connections import dense_spec
+    from analysis.reuse import repair
     from analysis.reuse.pruning import compare_with_scratch
     from analysis.reuse.pruning import prune as prune_network
     from densenet_core import save_checkpoint
-    from densenet_core.data.datasets import load_measuring_splits
-    from densenet_core.data.recorded import choose_data
-    from densenet_core.training.evaluation import check_images
+    from densenet_core.data.images import sample_evenly
 
     gc.enable()
-    options: dict[str, Any] = {"budget": budget}
     network = open_network(checkpoint, reading)
-    dense_spec(network)
-    chosen = choose_data(network.record, dataset, cast(Any, normalize))
-    splits = load_measuring_splits(chosen.dataset, data, chosen.normalize)
-    check_images(network, splits.test)
-    print_assumed(network)
+    splits = open_measuring_splits(network, source)
     reuse = measure_network(network, () if measure in PATTERNS else (measure,), splits.train, images)
-    pruned = prune_network(network, reuse, measure, keep, input_size=splits.test.image_size, **options)
+    pruned = prune_network(network, reuse, measure, keep, cast(Any, budget), splits.test.image_size)
     if reestimate_norms:
-        from analysis.reuse.repair import reestimate_norms as take_norms_again
-        from densenet_core.data.images import sample_evenly
-
-        pruned = take_norms_again(pruned, sample_evenly(splits.train, images))
+        pruned = repair.reestimate_norms(pruned, sample_evenly(splits.train, images))
     if against_scratch:
-        compared = compare_with_scratch(pruned, splits, finetune or 1, against_scratch)
-        print_text(compared.to_string(index=False))
+        print_text(compare_with_scratch(pruned, splits, finetune or 1, against_scratch).to_string(index=False))
     if finetune:
-        from densenet_core.training.finetuning import finetune as train_further
+        from densenet_core.training import finetuning
 
-        pruned = train_further(pruned, splits, finetune, learning_rate)
+        pruned = finetuning.finetune(pruned, splits, finetune, learning_rate)
     save_checkpoint(pruned, out)
     _print_before_and_after(network, pruned, splits.test)
     print_written(out)
     if onnx:
-        from densenet_core.checkpoints.onnx_export import export_onnx
-
-        difference = export_onnx(pruned, onnx, splits.test.image_size)
-        print_written(onnx, about=f" (scores by onnxruntime within {difference:.1g} of PyTorch's)")
+        _write_onnx(pruned, onnx, splits.test.image_size)
 
 
 def _print_before_and_after(network: Checkpoint, pruned: Checkpoint, test: Images) -> None:
@@ -249,6 +233,13 @@ def _print_before_and_after(network: Checkpoint, pruned: Checkpoint, test: Image
     print_table(("", "before", "after"), [(row[0], _number(row[1]), _number(row[2])) for row in costs.to_numpy()])
     if note := explain_memory(costs):
         print_text(note)
+
+
+def _write_onnx(network: Checkpoint, file: Path, input_size: int) -> None:
+    from densenet_core.checkpoints.onnx_export import export_onnx
+
+    difference = export_onnx(network, file, input_size)
+    print_written(file, about=f" (scores by onnxruntime within {difference:.1g} of PyTorch's)")
 
 
 def _number(value: float) -> str:

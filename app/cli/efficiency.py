@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.cli.common import AS_FOUND, InputOption, JsonOption, Reading, check_ending, reading_options
+from app.cli.common import AS_FOUND, InputOption, JsonOption, Reading, check_ending, grouped_options
 from app.cli.opening import open_sized_spec
 from app.cli.output import print_json, print_line, print_table, print_text, print_written
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 NetworkArgument = Annotated[
     str, typer.Argument(metavar="NETWORK", help="121, densenet-bc-100-12, resnet50, ..., or a checkpoint.")
 ]
 
 
-@reading_options
+@grouped_options
 def cost(
     network: NetworkArgument,
     input_size: InputOption = None,
@@ -37,21 +41,19 @@ def cost(
     spec, usual = open_sized_spec(network, reading)
     size = input_size or usual
     counted = count_cost(spec, size).assign(input_size=size)
+    labels = ["name", "kind", "output_shape"] if layers else ["stage"]
     per = counted if layers else counted.groupby("stage", sort=False)[list(SUMMED)].sum().reset_index()
-    first = ["name", "kind", "output_shape"] if layers else ["stage"]
+    rows = per[[*labels, *SUMMED]]
     total = {key: total_cost(counted)[key] for key in SUMMED}
     memory = {"training": training_activation_bytes(spec, size)}
     if isinstance(spec, DenseNetSpec) and spec.norm == "batch":
         memory["memory_efficient"] = training_activation_bytes(spec, size, memory_efficient=True)
     if as_json:
-        rows = per[[*first, *SUMMED]].to_dict("records")
         about = {"network": spec.title, "input_size": size}
-        print_json({**about, "rows": rows, "total": total, "activation_bytes": memory})
+        print_json({**about, "rows": rows.to_dict("records"), "total": total, "activation_bytes": memory})
     else:
-        cells = [[*(str(row[key]) for key in first), *(f"{row[key]:,}" for key in SUMMED)] for _, row in per.iterrows()]
-        cells.append(["total", *[""] * (len(first) - 1), *(f"{count:,}" for count in total.values())])
         print_line(f"{spec.title}, images of {' x '.join([str(size)] * spec.spatial_dims)} pixels")
-        print_table([*first, *SUMMED], cells)
+        _print_costs(rows, total)
         print_line(f"activations kept in training, one image: {memory['training']:,} bytes")
         if "memory_efficient" in memory:
             print_line(f"  with --memory-efficient: {memory['memory_efficient']:,} bytes")
@@ -59,7 +61,15 @@ def cost(
         print_written(save_table(counted, csv))
 
 
-@reading_options
+def _print_costs(rows: pd.DataFrame, total: Mapping[str, int]) -> None:
+    """Print labels and counts of each row, and the totals below the counts."""
+    labels = [str(name) for name in rows if name not in total]
+    cells = [[*(str(row[name]) for name in labels), *(f"{row[key]:,}" for key in total)] for _, row in rows.iterrows()]
+    cells.append(["total", *[""] * (len(labels) - 1), *(f"{count:,}" for count in total.values())])
+    print_table([*labels, *total], cells)
+
+
+@grouped_options
 def compare(
     a: NetworkArgument,
     b: NetworkArgument,

@@ -11,14 +11,13 @@ import typer
 
 from app.cli.common import (
     AS_FOUND,
-    DataOption,
-    DatasetOption,
+    AS_RECORDED,
+    DataSource,
     ImagesOption,
     InputOption,
-    NormalizeOption,
     Reading,
     check_ending,
-    reading_options,
+    grouped_options,
 )
 from app.cli.opening import is_saved, open_network, open_sized_spec, open_spec, open_test_images
 from app.cli.output import escape_text, write_figure
@@ -38,7 +37,7 @@ OutOption = Annotated[
 ]
 
 
-@reading_options
+@grouped_options
 def figure(
     which: Annotated[str, typer.Argument(metavar="|".join(FIGURES), help="The paper's number.")],
     networks: Annotated[
@@ -74,7 +73,7 @@ def figure(
     write_figure(drawn, out, table)
 
 
-@reading_options
+@grouped_options
 def short_paths(
     networks: Annotated[
         list[str],
@@ -87,9 +86,7 @@ def short_paths(
     gates: Annotated[
         bool, typer.Option("--gates", help="Draw the gates of a Highway Network, layer by layer.")
     ] = False,
-    dataset: DatasetOption = None,
-    data: DataOption = Path("data"),
-    normalize: NormalizeOption = None,
+    source: DataSource = AS_RECORDED,
     images: ImagesOption = 256,
     reading: Reading = AS_FOUND,
 ) -> None:
@@ -115,7 +112,7 @@ def short_paths(
 
     gc.enable()
     network = open_network(networks[0], reading)
-    taken = open_test_images(network, dataset, data, normalize)
+    taken = open_test_images(network, source)
     table = transform_gates(network, taken, images) if gates else carried_shares(network, taken, images)
     drawn = gates_figure(table) if gates else short_paths_figure(table, "share_carried")
     write_figure(drawn, out, table)

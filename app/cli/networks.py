@@ -5,21 +5,19 @@ from __future__ import annotations
 import gc
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 
 import typer
 
 from app.cli.common import (
     AS_FOUND,
+    AS_RECORDED,
     CheckpointArgument,
-    DataOption,
-    DatasetOption,
+    DataSource,
     JsonOption,
-    NormalizeOption,
     Reading,
     check_choice,
-    reading_options,
+    grouped_options,
 )
 from app.cli.opening import open_network, open_test_images
 from app.cli.output import print_json, print_line, print_pairs, print_table, print_text
@@ -36,12 +34,10 @@ def _backends() -> tuple[str, ...]:
     return get_args(Backend)
 
 
-@reading_options
+@grouped_options
 def evaluate(
     checkpoint: CheckpointArgument,
-    dataset: DatasetOption = None,
-    data: DataOption = Path("data"),
-    normalize: NormalizeOption = None,
+    source: DataSource = AS_RECORDED,
     crops: Annotated[
         int,
         typer.Option(help="Crops per image: 1, or 10 for photographs."),
@@ -61,7 +57,7 @@ def evaluate(
 
     gc.enable()
     network = open_network(checkpoint, reading, is_noted=False)
-    images = open_test_images(network, dataset, data, normalize, crops, is_noted=False)
+    images = open_test_images(network, source, crops, is_noted=False)
     result = evaluate_checkpoint(network, images, cast(Any, backend))
     if as_json:
         about = {"assumed": list(network.assumed), "caveats": list(network.caveats)}
@@ -88,7 +84,7 @@ ORDERS = {
 }
 
 
-@reading_options
+@grouped_options
 def inspect(
     checkpoint: CheckpointArgument,
     layers: Annotated[bool, typer.Option("--layers", help="List every tensor.")] = False,
@@ -113,15 +109,19 @@ def inspect(
     found = [("Layout", network.layout), ("Identified by", _identification(network)), ("Not used", ignored)]
     facts = [(FACT_TITLES[name], value) for name, value in network_facts(network).items()]
     print_pairs([*facts, *_list_content(network), *found, *_architecture(network), *_unknown(network)])
+    _print_available(available)
+    if layers:
+        shapes = [(key, " x ".join(map(str, shape)), f"{size:,}") for key, shape, size in tensors]
+        print_table(("tensor", "shape", "parameters"), shapes)
+
+
+def _print_available(analyses: pd.DataFrame) -> None:
     print_text("\nAvailable analyses:")
-    for reason, group in available.groupby("reason", sort=False):
+    for reason, group in analyses.groupby("reason", sort=False):
         for analysis in group["analysis"]:
             print_line(f"  {'no ' if reason else 'yes'}  {analysis}")
         if reason:
             print_line(f"       {reason!s}")
-    if layers:
-        shapes = [(key, " x ".join(map(str, shape)), f"{size:,}") for key, shape, size in tensors]
-        print_table(("tensor", "shape", "parameters"), shapes)
 
 
 def _print_readings(checkpoint: str, reading: Reading, as_json: bool) -> None:

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from app.cli.common import AS_FOUND, Reading
+from app.cli.common import AS_FOUND, DataSource, Reading
 from app.cli.output import is_quiet, note_opened, print_notes, progress
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from densenet_core import Checkpoint
+    from densenet_core.data.datasets import DataSplits
     from densenet_core.data.images import Images
     from densenet_core.networks.spec import Spec
 
@@ -71,13 +72,7 @@ def open_sized_spec(text: str, reading: Reading = AS_FOUND) -> tuple[Spec, int]:
 
 
 def open_test_images(
-    network: Checkpoint,
-    dataset: str | None,
-    data: Path,
-    normalize: str | None,
-    crops: int = 1,
-    densenet_only: bool = False,
-    is_noted: bool = True,
+    network: Checkpoint, source: DataSource, crops: int = 1, densenet_only: bool = False, is_noted: bool = True
 ) -> Images:
     """Return the test images to measure a network on: of the given data set, or of the one that its record names.
 
@@ -94,12 +89,31 @@ def open_test_images(
 
     # a network that can't be built is refused before a data set is asked for
     _ = dense_spec(network) if densenet_only else network.architecture
-    chosen = choose_data(network.record, dataset, cast(Any, normalize))
-    images = load_test_images(chosen.dataset, data, chosen.normalize, crops)
+    chosen = choose_data(network.record, source.dataset, cast(Any, source.normalize))
+    images = load_test_images(chosen.dataset, source.data, chosen.normalize, crops)
     check_images(network, images)
     if is_noted:
         print_assumed(network)
     return images
+
+
+def open_measuring_splits(network: Checkpoint, source: DataSource) -> DataSplits:
+    """Return training images to measure a DenseNet on, not augmented, and test images to evaluate it.
+
+    Raises:
+        CheckpointError, DataError: as ``open_test_images``.
+    """
+    from analysis.reuse.connections import dense_spec
+    from densenet_core.data.datasets import load_measuring_splits
+    from densenet_core.data.recorded import choose_data
+    from densenet_core.training.evaluation import check_images
+
+    dense_spec(network)
+    chosen = choose_data(network.record, source.dataset, cast(Any, source.normalize))
+    splits = load_measuring_splits(chosen.dataset, source.data, chosen.normalize)
+    check_images(network, splits.test)
+    print_assumed(network)
+    return splits
 
 
 def print_assumed(network: Checkpoint) -> None:

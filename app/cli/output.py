@@ -9,12 +9,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from datetime import timedelta
 from pathlib import Path
 from shlex import join
 from typing import TYPE_CHECKING, Any
-
-from app.time_left import TimeLeft
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -177,32 +174,7 @@ def progress(what: str) -> Iterator[Callable[[int, int], None]]:
     if is_quiet():
         yield lambda done, total: None
         return
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.progress import (
-        BarColumn,
-        Progress,
-        ProgressColumn,
-        Task,
-        TaskProgressColumn,
-        TextColumn,
-        TimeElapsedColumn,
-    )
-    from rich.text import Text
+    from app.progress_bar import progress_bar
 
-    class Left(ProgressColumn):
-        def render(self, task: Task) -> Text:
-            seconds = left.seconds()
-            return Text("-:--:--" if seconds is None else str(timedelta(seconds=round(seconds))))
-
-    def report(done: int, total: int) -> None:
-        left.report(done, total)
-        bar.update(task, completed=done, total=total)
-
-    left = TimeLeft()
-    times = (TimeElapsedColumn(), TextColumn("left:"), Left())
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), *times)
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task(escape(escape_text(what)), total=None)
+    with progress_bar(escape_text(what)) as report:
         yield report

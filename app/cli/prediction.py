@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import gc
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from analysis.reuse.measures import REPLACEMENTS
 from app.cli.common import (
     AS_FOUND,
+    AS_RECORDED,
     CheckpointArgument,
-    DataOption,
-    DatasetOption,
+    DataSource,
     FigureOption,
     ImagesOption,
     JsonOption,
@@ -21,20 +21,21 @@ from app.cli.common import (
     Reading,
     TableOption,
     check_choice,
-    reading_options,
+    grouped_options,
 )
 from app.cli.opening import open_network, open_test_images, print_assumed
 from app.cli.output import print_json, print_line, print_table, print_written, progress, write_figure
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     import pandas as pd
+    from matplotlib.figure import Figure
 
     from analysis.prediction.explain import Explanation
 
 
-@reading_options
+@grouped_options
 def explain(
     checkpoint: CheckpointArgument,
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE", help="PNG, JPEG or WebP files.")],
@@ -54,7 +55,6 @@ def explain(
 ) -> None:
     """Show what each layer adds to the logit of a class, for image files; the parts sum to the logit."""
     from analysis.figures.export import save_table
-    from analysis.figures.prediction.contributions import Explained, explanation_figure
     from analysis.prediction.explain import explain_image
     from analysis.prediction.image_files import channel_statistics, class_index, class_names, open_image, prepare_image
     from analysis.prediction.predictor import as_predictor
@@ -82,13 +82,20 @@ def explain(
     else:
         _print_explanations(found)
     if figure:
-        rows = [
-            Explained(f"{own.title} ({own.probability:.0%})", own.seen.pixels, own.maps.sum(0), own.table)
-            for own in found.values()
-        ]
-        write_figure(explanation_figure(rows), figure)
+        write_figure(_draw_explanations(found.values()), figure)
     if table:
         print_written(save_table(_join({file: own.table for file, own in found.items()}), table))
+
+
+def _draw_explanations(explanations: Iterable[Explanation]) -> Figure:
+    from analysis.figures.prediction.contributions import Explained, explanation_figure
+
+    return explanation_figure(
+        [
+            Explained(f"{own.title} ({own.probability:.0%})", own.seen.pixels, own.maps.sum(0), own.table)
+            for own in explanations
+        ]
+    )
 
 
 def _print_explanations(found: dict[Path, Explanation]) -> None:
@@ -107,12 +114,10 @@ def _join(tables: dict[Path, pd.DataFrame]) -> pd.DataFrame:
     return pd.concat(named, ignore_index=True)
 
 
-@reading_options
+@grouped_options
 def lens(
     checkpoint: CheckpointArgument,
-    dataset: DatasetOption = None,
-    data: DataOption = Path("data"),
-    normalize: NormalizeOption = None,
+    source: DataSource = AS_RECORDED,
     images: ImagesOption = 1000,
     replace: Annotated[
         str,
@@ -137,25 +142,18 @@ def lens(
 
     gc.enable()
     network = open_network(checkpoint, reading)
-    test = open_test_images(network, dataset, data, normalize)
+    test = open_test_images(network, source)
     networks = {network.spec.title: network}
     if beside_untrained:
         networks[f"{network.spec.title}, untrained"] = build_untrained(network.architecture)
     found = {}
-    option: Any = replace
     for name, own in networks.items():
         with progress(f"layer lens of {name}") as on_batch:
-            found[name] = lens_by_depth(pooled_parts(own, test, images, on_batch=on_batch), option)
+            found[name] = lens_by_depth(pooled_parts(own, test, images, on_batch=on_batch), cast(Any, replace))
     if as_json:
         print_json({name: by_depth.to_dict("records") for name, by_depth in found.items()})
     else:
-        for name, by_depth in found.items():
-            print_line(f"{name}: {by_depth.attrs['num_images']} images, layers not read replaced by {replace}")
-            columns = by_depth[["source_layer", "loss", "error", "decided"]].itertuples(index=False, name=None)
-            rows = [
-                (str(s), f"{loss:.3f}", f"{error:.2f} %", f"{decided:.1f} %") for s, loss, error, decided in columns
-            ]
-            print_table(("sources read: 0 to", "loss", "error", "decided"), rows)
+        _print_by_depth(found, replace)
     if figure:
         write_figure(lens_figure(found), figure)
     if table:
@@ -164,12 +162,18 @@ def lens(
         print_written(save_table(pd.concat([by_depth.assign(network=name) for name, by_depth in found.items()]), table))
 
 
-@reading_options
+def _print_by_depth(found: Mapping[str, pd.DataFrame], replace: str) -> None:
+    for name, by_depth in found.items():
+        print_line(f"{name}: {by_depth.attrs['num_images']} images, layers not read replaced by {replace}")
+        columns = by_depth[["source_layer", "loss", "error", "decided"]].itertuples(index=False, name=None)
+        rows = [(str(s), f"{loss:.3f}", f"{error:.2f} %", f"{decided:.1f} %") for s, loss, error, decided in columns]
+        print_table(("sources read: 0 to", "loss", "error", "decided"), rows)
+
+
+@grouped_options
 def classes(
     checkpoint: CheckpointArgument,
-    dataset: DatasetOption = None,
-    data: DataOption = Path("data"),
-    normalize: NormalizeOption = None,
+    source: DataSource = AS_RECORDED,
     images: ImagesOption = 500,
     figure: FigureOption = None,
     table: TableOption = None,
@@ -187,7 +191,7 @@ def classes(
 
     gc.enable()
     network = open_network(checkpoint, reading)
-    test = open_test_images(network, dataset, data, normalize)
+    test = open_test_images(network, source)
     names = test.class_names
     with progress(f"reuse by class of {network.spec.title}") as on_batch:
         found = reuse_by_class(network, test, images, on_batch=on_batch, keep_in=cache_folder())

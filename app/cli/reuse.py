@@ -14,19 +14,18 @@ from analysis.reuse.scaling import SCALINGS
 from app.cli.claims import print_claims
 from app.cli.common import (
     AS_FOUND,
+    AS_RECORDED,
     CheckpointArgument,
-    DataOption,
-    DatasetOption,
+    DataSource,
     FigureOption,
     ImagesOption,
-    NormalizeOption,
     PrecisionOption,
     Reading,
     TableOption,
     WorkersOption,
     check_choice,
     check_number,
-    reading_options,
+    grouped_options,
 )
 from app.cli.opening import measure_network, open_network, open_test_images
 from app.cli.output import print_line, print_text, print_written, write_figure
@@ -50,7 +49,7 @@ def _color_maps() -> tuple[str, ...]:
     return COLOR_MAPS
 
 
-@reading_options
+@grouped_options
 def reuse(
     checkpoint: CheckpointArgument,
     others: Annotated[
@@ -99,9 +98,7 @@ def reuse(
         int,
         typer.Option(callback=check_number("--columns", minimum=1, maximum=2), help="Width in paper columns: 1 or 2."),
     ] = 2,
-    dataset: DatasetOption = None,
-    data: DataOption = Path("data"),
-    normalize: NormalizeOption = None,
+    source: DataSource = AS_RECORDED,
     images: ImagesOption = 500,
     replace: Annotated[
         str,
@@ -118,37 +115,22 @@ def reuse(
 
     Values come from the weights or, for measures on images, from test images (--dataset, --data, --images).
     """
-    from analysis import feature_reuse_figure
-    from analysis.claims.figure_5 import figure5_observations, is_order_visible
-
     ablation: Any = {"replace": replace, "workers": workers, "precision": precision}
     look: Any = {"measure": measure, "scaling": scaling}
-    drawing: Any = {"color_map": color_map, "columns": columns}
-    out = _Out(figure, table, drawing)
+    out = _Out(figure, table, {"color_map": color_map, "columns": columns})
     if epochs is not None:
         _show_epochs(checkpoint, others, epochs, look, out)
         return
-    if others or seeds:
-        networks = _open_several([checkpoint, *(others or ())], reading, seeds)
-        if needs_images((measure,)):
-            _check_comparable(networks, seeds)
-        tables = [_measure(own, measure, images, ablation, (dataset, data, normalize)) for own in networks]
-        if seeds:
-            _show_seeds(networks, tables, look, out)
-        else:
-            _show_difference(tables, look, out)
-        return
-    network = open_network(checkpoint, reading)
-    connections = _measure(network, measure, images, ablation, (dataset, data, normalize))
-    is_visible = is_order_visible(network)
-    assumed = "" if is_visible else f"; {ORDER_ASSUMED}"
-    print_line(
-        f"{network.spec.title}: {len(connections)} connections in {connections['block'].nunique()} blocks{assumed}"
-    )
-    drawn = feature_reuse_figure(connections, **look, **drawing) if figure else None
-    out.write(drawn, connections)
-    print_line("The paper's observations on Figure 5, tested on this network:")
-    print_claims(figure5_observations(connections, is_visible))
+    networks = _open_several([checkpoint, *(others or ())], reading, seeds)
+    if needs_images((measure,)) and (others or seeds):
+        _check_comparable(networks, seeds)
+    tables = [_measure(own, measure, images, ablation, source) for own in networks]
+    if seeds:
+        _show_seeds(networks, tables, look, out)
+    elif others:
+        _show_difference(tables, look, out)
+    else:
+        _show_one(networks[0], tables[0], look, out)
 
 
 def _open_several(paths: Sequence[str], reading: Reading, seeds: bool) -> list[Checkpoint]:
@@ -186,6 +168,21 @@ class _Out(NamedTuple):
             write_figure(drawn, self.figure, None if self.table else found)
         if self.table:
             print_written(save_table(found, self.table))
+
+
+def _show_one(network: Checkpoint, connections: pd.DataFrame, look: Any, out: _Out) -> None:
+    """Print the paper's observations on a network, and write the figure and the table of its feature reuse."""
+    from analysis import feature_reuse_figure
+    from analysis.claims.figure_5 import figure5_observations, is_order_visible
+
+    is_visible = is_order_visible(network)
+    assumed = "" if is_visible else f"; {ORDER_ASSUMED}"
+    print_line(
+        f"{network.spec.title}: {len(connections)} connections in {connections['block'].nunique()} blocks{assumed}"
+    )
+    out.write(feature_reuse_figure(connections, **look, **out.drawing) if out.figure else None, connections)
+    print_line("The paper's observations on Figure 5, tested on this network:")
+    print_claims(figure5_observations(connections, is_visible))
 
 
 def _show_difference(tables: Sequence[pd.DataFrame], look: Any, out: _Out) -> None:
@@ -231,14 +228,12 @@ def _show_seeds(networks: Sequence[Checkpoint], tables: Sequence[pd.DataFrame], 
     out.write(drawn, found)
 
 
-def _measure(
-    network: Checkpoint, measure: str, num_images: int, ablation: Any, source: tuple[str | None, Path, str | None]
-) -> pd.DataFrame:
+def _measure(network: Checkpoint, measure: str, num_images: int, ablation: Any, source: DataSource) -> pd.DataFrame:
     """Return the feature-reuse table; images are read only where the measure needs them."""
     from analysis.reuse.connections import connection_weights
 
     if not needs_images((measure,)):
         return connection_weights(network)
     gc.enable()
-    taken = open_test_images(network, *source, densenet_only=True)
+    taken = open_test_images(network, source, densenet_only=True)
     return measure_network(network, (measure,), taken, num_images, **ablation)

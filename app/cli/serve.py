@@ -101,24 +101,26 @@ def serve(
     options.check_address(address)
     gc.enable()
     ensure_home()
-    settings: dict[str, object] = {
-        "server.address": address,
-        "server.port": port,
-        "server.maxUploadSize": max_upload,
-        "server.headless": not browser or public or proxy_host is not None,
-    }
-    if proxy_host is not None:
-        settings |= {"browser.serverAddress": proxy_host, "browser.serverPort": 443}
-    if proxy_host is not None or address not in LOCAL_ADDRESSES:  # else config.toml allows localhost's names
-        settings |= {"server.allowedHosts": [proxy_host or "*"]}
+    place = streamlit_address(address, port, proxy_host)
+    is_headless = not browser or public or proxy_host is not None
     try:
-        run_server(options, settings)
+        run_server(options, {**place, "server.maxUploadSize": max_upload, "server.headless": is_headless})
     except OSError as error:
         raise ValueError(f"can't listen on --address {address} --port {port}: {error.strerror or error}") from error
     except SystemExit as error:  # Streamlit's, where others use the port
         if not error.code:
             raise
         raise ValueError(f"can't listen on --port {port}: choose another one, or 0 for one that is free") from error
+
+
+def streamlit_address(address: str, port: int, proxy_host: str | None) -> dict[str, object]:
+    """Return Streamlit's settings for a server at an address, behind a proxy or not."""
+    settings: dict[str, object] = {"server.address": address, "server.port": port}
+    if proxy_host is not None:
+        settings |= {"browser.serverAddress": proxy_host, "browser.serverPort": 443}
+    if proxy_host is not None or address not in LOCAL_ADDRESSES:  # else config.toml allows localhost's names
+        settings |= {"server.allowedHosts": [proxy_host or "*"]}
+    return settings
 
 
 def ensure_home() -> None:

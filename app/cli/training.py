@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -20,6 +20,9 @@ from app.cli.output import is_quiet, print_json, print_line, print_table, print_
 from app.cli.settings import parse_values, setting_options
 from densenet_core.data.names import DATASET_NAMES
 from densenet_core.training.config import RECIPE_SETTINGS, RECIPES, training_settings
+
+if TYPE_CHECKING:
+    from densenet_core.training.runs.status import RunSummary
 
 PROGRESS_STYLES = ("auto", "bar", "lines", "none")
 TERMINATED = "Terminated. Run the same command again to resume after the last finished epoch."
@@ -121,7 +124,6 @@ def runs(
     as_json: JsonOption = False,
 ) -> None:
     """List runs: state, finished epochs, test error and time left."""
-    from densenet_core.training.durations import duration
     from densenet_core.training.runs.status import list_runs
 
     found, unreadable = list_runs(folder)
@@ -133,23 +135,19 @@ def runs(
         print_line(f"no runs in {folder}: train one with densenet-lens train --arch densenet-40-12 --name demo")
     if found:
         print_table(
-            ("name", "network", "data", "seed", "state", "epoch", "test error", "time left"),
-            [
-                (
-                    run.name,
-                    run.arch,
-                    run.dataset,
-                    str(run.seed),
-                    run.state,
-                    f"{run.epoch}/{run.epochs_planned}",
-                    "" if run.test_error is None else f"{run.test_error:.2f} %",
-                    "" if run.seconds_left is None or run.state == "finished" else duration(run.seconds_left),
-                )
-                for run in found
-            ],
+            ("name", "network", "data", "seed", "state", "epoch", "test error", "time left"), map(_run_cells, found)
         )
     for run in unreadable:
         print_line(f"{run.name}: can't be read: {run.reason}")
+
+
+def _run_cells(run: RunSummary) -> tuple[str, ...]:
+    from densenet_core.training.durations import duration
+
+    error = "" if run.test_error is None else f"{run.test_error:.2f} %"
+    left = "" if run.seconds_left is None or run.state == "finished" else duration(run.seconds_left)
+    epoch = f"{run.epoch}/{run.epochs_planned}"
+    return (run.name, run.arch, run.dataset, str(run.seed), run.state, epoch, error, left)
 
 
 def sweep(
