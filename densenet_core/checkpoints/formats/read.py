@@ -83,7 +83,7 @@ def _read(file: BinaryIO, path: Path) -> FileContent:
         raise CheckpointError(other)
     if not head.startswith(_PARSED):
         raise CheckpointError(
-            by_ending(path.suffix.lower())
+            by_ending(path.suffix.lower(), head)
             or "neither safetensors nor a file of torch.save, Keras, numpy or ONNX: "
             "save the network's state_dict() as one of them"
         )

@@ -40,6 +40,7 @@ class Asked(NamedTuple):
 
     order: Order | None = None
     norm: str | None = None
+    has_graph: bool = False  # which shows poolings, too
 
 
 def infer_named(
@@ -66,7 +67,7 @@ def read_by_structure(tensors: Mapping[str, Array], structure: Structure, asked:
     parts = {key: key.rpartition(".") for key in tensors}
     state = {f"{ours[name]}.{part}": tensors[key] for key, (name, _, part) in parts.items() if name in ours}
     try:
-        if obstacle := find_obstacle(structure):
+        if obstacle := find_obstacle(structure, asked.has_graph):
             raise CheckpointError(obstacle)
         state, spec, assumed = infer_named(state, OWN, [*structure.norms.values()], asked)
         check_against_spec(split_biases(state, spec)[0], spec)

@@ -16,7 +16,7 @@ from densenet_core.checkpoints.identify.identified_by import (
     tensors_of,
 )
 from densenet_core.checkpoints.identify.infer_spec import join_names
-from densenet_core.checkpoints.identify.shapes.by_shape import STATISTICS, concat_spec, visible_order
+from densenet_core.checkpoints.identify.shapes.by_shape import STATISTICS, concat_spec, norm_names, visible_order
 from densenet_core.checkpoints.identify.shapes.structure import Shapes, Structure
 from densenet_core.errors import CheckpointError, OpenNormsError
 
@@ -94,11 +94,15 @@ def _norms(structure: Structure, shapes: Shapes) -> Iterator[str]:
         yield f"no norm directly precedes {join_names(missing, most=1)}"
 
 
-def find_obstacle(structure: Structure) -> str:
-    """Return why a network can't be built, as far as the places of its layers show, or an empty text."""
+def find_obstacle(structure: Structure, has_graph: bool = False) -> str:
+    """Return why a network can't be built, as far as the places of its layers show, or an empty text.
+
+    Args:
+        has_graph: the network's operations are known, too.
+    """
     if structure.rest:
         return f"tensors {join_names(list(structure.rest))} have no place in a DenseNet"
-    if len(structure.blocks) == 1:
+    if len(structure.blocks) == 1 and not has_graph:
         return "all layers form one block, and poolings between them would leave no trace in the file"
     return next(_missing_relus(structure, {}), "")
 
@@ -121,8 +125,11 @@ def _missing_relus(structure: Structure, shapes: Shapes) -> Iterator[str]:
 
 
 def _leftovers(structure: Structure, shapes: Shapes) -> Iterator[str]:
-    heads = {head.rpartition(".")[0] for head in structure.heads}
-    rest = [key for key in structure.rest if key.rpartition(".")[0] not in heads and not key.endswith("_tracked")]
+    known = {head.rpartition(".")[0] for head in structure.heads}
+    if not known:  # the norm behind the last block is read by nothing
+        width = structure.width_behind(len(structure.blocks) - 1)
+        known = {norm for norm in norm_names(shapes) if shapes[f"{norm}.weight"] == (width,)}
+    rest = [key for key in structure.rest if key.rpartition(".")[0] not in known and not key.endswith("_tracked")]
     if rest:
         yield f"tensors {join_names(rest)} have no place in a DenseNet"
 

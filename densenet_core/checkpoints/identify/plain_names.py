@@ -31,11 +31,12 @@ _PARTS = {  # of a norm, by PyTorch's names
 _JOINED = re.compile(r"(?:arg:|aux:)?(.+)_(weight|bias|gamma|beta|(?:running|moving)_(?:mean|var))")
 _KERNELS = ("kernel", "weights")  # of Flax and TensorFlow: (*kernel, in, out)
 COUNTERS = ("total_ops", "total_params", "_count", "_stage", "decay")  # of profilers, CondenseNet and averages
-_NUMBERS = ("num_batches_tracked", "_whole", "_zero_points")  # that are part of a network
+_NUMBERS = ("num_batches_tracked", "_whole", "_zero_points", "weight_zero_point")  # that are part of a network
 _METRICS = ("tp", "fp", "tn", "fn", "confmat", "correct", "total")  # that torchmetrics counts
 _LOSSES = re.compile(
     r"(?:.+\.)?(?:criterion|loss|loss_fn|loss_func)\.(?:weight|pos_weight|alpha)"
 )  # weights of classes
+_DEVIATIONS = {"mean": "std", "pixel_mean": "pixel_std", "image_mean": "image_std", "mu": "sigma"}  # of images
 EPSILON = "an epsilon of 1e-05 in the batch norms, where TensorFlow's usual one is 0.001"
 PADDED = "the stem is padded on both sides by half its kernels, where padding 'same' with strides is uneven"
 # what is added to a weight with a factor that is in no state dict
@@ -108,6 +109,32 @@ def is_counter(key: str, tensor: Array) -> bool:
     is_metric = tensor.dtype.kind in "iu" and part in _METRICS
     is_1 = part == "scale" and tensor.size == 1 and bool((tensor == 1).all())  # of dynamic quantization
     return is_number or is_metric or is_1 or part in COUNTERS or _LOSSES.fullmatch(key) is not None
+
+
+def input_normalization(tensors: Mapping[str, Array]) -> tuple[str, ...]:
+    """Return the names of a mean and a deviation by which a network normalizes its images.
+
+    >>> arrays = {"a.mean": np.ones((3, 1, 1)), "a.std": np.ones((3, 1, 1)), "b.weight": np.ones((8, 3, 3, 3))}
+    >>> input_normalization(arrays)
+    ('a.mean', 'a.std')
+    """
+    channels = {array.shape[1] for array in tensors.values() if array.ndim > 2 and array.shape[0] > 1}
+    for key, array in tensors.items():
+        module, dot, part = key.rpartition(".")
+        other = f"{module}{dot}{_DEVIATIONS.get(part)}"
+        is_pair = other in tensors and tensors[other].shape == array.shape
+        if is_pair and f"{module}{dot}weight" not in tensors and array.size in channels and array.size in array.shape:
+            return key, other
+    return ()
+
+
+def check_whole(tensors: Mapping[str, Array]) -> None:
+    """Raise CheckpointError if weights are empty, as where each process of a training saved its own part."""
+    if empty := [key for key, array in tensors.items() if key.endswith("weight") and not array.size]:
+        raise CheckpointError(
+            f"tensor {empty[0]!r} holds no numbers ({len(empty)} in all): the file may be one process's part of a "
+            "network that DeepSpeed (ZeRO) or FSDP divided, so save the whole state dict (zero_to_fp32.py for ZeRO)"
+        )
 
 
 def split_parts(tensors: Mapping[str, Array]) -> dict[str, dict[str, Array]]:

@@ -9,7 +9,7 @@ from densenet_core.arrays import Array
 from densenet_core.checkpoints.formats.content import check_number
 from densenet_core.checkpoints.identify.by_structure import Asked, infer_named, read_by_structure, shapes_of
 from densenet_core.checkpoints.identify.concat_order import Order
-from densenet_core.checkpoints.identify.connectivity import as_concatenations
+from densenet_core.checkpoints.identify.connectivity import ConcatSpec, as_concatenations
 from densenet_core.checkpoints.identify.derived import DEQUANTIZED, compose_weights
 from densenet_core.checkpoints.identify.identified_by import (
     ReadStateDict,
@@ -20,7 +20,15 @@ from densenet_core.checkpoints.identify.identified_by import (
 from densenet_core.checkpoints.identify.infer_spec import join_names
 from densenet_core.checkpoints.identify.layouts import LAYOUTS, OWN, Layout, find_layout
 from densenet_core.checkpoints.identify.oddities import find_damage
-from densenet_core.checkpoints.identify.plain_names import EPSILON, PADDED, is_counter, plain_names, split_parts
+from densenet_core.checkpoints.identify.plain_names import (
+    EPSILON,
+    PADDED,
+    check_whole,
+    input_normalization,
+    is_counter,
+    plain_names,
+    split_parts,
+)
 from densenet_core.checkpoints.identify.positional import UNNAMED, with_names
 from densenet_core.checkpoints.identify.shapes.by_shape import (
     STATISTICS,
@@ -39,7 +47,7 @@ from densenet_core.networks.densenet_spec import DenseNetSpec
 from densenet_core.networks.spec import Spec
 
 MAX_PARTS = 4  # of a network that are tried, the largest first
-NOT_ROUNDED = "the inputs of its quantized layers are not rounded to 8 bits, as the network itself rounds them"
+NOT_ROUNDED = "the inputs of its quantized layers are not rounded to 8 bits, as the network itself may round them"
 _NORM_WEIGHTS = tuple(f"{name}.weight" for name in ("norm0", "norm1", "norm2", "norm3", "norm5", "norm"))
 
 
@@ -76,17 +84,22 @@ def read_state_dict(
     asked = Asked(order, norm)
     unnamed = with_names(tensors)
     named, renamed = plain_names(unnamed or tensors)
-    counters = tuple(key for key, tensor in named.items() if is_counter(key, tensor))
+    check_whole(named)
+    pictures = input_normalization(named)
+    counters = (*(key for key, tensor in named.items() if is_counter(key, tensor)), *pictures)
     used, done = compose_weights({key: tensor for key, tensor in named.items() if key not in counters})
     known = find_layout(used)
     read = _read_known(used, *known, asked) if known else _read_unknown(used, asked)
     if renamed and isinstance(read.spec, DenseNetSpec):  # of Flax or TensorFlow
         padded = (PADDED,) if read.spec.stem == "imagenet" else ()
         read = replace(read, assumed=(*without(read.assumed, (USUAL_EPSILON,)), EPSILON, *padded))
+    if pictures and not isinstance(read.spec, ConcatSpec):
+        words = f"images that are normalized beforehand, as {join_names([*pictures])} say"
+        read = replace(read, assumed=(*read.assumed, words))
     if any(DEQUANTIZED in what for what in done):
         read = replace(read, assumed=(*read.assumed, NOT_ROUNDED))
     done = (*done, UNNAMED) if unnamed else done
-    caveats = (*read.caveats, *describe_unused(read.ignored, read.arrays))
+    caveats = (*read.caveats, *describe_unused(read.ignored, read.arrays.keys() - {*read.ignored}))
     return replace(read, ignored=(*read.ignored, *counters), notes=(*read.notes, *renamed, *done), caveats=caveats)
 
 

@@ -54,6 +54,7 @@ class Graph:
         self.shapes: dict[str, Shape] = {name: tuple(map(int, shape)) for name, shape in known.items()}
         self._content, self._candidate = content, candidate
         self._constants: dict[str, Array] = {}
+        self._dequantized: set[str] = set()
         self._aliases: dict[str, str] = {}
         self._sides: dict[str, list[int]] = {}
         self.biases: dict[str, str] = {}  # of a linear layer's output: the name of its bias
@@ -61,11 +62,26 @@ class Graph:
         self.walk, self.tensors = ChannelWalk(), dict[str, Array]()
         self.maps: dict[str, Maps] = {}
         self.in_channels = 0
+        readers: dict[str, list[Node]] = {}
+        for node in self.nodes:
+            for name in node.inputs if node.operation != "Shape" else ():
+                readers.setdefault(name, []).append(node)
         for name in graph["inputs"]:
             shape = self.shapes.get(name, ())
-            if name not in candidate.tensors and len(shape) > 2 and shape[1]:
-                self.in_channels = shape[1]
-                self.maps[name] = self.source("input", shape[1])
+            if name not in candidate.tensors and len(shape) > 2:
+                self._begin(name, shape, readers.get(name, []))
+
+    def _begin(self, name: str, shape: Shape, readers: Sequence[Node]) -> None:
+        """Know the images; TensorFlow's, (N, *spatial, C), behind the transpositions that move the channels forward."""
+        order = [0, len(shape) - 1, *range(1, len(shape) - 1)]
+        moves = [node.operation == "Transpose" and node.attributes.get("perm") == order for node in readers]
+        is_last = bool(moves) and all(moves)
+        shape = tuple(shape[axis] for axis in order) if is_last else shape
+        if shape[1]:
+            self.in_channels = shape[1]
+            images = self.source("input", shape[1])
+            for value in [node.outputs[0] for node in readers] if is_last else [name]:
+                self.maps[value], self.shapes[value] = images, shape
 
     def run(self) -> None:
         """Follow the feature maps from the inputs on."""
@@ -80,17 +96,30 @@ class Graph:
                     self.maps[name] = maps
             elif (sides := compute(node.operation, node.attributes, [self.sides(n) for n in node.inputs])) is not None:
                 self._sides[node.outputs[0]] = sides[:MAX_DIMS]
+            elif node.operation == "DequantizeLinear":
+                self._dequantize(node)
             elif node.operation == "Identity" and self.constant(node.inputs[0]) is not None:
                 self._aliases[node.outputs[0]] = self._name(node.inputs[0])
 
     def constant(self, name: str | None) -> Array | None:
         """Return the value of a weight, or None if it is not a constant."""
         name = self._name(name or "")
-        if name not in self._candidate.tensors:
-            return None
-        if name not in self._constants:
+        if name not in self._constants and name in self._candidate.tensors:
             self._constants |= self._content.arrays(self._candidate, [name])
-        return self._constants[name]
+        return self._constants.get(name)
+
+    def _dequantize(self, node: Node) -> None:
+        """Compute a weight from whole numbers, once from each: (whole - zero point) * scale."""
+        whole, scale, *zeros = (self.constant(name) for name in node.inputs)
+        if whole is None or scale is None or node.inputs[0] in self._dequantized or node.attributes.get("block_size"):
+            return
+        self._dequantized.add(node.inputs[0])
+        sides = [1] * whole.ndim
+        if scale.size > 1:
+            sides[node.attributes.get("axis", 1)] = scale.size
+        zero = zeros[0] if zeros and zeros[0] is not None else np.zeros_like(scale)
+        numbers = (whole.astype(np.float32) - zero.reshape(sides)) * scale.reshape(sides)
+        self._constants[node.outputs[0]] = np.asarray(numbers, np.float32)
 
     def sides(self, name: str) -> list[int] | None:
         """Return a value that consists of a few integers: sides of a shape, positions, axes."""

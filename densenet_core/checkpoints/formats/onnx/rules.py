@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 FOLDED = "folded_norm"  # a batch norm that an exporter folded into a convolution's weights and bias
 
 CHANNELWISE = {
-    "Relu", "LeakyRelu", "PRelu", "Clip", "Sigmoid", "HardSigmoid", "HardSwish", "Elu", "Selu", "Softplus", "Tanh",
-    "Gelu", "Mish", "Dropout", "Identity", "Cast", "Div", "Sub", "Add", "Pow", "Sqrt", "Abs",
-    "Neg", "Exp", "Erf",
+    "Relu", "LeakyRelu", "PRelu", "ThresholdedRelu", "Clip", "Max", "Min", "Sigmoid", "HardSigmoid", "HardSwish", "Elu",
+    "Selu", "Celu", "Softplus", "Softsign", "Tanh", "Gelu", "Mish", "Dropout", "Identity", "Cast", "Div", "Sub", "Add",
+    "Pow", "Sqrt", "Abs", "Neg", "Exp", "Log", "Erf", "Reciprocal", "Round", "QuantizeLinear", "DequantizeLinear",
 }  # fmt: skip
 SAME = {"Dropout", "Identity", "Cast"}  # in evaluation
 _POOLS = {"MaxPool", "AveragePool", "LpPool"}
@@ -66,8 +66,12 @@ def _step(kind: str, node: Node, kernel: Sequence[int], is_special: bool = False
     """Return a convolution or pooling, for the comparison with a DenseNet."""
     dims, own = len(kernel), node.attributes
     strides, dilations = own.get("strides") or [1] * dims, own.get("dilations") or [1] * dims
-    pads = own.get("pads") or [0] * 2 * dims
-    is_uneven = pads[:dims] != pads[dims:] or str(own.get("auto_pad") or "NOTSET") != "NOTSET"
+    pads, auto_pad = own.get("pads") or [0] * 2 * dims, str(own.get("auto_pad") or "NOTSET")
+    if auto_pad == "VALID":
+        pads, auto_pad = [0] * 2 * dims, "NOTSET"
+    elif auto_pad.startswith("SAME") and {*strides, *dilations} == {1} and all(side % 2 for side in kernel):
+        pads, auto_pad = [side // 2 for side in kernel] * 2, "NOTSET"
+    is_uneven = pads[:dims] != pads[dims:] or auto_pad != "NOTSET"
     is_special = is_special or is_uneven or {*dilations} != {1} or bool(own.get("ceil_mode"))
     return Step(kind, tuple(kernel), tuple(strides), tuple(pads[:dims]), is_special)
 
@@ -79,10 +83,10 @@ def _keep_folded(tensors: dict[str, Array], name: str, bias: Array) -> None:
 
 
 def _linear(graph: Graph, node: Node, maps: Maps, shape: Shape) -> list[Maps] | None:
-    weight = graph.constant(node.inputs[1])
-    if weight is None or weight.ndim != 2 or node.inputs[0] not in graph.maps:
+    weight, own = graph.constant(node.inputs[1]), node.attributes
+    if weight is None or weight.ndim != 2 or node.inputs[0] not in graph.maps or own.get("transA"):
         return None
-    weight = weight if node.attributes.get("transB") else weight.T  # (out, in)
+    weight = (weight if own.get("transB") else weight.T) * weight.dtype.type(own.get("alpha", 1))  # (out, in)
     graph.spend(weight.shape[1])
     if (flat := maps.flatten(weight.shape[1])) is None:
         return None
@@ -90,6 +94,7 @@ def _linear(graph: Graph, node: Node, maps: Maps, shape: Shape) -> list[Maps] | 
     made = graph.walk.read(key, flat, len(weight), is_linear=True)
     bias = graph.constant(node.inputs[2]) if len(node.inputs) > 2 else np.zeros(len(weight), weight.dtype)
     if bias is not None:
+        bias = np.broadcast_to(bias, (1, len(weight)))[0] * bias.dtype.type(own.get("beta", 1))
         graph.tensors[f"{key.removesuffix('.weight')}.bias"] = bias
         graph.biases[node.outputs[0]] = f"{key.removesuffix('.weight')}.bias"
     return graph.spread(node, made, (*shape[:1], len(weight)))
@@ -152,6 +157,8 @@ def _slice(graph: Graph, node: Node, maps: Maps, shape: Shape) -> list[Maps] | N
     steps = [int(v) for v in np.ravel(parts[3])] if len(parts) > 3 and parts[3] is not None else [1] * len(axes)
     if any(axis % len(shape) == 0 for axis in axes) or 0 in steps:
         return None
+    if {*steps} != {1}:
+        graph.walk.functions["slices with steps"] += 1
     sliced, sides = maps, list(shape)
     for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
         if axis % len(shape) == 1:
@@ -162,6 +169,22 @@ def _slice(graph: Graph, node: Node, maps: Maps, shape: Shape) -> list[Maps] | N
         return None
     sides[1] = len(sliced.channels)
     return graph.spread(node, sliced, tuple(sides))
+
+
+def _gather(graph: Graph, node: Node, maps: Maps, shape: Shape) -> list[Maps] | None:
+    """Choose channels, in any order."""
+    places = graph.constant(node.inputs[1])
+    if not shape or node.attributes.get("axis", 0) % len(shape) != 1 or places is None or places.ndim != 1:
+        return None
+    graph.spend(len(places))
+    graph.walk.functions["a choice of channels"] += 1
+    return graph.spread(node, maps.select(places), (*shape[:1], len(places), *shape[2:]))
+
+
+def _computed(graph: Graph, node: Node, maps: Maps, shape: Shape) -> list[Maps] | None:
+    """Note a convolution of whole numbers, whose weights are not followed."""
+    graph.walk.functions[COMPUTED] += 1
+    return None
 
 
 def _split(graph: Graph, node: Node, maps: Maps, shape: Shape) -> list[Maps] | None:
@@ -254,6 +277,8 @@ RULES: Mapping[str, Rule] = {
     JOINED: _joined_norm,
     "Concat": _concat,
     "Slice": _slice,
+    "Gather": _gather,
+    **dict.fromkeys(("QLinearConv", "ConvInteger", "QLinearConcat"), _computed),
     "Split": _split,
     "Mul": _scale,
     "Add": _bias,

@@ -29,10 +29,14 @@ class Maps(NamedTuple):
     channels: npt.NDArray[np.int64]
     norm: str | None = None
 
+    def select(self, places: npt.NDArray[np.int64]) -> Maps:
+        """Return some of the channels, whose norm is known only if they are all in their order."""
+        is_whole = np.array_equal(places, np.arange(len(self.channels)))
+        return Maps(self.channels[places], self.norm if is_whole else None)
+
     def slice_maps(self, *bounds: int | None) -> Maps:
-        """Return a slice of the channels, whose norm is known only if it is all of them."""
-        part = self.channels[slice(*bounds)]
-        return Maps(part, self.norm if len(part) == len(self.channels) else None)
+        """Return a slice of the channels."""
+        return self.select(np.arange(len(self.channels))[slice(*bounds)])
 
     def split(self, widths: Sequence[int]) -> list[Maps]:
         """Return successive parts of the channels."""
@@ -55,7 +59,10 @@ class Step(NamedTuple):
     is_special: bool = False  # dilated, rounding sizes up, ...
 
     def __str__(self) -> str:
-        sides, special = "x".join(map(str, self.kernel)), " dilated or rounding up" if self.is_special else ""
+        sides, special = (
+            "x".join(map(str, self.kernel)),
+            " (dilated, padded unevenly or rounding up)" if self.is_special else "",
+        )
         return f"{self.kind} {sides} of stride {max(self.stride)} and padding {max(self.padding)}{special}"
 
 

@@ -9,7 +9,7 @@ from densenet_core.arrays import Array
 from densenet_core.checkpoints.formats.onnx.rules import FOLDED
 from densenet_core.checkpoints.identify.by_structure import Asked, read_by_structure, shapes_of
 from densenet_core.checkpoints.identify.concat_order import to_old_first
-from densenet_core.checkpoints.identify.connectivity import observed_readings
+from densenet_core.checkpoints.identify.connectivity import ConcatSpec, observed_readings
 from densenet_core.checkpoints.identify.graphs.channel_graph import ChannelWalk
 from densenet_core.checkpoints.identify.graphs.difference import find_difference, find_mixed_norms
 from densenet_core.checkpoints.identify.identified_by import (
@@ -51,11 +51,13 @@ def read_graph(walk: ChannelWalk, tensors: Mapping[str, Array], in_channels: int
     found = ReadStateDict(spec, dict(tensors), "graph", (), spec.order, IdentifiedBy.GRAPH, caveats=folded)
     try:
         structure = find_structure(shapes_of(tensors), is_in_order=True)
-        densenet = read_by_structure(tensors, structure, Asked("old_first", walk.norm_kind))
+        densenet = read_by_structure(tensors, structure, Asked("old_first", walk.norm_kind, has_graph=True))
     except CheckpointError:
         return found
     same = {(t.block, t.layer, t.weight) for t in spec.targets} == {reader[:3] for reader in structure.readers()}
     if not isinstance(densenet.spec, DenseNetSpec) or not same:
+        if same and isinstance(densenet.spec, ConcatSpec) and spec.why == other:
+            return replace(found, spec=replace(spec, why=densenet.spec.why))
         return found
     if difference := find_difference(walk, densenet.spec):
         return replace(found, spec=replace(spec, why=difference))

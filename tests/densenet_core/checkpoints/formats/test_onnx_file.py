@@ -19,7 +19,6 @@ from tests.conftest import trained_like
 from tests.densenet_core.checkpoints.formats.foreign import ForeignDenseNet, trained
 from tests.densenet_core.checkpoints.identify.test_by_shape import EVEN, assert_same_reuse
 from tests.densenet_core.checkpoints.test_trace import Nested
-from tests.fuzz.hostile import onnx_file
 
 onnx = pytest.importorskip("onnx")
 SPECS = [
@@ -120,24 +119,6 @@ def test_what_can_not_be_read_is_refused(what: str, tmp_path: Path) -> None:
     tensor, message = REFUSED[what]
     with pytest.raises(CheckpointError, match=rf"a\.onnx: .*{message}"):
         load_checkpoint(graph(tmp_path / "a.onnx", **tensor))
-
-
-def test_a_quantized_graph_says_so(tmp_path: Path) -> None:
-    model = onnx.load_from_string(onnx_file({}))
-    for held in model.graph.initializer:
-        value = onnx.numpy_helper.to_array(held)
-        held.CopyFrom(onnx.numpy_helper.from_array(np.ones(value.shape, np.int8), f"{held.name}_quantized"))
-    scale = onnx.numpy_helper.from_array(np.float32(0.1), "scale")
-    nodes = [
-        onnx.helper.make_node("DequantizeLinear", [held.name, "scale"], [held.name.removesuffix("_quantized")])
-        for held in model.graph.initializer
-    ]
-    model.graph.initializer.append(scale)
-    for node in reversed(nodes):
-        model.graph.node.insert(0, node)
-    (tmp_path / "a.onnx").write_bytes(model.SerializeToString())
-    with pytest.raises(CheckpointError, match="as quantized networks do: save it with weights of floating point"):
-        load_checkpoint(tmp_path / "a.onnx")
 
 
 def test_noise_is_no_graph(tmp_path: Path) -> None:

@@ -108,3 +108,38 @@ def test_a_slope_is_no_damaged_norm(model: torch.nn.Module) -> None:
     cut = {key: t for key, t in model.state_dict().items() if key != "features.denseblock1.denselayer1.norm1.bias"}
     with pytest.raises(CheckpointError, match=r"'features\.denseblock1\.denselayer1\.norm1' has no bias"):
         checkpoint_from_state_dict(cut)
+
+
+NORMALIZATIONS = {"data_preprocessor.mean": "data_preprocessor.std", "normalize.mu": "normalize.sigma", "mean": "std"}
+
+
+@pytest.mark.parametrize("mean", NORMALIZATIONS)
+@pytest.mark.parametrize("layer", ["denseblock", "stack"])
+def test_a_normalization_of_the_images_is_assumed_to_be_done(mean: str, layer: str, model: torch.nn.Module) -> None:
+    names = mean, NORMALIZATIONS[mean]
+    own = renamed(model.state_dict(), ("denseblock", layer), prefix="net.")
+    state = {name: torch.full((3, 1, 1), 0.5) for name in names} | own
+    assert_same_network(state, model)
+    found = checkpoint_from_state_dict(state)
+    assert {*found.ignored} == {*names} and not any("alone" in words for words in found.assumed)
+    assert any(f"normalized beforehand, as {names[0]!r}, {names[1]!r} say" in words for words in found.assumed)
+
+
+def test_a_mean_of_another_length_is_no_normalization(model: torch.nn.Module) -> None:
+    state = {"mean": torch.ones(2), "std": torch.ones(2)} | renamed(model.state_dict(), prefix="net.")
+    assert checkpoint_from_state_dict(state).assumed == (
+        "the network under 'net.' alone, without 'mean', ... (2 in all)",
+    )
+
+
+def test_weights_that_lie_elsewhere_are_missed(model: torch.nn.Module) -> None:
+    state = {k: torch.zeros(0) if t.is_floating_point() else t for k, t in model.state_dict().items()}
+    with pytest.raises(CheckpointError, match=r"'features.conv0.weight' holds no numbers .*DeepSpeed .* or FSDP"):
+        checkpoint_from_state_dict(state)
+
+
+def test_of_a_backbone_only_the_classifier_is_missed(model: torch.nn.Module) -> None:
+    state = {k: t for k, t in model.state_dict().items() if not k.startswith("classifier")}
+    found = checkpoint_from_state_dict(state)
+    assert isinstance(found.spec, ConcatSpec) and found.spec.why == "the file has no classifier"
+    assert found.caveats == ()

@@ -137,6 +137,13 @@ def test_other_tensors_are_no_caveat(model: nn.Module) -> None:
     assert checkpoint_from_state_dict(model.state_dict() | beside).caveats == ()
 
 
+def test_what_acts_on_feature_maps_is_no_caveat(model: nn.Module) -> None:
+    """The slopes of PReLUs and the gates of squeeze and excitation have weights of their own."""
+    beside = {"stages.0.0.prelu.weight": torch.ones(1), "stages.0.0.gate.weight": torch.ones(2, 4)}
+    found = checkpoint_from_state_dict(model.state_dict() | beside)
+    assert {*found.ignored} == {*beside} and found.caveats == ()
+
+
 def test_norms_that_were_folded_into_convolutions_are_a_caveat() -> None:
     """As after ``fuse_conv_bn_eval``: the second norm of each layer is part of the convolution before it."""
     model = trained(ForeignDenseNet())

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 from torch.ao import quantization
 
@@ -93,3 +94,41 @@ def test_scales_that_do_not_fit_are_refused(shape: tuple[int, ...], tmp_path: Pa
         CheckpointError, match=r"scales of tensor 'classifier\.weight' do not fit|scales and zero points"
     ):
         load_checkpoint(tmp_path / "a.pth")
+
+
+def in_8_bits(kind: str, weight: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Return what libraries that compress checkpoints store in place of a weight: numbers of 8 bits and a scale."""
+    largest = weight.abs().flatten(1).amax(1).reshape(-1, *(1,) * (weight.ndim - 1))
+    if kind == "float8":
+        scale = largest.max().reshape(1) / 448
+        return {"weight": (weight / scale).to(torch.float8_e4m3fn), "weight_scale": scale}
+    zero = torch.arange(len(weight)).reshape(largest.shape) % 9
+    scale = largest / 100
+    whole = ((weight / scale).round() + zero).to(torch.int8)
+    if kind == "int8":
+        return {"weight": whole, "weight_scale": scale, "weight_zero_point": zero.to(torch.int8)}
+    return {"weight": (weight / scale).round().to(torch.int8), "weight_scale": scale.flatten()}
+
+
+@pytest.mark.parametrize("kind", ["float8", "int8", "int8, symmetric"])
+def test_weights_with_their_scale_beside_them_are_computed(kind: str, tmp_path: Path) -> None:
+    model = trained_like(SPEC)
+    state, expected = dict(model.state_dict()), model.state_dict()
+    for key in [key for key, tensor in state.items() if tensor.ndim > 1]:
+        parts = in_8_bits(kind, state.pop(key))
+        state |= {f"{key.removesuffix('weight')}{part}": tensor.contiguous() for part, tensor in parts.items()}
+    save_file(state, tmp_path / "a.safetensors")
+    found = load_checkpoint(tmp_path / "a.safetensors")
+    assert found.spec == SPEC and found.caveats == ()
+    for key, tensor in expected.items():
+        if tensor.ndim > 1:
+            step = 0.07 * tensor.abs() + 0.01 * tensor.abs().max() if kind == "float8" else tensor.abs().max() / 150
+            assert (found.state_dict[key] - tensor).abs().le(step).all(), key
+
+
+def test_a_scale_beside_weights_of_32_bits_is_not_used() -> None:
+    """As where a file holds weights that were rounded and scaled back."""
+    state = trained_like(SPEC).state_dict() | {"features.conv0.weight_scale": torch.ones(1)}
+    found = checkpoint_from_state_dict(state)
+    assert torch.equal(found.state_dict["features.conv0.weight"], state["features.conv0.weight"])
+    assert "without 'features.conv0.weight_scale', which may change them" in found.caveats[0]
