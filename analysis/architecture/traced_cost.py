@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from analysis.architecture.cost import BYTES, COLUMNS
 from densenet_core.errors import first_line
+from densenet_core.networks.network import evaluation_mode
 
 KINDS: dict[str, tuple[type[nn.Module], ...]] = {
     "conv": (nn.Conv1d, nn.Conv2d, nn.Conv3d),
@@ -34,7 +35,7 @@ def traced_cost(module: nn.Module, input_size: int) -> pd.DataFrame:
     """
     from torch.utils.flop_counter import FlopCounterMode  # imports half of torch's compiler
 
-    rows: dict[str, list[Any]] = {}
+    rows: dict[str, dict[str, Any]] = {}
     names = {child: name or "(itself)" for name, child in module.named_modules() if not list(child.children())}
 
     def record(child: nn.Module, given: Any, output: Any) -> None:
@@ -45,10 +46,8 @@ def traced_cost(module: nn.Module, input_size: int) -> pd.DataFrame:
     on_meta = {name: tensor.to("meta") for name, tensor in tensors.items()}
     image = _image(module, input_size)
     hooks = [child.register_forward_hook(record) for child in names]
-    training = {child: child.training for child in module.modules()}
     try:
-        module.eval()
-        with FlopCounterMode(display=False) as counter, torch.no_grad():
+        with evaluation_mode(module), FlopCounterMode(display=False) as counter, torch.no_grad():
             torch.func.functional_call(module, on_meta, (image,))
     except (RuntimeError, AssertionError, TypeError, ValueError, IndexError) as error:
         shape = tuple(image.shape)
@@ -56,8 +55,6 @@ def traced_cost(module: nn.Module, input_size: int) -> pd.DataFrame:
     finally:
         for hook in hooks:
             hook.remove()
-        for child, mode in training.items():
-            child.training = mode
     num_params = sum(parameter.numel() for parameter in module.parameters())
     return _as_table(list(rows.values()), counter.get_flop_counts(), type(module).__name__, num_params)
 
@@ -70,17 +67,16 @@ def _image(module: nn.Module, size: int) -> Tensor:
     return torch.empty(1, channels, *(size,) * dims, device="meta")
 
 
-def _add(rows: dict[str, list[Any]], name: str, module: nn.Module, given: Any, output: Tensor) -> None:
+def _add(rows: dict[str, dict[str, Any]], name: str, module: nn.Module, given: Any, output: Tensor) -> None:
     kind = next((kind for kind, types in KINDS.items() if isinstance(module, types)), type(module).__name__)
     values = output[0].numel()
-    ops, activation = _other_ops(kind, module, given, values), values * BYTES
-    if name in rows:
-        rows[name][6] += ops
-        rows[name][7] += activation
-        return
-    params = sum(parameter.numel() for parameter in module.parameters(recurse=False))
-    stage, shape = name.split(".")[0], tuple(output.shape[1:])
-    rows[name] = [name, kind, stage, shape, params, 0, ops, activation, params * BYTES]
+    if name not in rows:
+        params = sum(parameter.numel() for parameter in module.parameters(recurse=False))
+        about = {"name": name, "kind": kind, "stage": name.split(".")[0], "output_shape": tuple(output.shape[1:])}
+        counts = dict.fromkeys(("mult_adds", "other_ops", "activation_bytes"), 0)
+        rows[name] = about | counts | {"params": params, "weight_bytes": params * BYTES}
+    rows[name]["other_ops"] += _other_ops(kind, module, given, values)
+    rows[name]["activation_bytes"] += values * BYTES
 
 
 def _other_ops(kind: str, module: Any, given: Any, values: int) -> int:
@@ -94,7 +90,7 @@ def _other_ops(kind: str, module: Any, given: Any, values: int) -> int:
     return values * {"norm": 2, "relu": 1}.get(kind, 0)
 
 
-def _as_table(rows: list[list[Any]], flops: Any, root: str, num_params: int) -> pd.DataFrame:
+def _as_table(rows: list[dict[str, Any]], flops: Any, root: str, num_params: int) -> pd.DataFrame:
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     mult_adds = {name: sum(counts.values()) // 2 for name, counts in flops.items()}
     table["mult_adds"] = [mult_adds.get(root if name == "(itself)" else f"{root}.{name}", 0) for name in table["name"]]

@@ -15,6 +15,7 @@ from analysis.reuse.connections import as_checkpoint, dense_spec
 from analysis.reuse.untrained import build_untrained, set_statistics
 from densenet_core import Checkpoint, DenseNetSpec
 from densenet_core.data.images import Images, sample_evenly
+from densenet_core.networks.network import evaluation_mode
 from densenet_core.networks.resnet_spec import ResNetSpec
 from densenet_core.training.evaluation import check_fit
 
@@ -78,22 +79,21 @@ def _norms(model: nn.Module, images: Tensor, labels: Tensor) -> list[tuple[str, 
 def _as_in_training(model: nn.Module) -> Iterator[None]:
     """Use batch statistics in the norms, gradients for all weights, and no dropout; restored on exit."""
     norms = [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
-    was_training, tracked = model.training, [norm.track_running_stats for norm in norms]
+    tracked = [norm.track_running_stats for norm in norms]
     frozen = [parameter for parameter in model.parameters() if not parameter.requires_grad]
-    model.eval()  # dropout off
     try:
-        for parameter in frozen:
-            parameter.requires_grad_()
-        for norm in norms:
-            norm.train()
-            norm.track_running_stats = False  # the running statistics stay as they are
-        yield
+        with evaluation_mode(model):  # without dropout
+            for parameter in frozen:
+                parameter.requires_grad_()
+            for norm in norms:
+                norm.train()
+                norm.track_running_stats = False  # the running statistics stay as they are
+            yield
     finally:
         for norm, value in zip(norms, tracked, strict=True):
             norm.track_running_stats = value
         for parameter in frozen:
             parameter.requires_grad_(False)
-        model.train(was_training)
 
 
 def controls(spec: DenseNetSpec) -> dict[str, ResNetSpec]:
@@ -126,9 +126,6 @@ def paths_beside_controls(network: Checkpoint, images: Images, num_images: int =
         if name.endswith(UNTRAINED):
             set_statistics(model, images)
     return path_gradients(networks, batch, labels)
-
-
-UNTRAINED = ", untrained"
 
 
 def _beside_controls(

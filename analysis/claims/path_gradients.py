@@ -19,6 +19,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from densenet_core.networks.network import evaluation_mode
+
 
 def path_gradients(networks: Mapping[str, nn.Module], images: Tensor, labels: Tensor) -> pd.DataFrame:
     """Return how much of the gradient by the image arrives by paths of each length.
@@ -53,16 +55,13 @@ def gradient_by_length(model: nn.Module, images: Tensor, labels: Tensor) -> Tens
     readers = [m for m in model.modules() if isinstance(m, nn.Linear | nn.modules.conv._ConvNd)]
     turn = _Turn()
     handles = [reader.register_forward_hook(turn) for reader in readers]
-    was_training = model.training
-    model.eval()
     try:
-        with torch.enable_grad():
+        with evaluation_mode(model), torch.enable_grad():
             twice = torch.cat((images, images)).detach().requires_grad_()
             scores = model(twice)[: len(images)]  # the first half carries the real parts
             loss = F.cross_entropy(scores, labels)
             values = [turn.gradient(loss, twice, k, len(readers) + 1) for k in range((len(readers) + 1) // 2 + 1)]
     finally:
-        model.train(was_training)
         for handle in handles:
             handle.remove()
     # values at the remaining roots are the conjugates of these

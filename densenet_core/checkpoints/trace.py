@@ -6,7 +6,7 @@ No weights are copied and nothing is computed: a dispatch mode observes every op
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -22,11 +22,12 @@ from densenet_core.checkpoints.identify.graphs.channel_graph import COMPUTED, Ch
 from densenet_core.checkpoints.identify.graphs.difference import find_difference
 from densenet_core.checkpoints.identify.identified_by import IdentifiedBy
 from densenet_core.checkpoints.identify.variants import USUAL_EPSILON, check_biases, without
-from densenet_core.checkpoints.module_facts import NormFacts, find_norms, kind_of, with_our_epsilon
+from densenet_core.checkpoints.module_facts import find_norms, kind_of, with_our_epsilon
 from densenet_core.checkpoints.operations import Follow
 from densenet_core.errors import CheckpointError, first_line
 from densenet_core.networks.densenet import DenseNet
 from densenet_core.networks.densenet_spec import DenseNetSpec
+from densenet_core.networks.network import evaluation_mode
 from densenet_core.networks.resnet import ResNet
 
 DEFAULT_PIXELS = {1: 4096, 2: 224, 3: 64}  # per side, by the number of spatial dimensions: enough for the usual strides
@@ -48,37 +49,53 @@ def checkpoint_from_module(module: nn.Module, input_shape: Sequence[int] | None 
     """
     if isinstance(module, DenseNet | ResNet):
         return Checkpoint(module.spec, module.state_dict())
-    norms, problem, difference = find_norms(module), "", ""
-    named: Checkpoint | None = None
     try:
-        named = _read_by_names(module, norms)
+        named = _read_by_names(module)
     except CheckpointError as error:
-        problem = f" ({error})"
-    if named is not None and not isinstance(named.spec, DenseNetSpec | ConcatSpec):
-        return named
+        return _trace_unnamed(module, input_shape, error)
+    if isinstance(named.spec, DenseNetSpec | ConcatSpec):
+        return _trace_named(module, input_shape, named, named.spec)
+    return named
+
+
+def _trace_unnamed(module: nn.Module, input_shape: Sequence[int] | None, problem: CheckpointError) -> Checkpoint:
+    """Return a network that its state dict does not show, because of ``problem``."""
     try:
         follow = _followed(module, input_shape)
-        difference = _find_difference(module, follow.walk, named)
-        spec = follow.spec(named.spec.why if named is not None and isinstance(named.spec, ConcatSpec) else difference)
+        return _as_traced(module, follow, follow.spec())
     except CheckpointError as error:
-        if named is None:
-            raise CheckpointError(f"{error}{problem}") from error
-        known = as_concatenations(named.spec, difference) if difference else named.spec
-        return replace(named, spec=known, notes=(*named.notes, f"its operations were not followed: {error}"))
-    if named is None or not isinstance(named.spec, DenseNetSpec) or difference:
-        return Checkpoint(spec, _weights(module, follow), layout="a live module", identified_by=IdentifiedBy.TRACE)
-    if _has_derived_weights(module):  # a pass does not follow the layers that use them
-        return replace(named, assumed=without(named.assumed) if named.spec.blur_pool else ())
+        raise CheckpointError(f"{error} ({problem})") from error
+
+
+def _trace_named(
+    module: nn.Module, input_shape: Sequence[int] | None, named: Checkpoint, spec: DenseNetSpec | ConcatSpec
+) -> Checkpoint:
+    """Return a network as its state dict shows it, unless the pass shows something else."""
+    difference = ""
     try:
-        as_in_module = named if named.order == "old_first" else _read_by_names(module, norms, "old_first")
-        found = _in_our_order(as_in_module, spec)
+        follow = _followed(module, input_shape)
+        difference = _find_difference(module, follow.walk, spec)
+        traced = follow.spec(spec.why if isinstance(spec, ConcatSpec) else difference)
     except CheckpointError as error:
-        other = replace(spec, why=str(error))
-        return Checkpoint(other, _weights(module, follow), layout="a live module", identified_by=IdentifiedBy.TRACE)
-    return replace(found, assumed=without(found.assumed) if named.spec.blur_pool else ())
+        known = as_concatenations(spec, difference) if difference else spec
+        return replace(named, spec=known, notes=(*named.notes, f"its operations were not followed: {error}"))
+    if isinstance(spec, ConcatSpec) or difference:
+        return _as_traced(module, follow, traced)
+    if not _has_derived_weights(module):  # a pass does not follow the layers that use them
+        try:
+            named = _in_traced_order(
+                named if named.order == "old_first" else _read_by_names(module, "old_first"), traced
+            )
+        except CheckpointError as error:
+            return _as_traced(module, follow, replace(traced, why=str(error)))
+    return replace(named, assumed=without(named.assumed) if spec.blur_pool else ())
 
 
-def _in_our_order(named: Checkpoint, followed: ConcatSpec) -> Checkpoint:
+def _as_traced(module: nn.Module, follow: Follow, spec: ConcatSpec) -> Checkpoint:
+    return Checkpoint(spec, _weights(module, follow), layout="a live module", identified_by=IdentifiedBy.TRACE)
+
+
+def _in_traced_order(named: Checkpoint, followed: ConcatSpec) -> Checkpoint:
     """Return a DenseNet, read as if it concatenated old maps first, with its maps where the pass followed them.
 
     Raises:
@@ -101,19 +118,20 @@ def _has_derived_weights(module: nn.Module) -> bool:
     return any(_DERIVED.search(key) for key in module.state_dict())
 
 
-def _find_difference(module: nn.Module, walk: ChannelWalk, named: Checkpoint | None) -> str:
+def _find_difference(module: nn.Module, walk: ChannelWalk, spec: DenseNetSpec | ConcatSpec) -> str:
     """Return in what a module computes something else than the DenseNet that its state dict shows."""
-    if named is None or not isinstance(named.spec, DenseNetSpec):
+    if isinstance(spec, ConcatSpec):
         return ""
     if _has_derived_weights(module):  # composed when the state dict was read
         del walk.functions[COMPUTED]
-    if named.spec.norm != "batch" and kind_of(find_norms(module)) is None:
+    if spec.norm != "batch" and kind_of(find_norms(module)) is None:
         return "its norms are of a class that is not known"
-    return find_difference(walk, named.spec)
+    return find_difference(walk, spec)
 
 
-def _read_by_names(module: nn.Module, norms: Mapping[str, NormFacts], order: Order | None = None) -> Checkpoint:
+def _read_by_names(module: nn.Module, order: Order | None = None) -> Checkpoint:
     """Return a live network as its state dict and its norms show it."""
+    norms = find_norms(module)
     arrays, notes = with_our_epsilon(to_arrays(module.state_dict()), norms)
     tensors = {key: as_tensor(array) for key, array in arrays.items()}
     found = checkpoint_from_state_dict(tensors, order=order, norm=kind_of(norms))
@@ -155,10 +173,8 @@ def _follow(module: nn.Module, shape: tuple[int, ...]) -> Follow:
     meta = {name: torch.empty_like(tensor, device="meta") for name, tensor in tensors.items()}
     images = torch.empty(shape, device="meta")
     follow = Follow(meta, images)
-    modes = {part: part.training for part in module.modules()}
     try:
-        module.eval()
-        with torch.no_grad(), follow:
+        with evaluation_mode(module), torch.no_grad(), follow:
             functional_call(module, meta, (images,))
     except CheckpointError:
         raise
@@ -167,9 +183,6 @@ def _follow(module: nn.Module, shape: tuple[int, ...]) -> Follow:
             f"the network can't be traced with an input of shape {shape} ({first_line(error)}): give input_shape, "
             "or its state dict"
         ) from error
-    finally:
-        for part, training in modes.items():
-            part.training = training
     return follow
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -15,6 +15,9 @@ from densenet_core.data.images import FolderImages, Images, TensorImages
 from densenet_core.data.names import CHANNEL_STATISTICS, Normalization
 from densenet_core.errors import DataError
 from densenet_core.files import allowed_folders
+
+if TYPE_CHECKING:
+    from densenet_core.data.folders import ClassFolders
 
 MAX_SMALL = 64  # pixels a side of small images; larger ones are photographs
 MAX_BYTES_IN_MEMORY = 8_000_000_000  # of small images
@@ -27,23 +30,9 @@ def load_folder(folder: Path, normalization: Normalization, augment: bool = Fals
         DataError: the folder is missing or too large, contains no class folders, one without images, or the parts of a
             data set.
     """
-    from densenet_core.data.folders import ClassFolders, find_parts, read_image
-
     if normalization not in CHANNEL_STATISTICS:
         raise DataError(f"unknown normalize {normalization!r}: choose from {', '.join(CHANNEL_STATISTICS)}")
-    if not folder.is_dir():
-        what = "is a file" if folder.exists() else "does not exist"
-        raise DataError(f"folder {str(folder)!r} {what}: give a folder with a folder of images per class")
-    if parts := find_parts(folder):
-        names = " and ".join(part.name for part in (parts.train, parts.test) if part)
-        raise DataError(f"folder {str(folder)!r} contains {names}, the parts of a data set: give one of them")
-    try:
-        dataset = ClassFolders(str(folder), loader=partial(read_image, folders=allowed_folders()))
-    except FileNotFoundError as error:
-        reason = f"folder {str(folder)!r} contains no class folders of images: {error}"
-        raise DataError(f"{reason}: give a folder with a folder of images per class") from error
-    except OSError as error:
-        raise DataError(f"folder {str(folder)!r} can't be read: {error.strerror}") from error
+    dataset = _class_folders(folder)
     size = dataset.loader(dataset.samples[0][0]).size
     if max(size) > MAX_SMALL:
         return FolderImages(dataset, normalization, augment)
@@ -56,6 +45,24 @@ def load_folder(folder: Path, normalization: Normalization, augment: bool = Fals
         normalization,
         CIFAR_AUGMENTATION if augment else None,
     )
+
+
+def _class_folders(folder: Path) -> ClassFolders:
+    from densenet_core.data.folders import ClassFolders, find_parts, read_image
+
+    if not folder.is_dir():
+        what = "is a file" if folder.exists() else "does not exist"
+        raise DataError(f"folder {str(folder)!r} {what}: give a folder with a folder of images per class")
+    if parts := find_parts(folder):
+        names = " and ".join(part.name for part in (parts.train, parts.test) if part)
+        raise DataError(f"folder {str(folder)!r} contains {names}, the parts of a data set: give one of them")
+    try:
+        return ClassFolders(str(folder), loader=partial(read_image, folders=allowed_folders()))
+    except FileNotFoundError as error:
+        reason = f"folder {str(folder)!r} contains no class folders of images: {error}"
+        raise DataError(f"{reason}: give a folder with a folder of images per class") from error
+    except OSError as error:
+        raise DataError(f"folder {str(folder)!r} can't be read: {error.strerror}") from error
 
 
 def _check_small(folder: Path, samples: Sequence[tuple[str, int]], size: tuple[int, int]) -> None:

@@ -18,6 +18,7 @@ from densenet_core.hardware import device
 from densenet_core.networks.densenet import DenseNet
 from densenet_core.networks.fused import fuse
 from densenet_core.networks.layers import network_layers
+from densenet_core.networks.network import evaluation_mode
 from densenet_core.networks.spec import Spec
 from densenet_core.training.distributed import all_reduce, shard_of
 from densenet_core.training.malloc import keep_freed_memory
@@ -47,17 +48,11 @@ def evaluate(model: nn.Module, images: Images, batch_size: int = 256, fabric: Fa
     Args:
         fabric: for several processes that evaluate together: each takes its part of the images.
     """
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
     place = next(chain(model.parameters(), model.buffers())).device
     sums = torch.zeros(3, dtype=torch.float64)  # loss, top-1 correct, top-5 correct
-    try:
-        with torch.inference_mode(), keep_freed_memory(place.type):
-            for batch, labels in images.batches(batch_size, shard=shard_of(fabric) if fabric else None):
-                sums += _sums(_scores(model, batch.to(place)), labels.to(place)).cpu()
-    finally:
-        for module, was_training in modes:  # they may differ: a frozen batch norm stays in evaluation mode
-            module.training = was_training
+    with evaluation_mode(model), torch.inference_mode(), keep_freed_memory(place.type):
+        for batch, labels in images.batches(batch_size, shard=shard_of(fabric) if fabric else None):
+            sums += _sums(_scores(model, batch.to(place)), labels.to(place)).cpu()
     if fabric is not None:
         sums = all_reduce(fabric, sums, "sum")
     n, (loss, top1, top5) = len(images), sums.tolist()

@@ -12,7 +12,7 @@ from densenet_core.data.datasets import DataSplits
 from densenet_core.training.config import TrainingConfig
 from densenet_core.training.distributed import launch
 from densenet_core.training.evaluation import check_images, evaluate
-from densenet_core.training.loop import OnStep, train_epoch
+from densenet_core.training.loop import OnStep, make_optimizer, train_epoch
 from densenet_core.training.malloc import keep_freed_memory
 from densenet_core.training.record import without_results
 
@@ -41,10 +41,7 @@ def finetune(
         "finetuned", "given", "finetuned", epochs=epochs, learning_rate=learning_rate, seed=seed, schedule="one_cycle"
     )
     fabric, model = launch(), checkpoint.to_model().to(memory_format=torch.channels_last)
-    optimizer = torch.optim.SGD(
-        model.parameters(), learning_rate, config.momentum, weight_decay=config.weight_decay, nesterov=True
-    )
-    forward, wrapped = fabric.setup(model, optimizer)
+    forward, wrapped = fabric.setup(model, make_optimizer(model, config))
     splits = splits.to(fabric.device)
     with keep_freed_memory(fabric.device.type):
         for epoch in range(1, epochs + 1):

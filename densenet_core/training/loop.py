@@ -144,14 +144,7 @@ def _train(
     on_epoch: OnEpoch | None,
 ) -> None:
     """Train the epochs that remain."""
-    folder = config.folder
-    optimizer = torch.optim.SGD(
-        model.parameters(),
-        lr=config.learning_rate,
-        momentum=config.momentum,
-        weight_decay=config.weight_decay,
-        nesterov=config.momentum > 0,
-    )
+    folder, optimizer = config.folder, make_optimizer(model, config)
     finished = on_first(fabric, lambda: resume(folder))
     if not finished.epoch:
         finished = replace(finished, start=start)
@@ -175,6 +168,17 @@ def _train(
             metrics += _evaluations(fabric, model, sized, epoch, is_last=epoch == config.epochs)
             on_first(fabric, partial(_keep_epoch, config, sized, model, optimizer, metrics, finished, on_epoch))
             shown.epoch(metrics)
+
+
+def make_optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.SGD:
+    """Return the paper's optimizer: SGD with Nesterov momentum and weight decay."""
+    return torch.optim.SGD(
+        model.parameters(),
+        lr=config.learning_rate,
+        momentum=config.momentum,
+        weight_decay=config.weight_decay,
+        nesterov=config.momentum > 0,
+    )
 
 
 def train_epoch(

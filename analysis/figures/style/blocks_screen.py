@@ -127,11 +127,17 @@ def _cells(
     axes: tuple[str, str],
     color_axis: str,
 ) -> list[dict[str, Any]]:
-    """Return a block's heatmap, and transparent markers over its cells for hovering and clicking."""
+    """Return a block's heatmap, its dots, and transparent markers over its cells for hovering and clicking."""
     own = table[table["block"] == block]
-    matrix = block_matrix(table, row.values, block)
-    on = {"xaxis": f"x{axes[0]}", "yaxis": f"y{axes[1]}"}
-    image = {
+    traces = [_image(block_matrix(table, row.values, block), color_axis)]
+    if row.dotted is not None:
+        traces.append(_dots(rows_with_dots(own, row.dotted)))
+    traces.append(_markers(own, hover, template))
+    return [trace | {"xaxis": f"x{axes[0]}", "yaxis": f"y{axes[1]}"} for trace in traces]
+
+
+def _image(matrix: np.ndarray, color_axis: str) -> dict[str, Any]:
+    return {
         "type": "heatmap",
         "z": matrix,
         "x": np.arange(1, len(matrix) + 1),
@@ -141,24 +147,24 @@ def _cells(
         "xgap": 1,
         "ygap": 1,
     }
+
+
+def _markers(rows: pd.DataFrame, hover: pd.DataFrame, template: str) -> dict[str, Any]:
+    """Return transparent markers: clicks on heatmaps do not reach Streamlit."""
     unchanged = {"marker": {"opacity": 0}}
-    markers = {
+    return {
         "type": "scatter",
-        "x": own["target_layer"],
-        "y": own["source_layer"],
+        "x": rows["target_layer"],
+        "y": rows["source_layer"],
         "mode": "markers",
         "marker": {"opacity": 0, "maxdisplayed": 1},
-        "customdata": hover.loc[own.index].astype(object).to_numpy(),
-        "text": [KIND_TITLES[kind] for kind in own["target_kind"]],
+        "customdata": hover.loc[rows.index].astype(object).to_numpy(),
+        "text": [KIND_TITLES[kind] for kind in rows["target_kind"]],
         "hovertemplate": template,
         "selected": unchanged,
         "unselected": unchanged,
         "showlegend": False,
     }
-    traces = [image | on, markers | on]
-    if row.dotted is not None:
-        traces.insert(1, _dots(rows_with_dots(own, row.dotted)) | on)
-    return traces
 
 
 def _dots(rows: pd.DataFrame) -> dict[str, Any]:
