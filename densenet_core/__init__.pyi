@@ -1,6 +1,8 @@
 from .checkpoints.checkpoint import Checkpoint, checkpoint_from_state_dict, load_checkpoint, save_checkpoint
 from .checkpoints.pretrained import load_pretrained
 from .checkpoints.zoo import load_zoo, zoo_names
+from .data.datasets import load_test_images
+from .data.images import images_from_arrays
 from .errors import CheckpointError, DataError, RunError
 from .networks.build import create_model
 from .networks.densenet import DenseNet
@@ -29,8 +31,10 @@ __all__ = [
     "checkpoint_from_state_dict",
     "create_model",
     "fuse",
+    "images_from_arrays",
     "load_checkpoint",
     "load_pretrained",
+    "load_test_images",
     "load_zoo",
     "save_checkpoint",
     "zoo_names",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import pandas as pd
 
+from analysis.architecture.as_spec import SpecLike, as_specs
 from analysis.architecture.cost import count_cost, default_input_size, total_cost
 from analysis.architecture.memory import training_activation_bytes
 from analysis.architecture.paths import path_counts
@@ -13,25 +14,22 @@ from densenet_core.networks.layers import network_layers
 from densenet_core.networks.spec import Spec
 
 
-def compare(networks: Mapping[str, Spec], input_size: int | None = None) -> pd.DataFrame:
+def compare(networks: Mapping[str, SpecLike] | Iterable[SpecLike], input_size: int | None = None) -> pd.DataFrame:
     """Return sizes and costs of networks on the same input: one row per quantity, one column per network.
 
-    >>> from densenet_core import DenseNetSpec, ResNetSpec
-    >>> specs = {"densenet121": DenseNetSpec.imagenet("121"), "resnet50": ResNetSpec.imagenet(50)}
-    >>> compare(specs).loc["params"].to_list()
+    >>> compare(["densenet121", "resnet50"]).loc["params"].to_list()
     [7978856, 25557032]
 
     Args:
-        networks: specs by the names to show.
+        networks: specs, checkpoints, networks or their names; in a dict by the names to show, or in a list.
         input_size: height and width in pixels; by default the first network's own.
 
     Raises:
-        ValueError: ``networks`` is empty, or the input is too small for one of them.
+        ValueError: ``networks`` is empty or has something else, or the input is too small for one of them.
     """
-    if not networks:
-        raise ValueError("networks is empty: pass one or more")
-    size = default_input_size(next(iter(networks.values()))) if input_size is None else input_size
-    return pd.DataFrame({name: _quantities(spec, size) for name, spec in networks.items()})
+    specs = as_specs(networks)
+    size = default_input_size(next(iter(specs.values()))) if input_size is None else input_size
+    return pd.DataFrame({name: _quantities(spec, size) for name, spec in specs.items()})
 
 
 def _quantities(spec: Spec, input_size: int) -> dict[str, int | str]:
@@ -50,17 +48,18 @@ def _quantities(spec: Spec, input_size: int) -> dict[str, int | str]:
     }
 
 
-def compare_stages(networks: Mapping[str, Spec], input_size: int | None = None) -> pd.DataFrame:
+def compare_stages(
+    networks: Mapping[str, SpecLike] | Iterable[SpecLike], input_size: int | None = None
+) -> pd.DataFrame:
     """Return the parameters and mult_adds of networks by stage.
 
     Returns:
         Columns network, stage, feature_maps and resolution (height in pixels) of the stage's output, params, mult_adds.
     """
-    if not networks:
-        raise ValueError("networks is empty: pass one or more")
-    size = default_input_size(next(iter(networks.values()))) if input_size is None else input_size
+    specs = as_specs(networks)
+    size = default_input_size(next(iter(specs.values()))) if input_size is None else input_size
     parts = []
-    for name, spec in networks.items():
+    for name, spec in specs.items():
         cost = count_cost(spec, size)
         stages = cost.groupby("stage", sort=False).agg(
             shape=("output_shape", "last"), params=("params", "sum"), mult_adds=("mult_adds", "sum")

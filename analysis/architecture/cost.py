@@ -12,15 +12,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
+from analysis.architecture.as_spec import SpecLike, as_spec
 from densenet_core.networks.layers import Layer, network_layers
 from densenet_core.networks.spec import Spec
-
-if TYPE_CHECKING:
-    from torch import nn
 
 BYTES = 4  # of a float32
 MAX_SIDE = 1024  # pixels of an image, in a record
@@ -39,19 +37,18 @@ VECTORS = ("linear", "global_pool", "companion")  # kinds of layers whose output
 SUMMED = ("params", "mult_adds", "other_ops", "activation_bytes", "weight_bytes")
 
 
-def count_cost(network: Spec | nn.Module, input_size: int | None = None) -> pd.DataFrame:
+def count_cost(network: SpecLike, input_size: int | None = None) -> pd.DataFrame:
     """Count every layer of a network: one row per layer, in the order in which they run.
 
     A spec, or a network that was built here and not changed since, is counted by arithmetic on the spec. Any other
     module is counted by one pass on PyTorch's meta device, which has shapes and no data: then only modules
     have rows, and ``other_ops`` counts the norms, ReLUs and poolings that are modules.
 
-    >>> from densenet_core.networks.names import spec_from_name
-    >>> total_cost(count_cost(spec_from_name("densenet-bc-100-12")))["params"]
+    >>> total_cost(count_cost("densenet-bc-100-12"))["params"]
     769162
 
     Args:
-        network: A spec, or a module.
+        network: A spec, a checkpoint, a network's name, or a module.
         input_size: Side in pixels; by default 32 for networks for small images, and 224 for all others.
 
     Returns:
@@ -60,14 +57,13 @@ def count_cost(network: Spec | nn.Module, input_size: int | None = None) -> pd.D
 
     Raises:
         ValueError: The input is too small for the network's strides (the smallest size that works is named), or a
-            module does not run on it.
+            module does not run on it; or ``network`` is something else.
     """
-    spec = getattr(network, "spec", network)
-    size = input_size or (default_input_size(spec) if isinstance(spec, Spec) else 224)
-    if isinstance(network, Spec):
-        return _by_arithmetic(network, size)
     if (torch := sys.modules.get("torch")) is None or not isinstance(network, torch.nn.Module):
-        raise ValueError(f"network is a {type(network).__name__}: pass a spec or a torch module")
+        known = as_spec(network)
+        return _by_arithmetic(known, input_size or default_input_size(known))
+    spec = getattr(network, "spec", None)
+    size = input_size or (default_input_size(spec) if isinstance(spec, Spec) else 224)
     from analysis.architecture.as_built import is_as_built
     from analysis.architecture.traced_cost import traced_cost
 

@@ -8,17 +8,17 @@ batch or group norms and without dropout, whose masks are not counted.
 
 from __future__ import annotations
 
+from analysis.architecture.as_spec import SpecLike, as_spec
 from analysis.architecture.cost import BYTES, default_input_size
 from densenet_core import DenseNetSpec
 from densenet_core.networks.layers import Layer, network_layers
-from densenet_core.networks.spec import Spec
 
 KEEP_THEIR_INPUT = ("conv", "linear", "companion", "norm", "max_pool", "avg_pool")
 INDEX_BYTES = 8  # of an int64
 
 
 def training_activation_bytes(
-    spec: Spec, input_size: int | None = None, batch_size: int = 1, memory_efficient: bool = False
+    spec: SpecLike, input_size: int | None = None, batch_size: int = 1, memory_efficient: bool = False
 ) -> int:
     """Return the peak number of bytes of activations in one training step, in float32.
 
@@ -38,6 +38,7 @@ def training_activation_bytes(
     Raises:
         ValueError: the input is too small for the network's strides.
     """
+    spec = as_spec(spec)
     layers = network_layers(spec, default_input_size(spec) if input_size is None else input_size)
     images = [_Images(layer, batch_size, spec.spatial_dims) for layer in layers]
     kept = [_kept_bytes(image, before) for before, image in zip([None, *layers], images, strict=False)]

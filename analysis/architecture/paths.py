@@ -11,13 +11,13 @@ from collections import Counter
 
 import pandas as pd
 
+from analysis.architecture.as_spec import SpecLike, as_spec
 from densenet_core.networks.paths import PathNode
-from densenet_core.networks.spec import Spec
 
 Lengths = Counter[int]  # number of paths by length; Python integers of any size
 
 
-def path_counts(spec: Spec) -> pd.DataFrame:
+def path_counts(spec: SpecLike) -> pd.DataFrame:
     """Return the number of paths from the image to the scores, by length.
 
     >>> from densenet_core import DenseNetSpec
@@ -27,13 +27,13 @@ def path_counts(spec: Spec) -> pd.DataFrame:
     Returns:
         Columns length (layers with weights), num_paths (Python integers of any size: dtype object).
     """
-    nodes = spec.paths().nodes
+    nodes = as_spec(spec).paths().nodes
     stem = nodes[0]
     lengths = _shift(_lengths_to_scores(nodes)[id(stem)], stem.length)
     return pd.DataFrame(sorted(lengths.items()), columns=["length", "num_paths"]).astype({"num_paths": object})
 
 
-def layer_paths(spec: Spec) -> pd.DataFrame:
+def layer_paths(spec: SpecLike) -> pd.DataFrame:
     """Return how each layer (a dense layer, a transition, a residual block's convolutions) connects to the loss.
 
     >>> from densenet_core import DenseNetSpec
@@ -44,7 +44,7 @@ def layer_paths(spec: Spec) -> pd.DataFrame:
         Columns name, stage, shortest (layers with weights between its output and the scores, the classifier included),
         num_paths (to the scores; dtype object), is_direct (whether the classifier itself reads its output).
     """
-    nodes = spec.paths().nodes
+    nodes = as_spec(spec).paths().nodes
     behind = _lengths_to_scores(nodes)
     rows = [
         (node.name, node.stage, min(behind[id(node)]), sum(behind[id(node)].values()), min(behind[id(node)]) == 1)

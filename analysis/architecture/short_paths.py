@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from analysis.architecture.as_spec import SpecLike, as_spec
 from analysis.architecture.cost import count_cost, total_cost
 from analysis.architecture.paths import layer_paths
 from densenet_core import ResNetSpec
@@ -23,7 +24,7 @@ from densenet_core.networks.spec import Spec
 COLUMNS = ("network", "block", "source_layer", "target_layer", "target_kind")
 
 
-def direct_connections(spec: Spec) -> pd.DataFrame:
+def direct_connections(spec: SpecLike) -> pd.DataFrame:
     """Return the probability that a layer reads the output of another directly, in a training step.
 
     In a DenseNet the probability is 1 for every connection that was not pruned. In a ResNet it is the probability that
@@ -41,6 +42,7 @@ def direct_connections(spec: Spec) -> pd.DataFrame:
     Raises:
         ValueError: the network is neither a DenseNet nor a ResNet.
     """
+    spec = as_spec(spec)
     rows = [(spec.title, *read) for read in spec.direct_reads()]
     return pd.DataFrame(rows, columns=[*COLUMNS, "probability"])
 
@@ -72,7 +74,7 @@ def expected_training_cost(spec: ResNetSpec, input_size: int = 32) -> dict[str, 
     }
 
 
-def fractal_connections(spec: FractalNetSpec) -> pd.DataFrame:
+def fractal_connections(spec: SpecLike) -> pd.DataFrame:
     """Return the convolutions of each fractal block by the rows that they connect, and their shares in the joins.
 
     A source or target layer is a row of the deepest column; a convolution of column c spans 2^(C-c) of them.
@@ -84,7 +86,13 @@ def fractal_connections(spec: FractalNetSpec) -> pd.DataFrame:
     Returns:
         Columns network, block, source_layer, target_layer, target_kind ("layer"), column, share_in_join (the weight
         of the convolution in the mean that joins the columns); pairs without a convolution have no row.
+
+    Raises:
+        ValueError: the network is not a FractalNet.
     """
+    spec = as_spec(spec)
+    if not isinstance(spec, FractalNetSpec):
+        raise ValueError(f"spec is a {spec.title}: give a FractalNet, such as 'fractalnet-21'")
     rows = [
         (spec.title, block, row - spec.span(column), row, "layer", column, 1 / len(spec.columns_ending_at(row)))
         for block in range(1, len(spec.widths) + 1)
@@ -115,7 +123,7 @@ def path_table(specs: Sequence[Spec]) -> tuple[pd.DataFrame, str]:
     return pd.concat(parts, ignore_index=True), "share_in_join" if fractal[0] else "probability"
 
 
-def supervision(spec: Spec) -> pd.DataFrame:
+def supervision(spec: SpecLike) -> pd.DataFrame:
     """Return how far the end of each block is from the nearest classifier, as a measure of deep supervision.
 
     In a DenseNet a single classifier supervises every block through at most two or three transitions (paper,
@@ -129,6 +137,7 @@ def supervision(spec: Spec) -> pd.DataFrame:
         Columns network, stage, layers_to_classifier (layers with weights between the end of the stage and the nearest
         scores, the classifier counted), by ("companion" or "the network's classifier").
     """
+    spec = as_spec(spec)
     paths = layer_paths(spec)
     stages = paths[~paths["stage"].str.match("stem|transition|head")].groupby("stage", sort=False)["shortest"].last()
     has_companion = isinstance(spec, DeeplySupervisedSpec)

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.claims.claim import Claim, Criterion, NotMeasurable, check
+from analysis.reuse.scaling import check_table
 from analysis.words import Phrase
 from densenet_core import Checkpoint
 
@@ -43,6 +44,9 @@ def figure5_observations(
     Returns:
         One row per observation, as ``analysis.claims.claim.check``.
 
+    Raises:
+        ValueError: ``table`` is not a feature-reuse table.
+
     Example:
         >>> from analysis import connection_weights
         >>> from densenet_core import load_zoo
@@ -50,6 +54,7 @@ def figure5_observations(
         >>> figure5_observations(table).set_index("claim").loc["layers_spread", "verdict"]
         'holds, as it does untrained'
     """
+    check_table(table, ("mean_abs_weight",))
     null = [untrained_weights(table, seed) for seed in range(num_untrained)]
     return check(FIGURE_5, table, null, None if is_order_visible else ORDER_UNKNOWN)
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from analysis.prediction.logits import check_classes
+from analysis.prediction.predictor import check_tensor
 from analysis.reuse.connections import Network, as_checkpoint, connection_weights, dense_spec
 from analysis.reuse.cuts.scores import cut_scores
 from analysis.reuse.dissection import Dissection, Reader, dissect
@@ -67,6 +68,7 @@ def decision_connections(
 def _direction(checkpoint: Checkpoint, images: Tensor, for_class: int, against: int | None) -> Tensor:
     """Return a vector (classes,): the scores times it are the logit to explain, or the difference of two logits."""
     spec = dense_spec(checkpoint)
+    check_tensor(images)
     if images.dim() != spec.spatial_dims + 2 or images.shape[1] != spec.in_channels or not len(images):
         raise DataError(f"images have the shape {tuple(images.shape)}: the network takes (N, {spec.in_channels}, ...)")
     check_classes([for_class] if against is None else [for_class, against], spec.num_classes)

@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from analysis.prediction.predictor import BIAS, NetworkLike, as_predictor
+from analysis.prediction.predictor import BIAS, NetworkLike, as_predictor, check_tensor
 from densenet_core import DataError
 
 BATCH = 32  # images that go through the network together
@@ -48,6 +48,7 @@ def logit_contributions(network: NetworkLike, images: Tensor, classes: Sequence[
     """
     predictor = as_predictor(network)
     chosen = check_classes(classes, predictor.spec.num_classes)
+    check_tensor(images)
     if len(images) == 0:
         raise DataError("images is empty: pass at least one image")
     values = []

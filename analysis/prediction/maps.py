@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from analysis.prediction.logits import check_classes
-from analysis.prediction.predictor import NetworkLike, Predictor, as_predictor, record_outputs
+from analysis.prediction.predictor import NetworkLike, Predictor, as_predictor, check_tensor, record_outputs
 from densenet_core import DataError
 from densenet_core.networks.densenet import DenseNet
 
@@ -84,6 +84,7 @@ def layer_gradient(predictor: Predictor, images: Tensor, layer: str, classes: Se
     Raises:
         DataError: the network has no such layer, or its output has no feature maps.
     """
+    check_tensor(images)
     if layer not in dict(predictor.model.named_modules()):
         raise DataError(f"layer {layer!r} is not in the network: it has {', '.join(layer_names(predictor))}")
     with torch.enable_grad(), record_outputs(predictor.model, [layer]) as outputs:

@@ -117,8 +117,9 @@ class Predictor:
         """Move the images to the network's device, and convert the network to their floating-point type.
 
         Raises:
-            DataError: their shape does not fit the network.
+            DataError: they are no tensor of floats, or their shape does not fit the network.
         """
+        check_tensor(images)
         dims, channels = self.spec.spatial_dims, self.spec.in_channels
         if images.dim() != dims + 2 or images.shape[1] != channels:
             axes = ", ".join("DHW"[-dims:])
@@ -127,6 +128,16 @@ class Predictor:
         if weight.dtype != images.dtype:
             self.model.to(images.dtype)
         return images.to(weight.device)
+
+
+def check_tensor(images: object) -> None:
+    """Raise DataError unless images are a tensor of floats, as a network takes them."""
+    if isinstance(images, Tensor) and images.is_floating_point():
+        return
+    kind = (
+        f"tensor of {str(images.dtype).removeprefix('torch.')}" if isinstance(images, Tensor) else type(images).__name__
+    )
+    raise DataError(f"images is a {kind}: give a tensor of floats, (N, C, H, W), normalized for the network")
 
 
 NetworkLike: TypeAlias = "Checkpoint | nn.Module | Mapping[str, Tensor] | Predictor"

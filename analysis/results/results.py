@@ -82,19 +82,23 @@ def _with_costs(table: pd.DataFrame) -> pd.DataFrame:
     return table.reindex(columns=list(COLUMNS))
 
 
-def measured_results(runs: Iterable[str | Path], include_zoo: bool = True, keep_in: Path | None = None) -> pd.DataFrame:
+def measured_results(
+    runs: Iterable[str | Path] | str | Path, include_zoo: bool = True, keep_in: Path | None = None
+) -> pd.DataFrame:
     """Return the results of run folders, one row per run, and of the shipped networks.
 
     >>> measured_results([])["model"].to_list()[:1]
     ['DenseNet (L=40, k=12)']
 
     Args:
+        runs: run folders, or one.
         keep_in: a folder for an index of many runs, from which the next call takes all that did not change.
 
     Returns:
         The columns of ``COLUMNS``; ``attrs["skipped"]`` lists the errors of what could not be read.
     """
-    own = {run.resolve(): run for run in map(Path, runs)}  # each once
+    given = [runs] if isinstance(runs, str | Path) else runs
+    own = {run.resolve(): run for run in map(Path, given)}  # each once
     places = [*own.values(), *(zoo_path(name) for name in zoo_names() if include_zoo)]
     rows, skipped, index = [], [], FileIndex(_index_file(keep_in) if keep_in else None)
     for place in places:

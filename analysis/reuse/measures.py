@@ -155,6 +155,11 @@ def check_measures(names: Iterable[str]) -> None:
             raise ValueError(f"measure {name!r} is unknown: choose from {', '.join(MEASURES)}")
 
 
+def as_names(names: Iterable[str] | str) -> list[str]:
+    """Return names as a list; one name alone is a list of one."""
+    return [names] if isinstance(names, str) else list(names)
+
+
 def needs_images(names: Iterable[str]) -> bool:
     """Return whether one of the measures is computed on images.
 

@@ -17,7 +17,7 @@ import pandas as pd
 from analysis.reuse.ablation import OnTable, connection_ablation
 from analysis.reuse.connections import Network, connection_weights
 from analysis.reuse.effects import OnBatch, connection_effects
-from analysis.reuse.measures import MEASURES, WEIGHT_MEASURES, Precision, Replacement, needs_images
+from analysis.reuse.measures import MEASURES, WEIGHT_MEASURES, Precision, Replacement, as_names, needs_images
 from densenet_core.data.images import Images
 from densenet_core.errors import own_words
 
@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 def measure_reuse(
     network: Network,
-    measures: Iterable[str] = WEIGHT_MEASURES,
+    measures: Iterable[str] | str = WEIGHT_MEASURES,
     images: Images | None = None,
     num_images: int = 500,
     replace: Replacement = "zero",
@@ -46,7 +46,7 @@ def measure_reuse(
     18
 
     Args:
-        measures: names of ``MEASURES``.
+        measures: names of ``MEASURES``, or one name.
         images: labeled images for the measures that need some; ``num_images`` are taken, evenly spaced.
         replace, on_batch, keep_in, workers, precision, on_table: as in ``connection_ablation``.
 
@@ -55,12 +55,13 @@ def measure_reuse(
         CheckpointError: the network is not a DenseNet.
         DataError: the images do not fit the network.
     """
-    wanted = sorted(set(measures))
+    wanted = sorted(set(as_names(measures)))
     table = connection_weights(network)
     if not needs_images(wanted):
         return table
     if images is None:
-        raise ValueError(f"measure {next(name for name in wanted if MEASURES[name].on_images)} needs images")
+        first = next(name for name in wanted if MEASURES[name].on_images)
+        raise ValueError(f"measure {first} needs images: give images, such as load_test_images('digits')")
     needs = {MEASURES[name].needs for name in wanted}
     if needs & {"images", "gradients"}:
         table = connection_effects(network, images, num_images, on_batch=on_batch)

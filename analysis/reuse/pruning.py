@@ -11,8 +11,9 @@ import pandas as pd
 from analysis.architecture.cost import count_cost, default_input_size, total_cost
 from analysis.reuse.baselines import ORDERS, PATTERNS
 from analysis.reuse.connections import Network, as_checkpoint, dense_spec
-from analysis.reuse.measures import MEASURES
+from analysis.reuse.measures import MEASURES, as_names
 from analysis.reuse.repair import Repair, check_repair, cut_loss_and_error
+from analysis.reuse.scaling import check_table
 from analysis.reuse.untrained import build_untrained
 from densenet_core import Checkpoint
 from densenet_core.checkpoints.pruning import Cut, without_connections
@@ -67,6 +68,7 @@ def prune(
 
 def _as_given(network: Network, table: pd.DataFrame) -> tuple[Checkpoint, pd.DataFrame]:
     """Return the network with the cuts that it came with, and the table of the connections that it has."""
+    check_table(table)
     whole = as_checkpoint(network)
     spec = network.spec if isinstance(network, Checkpoint) else getattr(network, "spec", None)
     cuts = set(spec.cuts) if isinstance(spec, DenseNetSpec) else set()
@@ -156,7 +158,7 @@ def connection_costs(
 def pruning_curves(
     network: Network,
     table: pd.DataFrame,
-    measures: Iterable[str],
+    measures: Iterable[str] | str,
     images: Images,
     keeps: Iterable[float] = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2),
     budget: Budget = "connections",
@@ -197,7 +199,7 @@ def pruning_curves(
     (checkpoint, table), images = _as_given(network, table), sample_evenly(images, num_images)
     check_images(checkpoint, images)
     check_repair(repair, training)
-    orders = [(measure, 0, importance(table, measure)) for measure in measures]
+    orders = [(measure, 0, importance(table, measure)) for measure in as_names(measures)]
     orders += [(RANDOM, seed, _random_order(table, seed)) for seed in range(num_random)]
     keeps = list(keeps)
     for keep in keeps:

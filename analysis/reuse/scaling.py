@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Literal, get_args
 
 from analysis.reuse.measures import MEASURES, is_signed
@@ -14,6 +15,7 @@ Scaling = Literal[
     "kind_max", "block_max", "dense_max", "network_max", "target_max", "target_minmax", "rank", "signed_log", "none"
 ]
 SCALINGS: tuple[Scaling, ...] = get_args(Scaling)
+KEYS = ("block", "source_layer", "target_layer", "target_kind")  # what a connection is called in every table
 
 # The paper does not say how Figure 5's colors are scaled to 0..1; per block by its maximum is how it reads.
 SCALING_TITLES: dict[Scaling, Phrase] = phrases(
@@ -139,13 +141,28 @@ def target_share(table: pd.DataFrame) -> pd.Series:
     >>> bool((abs(shares - 1) < 1e-9).all())
     True
     """
+    check_table(table, ("l1_per_input_map", "num_channels"))
     l1 = table["l1_per_input_map"] * table["num_channels"]
     return (l1 / l1.groupby([table["block"], table["target_layer"]]).transform("sum")).fillna(0.0)
 
 
 def check_measure(table: pd.DataFrame, measure: str) -> None:
     """Raise ValueError if ``table`` has no such measure; the message lists those it has."""
-    keys = {"block", "source_layer", "target_layer", "target_kind", "num_channels"}
-    known = [column for column in table.columns if column not in keys]
+    check_table(table)
+    known = [column for column in table.columns if column not in {*KEYS, "num_channels"}]
+    if measure in MEASURES and measure not in known:
+        raise ValueError(f"table has no column {measure!r}: measure_reuse(network, [{measure!r}], images) computes it")
     if measure not in known:
         raise ValueError(f"measure {measure!r} is unknown: choose from {', '.join(known)}")
+
+
+def check_table(table: pd.DataFrame, columns: Iterable[str] = ()) -> None:
+    """Raise ValueError unless ``table`` is a feature-reuse table that has connections and these ``columns``."""
+    import pandas as pd
+
+    if not isinstance(table, pd.DataFrame):
+        raise ValueError(f"table is a {type(table).__name__}: give the pandas DataFrame of connection_weights")
+    if missing := [column for column in (*KEYS, *columns) if column not in table.columns]:
+        raise ValueError(f"table lacks the column {missing[0]!r}: give a table of connection_weights or measure_reuse")
+    if table.empty:
+        raise ValueError("table has no rows: keep the connections of at least one target")

@@ -5,19 +5,19 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from analysis.architecture.as_spec import SpecLike, as_spec
 from densenet_core import Checkpoint
 from densenet_core.data.images import Images, sample_evenly
 from densenet_core.networks.build import build_model
-from densenet_core.networks.spec import Spec
 
 NUM_FOR_STATISTICS = 100  # images that set the running statistics of an untrained network
 
 
-def build_untrained(spec: Spec, images: Images | None = None, seed: int = 0) -> Checkpoint:
+def build_untrained(spec: SpecLike, images: Images | None = None, seed: int = 0) -> Checkpoint:
     """Return a newly initialized, untrained network.
 
     Args:
-        spec: the architecture.
+        spec: the architecture, a checkpoint of it, or its name.
         images: images for the running statistics of its batch norms; without them, the norms pass their inputs on.
         seed: the seed of the weights; the global random state does not change.
 
@@ -29,6 +29,7 @@ def build_untrained(spec: Spec, images: Images | None = None, seed: int = 0) -> 
         >>> build_untrained(load_zoo("densenet-40-12-digits").spec).record  # no error, no epochs
         {}
     """
+    spec = as_spec(spec)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = build_model(spec)

@@ -190,12 +190,66 @@ class FolderImages:
         )
 
 
+def images_from_arrays(
+    pixels: Any, labels: Any, class_names: Sequence[str] | None = None, normalization: Normalization = "none"
+) -> TensorImages:
+    """Return images in memory as labeled images, for the functions that measure networks on some.
+
+    >>> import numpy as np
+    >>> images = images_from_arrays(np.zeros((2, 32, 32, 3), np.uint8), [0, 1], ["cat", "dog"], "cifar10")
+    >>> len(images), images.num_channels, images.image_size
+    (2, 3, 32)
+
+    Args:
+        pixels: an array or tensor in uint8: (N, H, W), or (N, H, W, C) or (N, C, H, W) with 1 or 3 channels.
+        labels: the number of each image's class, from 0: (N,).
+        class_names: the names of all classes that the network predicts; by default the numbers up to the largest label.
+        normalization: the channel statistics of the network's training: "cifar10", "cifar100", "imagenet", "digits",
+            or "none" for pixels from 0 to 1.
+
+    Raises:
+        DataError: a shape, a type or a label does not fit, or the normalization is unknown.
+    """
+    tensor, numbers = torch.as_tensor(pixels), torch.as_tensor(labels)
+    if tensor.dtype != torch.uint8:
+        raise DataError(f"pixels has the type {str(tensor.dtype).removeprefix('torch.')}: give uint8, from 0 to 255")
+    if normalization not in CHANNEL_STATISTICS:
+        raise DataError(f"normalization {normalization!r} is unknown: choose from {', '.join(CHANNEL_STATISTICS)}")
+    if numbers.shape != tensor.shape[:1] or numbers.is_floating_point() or not len(numbers):
+        raise DataError(f"labels has the shape {tuple(numbers.shape)}: give a whole number for each image, from 0")
+    names = [str(number) for number in range(int(numbers.max()) + 1)] if class_names is None else class_names
+    if not 0 <= int(numbers.min()) <= int(numbers.max()) < len(names):
+        raise DataError(f"labels go from {int(numbers.min())} to {int(numbers.max())}: class_names has {len(names)}")
+    return TensorImages(_channels_first(tensor), numbers.long(), tuple(map(str, names)), normalization)
+
+
+def _channels_first(pixels: Tensor) -> Tensor:
+    """Return pixels as (N, C, H, W)."""
+    if pixels.dim() == 3:
+        return pixels[:, None]
+    if pixels.dim() == 4 and pixels.shape[1] in (1, 3):
+        return pixels
+    if pixels.dim() == 4 and pixels.shape[3] in (1, 3):
+        return pixels.permute(0, 3, 1, 2).contiguous()
+    raise DataError(f"pixels has the shape {tuple(pixels.shape)}: give (N, H, W), (N, H, W, C) or (N, C, H, W)")
+
+
+def check_images_type(images: object) -> None:
+    """Raise DataError where this is an array, a tensor or a loader, and no data set of labeled images."""
+    if not hasattr(images, "batches"):
+        raise DataError(
+            f"images is a {type(images).__name__}: give a data set, such as load_test_images('digits') or "
+            "images_from_arrays(pixels, labels)"
+        )
+
+
 def sample_evenly(images: Images, number: int) -> Images:
     """Return ``number`` images, evenly spaced over the set so that every class is in it; all if there are fewer.
 
     Raises:
-        DataError: ``number`` is below 1.
+        DataError: ``number`` is below 1, or ``images`` is no data set.
     """
+    check_images_type(images)
     if number < 1:
         raise DataError(f"num_images {number} must be 1 or more")
     if number >= len(images):

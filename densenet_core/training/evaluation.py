@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from densenet_core.checkpoints.checkpoint import Checkpoint
 from densenet_core.checkpoints.onnx_export import onnx_model
-from densenet_core.data.images import Images
+from densenet_core.data.images import Images, check_images_type
 from densenet_core.errors import DataError
 from densenet_core.hardware import device
 from densenet_core.networks.densenet import DenseNet
@@ -125,8 +125,10 @@ def check_fit(spec: Spec, images: Images) -> None:
     """Check before anything runs that these images fit this network.
 
     Raises:
-        DataError: the channels or the number of classes differ, or the images are too small for the network's strides.
+        DataError: ``images`` is no data set, their channels or their number of classes differ, or they are too small
+            for the network's strides.
     """
+    check_images_type(images)
     if spec.spatial_dims != 2:
         raise DataError(f"the images have 2 dimensions, {spec.title} expects {spec.spatial_dims}")
     try:

@@ -139,8 +139,8 @@ def test_an_input_too_small_names_the_least_that_works() -> None:
 
 
 def test_what_is_no_network_is_refused() -> None:
-    with pytest.raises(ValueError, match="network is a str: pass a spec or a torch module"):
-        count_cost("densenet121")
+    with pytest.raises(ValueError, match="network is a list: give a spec, a checkpoint"):
+        count_cost(["densenet121"])  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"Linear does not run on \(1, 3, 224, 224\)"):
         count_cost(nn.Linear(3, 2))
 

@@ -167,7 +167,7 @@ def test_the_patterns_of_the_literature() -> None:
 
 
 def test_what_is_wrong_is_named(table: pd.DataFrame) -> None:
-    with pytest.raises(ValueError, match="measure 'ablation' is unknown: choose from"):
+    with pytest.raises(ValueError, match="table has no column 'ablation': measure_reuse"):
         agreement(table, "mean_abs_weight", "ablation")
     with pytest.raises(ValueError, match="kind 'dense_layer' has 1 connections here: 3 or more"):
         agreement(table.head(1), "mean_abs_weight", "taylor")
