@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -9,10 +10,18 @@ import pandas as pd
 
 from analysis.reuse.agreement import agreement_table
 from analysis.reuse.baselines import BASELINE_TITLES, ORDER_TITLES
+from analysis.reuse.comparison.agreements import compare_agreements
 from analysis.reuse.measures import MEASURE_TITLES
 from tools.measured import MEASURED, measured_decisions, measured_tables, network_title
 
 SHOWN_KEEPS = (1.0, 0.8, 0.6, 0.4)
+DIFFERENCES = (  # of rank correlations with ablation
+    ("total_abs_weight", "mean_abs_weight"),
+    ("total_abs_weight", "channel_share"),
+    ("total_abs_weight", "inverse_sources"),
+    ("total_effective_weight", "total_abs_weight"),
+    ("taylor", "total_abs_weight"),
+)
 CLASS_ROWS = {  # of ``ClassAgreement``
     "same_class": "class-specific part: the same class on other images",
     "other_class": "class-specific part: another class (null)",
@@ -47,13 +56,29 @@ def claim_cell(row: pd.Series) -> str:
     """Return verdict, value, criterion and controls of one claim on one network."""
     if pd.isna(row["value"]):
         return f"{row['verdict']}: {row['reason']}"
-    parts = [f"**{row['verdict']}**: {row['value']:.3g}", str(row["criterion"])]
+    parts = [f"**{row['verdict']}**: {value_and_bounds(row)}", str(row["criterion"])]
     if row["num_untrained"]:
         extremes = f"{row['untrained_low']:.3g} to {row['untrained_high']:.3g}"
         parts.append(f"untrained {row['untrained']:.3g} ({extremes})")
     if isinstance(row["control"], str):
         parts.append(f"{row['control']} {row['control_value']:.3g}")
     return "; ".join(parts)
+
+
+def value_and_bounds(row: pd.Series) -> str:
+    """Return a claim's value with its interval, or the bound where only a bound is known.
+
+    >>> value_and_bounds(pd.Series({"value": 0.2, "low": 0.2, "high": math.inf}))
+    'at least 0.2'
+    """
+    value, low, high = row["value"], row["low"], row["high"]
+    if pd.isna(low) or low == high:
+        return f"{value:.3g}"
+    if math.isinf(high):
+        return f"at least {low:.3g}"
+    if low <= 0 and value == high:
+        return f"at most {high:.3g}"
+    return f"{value:.3g} [{low:.3g}, {high:.3g}]"
 
 
 def agreement_rows() -> str:
@@ -77,6 +102,20 @@ def agreement_cell(rows: pd.DataFrame, measure: str) -> str:
     whole, inner = rows.loc[(measure, True)], rows.loc[(measure, False)]
     cell = f"{whole.spearman:.2f} [{whole.low:.2f}, {whole.high:.2f}]; {inner.spearman:.2f}; "
     return (cell + f"{whole.within_targets:.2f}; {whole.overlap:.0%}").replace("-0.00", "0.00")
+
+
+def difference_rows() -> str:
+    """Return how much better one measure agrees with ablation than another, with intervals by target and by source."""
+    tables, titles = measured_tables("effects"), MEASURE_TITLES | BASELINE_TITLES
+    rows = []
+    for first, other in DIFFERENCES:
+        found = [compare_agreements(table, first, other) for table in tables.values()]
+        cells = [
+            f"{own.difference:.2f} [{own.low:.2f}, {own.high:.2f}], [{own.low_by_source:.2f}, {own.high_by_source:.2f}]"
+            for own in found
+        ]
+        rows.append([f"{titles[first]} less {titles[other]}", *(cell.replace("-0.00", "0.00") for cell in cells)])
+    return markdown(["difference", *map(network_title, tables)], rows)
 
 
 def share_without_effect(table: pd.DataFrame) -> str:
@@ -151,11 +190,12 @@ def decision_column(own: dict[str, Any], shuffled: dict[str, Any], untrained: di
         "images": str(own["images"]),
         "sources of the last block": str(own["sources"]),
         "decided at: median (quartiles)": f"{median} ({low} to {high})",
+        "decided at s = 0 (share of the most common class) (%)": at_first(own),
         "error at s = 0, a third, two thirds, the end (%)": at_depths(own),
         "the same with shuffled labels (%)": at_depths(shuffled),
-        "the same of the untrained network (%)": at_depths(untrained),
+        "the same of untrained networks, mean of five (%)": at_depths(untrained),
         "share of the logit from the last third [95 % over images]": last_third(own),
-        "the same of the untrained network": last_third(untrained),
+        "the same of untrained networks, mean of five (range)": last_third_untrained(untrained),
         "share of the last third in the feature maps": f"{own['last_third_of_channels']:.2f}",
     }
 
@@ -171,6 +211,17 @@ def last_third(found: dict[str, Any]) -> str:
     """Return the share of the logit that comes from the last third of the sources, with its interval."""
     low, high = found["last_third_interval"]
     return f"{found['last_third_share']:.2f} [{low:.2f}, {high:.2f}]"
+
+
+def last_third_untrained(found: dict[str, Any]) -> str:
+    """Return the same of untrained networks, with the range over their seeds."""
+    low, high = found["last_third_range"]
+    return f"{found['last_third_share']:.2f} ({low:.2f} to {high:.2f})"
+
+
+def at_first(found: dict[str, Any]) -> str:
+    """Return the share of images that the first source decides, beside the share that one class for all would."""
+    return f"{found['decided_by_depth'][0]:.1f} ({found['most_common_class']:.1f})"
 
 
 def overfitting_rows() -> str:

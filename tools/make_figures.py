@@ -1,14 +1,15 @@
 """Make every picture and generated table of the README and docs/ again: `make figures` (needs chromium).
 
-`python -m tools.make_figures CIFAR10_JPEG` makes the picture of a prediction too; the folder has CIFAR-10's images as
-JPEG files in class folders under test/ and train/.
+python -m tools.make_figures [CIFAR10_JPEG] [--only PART ...]
+
+CIFAR10_JPEG is a folder with CIFAR-10's images as JPEG files in class folders under test/ and train/.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import shutil
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -39,6 +40,7 @@ from tools.findings_tables import (
     agreement_rows,
     classes_rows,
     decision_rows,
+    difference_rows,
     network_claims_table,
     overfitting_rows,
     pruning_rows,
@@ -163,22 +165,32 @@ def fill(page: str, mark: str, content: str) -> None:
     file.write_text(f"{head}{comment}\n{content}\n\n<!-- end -->{tail}")
 
 
-def main(cifar10_jpeg: str | None = None) -> None:
+def fill_tables() -> None:
+    """Write the generated tables of the pages."""
+    tables = {
+        "network_claims": network_claims_table,
+        "overfitting": overfitting_rows,
+        "agreement": agreement_rows,
+        "differences": difference_rows,
+        "pruning": pruning_rows,
+        "scratch": scratch_rows,
+        "definitions": lambda: definition_rows(connection_weights(load_zoo(PAPERS))),
+        "decisions": decision_rows,
+        "classes": classes_rows,
+    }
+    for mark, table in tables.items():
+        fill("docs/findings.md", mark, table())
+    fill("docs/efficiency.md", "claims", published_claims_table())
+    fill("docs/efficiency.md", "sweep", sweep_table("Digits (8x8)"))
+    fill("docs/efficiency.md", "networks", sweep_table("CIFAR-10 (JPEG)+"))
+    fill("docs/benchmarks.md", "benchmarks", benchmarks_table())
+
+
+def draw_reuse() -> None:
+    """Draw the pictures of feature reuse, by weight and by effect."""
     for name, picture in FEATURE_REUSE.items():
         save_figure(feature_reuse_figure(connection_weights(load_zoo(name))), DOCS / picture)
-    fill("docs/findings.md", "network_claims", network_claims_table())
-    fill("docs/efficiency.md", "claims", published_claims_table())
-    papers = connection_weights(load_zoo(PAPERS))
-    draw_definitions(papers, DOCS / "figure_5")
-    fill("docs/findings.md", "definitions", definition_rows(papers))
-    fill("docs/findings.md", "overfitting", overfitting_rows())
-    fill("docs/findings.md", "agreement", agreement_rows())
-    fill("docs/findings.md", "pruning", pruning_rows())
-    fill("docs/findings.md", "scratch", scratch_rows())
-    fill("docs/findings.md", "decisions", decision_rows())
-    fill("docs/findings.md", "classes", classes_rows())
-    if cifar10_jpeg:
-        save_figure(prediction_figure(cifar10_jpeg), DOCS / "prediction.png")
+    draw_definitions(connection_weights(load_zoo(PAPERS)), DOCS / "figure_5")
     effects = measured_tables("effects")
     for name, picture in ABLATION.items():
         save_figure(feature_reuse_figure(effects[name], "ablation"), DOCS / picture)
@@ -187,9 +199,10 @@ def main(cifar10_jpeg: str | None = None) -> None:
     curves = measured_tables("pruning")[SHOWN].query("measure in @SHOWN_ORDERS and repair == 'none'")
     save_figure(pruning_figure(curves), panels[1])
     side_by_side(panels, DOCS / "effects.png")
-    fill("docs/efficiency.md", "sweep", sweep_table("Digits (8x8)"))
-    fill("docs/efficiency.md", "networks", sweep_table("CIFAR-10 (JPEG)+"))
-    fill("docs/benchmarks.md", "benchmarks", benchmarks_table())
+
+
+def draw_efficiency() -> None:
+    """Draw the pictures of error against cost."""
     save_figure(figure_3()[0], DOCS / "figure_3.png")
     panels = [DOCS / "left.png", DOCS / "middle.png"]
     for panel, file in zip(("left", "middle"), panels, strict=True):
@@ -197,9 +210,27 @@ def main(cifar10_jpeg: str | None = None) -> None:
     side_by_side(panels, DOCS / "figure_4.png")
     networks = shipped_results().query("dataset == 'CIFAR-10 (JPEG)+'")
     save_figure(data_set_figure(networks), DOCS / "figure_4_cifar10_jpeg.png")
+
+
+def draw_dashboard() -> None:
+    """Draw the dashboard's first page."""
     with dashboard() as address:
         screenshot(address, DOCS / "dashboard.png")
 
 
+PARTS = {"tables": fill_tables, "reuse": draw_reuse, "efficiency": draw_efficiency, "dashboard": draw_dashboard}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("cifar10_jpeg", nargs="?", help="make the picture of a prediction, too, from these images")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), help="the parts to make")
+    options = parser.parse_args()
+    for part in options.only:
+        PARTS[part]()
+    if options.cifar10_jpeg:
+        save_figure(prediction_figure(options.cifar10_jpeg), DOCS / "prediction.png")
+
+
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

@@ -27,11 +27,19 @@ from densenet_core import Checkpoint
 from densenet_core.data.datasets import load_test_images
 from densenet_core.data.images import Images
 from densenet_core.data.recorded import choose_data
+from densenet_core.networks.spec import Spec
 from tools.measured import MEASURED, name_network, open_network
 
 
+NUM_SEEDS = 5  # untrained networks
+NUM_UNTRAINED = 300  # images for each of them
+
+
 def decisions(parts: PooledParts) -> dict[str, Any]:
-    """Return depths of decision, the share of the last third, and the lens at a few depths."""
+    """Return depths of decision, the share of the last third, the lens by depth, and the share (%) of one class.
+
+    The last is what any depth that predicts one class for all images agrees with the whole network.
+    """
     depths, table = decision_depths(parts), lens_by_depth(parts)
     scores = parts.scores_by_depth(slice(None), parts.means("mean"))[:, -1]
     chosen = scores.argmax(1)
@@ -50,6 +58,7 @@ def decisions(parts: PooledParts) -> dict[str, Any]:
         / sum(w.shape[1] for w in parts.weights),
         "error_by_depth": table["error"].round(2).tolist(),
         "decided_by_depth": table["decided"].round(1).tolist(),
+        "most_common_class": 100 * float(chosen.bincount().max()) / len(chosen),
     }
 
 
@@ -61,13 +70,28 @@ def shuffle_labels(parts: PooledParts) -> dict[str, Any]:
 
 
 def decide(network: Checkpoint, images: Images, num_images: int) -> dict[str, Any]:
-    """Return where a network decides, the same against shuffled labels, and where an untrained one does."""
+    """Return where a network decides, the same against shuffled labels, and where untrained ones do."""
     trained = pooled_parts(network, images, num_images)
-    untrained = pooled_parts(build_untrained(network.architecture), images, num_images)
     return {
         "trained": decisions(trained),
         "shuffled": shuffle_labels(trained),
-        "untrained": decisions(untrained),
+        "untrained": untrained_decisions(network.architecture, images),
+    }
+
+
+def untrained_decisions(spec: Spec, images: Images) -> dict[str, Any]:
+    """Return where untrained networks decide, whose norms have the images' statistics: means and ranges over seeds."""
+    networks = [build_untrained(spec, images, seed) for seed in range(NUM_SEEDS)]
+    found = [decisions(pooled_parts(network, images, NUM_UNTRAINED)) for network in networks]
+    shares = [own["last_third_share"] for own in found]
+    return {
+        "seeds": NUM_SEEDS,
+        "images": found[0]["images"],
+        "median_depths": [own["median_depth"] for own in found],
+        "last_third_share": float(np.mean(shares)),
+        "last_third_range": [min(shares), max(shares)],
+        "error_by_depth": np.mean([own["error_by_depth"] for own in found], axis=0).round(2).tolist(),
+        "decided_by_depth": np.mean([own["decided_by_depth"] for own in found], axis=0).round(1).tolist(),
     }
 
 

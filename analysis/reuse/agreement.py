@@ -19,9 +19,9 @@ import numpy as np
 import pandas as pd
 
 from analysis.reuse.baselines import BASELINES
-from analysis.reuse.comparison.image_effects import EFFECTS
 from analysis.reuse.measures import HALVES, MEASURES
-from analysis.reuse.ranks import spearman, weighted_spearman
+from analysis.reuse.ranks import expected_overlap, spearman, weighted_spearman
+from analysis.reuse.resampling import Cluster, centered_interval, draw_clusters, over_images, tie_noise, without_noise
 from analysis.reuse.scaling import check_measure
 
 MIN_CONNECTIONS = 3  # fewer have no rank correlation worth the name
@@ -40,7 +40,8 @@ class Agreement:
     high_by_source: float
     within_targets: float  # mean of the rank correlations within each target of three sources or more
     top: int  # k
-    overlap: float  # share of the k largest by one measure that are among the k largest by the other, 0..1
+    overlap: float  # share of the k largest by one measure that are among the k largest by the other, 0..1; of ties
+    # at the k-th place, the mean over all choices
     num_connections: int
     reliability: float  # of ablation over images, 0..1; nan where neither measure is ablation
     corrected: float  # the rank correlation divided by the root of the reliability; noise can take it above 1
@@ -64,7 +65,7 @@ def agreement(
             of different kinds of targets do not compare: they are different layers.
         block_input: whether source 0, the block's input, is among the connections.
         top: k of the overlap; at most half of the connections are taken.
-        resamples: of the bootstrap over targets, and of that over sources (95 %, bias-corrected).
+        resamples: of the bootstrap over targets, and of that over sources (95 %; ``centered_interval``).
 
     Raises:
         ValueError: a measure is not in the table, or there are fewer than three connections.
@@ -75,14 +76,17 @@ def agreement(
     >>> agreement(table, "mean_abs_weight", "total_abs_weight").num_connections
     234
     """
-    rows = _choose(table, (first, second), kind, block_input)
-    a, b = _tie_noise(rows, first), _tie_noise(rows, second)
+    rows = choose_connections(table, (first, second), kind, block_input)
+    a, b = tie_noise(rows, first), tie_noise(rows, second)
     correlation = spearman(a, b)
-    drawn_a, drawn_b = (_over_images(rows, name, resamples, seed) for name in (first, second))
-    by_target, by_source = (
-        _interval(drawn_a, drawn_b, correlation, rows.groupby(["block", layer]).ngroup().to_numpy(), resamples, seed)
-        for layer in ("target_layer", "source_layer")
-    )
+    drawn_a, drawn_b = (over_images(rows, name, resamples, seed) for name in (first, second))
+
+    def interval(by: Cluster) -> tuple[float, float]:
+        resampled = weighted_spearman(drawn_a, drawn_b, draw_clusters(rows, by, resamples, seed))
+        low, high = np.clip(centered_interval(resampled, correlation), -1, 1)
+        return float(low), float(high)
+
+    by_target, by_source = interval("target_layer"), interval("source_layer")
     k = max(1, min(top, len(rows) // 2))
     reliable = reliability(rows) if "ablation" in (first, second) else float("nan")
     return Agreement(
@@ -93,7 +97,7 @@ def agreement(
         high_by_source=by_source[1],
         within_targets=within_targets(rows, a, b),
         top=k,
-        overlap=len(set(_largest(a, k)) & set(_largest(b, k))) / k,
+        overlap=expected_overlap(a, b, k),
         num_connections=len(rows),
         reliability=reliable,
         corrected=correlation / np.sqrt(reliable) if reliable > 0 else float("nan"),
@@ -137,7 +141,7 @@ def reliability(table: pd.DataFrame) -> float:
     if any(half not in table for half in HALVES):
         return float("nan")
     noise = MEASURES["ablation"].noise
-    r = spearman(*(_without_noise(table[half].to_numpy(float), noise) for half in HALVES))
+    r = spearman(*(without_noise(table[half].to_numpy(float), noise) for half in HALVES))
     return 2 * max(r, 0.0) / (1 + max(r, 0.0)) if not np.isnan(r) else r
 
 
@@ -183,8 +187,8 @@ def disagreements(
     """
     if first == second:
         raise ValueError(f"first and second are both {first!r}: choose two measures")
-    rows = _choose(table, (first, second), kind)
-    ranks = {name: (pd.Series(_tie_noise(rows, name)).rank() - 1) / (len(rows) - 1) for name in (first, second)}
+    rows = choose_connections(table, (first, second), kind)
+    ranks = {name: (pd.Series(tie_noise(rows, name)).rank() - 1) / (len(rows) - 1) for name in (first, second)}
     found = rows[[*KEYS, first, second]].assign(
         **{f"rank_{name}": rank.to_numpy() for name, rank in ranks.items()},
         difference=(ranks[first] - ranks[second]).to_numpy(),
@@ -193,7 +197,14 @@ def disagreements(
     return found.loc[order[:most]].reset_index(drop=True)
 
 
-def _choose(table: pd.DataFrame, measures: Iterable[str], kind: str | None, block_input: bool = True) -> pd.DataFrame:
+def choose_connections(
+    table: pd.DataFrame, measures: Iterable[str], kind: str | None, block_input: bool = True
+) -> pd.DataFrame:
+    """Return the connections to one kind of target, all for None; ``measures`` are checked.
+
+    Raises:
+        ValueError: a measure is not in the table, or there are fewer than three connections.
+    """
     for measure in measures:
         check_measure(table, measure)
     rows = table if kind is None else table[table["target_kind"] == kind]
@@ -203,61 +214,9 @@ def _choose(table: pd.DataFrame, measures: Iterable[str], kind: str | None, bloc
     return rows
 
 
-def _tie_noise(rows: pd.DataFrame, measure: str) -> np.ndarray:
-    """Return a measure's values, with those below its noise tied at 0."""
-    noise = MEASURES[measure].noise if measure in MEASURES else 0.0
-    return _without_noise(rows[measure].to_numpy(float), noise)
-
-
-def _without_noise(values: np.ndarray, noise: float) -> np.ndarray:
-    tied: np.ndarray = np.where(np.abs(values) < noise, 0.0, values)
-    return tied
-
-
-def _over_images(rows: pd.DataFrame, measure: str, resamples: int, seed: int) -> np.ndarray:
-    """Return a measure's values over resampled images: (resamples, rows), or (rows,) where images do not change them.
-
-    The table's ``attrs`` hold the effect on every image, and each resample draws images with replacement. A table that
-    was kept by an older version has ablation over two halves of its images, and each resample takes one of them: the
-    mean over a half differs from the mean over all images by what that one has as its standard error (half-sample
-    replication, McCarthy 1969). All connections of a resample share their images.
-    """
-    values = _tie_noise(rows, measure)
-    effects = rows.attrs.get(EFFECTS)
-    if measure == "ablation" and effects is not None:
-        return _without_noise(effects.resample(rows, resamples, seed), MEASURES[measure].noise)
-    if measure != "ablation" or any(half not in rows for half in HALVES):
-        return values
-    half = np.random.default_rng((seed, 1)).integers(2, size=resamples)
-    return _without_noise(rows[list(HALVES)].to_numpy(float).T[half], MEASURES[measure].noise)
-
-
-def _interval(
-    a: np.ndarray, b: np.ndarray, correlation: float, cluster: np.ndarray, resamples: int, seed: int
-) -> tuple[float, float]:
-    """Return the 95 % interval of the rank correlation from resampled clusters.
-
-    Resampling adds the noise of the images a second time, which weakens every resampled correlation: the percentiles
-    2.5 and 97.5 are shifted so that their median is the correlation itself (bias-corrected bootstrap).
-    """
-    clusters = cluster.max() + 1
-    draws = np.random.default_rng(seed).multinomial(clusters, np.full(clusters, 1 / clusters), resamples)
-    found = weighted_spearman(a, b, draws[:, cluster])
-    found = found[~np.isnan(found)]
-    if not len(found):
-        return float("nan"), float("nan")
-    low, middle, high = np.percentile(found, (2.5, 50, 97.5))
-    low, high = np.clip((low + correlation - middle, high + correlation - middle), -1, 1)
-    return float(low), float(high)
-
-
 def within_targets(rows: pd.DataFrame, a: np.ndarray, b: np.ndarray) -> float:
     """Return the mean of the rank correlations within each target that has three sources or more."""
     targets = rows.groupby(["block", "target_layer"]).indices.values()
     found = [spearman(a[own], b[own]) for own in targets if len(own) >= MIN_CONNECTIONS]
     known = [value for value in found if not np.isnan(value)]
     return float(np.mean(known)) if known else float("nan")
-
-
-def _largest(values: np.ndarray, k: int) -> list[int]:
-    return np.argsort(-values, kind="stable")[:k].tolist()  # type: ignore[no-any-return]

@@ -1,4 +1,4 @@
-"""Rank correlations: of two measures, and of rows that a bootstrap takes several times each."""
+"""Rank correlations, of rows that a bootstrap takes several times each too, and overlaps of the largest."""
 
 from __future__ import annotations
 
@@ -27,6 +27,26 @@ def weighted_spearman(a: np.ndarray, b: np.ndarray, times: np.ndarray) -> np.nda
     products = (times * x * y).sum(1)
     found: np.ndarray = np.divide(products, np.sqrt(squares), out=np.full(len(times), np.nan), where=squares > 0)
     return found
+
+
+def expected_overlap(a: np.ndarray, b: np.ndarray, k: int) -> float:
+    """Return the share of the k largest of one side that are among the k largest of the other.
+
+    Where values tie at the k-th place, each is among the k largest with the same probability, and the overlap is the
+    mean over the choices; those of the two sides are independent.
+
+    >>> expected_overlap(np.array([3, 2, 1]), np.array([5, 5, 5]), 1)  # each of b is its largest with probability 1/3
+    0.3333333333333333
+    """
+    return float((_among_largest(a, k) * _among_largest(b, k)).sum() / k)
+
+
+def _among_largest(values: np.ndarray, k: int) -> np.ndarray:
+    """Return the probability with which each value is among the k largest."""
+    bound = np.sort(values)[-k]
+    above, tied = values > bound, values == bound
+    among: np.ndarray = above + tied * (k - above.sum()) / tied.sum()
+    return among
 
 
 def _weighted_ranks(values: np.ndarray, times: np.ndarray) -> np.ndarray:

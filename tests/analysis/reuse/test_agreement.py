@@ -17,8 +17,9 @@ from analysis.reuse.agreement import (
     reliability,
 )
 from analysis.reuse.baselines import BASELINES, log_densenet, nearest_and_farthest
+from analysis.reuse.comparison.agreements import compare_agreements
 from analysis.reuse.comparison.image_effects import EFFECTS, image_effects
-from analysis.reuse.ranks import spearman, weighted_spearman
+from analysis.reuse.ranks import expected_overlap, spearman, weighted_spearman
 from densenet_core import load_zoo
 
 
@@ -235,3 +236,43 @@ def test_the_interval_is_around_the_correlation_although_resampling_adds_noise()
         table.attrs[EFFECTS] = effects
         found = agreement(table, "x", "ablation", resamples=200, seed=seed)
         assert -1 <= found.low < found.spearman < found.high <= 1
+
+
+def test_ties_at_the_last_place_of_the_largest_count_as_often_as_they_would_be_chosen() -> None:
+    generator = np.random.default_rng(3)
+    a, b = generator.integers(0, 4, 12), generator.normal(size=12)
+    largest = set(np.argsort(-b)[:5])
+    shuffled = (generator.permutation(12) for _ in range(4000))  # ties in a random order
+    chosen = (order[np.argsort(-a[order], kind="stable")[:5]] for order in shuffled)
+    expected = np.mean([len(largest & {*own}) / 5 for own in chosen])
+    assert expected_overlap(a, b, 5) == pytest.approx(expected, abs=0.02)
+    assert expected_overlap(a[::-1], b[::-1], 5) == pytest.approx(expected_overlap(a, b, 5))  # the order does not count
+
+
+def test_the_difference_of_two_correlations_is_paired() -> None:
+    """Two measures with the same noise: their correlations vary together, and their difference hardly varies."""
+    generator = np.random.default_rng(8)
+    rows = clustered(generator, targets=40).assign(num_channels=1)
+    rows["close"] = rows["a"] + 0.01 * generator.normal(size=len(rows))
+    alone, paired = agreement(rows, "a", "b", resamples=300), compare_agreements(rows, "a", "close", "b", resamples=300)
+    assert paired.high - paired.low < (alone.high - alone.low) / 5
+    expected = stats.spearmanr(rows["a"], rows["b"]).statistic - stats.spearmanr(rows["close"], rows["b"]).statistic
+    assert paired.difference == pytest.approx(expected)
+    better = compare_agreements(rows, "a", "nearness", "a", resamples=100)
+    assert 0 < better.low <= better.difference <= better.high
+    assert compare_agreements(rows, "nearness", "a", "a", resamples=100).difference == -better.difference
+
+
+def test_the_interval_of_a_difference_is_that_of_resampled_targets() -> None:
+    generator = np.random.default_rng(9)
+    rows = clustered(generator, targets=12)
+    rows["c"] = rows["b"] + generator.normal(size=len(rows))
+    found = compare_agreements(rows, "c", "a", "b", resamples=2000)
+    groups = [own for _, own in rows.groupby("target_layer")]
+    naive = []
+    for _ in range(400):
+        drawn = pd.concat([groups[i] for i in generator.integers(len(groups), size=len(groups))])
+        c, a = (stats.spearmanr(drawn[name], drawn["b"]).statistic for name in "ca")
+        naive.append(c - a)
+    low, high = np.percentile(naive, (2.5, 97.5)) + found.difference - np.median(naive)
+    assert (found.low, found.high) == pytest.approx((low, high), abs=0.15 * (high - low))

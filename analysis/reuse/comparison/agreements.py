@@ -1,0 +1,68 @@
+"""Which of two measures predicts a third better, with an interval of the difference."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from analysis.reuse.agreement import choose_connections
+from analysis.reuse.baselines import BASELINES
+from analysis.reuse.ranks import spearman, weighted_spearman
+from analysis.reuse.resampling import Cluster, centered_interval, draw_clusters, over_images, tie_noise
+
+
+@dataclass(frozen=True)
+class AgreementDifference:
+    """The rank correlation of one measure with a reference, less that of another."""
+
+    difference: float  # -2..2
+    low: float  # 95 % interval over targets, and over the images of ablation
+    high: float
+    low_by_source: float  # the same, over sources instead of targets
+    high_by_source: float
+
+
+def compare_agreements(
+    table: pd.DataFrame,
+    first: str,
+    other: str,
+    reference: str = "ablation",
+    kind: str | None = "dense_layer",
+    block_input: bool = True,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> AgreementDifference:
+    """Return how much better ``first`` orders connections as ``reference`` does than ``other``.
+
+    The bootstrap is paired: every resample has the same connections and images for both. Intervals of the two
+    correlations that overlap do not show that they are alike, nor does one that excludes 0 beside one that does not
+    show that they differ.
+
+    Args:
+        table: as from ``measure_reuse``.
+        first, other: measures of the table, or ``BASELINES``.
+        kind, block_input, resamples: as for ``agreement``.
+
+    Raises:
+        ValueError: as ``agreement``.
+
+    >>> from analysis import connection_weights
+    >>> from densenet_core import load_zoo
+    >>> table = connection_weights(load_zoo("densenet-40-12-digits"))
+    >>> found = compare_agreements(table, "mean_abs_weight", "nearness", "mean_abs_weight")
+    >>> found.low > 0
+    True
+    """
+    baselines = {name: BASELINES[name](table) for name in (first, other) if name in BASELINES}
+    rows = choose_connections(table.assign(**baselines), (first, other, reference), kind, block_input)
+    wanted = tie_noise(rows, reference)
+    difference = spearman(tie_noise(rows, first), wanted) - spearman(tie_noise(rows, other), wanted)
+    one, two, drawn = (over_images(rows, name, resamples, seed) for name in (first, other, reference))
+
+    def interval(by: Cluster) -> tuple[float, float]:
+        times = draw_clusters(rows, by, resamples, seed)
+        resampled = weighted_spearman(one, drawn, times) - weighted_spearman(two, drawn, times)
+        return centered_interval(resampled, difference)
+
+    return AgreementDifference(difference, *interval("target_layer"), *interval("source_layer"))
