@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 from scipy.stats import spearmanr
 
-from tools.measured import MEASURED, measured_tables, name_network
+from analysis.reuse.agreement import images_needed, reliability
+from tools.measured import MEASURED, measured_decisions, measured_tables, name_network
 
 ROOT = Path(__file__).parents[1]
 BC, PLAIN = "densenet-bc-40-12-cifar10-jpeg", "densenet-40-12-cifar10-jpeg"
@@ -59,3 +60,47 @@ def test_pruned_networks_do_better_from_new_weights_in_all_six_pairs() -> None:
 def test_networks_of_others_are_named_by_their_files() -> None:
     assert name_network("some/folder/densenet_bc_100_12_cifar10.pth.tar") == "densenet_bc_100_12_cifar10"
     assert name_network(BC) == BC
+
+
+def prose(page: str) -> str:
+    return re.sub(r"\s+", " ", (ROOT / page).read_text())
+
+
+def test_shares_of_the_last_third_in_untrained_networks() -> None:
+    untrained = [own["untrained"] for own in measured_decisions().values()]
+    means = [own["last_third_share"] for own in untrained]
+    ends = [end for own in untrained for end in own["last_third_range"]]
+    said = "it is {:.2f} to {:.2f} (means of five; single networks {:.2f} to {:.2f})"
+    assert said.format(min(means), max(means), min(ends), max(ends)) in prose("docs/findings.md")
+    assert {own["seeds"] for own in untrained} == {5}
+    shares = [own["trained"]["last_third_share"] for own in measured_decisions().values()]
+    assert min(shares) > max(ends)  # "trained networks take more of the logit from their last layers"
+
+
+def test_depths_at_which_the_network_of_others_decides() -> None:
+    own = measured_decisions()[OTHERS]["trained"]
+    before = own["decided_by_depth"][own["sources"] - own["sources"] // 3 - 1]
+    said = f"{before:.0f} % of the images are decided before its last third, and {100 - before:.0f} % in it"
+    assert said in prose("docs/findings.md")
+
+
+def test_images_that_would_make_ablation_reliable() -> None:
+    for network, said in ((PLAIN, "about 970 would bring"), (OTHERS, "about 1,170 would")):
+        table = measured_tables("effects")[network].query("target_kind == 'dense_layer'")
+        needed = images_needed(reliability(table), int(table["num_images"].iloc[0]))
+        assert f"about {round(needed, -1):,.0f}" in said
+        assert said in prose("docs/findings.md")
+
+
+def test_pruning_is_compared_at_equal_parameters_too() -> None:
+    table = measured_tables("pruning")[BC].query("repair == 'none'").set_index(["measure", "keep"])
+    said = "mean |w| has {:.1f} % with {:.0f} thousand, ablation {:.1f} % with {:.0f} thousand and total |w| {:.1f} %"
+    curves = [table.loc[own] for own in (("mean_abs_weight", 0.8), ("ablation", 0.6), ("total_abs_weight", 0.6))]
+    numbers = [number for own in curves for number in (own["error"], own["params"] / 1000)]
+    assert said.format(*numbers) in prose("docs/findings.md")
+
+
+def test_repairs_are_compared_with_the_same_random_order() -> None:
+    table = measured_tables("pruning")[PLAIN].query("measure == 'random' and seed == 0 and keep == 0.8")
+    errors = table.set_index("repair")["error"]
+    assert f"random {errors['norms']:.1f} instead of {errors['none']:.1f} %" in prose("docs/findings.md")

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from analysis.results.efficiency import count
 from analysis.reuse.agreement import agreement_table
 from analysis.reuse.baselines import BASELINE_TITLES, ORDER_TITLES
 from analysis.reuse.comparison.agreements import compare_agreements
@@ -125,15 +126,21 @@ def share_without_effect(table: pd.DataFrame) -> str:
 
 
 def pruning_rows() -> str:
-    """Return the test error with ever fewer connections left."""
+    """Return the test error with ever fewer connections left, and the parameters that are left at the fewest."""
     found = {name: table[table["repair"] == "none"] for name, table in measured_tables("pruning").items()}
     titles = ORDER_TITLES | {"random": "random"}
-    means = {name: table.groupby(["measure", "keep"])["error"].mean() for name, table in found.items()}
+    means = [table.groupby(["measure", "keep"])[["error", "params"]].mean() for table in found.values()]
     rows = [
-        [titles[order], *(" / ".join(f"{own[order, keep]:.1f}" for keep in SHOWN_KEEPS) for own in means.values())]
+        [titles[order], *(pruning_cell(own.loc[order]) for own in means)]
         for order in next(iter(found.values()))["measure"].unique()
     ]
     return markdown(["least first, by", *map(network_title, found)], rows)
+
+
+def pruning_cell(curve: pd.DataFrame) -> str:
+    """Return the errors of a curve, and the parameters that are left at its end; ``curve`` is by the share kept."""
+    errors = " / ".join(f"{curve.loc[keep, 'error']:.1f}" for keep in SHOWN_KEEPS)
+    return f"{errors}; {count(curve.loc[SHOWN_KEEPS[-1], 'params'])}"
 
 
 def scratch_rows() -> str:

@@ -30,7 +30,6 @@ from densenet_core.data.recorded import choose_data
 from densenet_core.networks.spec import Spec
 from tools.measured import MEASURED, name_network, open_network
 
-
 NUM_SEEDS = 5  # untrained networks
 NUM_UNTRAINED = 300  # images for each of them
 

@@ -14,6 +14,7 @@ from densenet_core.data.datasets import DataSplits, load_splits
 MEASURED = Path(__file__).parents[1] / "analysis" / "results" / "measured"
 OTHERS = {  # files that others trained, which do not ship: what is measured of them is known by the file's name
     "densenet_bc_100_12_cifar10": "DenseNet-BC (L=100, k=12) that others trained on CIFAR-10+, on CIFAR-10 (JPEG)",
+    "resnet20_cifar10": "ResNet-20 that others trained on CIFAR-10+, on CIFAR-10 (JPEG)",
 }
 
 

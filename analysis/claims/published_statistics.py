@@ -82,18 +82,23 @@ def times_fewer_at_error(results: pd.DataFrame, source: str, reference: str) -> 
 
 
 def share_of_resnets_with_fewer(results: pd.DataFrame) -> Measured:
-    """Return the share of pre-activation ResNets on their front at whose error DenseNet-BC needs more parameters."""
+    """Return the share of pre-activation ResNets on their front at whose error DenseNet-BC needs more parameters.
+
+    Where only a bound is known, it counts if it decides.
+    """
     table = _rows(results, "C10+", OSMR)
     resnets = table[table["family"] == "ResNet (pre-activation)"]
     resnets = resnets[pareto_front(resnets)]
     found = [parity(table, "DenseNet-BC", row, "params") for _, row in resnets.iterrows()]
-    times = {own.reference: own.times_fewer for own in found if own.times_fewer is not None}
+    times = {own.reference: own.bounds for own in found if own.bounds[0] >= 1 or own.bounds[1] < 1}
     if not times:
         raise NotMeasurable(
             Phrase("published.no_overlap", "no ResNet's error lies between the errors of two DenseNets")
         )
-    fewer = [model for model, value in times.items() if value < 1]
-    rest = ", ".join(f"{model} ({value:.2f})" for model, value in times.items() if value >= 1)
+    fewer = [model for model, (_, most) in times.items() if most < 1]
+    rest = ", ".join(
+        f"{model} ({'≥ ' if least < most else ''}{least:.2f})" for model, (least, most) in times.items() if least >= 1
+    )
     numbers = Phrase(
         "published.at_resnets",
         "at {number} of {all} ResNets DenseNet-BC needs more; times fewer at the others: {others}",

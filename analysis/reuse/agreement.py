@@ -19,9 +19,16 @@ import numpy as np
 import pandas as pd
 
 from analysis.reuse.baselines import BASELINES
+from analysis.reuse.comparison.resampling import (
+    Cluster,
+    centered_interval,
+    draw_clusters,
+    over_images,
+    tie_noise,
+    without_noise,
+)
 from analysis.reuse.measures import HALVES, MEASURES
 from analysis.reuse.ranks import expected_overlap, spearman, weighted_spearman
-from analysis.reuse.resampling import Cluster, centered_interval, draw_clusters, over_images, tie_noise, without_noise
 from analysis.reuse.scaling import check_measure
 
 MIN_CONNECTIONS = 3  # fewer have no rank correlation worth the name

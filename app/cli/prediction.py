@@ -127,7 +127,7 @@ def lens(
         ),
     ] = "mean",
     beside_untrained: Annotated[
-        bool, typer.Option("--untrained", help="Also measure the untrained network, as the control.")
+        bool, typer.Option("--untrained", help="Also measure the untrained network, its norms set by these images.")
     ] = False,
     figure: FigureOption = None,
     table: TableOption = None,
@@ -145,7 +145,7 @@ def lens(
     test = open_test_images(network, source)
     networks = {network.spec.title: network}
     if beside_untrained:
-        networks[f"{network.spec.title}, untrained"] = build_untrained(network.architecture)
+        networks[f"{network.spec.title}, untrained"] = build_untrained(network.architecture, test)
     found = {}
     for name, own in networks.items():
         with progress(f"layer lens of {name}") as on_batch:

@@ -8,8 +8,8 @@ import pandas as pd
 
 from analysis.reuse.agreement import choose_connections
 from analysis.reuse.baselines import BASELINES
+from analysis.reuse.comparison.resampling import Cluster, centered_interval, draw_clusters, over_images, tie_noise
 from analysis.reuse.ranks import spearman, weighted_spearman
-from analysis.reuse.resampling import Cluster, centered_interval, draw_clusters, over_images, tie_noise
 
 
 @dataclass(frozen=True)
