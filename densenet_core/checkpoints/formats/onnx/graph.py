@@ -114,9 +114,9 @@ class Graph:
         if whole is None or scale is None or node.inputs[0] in self._dequantized or node.attributes.get("block_size"):
             return
         self._dequantized.add(node.inputs[0])
-        sides = [1] * whole.ndim
+        sides, axis = [1] * whole.ndim, node.attributes.get("axis", 1)
         if scale.size > 1:
-            sides[node.attributes.get("axis", 1)] = scale.size
+            sides[axis] = whole.shape[axis]
         zero = zeros[0] if zeros and zeros[0] is not None else np.zeros_like(scale)
         numbers = (whole.astype(np.float32) - zero.reshape(sides)) * scale.reshape(sides)
         self._constants[node.outputs[0]] = np.asarray(numbers, np.float32)

@@ -88,23 +88,28 @@ def _walk(h5py: Any, root: Any) -> list[tuple[str, bool]]:
 
 
 def _entry(h5py: Any, path: str, item: Any, output: Output, base: int) -> Any:
-    """Return the tensor of a data set, opened by h5py's low-level interface, or why it can't be read."""
+    """Return the tensor of a data set, opened by h5py's low-level interface, or why it can't be read.
+
+    Every object of HDF5 that is asked for takes time, so a contiguous data set is asked for little.
+    """
+    type_ = item.get_type()
+    if (kind := _CLASSES.get(type_.get_class())) is not None:
+        return f"is {kind}: floating point is needed"
+    dtype, sides = type_.dtype, item.shape
+    if dtype.kind not in _KINDS or dtype.itemsize not in (1, 2, 4, 8):
+        return f"is {str(dtype)[:_NAME]}: floating point is needed"
+    if sides is None:
+        return "holds no numbers: save the network again"
+    name, shape = f"{_KINDS[dtype.kind]}{8 * dtype.itemsize}", tuple(map(int, sides))
+    size, offset = dtype.itemsize * math.prod(shape), item.get_offset()  # in one piece, or None
+    if offset is not None and base >= 0 and dtype.byteorder != ">" and item.get_storage_size() >= size:
+        return tensor(name, shape, output.stretch(base + offset, size))
     plan = item.get_create_plist()
     if plan.get_external_count() or plan.get_layout() == h5py.h5d.VIRTUAL:
         return "is stored outside the file: save the network in one file"
-    if (kind := _CLASSES.get(item.get_type().get_class())) is not None:
-        return f"is {kind}: floating point is needed"
-    if item.dtype.kind not in _KINDS or item.dtype.itemsize not in (1, 2, 4, 8):
-        return f"is {str(item.dtype)[:_NAME]}: floating point is needed"
-    if item.shape is None:
-        return "holds no numbers: save the network again"
-    name, shape = f"{_KINDS[item.dtype.kind]}{8 * item.dtype.itemsize}", tuple(map(int, item.shape))
-    size, num_filters = item.dtype.itemsize * math.prod(shape), plan.get_nfilters()
+    num_filters = plan.get_nfilters()
     if not num_filters and item.get_storage_size() < size:
         return f"claims shape {shape} and holds fewer numbers"
-    offset = item.get_offset()
-    if not num_filters and offset is not None and base >= 0 and item.dtype.byteorder != ">":
-        return tensor(name, shape, output.stretch(base + offset, size))
     for code, *_, label in map(plan.get_filter, range(num_filters)):
         if not h5py.h5z.filter_avail(code):
             return f"is compressed by filter {code} ({label.decode('ascii', 'replace')[:_NAME]!r}), {_FILTER}"
@@ -116,7 +121,7 @@ def _entry(h5py: Any, path: str, item: Any, output: Output, base: int) -> Any:
         if _is_bomb(item, plan):
             raise Refused(UNPACKS) from error
         raise Damaged(f"the packed content of tensor {path!r} is damaged") from error
-    return tensor(name, shape, output.store(numbers.astype(item.dtype.newbyteorder("<")).tobytes()))
+    return tensor(name, shape, output.store(numbers.astype(dtype.newbyteorder("<")).tobytes()))
 
 
 def _is_bomb(item: Any, plan: Any) -> bool:

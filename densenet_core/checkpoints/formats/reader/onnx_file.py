@@ -15,7 +15,7 @@ _TYPES = {
 }  # fmt: skip
 _CODES = {"I8": "b", "U8": "B", "BOOL": "?", "I16": "h", "U16": "H", "F16": "H", "BF16": "H", "I32": "i", "I64": "q"}
 _CODES |= {"U32": "I", "U64": "Q"}
-_MAX_INPUTS, _MAX_VALUES = 10_000, 4_096
+_MAX_INPUTS, _MAX_VALUES, _MAX_DIGITS = 10_000, 4_096, 19
 NO_GRAPH = "neither safetensors nor a file of torch.save, Keras, numpy or ONNX"
 
 
@@ -162,8 +162,17 @@ def _weights(content: Any, tensor_proto: Field, output: Output) -> tuple[str, An
 
 
 def _pair(content: Any, entry: Field) -> tuple[str, str]:
+    """Return what is said about a place in another file: "location", "offset" or "length", and its value."""
     found = {part.number: part for part in fields(content, entry.start, entry.end) if part.number in (1, 2)}
-    return (_name(content, found[1]) if 1 in found else "", _name(content, found[2]) if 2 in found else "")
+    if (length := max((part.end - part.start for part in found.values()), default=0)) > MAX_NAME:
+        raise Damaged(f"the place of a tensor in another file is told in {length:,} characters")
+    return (found[1].text(content) if 1 in found else "", found[2].text(content) if 2 in found else "")
+
+
+def _number(text: str, default: int) -> int:
+    if text and not (text.isdecimal() and len(text) < _MAX_DIGITS):
+        raise Damaged(f"the place of a tensor in another file is {text[:_MAX_DIGITS]!r}, which is no number")
+    return int(text or default)
 
 
 def _place(
@@ -174,9 +183,7 @@ def _place(
     for side in shape:
         needed *= side
     if outside is not None:
-        offset, length = (outside.get(key, "") for key in ("offset", "length"))
-        start = int(offset) if offset.isdecimal() and len(offset) < 19 else 0
-        size = int(length) if length.isdecimal() and len(length) < 19 else needed
+        start, size = _number(outside.get("offset", ""), 0), _number(outside.get("length", ""), needed)
         return tensor(type_, shape, output.stretch(start, size, outside.get("location") or "?"))
     if raw is not None:
         return tensor(type_, shape, output.stretch(raw.start, raw.end - raw.start))

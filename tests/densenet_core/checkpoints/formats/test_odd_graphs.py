@@ -119,6 +119,22 @@ def beyond_the_end_of_another_file(model: Any) -> None:
         model.graph.initializer[0].external_data.add(key=key, value=value)
 
 
+def told_at_length(model: Any) -> None:
+    beyond_the_end_of_another_file(model)
+    model.graph.initializer[0].external_data[1].value = "9" * 3000
+
+
+def told_in_words(model: Any) -> None:
+    beyond_the_end_of_another_file(model)
+    model.graph.initializer[0].external_data[1].value = "-8"
+
+
+def more_scales_than_outputs(model: Any) -> None:
+    arrays = {"q": np.ones((1, 3, 100, 1), "i1"), "s": np.ones(100_000, "f4")}
+    model.graph.initializer.extend(onnx.numpy_helper.from_array(array, name) for name, array in arrays.items())
+    model.graph.node.insert(0, node("DequantizeLinear", ["q", "s"], ["dequantized"], axis=0))
+
+
 READ: list[Callable[[Any], None]] = [
     values_of_unknown_rank,
     a_batch_of_minus_one,
@@ -137,6 +153,9 @@ REFUSED: dict[Callable[[Any], None], str] = {
     a_node_that_feeds_itself: "a layer of it reads or returns no channels",
     groups_in_words: "the ONNX graph is damaged: its nodes can't be followed",
     thousands_of_files: "its weights lie in 1,001 other files: at most 1,000 are opened",
+    told_at_length: "the place of a tensor in another file is told in 3,000 characters",
+    told_in_words: "the place of a tensor in another file is '-8', which is no number",
+    more_scales_than_outputs: "the ONNX graph is damaged",
     beyond_the_end_of_another_file: "a tensor extends beyond its end: copy or download it again",
 }
 
