@@ -174,12 +174,7 @@ class Queue:
                 job.so_far = result
                 return
             if kind == "result":
-                job.result, job.result_bytes = result, len(content)
-                self._end(job, "finished")
-                if (seconds := job.seconds_in_all) is not None:
-                    for known in ((job.task.kind, job.task.network), (job.task.kind,)):
-                        self._taken[known] = (seconds, job.size)
-                self._drop_oldest()
+                self._finish(job, result, len(content))
             else:
                 if kind == "error":
                     job.error = content
@@ -188,6 +183,15 @@ class Queue:
                 self._end(job, "failed")
             self._workers.pop(job.task, None)
             self._start_next()
+
+    def _finish(self, job: Job, result: Any, num_bytes: int) -> None:
+        """Keep a result, and the time it took."""
+        job.result, job.result_bytes = result, num_bytes
+        self._end(job, "finished")
+        if (seconds := job.seconds_in_all) is not None:
+            for known in ((job.task.kind, job.task.network), (job.task.kind,)):
+                self._taken[known] = (seconds, job.size)
+        self._drop_oldest()
 
     def _end(self, job: Job, state: str) -> None:
         job.state, job.ended, job.so_far = state, time.monotonic(), None  # type: ignore[assignment]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 import streamlit as st
@@ -32,42 +32,45 @@ RESAMPLES = 200  # of the intervals in the table
 KINDS = ("dense_layer", "transition", "classifier", None)
 
 
+class Compared(NamedTuple):
+    """Two measures, and the kind of targets whose connections are compared (None: all)."""
+
+    first: str
+    second: str
+    kind: str | None
+
+
 def show() -> None:
     """Draw the page."""
     key = open_page(t("agreement.heading"))
     if key is None:
         return
-    first, second, kind = _choose()
-    wanted = tuple(measure for measure in (first, second) if measure in IMAGE_MEASURES)
+    compared = _choose()
+    wanted = tuple(measure for measure in compared[:2] if measure in IMAGE_MEASURES)
     images = pick_images(key) if wanted else None
     table = _table(key, wanted, images)
     if table is None:
         return
     try:
-        found = agreement(table, first, second, kind)
+        found = agreement(table, *compared)
     except ValueError as error:
         st.info(literal(str(error)), icon=":material/info:")
         return
     _show_numbers(found)
-    if MEASURES[first].comparable == "target":
+    if MEASURES[compared.first].comparable == "target":
         st.caption(t("agreement.share"))
+    table_code = partial(reuse_table_code, key, images, compared[:2])
     left, right = st.columns(2, gap="medium")
     with left:
-        figure = agreement_screen(table, first, second, kind)
-        show_chart(figure, key="agreement", alt=t("agreement.alt"), can_zoom=True)
-        with take_home():
-            draw = partial(loading.figure_file, agreement_figure, "agreement", table, first, second, kind)
-            code = agreement_code(key, images, first, second, kind)
-            download_row(f"agreement_{first}_{second}", table, draw, "", code)
+        _show_ranks(table, compared, agreement_code(key, images, *compared))
     with right:
-        table_code = partial(reuse_table_code, key, images, (first, second))
-        _show_disagreements(table, first, second, kind, table_code)
-    _show_structure(table, first, second, kind, table_code)
+        _show_disagreements(table, compared, table_code)
+    _show_structure(table, compared, table_code)
     with st.expander(t("common.computed"), icon=":material/function:"):
         st.markdown(t("agreement.definitions"))
 
 
-def _choose() -> tuple[str, str, str | None]:
+def _choose() -> Compared:
     a, b, c = st.columns(3)
     words = titles(MEASURE_TITLES)
     first = remember(
@@ -95,7 +98,7 @@ def _choose() -> tuple[str, str, str | None]:
         default=KINDS[0],
         format_func=names("agreement.kinds", KINDS),
     )
-    return first, second, kind
+    return Compared(first, second, kind)
 
 
 def _table(key: NetworkKey, wanted: tuple[str, ...], images: ImagesKey | None) -> pd.DataFrame | None:
@@ -129,10 +132,17 @@ def _range(low: Any, high: Any) -> str:
     return "–" if math.isnan(low) else t("agreement.range", low=decimal(low), high=decimal(high))
 
 
-def _show_structure(
-    table: pd.DataFrame, first: str, second: str, kind: str | None, code: Callable[[str, str, str], Code]
-) -> None:
-    """Show the measure beside the structural baselines, with and without the block's input."""
+def _show_ranks(table: pd.DataFrame, compared: Compared, code: Code) -> None:
+    """Draw each connection's rank by both measures."""
+    show_chart(agreement_screen(table, *compared), key="agreement", alt=t("agreement.alt"), can_zoom=True)
+    with take_home():
+        draw = partial(loading.figure_file, agreement_figure, "agreement", table, *compared)
+        download_row(f"agreement_{compared.first}_{compared.second}", table, draw, "", code)
+
+
+def _show_structure(table: pd.DataFrame, compared: Compared, code: Callable[[str, str, str], Code]) -> None:
+    """Show the first measure beside the structural baselines, with and without the block's input."""
+    first, second, kind = compared
     rows = agreement_table(table, second, (first,), kind, resamples=RESAMPLES)
     title = titles(MEASURE_TITLES | BASELINE_TITLES)
     inputs = {True: t("agreement.with_input"), False: t("agreement.without_input")}
@@ -155,10 +165,9 @@ def _show_structure(
         download_row(name, rows, None, "structure_", code(imports, result, name))
 
 
-def _show_disagreements(
-    table: pd.DataFrame, first: str, second: str, kind: str | None, code: Callable[[str, str, str], Code]
-) -> None:
-    rows = disagreements(table, first, second, kind)
+def _show_disagreements(table: pd.DataFrame, compared: Compared, code: Callable[[str, str, str], Code]) -> None:
+    first, second, kind = compared
+    rows = disagreements(table, *compared)
     st.markdown(f"**{t('agreement.differ')}**")
     shown = pd.DataFrame(
         {

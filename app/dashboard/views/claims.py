@@ -44,21 +44,25 @@ def show() -> None:
     except ValueError as error:
         show_error(error)
         return
-    counts = table["verdict"].value_counts()
-    found = [verdict for verdict in BADGES if verdict in counts]
-    with st.container(horizontal=True, gap="small"):
-        for verdict in found:
-            show_badge(verdict, f"{counts[verdict]} {verdict_words(verdict)}")
+    _show_counts(table["verdict"])
     st.caption(t("claims.open"))
     with st.container(gap="xsmall"):
         for number, claim in enumerate(table.itertuples(), start=1):
-            with st.expander(
-                f"{number}\\. {statement(claim)}  {badge_text(str(claim.verdict))}", key=f"claim_{number}"
-            ):
+            title = f"{number}\\. {statement(claim)}  {badge_text(str(claim.verdict))}"
+            with st.expander(title, key=f"claim_{number}"):
                 _show_claim(claim)
     with take_home():
         download_row("claims", table, None, "", claims_code(key, images, beside, seeds))
     st.caption(t("claims.note"))
+
+
+def _show_counts(verdicts: pd.Series) -> None:
+    """Show how many claims have each verdict."""
+    counts = verdicts.value_counts()
+    with st.container(horizontal=True, gap="small"):
+        for verdict in BADGES:
+            if verdict in counts:
+                show_badge(verdict, f"{counts[verdict]} {verdict_words(verdict)}")
 
 
 def _choose_runs() -> tuple[tuple[NetworkKey, ...], tuple[NetworkKey, ...]]:

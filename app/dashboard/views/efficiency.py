@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -64,8 +64,17 @@ def _explore(results: Results) -> None:
         _draw(results)
 
 
+class Axes(NamedTuple):
+    """The picture's cost, whether its scale is logarithmic, and whether it shows the Pareto fronts."""
+
+    cost: str
+    log: bool
+    pareto: bool
+
+
 def _draw(results: Results) -> None:
-    cost, log, pareto = _choose_axes()
+    axes = _choose_axes()
+    cost = axes.cost
     if cost == "forward_ms":
         measured = _with_latency(results)
         if measured is None:
@@ -77,22 +86,23 @@ def _draw(results: Results) -> None:
     if drawn.empty:
         st.info(t("efficiency.none"))
         return
-    screen = efficiency_screen(drawn, cost, log, pareto)
-    show_chart(
-        go.Figure(screen).update_layout(showlegend=False),
-        key="efficiency",
-        alt=t("efficiency.alt", cost=translated(SCREEN_AXIS_TITLES[cost])),
-        can_zoom=True,
-    )
-    show_legend(screen)
-    if (drawn["seeds"] > 1).any():
-        st.caption(t("efficiency.seeds"))
-    if len(drawn) < len(rows):
-        missing, label = len(rows) - len(drawn), t(f"efficiency.costs.{cost}")
-        st.caption(t("efficiency.not_drawn", missing=missing, all=len(rows), cost=label))
-    _show_downloads(results, cost, log, pareto, screen)
+    _show_picture(results, axes, len(rows))
     _show_parity(rows)
     _show_table(results, cost)
+
+
+def _show_picture(results: Results, axes: Axes, num_chosen: int) -> None:
+    """Draw the results, and say how many of the chosen ones lack the cost."""
+    screen, drawn = efficiency_screen(results.rows, *axes), len(results.rows)
+    alt = t("efficiency.alt", cost=translated(SCREEN_AXIS_TITLES[axes.cost]))
+    show_chart(go.Figure(screen).update_layout(showlegend=False), key="efficiency", alt=alt, can_zoom=True)
+    show_legend(screen)
+    if (results.rows["seeds"] > 1).any():
+        st.caption(t("efficiency.seeds"))
+    if drawn < num_chosen:
+        label = t(f"efficiency.costs.{axes.cost}")
+        st.caption(t("efficiency.not_drawn", missing=num_chosen - drawn, all=num_chosen, cost=label))
+    _show_downloads(results, axes, screen)
 
 
 def _all_results(runs: list[Path]) -> pd.DataFrame:
@@ -172,7 +182,7 @@ def _choose_error(table: pd.DataFrame) -> tuple[pd.DataFrame, str, str]:
     return rows[rows["error_kind"] == kind], dataset, kind
 
 
-def _choose_axes() -> tuple[str, bool, bool]:
+def _choose_axes() -> Axes:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         cost = remember(
             st.segmented_control,
@@ -186,7 +196,7 @@ def _choose_axes() -> tuple[str, bool, bool]:
         )
         log = remember(st.toggle, t("efficiency.log"), key="log", default=True)
         pareto = remember(st.toggle, t("efficiency.pareto"), key="pareto", default=True)
-    return cost, log, pareto
+    return Axes(cost, log, pareto)
 
 
 def _with_latency(results: Results) -> Results | None:
@@ -208,11 +218,11 @@ def _with_latency(results: Results) -> Results | None:
     return Results(rows.assign(forward_ms=took), results.runs, specs_by_name, size, NUM_PASSES)
 
 
-def _show_downloads(results: Results, cost: str, log: bool, pareto: bool, screen: go.Figure) -> None:
-    paper = partial(loading.figure_file, _on_paper, "efficiency", results.rows, cost, log)
-    draw = paper if cost in PAPER_COSTS else partial(screen_file, screen)
+def _show_downloads(results: Results, axes: Axes, screen: go.Figure) -> None:
+    paper = partial(loading.figure_file, _on_paper, "efficiency", results.rows, axes.cost, axes.log)
+    draw = paper if axes.cost in PAPER_COSTS else partial(screen_file, screen)
     with take_home():
-        download_row(f"error_vs_{cost}", results.rows, draw, "", efficiency_code(results, cost, log, pareto))
+        download_row(f"error_vs_{axes.cost}", results.rows, draw, "", efficiency_code(results, *axes))
 
 
 def _on_paper(results: pd.DataFrame, cost: str, log: bool) -> Figure:

@@ -109,41 +109,49 @@ def _show_shares(key: NetworkKey, images: ImagesKey) -> None:
 
 def _show_paths(key: NetworkKey, specs: dict[str, Spec]) -> None:
     st.markdown(f"##### {t('gradients.paths')}")
+    counts = {title: path_counts(spec) for title, spec in specs.items()}
     left, right = st.columns(2, gap="medium")
     with left:
-        counts = {title: path_counts(spec) for title, spec in specs.items()}
-        figure = path_lengths_screen(counts)
-        show_chart(figure, key="paths", alt=t("gradients.paths_alt"), can_zoom=True)
-        lengths = pd.concat([own.assign(network=title) for title, own in counts.items()], ignore_index=True)
-        imports = {"analysis.architecture.paths": "path_counts"}
-        imports |= {"analysis.figures.gradient_flow": "path_lengths_screen"}
-        lines = [
-            "counts = {title: path_counts(own) for title, own in specs.items()}",
-            "table = concat([own.assign(network=title) for title, own in counts.items()], ignore_index=True)",
-            'save_figure(paper_figure(path_lengths_screen(counts)), "path_lengths.pdf", table)',
-        ]
-        download_small("path_lengths", lengths, figure, "paths_", _specs_code(key, joined(SCREEN, imports), lines))
+        _show_lengths(key, counts)
     with right:
-        rows = []
-        for title, spec in specs.items():
-            layers = layer_paths(spec)
-            total = sum(counts[title]["num_paths"])
-            rows.append(
-                {
-                    t("columns.network"): title,
-                    t("columns.paths"): f"{total:,}" if total < 10**9 else f"{float(total):.2e}",
-                    t("columns.to_loss"): round(float(layers["shortest"].mean()), 1),
-                    t("columns.read"): t("common.of", part=int(layers["is_direct"].sum()), whole=len(layers)),
-                }
-            )
-        show_rows(rows)
-        st.caption(t("gradients.paths_note"))
-        layers = pd.concat([layer_paths(spec).assign(network=title) for title, spec in specs.items()])
-        with take_home():
-            table = "concat([layer_paths(own).assign(network=title) for title, own in specs.items()])"
-            imports = joined(TABLE, {"analysis.architecture.paths": "layer_paths"})
-            code = _specs_code(key, imports, [f'save_table({table}, "layers_to_the_loss.csv")'])
-            download_row("layers_to_the_loss", layers, None, "layer_paths_", code)
+        _show_layers(key, specs, {title: sum(own["num_paths"]) for title, own in counts.items()})
+
+
+def _show_lengths(key: NetworkKey, counts: dict[str, pd.DataFrame]) -> None:
+    """Draw the number of paths by their length."""
+    figure = path_lengths_screen(counts)
+    show_chart(figure, key="paths", alt=t("gradients.paths_alt"), can_zoom=True)
+    lengths = pd.concat([own.assign(network=title) for title, own in counts.items()], ignore_index=True)
+    imports = {"analysis.architecture.paths": "path_counts"}
+    imports |= {"analysis.figures.gradient_flow": "path_lengths_screen"}
+    lines = [
+        "counts = {title: path_counts(own) for title, own in specs.items()}",
+        "table = concat([own.assign(network=title) for title, own in counts.items()], ignore_index=True)",
+        'save_figure(paper_figure(path_lengths_screen(counts)), "path_lengths.pdf", table)',
+    ]
+    download_small("path_lengths", lengths, figure, "paths_", _specs_code(key, joined(SCREEN, imports), lines))
+
+
+def _show_layers(key: NetworkKey, specs: dict[str, Spec], num_paths: dict[str, int]) -> None:
+    """Show how far the layers of each network are from the loss."""
+    layers = {title: layer_paths(spec) for title, spec in specs.items()}
+    show_rows([_path_facts(title, own, num_paths[title]) for title, own in layers.items()])
+    st.caption(t("gradients.paths_note"))
+    with take_home():
+        table = "concat([layer_paths(own).assign(network=title) for title, own in specs.items()])"
+        imports = joined(TABLE, {"analysis.architecture.paths": "layer_paths"})
+        code = _specs_code(key, imports, [f'save_table({table}, "layers_to_the_loss.csv")'])
+        rows = pd.concat([own.assign(network=title) for title, own in layers.items()])
+        download_row("layers_to_the_loss", rows, None, "layer_paths_", code)
+
+
+def _path_facts(title: str, layers: pd.DataFrame, num_paths: int) -> dict[str, object]:
+    return {
+        t("columns.network"): title,
+        t("columns.paths"): f"{num_paths:,}" if num_paths < 10**9 else f"{float(num_paths):.2e}",
+        t("columns.to_loss"): round(float(layers["shortest"].mean()), 1),
+        t("columns.read"): t("common.of", part=int(layers["is_direct"].sum()), whole=len(layers)),
+    }
 
 
 def _specs_code(key: NetworkKey, imports: Imports, lines: list[str]) -> Code:

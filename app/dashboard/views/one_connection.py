@@ -6,6 +6,7 @@ import re
 from functools import partial
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
@@ -54,9 +55,30 @@ def show_connection(key: NetworkKey, measured: Measured, table: pd.DataFrame, me
     Args:
         table: the feature-reuse table with the measure.
     """
-    place = (table["block"] == cell.block) & (table["source_layer"] == cell.source_layer)
-    row = table.assign(share=target_share(table))[place & (table["target_layer"] == cell.target_layer)].iloc[0]
+    block = table[table["block"] == cell.block]
+    row = block[block["source_layer"] == cell.source_layer]
+    column = block[block["target_layer"] == cell.target_layer]
     weights = connection_filter(loading.load(key), *cell)
+    _show_facts(table, cell, weights, measure)
+    panels = {
+        "weights": (t("reuse.weights"), _weights(key, cell), pd.DataFrame({"weight": weights.ravel()})),
+        "row": (t("reuse.row", source=cell.source_layer), _row(key, measured, measure, cell), row),
+        "column": (t("reuse.column", target=cell.target_layer), _column(key, measured, measure, cell), column),
+    }
+    own = f"block_{cell.block}_source_{cell.source_layer}_target_{cell.target_layer}"
+    places = st.columns(3, gap="medium", vertical_alignment="bottom")  # titles may have two lines
+    for place, (name, (title, figure, rows)) in zip(places, panels.items(), strict=True):
+        with place:
+            st.markdown(f"**{title}**")
+            show_chart(figure, f"connection_{name}", title)
+            code = _panel_code(key, measured, measure, cell, name, f"{name}_{own}")
+            download_small(f"{name}_{own}", rows, figure, f"connection_{name}_", code)
+
+
+def _show_facts(table: pd.DataFrame, cell: Connection, weights: np.ndarray, measure: str) -> None:
+    """Name a connection and its numbers, beside a field to type another one."""
+    is_cell = (table[["block", "source_layer", "target_layer"]] == tuple(cell)).all(axis=1)
+    row = table.assign(share=target_share(table))[is_cell].iloc[0]
     source = t("reuse.source_layer" if cell.source_layer else "reuse.source_input", layer=cell.source_layer)
     target = t(f"reuse.target_{row['target_kind']}", layer=cell.target_layer)
     heading, choice = st.columns([3, 1], vertical_alignment="bottom")
@@ -76,20 +98,6 @@ def show_connection(key: NetworkKey, measured: Measured, table: pd.DataFrame, me
     )
     if measure in IMAGE_MEASURES:
         st.caption(f"{translated(measure_title(measure))}: **{row[measure]:.4g}**")
-    own = f"block_{cell.block}_source_{cell.source_layer}_target_{cell.target_layer}"
-    into = (table["block"] == cell.block) & (table["target_layer"] == cell.target_layer)
-    panels = {
-        "weights": (t("reuse.weights"), _weights(key, cell), pd.DataFrame({"weight": weights.ravel()})),
-        "row": (t("reuse.row", source=cell.source_layer), _row(key, measured, measure, cell), table[place]),
-        "column": (t("reuse.column", target=cell.target_layer), _column(key, measured, measure, cell), table[into]),
-    }
-    columns = st.columns(3, gap="medium", vertical_alignment="bottom")  # titles may have two lines
-    for column, (name, (title, figure, rows)) in zip(columns, panels.items(), strict=True):
-        with column:
-            st.markdown(f"**{title}**")
-            show_chart(figure, f"connection_{name}", title)
-            code = _panel_code(key, measured, measure, cell, name, f"{name}_{own}")
-            download_small(f"{name}_{own}", rows, figure, f"connection_{name}_", code)
 
 
 def _panel_code(key: NetworkKey, measured: Measured, measure: str, cell: Connection, panel: str, name: str) -> Code:

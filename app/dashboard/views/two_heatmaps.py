@@ -151,17 +151,7 @@ def _show_seeds(keys: tuple[NetworkKey, NetworkKey]) -> None:
     """Mean and spread of every cell, where the networks are seeds of one architecture."""
     if not remember(st.toggle, t("comparison.seeds"), key="seeds", default=False, help=t("comparison.seeds_help")):
         return
-    more = trained_networks()
-    labels = distinct_names(more)
-    chosen = remember_several(
-        st.multiselect,
-        t("comparison.more_seeds"),
-        options=more,
-        key="more_seeds",
-        placeholder=t("common.choose_several"),
-        format_func=labels.__getitem__,
-    )
-    everyone = [*keys, *(file_key(path) for path in chosen)]
+    everyone = [*keys, *_choose_seeds()]
     try:
         found = seed_statistics([loading.measured_table(key, (), None) for key in everyone])
     except ValueError as error:
@@ -169,14 +159,32 @@ def _show_seeds(keys: tuple[NetworkKey, NetworkKey]) -> None:
         return
     if others := differing_settings(loading.load(key).record for key in everyone):
         st.warning(t("comparison.more_than_seed", settings=literal(", ".join(others))), icon=":material/warning:")
+    _show_statistics(found, everyone)
+
+
+def _choose_seeds() -> list[NetworkKey]:
+    """Return more networks, to be compared with the page's two."""
+    networks = trained_networks()
+    labels = distinct_names(networks)
+    chosen = remember_several(
+        st.multiselect,
+        t("comparison.more_seeds"),
+        options=networks,
+        key="more_seeds",
+        placeholder=t("common.choose_several"),
+        format_func=labels.__getitem__,
+    )
+    return [file_key(path) for path in chosen]
+
+
+def _show_statistics(found: pd.DataFrame, keys: list[NetworkKey]) -> None:
     facts = found.attrs | {"within_targets": decimal(found.attrs["within_targets"])}
     st.markdown(t("comparison.seeds_found", **{str(name): value for name, value in facts.items()}))
     show_blocks(lambda block: seeds_screen(found, only=block), _blocks(found), "reuse_seeds", t("comparison.seeds"))
     with take_home():
         draw = partial(loading.figure_file, seeds_figure, "seeds", found)
-        download_row("reuse_seeds", found, draw, key="seeds_", code=seeds_code(everyone))
+        download_row("reuse_seeds", found, draw, key="seeds_", code=seeds_code(keys))
     imports = joined(TABLE, {"analysis.reuse.comparison.seeds": "seed_statistics"})
-    code = tables_code(
-        [Side(key) for key in everyone], imports, ['save_table(seed_statistics(tables), "seeds_table.csv")']
-    )
+    lines = ['save_table(seed_statistics(tables), "seeds_table.csv")']
+    code = tables_code([Side(key) for key in keys], imports, lines)
     show_table_on_opening(t("common.table"), lambda: found, key="seeds_table", code=code)

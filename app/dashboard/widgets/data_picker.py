@@ -50,16 +50,21 @@ def pick_images(key: NetworkKey, densenet_only: bool = False) -> ImagesKey | Non
             return None
         loading.check_images(found, key)
     except (DataError, CheckpointError) as error:
-        if _is_first_folder(record):  # a visitor who has chosen nothing made no mistake
-            st.info(t("images.not_here", dataset=literal(str(record["dataset"]))), icon=":material/image:")
-        else:
-            show_error(error)
-            if record.get("dataset"):
-                st.caption(t("images.trained_on", dataset=literal(str(record["dataset"]))))
-        _offer_shipped_images(record)
+        _explain(error, record)
         return None
     _show_images(found)
     return found
+
+
+def _explain(error: ValueError, record: dict[str, Any]) -> None:
+    """Say why there are no images, and offer a network whose images come with the suite."""
+    if _is_first_folder(record):  # a visitor who has chosen nothing made no mistake
+        st.info(t("images.not_here", dataset=literal(str(record["dataset"]))), icon=":material/image:")
+    else:
+        show_error(error)
+        if record.get("dataset"):
+            st.caption(t("images.trained_on", dataset=literal(str(record["dataset"]))))
+    _offer_shipped_images(record)
 
 
 def _choose(record: dict[str, Any]) -> ImagesKey | None:

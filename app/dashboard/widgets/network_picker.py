@@ -57,12 +57,11 @@ def pick_network(
     with st.sidebar:
         st.subheader(title or t("picker.network"))
         _show_recent(side, origins)
-        words = names("picker.origins", origins)
         origin: str = remember(
             st.selectbox,
             t("picker.origin"),
             options=origins,
-            format_func=words,
+            format_func=names("picker.origins", origins),
             key=f"origin{side}",
             default=origins[0],
             in_address=False,

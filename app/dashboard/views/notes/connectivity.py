@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+import pandas as pd
 import streamlit as st
 
 from analysis.architecture.architecture import block_connections, block_layers
@@ -55,12 +56,8 @@ def show_connections() -> None:
         format_func=names.__getitem__,
     )
     spec = one_block(layers, EXAMPLE.growth_rate, EXAMPLE.num_init_features)
-    connections, reads = block_connections(spec), block_layers(spec)
-    into_layers = connections["target_kind"] == "dense_layer"
-    a, b, c = st.columns(3)
-    a.metric(t("notes.connections.chain"), f"{(reads['kind'] == 'dense_layer').sum():,}", border=True)
-    b.metric(t("notes.connections.dense"), f"{into_layers.sum():,}", border=True)
-    c.metric(t("notes.connections.next"), f"{(~into_layers).sum():,}", border=True)
+    reads = block_layers(spec)
+    _show_counts(spec)
     show_chart(dense_block_screen(spec, marked=marked or None), "notes_block", t("notes.connections.title"))
     if marked:
         row = reads.iloc[marked]
@@ -68,11 +65,25 @@ def show_connections() -> None:
     st.caption(t("notes.connections.hover"))
     st.markdown(_count_in_blocks(PLAIN), width=TEXT_WIDTH)
     with take_home():
-        draw = partial(loading.figure_file, lambda _: dense_block_figure(spec), "figure_1", connections)
-        imports = {"analysis": "save_figure", "analysis.architecture.architecture": "block_connections"}
-        imports |= {"analysis.figures.diagrams.dense_block": "dense_block_figure"}
-        line = 'save_figure(dense_block_figure(spec), "figure_1.pdf", block_connections(spec))'
-        download_row("figure_1", connections, draw, "1_", spec_script(spec, imports, [line]))
+        _download_figure_1(spec)
+
+
+def _show_counts(spec: DenseNetSpec) -> None:
+    """Show how many connections a chain of the first block's layers has, and how many the dense block has."""
+    into_layers = block_connections(spec)["target_kind"] == "dense_layer"
+    a, b, c = st.columns(3)
+    a.metric(t("notes.connections.chain"), f"{spec.block_config[0]:,}", border=True)
+    b.metric(t("notes.connections.dense"), f"{into_layers.sum():,}", border=True)
+    c.metric(t("notes.connections.next"), f"{(~into_layers).sum():,}", border=True)
+
+
+def _download_figure_1(spec: DenseNetSpec) -> None:
+    connections = block_connections(spec)
+    draw = partial(loading.figure_file, lambda _: dense_block_figure(spec), "figure_1", connections)
+    imports = {"analysis": "save_figure", "analysis.architecture.architecture": "block_connections"}
+    imports |= {"analysis.figures.diagrams.dense_block": "dense_block_figure"}
+    line = 'save_figure(dense_block_figure(spec), "figure_1.pdf", block_connections(spec))'
+    download_row("figure_1", connections, draw, "1_", spec_script(spec, imports, [line]))
 
 
 def _count_in_blocks(spec: DenseNetSpec) -> str:
@@ -117,12 +128,7 @@ def show_preservation() -> None:
         r"\text{ResNet:}\quad & x_\ell = x_{\ell-1} + H_\ell(x_{\ell-1}) \end{aligned}"
     )
     found = compare_preservation(digits_as_maps(image, NUM_DIGITS), layers, seed=seed)
-    inputs = found.table[found.table["layer"] == 0].set_index("operation")
-    a, b, c = st.columns(3)
-    for column, operation in ((a, "concatenation"), (b, "summation")):
-        share = inputs["identical_share"][operation]
-        column.metric(t(f"notes.preservation.{operation}"), f"{share:.0%}", border=True)
-    c.metric(t("notes.preservation.change"), f"{inputs['max_abs_difference']['summation']:.3g}", border=True)
+    _show_preserved(found.table[found.table["layer"] == 0].set_index("operation"))
     figure = preservation_screen(found.first_map)
     show_chart(figure, "notes_preservation", t("notes.preservation.title"))
     st.caption(t("notes.preservation.note"), width=TEXT_WIDTH)
@@ -130,6 +136,15 @@ def show_preservation() -> None:
         show_table(found.table)
     code = _preservation_code(image, layers, seed)
     download_small("preservation", found.table, figure, "notes_preservation_", code)
+
+
+def _show_preserved(inputs: pd.DataFrame) -> None:
+    """Show which share of a block's input is unchanged at its end, by operation, and how much a sum changes it."""
+    a, b, c = st.columns(3)
+    for column, operation in ((a, "concatenation"), (b, "summation")):
+        share = inputs["identical_share"][operation]
+        column.metric(t(f"notes.preservation.{operation}"), f"{share:.0%}", border=True)
+    c.metric(t("notes.preservation.change"), f"{inputs['max_abs_difference']['summation']:.3g}", border=True)
 
 
 def _preservation_code(first: int, layers: int, seed: int) -> Code:

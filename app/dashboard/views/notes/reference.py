@@ -89,18 +89,22 @@ def show_training() -> None:
             code = plain_script(joined(TABLE, {MODULE: "recipes"}), ['save_table(recipes(), "recipes.csv")'])
             download_row("recipes", recipes(), None, "notes_recipes_", code)
     with right:
-        rates = learning_rates(name)
-        figure = learning_rate_screen(rates)
-        show_chart(figure, "notes_rates", t("notes.training.rate"))
-        imports = {MODULE: "learning_rates", "analysis.figures.diagrams.notes": "learning_rate_screen"}
-        lines = [
-            f"table = learning_rates({name!r})",
-            'save_figure(paper_figure(learning_rate_screen(table)), "learning_rate.pdf", table)',
-        ]
-        code = plain_script(joined(SCREEN, imports), lines)
-        download_small("learning_rate", rates, figure, "notes_rates_", code)
+        _show_learning_rate(name)
     how = {"momentum": facts["momentum"], "factor": 1 / (1 - facts["momentum"]), "dropout": table["drop_rate"].max()}
     st.markdown(t("notes.training.momentum_text", **how), width=TEXT_WIDTH)
+
+
+def _show_learning_rate(recipe: str) -> None:
+    rates = learning_rates(recipe)
+    figure = learning_rate_screen(rates)
+    show_chart(figure, "notes_rates", t("notes.training.rate"))
+    imports = {MODULE: "learning_rates", "analysis.figures.diagrams.notes": "learning_rate_screen"}
+    lines = [
+        f"table = learning_rates({recipe!r})",
+        'save_figure(paper_figure(learning_rate_screen(table)), "learning_rate.pdf", table)',
+    ]
+    code = plain_script(joined(SCREEN, imports), lines)
+    download_small("learning_rate", rates, figure, "notes_rates_", code)
 
 
 def _data_rows(table: pd.DataFrame) -> pd.DataFrame:
