@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
 
+from densenet_core.files import write_whole
+
 if TYPE_CHECKING:
     import numpy as np
     from matplotlib.figure import Figure
@@ -126,6 +128,14 @@ def _prepare(path: str | os.PathLike[str], formats: tuple[str, ...], what: str) 
     return file, file_format
 
 
+def write_content(file: Path, content: bytes) -> None:
+    """Write a file as a whole: on a full disk, the file that it replaces stays. Devices and pipes are written to."""
+    if file.exists() and not file.is_file():
+        file.write_bytes(content)
+        return
+    write_whole(file.resolve(), lambda temporary: temporary.write_bytes(content))
+
+
 def save_table(table: pd.DataFrame, path: str | os.PathLike[str]) -> Path:
     """Write a table as CSV.
 
@@ -133,7 +143,7 @@ def save_table(table: pd.DataFrame, path: str | os.PathLike[str]) -> Path:
         ValueError: the ending is not .csv.
     """
     file, _ = _prepare(path, ("csv",), "table")
-    file.write_bytes(table_bytes(table))
+    write_content(file, table_bytes(table))
     return file
 
 
@@ -154,7 +164,7 @@ def save_figure(figure: Figure, path: str | os.PathLike[str], table: pd.DataFram
         ValueError: the ending is not .pdf, .svg or .png.
     """
     file, file_format = _prepare(path, FORMATS, "figure")
-    file.write_bytes(figure_bytes(figure, file_format))
+    write_content(file, figure_bytes(figure, file_format))
     return [file] if table is None else [file, save_table(table, file.with_suffix(".csv"))]
 
 
@@ -203,9 +213,9 @@ def save_picture(pixels: np.ndarray, path: str | os.PathLike[str], data: ArrayLi
     import numpy as np
 
     file, _ = _prepare(path, ("png",), "picture")
-    file.write_bytes(picture_bytes(pixels))
+    write_content(file, picture_bytes(pixels))
     if data is None:
         return [file]
     beside = file.with_suffix(".npy")
-    beside.write_bytes(array_bytes(np.asarray(data)))
+    write_content(beside, array_bytes(np.asarray(data)))
     return [file, beside]

@@ -109,8 +109,8 @@ def _as_table(table: pd.DataFrame, sums: np.ndarray, counts_pairs: bool) -> pd.D
     rows["class"] = np.tile(present, len(table))
     rows["num_images"] = np.tile(counts[present].astype(int), len(table))
     rows["ablation"] = means[:, :, 0].ravel()
-    rows["error_rise"] = -100 * right.ravel()
-    rows["logit"] = -means[:, :, 1].ravel()
+    rows["error_rise"] = 0 - 100 * right.ravel()  # 0, not -0
+    rows["logit"] = 0 - means[:, :, 1].ravel()
     if counts_pairs:
         rows.attrs["confusions"] = changes[:, :, 2:]
     return rows

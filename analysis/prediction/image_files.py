@@ -83,6 +83,8 @@ def _content(source: str | os.PathLike[str] | bytes) -> tuple[bytes, str]:
     else:
         path = Path(source)
         name = f"image {str(path)!r}"
+        if path.is_dir():
+            raise DataError(f"{name} is a folder: give the files in it")
         try:
             with BufferedReader(open_file(path)) as file:
                 content = file.read(MAX_BYTES + 1)

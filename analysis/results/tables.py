@@ -90,7 +90,8 @@ def _methods(results: pd.DataFrame) -> Iterator[pd.DataFrame]:
 
 def _about(rows: pd.DataFrame) -> dict[str, str]:
     first = rows.iloc[0]
-    measured = "" if first["origin"] == "published" else f" (measured, {first['epochs']:.0f} epochs)"
+    epochs = f"{first['epochs']:.0f} epoch{'' if first['epochs'] == 1 else 's'}"
+    measured = "" if first["origin"] == "published" else f" (measured, {epochs})"
     return {
         "Method": f"{first['model']}{measured}",
         "Depth": _number(first["depth"], "{:.0f}"),

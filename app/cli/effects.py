@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 
@@ -25,7 +26,7 @@ from app.cli.common import (
     check_number,
     grouped_options,
 )
-from app.cli.opening import measure_network, open_measuring_splits, open_network, open_test_images
+from app.cli.opening import check_not_read, measure_network, open_measuring_splits, open_network, open_test_images
 from app.cli.output import print_json, print_line, print_table, print_text, print_written, write_figure
 
 if TYPE_CHECKING:
@@ -88,17 +89,26 @@ def _print_agreement(found: pd.DataFrame) -> None:
                 row.measure,
                 "with" if row.block_input else "without",
                 str(row.num_connections),
-                f"{row.spearman:z.2f}",
-                f"{row.low:z.2f} to {row.high:z.2f}",
-                f"{row.low_by_source:z.2f} to {row.high_by_source:z.2f}",
-                f"{row.corrected:z.2f}",
-                f"{row.within_targets:z.2f}",
+                _correlation(row.spearman),
+                _interval(row.low, row.high),
+                _interval(row.low_by_source, row.high_by_source),
+                _correlation(row.corrected),
+                _correlation(row.within_targets),
                 f"{row.overlap:.0%} of {row.top}",
             )
             for row in found.itertuples()
         ],
     )
     print_line("Intervals: bootstrap over targets, and over sources. Baselines do not use the weights.")
+
+
+def _correlation(value: Any) -> str:
+    """Return a correlation, or a dash where there is none: all values of a side are the same."""
+    return "-" if math.isnan(value) else f"{value:z.2f}"
+
+
+def _interval(low: Any, high: Any) -> str:
+    return "-" if math.isnan(low) else f"{low:z.2f} to {high:z.2f}"
 
 
 def _print_cautions(measure: str, reliability: str) -> None:
@@ -207,6 +217,7 @@ def prune(
     from densenet_core.data.images import sample_evenly
 
     gc.enable()
+    check_not_read("--out", out, checkpoint)
     network = open_network(checkpoint, reading)
     splits = open_measuring_splits(network, source)
     reuse = measure_network(network, () if measure in PATTERNS else (measure,), splits.train, images)

@@ -103,10 +103,16 @@ def table(
     runs: Annotated[
         list[Path] | None, typer.Option("--run", help="A run folder, as an additional row; repeatable.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Write the table to this file instead of printing it.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            callback=check_ending("--out", "txt", "tex", "csv"),
+            help="Write the table to this file instead of printing it: .txt, .tex or .csv.",
+        ),
+    ] = None,
 ) -> None:
     """Print one of the paper's tables, with your own runs as additional rows."""
-    from analysis.figures.export import table_bytes
+    from analysis.figures.export import table_bytes, write_content
     from analysis.results.results import measured_results
     from analysis.results.tables import latex_table, paper_table
 
@@ -123,7 +129,7 @@ def table(
     text = text.rstrip() + "\n"
     if out:
         out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(text, encoding="utf-8")
+        write_content(out, text.encode())
         print_written(out)
     else:
         print_text(text.rstrip())

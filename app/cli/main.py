@@ -15,7 +15,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -26,6 +26,7 @@ EVERYWHERE = ("--debug", "--quiet")  # options of every command
 INTERRUPTED = "Interrupted. Run the same command again to resume a training or a measurement."
 NO_MEMORY = "there is not enough memory: use a smaller network, smaller images or a smaller batch size"
 REPORT = "internal error, please report it with the traceback that --debug prints"
+NUMBERS = {"int_parsing": "a whole number", "int_from_float": "a whole number", "float_parsing": "a number"}
 # What a terminal without Unicode shows instead of the symbols of papers.
 ASCII = {
     "γ": "gamma", "θ": "theta", "ℓ": "l", "Σ": "sum", "Δ": "delta", "→": "->", "±": "+/-", "×": "x", "·": "*",
@@ -129,15 +130,15 @@ def run(arguments: Sequence[str]) -> int:
     except Exception as error:
         if debug:
             traceback.print_exc()
-        return _explain(error)
+        return _explain(error, words)
 
 
-def _explain(error: Exception) -> int:
+def _explain(error: Exception, words: Sequence[str] = ()) -> int:
     """Print an error in one line, and return the exit code: 2 for mistakes of the user, 1 for bugs."""
     match error:
         case typer.TyperException():
-            message = error.format_message()  # empty without a command: the help is on the screen
-            return _complain(f"{message} (see densenet-lens --help)", code=2) if message else 2
+            message = _mistake(error)  # empty without a command: the help is on the screen
+            return _complain(f"{message} (see {_command(error, words)} --help)", code=2) if message else 2
         case OSError():
             place = error.filename or ("a file" if _is_output_open() else "the output")
             return _complain(f"{place}: {error.strerror or error}", code=2)
@@ -146,6 +147,23 @@ def _explain(error: Exception) -> int:
     if _is_out_of_memory(error):
         return _complain(NO_MEMORY, code=2)
     return _complain(f"{REPORT} ({type(error).__name__}: {error})", code=1)
+
+
+def _mistake(error: typer.TyperException) -> str:
+    """Return what is wrong with the arguments, with the value that is no number."""
+    message = error.format_message().rstrip(".")
+    unread: Any = error.__cause__ or error.__context__  # pydantic's error about a value that it can't read
+    found = unread.errors()[0] if hasattr(unread, "errors") else {}
+    if (kind := NUMBERS.get(str(found.get("type")))) is None:
+        return message
+    name = message.removeprefix("Invalid value for ").partition(": ")[0].strip("'")
+    return f"{name} {str(found['input'])!r} is not {kind}"
+
+
+def _command(error: typer.TyperException, words: Sequence[str]) -> str:
+    """Return the command that an error is about, whose help says more."""
+    context = getattr(error, "ctx", None)
+    return context.command_path if context else " ".join(["densenet-lens", *words[:1]])
 
 
 def _is_out_of_memory(error: Exception) -> bool:

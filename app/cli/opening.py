@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -45,6 +46,21 @@ def _open_network(text: str, reading: Reading) -> Checkpoint:
     raise ValueError(f"checkpoint {text!r} is neither a file, a run folder nor in the zoo ({', '.join(zoo_names())})")
 
 
+def check_exists(text: str) -> None:
+    """Raise ValueError where a text is the name of a file or folder that does not exist, not of an architecture."""
+    if not Path(text).exists() and any(sign in text for sign in (".", "/", os.sep)):
+        raise ValueError(f"there is no file or folder {text!r}: give an existing one, or a name such as densenet121")
+
+
+def check_not_read(option: str, file: Path, source: str) -> None:
+    """Raise ValueError where a file to write is the one that the network was read from."""
+    from densenet_core.checkpoints.checkpoint import RUN_WEIGHTS
+
+    read = Path(source)
+    if file.resolve() in (read.resolve(), (read / RUN_WEIGHTS).resolve()):
+        raise ValueError(f"{option} {str(file)!r} is the file of the network that is read: give another name")
+
+
 def is_saved(text: str) -> bool:
     """Return whether this is a file, a run folder or a zoo name: a network with weights, not an architecture."""
     from densenet_core import zoo_names
@@ -67,6 +83,7 @@ def open_sized_spec(text: str, reading: Reading = AS_FOUND) -> tuple[Spec, int]:
         network = open_network(text, reading, is_noted=False)
         spec, record = network.architecture, network.record
     else:
+        check_exists(text)
         spec = published_spec(text)
     return spec, usual_input_size(spec, record)
 

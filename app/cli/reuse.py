@@ -171,7 +171,7 @@ class _Out(NamedTuple):
 
 
 def _show_one(network: Checkpoint, connections: pd.DataFrame, look: Any, out: _Out) -> None:
-    """Print the paper's observations on a network, and write the figure and the table of its feature reuse."""
+    """Print what a measure and the paper's observations say on a network, and write the figure and the table."""
     from analysis import feature_reuse_figure
     from analysis.claims.figure_5 import figure5_observations, is_order_visible
 
@@ -181,8 +181,18 @@ def _show_one(network: Checkpoint, connections: pd.DataFrame, look: Any, out: _O
         f"{network.spec.title}: {len(connections)} connections in {connections['block'].nunique()} blocks{assumed}"
     )
     out.write(feature_reuse_figure(connections, **look, **out.drawing) if out.figure else None, connections)
-    print_line("The paper's observations on Figure 5, tested on this network:")
+    _print_strongest(connections, look["measure"])
+    print_line("The paper's observations on Figure 5, tested on this network's weights:")
     print_claims(figure5_observations(connections, is_visible))
+
+
+def _print_strongest(connections: pd.DataFrame, measure: str) -> None:
+    """Print the connections with the largest values of a measure."""
+    unit = MEASURES[measure].unit
+    print_line(f"Largest values of {measure}{'' if unit == '1' else f' ({unit})'}:")
+    for row in connections.nlargest(NUM_DIFFERENT, measure).to_dict("records"):
+        place = f"block {row['block']}: {row['source_layer']} -> {row['target_layer']}"
+        print_line(f"  {place}  {row[measure]:.3g}")
 
 
 def _show_difference(tables: Sequence[pd.DataFrame], look: Any, out: _Out) -> None:
@@ -207,8 +217,11 @@ def _show_epochs(run: str, others: Sequence[str] | None, epochs: tuple[int, int]
         raise ValueError("--epochs compares two epochs of one run: give one run folder")
     if needs_images((look["measure"],)):
         raise ValueError(f"epochs are compared by the weights, and {look['measure']} needs images")
+    if Path(run).is_file():
+        raise ValueError(f"--epochs compares two epochs of a run: {run!r} is a file, give a run folder")
+    tables = [reuse_at(run, epoch) for epoch in epochs]
     print_line(f"Epoch {epochs[0]} (first) and epoch {epochs[1]} (second) of {Path(run).resolve().name}:")
-    _show_difference([reuse_at(run, epoch) for epoch in epochs], look, out)
+    _show_difference(tables, look, out)
 
 
 def _show_seeds(networks: Sequence[Checkpoint], tables: Sequence[pd.DataFrame], look: Any, out: _Out) -> None:

@@ -134,7 +134,7 @@ def _settings(record: Mapping[str, Any]) -> dict[str, Any]:
 
 def _check(tables: Sequence[pd.DataFrame], measure: str) -> None:
     if len(tables) < 2:
-        raise ValueError(f"seeds are compared between two networks or more: {len(tables)} is given")
+        raise ValueError(f"{len(tables)} network is given: give two or more seeds of one architecture")
     check_same_cells(tables)
     for table in tables:
         check_measure(table, measure)

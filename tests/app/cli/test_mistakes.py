@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 
+from analysis.figures.export import save_table
 from app.cli.main import run
-from densenet_core import Checkpoint, save_checkpoint
+from densenet_core import Checkpoint, load_zoo, save_checkpoint
 
 MISTAKES = {
     "no such file": (["reuse", "nope.pt"], "'nope.pt' is neither a file, a run folder nor in the zoo (densenet-40-12"),
@@ -54,6 +57,20 @@ MISTAKES = {
     "unknown table": (["table", "9"], "table 9 is unknown: choose 1, 2 or 3"),
     "unknown format": (["table", "2", "--format", "html"], "format 'html' must be text, latex or csv"),
     "unknown network": (["cost", "resnet-21"], "nearest are 20 and 26"),
+    "no number": (
+        ["cost", "121", "--input", "nan"],
+        "--input 'nan' is not a whole number (see densenet-lens cost --help)",
+    ),
+    "no number of a table": (["table", "x"], "1|2|3 'x' is not a whole number (see densenet-lens table --help)"),
+    "no share": (["sweep", "x.toml", "--cpus", "two"], "--cpus 'two' is not a number (see densenet-lens sweep --help)"),
+    "missing argument": (["reuse"], "Missing argument 'CHECKPOINT' (see densenet-lens reuse --help)"),
+    "missing value": (["train", "--arch"], "requires an argument (see densenet-lens train --help)"),
+    "no file of a network": (["cost", "nope.pth"], "there is no file or folder 'nope.pth'"),
+    "no file beside a network": (["compare", "121", "runs/nope"], "there is no file or folder 'runs/nope'"),
+    "epochs of a file": (["reuse", __file__, "--epochs", "1", "2"], "is a file, give a run folder"),
+    "one seed": (["reuse", "densenet-40-12-digits", "--seeds"], "1 network is given: give two or more seeds"),
+    "a folder of images": (["explain", "densenet-40-12-digits", "."], "image '.' is a folder: give the files in it"),
+    "a table of no format": (["table", "1", "--out", "t.safetensors"], "'t.safetensors' does not end in .txt, .tex"),
     "no sweep": (["sweep", "nothing.toml"], "can't read 'nothing.toml'"),
     "unwritable": (["reuse", "densenet-40-12-digits", "--table", "/proc/t.csv"], "/proc/t.csv"),
 }
@@ -114,3 +131,27 @@ def test_the_exit_code_reaches_the_shell() -> None:
     assert result.returncode == 2
     assert result.stderr.startswith("densenet-lens: checkpoint 'nope'")
     assert result.stdout == ""
+
+
+def test_a_pruned_network_does_not_replace_the_one_that_is_read(tmp_path, capsys):
+    save_checkpoint(load_zoo("densenet-40-12-digits"), file := tmp_path / "model.safetensors")
+    content = file.read_bytes()
+    for checkpoint in (tmp_path, file):
+        assert run(["prune", str(checkpoint), "--out", str(file), "--keep", "0.9"]) == 2
+        assert "is the file of the network that is read: give another name" in capsys.readouterr().err
+    assert file.read_bytes() == content
+
+
+def test_a_full_disk_leaves_the_old_figure(tmp_path, monkeypatch):
+    (file := tmp_path / "a.csv").write_text("old")
+    monkeypatch.setattr(Path, "write_bytes", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    with pytest.raises(OSError, match="No space left"):
+        save_table(pd.DataFrame({"a": [1]}), file)
+    assert file.read_text() == "old" and list(tmp_path.iterdir()) == [file]
+
+
+def test_the_result_of_a_measure_is_printed(capsys):
+    assert run(["reuse", "densenet-40-12-digits", "--measure", "taylor", "--images", "4"]) == 0
+    assert re.search(
+        r"Largest values of taylor \(nats\):\n(  block \d: \d+ -> \d+  [\d.e-]+\n){5}", capsys.readouterr().out
+    )

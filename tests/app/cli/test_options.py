@@ -196,7 +196,7 @@ def test_networks_that_can_not_be_compared_are_refused_before_they_are_measured(
     monkeypatch.setattr("app.cli.reuse.measure_network", lambda *_: pytest.fail("work began"))
     assert run([*words, "--measure", "ablation", "--dataset", "digits"]) == 2
     said = capsys.readouterr().err
-    assert "seeds are compared between two networks or more" in said or "the networks have different blocks" in said
+    assert "give two or more seeds of one architecture" in said or "the networks have different blocks" in said
 
 
 @pytest.mark.parametrize("path", ["", "."])
