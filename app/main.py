@@ -34,6 +34,7 @@ st.html(
     ".st-key-thumbnails button p {display: flex; flex-direction: column; align-items: center; font-size: 0.8rem;} "
     ".st-key-seen_image {max-width: 280px;} "
     ".st-key-thumbnails img {width: 4rem; height: 4rem; max-height: none !important; border-radius: 0.3rem;} "
+    "[data-testid=stMetricLabel] :is(div, p) {white-space: normal;} "  # Streamlit cuts long labels
     ".katex-display {overflow-x: auto; overflow-y: hidden;} "  # long formulas scroll on a phone
     "@media (max-width: 640px) {.katex-display > .katex {font-size: 1em;}} "
     # white on the dark theme's light blue has a contrast below 4.5

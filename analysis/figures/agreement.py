@@ -57,7 +57,7 @@ def agreement_screen(table: pd.DataFrame, first: str, second: str, kind: str | N
         )
     figure.update_layout(layout(height=480))
     figure.update_layout(showlegend=True, legend=LEGEND)
-    axis = {"gridcolor": GRID, "fixedrange": True, "range": (-0.03, 1.03), "zeroline": False}
+    axis = {"range": (-0.03, 1.03), "zeroline": False}
     largest = Phrase("figures.rank_from_largest", "rank by {measure} (1 = largest)", measure=measure_title(first))
     figure.update_xaxes(axis | {"title": largest})
     return figure.update_yaxes(axis | {"title": _axis_title(second)})

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 
 from analysis.figures.figure_5 import Connection
 from analysis.figures.style.heatmap import ticks
-from analysis.figures.style.screen import ACCENT, GRID, layout
+from analysis.figures.style.screen import ACCENT, layout
 from analysis.figures.style.words import SOURCE_LAYER, TARGET_LAYER
 from analysis.reuse.measures import measure_title
 from analysis.words import Phrase
@@ -66,6 +66,6 @@ def _profile(x: pd.Series, y: pd.Series, marked: pd.Series, x_title: str, measur
 def _bar_chart(bars: dict[str, Any], x_axis: dict[str, Any], y_title: str) -> go.Figure:
     look = layout(height=220)
     look["margin"] = look["margin"] | {"t": 6}
-    y_axis = {"title": {"text": y_title}, "fixedrange": True, "gridcolor": GRID, "rangemode": "tozero", "nticks": 5}
-    axes = {"xaxis": x_axis | {"fixedrange": True}, "yaxis": y_axis}
+    y_axis = {"title": {"text": y_title}, "rangemode": "tozero", "nticks": 5}
+    axes = {"xaxis": x_axis, "yaxis": y_axis}
     return go.Figure({"type": "bar", **bars}, look | axes | {"bargap": 0.15})

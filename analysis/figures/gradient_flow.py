@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from analysis.figures.style.paper import COLORS, COLUMN_WIDTHS, STYLE
 from analysis.figures.style.paper_figure import PaperFigure
-from analysis.figures.style.screen import GRID, LEGEND, layout, log_axis, plain
+from analysis.figures.style.screen import LEGEND, layout, log_axis, plain
 from analysis.words import Phrase, phrases
 
 QUANTITIES = phrases(
@@ -131,9 +131,7 @@ def path_shares_screen(gradients: pd.DataFrame) -> go.Figure:
 
 def _figure(height: int) -> go.Figure:
     """Return a figure without curves, with their legend above it."""
-    figure = go.Figure(layout=layout(height) | {"showlegend": True, "legend": LEGEND})
-    axis = {"gridcolor": GRID, "fixedrange": True}
-    return figure.update_layout(xaxis=axis, yaxis=axis)
+    return go.Figure(layout=layout(height) | {"showlegend": True, "legend": LEGEND})
 
 
 def _curve(name: str, color: str, x: pd.Series, y: Any, hover: Phrase) -> go.Scatter:

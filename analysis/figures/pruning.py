@@ -12,7 +12,7 @@ from matplotlib.ticker import FuncFormatter
 
 from analysis.figures.style.paper import COLORS, COLUMN_WIDTHS, STYLE
 from analysis.figures.style.paper_figure import PaperFigure
-from analysis.figures.style.screen import GRID, LEGEND, MUTED, layout
+from analysis.figures.style.screen import LEGEND, MUTED, layout
 from analysis.figures.style.words import TEST_ERROR
 from analysis.results.efficiency import count
 from analysis.reuse.baselines import ORDER_TITLES
@@ -82,8 +82,8 @@ def pruning_screen(curves: pd.DataFrame, x: str = "params") -> go.Figure:
         )
     figure.update_layout(layout(height=460))
     figure.update_layout(showlegend=True, legend=LEGEND)
-    figure.update_xaxes(title=X_TITLES[x], gridcolor=GRID, fixedrange=True, exponentformat="SI")
-    return figure.update_yaxes(title=TEST_ERROR, gridcolor=GRID, fixedrange=True, rangemode="tozero")
+    figure.update_xaxes(title=X_TITLES[x], exponentformat="SI")
+    return figure.update_yaxes(title=TEST_ERROR, rangemode="tozero")
 
 
 def _lines(curves: pd.DataFrame, x: str) -> list[tuple[str, str, pd.DataFrame]]:

@@ -13,8 +13,8 @@ from plotly.subplots import make_subplots
 
 from analysis.figures.style.paper import COLORS, COLUMN_WIDTHS, STYLE, plain_text
 from analysis.figures.style.paper_figure import PaperFigure
-from analysis.figures.style.screen import GRID, layout, plain
-from analysis.figures.style.words import AXIS_TITLES
+from analysis.figures.style.screen import layout, plain
+from analysis.figures.style.words import AXIS_TITLES, stage_title
 from analysis.results.efficiency import count
 from analysis.words import Phrase
 
@@ -53,7 +53,7 @@ def stages_screen(stages: pd.DataFrame, quantity: Literal["params", "mult_adds"]
     for row, (name, color) in enumerate(zip(networks, COLORS, strict=False), start=1):
         own = stages[stages["network"] == name]
         bars = go.Bar(
-            y=own["stage"],
+            y=[stage_title(stage) for stage in own["stage"]],
             x=own[quantity],
             orientation="h",
             marker={"color": color},
@@ -62,9 +62,9 @@ def stages_screen(stages: pd.DataFrame, quantity: Literal["params", "mult_adds"]
         figure.add_trace(bars, row, 1)
     figure.update_layout(layout(height=60 + 210 * len(networks)))
     figure.update_layout(margin_l=90, bargap=0.25)
-    figure.update_xaxes(gridcolor=GRID, fixedrange=True, exponentformat="SI", showticklabels=True, nticks=6)
+    figure.update_xaxes(exponentformat="SI", showticklabels=True, nticks=6)
     figure.update_annotations(font={"size": 14})
-    return figure.update_yaxes(autorange="reversed", fixedrange=True)
+    return figure.update_yaxes(autorange="reversed", ticklabelstandoff=6)
 
 
 def _title(quantity: str, network: str) -> str:

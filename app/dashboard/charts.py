@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import plotly.graph_objects as go
 import streamlit as st
 
-from analysis.figures.style.screen import ACCENT, GRID, INK, MUTED
+from analysis.figures.style.screen import ACCENT, GRID, INK, MUTED, TEMPLATE
 from app.dashboard.caching import cache
 from app.dashboard.keys import NetworkKey
 from app.dashboard.language import language, translate
@@ -142,9 +142,8 @@ def draw_once(draw: Callable[..., go.Figure]) -> Callable[..., Kept]:
 
 
 def _finish(figure: go.Figure) -> go.Figure:
-    """Return a figure in the session's language and theme; titles of axes keep clear of long tick labels."""
-    axes = {"automargin": True, "title_standoff": 8}  # Streamlit drops Plotly's template, which has both
-    return apply_theme(translate(figure)).update_yaxes(axes)
+    """Return a figure in the session's language and theme, without the template that Streamlit adds to all figures."""
+    return apply_theme(translate(figure.update_layout(template=TEMPLATE, overwrite=True)))
 
 
 def is_dark() -> bool:

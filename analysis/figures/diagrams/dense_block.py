@@ -137,7 +137,7 @@ def dense_block_screen(spec: DenseNetSpec, block: int = 1, marked: int | None = 
     names = [str(layer) if layer < last else following for layer in shown]
     figure.update_xaxes(title=LAYER_FROM_INPUT, tickvals=shown, ticktext=names, range=[-0.6, last + 0.6])
     figure.update_yaxes(visible=False, range=[-0.16, 1.04])
-    return figure.update_xaxes(showgrid=False, zeroline=False, fixedrange=True).update_yaxes(fixedrange=True)
+    return figure.update_xaxes(showgrid=False, zeroline=False)
 
 
 def _arc_trace(source: int, targets: list[int], last: int, faint: bool, is_marking: bool) -> go.Scatter:

@@ -17,7 +17,7 @@ from analysis.figures.diagrams.arcs import arc, arc_collection, arc_line
 from analysis.figures.style.paper import COLUMN_WIDTHS, STYLE
 from analysis.figures.style.paper_figure import PaperFigure
 from analysis.figures.style.screen import INK, MUTED, layout
-from analysis.figures.style.words import number_dense_block
+from analysis.figures.style.words import number_dense_block, stage_title
 from analysis.words import Phrase
 from densenet_core import DenseNetSpec
 from densenet_core.networks.layers import network_layers
@@ -122,14 +122,14 @@ def network_screen(spec: DenseNetSpec, input_size: int | None = None) -> go.Figu
         middle = {"x": x + ARROW / 2, "y": 0, "yshift": 10, "showarrow": False}
         texts += [ends | arrow, middle | {"text": str(maps), "font": {"size": 11}}]
     figure.update_layout(annotations=texts, shapes=[_frame(box) for box in boxes])
-    custom = [(box.stage, box.in_maps, box.out_maps, box.in_size, box.out_size) for box in boxes]
+    custom = [(stage_title(box.stage), box.in_maps, box.out_maps, box.in_size, box.out_size) for box in boxes]
     square = {"symbol": "square", "size": 34, "color": "rgba(0,0,0,0)", "line": {"width": 0}}
     places = {"x": [box.middle for box in boxes], "y": [0] * len(boxes), "mode": "markers", "marker": square}
     figure.add_trace(go.Scatter(**places, customdata=custom, hovertemplate=_HOVER, name="stages"))
     figure.update_layout(**layout(height=270), dragmode=False, hovermode="closest")
     figure.update_layout(margin={"l": 0, "r": 0, "t": 4, "b": 4})
-    figure.update_xaxes(visible=False, range=[0, boxes[-1].right + ARROW + 0.1], fixedrange=True)
-    return figure.update_yaxes(visible=False, range=[-HEIGHT / 2 - 0.6, HEIGHT / 2 + 0.2], fixedrange=True)
+    figure.update_xaxes(visible=False, range=[0, boxes[-1].right + ARROW + 0.1])
+    return figure.update_yaxes(visible=False, range=[-HEIGHT / 2 - 0.6, HEIGHT / 2 + 0.2])
 
 
 def _frame(box: Box) -> dict[str, Any]:

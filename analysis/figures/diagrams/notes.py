@@ -12,7 +12,7 @@ from analysis.architecture.bottlenecks import DESIGNS
 from analysis.architecture.preservation import OPERATIONS, Operation
 from analysis.figures.diagrams.dense_block import source_colors
 from analysis.figures.style.heatmap import ticks
-from analysis.figures.style.screen import ACCENT, GRID, LEGEND, layout
+from analysis.figures.style.screen import ACCENT, LEGEND, layout
 from analysis.figures.style.words import EPOCH
 from analysis.words import VALUE_TITLES, Phrase
 from densenet_core import DenseNetSpec
@@ -40,8 +40,8 @@ def channel_growth_screen(spec: DenseNetSpec, block: int = 1) -> go.Figure:
         numbers = {"x": reads["layer"], "y": reads["input_maps"], "text": reads["input_maps"], "mode": "text"}
         figure.add_trace(go.Scatter(**numbers, textposition="top center", hoverinfo="skip", cliponaxis=False))
     figure.update_layout(**layout(height=300), barmode="stack", bargap=0.2)
-    figure.update_xaxes(title=_LAYER_TO_END, tickvals=ticks(last, 1), fixedrange=True)
-    return figure.update_yaxes(title=_MAPS_READ, gridcolor=GRID, fixedrange=True, nticks=6)
+    figure.update_xaxes(title=_LAYER_TO_END, tickvals=ticks(last, 1))
+    return figure.update_yaxes(title=_MAPS_READ, nticks=6)
 
 
 _LAYER_TO_END = Phrase("figures.layer_to_end", "layer (the last: what follows the block)")
@@ -73,14 +73,14 @@ def design_costs_screen(costs: pd.DataFrame) -> go.Figure:
         places = _round_places(1.3 * totals.max())
         axis = {"title": COST_TITLES[quantity], "range": [0, 1.3 * totals.max()], "tickvals": places}
         axis["ticktext"] = [f"{place / size:g}{unit}" if place else "0" for place in places]
-        figure.update_xaxes(axis | {"gridcolor": GRID, "fixedrange": True}, row=row, col=1)
+        figure.update_xaxes(axis, row=row, col=1)
     figure.update_layout(**layout(height=470), barmode="stack", bargap=0.35)
     figure.update_layout(
         margin={"l": 128, "t": 8},
         showlegend=True,
         legend=LEGEND | {"traceorder": "normal"},
     )
-    return figure.update_yaxes(categoryorder="array", categoryarray=DESIGNS[::-1], fixedrange=True, ticklabelstandoff=6)
+    return figure.update_yaxes(categoryorder="array", categoryarray=DESIGNS[::-1], ticklabelstandoff=6)
 
 
 def _unit(largest: float) -> tuple[str, float]:
@@ -125,7 +125,6 @@ def preservation_screen(first_map: dict[Operation, np.ndarray]) -> go.Figure:
         "ticks": "",
         "showgrid": False,
         "zeroline": False,
-        "fixedrange": True,
         "constrain": "domain",
     }
     return figure.update_xaxes(bare).update_yaxes(bare | {"autorange": "reversed"})
@@ -141,6 +140,6 @@ def learning_rate_screen(rates: pd.DataFrame) -> go.Figure:
     hover = Phrase("figures.learning_rate_hover", "epoch %{x}: %{y:.3g}<extra></extra>")
     figure = go.Figure(go.Scatter(x=rates["epoch"], y=rates["learning_rate"], line=line, hovertemplate=hover))
     figure.update_layout(**layout(height=240))
-    figure.update_xaxes(title=EPOCH, gridcolor=GRID, fixedrange=True, zeroline=False)
+    figure.update_xaxes(title=EPOCH, zeroline=False)
     title = Phrase("figures.learning_rate", "learning rate")
-    return figure.update_yaxes(title=title, type="log", gridcolor=GRID, fixedrange=True, dtick=1)
+    return figure.update_yaxes(title=title, type="log", dtick=1)

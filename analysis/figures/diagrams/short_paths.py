@@ -12,7 +12,7 @@ from plotly.subplots import make_subplots
 from analysis.figures.style.heatmap import ColorMap, block_matrix, check_color_map, highlighted_targets, ticks
 from analysis.figures.style.paper import COLUMN_WIDTHS, STYLE, draw_block, draw_colors, highlight, panels, write_caption
 from analysis.figures.style.paper_figure import PaperFigure
-from analysis.figures.style.screen import GRID, layout
+from analysis.figures.style.screen import layout
 from analysis.figures.style.words import PROBABILITY, SOURCE_LAYER, TARGET_LAYER, number_block
 from analysis.words import Phrase
 
@@ -87,7 +87,7 @@ def short_paths_screen(table: pd.DataFrame, measure: str = "probability") -> go.
         size = len(matrix)
         cells = go.Heatmap(z=matrix, x=np.arange(1, size + 1), coloraxis="coloraxis", hoverongaps=False)
         figure.add_trace(cells.update(hovertemplate=hover, xgap=0.5, ygap=0.5), 1, column)
-        axis = {"showgrid": False, "zeroline": False, "fixedrange": True, "ticks": "outside", "ticklen": 3}
+        axis = {"showgrid": False, "zeroline": False, "ticks": "outside", "ticklen": 3}
         figure.update_xaxes(axis | {"tickvals": ticks(size, 1, most=5), "tickangle": 0}, row=1, col=column)
         figure.update_yaxes(axis | {"tickvals": ticks(size - 1), "autorange": "reversed"}, row=1, col=column)
         if column > 1 and size == len(figure.data[0].z):  # the same as the first block's, which are at its left
@@ -120,11 +120,9 @@ def gates_screen(table: pd.DataFrame) -> go.Figure:
     for first in table.reset_index(drop=True).groupby("block").head(1).index[1:]:
         figure.add_vline(first + 0.5, line={"color": "#888888", "width": 1, "dash": "dot"})  # a stage begins
     figure.update_layout(**layout(height=270), bargap=0.3)
-    figure.update_xaxes(
-        title=Phrase("figures.gated_layer", "layer with a gate"), tickvals=ticks(len(table), 1), fixedrange=True
-    )
+    figure.update_xaxes(title=Phrase("figures.gated_layer", "layer with a gate"), tickvals=ticks(len(table), 1))
     title = Phrase("figures.mean_gate", "mean of T(x)")
-    return figure.update_yaxes(title=title, range=[0, 1], gridcolor=GRID, fixedrange=True)
+    return figure.update_yaxes(title=title, range=[0, 1])
 
 
 def gates_figure(table: pd.DataFrame, columns: int = 1) -> Figure:

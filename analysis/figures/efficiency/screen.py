@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from analysis.figures.efficiency.scales import needs_log_error
 from analysis.figures.style.families import FamilyStyle, family_styles
 from analysis.figures.style.point_names import place_names
-from analysis.figures.style.screen import GRID, LEGEND, MUTED, layout, log_ticks, plain
+from analysis.figures.style.screen import LEGEND, MUTED, layout, log_ticks, plain
 from analysis.figures.style.words import ERROR_TITLES
 from analysis.results.efficiency import count, pareto_front
 from analysis.words import Phrase, phrases
@@ -76,7 +76,7 @@ def _front(table: pd.DataFrame, cost: str) -> go.Scatter:
 
 def _set_axes(figure: go.Figure, table: pd.DataFrame, cost: str, log: bool) -> go.Figure:
     """Set titles, scales and ticks of both axes, and return the figure."""
-    axis = {"gridcolor": GRID, "zeroline": False, "fixedrange": True}
+    axis = {"zeroline": False}
     scale = {"type": "log" if log else "linear", "exponentformat": "SI"}
     figure.update_xaxes(axis | scale | {"title": SCREEN_AXIS_TITLES.get(cost, cost)})
     if log and len(table):

@@ -16,7 +16,7 @@ from analysis.figures.prediction.style import BIAS_TITLE, PART, SOURCE, colors_b
 from analysis.figures.style.heatmap import ticks
 from analysis.figures.style.paper import COLUMN_WIDTHS, STYLE, plain_text
 from analysis.figures.style.paper_figure import PaperFigure
-from analysis.figures.style.screen import GRID, INK, layout, plain
+from analysis.figures.style.screen import INK, layout, plain
 from analysis.words import Phrase
 
 MAX_EXPLAINED = 8  # images of one figure
@@ -54,8 +54,8 @@ def contributions_screen(table: pd.DataFrame, title: str | None = None, marked: 
         unselected={"marker": {"opacity": 1}},
     )
     figure = go.Figure(bars, layout(height=320) | {"clickmode": "event+select", "dragmode": False})
-    figure.update_xaxes(title=SOURCE, type="category", fixedrange=True)
-    return figure.update_yaxes(title=title, gridcolor=GRID, zerolinecolor=INK, fixedrange=True)
+    figure.update_xaxes(title=SOURCE, type="category")
+    return figure.update_yaxes(title=title, zerolinecolor=INK)
 
 
 def explanation_figure(images: Sequence[Explained], columns: int = 2) -> Figure:

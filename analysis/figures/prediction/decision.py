@@ -127,8 +127,8 @@ def decision_arcs_screen(table: pd.DataFrame, measure: str = "gradient_activatio
     figure.add_scatter(
         x=list(range(last + 1)), y=[0] * (last + 1), mode="markers", marker={"color": INK, "size": 7}, hoverinfo="skip"
     )
-    figure.update_xaxes(title=LAYER_FROM_INPUT, tickvals=ticks(last), showgrid=False, zeroline=False, fixedrange=True)
-    return figure.update_yaxes(visible=False, range=[-0.1, 1.08], fixedrange=True)
+    figure.update_xaxes(title=LAYER_FROM_INPUT, tickvals=ticks(last), showgrid=False, zeroline=False)
+    return figure.update_yaxes(visible=False, range=[-0.1, 1.08])
 
 
 def matrix_figure(

@@ -9,9 +9,10 @@ import pandas as pd
 import plotly.graph_objects as go
 from matplotlib.figure import Figure
 
+from analysis.figures.style.heatmap import ticks
 from analysis.figures.style.paper import COLORS, COLUMN_WIDTHS, STYLE, plain_text
 from analysis.figures.style.paper_figure import PaperFigure
-from analysis.figures.style.screen import GRID, LEGEND, MUTED, layout, plain
+from analysis.figures.style.screen import LEGEND, MUTED, layout, plain
 from analysis.figures.style.words import PROBABILITY
 from analysis.words import Phrase, phrases
 
@@ -45,8 +46,8 @@ def image_lens_screen(table: pd.DataFrame, names: Sequence[str], depth: int | No
         figure.add_vline(x=depth, line={"color": MUTED, "dash": "dot"})
     figure.update_layout(layout(height=320))
     figure.update_layout(showlegend=True, legend=LEGEND)
-    figure.update_xaxes(title=DEPTH_TITLE, gridcolor=GRID, fixedrange=True)
-    return figure.update_yaxes(title=PROBABILITY, range=[0, 1.02], gridcolor=GRID, fixedrange=True)
+    figure.update_xaxes(title=DEPTH_TITLE, tickvals=ticks(int(by_class.index.max())))
+    return figure.update_yaxes(title=PROBABILITY, range=[0, 1.02])
 
 
 def lens_figure(tables: Mapping[str, pd.DataFrame], columns: int = 2) -> Figure:
@@ -82,8 +83,9 @@ def lens_screen(table: pd.DataFrame, measure: str = "error") -> go.Figure:
     line = go.Scatter(
         x=table["source_layer"], y=table[measure], mode="lines+markers", line={"color": COLORS[1]}, hovertemplate=hover
     )
-    figure = go.Figure(line, layout(height=320)).update_xaxes(title=DEPTH_TITLE, gridcolor=GRID, fixedrange=True)
-    return figure.update_yaxes(title=TITLES[measure], gridcolor=GRID, rangemode="tozero", fixedrange=True)
+    figure = go.Figure(line, layout(height=320))
+    figure.update_xaxes(title=DEPTH_TITLE, tickvals=ticks(int(table["source_layer"].max())))
+    return figure.update_yaxes(title=TITLES[measure], rangemode="tozero")
 
 
 def probes_screen(table: pd.DataFrame, x_title: str, y_title: str, block_title: str) -> go.Figure:
@@ -108,5 +110,5 @@ def probes_screen(table: pd.DataFrame, x_title: str, y_title: str, block_title: 
             hovertemplate=hover,
         )
     figure.update_layout(showlegend=True, legend=LEGEND)
-    figure.update_xaxes(title=x_title, gridcolor=GRID, fixedrange=True)
-    return figure.update_yaxes(title=y_title, gridcolor=GRID, rangemode="tozero", fixedrange=True)
+    figure.update_xaxes(title=x_title, tickvals=ticks(int(table["source_layer"].max())))
+    return figure.update_yaxes(title=y_title, rangemode="tozero")

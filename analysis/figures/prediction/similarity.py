@@ -39,7 +39,7 @@ def matrix_screen(matrix: pd.DataFrame, names: Sequence[str], title: str, low: f
     )
     figure = go.Figure(heatmap, layout(height=SIDE) | {"dragmode": False})
     shown = ticks(len(labels) - 1, most=MAX_TICKS)
-    axis = {"tickvals": shown, "ticktext": [labels[place] for place in shown], "showgrid": False, "fixedrange": True}
+    axis = {"tickvals": shown, "ticktext": [labels[place] for place in shown], "showgrid": False}
     figure.update_xaxes(axis, tickangle=-90, constrain="domain")
     figure.update_yaxes(axis, autorange="reversed", scaleanchor="x", constrain="domain")
     return figure.update_layout(coloraxis=_colors(title, low, high), margin={"b": 80, "l": 80})
@@ -134,7 +134,7 @@ def layer_labels(layers: pd.Index) -> list[str]:
 _HOVER = "<b>%{customdata}</b>: %{z:.3f}<extra></extra>"
 
 
-_SIDE = {"showgrid": False, "fixedrange": True, "constrain": "domain"}  # of the axes of a matrix
+_SIDE = {"showgrid": False, "constrain": "domain"}  # of the axes of a matrix
 
 
 def _pairs(rows: Sequence[str], columns: Sequence[str]) -> np.ndarray:

@@ -183,7 +183,7 @@ def _axes(
     table: pd.DataFrame, block: int, axes: tuple[str, str], is_first: bool, has_spikes: bool
 ) -> dict[str, dict[str, Any]]:
     size = int(table.loc[table["block"] == block, "target_layer"].max())
-    axis: dict[str, Any] = {"showgrid": False, "zeroline": False, "fixedrange": True, "ticks": "outside", "ticklen": 3}
+    axis: dict[str, Any] = {"showgrid": False, "zeroline": False, "ticks": "outside", "ticklen": 3}
     x_axis: dict[str, Any] = {
         "title": {"text": TARGET_LAYER},
         "tickvals": ticks(size, first=1),

@@ -14,6 +14,9 @@ INK, MUTED, GRID, ACCENT = "#1f2937", "#6b7280", "#e5e7eb", "#2563eb"
 LEGEND = {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"}
 MAX_EPOCH_TICKS = 12
 MAX_LOG_RATIO = 1e4
+# Of every axis, where a figure does not say otherwise: Plotly's own lines are white or black on one of the themes.
+AXIS = {"gridcolor": GRID, "zerolinecolor": GRID, "fixedrange": True}
+TEMPLATE = {"layout": {"xaxis": AXIS, "yaxis": AXIS | {"automargin": True, "title": {"standoff": 8}}}}
 FONT = {"family": "Source Sans, Source Sans Pro, Helvetica, Arial, sans-serif", "color": INK, "size": 13}
 
 
@@ -23,8 +26,9 @@ def plain(text: object) -> str:
 
 
 def layout(height: int) -> dict[str, Any]:
-    """Return a figure's layout: transparent, without a legend, ``height`` pixels high."""
+    """Return a layout: transparent, without a legend, ``height`` pixels high; its axes look as ``TEMPLATE`` says."""
     return {
+        "template": TEMPLATE,
         "height": height,
         "font": FONT,
         "margin": {"l": 48, "r": 8, "t": 30, "b": 48},
@@ -51,7 +55,7 @@ def epoch_axis(epochs: Iterable[int]) -> dict[str, Any]:
     """Return an axis of epochs, with a tick at each where they are few: Plotly's own would be at 1.5 too."""
     shown = set(epochs)
     ticks = {"dtick": 1} if len(shown) <= MAX_EPOCH_TICKS else {}
-    return {"title": EPOCH, "gridcolor": GRID, "fixedrange": True} | ticks
+    return {"title": EPOCH} | ticks
 
 
 def log_axis(values: Iterable[float]) -> dict[str, Any]:

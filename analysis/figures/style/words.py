@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Iterable
 
 from analysis.reuse.scaling import Scaling
 from analysis.words import VALUE_TITLES, Phrase, phrases
@@ -43,6 +44,32 @@ SCALED_TITLES: dict[Scaling, Phrase] = phrases(
         "signed_log": "logarithm",
     },
 )
+
+
+_STAGES: dict[str, Callable[[str], Phrase]] = {
+    "stem": lambda _: Phrase("stages.stem", "stem"),
+    "block": lambda number: Phrase("stages.block", "block {number}", number=number),
+    "transition": lambda number: Phrase("stages.transition", "transition {number}", number=number),
+    "layer": lambda number: Phrase("stages.layer", "stage {number}", number=number),  # torchvision's name in a ResNet
+    "stage": lambda number: Phrase("stages.stage", "stage {number}", number=number),
+    "companions": lambda _: Phrase("stages.companions", "companion classifiers"),
+    "head": lambda _: Phrase("stages.head", "classifier"),
+    "Convolution": lambda _: Phrase("stages.Convolution", "Convolution"),  # from here on as in the paper's Table 1
+    "Pooling": lambda _: Phrase("stages.Pooling", "Pooling"),
+    "Dense Block": lambda number: Phrase("stages.Dense Block", "Dense Block ({number})", number=number),
+    "Transition Layer": lambda number: Phrase("stages.Transition Layer", "Transition Layer ({number})", number=number),
+    "Classification Layer": lambda _: Phrase("stages.Classification Layer", "Classification Layer"),
+}
+
+
+def stage_title(stage: str) -> str:
+    """Return a stage in words, a phrase: as ``count_cost`` or ``architecture_table`` names it; other text as it is.
+
+    >>> [stage_title(stage) for stage in ("block2", "head", "Dense Block (1)", "")]
+    ['block 2', 'classifier', 'Dense Block (1)', '']
+    """
+    name, number = re.fullmatch(r"(.*?) ?\(?(\d*)\)?", stage).groups()  # type: ignore[union-attr]
+    return _STAGES[name](number) if name in _STAGES else stage
 
 
 def number_block(block: object) -> Phrase:

@@ -10,7 +10,7 @@ from plotly.subplots import make_subplots
 
 from analysis.figures.style.paper import COLORS, COLUMN_WIDTHS, STYLE, plain_text
 from analysis.figures.style.paper_figure import PaperFigure
-from analysis.figures.style.screen import GRID, LEGEND, epoch_axis, layout, log_axis, plain
+from analysis.figures.style.screen import LEGEND, epoch_axis, layout, log_axis, plain
 from analysis.figures.style.words import EPOCH, TEST_ERROR
 from analysis.words import Phrase
 
@@ -88,11 +88,11 @@ def training_curves_screen(curves: pd.DataFrame, log: bool = False, smooth: bool
     figure.update_layout(layout(height=380))
     figure.update_layout(showlegend=True, legend=LEGEND, hovermode="x unified")
     figure.update_xaxes(epoch_axis(curves["epoch"]))
-    figure.update_yaxes(title=TEST_ERROR, gridcolor=GRID, fixedrange=True, secondary_y=False)
+    figure.update_yaxes(title=TEST_ERROR, secondary_y=False)
     if log:
         figure.update_yaxes(secondary_y=False, **log_axis(curves.loc[curves["split"] == "test", "error"]))
     loss_axis = log_axis(curves.loc[curves["split"] == "train", "loss"]) | {"showgrid": False}
-    return figure.update_yaxes(title=TRAINING_LOSS, fixedrange=True, secondary_y=True, **loss_axis)
+    return figure.update_yaxes(title=TRAINING_LOSS, secondary_y=True, **loss_axis)
 
 
 def _line_name(network: str, is_loss: bool) -> Phrase:

@@ -7,7 +7,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from analysis.figures.style.paper import COLORS
-from analysis.figures.style.screen import GRID, LEGEND, epoch_axis, layout
+from analysis.figures.style.screen import LEGEND, epoch_axis, layout
 from analysis.words import Phrase
 
 MAX_FRAMES = 60  # of an animation; more epochs are thinned out evenly
@@ -38,5 +38,5 @@ def observations_screen(observations: pd.DataFrame, are_named: bool = True) -> g
     figure.update_layout(layout(height=420))
     figure.update_layout(showlegend=True, legend=LEGEND, hovermode="x unified")
     figure.update_xaxes(epoch_axis(observations["epoch"]))
-    title = Phrase("figures.observation_value", "the observation's number")
-    return figure.update_yaxes(title=title, gridcolor=GRID, fixedrange=True, rangemode="tozero")
+    title = Phrase("figures.observation_value", "the observation's statistic")
+    return figure.update_yaxes(title=title, rangemode="tozero")

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from analysis.figures.style.words import stage_title
 from analysis.words import VALUE_TITLES
 from app.dashboard.language import column_labels, column_title, translated
 from app.dashboard.widgets.downloads import download_table
@@ -15,11 +16,13 @@ from app.dashboard.widgets.handover import Code
 
 NUMBERS = "%.4g"  # four significant digits
 MISSING = "–"
+STAGES = ("stage", "Layers")  # columns of stages' names
 
 
 def show_table(table: pd.DataFrame, **options: Any) -> None:
     """Draw a table; ``options`` are ``st.dataframe``'s. Its columns keep their own names in CSV files."""
     words = {name: _translated(table[name], titles) for name, titles in VALUE_TITLES.items() if name in table}
+    words |= {name: table[name].map(lambda stage: translated(stage_title(stage))) for name in STAGES if name in table}
     labels = column_labels(table.columns)
     settings = {name: _column(table[name], labels.get(name)) for name in table.columns}
     shown = table.assign(**words)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import plotly.graph_objects as go
 import pytest
 
+from analysis.figures.style.screen import GRID, layout
 from analysis.figures.style.words import TARGET_LAYER
 from app.dashboard import charts
 from app.dashboard.charts import Kept, draw_once
 from app.dashboard.loading import NetworkKey
 
+FIGURES = Path(__file__).parents[3] / "analysis" / "figures"
 drawn: list[tuple[NetworkKey, str]] = []
 
 
@@ -22,6 +26,30 @@ def bars(key: NetworkKey, color: str) -> go.Figure:
 @draw_once
 def line(key: NetworkKey, color: str) -> go.Figure:
     return go.Figure(go.Scatter(y=[1, 2], line={"color": color}))
+
+
+THEMES = pytest.mark.parametrize(("theme", "color"), [("light", GRID), ("dark", charts._DARK[GRID])])
+
+
+@THEMES
+def test_a_figure_that_says_nothing_of_its_lines_has_the_themes(
+    monkeypatch: pytest.MonkeyPatch, theme: str, color: str
+) -> None:
+    monkeypatch.setattr(charts, "is_dark", lambda: theme == "dark")
+    shown: list[go.Figure] = []
+    monkeypatch.setattr(charts.st, "plotly_chart", lambda figure, **_: shown.append(figure))
+    charts.show_chart(go.Figure(go.Scatter(y=[0, 1]), layout(height=300)), "shown", can_zoom=True)
+    template = shown[0].to_plotly_json()["layout"]["template"]
+    assert template.keys() == {"layout"}  # not Streamlit's, which is larger than the figure
+    for axis in (template["layout"]["xaxis"], template["layout"]["yaxis"]):
+        assert (axis["gridcolor"], axis["zerolinecolor"], axis["fixedrange"]) == (color, color, True)
+    assert (shown[0].layout.xaxis.fixedrange, shown[0].layout.yaxis.fixedrange) == (False, False)  # it zooms
+
+
+def test_no_figure_gives_its_axes_the_colors_of_the_template() -> None:
+    for file in FIGURES.rglob("*.py"):
+        if file.name != "screen.py" or file.parent.name != "style":
+            assert "gridcolor" not in file.read_text(), file
 
 
 def title(kept: Kept) -> str:

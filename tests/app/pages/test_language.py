@@ -13,18 +13,22 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from analysis import connection_weights
+from analysis.architecture.cost import count_cost
 from analysis.claims.claim import Criterion, check
 from analysis.claims.claims import ON_IMAGES
 from analysis.claims.figure_5 import FIGURE_5
 from analysis.claims.published import PUBLISHED, published_claims
 from analysis.figures.gradient_flow import network_title
 from analysis.figures.style.heatmap import color_title
+from analysis.figures.style.words import stage_title
 from analysis.results.efficiency import Parity
+from analysis.results.tables import paper_table
 from analysis.reuse.measures import MEASURE_TITLES
-from analysis.words import Phrase
+from analysis.words import Phrase, in_language
 from app.dashboard import language
 from app.dashboard.language import FOLDER, LANGUAGES, catalogue, translate, translated
 from densenet_core import load_zoo, zoo_names
+from densenet_core.networks.names import spec_from_name
 
 ROOT = Path(__file__).parents[3]
 # Digits that are names, not results: of tables and figures, kernels, sections.
@@ -114,6 +118,14 @@ def test_korean_emphasis_is_closed_where_markdown_sees_it() -> None:
     """Markdown does not close emphasis between a bracket or a full stop and a letter, as of a particle."""
     for key, text in catalogue("ko").items():
         assert not re.search(r"[^\w\s*]\*+[가-힣]", re.sub(r"\{[^}]*\}", "0", text)), (key, text)
+
+
+def test_every_stage_of_a_network_has_a_korean_name() -> None:
+    for name in ("densenet-7-2", "resnet-8", "resnet50", "highway-10-8", "fractalnet-21", "dsn-resnet-8"):
+        for stage in set(count_cost(spec_from_name(name), 32)["stage"]):
+            assert re.search(r"[가-힣]", in_language(stage_title(stage), catalogue("ko"))), stage
+    for layer in filter(None, paper_table(1)["Layers"]):
+        assert re.search(r"[가-힣]", in_language(stage_title(layer), catalogue("ko"))), layer
 
 
 def test_korean_is_korean() -> None:

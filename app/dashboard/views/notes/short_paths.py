@@ -20,11 +20,12 @@ from analysis.figures.diagrams.short_paths import (
     short_paths_screen,
     title_paths,
 )
+from analysis.figures.style.words import stage_title
 from app.dashboard import loading
 from app.dashboard.caching import cache
 from app.dashboard.charts import show_chart
 from app.dashboard.keys import ImagesKey, NetworkKey, file_key
-from app.dashboard.language import t
+from app.dashboard.language import t, translated
 from app.dashboard.memory import remember
 from app.dashboard.refusals import show_error
 from app.dashboard.roots import distinct_names, in_served_folders, list_served_runs, served_folders
@@ -53,10 +54,13 @@ def show_supervision() -> None:
     """Layers from the end of each block to the nearest classifier: companions, or a DenseNet's short paths."""
     table = pd.concat([supervision(spec) for spec in SUPERVISED], ignore_index=True)
     words = [t(f"notes.short_paths.{'companion' if by == 'companion' else 'own'}") for by in table["by"]]
+    stages = [translated(stage_title(stage)) for stage in table["stage"]]
     farthest = table[table["network"] == BASE.title]["layers_to_classifier"].max()
     st.markdown(t("notes.short_paths.supervision_text", farthest=farthest), width=TEXT_WIDTH)
     labels = [t(f"notes.short_paths.{column}") for column in ("network", "stage", "layers_to_classifier", "by")]
-    st.table(table.assign(by=words).astype(str).set_axis(labels, axis=1).set_index(labels[0]))  # all at the left
+    st.table(
+        table.assign(by=words, stage=stages).astype(str).set_axis(labels, axis=1).set_index(labels[0])
+    )  # all at the left
     with take_home():
         imports = joined(TABLE, {MODULE: "supervision", "pandas": "concat"}, spec_imports(*SUPERVISED))
         lines = [
