@@ -57,6 +57,16 @@ def test_pruned_networks_do_better_from_new_weights_in_all_six_pairs() -> None:
     assert (errors["from scratch"] < errors["fine-tuned"]).all()
 
 
+def test_random_connections_reach_the_error_of_those_that_pruning_keeps() -> None:
+    found = pd.read_csv(MEASURED / "scratch_digits.csv").query("keep == 0.3").groupby("start")
+    errors, params = found["test_error"].mean(), found["params"]
+    assert errors["random"] <= errors["from scratch"]
+    said = (
+        f"with {params.min()['random'] / 1000:.0f} to {params.max()['random'] / 1000:.0f} thousand parameters instead"
+    )
+    assert said in prose("docs/findings.md")
+
+
 def test_networks_of_others_are_named_by_their_files() -> None:
     assert name_network("some/folder/densenet_bc_100_12_cifar10.pth.tar") == "densenet_bc_100_12_cifar10"
     assert name_network(BC) == BC

@@ -13,6 +13,7 @@ from analysis.reuse.agreement import agreement_table
 from analysis.reuse.baselines import BASELINE_TITLES, ORDER_TITLES
 from analysis.reuse.comparison.agreements import compare_agreements
 from analysis.reuse.measures import MEASURE_TITLES
+from analysis.reuse.pruning import RANDOM
 from tools.measured import MEASURED, measured_decisions, measured_tables, network_title
 
 SHOWN_KEEPS = (1.0, 0.8, 0.6, 0.4)
@@ -147,15 +148,34 @@ def scratch_rows() -> str:
     """Return the errors of pruned networks, trained further and from new weights, over the seeds."""
     found = pd.read_csv(MEASURED / "scratch_digits.csv")
     ways = found.pivot_table("test_error", ["keep", "seed"], "start")
-    own = found.groupby(["keep", "seed"])[["params", "whole_error", "pruned_error"]].first().join(ways)
+    random = found[found["start"] == RANDOM]
+    own = (
+        found[found["start"] != RANDOM]
+        .groupby(["keep", "seed"])[["params", "whole_error", "pruned_error"]]
+        .first()
+        .join(ways)
+    )
     own["difference"] = own["fine-tuned"] - own["from scratch"]
     shown = ["whole_error", "pruned_error", "fine-tuned", "from scratch", "difference"]
     rows = [
-        [f"{keep:.0%}", f"{table['params'].mean():,.0f}", *(mean_and_spread(table[column]) for column in shown)]
+        [
+            f"{keep:.0%}",
+            f"{table['params'].mean():,.0f}",
+            *(mean_and_spread(table[column]) for column in shown),
+            random_cell(random[random["keep"] == keep]),
+        ]
         for keep, table in sorted(own.groupby("keep"), reverse=True)
     ]
     header = ["kept", "parameters", "whole", "pruned", "trained further", "from new weights", "difference"]
+    header.append("random connections from new weights (parameters)")
     return markdown(header, rows)
+
+
+def random_cell(rows: pd.DataFrame) -> str:
+    """Return the error of networks with random connections, and their mean number of parameters."""
+    if rows.empty:
+        return "not measured"
+    return f"{mean_and_spread(rows['test_error'])} ({rows['params'].mean():,.0f})"
 
 
 def mean_and_spread(values: pd.Series) -> str:

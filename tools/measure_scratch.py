@@ -1,19 +1,23 @@
 """Compare pruned networks that are trained further with the same networks trained from new weights, on digits.
 
-python -m tools.measure_scratch
+python -m tools.measure_scratch [--only pruned|random]
 
 For each of three seeds, a small DenseNet is trained and pruned to shares of its connections. Each is then trained
-further, and from new weights for as many epochs as the whole network and the further training had together. Writes
-``scratch_digits.csv`` into ``analysis/results/measured``.
+further, and from new weights for as many epochs as the whole network and the further training had together. As many
+connections as the fewest, but random ones, are trained from new weights, too. Writes ``scratch_digits.csv`` into
+``analysis/results/measured``; with ``--only``, the other rows there stay.
 """
 
 from __future__ import annotations
 
+import argparse
+
+import numpy as np
 import pandas as pd
 
 from analysis.figures.export import save_table
-from analysis.reuse.connections import connection_weights
-from analysis.reuse.pruning import compare_with_scratch, prune
+from analysis.reuse.connections import connection_weights, dense_spec
+from analysis.reuse.pruning import RANDOM, compare_with_scratch, prune
 from analysis.reuse.untrained import build_untrained
 from densenet_core.data.datasets import DataSplits, load_splits
 from densenet_core.networks.names import spec_from_name
@@ -24,6 +28,7 @@ from tools.measured import MEASURED
 ARCH = "densenet-22-8"
 EPOCHS, FURTHER = 30, 3
 ORDER, KEEPS = "total_effective_weight", (0.6, 0.3)
+RANDOM_KEEP = 0.3  # of the random connections
 SEEDS = (0, 1, 2)
 
 
@@ -43,10 +48,28 @@ def measure_seed(splits: DataSplits, seed: int) -> pd.DataFrame:
     return pd.concat(rows, ignore_index=True)
 
 
+def measure_random(splits: DataSplits, seed: int) -> pd.DataFrame:
+    """Return the error of a network with as many connections at random, from new weights: one row."""
+    new = build_untrained(spec_from_name(ARCH, in_channels=1), seed=seed)
+    table = connection_weights(new)
+    table = table.assign(**{RANDOM: np.random.default_rng(seed).random(len(table))})
+    pruned = prune(new, table, RANDOM, RANDOM_KEEP, input_size=splits.test.image_size)
+    trained = finetune(build_untrained(dense_spec(pruned), seed=seed), splits, EPOCHS + FURTHER, 0.1, seed)
+    row = (RANDOM, seed, EPOCHS + FURTHER, trained.num_params, trained.record["test_error"], RANDOM_KEEP)
+    return pd.DataFrame([row], columns=["start", "seed", "epochs", "params", "test_error", "keep"])
+
+
 def main() -> None:
-    splits = load_splits("digits")
-    found = pd.concat([measure_seed(splits, seed) for seed in SEEDS], ignore_index=True)
-    print("wrote", save_table(found, MEASURED / "scratch_digits.csv"), flush=True)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", choices=("pruned", "random"))
+    only, splits, file = parser.parse_args().only, load_splits("digits"), MEASURED / "scratch_digits.csv"
+    measures = {"pruned": measure_seed, "random": measure_random}
+    found = [measures[part](splits, seed) for part in ([only] if only else measures) for seed in SEEDS]
+    if only:
+        before = pd.read_csv(file)
+        is_random = before["start"] == RANDOM
+        found.insert(0, before[~is_random if only == "random" else is_random])
+    print("wrote", save_table(pd.concat(found, ignore_index=True), file), flush=True)
 
 
 if __name__ == "__main__":
