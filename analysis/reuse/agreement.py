@@ -176,8 +176,9 @@ def describe_reliability(table: pd.DataFrame, kind: str | None = "dense_layer") 
     if reliable >= WANTED_RELIABILITY:
         return f"{found}."
     needed = images_needed(reliable, number)
-    wanted = f"about {needed:,.0f} images would reach it" if np.isfinite(needed) else "no number of images reaches it"
-    return f"{found}, below {WANTED_RELIABILITY}: {wanted}."
+    if np.isfinite(needed):
+        return f"{found}, below {WANTED_RELIABILITY}: about {needed:,.0f} images would reach it."
+    return f"{found}: its halves do not agree, so how many images would reach {WANTED_RELIABILITY} can not be told."
 
 
 def disagreements(

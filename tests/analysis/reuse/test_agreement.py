@@ -128,6 +128,13 @@ def test_of_one_image_the_reliability_is_said_to_be_unknown() -> None:
     assert describe_reliability(rows[["target_kind", "taylor"]]) == ""
 
 
+def test_halves_that_do_not_agree_do_not_tell_how_many_images_would() -> None:
+    rows = pd.DataFrame({"target_kind": ["dense_layer"] * 3, "ablation": [0.1, 0.2, 0.4]})
+    rows = rows.assign(ablation_half_1=[0.1, 0.2, 0.4], ablation_half_2=[0.4, 0.2, 0.1])
+    rows.attrs["num_images"] = 12
+    assert describe_reliability(rows).endswith("how many images would reach 0.9 can not be told.")
+
+
 def test_a_measure_is_not_compared_with_itself(table: pd.DataFrame) -> None:
     with pytest.raises(ValueError, match="first and second are both 'mean_abs_weight': choose two measures"):
         disagreements(table, "mean_abs_weight", "mean_abs_weight")
