@@ -18,6 +18,7 @@ class Allowed:
     no_stem: bool = False  # the input itself as the first source
     widening: bool = False  # transitions with more outputs than inputs
     up: bool = False  # a second half with skip connections, which only sends new feature maps up (Tiramisu)
+    separable: bool = False  # layers that end in a depthwise and a 1x1 convolution
     depthwise: bool = False  # layers of a depthwise and two 1x1 convolutions, transitions of any kernel (RDNet)
 
 
@@ -35,5 +36,6 @@ LEVELS: dict[str, Allowed] = {
     "with uneven growth, copied maps or no stem": _ODD,
     "with transitions up": Allowed(any_head=True, up=True),
     "with uneven growth and gates": replace(_ODD, any_head=False, leftovers=True),
+    "with separable layers": Allowed(any_head=True, separable=True),
     "with depthwise layers": replace(_ODD, any_head=False, leftovers=True, depthwise=True),
 }

@@ -44,12 +44,37 @@ def _rectangle(rows: Sequence[Sequence[int]]) -> Array:
     return found
 
 
+def depthwise_before(convs: Sequence[Conv]) -> dict[int, Conv]:
+    """Return the depthwise convolution before each 1x1 convolution that has one, by the place of the latter.
+
+    Each is the nearest to the other, by name and then by place, of those that have as many feature maps.
+    """
+    depthwise = [conv for conv in convs if conv.inputs == 1 < conv.outputs and not conv.is_pointwise]
+    pointwise = [conv for conv in convs if conv.inputs > 1 and conv.is_pointwise]
+    if not depthwise or not pointwise:
+        return {}
+    common = num_common([conv.parts for conv in depthwise], [conv.parts for conv in pointwise])
+    places = np.array([conv.place for conv in pointwise])[None] - np.array([conv.place for conv in depthwise])[:, None]
+    far = places % len(convs) - len(convs) * common.astype(float)
+    widths = np.array([conv.inputs for conv in pointwise]), np.array([conv.outputs for conv in depthwise])
+    far[widths[0][None] != widths[1][:, None]] = np.inf
+    nearest = far.argmin(0)
+    pairs = ((place, int(own)) for place, own in enumerate(far.argmin(1)))
+    return {
+        pointwise[own].place: depthwise[place]
+        for place, own in pairs
+        if nearest[own] == place and far[place, own] < np.inf
+    }
+
+
 class SecondConvolutions:
     """The convolutions that may read the outputs of a bottleneck; the same at every level of a search."""
 
-    def __init__(self, convs: Sequence[Conv]) -> None:
+    def __init__(self, convs: Sequence[Conv], readers: Sequence[Conv] | None = None) -> None:
+        """By default, what may read a bottleneck are the ``convs`` larger than 1x1 that are not depthwise."""
         self._convs = convs
-        self._readers = [conv for conv in convs if not conv.is_pointwise and conv.inputs > 1]
+        larger = (conv for conv in convs if not conv.is_pointwise and conv.inputs > 1)
+        self._readers = list(larger if readers is None else readers)
         self._inputs = np.array([conv.inputs for conv in self._readers], dtype=int)
         self._places = np.array([conv.place for conv in self._readers], dtype=int)
         self._found: dict[int, list[Conv]] = {}
@@ -63,6 +88,7 @@ class SecondConvolutions:
         if conv.place not in self._found:
             distance = (self._places - conv.place - 1) % len(self._convs)
             order = np.lexsort((distance, self._inputs != conv.outputs, -self._common[conv.place]))
-            fitting = order[conv.outputs % self._inputs[order] == 0]
+            fits = (conv.outputs % self._inputs == 0) & (self._places != conv.place)
+            fitting = order[fits[order]]
             self._found[conv.place] = [self._readers[place] for place in fitting]
         return self._found[conv.place]

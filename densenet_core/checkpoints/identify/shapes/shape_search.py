@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from densenet_core.checkpoints.identify.shapes.levels import LEVELS, Allowed
-from densenet_core.checkpoints.identify.shapes.neighbors import SecondConvolutions
+from densenet_core.checkpoints.identify.shapes.neighbors import SecondConvolutions, depthwise_before
 from densenet_core.checkpoints.identify.shapes.structure import MAX_HEADS, Conv, Shapes, Structure, find_weights
 from densenet_core.errors import CheckpointError
 
@@ -55,6 +55,8 @@ def find_at_level(
         CheckpointError: it can be read with bottlenecks and without.
     """
     if not heads and not allowed.any_head:
+        return None, 0
+    if allowed.separable and all(conv.inputs > 1 for conv in convs):
         return None, 0
     kinds: tuple[bool | None, ...] = (True,) if allowed.depthwise else (None,) if allowed.mixed else (True, False)
     searches = [_Search(convs, heads, bottleneck, allowed, seconds) for bottleneck in kinds]
@@ -106,7 +108,10 @@ class _Search:
         for conv in convs:
             self.by_inputs.setdefault(conv.inputs, []).append(conv)
             self.by_module.setdefault(conv.parts[:-2], []).append(conv)
-        self.in_layers = self._in_depthwise_layers() if allowed.depthwise else frozenset[int]()
+        self.depthwise = depthwise_before(convs) if allowed.separable else {}
+        self.in_layers = self._in_depthwise_layers() if allowed.depthwise else frozenset(self.depthwise)
+        if allowed.separable:
+            self.seconds = SecondConvolutions(convs, [conv for conv in convs if conv.place in self.depthwise])
         self.copies = range(1, MAX_COPIES + 1) if allowed.copies else range(1, 2)
         self.steps = self.all_steps = 0
 
@@ -132,7 +137,9 @@ class _Search:
         that follow it in a chain."""
         small = self.allowed.small_stem
         firsts = [min(self.convs, key=lambda conv: (conv.is_pointwise and not small, conv.inputs, conv.place))]
-        if self.allowed.depthwise and (mixing := [c for c in self.convs if c.inputs > 1 and not c.is_pointwise]):
+        if (self.allowed.depthwise or self.allowed.separable) and (
+            mixing := [c for c in self.convs if c.inputs > 1 and not c.is_pointwise]
+        ):
             firsts.append(min(mixing, key=lambda conv: (conv.inputs, conv.place)))
         for first in dict.fromkeys(firsts):
             stem: tuple[Conv, ...] = (first,)
@@ -211,14 +218,15 @@ class _Search:
 
     def _layer(self, state: _State, conv: Conv) -> _State | None:
         convs: tuple[Conv, ...] = (conv,)
-        before: tuple[Conv, ...] = ()
         if self.bottleneck or (self.bottleneck is None and conv.is_pointwise):
             second = self._first_free(state, self._seconds(conv)) if conv.is_pointwise else None
-            before = self._depthwise_before(state, conv) if self.allowed.depthwise else ()
-            if not second or (self.allowed.depthwise and not before):
+            if not second:
                 return None
             convs = (conv, second)
-        elif conv.is_pointwise:
+        elif conv.is_pointwise and not self.allowed.separable:
+            return None
+        before = self._depthwise(state, convs)
+        if before is None:
             return None
         growth = convs[-1].outputs
         if state.layers and not self.allowed.growth and state.layers[0][-1].outputs != growth:
@@ -238,11 +246,18 @@ class _Search:
             return [c for c in readers if c.is_pointwise and c is not conv and c.inputs == conv.outputs]
         return self.seconds.behind(conv)
 
-    def _depthwise_before(self, state: _State, conv: Conv) -> tuple[Conv, ...]:
-        """Return the depthwise convolution of the same module that reads the same feature maps as ``conv``."""
-        own = [c for c in self.by_module[conv.parts[:-2]] if c.inputs == 1 and c.outputs == conv.inputs]
+    def _depthwise(self, state: _State, convs: Sequence[Conv]) -> tuple[Conv, ...] | None:
+        """Return the depthwise convolution of a layer, if its kind has one; None if this layer lacks it."""
+        own: list[Conv] = []
+        if self.allowed.separable:
+            own = [self.depthwise[convs[-1].place]] if convs[-1].place in self.depthwise else []
+        elif self.allowed.depthwise:  # of the same module, and it reads the same feature maps as the first convolution
+            module = self.by_module[convs[0].parts[:-2]]
+            own = [c for c in module if c.inputs == 1 and c.outputs == convs[0].inputs]
+        else:
+            return ()
         found = self._first_free(state, own)
-        return (found,) if found else ()
+        return (found,) if found else None
 
     def _in_depthwise_layers(self) -> frozenset[int]:
         """Return the places of the convolutions in modules that mix what a depthwise convolution of theirs returns."""
