@@ -111,6 +111,11 @@ def product_rate() -> float:
     return 5 * PRODUCT**3 / 1e9 / (time.process_time() - start)
 
 
+def timed_row(case: str, way: str, seconds: float, ours: float, **more: float) -> dict[str, Any]:
+    """Return a row of the result from the seconds for an image."""
+    return {"case": case, "way": way, "ms": 1000 * seconds, "times_ours": seconds / ours, **more}
+
+
 class Timed:
     """An ablation with its wall-clock and processor seconds for an image, and the estimate of the time left."""
 
@@ -134,8 +139,7 @@ class Timed:
 
     def row(self, case: str, way: str, ours: float, **more: float) -> dict[str, Any]:
         """Return a row of the result; ``ours``: seconds for an image."""
-        each = self.took / self.number
-        return {"case": case, "way": way, "ms": 1000 * each, "times_ours": each / ours, **more}
+        return timed_row(case, way, self.took / self.number, ours, **more)
 
     def estimate(self) -> dict[str, float]:
         """Return the estimate of the time left after a minute, or at half of the time, as a share of what was left."""
@@ -165,37 +169,39 @@ def plain_way(model: nn.Module, table: pd.DataFrame, images: TensorImages) -> tu
 
 
 def main() -> None:
-    model, cores = network(), os.cpu_count() or 1
-    images, checkpoint = images_of(NUM_IMAGES, 32), Checkpoint(model.spec, model.state_dict())
-    connection_ablation(checkpoint, images, 1)  # imports and first allocations
-    ours = Timed(checkpoint, images)
-    single = Timed(checkpoint, images.subset(torch.arange(NUM_IMAGES // 2)), threads=1)
-    together = Timed(checkpoint, images, workers=cores)
-    apart = float((together.table["ablation"] - ours.table["ablation"]).abs().max())
-    plain, worst = plain_way(model, ours.table, images)
-    once, again = conv_mult_adds(model.spec, 32)
-    case, each = f"{model.spec.title}, {len(ours.table)} connections, an image", ours.took / NUM_IMAGES
-    work = {"billion_mult_adds": again / 1e9, "cpu_s": ours.spent / NUM_IMAGES, "product_rate": product_rate()}
-    rows = [
-        ours.row(case, "ours", each, **work, **ours.estimate(), convolutions=share_of_convolutions(checkpoint, images)),
-        single.row(case, "ours, one thread", each, cpu_s=single.spent / single.number, **single.estimate()),
-        together.row(case, f"ours, --workers {cores}, with their start", each, apart=apart, **together.estimate()),
-        {
-            "case": case,
-            "way": "an evaluation a connection",
-            "ms": 1000 * plain / NUM_IMAGES,
-            "times_ours": plain / ours.took,
-        },
-    ]
+    rows, facts = small_rows(network())
     about = f"Ablation of every connection, once, {NUM_IMAGES} images; the plain way on every tenth connection"
-    recorded.write("ablation", about, rows)
+    recorded.write("ablation", about, rows)  # the large network may take too long
     rows.append(large_row())
     print(f"{hardware()}, {NUM_IMAGES} images of 32x32, {NUM_LARGE} of 224x224")
     for row in rows:
         print("\n  ".join(f"{key}: {value}" for key, value in row.items()))
-    print(f"{len(ours.table) * once / again:.1f} times fewer multiply-adds than the plain way")
-    print(f"largest difference of the loss's change: {worst:.1e} nats")
+    for fact in facts:
+        print(fact)
     recorded.write("ablation", about, rows)
+
+
+def small_rows(model: nn.Module) -> tuple[list[dict[str, Any]], list[str]]:
+    """Return the rows of a network for CIFAR, and how the plain way's work and numbers compare with ours."""
+    images, checkpoint = images_of(NUM_IMAGES, 32), Checkpoint(model.spec, model.state_dict())
+    connection_ablation(checkpoint, images, 1)  # imports and first allocations
+    cores = os.cpu_count() or 1
+    ours = Timed(checkpoint, images)
+    single = Timed(checkpoint, images.subset(torch.arange(NUM_IMAGES // 2)), threads=1)
+    together = Timed(checkpoint, images, workers=cores)
+    plain, worst = plain_way(model, ours.table, images)
+    once, again = conv_mult_adds(model.spec, 32)
+    case, each = f"{model.spec.title}, {len(ours.table)} connections, an image", ours.took / NUM_IMAGES
+    work = {"billion_mult_adds": again / 1e9, "cpu_s": ours.spent / NUM_IMAGES, "product_rate": product_rate()}
+    apart = float((together.table["ablation"] - ours.table["ablation"]).abs().max())
+    rows = [
+        ours.row(case, "ours", each, **work, **ours.estimate(), convolutions=share_of_convolutions(checkpoint, images)),
+        single.row(case, "ours, one thread", each, cpu_s=single.spent / single.number, **single.estimate()),
+        together.row(case, f"ours, --workers {cores}, with their start", each, apart=apart, **together.estimate()),
+        timed_row(case, "an evaluation a connection", plain / NUM_IMAGES, each),
+    ]
+    fewer = f"{len(ours.table) * once / again:.1f} times fewer multiply-adds than the plain way"
+    return rows, [fewer, f"largest difference of the loss's change: {worst:.1e} nats"]
 
 
 def large_row() -> dict[str, Any]:

@@ -8,6 +8,8 @@ import logging
 import os
 import re
 import sys
+from collections.abc import Callable
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 
@@ -201,22 +203,30 @@ def test_a_home_that_can_not_be_written(
     assert "the cache folder can't be written" in no_cache.text
 
 
-@pytest.mark.slow
-def test_damaged_measurements_are_removed_and_two_processes_do_not_disturb_each_other(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+@pytest.fixture
+def ablate() -> Callable[..., pd.DataFrame]:
     network = checkpoint_from_state_dict(create_model("densenet-7-2", in_channels=1).state_dict())
-    images = load_test_images("digits")
-    whole = connection_ablation(network, images, 8, batch_size=2)
+    return partial(connection_ablation, network, load_test_images("digits"), 8, batch_size=2)
+
+
+@pytest.mark.slow
+def test_two_measurements_with_one_cache_do_not_disturb_each_other(
+    ablate: Callable[..., pd.DataFrame], tmp_path: Path
+) -> None:
+    whole = ablate()
 
     def other(done: int, total: int) -> None:
         if done == 4:
-            found = connection_ablation(network, images, 8, batch_size=2, keep_in=tmp_path)
-            pd.testing.assert_frame_equal(found, whole)
+            pd.testing.assert_frame_equal(ablate(keep_in=tmp_path), whole)
 
-    pd.testing.assert_frame_equal(
-        connection_ablation(network, images, 8, batch_size=2, on_batch=other, keep_in=tmp_path), whole
-    )
+    pd.testing.assert_frame_equal(ablate(on_batch=other, keep_in=tmp_path), whole)
+
+
+@pytest.mark.slow
+def test_damaged_measurements_are_removed(
+    ablate: Callable[..., pd.DataFrame], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole = ablate(keep_in=tmp_path)
     (state,) = tmp_path.iterdir()
     good = state.read_bytes()
     np.savez(tmp_path / "wrong.npz", done=8, sums=np.full((2, 3, 3), np.nan))
@@ -229,6 +239,6 @@ def test_damaged_measurements_are_removed_and_two_processes_do_not_disturb_each_
     ):
         caplog.clear()
         state.write_bytes(damaged)
-        pd.testing.assert_frame_equal(connection_ablation(network, images, 8, batch_size=2, keep_in=tmp_path), whole)
+        pd.testing.assert_frame_equal(ablate(keep_in=tmp_path), whole)
         assert "is damaged" in caplog.text and "measured again" in caplog.text
         assert state.read_bytes() == good

@@ -20,6 +20,19 @@ from densenet_core.training.runs.status import read_summary
 from tests.app.pages.pages import page, shown
 
 pytestmark = pytest.mark.slow
+CONFIG = TrainingConfig("densenet-7-2", "digits", "demo", epochs=2)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    runs = tmp_path_factory.mktemp("trained")
+    return train(replace(CONFIG, runs_dir=str(runs)), show_progress=False, on_epoch=record_reuse)
+
+
+@pytest.fixture
+def demo(app: AppTest, trained: Path) -> Path:
+    """The folder of a finished run with the feature reuse of each epoch, the only one where ``app`` is drawn."""
+    return Path(shutil.copytree(trained, CONFIG.folder))
 
 
 def running_process() -> SimpleNamespace:
@@ -82,9 +95,7 @@ def test_training_without_runs_says_how_to_start_one(app: AppTest) -> None:
     assert "Start one in the sidebar" in shown(app)
 
 
-def test_training_shows_curves_and_how_reuse_emerges(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
-    config = TrainingConfig("densenet-7-2", "digits", "demo", epochs=2)
-    train(config, show_progress=False, on_epoch=record_reuse)
+def test_training_shows_curves_and_feature_reuse(app: AppTest, demo: Path) -> None:
     app = page(app, "training")
     assert not app.exception
     assert app.dataframe[0].value["State"].tolist() == ["finished"]
@@ -92,39 +103,55 @@ def test_training_shows_curves_and_how_reuse_emerges(app: AppTest, monkeypatch: 
     curves, *blocks, observations = (json.loads(chart.proto.spec) for chart in app.get("plotly_chart"))
     assert len(curves["data"]) == 2
     assert len(blocks) == 3
+    assert len(observations["data"]) == 5
     assert any("on this machine" in caption.value for caption in app.sidebar.caption)
-    taken = read_summary(config.folder).seconds_per_epoch
-    assert seconds_per_epoch(config, [config.folder]) == pytest.approx(taken)
-    assert seconds_per_epoch(replace(config, arch="densenet-10-4"), [config.folder]) > 2 * taken
-    assert seconds_per_epoch(replace(config, dataset="cifar10"), [config.folder]) is None
+
+
+def test_the_seconds_of_an_epoch_are_those_of_runs_on_this_machine(demo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = read_summary(demo).seconds_per_epoch
+    assert seconds_per_epoch(CONFIG, [demo]) == pytest.approx(taken)
+    assert seconds_per_epoch(replace(CONFIG, arch="densenet-10-4"), [demo]) > 2 * taken
+    assert seconds_per_epoch(replace(CONFIG, dataset="cifar10"), [demo]) is None
+    shutil.copytree(demo, other := demo.with_name("other"))
+    (other / "owner.json").write_text('{"process": 1, "host": "another machine"}')
+    assert seconds_per_epoch(CONFIG, [other]) is None
+    reads: list[Path] = []
+    read = estimate.read_config
+    monkeypatch.setattr(estimate, "read_config", lambda folder: (reads.append(folder), read(folder))[1])
+    seconds_per_epoch(CONFIG, [demo, other])
+    assert not reads
+    (other / "owner.json").write_text((demo / "owner.json").read_text() + "\n")
+    assert seconds_per_epoch(CONFIG, [other]) == pytest.approx(taken)
+    assert reads == [other]
+
+
+def test_the_emergence_of_reuse_is_played_and_paused(app: AppTest, demo: Path) -> None:
+    app = page(app, "training")
     assert app.select_slider[0].value == 2
-    last = [block["data"] for block in blocks]
+    last = _blocks(app)
     app.button(key="emergence_play").click().run()
     assert not app.select_slider
-    assert [json.loads(chart.proto.spec)["data"] for chart in app.get("plotly_chart")[1:-1]] != last
+    assert _blocks(app) != last
     app.run()  # as the page does by itself
     assert app.button(key="emergence_play").label == "Pause"
     app.run()
     assert app.select_slider[0].value == 2
     assert app.button(key="emergence_play").label == "Play"
-    assert len(observations["data"]) == 5
     before = app.select_slider[0].key
     app.button(key="emergence_play").click().run()
     app.button(key="emergence_play").click().run()
     assert app.select_slider[0].value == 1  # where it was paused
     assert app.select_slider[0].key != before  # so that a browser can't send its value back
-    shutil.copytree(config.folder, other := config.folder.with_name("other"))
-    (other / "owner.json").write_text('{"process": 1, "host": "another machine"}')
-    assert seconds_per_epoch(config, [other]) is None
-    reads: list[Path] = []
-    read = estimate.read_config
-    monkeypatch.setattr(estimate, "read_config", lambda folder: (reads.append(folder), read(folder))[1])
-    seconds_per_epoch(config, [config.folder, other])
-    assert not reads
-    (other / "owner.json").write_text((config.folder / "owner.json").read_text() + "\n")
-    assert seconds_per_epoch(config, [other]) == pytest.approx(taken)
-    assert reads == [other]
-    app.run()
+
+
+def _blocks(app: AppTest) -> list[object]:
+    return [json.loads(chart.proto.spec)["data"] for chart in app.get("plotly_chart")[1:-1]]
+
+
+def test_the_curves_of_two_runs_are_drawn_together(app: AppTest, demo: Path) -> None:
+    shutil.copytree(demo, demo.with_name("other"))
+    app = page(app, "training")
+    app.selectbox(key="training_run").set_value("demo").run()
     app.multiselect(key="training_beside").select("other")
     app.toggle(key="curves_log").set_value(True)
     app.toggle(key="curves_smooth").set_value(True).run()

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -115,41 +116,66 @@ def test_impossible_times_are_not_shown(seconds: str, tmp_path: Path) -> None:
     assert read_summary(tmp_path).seconds_left is None
 
 
-def test_a_list_reads_only_the_records_that_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(index, "MIN_FILES", 2)
+class Listing:
+    """A folder of runs, and the names of the runs whose records the last list has read."""
 
-    def write(name: str, epoch: int) -> None:
-        (tmp_path / name).mkdir(exist_ok=True)
-        write_summary(tmp_path / name, RunSummary(name, "densenet-7-2", "Digits (8x8)", 0, 9, epoch, 5.0, 1.5))
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.folder, self.read = folder, list[str]()
+        read = status.read_json_object
+        monkeypatch.setattr(index, "MIN_FILES", 2)
+        monkeypatch.setattr(status, "read_json_object", lambda file: self.read.append(file.parent.name) or read(file))
 
-    def epochs() -> list[tuple[str, int, str]]:
-        read.clear()
-        return [(run.name, run.epoch, run.state) for run in list_runs(tmp_path)[0]]
+    def write(self, **epochs: int) -> None:
+        """Write records of runs of nine epochs, by the number of finished ones."""
+        for name, epoch in epochs.items():
+            (self.folder / name).mkdir(exist_ok=True)
+            write_summary(self.folder / name, RunSummary(name, "densenet-7-2", "Digits (8x8)", 0, 9, epoch, 5.0, 1.5))
 
-    read: list[str] = []
-    original = status.read_json_object
-    monkeypatch.setattr(status, "read_json_object", lambda file: read.append(file.parent.name) or original(file))
-    for name in "abc":
-        write(name, 9)
+    def states(self) -> list[tuple[str, int, str]]:
+        self.read.clear()
+        return [(run.name, run.epoch, run.state) for run in list_runs(self.folder)[0]]
+
+
+@pytest.fixture
+def listing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Listing:
+    return Listing(tmp_path, monkeypatch)
+
+
+def test_a_list_reads_only_the_records_that_changed(listing: Listing) -> None:
+    listing.write(a=9, b=9, c=9)
     whole = [("a", 9, "finished"), ("b", 9, "finished"), ("c", 9, "finished")]
-    assert epochs() == whole and read == ["a", "b", "c"]
-    assert epochs() == whole and read == []
-    write("b", 4)
-    write("d", 1)
-    (tmp_path / "a" / SUMMARY).unlink()
+    assert listing.states() == whole and listing.read == ["a", "b", "c"]
+    assert listing.states() == whole and listing.read == []
+    listing.write(b=4, d=1)
+    (listing.folder / "a" / SUMMARY).unlink()
     changed = [("b", 4, "stopped"), ("c", 9, "finished"), ("d", 1, "stopped")]
-    assert epochs() == changed and read == ["b", "d"]
-    (tmp_path / "b" / DIVERGED).touch()  # the state is never kept
-    with locked(tmp_path / "d"):
-        assert epochs() == [("b", 4, "diverged"), changed[1], ("d", 1, "running")] and read == []
-    kept = (tmp_path / index.INDEX).read_text()
-    for damaged in (
-        "",
-        "[",
-        "[]",
-        kept.replace('"epoch":4', '"epoch":-4'),
-        kept.replace('{"version":1', '{"version":0'),
-    ):
-        (tmp_path / index.INDEX).write_text(damaged)
-        assert [run[:2] for run in epochs()] == [run[:2] for run in changed]
-        assert read and (tmp_path / index.INDEX).read_text() == kept
+    assert listing.states() == changed and listing.read == ["b", "d"]
+
+
+def test_the_state_of_a_run_is_never_taken_from_the_index(listing: Listing) -> None:
+    listing.write(b=4, c=9, d=1)
+    listing.states()
+    (listing.folder / "b" / DIVERGED).touch()
+    with locked(listing.folder / "d"):
+        assert listing.states() == [("b", 4, "diverged"), ("c", 9, "finished"), ("d", 1, "running")]
+        assert listing.read == []
+
+
+DAMAGES: dict[str, Callable[[str], str]] = {
+    "empty": lambda index: "",
+    "cut short": lambda index: index[:1],
+    "no object": lambda index: "[]",
+    "impossible epoch": lambda index: index.replace('"epoch":4', '"epoch":-4'),
+    "other version": lambda index: index.replace('{"version":1', '{"version":0'),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_index_is_written_again(damage: str, listing: Listing) -> None:
+    listing.write(b=4, c=9)
+    before, file = listing.states(), listing.folder / index.INDEX
+    kept = file.read_text()
+    file.write_text(DAMAGES[damage](kept))
+    assert file.read_text() != kept
+    assert listing.states() == before
+    assert listing.read and file.read_text() == kept
