@@ -114,3 +114,15 @@ def test_repairs_are_compared_with_the_same_random_order() -> None:
     table = measured_tables("pruning")[PLAIN].query("measure == 'random' and seed == 0 and keep == 0.8")
     errors = table.set_index("repair")["error"]
     assert f"random {errors['norms']:.1f} instead of {errors['none']:.1f} %" in prose("docs/findings.md")
+
+
+def test_throughput_of_published_networks() -> None:
+    table = pd.read_csv(MEASURED.parent / "published" / "timm.csv").query("error_kind == 'top1_single_crop'")
+    table = table[table["model"].str.contains("(tv_in1k, 224 px)", regex=False)].set_index("arch")
+    for ours, theirs, said in (
+        ("densenet201", "resnet101", "{:.2f} times ResNet-101's mult_adds and processes {:.0f} and {:.0f} % fewer"),
+        ("densenet121", "resnet50", "{:.2f} times ResNet-50's and processes {:.0f} and {:.0f} % fewer"),
+    ):
+        a, b = table.loc[ours], table.loc[theirs]
+        fewer = [100 - 100 * a[gpu] / b[gpu] for gpu in ("images_per_s_rtx3090", "images_per_s_rtx5090")]
+        assert said.format(a["mult_adds_printed"] / b["mult_adds_printed"], *fewer) in prose("docs/efficiency.md")

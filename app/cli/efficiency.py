@@ -97,9 +97,15 @@ def compare(
         print_table(list(times.columns), [[_to_text(cell) for cell in row] for row in times.itertuples(index=False)])
 
 
+FORMS = {".txt": "text", ".tex": "latex", ".csv": "csv"}  # of tables, by the endings of files
+
+
 def table(
     number: Annotated[int, typer.Argument(metavar="1|2|3", help="The paper's number.")],
-    form: Annotated[str, typer.Option("--format", help="Output format: text, latex or csv.")] = "text",
+    form: Annotated[
+        str | None,
+        typer.Option("--format", help="Output format: text, latex or csv; by default by the ending of --out, or text."),
+    ] = None,
     runs: Annotated[
         list[Path] | None, typer.Option("--run", help="A run folder, as an additional row; repeatable.")
     ] = None,
@@ -116,7 +122,8 @@ def table(
     from analysis.results.results import measured_results
     from analysis.results.tables import latex_table, paper_table
 
-    if form not in ("text", "latex", "csv"):
+    form = form or FORMS[out.suffix.lower() if out else ".txt"]
+    if form not in FORMS.values():
         raise ValueError(f"format {form!r} must be text, latex or csv")
     own = measured_results(runs or [], include_zoo=False)
     if own.attrs["skipped"]:

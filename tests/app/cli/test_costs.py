@@ -43,6 +43,10 @@ def test_tables_by_their_number(tmp_path: Path, capsys: pytest.CaptureFixture[st
     errors = pd.read_csv(tmp_path / "t.csv")["top-1, single crop (10-crop)"]
     assert [text.split()[0] for text in errors] == ["25.02", "23.80", "22.58", "22.15"]
     assert run(["table", "1"]) == 0
+    for ending, said in (("tex", "\\toprule"), ("csv", "DenseNet-121,"), ("txt", "DenseNet-121  ")):
+        file = tmp_path / f"by_ending.{ending}"
+        assert run(["table", "3", "--out", str(file)]) == 0
+        assert said in file.read_text()
 
 
 def test_costs_are_for_images_of_the_record(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
