@@ -31,13 +31,8 @@ def measure_latency(
     Raises:
         ValueError: the input is too small for a network, or for the batch norms of a training step of one image.
     """
-    for name, spec in networks.items():
-        norms = (layer.out_size for layer in network_layers(spec, input_size) if layer.kind == "norm")
-        if training and batch_size * min(norms, default=2) ** spec.spatial_dims < 2:
-            raise ValueError(
-                f"{name} leaves one pixel of an image of {input_size} pixels a side, too few for a training step's "
-                "batch norm: use a larger input or a larger batch"
-            )
+    if training:
+        _check_norms(networks, input_size, batch_size)
     models = {name: build_model(spec).to(device()) for name, spec in networks.items()}
     inputs = {
         name: torch.randn(batch_size, spec.in_channels, *(input_size,) * spec.spatial_dims, device=device())
@@ -58,6 +53,17 @@ def measure_latency(
         table["step_ms"] = [1000 * statistics.median(step[name][1:]) for name in networks]
         table["kept_bytes"] = [_kept_bytes(model.train(), inputs[name]) for name, model in models.items()]
     return table.assign(batch_size=batch_size, input_size=input_size, hardware=hardware())
+
+
+def _check_norms(networks: Mapping[str, Spec], input_size: int, batch_size: int) -> None:
+    """Raise ValueError if a batch norm gets one value for each feature map."""
+    for name, spec in networks.items():
+        norms = (layer.out_size for layer in network_layers(spec, input_size) if layer.kind == "norm")
+        if batch_size * min(norms, default=2) ** spec.spatial_dims < 2:
+            raise ValueError(
+                f"{name} leaves one pixel of an image of {input_size} pixels a side, too few for a training step's "
+                "batch norm: use a larger input or a larger batch"
+            )
 
 
 def _seconds(run: Callable[[nn.Module, torch.Tensor], None], model: nn.Module, images: torch.Tensor) -> float:

@@ -56,27 +56,19 @@ def explain(
     """Show what each layer adds to the logit of a class, for image files; the parts sum to the logit."""
     from analysis.figures.export import save_table
     from analysis.prediction.explain import explain_image
-    from analysis.prediction.image_files import channel_statistics, class_index, class_names, open_image, prepare_image
+    from analysis.prediction.image_files import channel_statistics, class_names, open_image, prepare_image
     from analysis.prediction.predictor import as_predictor
 
     gc.enable()
     network = open_network(checkpoint, reading)
     titles = class_names(network, names)
-    chosen = None if class_name is None else class_index(titles, class_name)
-    other = None if against is None else class_index(titles, against)
-    if chosen is not None and chosen == other:
-        raise ValueError(f"--class and --against are both {titles[chosen]!r}: choose two classes")
+    chosen, other = _class_numbers(titles, class_name, against)
     statistics: Any = normalize or channel_statistics(network)
     seen = [prepare_image(open_image(file), network, statistics) for file in images]
     print_assumed(network)
     predictor = as_predictor(network)
     found = {file: explain_image(predictor, own, titles, chosen, other) for file, own in zip(images, seen, strict=True)}
-    for file, own in found.items():
-        if own.for_class == own.against:
-            raise ValueError(
-                f"image {str(file)!r} is predicted as {titles[own.for_class]!r}, the class of --against: "
-                "choose another, or give --class"
-            )
+    _check_against(found, titles)
     if as_json:
         print_json([{"image": str(file), **own.summary()} for file, own in found.items()])
     else:
@@ -84,7 +76,26 @@ def explain(
     if figure:
         write_figure(_draw_explanations(found.values()), figure)
     if table:
-        print_written(save_table(_join({file: own.table for file, own in found.items()}), table))
+        print_written(save_table(join_tables({file: own.table for file, own in found.items()}), table))
+
+
+def _class_numbers(titles: Sequence[str], class_name: str | None, against: str | None) -> tuple[int | None, int | None]:
+    """Return the numbers of the classes of ``--class`` and ``--against``, None where they are not given."""
+    from analysis.prediction.image_files import class_index
+
+    chosen, other = (None if name is None else class_index(titles, name) for name in (class_name, against))
+    if chosen is not None and chosen == other:
+        raise ValueError(f"--class and --against are both {titles[chosen]!r}: choose two classes")
+    return chosen, other
+
+
+def _check_against(found: Mapping[Path, Explanation], titles: Sequence[str]) -> None:
+    for file, own in found.items():
+        if own.for_class == own.against:
+            raise ValueError(
+                f"image {str(file)!r} is predicted as {titles[own.for_class]!r}, the class of --against: "
+                "choose another, or give --class"
+            )
 
 
 def _draw_explanations(explanations: Iterable[Explanation]) -> Figure:
@@ -106,7 +117,8 @@ def _print_explanations(found: dict[Path, Explanation]) -> None:
         print_table((f"logit of {own.title}", f"{own.logit:+z.3f}"), labels)
 
 
-def _join(tables: dict[Path, pd.DataFrame]) -> pd.DataFrame:
+def join_tables(tables: Mapping[Path, pd.DataFrame]) -> pd.DataFrame:
+    """Return the tables below each other, with the column image: the file's name."""
     import pandas as pd
 
     names = (str(file).encode("utf-8", "backslashreplace").decode() for file in tables)  # they may not be Unicode

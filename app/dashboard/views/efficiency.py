@@ -136,15 +136,7 @@ def _choose_rows(table: pd.DataFrame) -> pd.DataFrame:
     rows, dataset, kind = _choose_error(table)
     published = sorted(rows.loc[rows["origin"] == "published", "source"].unique())
     if published:
-        sources = remember_several(
-            st.multiselect,
-            t("efficiency.sources"),
-            options=published,
-            key=f"sources {dataset} {kind}",
-            name="sources",
-            placeholder=t("common.choose_several"),
-            default=[source for source in published if source in FIRST_SOURCES] or published,
-        )
+        sources = _choose_sources(published, f"{dataset} {kind}")
         rows = rows[(rows["origin"] == "measured") | rows["source"].isin(sources)]
     families = sorted(rows["family"].unique())
     chosen = remember_several(
@@ -158,6 +150,19 @@ def _choose_rows(table: pd.DataFrame) -> pd.DataFrame:
     )
     shown: pd.DataFrame = rows[rows["family"].isin(chosen)]
     return shown
+
+
+def _choose_sources(published: list[str], place: str) -> list[str]:
+    chosen: list[str] = remember_several(
+        st.multiselect,
+        t("efficiency.sources"),
+        options=published,
+        key=f"sources {place}",
+        name="sources",
+        placeholder=t("common.choose_several"),
+        default=[source for source in published if source in FIRST_SOURCES] or published,
+    )
+    return chosen
 
 
 def _choose_error(table: pd.DataFrame) -> tuple[pd.DataFrame, str, str]:

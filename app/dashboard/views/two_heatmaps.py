@@ -21,8 +21,6 @@ from analysis.figures.seeds import seeds_figure, seeds_screen
 from analysis.reuse.comparison.difference import have_same_cells, reuse_difference
 from analysis.reuse.comparison.seeds import differing_settings, seed_statistics
 from analysis.reuse.emergence import reuse_over_training
-from analysis.reuse.measures import DEFAULT
-from analysis.reuse.scaling import default_scaling
 from app.dashboard import loading
 from app.dashboard.caching import cache
 from app.dashboard.charts import show_blocks
@@ -38,7 +36,6 @@ from app.text import decimal, literal
 from densenet_core.training.runs.files import REUSE
 
 SAVED = 0  # in the choice of an epoch: the weights as they are saved
-SCALING = default_scaling(DEFAULT)
 
 
 def show_reuse(keys: tuple[NetworkKey, NetworkKey], names: tuple[str, ...]) -> None:

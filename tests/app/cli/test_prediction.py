@@ -14,7 +14,7 @@ from sklearn.datasets import load_digits
 
 from analysis.figures.export import table_bytes
 from app.cli.main import run
-from app.cli.prediction import _join
+from app.cli.prediction import join_tables
 from densenet_core import Checkpoint, DenseNetSpec, save_checkpoint
 from tests.conftest import trained_like
 
@@ -100,5 +100,5 @@ def test_what_is_wrong_is_one_sentence(digit: Path, tmp_path: Path, capsys: pyte
 
 
 def test_a_file_name_that_is_not_unicode_is_written_escaped() -> None:
-    table = _join({Path("\udcff.png"): pd.DataFrame({"source_layer": [0]})})
+    table = join_tables({Path("\udcff.png"): pd.DataFrame({"source_layer": [0]})})
     assert table_bytes(table) == b"source_layer,image\n0,\\udcff.png\n"

@@ -73,6 +73,20 @@ def show_supervision() -> None:
 def show_stochastic_depth() -> None:
     st.markdown(t("notes.short_paths.text"), width=TEXT_WIDTH)
     st.markdown(t("notes.short_paths.stochastic_text"), width=TEXT_WIDTH)
+    dense, residual = _choose_sizes()
+    table, measure = path_table([dense, residual])
+    _show_expected(residual, table[table["network"] == residual.title])
+    left, right = st.columns(2, gap="medium")
+    for column, title, key in ((left, dense.title, "dense"), (right, residual.title, "residual")):
+        with column:
+            st.markdown(f"**{literal(title)}**")
+            own = table[table["network"] == title].reset_index(drop=True)
+            show_chart(_screen(own, "probability"), f"notes_paths_{key}", title)
+    _take_home("stochastic_depth", table, measure, _paths_code("stochastic_depth", dense, residual))
+
+
+def _choose_sizes() -> tuple[DenseNetSpec, ResNetSpec]:
+    """Return a DenseNet, and a ResNet with stochastic depth that has as many residual blocks as it has layers."""
     a, b = st.columns(2)
     layers = remember(
         a.slider, t("notes.short_paths.blocks"), limits=(2, 18), key="notes_paths_blocks", default=BASE.block_config[0]
@@ -87,16 +101,7 @@ def show_stochastic_depth() -> None:
         key="notes_survival",
         default=residual.survival,
     )
-    residual = replace(residual, survival=survival)
-    table, measure = path_table([dense, residual])
-    _show_expected(residual, table[table["network"] == residual.title])
-    left, right = st.columns(2, gap="medium")
-    for column, title, key in ((left, dense.title, "dense"), (right, residual.title, "residual")):
-        with column:
-            st.markdown(f"**{literal(title)}**")
-            own = table[table["network"] == title].reset_index(drop=True)
-            show_chart(_screen(own, "probability"), f"notes_paths_{key}", title)
-    _take_home("stochastic_depth", table, measure, _paths_code("stochastic_depth", dense, residual))
+    return dense, replace(residual, survival=survival)
 
 
 def _show_expected(spec: ResNetSpec, table: pd.DataFrame) -> None:
