@@ -58,6 +58,7 @@ def linear_probes(
         raise DataError("the images to train probes on are all of one class: give images of two classes or more")
     test_inputs, test_labels = pooled_features(predictor, sample_evenly(test, num_test))
     rows = []
+    on_batch(0, len(inputs))  # the time that is left is counted from here, for reading the images is another speed
     for done, place in enumerate(inputs, start=1):
         errors = _probe_errors(inputs[place], labels, test_inputs[place], test_labels)
         rows.append((*place, inputs[place].shape[1], *errors))

@@ -37,7 +37,6 @@ PASSES: dict[str, Callable[[int, int], float]] = {
     "lens": lambda n, c: 2 * n,
     "probes": lambda n, c: 30 * n,
     "similarity": lambda n, c: 6 * n,
-    "similarity_of_two": lambda n, c: 6 * n,
     "drives": lambda n, c: 1.5 * n,
     "cuts": lambda n, c: 1.5 * c,
     "paths": lambda n, c: 100,

@@ -81,11 +81,14 @@ class Queue:
         self._networks: dict[Task, Any] = {}  # of the jobs that wait
         self._taken: dict[tuple[object, ...], tuple[float, float]] = {}  # seconds, and the size of the work
 
-    def submit(self, task: Task, network: Any, title: str, owner: str, size: float = 0.0) -> Job:
+    def submit(
+        self, task: Task, network: Any, title: str, owner: str, size: float = 0.0, expected: float | None = None
+    ) -> Job:
         """Put a task into the queue, or find it there.
 
         Args:
             size: of the work, for ``expected_seconds``.
+            expected: seconds that it will take, where that is known.
 
         Raises:
             QueueError: the session, or the server, has too many jobs that are not done.
@@ -96,7 +99,7 @@ class Queue:
                 return found
             self._check_limits(owner)
             self._jobs.pop(task, None)  # to the end of the line
-            job = self._jobs[task] = Job(task, title, owner, size=size)
+            job = self._jobs[task] = Job(task, title, owner, size=size, expected=expected)
             self._networks[task] = network
             self._start_next()
             return job

@@ -29,14 +29,14 @@ def the_queue() -> Queue:
     return Queue(server_options().places)
 
 
-def ask_for(task: Task, network: object, title: str, size: float = 0.0) -> Job:
-    """Put a task into the queue for this session; ``size`` as in ``Queue.submit``.
+def ask_for(task: Task, network: object, title: str, size: float = 0.0, expected: float | None = None) -> Job:
+    """Put a task into the queue for this session; ``size`` and ``expected`` as in ``Queue.submit``.
 
     Raises:
         QueueError: too many jobs wait.
     """
     queue = the_queue()
-    job = queue.submit(task, network, title, session_id(), size)
+    job = queue.submit(task, network, title, session_id(), size, expected)
     if task.is_private:
         st.session_state.setdefault(_TICKETS, {}).setdefault(task, Ticket(queue, task))
     return job

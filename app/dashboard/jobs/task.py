@@ -45,6 +45,7 @@ class Job:
     started: float = 0.0  # time.monotonic()
     ended: float = 0.0
     left: TimeLeft = field(default_factory=TimeLeft)
+    expected: float | None = None  # seconds, as estimated before it began
     size: float = 0.0  # of the work, in any unit that is the same for all tasks of its kind; 0: not known
 
     @property

@@ -123,16 +123,12 @@ def _probes(report: Report, network: Checkpoint, images: ImagesKey) -> pd.DataFr
     return linear_probes(network, train, _test_images(images), num_test=images.number, on_batch=report)
 
 
-def _similarity(report: Report, network: Checkpoint, images: ImagesKey) -> pd.DataFrame:
-    return _similarity_of_two(report, (network, None), images)
-
-
-def _similarity_of_two(
-    report: Report, networks: tuple[Checkpoint, Checkpoint | None], images: ImagesKey, *_: NetworkKey
+def _similarity(
+    report: Report, networks: Checkpoint | tuple[Checkpoint, Checkpoint], images: ImagesKey, *_: NetworkKey
 ) -> pd.DataFrame:
     from analysis.prediction.similarity import similarity_beside_untrained
 
-    network, other = networks
+    network, other = networks if isinstance(networks, tuple) else (networks, None)
     return similarity_beside_untrained(network, _test_images(images), other, images.number, report)
 
 
@@ -198,7 +194,6 @@ WORK: dict[str, Callable[..., Any]] = {
     "lens": _lens,
     "probes": _probes,
     "similarity": _similarity,
-    "similarity_of_two": _similarity_of_two,
     "drives": _drives,
     "cuts": _cuts,
     "paths": _paths,

@@ -38,7 +38,7 @@ def show_similarity_of_two(keys: tuple[NetworkKey, NetworkKey], names: tuple[str
     images = _choose_images(keys) if is_open else None
     if images is None:
         return
-    table: pd.DataFrame | None = result_of(Task("similarity_of_two", keys[0], (images, keys[1])), amount(images))
+    table: pd.DataFrame | None = result_of(Task("similarity", keys[0], (images, keys[1])), amount(images))
     if table is not None:
         _show(table, keys, names, images)
 
@@ -59,17 +59,32 @@ def _choose_images(keys: tuple[NetworkKey, NetworkKey]) -> ImagesKey | None:
 
 
 def _show(table: pd.DataFrame, keys: tuple[NetworkKey, NetworkKey], names: tuple[str, str], images: ImagesKey) -> None:
-    from analysis.figures.prediction.similarity import similarity_screen
-
     st.caption(t("comparison.similarity_note"))
-    with st.container(horizontal=True, key="pair_similarity"):  # one below the other on a phone
-        for weights, own in table.groupby("weights"):
-            title = t(f"comparison.weights.{weights}")
-            figure = similarity_screen({title: own}, t("prediction.cka"), names)
-            show_chart(figure, key=f"similarity_{weights}", alt=f"{t('comparison.similarity')}: {title}")
+    titles = {weights: t(f"comparison.weights.{weights}") for weights in ("trained", "untrained")}
+    show_similarities(table, titles, t("comparison.similarity"), names)
     with take_home():
         draw = partial(loading.figure_file, _on_paper, "similarity_of_both", table, names)
         download_row("similarity_of_both", table, draw, "similarity_", _code(keys, names, images))
+
+
+def show_similarities(
+    table: pd.DataFrame, titles: dict[str, str], alt: str, networks: tuple[str, str] | None = None
+) -> None:
+    """Draw a matrix for each kind of weights, side by side, or one below the other on a phone.
+
+    Args:
+        table: as ``similarity_beside_untrained`` returns it.
+        titles: by its values of the column weights, in their order.
+        alt: what the matrices show, in words.
+        networks: names of the two networks, down and across; None: the table is of one network.
+    """
+    from analysis.figures.prediction.similarity import similarity_screen
+
+    with st.container(horizontal=True, key="pair_similarities"):
+        for weights, title in titles.items():
+            own = table[table["weights"] == weights]
+            figure = similarity_screen({title: own}, t("prediction.cka"), networks)
+            show_chart(figure, key=f"similarity_{weights}", alt=f"{alt}: {title}")
 
 
 def _code(keys: tuple[NetworkKey, NetworkKey], names: tuple[str, str], images: ImagesKey) -> Code:

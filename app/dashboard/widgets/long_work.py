@@ -116,10 +116,16 @@ def _expected_time(task: Task) -> str:
     return t("jobs.estimated") if rough is None else t("jobs.rough", time=duration_words(rough))
 
 
+def _seconds(task: Task) -> float | None:
+    """Return about how many seconds it takes, by the same; None where that is not known before it runs."""
+    return the_queue().expected_seconds(task, work_size(task)) or rough_seconds(task)
+
+
 def _start(task: Task) -> str:
     """Ask for the work, and return why it is not taken, or nothing."""
     try:
-        ask_for(task, loading.load_for(task), "" if task.network is None else chosen_name(), work_size(task))
+        name = "" if task.network is None else chosen_name()
+        ask_for(task, loading.load_for(task), name, work_size(task), _seconds(task))
     except QueueError as error:
         return str(error)
     return ""
@@ -154,7 +160,10 @@ def progress_words(job: Job) -> str:
     if job.state != "running":
         return t(f"jobs.states.{job.state}")
     if job.seconds_left is None:
-        return t("jobs.begun", time=duration_words(job.seconds))
+        begun = t("jobs.begun", time=duration_words(job.seconds))
+        if job.expected is None or job.expected < job.seconds:
+            return begun
+        return f"{begun}, {t('jobs.expected', time=duration_words(job.expected))}"
     return t("jobs.running", done=job.done, total=job.total, time=duration_words(job.seconds_left))
 
 

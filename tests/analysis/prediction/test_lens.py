@@ -138,7 +138,10 @@ def test_probes_find_the_brightness_and_no_shuffled_labels() -> None:
 
 def test_probes_after_the_blocks_of_a_resnet() -> None:
     images = some_images()
-    table = linear_probes(checkpoint_of(RESIDUAL["ResNet"]), images, images)
+    said: list[tuple[int, int]] = []
+    report = lambda done, total: said.append((done, total))  # noqa: E731
+    table = linear_probes(checkpoint_of(RESIDUAL["ResNet"]), images, images, on_batch=report)
+    assert said == [(done, 6) for done in range(7)]  # from the first probe's beginning on
     assert table["num_maps"].tolist() == [16, 16, 32, 32, 64, 64]
 
 

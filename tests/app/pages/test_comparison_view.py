@@ -101,7 +101,7 @@ def test_similarity_of_the_layers_of_two_networks(
         app.selectbox(key=f"origin{side}").select(origin).run()
     app.selectbox(key="zoo_namea").select(DIGITS).run()
     app.toggle(key="similarity").set_value(True).run()
-    app.button(key="start_similarity_of_two").click().run()
+    app.button(key="start_similarity").click().run()
     assert not app.exception and not app.error
     assert app.query_params["similarity"] in ("True", ["True"])  # by version
     images = load_test_images("digits")

@@ -25,6 +25,7 @@ from app.dashboard.jobs.work import WORK
 from app.dashboard.jobs.worker import PAUSE_OF_RESULTS, Message, Reporter, run
 from app.dashboard.keys import ImagesKey, NetworkKey, file_key
 from app.dashboard.server.options import server_options
+from app.dashboard.widgets.long_work import progress_words
 from densenet_core import DenseNetSpec, load_zoo
 from densenet_core.checkpoints.zoo import zoo_path
 from densenet_core.data.datasets import load_test_images
@@ -281,3 +282,12 @@ def test_a_forward_pass_is_timed_per_image() -> None:
         file_key(zoo_path(name)) for name in ("densenet-bc-40-12-cifar10-jpeg", "densenet-40-12-cifar10-jpeg")
     )
     assert 0 < estimate.seconds_per_image(small, (32, 32)) < estimate.seconds_per_image(large, (32, 32))
+
+
+def test_work_that_has_done_no_step_says_how_long_it_may_take(queue: Queue) -> None:
+    """As probes, whose first minute is spent on reading images: what was expected, while it has not taken longer."""
+    job = queue.submit(task(0), None, "", "", expected=60.0)
+    job.started = time.monotonic() - 20
+    assert progress_words(job) == "running for 20 s, about 60 s expected in all"
+    job.started = time.monotonic() - 65
+    assert progress_words(job) == "running for 65 s"

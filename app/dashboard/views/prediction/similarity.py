@@ -6,16 +6,15 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import pandas as pd
-import streamlit as st
 
-from analysis.figures.prediction.similarity import similarity_figure, similarity_screen
+from analysis.figures.prediction.similarity import similarity_figure
 from app.dashboard import loading
-from app.dashboard.charts import show_chart
 from app.dashboard.jobs.task import Task
 from app.dashboard.jobs.work import MAX_FOR_SIMILARITY
 from app.dashboard.keys import ImagesKey, NetworkKey
 from app.dashboard.language import t
 from app.dashboard.views.prediction.code import dataset_code
+from app.dashboard.views.two_similarities import show_similarities
 from app.dashboard.widgets.downloads import download_row, take_home
 from app.dashboard.widgets.handover import Code
 from app.dashboard.widgets.long_work import amount, result_of
@@ -35,10 +34,7 @@ def show_similarity(shown: Shown) -> None:
     if table is None:
         return
     titles = {weights: t(f"prediction.weights.{weights}") for weights in ("trained", "untrained")}
-    with st.container(horizontal=True, key="pair_prediction_similarity"):  # one below the other on a phone
-        for title, own in _by_title(table, titles).items():
-            figure = similarity_screen({title: own}, t("prediction.cka"))
-            show_chart(figure, key=f"similarity_{title}", alt=f"{t('prediction.similarity_alt')}: {title}")
+    show_similarities(table, titles, t("prediction.similarity_alt"))
     with take_home():
         draw = partial(loading.figure_file, _on_paper, "layer_similarity", table)
         download_row("layer_similarity", table, draw, "similarity_", _code(shown.key, images))
@@ -58,9 +54,5 @@ def _code(key: NetworkKey, images: ImagesKey) -> Code:
     return dataset_code(key, images, imports, lines)
 
 
-def _by_title(table: pd.DataFrame, titles: dict[str, str]) -> dict[str, pd.DataFrame]:
-    return {title: table[table["weights"] == weights] for weights, title in titles.items()}
-
-
 def _on_paper(table: pd.DataFrame) -> Figure:
-    return similarity_figure(_by_title(table, {"trained": "trained", "untrained": "untrained"}))
+    return similarity_figure({str(weights): own for weights, own in table.groupby("weights")})
