@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import gc
 import os
 import re
@@ -104,7 +105,8 @@ def serve(
     place = streamlit_address(address, port, proxy_host)
     is_headless = not browser or public or proxy_host is not None
     try:
-        run_server(options, {**place, "server.maxUploadSize": max_upload, "server.headless": is_headless})
+        with contextlib.suppress(KeyboardInterrupt):  # a server is ended with Ctrl-C
+            run_server(options, {**place, "server.maxUploadSize": max_upload, "server.headless": is_headless})
     except OSError as error:
         raise ValueError(f"can't listen on --address {address} --port {port}: {error.strerror or error}") from error
     except SystemExit as error:  # Streamlit's, where others use the port

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import pickle
 import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
@@ -54,9 +55,23 @@ def _start(order: tuple[bytes, int]) -> tuple[BaseProcess, Connection]:
     context = get_context("spawn")  # the only one everywhere; a fork of a process with threads can hang
     ours, theirs = context.Pipe()
     process = context.Process(target=_serve, args=(theirs, *order), daemon=True)
-    process.start()
+    with _ignored_by_children():
+        process.start()
     theirs.close()  # so that the end of the process is the end of the pipe
     return process, ours
+
+
+@contextlib.contextmanager
+def _ignored_by_children() -> Iterator[None]:
+    """Let processes that start here ignore Ctrl-C from their first moment: imports would end with a traceback."""
+    if threading.current_thread() is not threading.main_thread():  # only that one may set signals
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler if before is None else before)
 
 
 def _collect(connections: list[Connection], items: Sequence[Item]) -> Iterator[Any]:
