@@ -8,6 +8,7 @@ import pytest
 from scipy.stats import spearmanr
 
 from analysis.reuse.agreement import images_needed, reliability
+from analysis.reuse.comparison.agreements import compare_agreements
 from tools.measured import MEASURED, measured_decisions, measured_tables, name_network
 
 ROOT = Path(__file__).parents[1]
@@ -126,3 +127,12 @@ def test_throughput_of_published_networks() -> None:
         a, b = table.loc[ours], table.loc[theirs]
         fewer = [100 - 100 * a[gpu] / b[gpu] for gpu in ("images_per_s_rtx3090", "images_per_s_rtx5090")]
         assert said.format(a["mult_adds_printed"] / b["mult_adds_printed"], *fewer) in prose("docs/efficiency.md")
+
+
+def test_what_total_weight_adds_to_width_within_a_target() -> None:
+    names = (PLAIN, BC, "densenet-40-12-digits", "densenet-bc-76-12-digits", OTHERS)
+    tables = measured_tables("effects")
+    found = [compare_agreements(tables[name], "total_abs_weight", "channel_share", resamples=500) for name in names]
+    said = "the total |w| adds {:.2f}, {:.2f}, {:.2f}, {:.2f} and {:.2f}"
+    assert said.format(*(own.within_targets for own in found)) in prose("docs/findings.md")
+    assert [own.within_low > 0 for own in found] == [False, False, True, False, False]

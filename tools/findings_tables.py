@@ -11,7 +11,7 @@ import pandas as pd
 from analysis.results.efficiency import count
 from analysis.reuse.agreement import agreement_table
 from analysis.reuse.baselines import BASELINE_TITLES, ORDER_TITLES
-from analysis.reuse.comparison.agreements import compare_agreements
+from analysis.reuse.comparison.agreements import AgreementDifference, compare_agreements
 from analysis.reuse.measures import MEASURE_TITLES
 from analysis.reuse.pruning import RANDOM
 from tools.measured import MEASURED, measured_decisions, measured_tables, network_title
@@ -112,12 +112,16 @@ def difference_rows() -> str:
     rows = []
     for first, other in DIFFERENCES:
         found = [compare_agreements(table, first, other) for table in tables.values()]
-        cells = [
-            f"{own.difference:.2f} [{own.low:.2f}, {own.high:.2f}], [{own.low_by_source:.2f}, {own.high_by_source:.2f}]"
-            for own in found
-        ]
-        rows.append([f"{titles[first]} less {titles[other]}", *(cell.replace("-0.00", "0.00") for cell in cells)])
+        rows.append([f"{titles[first]} less {titles[other]}", *map(difference_cell, found)])
     return markdown(["difference", *map(network_title, tables)], rows)
+
+
+def difference_cell(own: AgreementDifference) -> str:
+    """Return a difference of correlations with both intervals, and that within a target."""
+    cell = f"{own.difference:.2f} [{own.low:.2f}, {own.high:.2f}], [{own.low_by_source:.2f}, {own.high_by_source:.2f}]"
+    if not math.isnan(own.within_targets):
+        cell += f"; {own.within_targets:.2f} [{own.within_low:.2f}, {own.within_high:.2f}]"
+    return cell.replace("-0.00", "0.00")
 
 
 def share_without_effect(table: pd.DataFrame) -> str:

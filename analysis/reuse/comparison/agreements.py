@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
-from analysis.reuse.agreement import choose_connections
+from analysis.reuse.agreement import MIN_CONNECTIONS, choose_connections
 from analysis.reuse.baselines import BASELINES
 from analysis.reuse.comparison.resampling import Cluster, centered_interval, draw_clusters, over_images, tie_noise
 from analysis.reuse.ranks import spearman, weighted_spearman
@@ -21,6 +22,9 @@ class AgreementDifference:
     high: float
     low_by_source: float  # the same, over sources instead of targets
     high_by_source: float
+    within_targets: float  # mean of the same difference within each target of three sources or more; nan without one
+    within_low: float  # its 95 % interval over targets
+    within_high: float
 
 
 def compare_agreements(
@@ -65,4 +69,19 @@ def compare_agreements(
         resampled = weighted_spearman(one, drawn, times) - weighted_spearman(two, drawn, times)
         return centered_interval(resampled, difference)
 
-    return AgreementDifference(difference, *interval("target_layer"), *interval("source_layer"))
+    within = _within_targets(rows, tie_noise(rows, first), tie_noise(rows, other), wanted, resamples, seed)
+    return AgreementDifference(difference, *interval("target_layer"), *interval("source_layer"), *within)
+
+
+def _within_targets(
+    rows: pd.DataFrame, first: np.ndarray, other: np.ndarray, wanted: np.ndarray, resamples: int, seed: int
+) -> tuple[float, float, float]:
+    """Return the mean difference of the correlations within targets, with its 95 % interval over targets."""
+    targets = [own for own in rows.groupby(["block", "target_layer"]).indices.values() if len(own) >= MIN_CONNECTIONS]
+    found = [spearman(first[own], wanted[own]) - spearman(other[own], wanted[own]) for own in targets]
+    known = np.array([value for value in found if not np.isnan(value)])
+    if not len(known):
+        return float("nan"), float("nan"), float("nan")
+    drawn = known[np.random.default_rng(seed).integers(len(known), size=(resamples, len(known)))].mean(1)
+    low, high = np.percentile(drawn, (2.5, 97.5))
+    return float(known.mean()), float(low), float(high)

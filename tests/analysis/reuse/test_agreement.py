@@ -283,3 +283,10 @@ def test_the_interval_of_a_difference_is_that_of_resampled_targets() -> None:
         naive.append(c - a)
     low, high = np.percentile(naive, (2.5, 97.5)) + found.difference - np.median(naive)
     assert (found.low, found.high) == pytest.approx((low, high), abs=0.15 * (high - low))
+    own = [
+        stats.spearmanr(rows["c"], rows["b"]).statistic - stats.spearmanr(rows["a"], rows["b"]).statistic
+        for rows in groups
+    ]
+    error = np.std(own) / np.sqrt(len(own))  # over targets
+    assert found.within_targets == pytest.approx(np.mean(own))
+    assert found.within_high - found.within_low == pytest.approx(2 * 1.96 * error, rel=0.15)
