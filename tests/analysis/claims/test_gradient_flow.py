@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
 
 import pandas as pd
 import pytest
@@ -18,6 +19,7 @@ from analysis.claims.gradient_flow import (
     paths_beside_controls,
     unevenness,
 )
+from analysis.claims.path_gradients import path_gradients
 from densenet_core import DenseNetSpec, create_model
 from densenet_core.networks.names import spec_from_name
 from tests.analysis.reuse.test_effects import SPECS, checkpoint_of, some_images
@@ -145,3 +147,12 @@ def test_a_plain_network_is_the_resnet_without_its_shortcuts() -> None:
     assert not torch.allclose(plain(x), residual(x))
     with pytest.raises(ValueError, match=r"depth 21 is not 6\*n\+2"):
         create_model("plain-21")
+
+
+@pytest.mark.parametrize("measure", [gradient_flow, path_gradients])
+def test_a_frozen_batch_norm_stays_frozen(measure: Callable[..., pd.DataFrame]) -> None:
+    model = create_model("densenet-7-2", in_channels=1).train()
+    next(module for module in model.modules() if isinstance(module, nn.BatchNorm2d)).eval()
+    modes = [module.training for module in model.modules()]
+    measure({"a": model}, torch.rand(2, 1, 8, 8), torch.tensor([0, 1]))
+    assert [module.training for module in model.modules()] == modes
