@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -14,7 +13,7 @@ import torch
 from densenet_core.data.datasets import DataSplits
 from densenet_core.hardware import hardware
 from densenet_core.training.config import PLACE_FIELDS, TrainingConfig
-from densenet_core.training.runs.files import Metric
+from densenet_core.training.runs.files import Metric, to_json_values
 
 OF_THE_START = (
     "name",
@@ -108,7 +107,7 @@ def make_record(
         "versions": {"torch": torch.__version__, "python": platform.python_version()},
         **({"sessions": list(sessions)} if len(sessions) > 1 else {}),
         **({"started_from": dict(start)} if start else {}),
-        "recipe": json.loads(json.dumps(recipe)),
+        "recipe": to_json_values(recipe),
     }
 
 

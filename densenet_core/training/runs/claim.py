@@ -13,8 +13,8 @@ from densenet_core.errors import CheckpointError, RunError
 from densenet_core.files import remove_temporaries
 from densenet_core.training.config import PLACE_FIELDS, TrainingConfig, is_complete
 from densenet_core.training.runs import files
-from densenet_core.training.runs.files import CONFIG, WEIGHTS
-from densenet_core.training.runs.saving import plain, unwritable
+from densenet_core.training.runs.files import CONFIG, WEIGHTS, to_json_values
+from densenet_core.training.runs.saving import unwritable
 from densenet_core.training.runs.state import has_state, newest_state
 
 logger = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ def claim_folder(config: TrainingConfig) -> None:
     Raises:
         RunError: the folder holds a run with other settings, or can't be written.
     """
-    folder, asked = config.folder, plain(asdict(config))
+    folder, asked = config.folder, to_json_values(asdict(config))
     _check_files(folder)
     try:
         remove_temporaries(folder)
@@ -54,11 +54,11 @@ def claim_folder(config: TrainingConfig) -> None:
     defaults = {each.name: each.default for each in fields(config) if each.default is not MISSING}
     found = defaults | found
     places = {"name", *PLACE_FIELDS}  # a run that was renamed, moved or copied is still the same
-    differing = sorted(key for key in asked if key not in places and plain(found.get(key)) != asked[key])
+    differing = sorted(key for key in asked if key not in places and to_json_values(found.get(key)) != asked[key])
     if differing:
         key = differing[0]
         raise RunError(
-            f"the run {config.name!r} was started with {key} {plain(found.get(key))!r}, not {asked[key]!r}: "
+            f"the run {config.name!r} was started with {key} {to_json_values(found.get(key))!r}, not {asked[key]!r}: "
             "use the same settings to resume it, or another name"
         )
 

@@ -52,6 +52,15 @@ class Metric:
     wait_share: float | None = None  # share of the time in which the step waited for data, 0..1
 
 
+def to_json_values(value: Any) -> Any:
+    """Return a value as JSON gives it back: lists for tuples, text keys.
+
+    >>> to_json_values({"milestones": (0.5, 0.75)})
+    {'milestones': [0.5, 0.75]}
+    """
+    return json.loads(json.dumps(value))
+
+
 METRIC_COLUMNS = tuple(field.name for field in fields(Metric))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -55,14 +54,14 @@ def save(
         "model": model.state_dict(),
         "optimizer": optimizer.state_dict(),
         "metrics": [asdict(row) for row in metrics],
-        "config": plain(asdict(config)),
-        "record": plain(record),
+        "config": files.to_json_values(asdict(config)),
+        "record": files.to_json_values(record),
         "sessions": finished.sessions,
         **({"kept": finished.kept} if finished.kept else {}),
     }
     try:
         files.write_metrics(folder / METRICS, metrics)
-        save_checkpoint(as_checkpoint(model, record, finished.kept), folder / WEIGHTS)
+        save_checkpoint(to_checkpoint(model, record, finished.kept), folder / WEIGHTS)
         write_summary(folder, _summary(record))
         write_whole(folder / LAST, partial(_write_state, state), keep=folder / PREVIOUS)
     except OSError as error:
@@ -108,7 +107,8 @@ def keep_diverged(folder: Path, model: nn.Module, optimizer: torch.optim.Optimiz
         raise unwritable(folder, error) from error
 
 
-def as_checkpoint(model: Network, record: Mapping[str, Any], kept: Mapping[str, Any] | None) -> Checkpoint:
+def to_checkpoint(model: Network, record: Mapping[str, Any], kept: Mapping[str, Any] | None) -> Checkpoint:
+    """Return the network of a run's model.safetensors: with the weights of the epoch that is ``kept``, else its own."""
     weights = kept or {key: value.detach().cpu() for key, value in model.state_dict().items()}
     return Checkpoint(model.spec, dict(weights), dict(record))
 
@@ -124,8 +124,3 @@ def _summary(record: Mapping[str, Any]) -> RunSummary:
         test_error=record["test_error"],
         seconds_per_epoch=record["seconds"] / record["epochs"],
     )
-
-
-def plain(value: Any) -> Any:
-    """Return a value after a round trip through JSON."""
-    return json.loads(json.dumps(value))

@@ -24,7 +24,7 @@ from densenet_core.errors import CheckpointError, RunError, own_words
 from densenet_core.networks.network import Network
 from densenet_core.training.runs import files
 from densenet_core.training.runs.files import DIVERGED, LAST, METRICS, PREVIOUS, WEIGHTS, Metric, metric_from
-from densenet_core.training.runs.saving import Finished, Session, as_checkpoint
+from densenet_core.training.runs.saving import Finished, Session, to_checkpoint
 from densenet_core.training.runs.status import MAX_COUNT
 
 logger = logging.getLogger(__name__)
@@ -228,4 +228,4 @@ def restore_weights(folder: Path, state: Mapping[str, Any] | None, model: Networ
         load_checkpoint(folder / WEIGHTS)
     except (CheckpointError, OSError):
         logger.warning("%s was damaged or missing: rebuilt from %s", folder / WEIGHTS, LAST)
-        save_checkpoint(as_checkpoint(model, state["record"], state.get("kept")), folder / WEIGHTS)
+        save_checkpoint(to_checkpoint(model, state["record"], state.get("kept")), folder / WEIGHTS)
