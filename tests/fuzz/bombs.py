@@ -56,6 +56,19 @@ def tensors_of_memory_that_others_used() -> bytes:
     return pickled(b"\x80\x02}" + text("features.conv0.weight") + b"ctorch\nTensor\n" + size + b"\x85Rs.")
 
 
+@bomb("its pickle has more parts than any network.s")
+def a_long_list_made_a_dictionary_100_000_times() -> bytes:
+    pairs = b"]q\x00(" + (text("a") + b"K\x01\x86") * 100_000 + b"e0"
+    name = b"ccollections\nOrderedDict\nq\x010"
+    return pickled(b"\x80\x02" + name + pairs + b"(" + b"h\x01h\x00\x85R" * 100_000 + b"t.")
+
+
+@bomb("'a.npy' is cut short or damaged")
+def a_header_of_brackets_in_brackets() -> bytes:
+    header = b"(" * 200_000 + b")" * 200_000
+    return hostile.archive({"a.npy": b"\x93NUMPY\2\0" + pack("<I", len(header)) + header})
+
+
 @bomb("storage '[^']*' is missing")
 def a_legacy_file_without_its_storages() -> bytes:
     content = hostile.torch_file({"a.weight": torch.ones(5)}, _use_new_zipfile_serialization=False)
@@ -202,6 +215,18 @@ def functions_that_call_the_next_twice() -> bytes:
         functions.append(helper.make_function("f", f"F{i}", ["p"], ["r"], body, imports))
     first = helper.make_node("F0", ["a"], ["y"], domain="f")
     return graph([node("Conv", "x w", "a"), first], [1, 3, 8, 8], {"w": (4, 3, 1, 1)}, functions)
+
+
+@bomb("as quantized networks do")
+def weights_that_are_computed_4000_times() -> bytes:
+    again = [node("DequantizeLinear", "q s", f"w{i}") for i in range(4000)]
+    return graph([*again, node("Conv", "x w3999", "y")], [1, 3, 8, 8], {"q": (1000, 3, 20, 20), "s": (1,)})
+
+
+@bomb("its nodes can't be followed")
+def a_scale_for_each_of_a_million_outputs() -> bytes:
+    one = node("DequantizeLinear", "q s", "w", axis=0)
+    return graph([one, node("Conv", "x w", "y")], [1, 3, 8, 8], {"q": (1, 3, 1000, 1), "s": (1_000_000,)})
 
 
 @bomb("more than 5,000 nodes")

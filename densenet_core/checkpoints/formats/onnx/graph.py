@@ -10,6 +10,7 @@ from densenet_core.arrays import Array
 from densenet_core.checkpoints.formats.content import Candidate, FileContent
 from densenet_core.checkpoints.formats.limits import (
     MAX_CHANNELS,
+    MAX_DEQUANTIZED,
     MAX_DIMS,
     MAX_NODES,
     MAX_READERS,
@@ -54,7 +55,7 @@ class Graph:
         self.shapes: dict[str, Shape] = {name: tuple(map(int, shape)) for name, shape in known.items()}
         self._content, self._candidate = content, candidate
         self._constants: dict[str, Array] = {}
-        self._dequantized: set[str] = set()
+        self._dequantized: dict[str, int] = {}  # of whole numbers: how many they are
         self._aliases: dict[str, str] = {}
         self._sides: dict[str, list[int]] = {}
         self.biases: dict[str, str] = {}  # of a linear layer's output: the name of its bias
@@ -113,13 +114,17 @@ class Graph:
         whole, scale, *zeros = (self.constant(name) for name in node.inputs)
         if whole is None or scale is None or node.inputs[0] in self._dequantized or node.attributes.get("block_size"):
             return
-        self._dequantized.add(node.inputs[0])
+        self._dequantized[node.inputs[0]] = whole.size
+        if sum(self._dequantized.values()) > MAX_DEQUANTIZED:
+            return
         sides, axis = [1] * whole.ndim, node.attributes.get("axis", 1)
         if scale.size > 1:
             sides[axis] = whole.shape[axis]
         zero = zeros[0] if zeros and zeros[0] is not None else np.zeros_like(scale)
-        numbers = (whole.astype(np.float32) - zero.reshape(sides)) * scale.reshape(sides)
-        self._constants[node.outputs[0]] = np.asarray(numbers, np.float32)
+        numbers = whole.astype(np.float32)
+        numbers -= zero.reshape(sides)
+        numbers *= scale.reshape(sides)
+        self._constants[node.outputs[0]] = numbers
 
     def sides(self, name: str) -> list[int] | None:
         """Return a value that consists of a few integers: sides of a shape, positions, axes."""

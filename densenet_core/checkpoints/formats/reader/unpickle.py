@@ -76,6 +76,7 @@ class Unpickler(_Base):  # type: ignore[misc]
     def __init__(self, stream: Any, rebuilds: dict[str, Rebuild], persistent: Callable[[Any], Any]) -> None:
         super().__init__(stream, encoding="latin1")
         self._rebuilds, self._persistent = rebuilds, persistent
+        self._num_copied = 0  # entries of containers that were made of others
 
     def load(self) -> Any:
         """Read the pickle.
@@ -128,7 +129,12 @@ class Unpickler(_Base):  # type: ignore[misc]
         if name in _CLASS_MAKERS and isinstance(args, tuple) and args and isinstance(args[0], Global):
             return Inert(args[0].name, args[2:] if name.endswith("_reconstructor") else args[1:])
         rebuild = self._rebuilds.get(name)
-        return rebuild(args) if rebuild is not None and isinstance(args, tuple) else Inert(name, args)
+        if rebuild is None or not isinstance(args, tuple):
+            return Inert(name, args)
+        self._num_copied += sum(len(arg) for arg in args if isinstance(arg, (list, tuple, dict)))
+        if self._num_copied > MAX_OPCODES:
+            raise Damaged(_TOO_MUCH)
+        return rebuild(args)
 
 
 def _opcode(code: bytes) -> Callable[[Callable[[Unpickler], None]], Callable[[Unpickler], None]]:
