@@ -125,9 +125,12 @@ def run(arguments: Sequence[str]) -> int:
     except (BrokenPipeError, SystemExit):  # typer exits when the reader closes the pipe: `inspect FILE | head`
         _discard_output()
         return 141
-    except typer.Abort:
+    except (typer.Abort, KeyboardInterrupt):
         return _complain(INTERRUPTED, code=130)
     except Exception as error:
+        if _is_interrupt(error):
+            _complain(INTERRUPTED, code=130)
+            os._exit(130)  # a library whose import was interrupted can crash at the interpreter's end
         if debug:
             traceback.print_exc()
         return _explain(error, words)
@@ -147,6 +150,17 @@ def _explain(error: Exception, words: Sequence[str] = ()) -> int:
     if _is_out_of_memory(error):
         return _complain(NO_MEMORY, code=2)
     return _complain(f"{REPORT} ({type(error).__name__}: {error})", code=1)
+
+
+def _is_interrupt(error: BaseException | None) -> bool:
+    """Return whether Ctrl-C caused an error: an import in C turns it into an error of its own."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        if isinstance(error, KeyboardInterrupt):
+            return True
+        seen.add(id(error))
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _mistake(error: typer.TyperException) -> str:

@@ -34,6 +34,18 @@ def test_during_the_imports(tenths):
     assert process.returncode in (130, -signal.SIGINT)
 
 
+def test_an_import_that_ctrl_c_made_fail_is_an_interruption():
+    code = (
+        "import app.cli.main as main\n"
+        "def fail(*_, **__):\n"
+        "    raise ImportError('initialization failed') from KeyboardInterrupt()\n"
+        "main.app = fail\n"
+        "main.run(['zoo'])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 130 and done.stderr.startswith("densenet-lens: Interrupted.")
+
+
 def test_a_server_is_ended_without_a_word(tmp_path):
     process = _start("serve", "--no-browser", "--port", "0", "--root", str(tmp_path))
     time.sleep(15)
