@@ -1,6 +1,7 @@
 """The numbers that the README and docs/findings.md say in words are those of the measured tables."""
 
 import re
+from itertools import combinations
 from pathlib import Path
 
 import pandas as pd
@@ -66,6 +67,18 @@ def test_random_connections_reach_the_error_of_those_that_pruning_keeps() -> Non
         f"with {params.min()['random'] / 1000:.0f} to {params.max()['random'] / 1000:.0f} thousand parameters instead"
     )
     assert said in prose("docs/findings.md")
+
+
+def test_correlations_over_seeds_in_prose() -> None:
+    table = pd.read_csv(MEASURED / "seeds_effects_digits.csv").query("target_kind == 'dense_layer'")
+    table["effect"] = table["ablation"].where(table["ablation"].abs() >= NOISE, 0)
+    seeds = [own.reset_index(drop=True) for _, own in table.groupby("seed")]
+    own = pd.Series([spearmanr(seed["total_abs_weight"], seed["effect"]).statistic for seed in seeds])
+    other = pd.Series([spearmanr(a["effect"], b["effect"]).statistic for a, b in combinations(seeds, 2)])
+    found = [f"{values.mean():.2f} ± {values.std():.2f}" for values in (other, own)]
+    assert "{} against {} for total".format(*found) in prose("docs/findings.md")
+    said = f"predicts the effect better ({other.mean():.2f}) than the own total weight does ({own.mean():.2f})"
+    assert said in prose("README.md")
 
 
 def test_networks_of_others_are_named_by_their_files() -> None:

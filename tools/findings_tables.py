@@ -58,7 +58,13 @@ def claim_cell(row: pd.Series) -> str:
     """Return verdict, value, criterion and controls of one claim on one network."""
     if pd.isna(row["value"]):
         return f"{row['verdict']}: {row['reason']}"
-    parts = [f"**{row['verdict']}**: {value_and_bounds(row)}", str(row["criterion"])]
+    parts = [f"**{row['verdict']}**: {value_and_bounds(row)}", str(row["criterion"]), controls(row)]
+    return "; ".join(filter(None, parts))
+
+
+def controls(row: pd.Series) -> str:
+    """Return the same statistic of untrained networks (mean and range) and of the network that it is compared with."""
+    parts = []
     if row["num_untrained"]:
         extremes = f"{row['untrained_low']:.3g} to {row['untrained_high']:.3g}"
         parts.append(f"untrained {row['untrained']:.3g} ({extremes})")

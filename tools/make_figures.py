@@ -47,6 +47,7 @@ from tools.findings_tables import (
     scratch_rows,
 )
 from tools.measured import measured_tables
+from tools.seeds_tables import seeds_agreement_rows, seeds_claims_rows, seeds_decision_rows
 
 DOCS = Path(__file__).parents[1] / "docs"
 FEATURE_REUSE = {
@@ -177,6 +178,9 @@ def fill_tables() -> None:
         "definitions": lambda: definition_rows(connection_weights(load_zoo(PAPERS))),
         "decisions": decision_rows,
         "classes": classes_rows,
+        "seeds_agreement": seeds_agreement_rows,
+        "seeds_claims": seeds_claims_rows,
+        "seeds_decisions": seeds_decision_rows,
     }
     for mark, table in tables.items():
         fill("docs/findings.md", mark, table())

@@ -28,12 +28,12 @@ DROP_RATES = (0.2, 0.0)  # of the DenseNets; the ResNets have none, as in the pa
 EPOCHS = 20
 
 
-def train_seeds(arch: str, drop_rate: float, num_seeds: int, runs: Path) -> list[Checkpoint]:
+def train_seeds(arch: str, drop_rate: float, num_seeds: int, runs: Path, epochs: int = EPOCHS) -> list[Checkpoint]:
     """Train a network by the paper's recipe with each seed, or return what is trained already."""
     networks = []
     for seed in range(num_seeds):
-        name = f"{arch}-dropout-{drop_rate:g}-seed-{seed}"
-        own = {"epochs": EPOCHS, "seed": seed, "drop_rate": drop_rate, "runs_dir": str(runs)}
+        name = f"{arch}-{epochs}-epochs-dropout-{drop_rate:g}-seed-{seed}"
+        own = {"epochs": epochs, "seed": seed, "drop_rate": drop_rate, "runs_dir": str(runs)}
         train(recipe_config("cifar", arch, "digits", name, **own), show_progress=True)
         networks.append(load_checkpoint(runs / name))
     return networks

@@ -85,6 +85,11 @@ def load_test_images(
 
     Raises:
         DataError: as ``load_splits``, or ``crops`` is 10 for small images.
+
+    Example:
+        >>> images = load_test_images("digits")
+        >>> len(images), images.num_channels, images.image_size
+        (355, 1, 8)
     """
     if crops not in (1, 10):
         raise DataError(f"crops {crops} must be 1 or 10")
