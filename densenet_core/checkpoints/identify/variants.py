@@ -78,7 +78,7 @@ def with_plain_head(state_dict: Mapping[str, Array]) -> tuple[dict[str, Array], 
     layers = {key.removesuffix(".weight") for key in state_dict if re.fullmatch(r"classifier(\..+)?\.weight", key)}
     ours = _our_names(sorted(layers, key=_natural))
     modules = {key: key.rpartition(".") for key in state_dict}
-    state = {f"{ours.get(name, name)}.{part}": state_dict[key] for key, (name, _, part) in modules.items()}
+    state = {f"{ours.get(name, name)}{dot}{part}": state_dict[key] for key, (name, dot, part) in modules.items()}
     if len(state) < len(state_dict):
         return dict(state_dict), ()
     weight, assumed = state.get("classifier.weight"), list[str]()

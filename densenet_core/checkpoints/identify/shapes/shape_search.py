@@ -133,14 +133,15 @@ class _Search:
         return None
 
     def _stems(self) -> Iterator[tuple[tuple[Conv, ...], int]]:
-        """Yield possible stems and their widths: the convolution larger than 1x1 with the fewest inputs, and up to two
-        that follow it in a chain."""
+        """Yield possible stems and their widths: the convolution larger than 1x1 with the fewest inputs, or the first
+        one, for images of many bands; and up to two that follow it in a chain."""
         small = self.allowed.small_stem
         firsts = [min(self.convs, key=lambda conv: (conv.is_pointwise and not small, conv.inputs, conv.place))]
         if (self.allowed.depthwise or self.allowed.separable) and (
             mixing := [c for c in self.convs if c.inputs > 1 and not c.is_pointwise]
         ):
             firsts.append(min(mixing, key=lambda conv: (conv.inputs, conv.place)))
+        firsts += [conv for conv in self.convs[:1] if not conv.is_pointwise]
         for first in dict.fromkeys(firsts):
             stem: tuple[Conv, ...] = (first,)
             while len(stem) <= MAX_STEM:
@@ -225,8 +226,7 @@ class _Search:
             convs = (conv, second)
         elif conv.is_pointwise and not self.allowed.separable:
             return None
-        before = self._depthwise(state, convs)
-        if before is None:
+        if (before := self._depthwise(state, convs)) is None:
             return None
         growth = convs[-1].outputs
         if state.layers and not self.allowed.growth and state.layers[0][-1].outputs != growth:

@@ -125,6 +125,20 @@ def test_a_normalization_of_the_images_is_assumed_to_be_done(mean: str, layer: s
     assert any(f"normalized beforehand, as {names[0]!r}, {names[1]!r} say" in words for words in found.assumed)
 
 
+def test_a_network_of_many_bands_is_found_under_unknown_names() -> None:
+    """Of hyperspectral images: the stem reads more than any layer of the first block."""
+    model = trained_like(DenseNetSpec((2, 2), 4, 8, num_classes=5, in_channels=103))
+    found = checkpoint_from_state_dict(renamed(model.state_dict(), ("denseblock", "stack")))
+    assert found.spec == DenseNetSpec((2, 2), 4, 8, num_classes=5, in_channels=103)
+    assert torch.equal(found.state_dict["features.conv0.weight"], model.state_dict()["features.conv0.weight"])
+
+
+def test_a_tensor_of_no_module_is_named_as_in_the_file(model: torch.nn.Module) -> None:
+    state = model.state_dict() | {"factor_of_all": torch.ones(4, 3, 3, 3)}
+    with pytest.raises(CheckpointError, match=r"tensor 'factor_of_all' is unexpected"):
+        checkpoint_from_state_dict(state | {"zzz.weight": torch.ones(4, 3, 3, 3)})
+
+
 def test_a_mean_of_another_length_is_no_normalization(model: torch.nn.Module) -> None:
     state = {"mean": torch.ones(2), "std": torch.ones(2)} | renamed(model.state_dict(), prefix="net.")
     assert checkpoint_from_state_dict(state).assumed == (
