@@ -189,12 +189,12 @@ def random_cell(rows: pd.DataFrame) -> str:
 
 
 def mean_and_spread(values: pd.Series) -> str:
-    """Return mean and standard deviation.
+    """Return mean and standard deviation; nothing where no value is known.
 
     >>> mean_and_spread(pd.Series([1.0, 2.0, 3.0]))
     '2.00 ± 1.00'
     """
-    return f"{values.mean():.2f} ± {values.std():.2f}"
+    return f"{values.mean():.2f} ± {values.std():.2f}".replace("-0.00", "0.00") if values.notna().any() else ""
 
 
 def classes_rows() -> str:
