@@ -41,9 +41,9 @@ st.html(
     ".stApp :is([data-testid^=stBaseButton-primary], [data-tag-index]) * {color: light-dark(#ffffff, #111827);} "
     "[class*='st-key-notes_arrow_'] button :is(div, p) {white-space: normal; text-align: start;} "
     "[data-testid=stSidebar] [role=radiogroup] {row-gap: 0.4rem;} "
-    "[data-testid=stLayoutWrapper]:has(> .st-key-runs_narrow) {display: none;} "
-    "@media (max-width: 640px) {[data-testid=stLayoutWrapper]:has(> .st-key-runs_wide) {display: none;} "
-    "[data-testid=stLayoutWrapper]:has(> .st-key-runs_narrow) {display: flex;}} "
+    "[data-testid=stLayoutWrapper]:has(> [class*='st-key-on_phone_']) {display: none;} "
+    "@media (max-width: 640px) {[data-testid=stLayoutWrapper]:has(> [class*='st-key-off_phone_']) {display: none;} "
+    "[data-testid=stLayoutWrapper]:has(> [class*='st-key-on_phone_']) {display: flex;}} "
     "@media (max-width: 640px) {.st-key-efficiency .textpoint {display: none;}} "  # no room for the points' names
     # Korean words are not broken at a line's end
     ".stApp :is(p, h1, h2, h3, li, td, th) {word-break: keep-all;}</style>"

@@ -15,7 +15,7 @@ LEGEND = {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"}
 MAX_EPOCH_TICKS = 12
 MAX_LOG_RATIO = 1e4
 # Of every axis, where a figure does not say otherwise: Plotly's own lines are white or black on one of the themes.
-AXIS = {"gridcolor": GRID, "zerolinecolor": GRID, "fixedrange": True}
+AXIS = {"gridcolor": GRID, "zerolinecolor": GRID, "fixedrange": True, "separatethousands": True}
 TEMPLATE = {"layout": {"xaxis": AXIS, "yaxis": AXIS | {"automargin": True, "title": {"standoff": 8}}}}
 FONT = {"family": "Source Sans, Source Sans Pro, Helvetica, Arial, sans-serif", "color": INK, "size": 13}
 

@@ -236,6 +236,11 @@ def test_table_1_of_any_densenets_and_of_none(app: AppTest, words: dict[str, str
     assert not app.exception
     tables = [table.value for table in app.dataframe if "Layers" in table.value]
     assert "[3 x 3 conv] x 12" in tables[0]["densenet-40-12"].tolist()
+    app.multiselect(key="notes_table_1").set_value(["densenet-40-12", "densenet121"]).run()
+    app.selectbox(key="notes_table_1_network").set_value("densenet121").run()
+    on_phone = app.table[-1].value
+    assert on_phone.columns.tolist() == ["densenet121"]
+    assert "" not in on_phone["densenet121"].tolist()
     app.multiselect(key="notes_table_1").set_value([]).run()
     assert app.info[0].value == words["notes.table_1.none"]
 

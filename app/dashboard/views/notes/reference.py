@@ -8,10 +8,11 @@ import pandas as pd
 import streamlit as st
 
 from analysis.figures.diagrams.notes import learning_rate_screen
+from analysis.figures.style.words import stage_title
 from analysis.results.data_sets import data_sets, learning_rates, recipes
 from analysis.results.tables import TABLE_1_NETWORKS, architecture_table, latex_table
 from app.dashboard.charts import show_chart
-from app.dashboard.language import t
+from app.dashboard.language import column_title, t, translated
 from app.dashboard.memory import remember, remember_several
 from app.dashboard.refusals import show_error
 from app.dashboard.views.notes.blocks import DENSENETS
@@ -24,6 +25,7 @@ from densenet_core.networks.names import published_spec
 from densenet_core.training.config import RECIPES
 
 MODULE = "analysis.results.data_sets"  # in the code that is offered
+SHORT_COLUMNS = ("dataset", "train", "test", "classes")  # of the data sets, on a phone
 TYPED_EXAMPLE = "densenet-bc-40-12"
 
 
@@ -46,10 +48,24 @@ def show_table_1() -> None:
     except ValueError as error:
         show_error(error)
         return
-    show_table(table, height="content")
+    with st.container(key="off_phone_table_1"):
+        show_table(table, height="content")
+    with st.container(key="on_phone_table_1"):  # one of the two is seen, by the width of the screen
+        _show_one_network(table, names)
     with take_home():
         code = _table_1_code(names)
         download_row("table_1", table, lambda _: latex_table(table).encode(), "table_1_", code, formats=("tex",))
+
+
+def _show_one_network(table: pd.DataFrame, names: list[str]) -> None:
+    """Draw what a phone has room for: the operations of one of the networks."""
+    name = names[0]
+    if len(names) > 1:
+        label = t("picker.network")
+        name = remember(st.selectbox, label, options=names, key="notes_table_1_network", default=names[0])
+    own, title = table[table[name] != ""], column_title(t("columns.Layers"))
+    layers = [translated(stage_title(layer)) for layer in own["Layers"]]
+    st.table(pd.DataFrame({title: layers, name: own[name]}).set_index(title))  # whose lines wrap
 
 
 def _table_1_code(names: list[str]) -> Code:
@@ -68,7 +84,11 @@ def _table_1_code(names: list[str]) -> Code:
 
 def show_training() -> None:
     st.markdown(t("notes.training.text"), width=TEXT_WIDTH)
-    show_rows(_data_rows(data_sets()))
+    rows = _data_rows(data_sets())
+    with st.container(key="off_phone_data_sets"):
+        show_rows(rows)
+    with st.container(key="on_phone_data_sets"):  # one of the two is seen, by the width of the screen
+        show_rows(rows[[t(f"notes.training.{column}") for column in SHORT_COLUMNS]])
     with take_home():
         code = plain_script(joined(TABLE, {MODULE: "data_sets"}), ['save_table(data_sets(), "data_sets.csv")'])
         download_row("data_sets", data_sets(), None, "notes_data_sets_", code)

@@ -90,9 +90,9 @@ def _watch() -> None:
     runs = {run.name: run for run in _runs()[0]}
     if not runs:
         st.rerun()
-    with st.container(key="runs_wide"):
+    with st.container(key="off_phone_runs"):
         show_rows([_row(run) for run in runs.values()])
-    with st.container(key="runs_narrow"):  # one of the two is seen, by the width of the screen
+    with st.container(key="on_phone_runs"):  # one of the two is seen, by the width of the screen
         widths = zip(_short_titles(), SHORT_WIDTHS, strict=True)
         columns = {title: st.column_config.Column(width=width) for title, width in widths}
         show_rows([_short_row(run) for run in runs.values()], column_config=columns)
@@ -146,7 +146,7 @@ def _short_row(run: RunSummary) -> dict[str, Any]:
 
 
 def _short_titles() -> list[str]:
-    return [column_title(t(f"training.columns.{name}")) for name in ("run", "state", "epoch", "short_error")]
+    return [column_title(t(f"training.columns.{name}")) for name in ("run", "state", "epoch", "error")]
 
 
 def _show_run(run: RunSummary, folder: Path, others: list[str]) -> None:
