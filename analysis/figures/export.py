@@ -161,8 +161,10 @@ def save_figure(figure: Figure, path: str | os.PathLike[str], table: pd.DataFram
         The files written: ``fig5.pdf`` and, with a table, ``fig5.csv``.
 
     Raises:
-        ValueError: the ending is not .pdf, .svg or .png.
+        ValueError: the ending is not .pdf, .svg or .png, or ``figure`` is no Matplotlib figure.
     """
+    if not hasattr(figure, "savefig"):
+        raise ValueError(f"figure is a {type(figure).__name__}: give a Matplotlib figure, as from feature_reuse_figure")
     file, file_format = _prepare(path, FORMATS, "figure")
     write_content(file, figure_bytes(figure, file_format))
     return [file] if table is None else [file, save_table(table, file.with_suffix(".csv"))]

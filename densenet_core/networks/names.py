@@ -30,6 +30,8 @@ def spec_from_name(name: str, num_classes: int = 10, in_channels: int = 3, drop_
     Raises:
         ValueError: No network has this name, or its depth does not fit; the nearest are named.
     """
+    if not isinstance(name, str):
+        raise ValueError(f"name is a {type(name).__name__}: give a name such as 'densenet121', or DenseNet(spec)")
     for family in FAMILIES:
         if spec := family.spec.parse(name, num_classes, in_channels, drop_rate):
             return spec

@@ -157,3 +157,11 @@ def test_one_name_is_a_list_of_one():
 def test_a_path_in_place_of_a_network_is_refused_with_the_way_out():
     with pytest.raises(CheckpointError, match=r"network is a str: give a Checkpoint.*load_checkpoint reads files"):
         analysis.connection_weights("file.pth")
+
+
+def test_what_is_no_figure_and_no_name_is_refused_in_words(tmp_path):
+    with pytest.raises(ValueError, match="figure is a DataFrame: give a Matplotlib figure"):
+        analysis.save_figure(TABLE, tmp_path / "a.pdf")
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(ValueError, match="name is a DenseNetSpec: give a name such as 'densenet121'"):
+        create_model(CHECKPOINT.spec)
