@@ -190,3 +190,17 @@ def test_the_new_run_form_passes_every_setting_on(app: AppTest, monkeypatch: pyt
     assert not app.exception
     assert (started[0].schedule, started[0].momentum, started[0].milestones) == ("one_cycle", 0.8, (0.25, 0.5))
     assert (started[0].channels_last, started[0].epochs, started[0].batch_size) == (False, 30, 64)
+
+
+def test_a_run_is_renamed_and_deleted_by_what_the_page_says_at_the_click(app: AppTest, demo: Path) -> None:
+    app = page(app, "training")
+    app.text_input(key="rename_demo").set_value("../other").run()
+    app.button(key="rename_run").click().run()
+    assert "other" in app.error[0].value and demo.exists()
+    app.text_input(key="rename_demo").set_value("other").run()
+    app.button(key="rename_run").click().run()
+    assert not app.exception and not app.error
+    assert app.selectbox(key="training_run").value == "other"
+    app.checkbox(key="sure_other").check().run()
+    app.button(key="delete_run").click().run()
+    assert not app.exception and not demo.with_name("other").exists()

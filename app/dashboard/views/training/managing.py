@@ -2,62 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import streamlit as st
 
 from app.dashboard.language import t
-from app.dashboard.memory import choose_for
 from app.dashboard.processes import delete_run, rename_run
 from app.dashboard.refusals import show_error
+from app.dashboard.views.training.new_run import STARTED
+from app.dashboard.widgets.clicks import note_click, was_clicked
 from app.text import literal
 from densenet_core import RunError
 
-_REFUSED = "manage_refused"  # of the session's state
-
 
 def show_manage(folder: Path) -> None:
-    """Draw the button that opens both."""
+    """Draw the button that opens both, and do what was clicked."""
     with st.popover(t("training.manage"), icon=":material/more_horiz:", type="tertiary", key=f"manage_{folder.name}"):
-        typed = f"rename_{folder.name}"
-        name = st.text_input(t("training.new_name"), folder.name, key=typed)
-        st.button(
-            t("training.rename"),
-            key="rename_run",
-            disabled=name == folder.name,
-            on_click=partial(_do, partial(_rename, folder, typed)),
-        )
+        name = st.text_input(t("training.new_name"), folder.name, key=f"rename_{folder.name}")
+        rename = partial(note_click, "rename_run")
+        st.button(t("training.rename"), key="rename_run", disabled=name == folder.name, on_click=rename)
         st.divider()
-        sure = f"sure_{folder.name}"
-        is_sure = st.checkbox(t("training.sure", name=literal(folder.name)), key=sure)
-        st.button(
-            t("training.delete"),
-            key="delete_run",
-            icon=":material/delete:",
-            disabled=not is_sure,
-            on_click=partial(_do, partial(_delete, folder, sure)),
-        )
-    if refused := st.session_state.pop(_REFUSED, None):
-        show_error(refused)
-
-
-def _do(change: Callable[[], None]) -> None:
+        is_sure = st.checkbox(t("training.sure", name=literal(folder.name)), key=f"sure_{folder.name}")
+        delete, icon = partial(note_click, "delete_run"), ":material/delete:"
+        st.button(t("training.delete"), key="delete_run", icon=icon, disabled=not is_sure, on_click=delete)
     try:
-        change()
+        if was_clicked("rename_run"):
+            st.session_state[STARTED] = rename_run(folder, name).name  # the page chooses it
+            st.rerun()
+        if was_clicked("delete_run") and is_sure:
+            delete_run(folder)
+            st.rerun()
     except RunError as error:
-        st.session_state[_REFUSED] = str(error)
-
-
-def _rename(folder: Path, typed: str) -> None:
-    """Rename it to what the widget of this key says at the click."""
-    choose_for("training_run", rename_run(folder, st.session_state[typed]).name)
-
-
-def _delete(folder: Path, sure: str) -> None:
-    """Delete it, where the box of this key is still checked at the click."""
-    if not st.session_state[sure]:
-        return
-    delete_run(folder)
-    st.session_state.pop("training_run", None)
+        show_error(error)
