@@ -29,6 +29,7 @@ from analysis.figures import figure_bytes
 from analysis.figures.diagrams.dense_block import FAINT, dense_block_figure, dense_block_screen
 from analysis.figures.diagrams.network import network_figure, network_screen, stage_boxes
 from analysis.figures.style.screen import ACCENT
+from analysis.figures.style.words import stage_title
 from densenet_core import DenseNet, DenseNetSpec
 from densenet_core.networks.names import published_spec
 
@@ -154,7 +155,8 @@ def test_the_screens_stages_carry_widths_and_sizes() -> None:
     spec = DenseNetSpec.cifar(40, 12)
     (markers,) = (trace for trace in network_screen(spec).data if trace.customdata is not None)
     stages = network_stages(spec)
-    assert [list(row) for row in markers.customdata] == stages[
+    names = [stage_title(stage) for stage in stages["stage"]]
+    assert [list(row) for row in markers.customdata] == stages.assign(stage=names)[
         ["stage", "in_maps", "out_maps", "in_size", "out_size"]
     ].values.tolist()
 
