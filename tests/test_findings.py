@@ -10,7 +10,7 @@ from scipy.stats import spearmanr
 
 from analysis.reuse.agreement import images_needed, reliability
 from analysis.reuse.comparison.agreements import compare_agreements
-from tools.measured import MEASURED, measured_decisions, measured_tables, name_network
+from tools.findings.measured import MEASURED, measured_decisions, measured_tables, name_network
 
 ROOT = Path(__file__).parents[1]
 BC, PLAIN = "densenet-bc-40-12-cifar10-jpeg", "densenet-40-12-cifar10-jpeg"

@@ -35,8 +35,10 @@ from analysis.results.results import mean_over_seeds, shipped_results
 from benchmarks.support.served import serving
 from densenet_core import load_zoo
 from densenet_core.data.datasets import load_test_images
-from tools.compare_definitions import definition_rows, draw_definitions
-from tools.findings_tables import (
+from tools.findings.compare_definitions import definition_rows, draw_definitions
+from tools.findings.measured import measured_tables
+from tools.findings.seeds_tables import seeds_agreement_rows, seeds_claims_rows, seeds_decision_rows
+from tools.findings.tables import (
     agreement_rows,
     classes_rows,
     decision_rows,
@@ -46,8 +48,6 @@ from tools.findings_tables import (
     pruning_rows,
     scratch_rows,
 )
-from tools.measured import measured_tables
-from tools.seeds_tables import seeds_agreement_rows, seeds_claims_rows, seeds_decision_rows
 
 DOCS = Path(__file__).parents[1] / "docs"
 FEATURE_REUSE = {

@@ -1,6 +1,7 @@
 """Measure where the shipped networks decide: the numbers of "Where a decision is made" in docs/findings.md.
 
-python -m tools.measure_decisions NETWORK [--dataset folder --data DIR --normalize cifar10] [--images N] [--classes N]
+python -m tools.findings.measure_decisions NETWORK [--dataset folder --data DIR --normalize cifar10]
+    [--images N] [--classes N]
 
 Writes ``decisions_NETWORK.json`` into ``analysis/results/measured``. With ``--classes``, it measures whether classes
 need connections of their own instead, and writes ``classes_NETWORK.csv``. tools/make_figures.py makes the tables.
@@ -28,7 +29,7 @@ from densenet_core.data.datasets import load_test_images
 from densenet_core.data.images import Images
 from densenet_core.data.recorded import choose_data
 from densenet_core.networks.spec import Spec
-from tools.measured import MEASURED, name_network, open_network
+from tools.findings.measured import MEASURED, name_network, open_network
 
 NUM_SEEDS = 5  # untrained networks
 NUM_UNTRAINED = 300  # images for each of them

@@ -1,4 +1,4 @@
-"""The tables of docs/findings.md as Markdown, from what tools/measure_*.py measured."""
+"""The tables of docs/findings.md as Markdown, from what tools/findings/measure_*.py measured."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from analysis.reuse.baselines import BASELINE_TITLES, ORDER_TITLES
 from analysis.reuse.comparison.agreements import AgreementDifference, compare_agreements
 from analysis.reuse.measures import MEASURE_TITLES
 from analysis.reuse.pruning import RANDOM
-from tools.measured import MEASURED, measured_decisions, measured_tables, network_title
+from tools.findings.measured import MEASURED, measured_decisions, measured_tables, network_title
 
 SHOWN_KEEPS = (1.0, 0.8, 0.6, 0.4)
 DIFFERENCES = (  # of rank correlations with ablation
@@ -262,7 +262,7 @@ def at_first(found: dict[str, Any]) -> str:
 
 
 def overfitting_rows() -> str:
-    """Return the gaps of DenseNets and ResNets over seeds, by tools/measure_overfitting.py."""
+    """Return the gaps of DenseNets and ResNets over seeds, by tools/findings/measure_overfitting.py."""
     header = [
         "DenseNet, dropout",
         "gap (nats)",

@@ -1,4 +1,4 @@
-"""Compare the two definitions of Figure 5's weight: `python -m tools.compare_definitions CHECKPOINT [OUT]`.
+"""Compare the two definitions of Figure 5's weight: `python -m tools.findings.compare_definitions CHECKPOINT [OUT]`.
 
 Prints a Markdown table: for each block and kind of target, the range of the mean |w| and of the L1 norm per input map,
 over the largest value of the block. With OUT, it writes both heatmaps there, on the paper's scale, as OUT_mean.png and

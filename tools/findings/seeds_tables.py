@@ -1,4 +1,4 @@
-"""The tables of "Over seeds" in docs/findings.md as Markdown, from what tools/measure_seeds.py measured."""
+"""The tables of "Over seeds" in docs/findings.md as Markdown, from what tools/findings/measure_seeds.py measured."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from analysis.reuse.agreement import agreement_table, within_targets
 from analysis.reuse.baselines import BASELINE_TITLES
 from analysis.reuse.measures import MEASURE_TITLES, MEASURES
 from analysis.reuse.ranks import spearman
-from tools.findings_tables import controls, markdown, mean_and_spread
-from tools.measured import MEASURED
+from tools.findings.measured import MEASURED
+from tools.findings.tables import controls, markdown, mean_and_spread
 
 
 def seeds_agreement_rows() -> str:

@@ -11,7 +11,7 @@ import pandas as pd
 from densenet_core import Checkpoint, load_checkpoint, load_zoo, zoo_names
 from densenet_core.data.datasets import DataSplits, load_splits
 
-MEASURED = Path(__file__).parents[1] / "analysis" / "results" / "measured"
+MEASURED = Path(__file__).parents[2] / "analysis" / "results" / "measured"
 OTHERS = {  # files that others trained, which do not ship: what is measured of them is known by the file's name
     "densenet_bc_100_12_cifar10": "DenseNet-BC (L=100, k=12) that others trained on CIFAR-10+, on CIFAR-10 (JPEG)",
     "resnet20_cifar10": "ResNet-20 that others trained on CIFAR-10+, on CIFAR-10 (JPEG)",
@@ -53,7 +53,7 @@ def measured_tables(what: str) -> dict[str, pd.DataFrame]:
 
 
 def measured_decisions() -> dict[str, dict[str, Any]]:
-    """Return what tools/measure_decisions.py found, by measured network."""
+    """Return what tools/findings/measure_decisions.py found, by measured network."""
     return {name: json.loads(file.read_text()) for name, file in _measured_files("decisions_{}.json").items()}
 
 

@@ -1,6 +1,6 @@
 """Measure what of the findings depends on the seed: the numbers of "Over seeds" in docs/findings.md.
 
-python -m tools.measure_seeds [--runs DIR] [--seeds N]
+python -m tools.findings.measure_seeds [--runs DIR] [--seeds N]
 
 Trains a small DenseNet on digits with several seeds and measures each like the networks of the zoo. Writes the
 feature-reuse tables (``seeds_effects_digits.csv``), the claims (``seeds_claims_digits.csv``) and where they decide
@@ -23,12 +23,12 @@ from analysis.reuse.measuring import cache_folder, measure_reuse
 from densenet_core import Checkpoint
 from densenet_core.data.datasets import load_splits
 from densenet_core.data.images import Images
-from tools.measure_decisions import decisions, untrained_decisions
-from tools.measure_overfitting import train_seeds
-from tools.measured import MEASURED
+from tools.findings.measure_decisions import decisions, untrained_decisions
+from tools.findings.measure_overfitting import train_seeds
+from tools.findings.measured import MEASURED
 
 ARCH, EPOCHS = "densenet-22-8", 100
-NUM_CLAIM_IMAGES = 200  # as tools/measure_claims.py
+NUM_CLAIM_IMAGES = 200  # as tools/findings/measure_claims.py
 KEPT = ("block", "source_layer", "target_layer", "target_kind", "num_channels", *MEASURES, *HALVES)
 
 

@@ -1,6 +1,6 @@
 """Test the paper's claim that DenseNets overfit less, over seeds: the numbers of "Overfitting" in docs/findings.md.
 
-python -m tools.measure_overfitting [--runs DIR] [--seeds N]
+python -m tools.findings.measure_overfitting [--runs DIR] [--seeds N]
 
 Trains DenseNets and ResNets of about the same mult_adds on digits without augmentation, the DenseNets with the paper's
 dropout and without, and compares their gaps between test and training loss: ``overfitting_digits.csv`` in
@@ -21,7 +21,7 @@ from analysis.figures.export import save_table
 from densenet_core import Checkpoint, load_checkpoint
 from densenet_core.training.config import recipe_config
 from densenet_core.training.loop import train
-from tools.measured import MEASURED
+from tools.findings.measured import MEASURED
 
 PAIRS = (("densenet-16-6", "resnet-8"), ("densenet-22-8", "resnet-20"))
 DROP_RATES = (0.2, 0.0)  # of the DenseNets; the ResNets have none, as in the paper

@@ -1,6 +1,6 @@
 """Compare pruned networks that are trained further with the same networks trained from new weights, on digits.
 
-python -m tools.measure_scratch [--only pruned|random]
+python -m tools.findings.measure_scratch [--only pruned|random]
 
 For each of three seeds, a small DenseNet is trained and pruned to shares of its connections. Each is then trained
 further, and from new weights for as many epochs as the whole network and the further training had together. As many
@@ -23,7 +23,7 @@ from densenet_core.data.datasets import DataSplits, load_splits
 from densenet_core.networks.names import spec_from_name
 from densenet_core.training.evaluation import evaluate_checkpoint
 from densenet_core.training.finetuning import finetune
-from tools.measured import MEASURED
+from tools.findings.measured import MEASURED
 
 ARCH = "densenet-22-8"
 EPOCHS, FURTHER = 30, 3

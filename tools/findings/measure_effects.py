@@ -1,6 +1,6 @@
 """Measure what docs/findings.md says of feature reuse by effect.
 
-python -m tools.measure_effects [NETWORK ...] [--cifar10-jpeg DIR] [--images N] [--only effects]
+python -m tools.findings.measure_effects [NETWORK ...] [--cifar10-jpeg DIR] [--images N] [--only effects]
 
 Writes two tables for each network of the zoo, or those named (of the zoo, or files), into
 ``analysis/results/measured``: ``effects_NAME.csv``, the feature-reuse table with all measures on test images, and
@@ -25,7 +25,7 @@ from analysis.reuse.pruning import pruning_curves
 from densenet_core import zoo_names
 from densenet_core.data.datasets import DataSplits
 from densenet_core.data.images import sample_evenly
-from tools.measured import MEASURED, load_own_splits, name_network, open_network
+from tools.findings.measured import MEASURED, load_own_splits, name_network, open_network
 
 NUM_IMAGES = 500  # test images of the effects; all, where there are fewer
 NUM_CHOOSING = 100  # training images that order the connections for pruning

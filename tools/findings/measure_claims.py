@@ -1,6 +1,6 @@
 """Test the paper's claims on the networks of the zoo, or those named.
 
-python -m tools.measure_claims [NETWORK ...] [--cifar10-jpeg DIR]
+python -m tools.findings.measure_claims [NETWORK ...] [--cifar10-jpeg DIR]
 
 NETWORK is one of the zoo or a file. Writes ``claims_NAME.csv`` into ``analysis/results/measured``. DIR is a folder
 with CIFAR-10's images as JPEG files in class folders under test/ and train/; without it, the networks that were trained
@@ -15,7 +15,7 @@ from pathlib import Path
 from analysis.claims.claims import check_claims
 from analysis.figures.export import save_table
 from densenet_core import zoo_names
-from tools.measured import MEASURED, load_own_splits, name_network, open_network
+from tools.findings.measured import MEASURED, load_own_splits, name_network, open_network
 
 NUM_IMAGES = {"digits": 200, "cifar10": 100}  # gradients by path length take most of the time
 
