@@ -18,7 +18,7 @@ from densenet_core.checkpoints.trace import trace_concatenations
 from densenet_core.networks.build import build_model
 from tests.conftest import trained_like
 from tests.densenet_core.checkpoints.formats.foreign import ForeignDenseNet, trained
-from tests.densenet_core.checkpoints.identify.test_by_shape import EVEN, assert_same_reuse
+from tests.densenet_core.checkpoints.identify.shapes.test_by_shape import EVEN, assert_same_reuse
 
 
 @pytest.mark.parametrize(

@@ -134,7 +134,7 @@ def test_a_live_module_is_followed(order: Order) -> None:
 @pytest.mark.parametrize("order", [input_last, shuffled])
 def test_a_graph_is_followed(order: Order, tmp_path: Path) -> None:
     pytest.importorskip("onnx")
-    from tests.densenet_core.checkpoints.formats.test_onnx_file import written
+    from tests.densenet_core.checkpoints.formats.onnx.test_onnx_file import written
 
     torch.manual_seed(0)
     model = Concatenating(order).eval()

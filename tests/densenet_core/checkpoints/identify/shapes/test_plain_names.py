@@ -16,7 +16,7 @@ from densenet_core.checkpoints.identify.connectivity import ConcatSpec
 from densenet_core.errors import SeveralNetworksError
 from densenet_core.networks.build import build_model
 from tests.densenet_core.checkpoints.formats.foreign import ForeignDenseNet, trained
-from tests.densenet_core.checkpoints.identify.test_by_shape import EVEN, assert_same_reuse
+from tests.densenet_core.checkpoints.identify.shapes.test_by_shape import EVEN, assert_same_reuse
 
 State = Mapping[str, Tensor]
 MODEL = trained(ForeignDenseNet())

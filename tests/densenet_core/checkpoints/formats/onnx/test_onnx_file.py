@@ -17,7 +17,7 @@ from densenet_core.checkpoints.identify.connectivity import ConcatSpec
 from densenet_core.checkpoints.onnx_export import export_onnx
 from tests.conftest import trained_like
 from tests.densenet_core.checkpoints.formats.foreign import ForeignDenseNet, trained
-from tests.densenet_core.checkpoints.identify.test_by_shape import EVEN, assert_same_reuse
+from tests.densenet_core.checkpoints.identify.shapes.test_by_shape import EVEN, assert_same_reuse
 from tests.densenet_core.checkpoints.test_trace import Nested
 
 onnx = pytest.importorskip("onnx")
