@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from contextlib import closing
@@ -22,10 +21,10 @@ from densenet_core.checkpoints.identify.connectivity import ConcatSpec
 from densenet_core.checkpoints.identify.identified_by import IdentifiedBy, ReadStateDict
 from densenet_core.checkpoints.identify.state_dict import read_state_dict
 from densenet_core.checkpoints.identify.variants import without
+from densenet_core.checkpoints.metadata import METADATA_KEY, format_metadata, parse_metadata
 from densenet_core.checkpoints.read_network import About, FileFacts, read_network
 from densenet_core.errors import CheckpointError, OpenNormsError, SeveralNetworksError, reworded
 from densenet_core.files import open_file, write_whole
-from densenet_core.networks.families import FAMILY_BY_NAME, family_of
 from densenet_core.networks.layers import parse_norm
 from densenet_core.networks.spec import Spec
 
@@ -34,10 +33,7 @@ if TYPE_CHECKING:
 
     from densenet_core.networks.network import Network
 
-MAX_DIGITS = 30  # of a whole number in a record
 MAX_MESSAGE = 1000  # characters of an error message
-MAX_ASSUMED = 20
-_METADATA_KEY = "densenet_lens"
 
 
 @dataclass(frozen=True, repr=False)
@@ -194,9 +190,9 @@ def read_header(path: str | os.PathLike[str]) -> tuple[Spec, dict[str, Any]]:
             metadata = read_safetensors(stream).about["metadata"]
     except (CheckpointError, OSError) as error:
         raise CheckpointError(f"can't read {str(file)!r}: {error}") from error
-    if _METADATA_KEY not in metadata:
+    if METADATA_KEY not in metadata:
         raise CheckpointError(f"{str(file)!r} has no record: it was not written by save_checkpoint")
-    return _own_metadata(metadata[_METADATA_KEY])[:2]
+    return parse_metadata(metadata[METADATA_KEY])[:2]
 
 
 def checkpoint_from_state_dict(
@@ -236,12 +232,10 @@ def save_checkpoint(checkpoint: Checkpoint, path: str | os.PathLike[str]) -> Non
 
     file = Path(path)
     file.parent.mkdir(parents=True, exist_ok=True)
-    about = {**_spec_to_json(checkpoint.architecture), "record": checkpoint.record}
-    for name, words in (("assumed", checkpoint.assumed), ("caveats", checkpoint.caveats)):
-        if words:
-            about[name] = list(words)
-    metadata = {_METADATA_KEY: json.dumps(about)}
-    content = save({key: tensor.clone().contiguous() for key, tensor in checkpoint.state_dict.items()}, metadata)
+    words = {"assumed": checkpoint.assumed, "caveats": checkpoint.caveats}
+    about = format_metadata(checkpoint.architecture, checkpoint.record, **words)
+    tensors = {key: tensor.clone().contiguous() for key, tensor in checkpoint.state_dict.items()}
+    content = save(tensors, {METADATA_KEY: about})
     write_whole(file, lambda temporary: temporary.write_bytes(content))
 
 
@@ -249,8 +243,8 @@ def _read(content: FileContent, weights: str | None, keras_layout: KerasLayout |
     """Read a network of a file; ``about`` are the caller's ``order`` and ``norm``."""
     check_keras_layout(content, keras_layout)
     metadata = content.about.get("metadata", {})
-    if _METADATA_KEY in metadata:
-        return _read_own(content, *_own_metadata(metadata[_METADATA_KEY]))
+    if METADATA_KEY in metadata:
+        return _read_own(content, *parse_metadata(metadata[METADATA_KEY]))
     found, held = read_network(content, weights, keras_layout, about)
     return replace(_checkpoint(found, {}), held=held)
 
@@ -263,41 +257,6 @@ def _read_own(content: FileContent, spec: Spec, record: dict[str, Any], words: d
         raise CheckpointError(f"the metadata say {spec.title}, but {error}") from error
     read = replace(_checkpoint(found, record), identified_by=IdentifiedBy.METADATA, **words)
     return replace(read, held=FileFacts(content.format))
-
-
-def _own_metadata(text: str) -> tuple[Spec, dict[str, Any], dict[str, Any]]:
-    """Return the spec, the record, and what was assumed and doubted, from metadata that ``save_checkpoint`` wrote."""
-    try:
-        content = json.loads(text, parse_int=_whole_number)
-        lists = {name: content.get(name, ())[:MAX_ASSUMED] for name in ("assumed", "caveats")}
-        words = {name: tuple(str(each)[:MAX_MESSAGE] for each in own) for name, own in lists.items()}
-        if not isinstance(record := content["record"], dict):
-            raise TypeError("the record is not an object")
-        return _spec(content), record, words
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        is_own = isinstance(error, ValueError) and not isinstance(error, json.JSONDecodeError)  # a spec's own check
-        why = f" ({error})" if is_own else ""
-        raise CheckpointError(f"the file's metadata can't be read{why}: save the state_dict() anew") from error
-
-
-def _whole_number(digits: str) -> int | str:
-    """Return a whole number of JSON, or its text if it is too large for floats and tables."""
-    return int(digits) if len(digits) <= MAX_DIGITS else digits
-
-
-def _spec_to_json(spec: Spec) -> dict[str, Any]:
-    """Return a spec as JSON, with nested specs in the same form."""
-    values = spec.visible_fields().items()
-    described = {key: _spec_to_json(value) if isinstance(value, Spec) else value for key, value in values}
-    return {"family": family_of(spec).name, "spec": described}
-
-
-def _spec(content: Mapping[str, Any]) -> Spec:
-    """Return the spec that ``_spec_to_json`` wrote."""
-    values: dict[str, Any] = {}
-    for key, value in content["spec"].items():
-        values[key] = _spec(value) if isinstance(value, dict) else tuple(value) if isinstance(value, list) else value
-    return FAMILY_BY_NAME[content.get("family", "DenseNet")].spec(**values)
 
 
 def _checkpoint(found: ReadStateDict, record: dict[str, Any]) -> Checkpoint:

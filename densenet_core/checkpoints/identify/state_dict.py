@@ -10,7 +10,8 @@ from densenet_core.checkpoints.formats.content import check_number
 from densenet_core.checkpoints.identify.by_structure import Asked, infer_named, read_by_structure, shapes_of
 from densenet_core.checkpoints.identify.concat_order import Order
 from densenet_core.checkpoints.identify.connectivity import ConcatSpec, as_concatenations
-from densenet_core.checkpoints.identify.derived import DEQUANTIZED, compose_weights
+from densenet_core.checkpoints.identify.dequantizing import DEQUANTIZED
+from densenet_core.checkpoints.identify.derived import compose_weights
 from densenet_core.checkpoints.identify.identified_by import (
     ReadStateDict,
     check_against_spec,
