@@ -31,6 +31,15 @@ def test_files_and_modules_that_are_named_exist(file: Path) -> None:
         assert exists(name), name
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("page", ["python", "prediction"])
+def test_the_python_of_a_page_runs_when_pasted(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    pasted = "\n".join(re.findall(r"```python\n(.*?)```", (ROOT / "docs" / f"{page}.md").read_text(), re.DOTALL))
+    exec(compile(pasted, page, "exec"), {})
+
+
 def exists(dotted: str) -> bool:
     """Whether this is a module or a name in one."""
     parts = dotted.split(".")

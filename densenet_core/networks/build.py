@@ -38,7 +38,7 @@ def build_model(spec: Spec, memory_efficient: bool = False) -> Network:
 
 def create_model(
     name: str,
-    num_classes: int = 10,
+    num_classes: int | None = None,
     in_channels: int = 3,
     drop_rate: float = 0.0,
     memory_efficient: bool = False,

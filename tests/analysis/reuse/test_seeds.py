@@ -77,7 +77,7 @@ def test_other_measures_have_no_null(untrained: list[pd.DataFrame]) -> None:
 
 
 def test_what_can_not_be_compared_is_named(untrained: list[pd.DataFrame]) -> None:
-    with pytest.raises(ValueError, match="two networks or more: 1 is given"):
+    with pytest.raises(ValueError, match="1 network is given: give two or more seeds"):
         seed_statistics(untrained[:1])
     with pytest.raises(ValueError, match="networks 1 and 3 have the same weights"):
         seed_statistics([untrained[0], untrained[1], untrained[0]])

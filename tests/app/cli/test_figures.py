@@ -100,7 +100,7 @@ def test_reuse_of_seeds_shows_mean_and_spread(tmp_path: Path, capsys: pytest.Cap
     assert "of 12 cells differ between the networks" in capsys.readouterr().out
     assert (tmp_path / "a.csv").read_text().startswith("block,source_layer,target_layer,target_kind,mean,std,low,high")
     assert run(["reuse", files[0], "--seeds"]) == 2
-    assert "two networks or more: 1 is given" in capsys.readouterr().err
+    assert "1 network is given: give two or more seeds" in capsys.readouterr().err
 
 
 def test_reuse_of_two_epochs_shows_how_they_differ(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -21,11 +21,11 @@ from tests.densenet_core.checkpoints.identify import (
     test_derived,
     test_layouts,
     test_norm_kinds,
-    test_plain_names,
     test_quantized,
     test_variants,
 )
 from tests.densenet_core.checkpoints.identify.handmade.norms import filled
+from tests.densenet_core.checkpoints.identify.shapes import test_plain_names
 from tests.densenet_core.checkpoints.identify.test_relatives_of_densenet import RDNet, Tiramisu
 
 HEADER = ("what the file holds", "recognized by", "table", "scores", "why there are no scores, or what they assume")
