@@ -35,6 +35,7 @@ st.html(
     ".st-key-seen_image {max-width: 280px;} "
     ".st-key-thumbnails img {width: 4rem; height: 4rem; max-height: none !important; border-radius: 0.3rem;} "
     "[data-testid=stMetricLabel] :is(div, p) {white-space: normal;} "  # Streamlit cuts long labels
+    "[class*='st-key-numbers_'] :is(td, th:not(:first-child)) {text-align: right !important;} "
     ".katex-display {overflow-x: auto; overflow-y: hidden;} "  # long formulas scroll on a phone
     "@media (max-width: 640px) {.katex-display > .katex {font-size: 1em;}} "
     # white on the dark theme's light blue has a contrast below 4.5

@@ -27,7 +27,7 @@ from app.dashboard.widgets.downloads import download_row, take_home
 from app.dashboard.widgets.handover import Code
 from app.dashboard.widgets.long_work import result_of
 from app.dashboard.widgets.network_picker import pick_network
-from app.dashboard.widgets.tables import show_table, show_table_on_opening
+from app.dashboard.widgets.tables import show_numbers, show_table, show_table_on_opening
 from app.text import format_value, literal, network_name
 from densenet_core import RunError
 from densenet_core.networks.spec import Spec
@@ -112,7 +112,7 @@ def _show_quantities(table: pd.DataFrame, records: dict[str, dict[str, Any]], co
         unknown = t("comparison.not_known")
         rows.append({"": t("comparison.test_error"), **{name: errors[name] or unknown for name in names}})
     quantities = pd.DataFrame(rows).fillna("")
-    st.table(quantities.rename(columns=literal).map(literal).set_index(""))  # a table's cells are Markdown
+    show_numbers(quantities.rename(columns=literal).map(literal).set_index(""), key="quantities")
     with take_home():
         download_row("comparison", table.reset_index(), None, "quantities_", code)
 

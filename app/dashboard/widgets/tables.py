@@ -36,6 +36,16 @@ def show_rows(rows: pd.DataFrame | Sequence[Mapping[str, Any]], **options: Any) 
     st.dataframe(shown, hide_index=True, placeholder=MISSING, **options)
 
 
+def show_numbers(table: pd.DataFrame, key: str) -> None:
+    """Draw a table whose cells are numbers as text, aligned at the right; its index names the rows.
+
+    Args:
+        table: its cells are Markdown, whose lines wrap.
+    """
+    with st.container(key=f"numbers_{key}"):  # app/main.py aligns what has such a key
+        st.table(table)
+
+
 def _translated(values: pd.Series, titles: Mapping[Any, str]) -> pd.Series:
     words = {value: translated(titles.get(value, value)) for value in values.unique()}
     return values.map(words)

@@ -21,7 +21,7 @@ from app.dashboard.refusals import show_error
 from app.dashboard.views.notes.connectivity import TEXT_WIDTH
 from app.dashboard.widgets.downloads import download_row, download_small, download_table, take_home
 from app.dashboard.widgets.scripts import SCREEN, TABLE, joined, plain_script, spec_script
-from app.dashboard.widgets.tables import show_table
+from app.dashboard.widgets.tables import show_numbers, show_table
 from app.text import literal
 from densenet_core import DenseNetSpec
 from densenet_core.networks.names import MODEL_NAMES, published_spec
@@ -137,7 +137,8 @@ def _show_sizes() -> None:
     text = t("notes.compression.padding", before=first["before"], after=first["unpadded"], odd=odd)
     st.markdown(text, width=TEXT_WIDTH)
     labels = [t(f"notes.compression.{column}") for column in sizes]
-    st.table(sizes.astype(str).set_axis(labels, axis=1).set_index(labels[0]))  # an index of numbers is hidden
+    text_sizes = sizes.astype(str).set_axis(labels, axis=1)  # an index of numbers is hidden
+    show_numbers(text_sizes.set_index(labels[0]), key="sizes")
     imports = {"analysis.architecture.architecture": "sizes_after"}
     line = f'save_table(sizes_after({PADDED_SIZES}), "sizes_after_convolutions.csv")'
     download_table("sizes_after_convolutions", sizes, "notes_sizes_", plain_script(joined(TABLE, imports), [line]))
