@@ -24,12 +24,12 @@ from densenet_core import DenseNet, DenseNetSpec
 from densenet_core.hardware import hardware
 from densenet_core.training.malloc import keep_freed_memory
 from support import recorded
+from support.half_precision import has_bf16
 from support.peers import torchvision_densenet
 from support.workers import Worker, answer, in_turns, run
 
 DEPTH, BATCH, TURNS = 100, 64, 4  # one step a turn
 COMPARED_TURN = 1  # after the first step and two turns: three steps
-HALF_PRECISION = ("avx512_bf16", "amx_bf16", "bf16")  # flags in /proc/cpuinfo of processors that compute with bf16
 
 
 class Way(NamedTuple):
@@ -110,15 +110,6 @@ def serve(name: str, depth: str, batch: str) -> None:
 def peak_kilobytes() -> int:
     """Return the most memory that this process has held (Linux)."""
     return int(re.search(r"VmHWM:\s*(\d+)", Path("/proc/self/status").read_text())[1])
-
-
-def has_bf16() -> bool:
-    """Return whether the processor has instructions for bf16 (Linux; elsewhere it is assumed)."""
-    try:
-        flags = set(Path("/proc/cpuinfo").read_text().split())
-    except OSError:
-        return True
-    return bool(flags & {*HALF_PRECISION})
 
 
 def step_times(ways: list[str]) -> list[dict[str, object]]:
