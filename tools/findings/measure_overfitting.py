@@ -28,6 +28,15 @@ DROP_RATES = (0.2, 0.0)  # of the DenseNets; the ResNets have none, as in the pa
 EPOCHS = 20
 
 
+def parse_seeds(description: str | None) -> argparse.Namespace:
+    """Return ``runs`` and ``seeds`` of the command line; from here on, one thread computes."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of the trained networks")
+    parser.add_argument("--seeds", type=int, default=5, help="number of seeds")
+    torch.set_num_threads(1)
+    return parser.parse_args()
+
+
 def train_seeds(arch: str, drop_rate: float, num_seeds: int, runs: Path, epochs: int = EPOCHS) -> list[Checkpoint]:
     """Train a network by the paper's recipe with each seed, or return what is trained already."""
     networks = []
@@ -70,11 +79,7 @@ def overfitting_rows(num_seeds: int, runs: Path) -> pd.DataFrame:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runs", type=Path, default=Path("runs"))
-    parser.add_argument("--seeds", type=int, default=5)
-    options = parser.parse_args()
-    torch.set_num_threads(1)
+    options = parse_seeds(__doc__)
     table = overfitting_rows(options.seeds, options.runs)
     print("wrote", save_table(table, MEASURED / "overfitting_digits.csv"))
 

@@ -9,11 +9,7 @@ feature-reuse tables (``seeds_effects_digits.csv``), the claims (``seeds_claims_
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
-
 import pandas as pd
-import torch
 
 from analysis.claims.claims import check_claims
 from analysis.figures.export import save_table
@@ -24,7 +20,7 @@ from densenet_core import Checkpoint
 from densenet_core.data.datasets import load_splits
 from densenet_core.data.images import Images
 from tools.findings.measure_decisions import decisions, untrained_decisions
-from tools.findings.measure_overfitting import train_seeds
+from tools.findings.measure_overfitting import parse_seeds, train_seeds
 from tools.findings.measured import MEASURED
 
 ARCH, EPOCHS = "densenet-22-8", 100
@@ -48,11 +44,7 @@ def decided(network: Checkpoint, images: Images) -> pd.DataFrame:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runs", type=Path, default=Path("runs"))
-    parser.add_argument("--seeds", type=int, default=5)
-    options = parser.parse_args()
-    torch.set_num_threads(1)
+    options = parse_seeds(__doc__)
     images = load_splits("digits").test
     tables: dict[str, list[pd.DataFrame]] = {"effects": [], "claims": [], "decisions": []}
     for seed, network in enumerate(train_seeds(ARCH, 0.0, options.seeds, options.runs, EPOCHS)):
