@@ -23,9 +23,7 @@ MAX_NODES = 5_000  # of an ONNX graph: DenseNet-264 has about 1,000
 MAX_READERS = 1_500  # layers with weights of an ONNX graph
 MAX_CHANNELS = 100_000  # of one value in an ONNX graph
 MAX_WALKED_CHANNELS = 20_000_000  # of all values in an ONNX graph together
-MAX_DEQUANTIZED = (
-    100_000_000  # whole numbers that stand for weights in an ONNX graph: DenseNet-264 (k=48) has 72 million
-)
+MAX_DEQUANTIZED = 100_000_000  # whole numbers for weights in an ONNX graph: DenseNet-264 (k=48) has 72 million
 LARGE = 64_000_000  # bytes of a tensor that is read only if the network uses it; the largest of a DenseNet has 20
 MAX_LISTED = 50  # names of what else a file contains
 

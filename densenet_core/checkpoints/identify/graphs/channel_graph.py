@@ -59,10 +59,8 @@ class Step(NamedTuple):
     is_special: bool = False  # dilated, rounding sizes up, ...
 
     def __str__(self) -> str:
-        sides, special = (
-            "x".join(map(str, self.kernel)),
-            " (dilated, padded unevenly or rounding up)" if self.is_special else "",
-        )
+        sides = "x".join(map(str, self.kernel))
+        special = " (dilated, padded unevenly or rounding up)" if self.is_special else ""
         return f"{self.kind} {sides} of stride {max(self.stride)} and padding {max(self.padding)}{special}"
 
 
