@@ -56,8 +56,8 @@ def show_connections() -> None:
         format_func=names.__getitem__,
     )
     spec = one_block(layers, EXAMPLE.growth_rate, EXAMPLE.num_init_features)
-    reads = block_layers(spec)
-    _show_counts(spec)
+    connections, reads = block_connections(spec), block_layers(spec)
+    _show_counts(layers, connections)
     show_chart(dense_block_screen(spec, marked=marked or None), "notes_block", t("notes.connections.title"))
     if marked:
         row = reads.iloc[marked]
@@ -65,20 +65,19 @@ def show_connections() -> None:
     st.caption(t("notes.connections.hover"))
     st.markdown(_count_in_blocks(PLAIN), width=TEXT_WIDTH)
     with take_home():
-        _download_figure_1(spec)
+        _download_figure_1(spec, connections)
 
 
-def _show_counts(spec: DenseNetSpec) -> None:
-    """Show how many connections a chain of the first block's layers has, and how many the dense block has."""
-    into_layers = block_connections(spec)["target_kind"] == "dense_layer"
+def _show_counts(layers: int, connections: pd.DataFrame) -> None:
+    """Show how many connections a chain of so many layers has, and how many their dense block has."""
+    into_layers = connections["target_kind"] == "dense_layer"
     a, b, c = st.columns(3)
-    a.metric(t("notes.connections.chain"), f"{spec.block_config[0]:,}", border=True)
+    a.metric(t("notes.connections.chain"), f"{layers:,}", border=True)
     b.metric(t("notes.connections.dense"), f"{into_layers.sum():,}", border=True)
     c.metric(t("notes.connections.next"), f"{(~into_layers).sum():,}", border=True)
 
 
-def _download_figure_1(spec: DenseNetSpec) -> None:
-    connections = block_connections(spec)
+def _download_figure_1(spec: DenseNetSpec, connections: pd.DataFrame) -> None:
     draw = partial(loading.figure_file, lambda _: dense_block_figure(spec), "figure_1", connections)
     imports = {"analysis": "save_figure", "analysis.architecture.architecture": "block_connections"}
     imports |= {"analysis.figures.diagrams.dense_block": "dense_block_figure"}
