@@ -15,13 +15,13 @@ from analysis.reuse.cuts.partial_sums import PartialSums, measurement_file
 from analysis.reuse.cuts.scores import cut_scores
 from analysis.reuse.dissection import Dissection, dissect
 from analysis.reuse.effects import OnBatch, batches_on_device, in_halves
+from analysis.reuse.measures import CONNECTION, PLACE
 from densenet_core import DataError
 from densenet_core.data.images import Images, sample_evenly
 from densenet_core.hardware import device
 from densenet_core.training.evaluation import check_images
 
 MAX_CONFUSIONS = 5e7  # numbers, of 8 bytes each: DenseNet-BC (L=100, k=12) on 100 classes has 4.6 million
-KEYS = ["block", "source_layer", "target_layer", "target_kind"]
 
 
 def reuse_by_class(
@@ -63,7 +63,7 @@ def reuse_by_class(
     """
     checkpoint = as_checkpoint(network)
     check_images(checkpoint, images)
-    table = connection_weights(checkpoint)[KEYS]
+    table = connection_weights(checkpoint)[CONNECTION]
     chosen, number = sample_evenly(images, num_images), len(images.class_names)
     counts_pairs = len(table) * number**2 <= MAX_CONFUSIONS
     kind = f"classes {number}" if counts_pairs else f"classes {number} without pairs"
@@ -129,7 +129,7 @@ def class_profiles(table: pd.DataFrame, measure: str = "ablation", centered: boo
     """
     if measure not in ("ablation", "error_rise", "logit"):
         raise DataError(f"measure {measure!r} is not one of ablation, error_rise, logit")
-    profiles = table.pivot(index="class", columns=["block", "source_layer", "target_layer"], values=measure)
+    profiles = table.pivot(index="class", columns=PLACE, values=measure)
     return profiles - profiles.mean() if centered else profiles
 
 
@@ -189,10 +189,10 @@ def confusion_pairs(table: pd.DataFrame, top: int = 10) -> pd.DataFrame:
         without ``attrs["confusions"]``.
     """
     if "confusions" not in table.attrs:
-        return table.head(0)[KEYS].assign(**{"class": [], "predicted": [], "images": []})
+        return table.head(0)[CONNECTION].assign(**{"class": [], "predicted": [], "images": []})
     changes = table.attrs["confusions"].copy()
     changes[:, np.arange(changes.shape[1]), np.arange(changes.shape[1])] = 0
-    connections = table[KEYS].drop_duplicates().reset_index(drop=True)
+    connections = table[CONNECTION].drop_duplicates().reset_index(drop=True)
     order = np.argsort(-np.abs(changes), axis=None, kind="stable")[:top]
     row, true, predicted = np.unravel_index(order, changes.shape)
     found = connections.loc[row].reset_index(drop=True)

@@ -15,10 +15,10 @@ from analysis.reuse.connections import Network, as_checkpoint, connection_weight
 from analysis.reuse.cuts.scores import cut_scores
 from analysis.reuse.dissection import Dissection, Reader, dissect
 from analysis.reuse.effects import widths
+from analysis.reuse.measures import CONNECTION
 from densenet_core import Checkpoint, DataError
 from densenet_core.hardware import device
 
-KEYS = ["block", "source_layer", "target_layer", "target_kind"]
 BEAM = 24  # unfinished paths kept in each step of the beam search
 
 
@@ -53,7 +53,7 @@ def decision_connections(
     """
     checkpoint = as_checkpoint(network)
     direction = _direction(checkpoint, images, for_class, against)
-    table = connection_weights(checkpoint)[KEYS]
+    table = connection_weights(checkpoint)[CONNECTION]
     batch = images.to(device())
     dissection = dissect(checkpoint, device())
     table = table.assign(gradient_activation=_gradient_activation(dissection, batch, direction))

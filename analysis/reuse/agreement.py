@@ -27,13 +27,12 @@ from analysis.reuse.comparison.resampling import (
     tie_noise,
     without_noise,
 )
-from analysis.reuse.measures import HALVES, MEASURES
+from analysis.reuse.measures import CONNECTION, HALVES, MEASURES
 from analysis.reuse.ranks import expected_overlap, spearman, weighted_spearman
 from analysis.reuse.scaling import check_measure
 
 MIN_CONNECTIONS = 3  # fewer have no rank correlation worth the name
 WANTED_RELIABILITY = 0.9
-KEYS = ["block", "source_layer", "target_layer", "target_kind"]
 
 
 @dataclass(frozen=True)
@@ -197,7 +196,7 @@ def disagreements(
         raise ValueError(f"first and second are both {first!r}: choose two measures")
     rows = choose_connections(table, (first, second), kind)
     ranks = {name: (pd.Series(tie_noise(rows, name)).rank() - 1) / (len(rows) - 1) for name in (first, second)}
-    found = rows[[*KEYS, first, second]].assign(
+    found = rows[[*CONNECTION, first, second]].assign(
         **{f"rank_{name}": rank.to_numpy() for name, rank in ranks.items()},
         difference=(ranks[first] - ranks[second]).to_numpy(),
     )
@@ -224,7 +223,12 @@ def choose_connections(
 
 def within_targets(rows: pd.DataFrame, a: np.ndarray, b: np.ndarray) -> float:
     """Return the mean of the rank correlations within each target that has three sources or more."""
+    found = correlations_within(rows, a, b)
+    known = found[~np.isnan(found)]
+    return float(known.mean()) if len(known) else float("nan")
+
+
+def correlations_within(rows: pd.DataFrame, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return the rank correlation within each target of three sources or more; nan where a side is constant."""
     targets = rows.groupby(["block", "target_layer"]).indices.values()
-    found = [spearman(a[own], b[own]) for own in targets if len(own) >= MIN_CONNECTIONS]
-    known = [value for value in found if not np.isnan(value)]
-    return float(np.mean(known)) if known else float("nan")
+    return np.array([spearman(a[own], b[own]) for own in targets if len(own) >= MIN_CONNECTIONS])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 import pandas as pd
 
-from analysis.reuse.measures import STATISTICS, WEIGHT_MEASURES, with_measures
+from analysis.reuse.measures import CONNECTION, STATISTICS, WEIGHT_MEASURES, with_measures
 from densenet_core import Checkpoint, CheckpointError, DenseNetSpec, checkpoint_from_state_dict
 from densenet_core.arrays import Array
 from densenet_core.checkpoints.identify.connectivity import ConcatSpec, ConcatTarget, targets
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 Network: TypeAlias = "Checkpoint | nn.Module | Mapping[str, Tensor]"
 
-KEYS = ("block", "source_layer", "target_layer", "target_kind", "num_channels")
+KEYS = (*CONNECTION, "num_channels")
 COLUMNS = (*KEYS, *WEIGHT_MEASURES)
 
 

@@ -24,6 +24,9 @@ from analysis.words import phrases
 if TYPE_CHECKING:  # the command line reads the table at its start
     import pandas as pd
 
+PLACE = ["block", "source_layer", "target_layer"]  # columns that name a connection, in every table of connections
+CONNECTION = [*PLACE, "target_kind"]
+
 Needs = Literal["weights", "images", "gradients", "cuts"]
 Scope = Literal["target", "kind", "network"]
 Replacement = Literal["zero", "mean"]  # what stands in for feature maps that are cut or not read

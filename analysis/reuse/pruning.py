@@ -11,7 +11,7 @@ import pandas as pd
 from analysis.architecture.cost import count_cost, default_input_size, total_cost
 from analysis.reuse.baselines import ORDERS, PATTERNS
 from analysis.reuse.connections import Network, as_checkpoint, dense_spec
-from analysis.reuse.measures import MEASURES, as_names
+from analysis.reuse.measures import MEASURES, PLACE, as_names
 from analysis.reuse.repair import Repair, check_repair, cut_loss_and_error
 from analysis.reuse.scaling import check_table
 from analysis.reuse.untrained import build_untrained
@@ -25,7 +25,6 @@ from densenet_core.training.evaluation import check_images, evaluate_checkpoint
 from densenet_core.training.record import without_results
 
 Budget = Literal["connections", "params", "mult_adds"]
-KEYS = ["block", "source_layer", "target_layer"]
 RANDOM = "random"
 
 
@@ -72,7 +71,7 @@ def _as_given(network: Network, table: pd.DataFrame) -> tuple[Checkpoint, pd.Dat
     whole = as_checkpoint(network)
     spec = network.spec if isinstance(network, Checkpoint) else getattr(network, "spec", None)
     cuts = set(spec.cuts) if isinstance(spec, DenseNetSpec) else set()
-    is_there = [place not in cuts for place in table[KEYS].itertuples(index=False, name=None)]
+    is_there = [place not in cuts for place in table[PLACE].itertuples(index=False, name=None)]
     return without_connections(whole, cuts) if cuts else whole, table[is_there]
 
 
@@ -116,7 +115,7 @@ def _cut_down_to(
     """Return the cuts, and what of the budget is then left, which is above ``bound`` where no more can be cut."""
     left_sources = table.groupby(["block", "target_layer"])["source_layer"].size().to_dict()
     left, cuts = whole, list[Cut]()
-    places = table[KEYS].itertuples(index=False, name=None)
+    places = table[PLACE].itertuples(index=False, name=None)
     connections: dict[Any, Cut] = dict(zip(table.index, places, strict=True))
     for row in importance.sort_values(kind="stable").index:
         if left <= bound:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Literal, get_args
 
-from analysis.reuse.measures import MEASURES, is_signed
+from analysis.reuse.measures import CONNECTION, MEASURES, is_signed
 from analysis.words import Phrase, phrases
 
 if TYPE_CHECKING:  # the command line reads the options at its start
@@ -15,7 +15,6 @@ Scaling = Literal[
     "kind_max", "block_max", "dense_max", "network_max", "target_max", "target_minmax", "rank", "signed_log", "none"
 ]
 SCALINGS: tuple[Scaling, ...] = get_args(Scaling)
-KEYS = ("block", "source_layer", "target_layer", "target_kind")  # what a connection is called in every table
 
 # The paper does not say how Figure 5's colors are scaled to 0..1; per block by its maximum is how it reads.
 SCALING_TITLES: dict[Scaling, Phrase] = phrases(
@@ -149,7 +148,7 @@ def target_share(table: pd.DataFrame) -> pd.Series:
 def check_measure(table: pd.DataFrame, measure: str) -> None:
     """Raise ValueError if ``table`` has no such measure; the message lists those it has."""
     check_table(table)
-    known = [column for column in table.columns if column not in {*KEYS, "num_channels"}]
+    known = [column for column in table.columns if column not in {*CONNECTION, "num_channels"}]
     if measure in MEASURES and measure not in known:
         raise ValueError(f"table has no column {measure!r}: measure_reuse(network, [{measure!r}], images) computes it")
     if measure not in known:
@@ -162,7 +161,7 @@ def check_table(table: pd.DataFrame, columns: Iterable[str] = ()) -> None:
 
     if not isinstance(table, pd.DataFrame):
         raise ValueError(f"table is a {type(table).__name__}: give the pandas DataFrame of connection_weights")
-    if missing := [column for column in (*KEYS, *columns) if column not in table.columns]:
+    if missing := [column for column in (*CONNECTION, *columns) if column not in table.columns]:
         raise ValueError(f"table lacks the column {missing[0]!r}: give a table of connection_weights or measure_reuse")
     if table.empty:
         raise ValueError("table has no rows: keep the connections of at least one target")

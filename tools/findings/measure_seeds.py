@@ -14,7 +14,7 @@ import pandas as pd
 from analysis.claims.claims import check_claims
 from analysis.figures.export import save_table
 from analysis.prediction.lens import pooled_parts
-from analysis.reuse.measures import HALVES, MEASURES
+from analysis.reuse.measures import CONNECTION, HALVES, MEASURES
 from analysis.reuse.measuring import cache_folder, measure_reuse
 from densenet_core import Checkpoint
 from densenet_core.data.datasets import load_splits
@@ -25,7 +25,7 @@ from tools.findings.measured import MEASURED
 
 ARCH, EPOCHS = "densenet-22-8", 100
 NUM_CLAIM_IMAGES = 200  # as tools/findings/measure_claims.py
-KEPT = ("block", "source_layer", "target_layer", "target_kind", "num_channels", *MEASURES, *HALVES)
+KEPT = (*CONNECTION, "num_channels", *MEASURES, *HALVES)
 
 
 def effects(network: Checkpoint, images: Images) -> pd.DataFrame:

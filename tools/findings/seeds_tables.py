@@ -9,7 +9,8 @@ import pandas as pd
 
 from analysis.reuse.agreement import agreement_table, within_targets
 from analysis.reuse.baselines import BASELINE_TITLES
-from analysis.reuse.measures import MEASURE_TITLES, MEASURES
+from analysis.reuse.comparison.resampling import tie_noise
+from analysis.reuse.measures import MEASURE_TITLES
 from analysis.reuse.ranks import spearman
 from tools.findings.measured import MEASURED
 from tools.findings.tables import controls, markdown, mean_and_spread
@@ -37,9 +38,7 @@ def between_seeds(tables: Sequence[pd.DataFrame], measure: str) -> list[str]:
     """Return the rank correlation of a measure in two seeds, over the pairs: of all connections, within targets."""
     if measure not in tables[0]:
         return ["", ""]  # structure is the same in all seeds
-    noise = MEASURES[measure].noise
-    values = [table[measure].where(table[measure].abs() >= noise, 0.0).to_numpy() for table in tables]
-    pairs = list(combinations(values, 2))
+    pairs = list(combinations([tie_noise(table, measure) for table in tables], 2))
     of_all = pd.Series([spearman(*pair) for pair in pairs])
     of_targets = pd.Series([within_targets(tables[0], *pair) for pair in pairs])
     return [mean_and_spread(of_all), mean_and_spread(of_targets)]

@@ -108,8 +108,17 @@ def agreement_rows() -> str:
 def agreement_cell(rows: pd.DataFrame, measure: str) -> str:
     """Return the correlation with its interval, without row 0, and within a target, and the overlap of the largest."""
     whole, inner = rows.loc[(measure, True)], rows.loc[(measure, False)]
-    cell = f"{whole.spearman:.2f} [{whole.low:.2f}, {whole.high:.2f}]; {inner.spearman:.2f}; "
-    return (cell + f"{whole.within_targets:.2f}; {whole.overlap:.0%}").replace("-0.00", "0.00")
+    cell = f"{whole.spearman:z.2f} {interval(whole.low, whole.high)}; {inner.spearman:z.2f}; "
+    return cell + f"{whole.within_targets:z.2f}; {whole.overlap:.0%}"
+
+
+def interval(low: float, high: float) -> str:
+    """Return an interval of correlations or shares.
+
+    >>> interval(-0.001, 0.25)
+    '[0.00, 0.25]'
+    """
+    return f"[{low:z.2f}, {high:z.2f}]"
 
 
 def difference_rows() -> str:
@@ -124,10 +133,10 @@ def difference_rows() -> str:
 
 def difference_cell(own: AgreementDifference) -> str:
     """Return a difference of correlations with both intervals, and that within a target."""
-    cell = f"{own.difference:.2f} [{own.low:.2f}, {own.high:.2f}], [{own.low_by_source:.2f}, {own.high_by_source:.2f}]"
+    cell = f"{own.difference:z.2f} {interval(own.low, own.high)}, {interval(own.low_by_source, own.high_by_source)}"
     if not math.isnan(own.within_targets):
-        cell += f"; {own.within_targets:.2f} [{own.within_low:.2f}, {own.within_high:.2f}]"
-    return cell.replace("-0.00", "0.00")
+        cell += f"; {own.within_targets:z.2f} {interval(own.within_low, own.within_high)}"
+    return cell
 
 
 def share_without_effect(table: pd.DataFrame) -> str:
@@ -194,7 +203,7 @@ def mean_and_spread(values: pd.Series) -> str:
     >>> mean_and_spread(pd.Series([1.0, 2.0, 3.0]))
     '2.00 ± 1.00'
     """
-    return f"{values.mean():.2f} ± {values.std():.2f}".replace("-0.00", "0.00") if values.notna().any() else ""
+    return f"{values.mean():z.2f} ± {values.std():.2f}" if values.notna().any() else ""
 
 
 def classes_rows() -> str:
@@ -205,7 +214,7 @@ def classes_rows() -> str:
     for weights in ("trained", "untrained"):
         own = [table.loc[weights] for table in found.values()]
         for column, title in CLASS_ROWS.items():
-            cells = [f"{table[column]:.2f}".replace("-0.00", "0.00") for table in own]
+            cells = [f"{table[column]:z.2f}" for table in own]
             rows.append([f"{title}, {weights}", *cells])
         title = f"p of the class-specific part (10,000 permutations), {weights}"
         rows.append([title, *(f"{table['p_value']:.1g}" for table in own)])
@@ -246,8 +255,7 @@ def at_depths(found: dict[str, Any]) -> str:
 
 def last_third(found: dict[str, Any]) -> str:
     """Return the share of the logit that comes from the last third of the sources, with its interval."""
-    low, high = found["last_third_interval"]
-    return f"{found['last_third_share']:.2f} [{low:.2f}, {high:.2f}]"
+    return f"{found['last_third_share']:.2f} {interval(*found['last_third_interval'])}"
 
 
 def last_third_untrained(found: dict[str, Any]) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from analysis.reuse.agreement import MIN_CONNECTIONS, choose_connections
+from analysis.reuse.agreement import choose_connections, correlations_within
 from analysis.reuse.baselines import BASELINES
 from analysis.reuse.comparison.resampling import Cluster, centered_interval, draw_clusters, over_images, tie_noise
 from analysis.reuse.ranks import spearman, weighted_spearman
@@ -60,8 +60,8 @@ def compare_agreements(
     """
     baselines = {name: BASELINES[name](table) for name in (first, other) if name in BASELINES}
     rows = choose_connections(table.assign(**baselines), (first, other, reference), kind, block_input)
-    wanted = tie_noise(rows, reference)
-    difference = spearman(tie_noise(rows, first), wanted) - spearman(tie_noise(rows, other), wanted)
+    a, b, wanted = (tie_noise(rows, name) for name in (first, other, reference))
+    difference = spearman(a, wanted) - spearman(b, wanted)
     one, two, drawn = (over_images(rows, name, resamples, seed) for name in (first, other, reference))
 
     def interval(by: Cluster) -> tuple[float, float]:
@@ -69,17 +69,15 @@ def compare_agreements(
         resampled = weighted_spearman(one, drawn, times) - weighted_spearman(two, drawn, times)
         return centered_interval(resampled, difference)
 
-    within = _within_targets(rows, tie_noise(rows, first), tie_noise(rows, other), wanted, resamples, seed)
+    within = _mean_and_interval(
+        correlations_within(rows, a, wanted) - correlations_within(rows, b, wanted), resamples, seed
+    )
     return AgreementDifference(difference, *interval("target_layer"), *interval("source_layer"), *within)
 
 
-def _within_targets(
-    rows: pd.DataFrame, first: np.ndarray, other: np.ndarray, wanted: np.ndarray, resamples: int, seed: int
-) -> tuple[float, float, float]:
-    """Return the mean difference of the correlations within targets, with its 95 % interval over targets."""
-    targets = [own for own in rows.groupby(["block", "target_layer"]).indices.values() if len(own) >= MIN_CONNECTIONS]
-    found = [spearman(first[own], wanted[own]) - spearman(other[own], wanted[own]) for own in targets]
-    known = np.array([value for value in found if not np.isnan(value)])
+def _mean_and_interval(values: np.ndarray, resamples: int, seed: int) -> tuple[float, float, float]:
+    """Return the mean of the known values, one per target, with its 95 % interval over targets."""
+    known = values[~np.isnan(values)]
     if not len(known):
         return float("nan"), float("nan"), float("nan")
     drawn = known[np.random.default_rng(seed).integers(len(known), size=(resamples, len(known)))].mean(1)

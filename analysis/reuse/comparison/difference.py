@@ -6,10 +6,8 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from analysis.reuse.measures import DEFAULT
+from analysis.reuse.measures import CONNECTION, DEFAULT
 from analysis.reuse.scaling import Scaling, default_scaling, scale_measure
-
-CONNECTION = ["block", "source_layer", "target_layer", "target_kind"]
 
 
 def reuse_difference(

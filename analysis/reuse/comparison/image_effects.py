@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analysis.reuse.measures import PLACE
+
 EFFECTS = "image_effects"  # where ``attrs`` of a feature-reuse table holds them
-KEYS = ["block", "source_layer", "target_layer"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +28,7 @@ class ImageEffects:
         Args:
             rows: connections of the table, in any order.
         """
-        columns = self.connections.get_indexer(pd.MultiIndex.from_frame(rows[KEYS]))
+        columns = self.connections.get_indexer(pd.MultiIndex.from_frame(rows[PLACE]))
         number = len(self.values)
         times = np.random.default_rng((seed, 1)).multinomial(number, np.full(number, 1 / number), resamples)
         means: np.ndarray = times @ self.values[:, columns].astype(float) / number
@@ -40,4 +41,4 @@ class ImageEffects:
 
 def image_effects(table: pd.DataFrame, values: np.ndarray) -> ImageEffects:
     """Return the effects on images of a table's connections; ``values`` (images, rows of the table)."""
-    return ImageEffects(pd.MultiIndex.from_frame(table[KEYS]), values.astype(np.float32))
+    return ImageEffects(pd.MultiIndex.from_frame(table[PLACE]), values.astype(np.float32))

@@ -21,9 +21,9 @@ import numpy as np
 import pandas as pd
 
 from analysis.reuse.agreement import within_targets
-from analysis.reuse.comparison.difference import CONNECTION, check_same_cells
+from analysis.reuse.comparison.difference import check_same_cells
 from analysis.reuse.connections import Network, connection_weights
-from analysis.reuse.measures import DEFAULT
+from analysis.reuse.measures import CONNECTION, DEFAULT
 from analysis.reuse.ranks import spearman
 from analysis.reuse.scaling import Scaling, check_measure, scale_measure
 

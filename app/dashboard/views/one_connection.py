@@ -14,7 +14,7 @@ import streamlit as st
 from analysis.figures.connection import source_profile, target_profile, weight_histogram
 from analysis.figures.figure_5 import Connection
 from analysis.reuse.connections import connection_filter
-from analysis.reuse.measures import IMAGE_MEASURES, measure_title
+from analysis.reuse.measures import IMAGE_MEASURES, PLACE, measure_title
 from analysis.reuse.scaling import target_share
 from app.dashboard import loading
 from app.dashboard.charts import draw_once, show_chart
@@ -77,7 +77,7 @@ def show_connection(key: NetworkKey, measured: Measured, table: pd.DataFrame, me
 
 def _show_facts(table: pd.DataFrame, cell: Connection, weights: np.ndarray, measure: str) -> None:
     """Name a connection and its numbers, beside a field to type another one."""
-    is_cell = (table[["block", "source_layer", "target_layer"]] == tuple(cell)).all(axis=1)
+    is_cell = (table[PLACE] == tuple(cell)).all(axis=1)
     row = table.assign(share=target_share(table))[is_cell].iloc[0]
     source = t("reuse.source_layer" if cell.source_layer else "reuse.source_input", layer=cell.source_layer)
     target = t(f"reuse.target_{row['target_kind']}", layer=cell.target_layer)

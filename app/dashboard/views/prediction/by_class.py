@@ -12,6 +12,7 @@ from analysis.figures.figure_5 import feature_reuse_figure, feature_reuse_screen
 from analysis.figures.prediction.decision import decision_figure, decision_screen, matrix_figure
 from analysis.figures.prediction.similarity import matrix_screen
 from analysis.prediction.by_class import class_profiles, cluster_classes, confusion_pairs
+from analysis.reuse.measures import PLACE
 from app.dashboard import loading
 from app.dashboard.charts import show_blocks, show_chart
 from app.dashboard.jobs.task import Task
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from app.dashboard.keys import ImagesKey, NetworkKey
     from app.dashboard.views.prediction.overview import Shown
 
-CELL = ["block", "source_layer", "target_layer"]
 MEASURES = ("ablation", "difference")
 
 
@@ -73,16 +73,16 @@ def show_by_class(shown: Shown) -> None:
 
 
 def _show_heatmap(key: NetworkKey, images: ImagesKey, found: pd.DataFrame, number: int) -> None:
-    own = found.loc[found["class"] == number, [*CELL, "ablation"]]
-    table = loading.measured_table(key, (), None).merge(own, on=CELL, how="left")
+    own = found.loc[found["class"] == number, [*PLACE, "ablation"]]
+    table = loading.measured_table(key, (), None).merge(own, on=PLACE, how="left")
     draw_screen = partial(feature_reuse_screen, table, "ablation", None, "viridis")
     show_blocks(lambda block: draw_screen(only=block), _blocks(table), "by_class_heatmap", t("reuse.alt"))
     with take_home():
         draw = partial(loading.figure_file, _heatmap_on_paper, f"reuse_by_class {number}", table)
         imports = {"analysis": "connection_weights, feature_reuse_figure, save_figure"}
         lines = [
-            f"own = found.loc[found['class'] == {number}, {[*CELL, 'ablation']}]",
-            f"table = connection_weights(network).merge(own, on={CELL}, how='left')",
+            f"own = found.loc[found['class'] == {number}, {[*PLACE, 'ablation']}]",
+            f"table = connection_weights(network).merge(own, on={PLACE}, how='left')",
             "figure = feature_reuse_figure(table, 'ablation', None, 'viridis')",
             'save_figure(figure, "reuse_by_class.pdf", found)',
         ]
@@ -100,7 +100,7 @@ def _heatmap_on_paper(table: pd.DataFrame) -> Figure:
 def _show_difference(key: NetworkKey, images: ImagesKey, found: pd.DataFrame, number: int) -> None:
     """Show the class's need of each connection minus the mean over classes."""
     own = class_profiles(found).T[number].reset_index(name="ablation")
-    table = loading.measured_table(key, (), None).merge(own, on=CELL, how="left")
+    table = loading.measured_table(key, (), None).merge(own, on=PLACE, how="left")
     alt = t("prediction.difference_alt")
     show_blocks(
         lambda block: decision_screen(table, "ablation", only=block), _blocks(table), "by_class_difference", alt
@@ -114,7 +114,7 @@ def _show_difference(key: NetworkKey, images: ImagesKey, found: pd.DataFrame, nu
         }
         lines = [
             f"own = class_profiles(found).T[{number}].reset_index(name='ablation')",
-            f"table = connection_weights(network).merge(own, on={CELL}, how='left')",
+            f"table = connection_weights(network).merge(own, on={PLACE}, how='left')",
             "save_figure(decision_figure(table, 'ablation'), \"class_difference.pdf\", table)",
         ]
         download_row("class_difference", table, draw, "difference_", _code(key, images, imports, lines))
